@@ -1,0 +1,126 @@
+"""HTTP API -> table: takes Vonage's callbacks."""
+
+import base64
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import msgspec
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from roomkeeper import callbacks, settings, store
+from roomkeeper.callbacks import CallbackRejected
+from roomkeeper.settings import (
+    CallbackSecret,
+    IntakeSettings,
+    SecretUnavailable,
+)
+from roomkeeper.store import Store, StoreUnavailable
+
+logger = Logger()
+metrics = Metrics()
+
+Request = Mapping[str, Any]
+Answer = dict[str, Any]
+
+
+@metrics.log_metrics
+@logger.inject_lambda_context
+def handler(request: Request, _context: object) -> Answer:
+    """Answer 204 once the callback is safe in the table, 4xx if it never can be, 503 to be retried.
+
+    `request` is an HTTP API request, payload format 2.0. Any error that is not foreseen escapes:
+    API Gateway then answers 500, which asks Vonage to send the callback again.
+    """
+    now = datetime.now(UTC)
+    try:
+        callback = callbacks.parse(_authentic_body(request, now))
+        news = _store().apply(callback, now)
+    except CallbackRejected as rejected:
+        return _refuse(rejected)
+    except (StoreUnavailable, SecretUnavailable) as problem:
+        return _ask_again(problem)
+    _count("CallbackAccepted" if news else "CallbackRepeated", event=callback.event)
+    logger.info("callback accepted", event=callback.event, news=news, **_ids(callback))
+    return {"statusCode": 204}
+
+
+@cache
+def _settings() -> IntakeSettings:
+    return IntakeSettings.from_env(os.environ)
+
+
+@cache
+def _store() -> Store:
+    known = _settings()
+    return Store(
+        store.connect(),
+        known.table_name,
+        session_days=known.session_days,
+        event_days=known.event_days,
+    )
+
+
+@cache
+def _secret() -> CallbackSecret:
+    known = _settings()
+    return CallbackSecret(settings.connect(), known.secret_id, known.previous_secret_grace)
+
+
+def _authentic_body(request: Request, now: datetime) -> bytes:
+    """Return the body, once its sender has proven to be Vonage. The bytes are not parsed before."""
+    known = _settings()
+    body = _body(request)
+    accepted = _secret().credentials(now)
+    callbacks.require_authentic(
+        body,
+        token=(request.get("pathParameters") or {}).get("token"),
+        authorization=request["headers"].get("authorization"),
+        tokens=accepted.tokens if known.accepts_token else (),
+        signature_secrets=accepted.signature_secrets if known.accepts_signature else (),
+        max_age=known.signature_max_age,
+        now=now,
+    )
+    return body
+
+
+def _body(request: Request) -> bytes:
+    body: str = request.get("body") or ""
+    if request.get("isBase64Encoded"):  # API Gateway does so unless the content type is textual
+        return base64.b64decode(body)
+    return body.encode(errors="surrogatepass")
+
+
+def _refuse(rejected: CallbackRejected) -> Answer:
+    _count("CallbackRefused", reason=rejected.code)
+    logger.warning("callback refused", reason=rejected.code, problem=str(rejected))
+    return _error(rejected.status, rejected.code, str(rejected))
+
+
+def _ask_again(problem: StoreUnavailable | SecretUnavailable) -> Answer:
+    _count("CallbackUnavailable", reason=type(problem).__name__)
+    logger.error("callback could not be taken now", problem=str(problem))
+    answer = _error(503, "unavailable", "The callback could not be kept just now; send it again.")
+    return answer | {"headers": answer["headers"] | {"Retry-After": "5"}}
+
+
+def _error(status: int, code: str, message: str) -> Answer:
+    return {
+        "statusCode": status,
+        "headers": {"Content-Type": "application/json"},
+        "body": msgspec.json.encode({"error": {"code": code, "message": message}}).decode(),
+    }
+
+
+def _count(metric: str, **dimensions: str) -> None:
+    for name, value in dimensions.items():
+        metrics.add_dimension(name=name, value=value)
+    metrics.add_metric(name=metric, unit=MetricUnit.Count, value=1)
+
+
+def _ids(callback: callbacks.Callback) -> dict[str, str]:
+    """Return what may be logged of a callback: whose it is, and nothing that it says."""
+    names = ("recording_id", "session_id", "room_id", "reason")
+    return {name: value for name in names if (value := getattr(callback, name, None))}

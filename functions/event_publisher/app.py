@@ -1,0 +1,133 @@
+"""Table's stream -> event bus: publishes what has become due. Nothing else does."""
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import boto3
+import msgspec
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from botocore.exceptions import BotoCoreError, ClientError
+from roomkeeper import bus, store
+from roomkeeper.bus import Bus
+from roomkeeper.events import Event
+from roomkeeper.settings import PublisherSettings
+from roomkeeper.store import Store
+
+logger = Logger()
+metrics = Metrics()
+
+Record = Mapping[str, Any]
+Reasons = dict[int, str]
+"""Why a record is in trouble, by its place in the batch."""
+
+
+@metrics.log_metrics
+@logger.inject_lambda_context
+def handler(batch: Mapping[str, Sequence[Record]], _context: object) -> dict[str, Any]:
+    """Publish the events of a batch of stream records; name the records to be handed over again.
+
+    A record that can never be published goes to the dead-letter queue, whole, and holds up no
+    other. What the bus cannot take just now is left to the event source mapping and its retries.
+
+    Source: "Reporting batch item failures" in the Lambda guide on DynamoDB streams.
+    """
+    records = batch["Records"]
+    due, refused = _due(records)
+    published, unavailable = _publish(due, refused)
+    unavailable |= _set_aside(records, refused)
+    metrics.add_metric(name="EventPublished", unit=MetricUnit.Count, value=published)
+    metrics.add_metric(name="EventRefused", unit=MetricUnit.Count, value=len(refused))
+    metrics.add_metric(name="EventDelayed", unit=MetricUnit.Count, value=len(unavailable))
+    return {
+        "batchItemFailures": [
+            {"itemIdentifier": records[place]["dynamodb"]["SequenceNumber"]}
+            for place in sorted(unavailable)
+        ]
+    }
+
+
+@cache
+def _settings() -> PublisherSettings:
+    return PublisherSettings.from_env(os.environ)
+
+
+@cache
+def _store() -> Store:
+    return Store(store.connect(), _settings().table_name)
+
+
+@cache
+def _bus() -> Bus:
+    return Bus(bus.connect(), _settings().bus_name)
+
+
+@cache
+def _queue() -> Any:
+    return boto3.client("sqs")
+
+
+def _due(records: Sequence[Record]) -> tuple[list[tuple[int, Event]], Reasons]:
+    """Return the events due, each with its record's place, and the records that make no sense."""
+    due: list[tuple[int, Event]] = []
+    refused: Reasons = {}
+    for place, record in enumerate(records):
+        try:
+            due += [(place, event) for event in store.events_due(record)]
+        except Exception as problem:
+            logger.exception("stream record makes no sense", key=_key(record))
+            refused[place] = f"{type(problem).__name__}: {problem}"
+    return due, refused
+
+
+def _publish(due: Sequence[tuple[int, Event]], refused: Reasons) -> tuple[int, Reasons]:
+    """Publish what is due; add to `refused`; return how many went through and what to retry."""
+    events = _in_rooms([event for _, event in due])
+    failures = _bus().publish(events)
+    unavailable: Reasons = {}
+    for index, failure in failures.items():
+        place, event = due[index]
+        reasons = refused if failure.kind == "refused" else unavailable
+        reasons[place] = failure.reason
+        logger.error("event not published", reason=failure.reason, **_identity(event))
+    for index, event in enumerate(events):
+        if index not in failures:
+            logger.info("event published", **_identity(event))
+    return len(events) - len(failures), unavailable
+
+
+def _in_rooms(events: Sequence[Event]) -> list[Event]:
+    """Return `events` with the room named in each that lacks it, where its session has told it."""
+    lacking = {session_id for event in events if (session_id := event.session_lacking_room)}
+    rooms = _store().rooms_of(lacking) if lacking else {}
+    return [
+        event.in_room(rooms[session_id])
+        if (session_id := event.session_lacking_room) in rooms
+        else event
+        for event in events
+    ]
+
+
+def _set_aside(records: Sequence[Record], refused: Reasons) -> Reasons:
+    """Move refused records into the dead-letter queue; return those that it would not take."""
+    left: Reasons = {}
+    for place, reason in refused.items():
+        message = {"reason": reason, "record": records[place]}
+        try:
+            _queue().send_message(
+                QueueUrl=_settings().dead_letter_queue_url,
+                MessageBody=msgspec.json.encode(message).decode(),
+            )
+        except (ClientError, BotoCoreError) as problem:
+            left[place] = str(problem)
+    return left
+
+
+def _identity(event: Event) -> dict[str, str]:
+    return {"event": event.name, "event_id": event.metadata.event_id}
+
+
+def _key(record: Record) -> str:
+    return str(record.get("dynamodb", {}).get("Keys", {}).get("pk", {}).get("S"))

@@ -1,0 +1,294 @@
+"""What Vonage sends: the callbacks' types, how they are read, and how a caller proves to be Vonage.
+
+Source of names and fields: Vonage's Meetings API guide, "Callbacks"; of the signature: Vonage's
+"Signed webhooks" guide (a JWT, HS256, in the Authorization header).
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from roomkeeper.errors import RoomkeeperError
+
+MAX_BODY_BYTES = 256 * 1024
+"""Larger bodies are refused: no callback of Vonage's comes near, and a table item ends at 400 KB."""
+
+CLOCK_SKEW = timedelta(seconds=60)
+"""How far a sender's clock may be ahead of ours."""
+
+ALIASES = {
+    "recording:ready": "recording:uploaded",
+    "participant:joined": "session:participant:joined",
+    "participant:left": "session:participant:left",
+}
+"""Other names that Vonage's own descriptions use, and the one name that we use."""
+
+# 256 characters are at most 1,024 bytes, which fits every kind of DynamoDB key.
+Id = Annotated[str, Meta(min_length=1, max_length=256)]
+Moment = Annotated[datetime, Meta(tz=True)]
+Url = Annotated[str, Meta(pattern=r"^https?://[^\s]+$", max_length=4096)]
+Seconds = Annotated[int, Meta(ge=0, le=10**9)]
+
+
+class CallbackRejected(RoomkeeperError):
+    """A request that can never be accepted; `status` and `code` are what its sender is told."""
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+
+
+class Unauthorized(CallbackRejected):
+    """Neither a valid signature nor the right token."""
+
+    status, code = 401, "unauthorized"
+
+
+class Malformed(CallbackRejected):
+    """Not a JSON object in UTF-8."""
+
+    status, code = 400, "malformed_body"
+
+
+class TooLarge(CallbackRejected):
+    """A body of more than MAX_BODY_BYTES."""
+
+    status, code = 413, "body_too_large"
+
+
+class _Callback(Struct, frozen=True, kw_only=True):
+    """What every callback has in common: a name, and fields of which unknown ones are ignored."""
+
+    event: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for field in self.__struct_fields__:
+            value = getattr(self, field)
+            if isinstance(value, datetime) and not 1970 <= value.year < 9999:
+                raise ValueError(f"{field} is not a year that a meeting can be in: {value.year}")
+
+
+class RecordingStarted(_Callback, frozen=True, kw_only=True):
+    """A recording has begun."""
+
+    event = "recording:started"
+    recording_id: Id
+    session_id: Id
+    room_id: Id | None = None
+
+
+class RecordingEnded(RecordingStarted, frozen=True, kw_only=True):
+    """A recording has ended; its file is not there yet. `duration` is in seconds."""
+
+    event = "recording:ended"
+    started_at: Moment
+    ended_at: Moment
+    duration: Seconds
+
+
+class RecordingUploaded(RecordingEnded, frozen=True, kw_only=True):
+    """A recording can be downloaded, from a `url` that is a secret and expires within a day."""
+
+    event = "recording:uploaded"
+    url: Url
+
+
+class SessionStarted(_Callback, frozen=True, kw_only=True):
+    """A session has started in a room."""
+
+    event = "session:started"
+    session_id: Id
+    room_id: Id
+    started_at: Moment
+
+
+class SessionEnded(SessionStarted, frozen=True, kw_only=True):
+    """A session has ended."""
+
+    event = "session:ended"
+    ended_at: Moment
+
+
+class ParticipantJoined(_Callback, frozen=True, kw_only=True):
+    """Somebody joined a session. The `name` that Vonage sends along is nobody's business here."""
+
+    event = "session:participant:joined"
+    participant_id: Id
+    session_id: Id
+    room_id: Id
+    type: Annotated[str, Meta(max_length=64)] | None = None
+    is_host: bool | None = None
+
+
+class ParticipantLeft(ParticipantJoined, frozen=True, kw_only=True):
+    """Somebody left a session."""
+
+    event = "session:participant:left"
+
+
+class RoomExpired(_Callback, frozen=True, kw_only=True):
+    """A room is gone for good."""
+
+    event = "room:expired"
+    room_id: Id
+    room_type: Annotated[str, Meta(max_length=64)] | None = None
+    expires_at: Moment | None = None
+    created_at: Moment | None = None
+
+
+class Unrecognized(Struct, frozen=True, kw_only=True):
+    """An authentic JSON object that is no callback we know: kept whole, never refused.
+
+    `name` is its `event` when that is a text, `reason` says what was not understood.
+    """
+
+    event: ClassVar[str] = "callback:unrecognized"
+    name: str | None
+    reason: str
+    body: str
+
+
+type_of = {
+    kind.event: kind
+    for kind in (
+        RecordingStarted,
+        RecordingEnded,
+        RecordingUploaded,
+        SessionStarted,
+        SessionEnded,
+        ParticipantJoined,
+        ParticipantLeft,
+        RoomExpired,
+    )
+}
+_decoders = {name: msgspec.json.Decoder(kind) for name, kind in type_of.items()}
+_objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+RecordingCallback = RecordingStarted  # ended and uploaded ones are started ones that say more
+SessionCallback = SessionStarted
+OutboxCallback = ParticipantJoined | RoomExpired | Unrecognized
+Callback = RecordingCallback | SessionCallback | OutboxCallback
+
+
+def parse(body: bytes) -> Callback:
+    """Return the callback that `body` holds; `Unrecognized` when it is some other JSON object.
+
+    Raises:
+        TooLarge: more than MAX_BODY_BYTES.
+        Malformed: not UTF-8, not JSON, or not an object; the message says where.
+    """
+    text, fields = _read_object(body)
+    name = _name(fields)
+    decoder = _decoders.get(ALIASES.get(name or "", name or ""))
+    if decoder is None:
+        return Unrecognized(name=name, reason="an event that is not known here", body=text)
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError) as problem:
+        return Unrecognized(name=name, reason=str(problem), body=text)
+
+
+def _read_object(body: bytes) -> tuple[str, dict[str, msgspec.Raw]]:
+    if len(body) > MAX_BODY_BYTES:
+        raise TooLarge(f"The body has {len(body)} bytes; at most {MAX_BODY_BYTES} are taken.")
+    try:
+        return body.decode(), _objects.decode(body)
+    except UnicodeDecodeError as problem:
+        raise Malformed(f"The body is not UTF-8: byte {problem.start}.") from problem
+    except msgspec.ValidationError as problem:
+        raise Malformed(f"The body must be a JSON object: {problem}.") from problem
+    except msgspec.DecodeError as problem:
+        raise Malformed(f"The body is not JSON: {problem}, {len(body)} bytes read.") from problem
+    except RecursionError as problem:
+        raise Malformed("The body is not JSON that can be read: nested too deeply.") from problem
+
+
+def _name(fields: dict[str, msgspec.Raw]) -> str | None:
+    try:
+        return msgspec.json.decode(fields.get("event", b"null"), type=str)
+    except msgspec.DecodeError:
+        return None
+
+
+def require_authentic(
+    body: bytes,
+    *,
+    token: str | None,
+    authorization: str | None,
+    tokens: Iterable[str],
+    signature_secrets: Iterable[str],
+    max_age: timedelta,
+    now: datetime,
+) -> None:
+    """Return only when the caller knows one of `tokens` or signed `body` with one of the secrets.
+
+    `token` is what came in the path, `authorization` the header; either may be missing. An empty
+    iterable switches that way of getting in off.
+
+    Raises:
+        Unauthorized: neither holds. The message names what was wrong, never what was expected.
+    """
+    if token is not None and _token_matches(token, tokens):
+        return
+    problem = _signature_problem(body, authorization, signature_secrets, max_age, now)
+    if problem is not None:
+        raise Unauthorized(
+            f"{'The token in the path is not valid. ' if token is not None else ''}{problem} "
+            "Set the callback URL, with its token, that the operator's `make callback-url` prints."
+        )
+
+
+def _token_matches(given: str, tokens: Iterable[str]) -> bool:
+    # Every token is compared, in constant time, so that the time taken tells nothing.
+    return any([hmac.compare_digest(given.encode(), token.encode()) for token in tokens if token])
+
+
+def _signature_problem(
+    body: bytes,
+    authorization: str | None,
+    secrets: Iterable[str],
+    max_age: timedelta,
+    now: datetime,
+) -> str | None:
+    scheme, _, jwt = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not jwt:
+        return "There is no signature in the Authorization header."
+    problem = "Signatures are not accepted here."
+    for secret in filter(None, secrets):
+        problem = _jwt_problem(jwt.strip(), secret, body, max_age, now)
+        if problem is None:
+            return None
+    return problem
+
+
+def _jwt_problem(
+    token: str, secret: str, body: bytes, max_age: timedelta, now: datetime
+) -> str | None:
+    import jwt  # noqa: PLC0415 - costs more to import than all the rest, and tokens do without
+
+    try:
+        claims = jwt.decode(
+            token,
+            secret,
+            algorithms=["HS256"],
+            leeway=CLOCK_SKEW,
+            options={"require": ["iat"], "verify_aud": False},
+        )
+        age = now.timestamp() - int(claims["iat"])
+    except (jwt.InvalidTokenError, OverflowError):
+        return "The signature is not valid."
+    if age > max_age.total_seconds():
+        return f"The signature is more than {max_age} old."
+    payload_hash = claims.get("payload_hash")
+    if payload_hash is not None and not _is_hash_of(payload_hash, body):
+        return "The body is not the one that was signed."
+    return None
+
+
+def _is_hash_of(payload_hash: object, body: bytes) -> bool:
+    actual = hashlib.sha256(body).hexdigest()
+    return hmac.compare_digest(str(payload_hash).lower().encode(), actual.encode())

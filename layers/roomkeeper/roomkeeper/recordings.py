@@ -1,0 +1,64 @@
+"""What a recording and a session are to us, as the callbacks made them known. Pure."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+from urllib.parse import parse_qs, urlsplit
+
+from msgspec import Struct
+
+Status = Literal["started", "ended", "uploaded"]
+
+_LIFE: Mapping[str, Status] = {
+    "recording:started": "started",
+    "recording:ended": "ended",
+    "recording:uploaded": "uploaded",
+}
+
+
+class Recording(Struct, frozen=True, kw_only=True):
+    """A recording: the facts heard about it so far, and the names of what has happened to it."""
+
+    recording_id: str
+    session_id: str
+    seen: frozenset[str]
+    room_id: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    duration: int | None = None
+    """Seconds."""
+    url: str | None = None
+    url_expires_at: datetime | None = None
+    uploaded_at: datetime | None = None
+    """When we heard of the upload; Vonage does not tell when it was."""
+
+    @property
+    def status(self) -> Status:
+        """The furthest that its life has come, in whatever order the callbacks arrived."""
+        return next(status for name, status in reversed(_LIFE.items()) if name in self.seen)
+
+
+class Session(Struct, frozen=True, kw_only=True):
+    """A session: one meeting, from start to end, in one room."""
+
+    session_id: str
+    room_id: str
+    seen: frozenset[str]
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+def url_expiry(url: str) -> datetime | None:
+    """Return when a pre-signed S3 `url` stops working, in UTC; None when it does not tell.
+
+    Source: "Authenticating requests: using query parameters" in the Amazon S3 API reference
+    (X-Amz-Date + X-Amz-Expires; the older form has Expires, in Unix seconds).
+    """
+    try:
+        query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+        if "Expires" in query:
+            return datetime.fromtimestamp(int(query["Expires"]), UTC)
+        signed_at = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        return signed_at + timedelta(seconds=int(query["X-Amz-Expires"]))
+    except (KeyError, ValueError, OverflowError, OSError):
+        return None

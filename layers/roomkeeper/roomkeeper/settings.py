@@ -1,0 +1,178 @@
+"""What a function is told by its environment and by Secrets Manager; typed, read once.
+
+The template sets every variable, and alone knows the defaults.
+"""
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import msgspec
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import Struct
+
+from roomkeeper.errors import RoomkeeperError
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+logger = logging.getLogger(__name__)
+
+SECRET_MAX_AGE = timedelta(minutes=5)
+"""How long a secret is used before it is read again: a rotated one is in force after that."""
+
+_SDK = Config(
+    connect_timeout=1,
+    read_timeout=2,
+    retries={"mode": "standard", "total_max_attempts": 2},
+)
+
+
+class SecretUnavailable(RoomkeeperError):
+    """A secret cannot be read, or does not hold what it must; the message names it."""
+
+
+class IntakeSettings(Struct, frozen=True, kw_only=True):
+    """What the callback intake is configured with."""
+
+    table_name: str
+    secret_id: str
+    accepts_token: bool
+    accepts_signature: bool
+    signature_max_age: timedelta
+    previous_secret_grace: timedelta
+    session_days: int
+    event_days: int
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "IntakeSettings":
+        """Raise KeyError, naming the variable, when one is missing."""
+        accepted = env["ACCEPTED_CREDENTIALS"]
+        return cls(
+            table_name=env["TABLE_NAME"],
+            secret_id=env["CALLBACK_SECRET_ARN"],
+            accepts_token="token" in accepted,
+            accepts_signature="signature" in accepted,
+            signature_max_age=timedelta(hours=int(env["SIGNATURE_MAX_AGE_HOURS"])),
+            previous_secret_grace=timedelta(hours=int(env["PREVIOUS_SECRET_GRACE_HOURS"])),
+            session_days=int(env["SESSION_DAYS"]),
+            event_days=int(env["EVENT_DAYS"]),
+        )
+
+
+class PublisherSettings(Struct, frozen=True, kw_only=True):
+    """What the event publisher is configured with."""
+
+    table_name: str
+    bus_name: str
+    dead_letter_queue_url: str
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "PublisherSettings":
+        """Raise KeyError, naming the variable, when one is missing."""
+        return cls(
+            table_name=env["TABLE_NAME"],
+            bus_name=env["EVENT_BUS_NAME"],
+            dead_letter_queue_url=env["DEAD_LETTER_QUEUE_URL"],
+        )
+
+
+class CallbackCredentials(Struct, frozen=True):
+    """What a caller may prove to know; several, while a rotated secret's predecessor still holds."""
+
+    tokens: tuple[str, ...] = ()
+    signature_secrets: tuple[str, ...] = ()
+
+
+class _CallbackSecret(Struct, frozen=True):
+    """The JSON that the callback secret holds; an empty text is a credential not in use."""
+
+    token: str = ""
+    signature_secret: str = ""
+
+
+class CallbackSecret:
+    """The callback secret: its current version and, for a grace period, the one before.
+
+    Source: "Secret versions" in the Secrets Manager guide (AWSCURRENT, AWSPREVIOUS).
+    """
+
+    def __init__(
+        self, client: "SecretsManagerClient", secret_id: str, previous_grace: timedelta
+    ) -> None:
+        self._client = client
+        self._id = secret_id
+        self._previous_grace = previous_grace
+        self._known: CallbackCredentials | None = None
+        self._fresh_until = datetime.max
+
+    def credentials(self, now: datetime) -> CallbackCredentials:
+        """Return what is accepted at `now`, read anew when what we know is SECRET_MAX_AGE old.
+
+        What we know is used on, with a warning, while Secrets Manager fails.
+
+        Raises:
+            SecretUnavailable: nothing is known yet; the next call tries again.
+        """
+        if self._known is None:
+            self._known, self._fresh_until = self._read(now), now + SECRET_MAX_AGE
+        elif now > self._fresh_until:
+            self._known, self._fresh_until = self._refreshed(self._known, now), now + SECRET_MAX_AGE
+        return self._known
+
+    def _refreshed(self, known: CallbackCredentials, now: datetime) -> CallbackCredentials:
+        try:
+            return self._read(now)
+        except SecretUnavailable as problem:
+            logger.warning(
+                "Going on with credentials read over %s ago: %s", SECRET_MAX_AGE, problem
+            )
+            return known
+
+    def _read(self, now: datetime) -> CallbackCredentials:
+        current, since = self._version("AWSCURRENT")
+        secrets = [current]
+        if now - since < self._previous_grace:
+            secrets += self._previous()
+        return CallbackCredentials(
+            tokens=tuple(secret.token for secret in secrets if secret.token),
+            signature_secrets=tuple(s.signature_secret for s in secrets if s.signature_secret),
+        )
+
+    def _previous(self) -> list[_CallbackSecret]:
+        try:
+            return [self._version("AWSPREVIOUS")[0]]
+        except SecretUnavailable as problem:
+            if _is_not_found(problem.__cause__):
+                return []  # never rotated yet
+            raise
+
+    def _version(self, stage: str) -> tuple[_CallbackSecret, datetime]:
+        try:
+            answer = self._client.get_secret_value(SecretId=self._id, VersionStage=stage)
+            secret = msgspec.json.decode(answer["SecretString"], type=_CallbackSecret)
+        except (ClientError, BotoCoreError, KeyError, msgspec.DecodeError) as problem:
+            raise SecretUnavailable(
+                f"The callback secret {self._id} ({stage}) cannot be used: {_name(problem)}. It must "
+                'hold JSON like {"token": "...", "signature_secret": ""}.'
+            ) from problem
+        return secret, answer["CreatedDate"]
+
+
+def connect() -> "SecretsManagerClient":
+    """Return a Secrets Manager client with the timeouts and retries that the functions live by."""
+    return boto3.client("secretsmanager", config=_SDK)
+
+
+def _is_not_found(problem: BaseException | None) -> bool:
+    return isinstance(problem, ClientError) and _name(problem) == "ResourceNotFoundException"
+
+
+def _name(problem: Any) -> str:
+    """Return what went wrong without a word of what the secret holds."""
+    if isinstance(problem, ClientError):
+        return problem.response["Error"]["Code"]
+    return type(problem).__name__

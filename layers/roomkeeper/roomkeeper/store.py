@@ -1,0 +1,246 @@
+"""The table in DynamoDB: the only module that knows its keys, attributes and expressions.
+
+Every write is one conditional UpdateItem. Facts are first-writer-wins, what has happened is a set
+that only grows, and a name that is in the set already changes nothing, so callbacks may be applied
+in any order and any number of times. The table's stream, not the writer, makes events of it.
+
+Source: "Update expressions" and "Reading and processing a stream" in the DynamoDB guide.
+"""
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import msgspec
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import Struct
+
+from roomkeeper import events
+from roomkeeper.callbacks import (
+    Callback,
+    RecordingCallback,
+    RecordingUploaded,
+    SessionCallback,
+    SessionEnded,
+    Unrecognized,
+)
+from roomkeeper.errors import RoomkeeperError
+from roomkeeper.recordings import Recording, Session, url_expiry
+from roomkeeper.times import iso
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+SHARDS = 8
+"""Parts of the worklist, so that no one index partition takes every write."""
+
+_RECORDING, _SESSION, _EVENT = "RECORDING#", "SESSION#", "EVENT#"
+_BATCH_GET_LIMIT = 100
+
+# A whole write, retries included, stays well below the intake's timeout.
+_SDK = Config(
+    connect_timeout=1,
+    read_timeout=2,
+    retries={"mode": "standard", "total_max_attempts": 3},
+)
+
+
+class StoreUnavailable(RoomkeeperError):
+    """DynamoDB could not be reached or refused the call; whoever asked may try again."""
+
+
+class _Update(Struct, frozen=True, kw_only=True):
+    """One UpdateItem to be: `facts` hold unless known already, `state` always, `seen` is added."""
+
+    key: str
+    facts: Mapping[str, Any]
+    state: Mapping[str, Any] = {}
+    seen: str | None = None
+
+
+class Store:
+    """The table, in the domain's words.
+
+    Args:
+        client: a DynamoDB client, as `connect` makes it.
+        table: the table's name.
+        session_days: how long a session's item is kept.
+        event_days: how long an outbox item is kept, to know repeats by.
+    """
+
+    def __init__(
+        self, client: "DynamoDBClient", table: str, *, session_days: int = 0, event_days: int = 0
+    ) -> None:
+        self._client = client
+        self._table = table
+        self._session_time = timedelta(days=session_days)
+        self._event_time = timedelta(days=event_days)
+
+    def apply(self, callback: Callback, now: datetime) -> bool:
+        """Write what `callback` tells, heard at `now`; False when it tells nothing new.
+
+        Raises:
+            StoreUnavailable: nothing is known to be written, and the sender should try again.
+        """
+        return self._write(self._update_for(callback, now))
+
+    def rooms_of(self, session_ids: Iterable[str]) -> dict[str, str]:
+        """Return the room of each of the sessions that has told it.
+
+        Raises:
+            StoreUnavailable: not all could be read.
+        """
+        found: dict[str, str] = {}
+        wanted = sorted(set(session_ids))
+        for start in range(0, len(wanted), _BATCH_GET_LIMIT):
+            for item in self._get_all(
+                _SESSION + id_ for id_ in wanted[start : start + _BATCH_GET_LIMIT]
+            ):
+                found[item["session_id"]] = item["room_id"]
+        return found
+
+    def _get_all(self, keys: Iterable[str]) -> Iterator[dict[str, Any]]:
+        pending: Any = {
+            self._table: {
+                "Keys": [{"pk": {"S": key}} for key in keys],
+                "ProjectionExpression": "session_id, room_id",
+            }
+        }
+        for _ in range(5):
+            try:
+                answer = self._client.batch_get_item(RequestItems=pending)
+            except (ClientError, BotoCoreError) as problem:
+                raise StoreUnavailable(f"DynamoDB did not return sessions: {problem}") from problem
+            yield from map(_plain_item, answer["Responses"].get(self._table, []))
+            pending = answer["UnprocessedKeys"]
+            if not pending:
+                return
+        raise StoreUnavailable("DynamoDB left sessions unread five times in a row: it throttles.")
+
+    def _update_for(self, callback: Callback, now: datetime) -> _Update:
+        if isinstance(callback, RecordingCallback):
+            return _recording_update(callback, now)
+        if isinstance(callback, SessionCallback):
+            return _session_update(callback, now, now + self._session_time)
+        return _outbox_update(callback, now, now + self._event_time)
+
+    def _write(self, update: _Update) -> bool:
+        try:
+            self._client.update_item(TableName=self._table, **_expression(update))
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return False
+        except (ClientError, BotoCoreError) as problem:
+            raise StoreUnavailable(f"DynamoDB did not take the write: {problem}") from problem
+        return True
+
+
+def connect() -> "DynamoDBClient":
+    """Return a DynamoDB client with the timeouts and retries that the functions live by."""
+    return boto3.client("dynamodb", config=_SDK)
+
+
+def events_due(record: Mapping[str, Any]) -> list[events.Event]:
+    """Return the events that a record of the table's stream makes due, in the order of their names.
+
+    Raises:
+        KeyError, ValueError: the record is not one that this table can produce.
+    """
+    change = record["dynamodb"]
+    key = change["Keys"]["pk"]["S"]
+    changed_at = datetime.fromtimestamp(change["ApproximateCreationDateTime"], UTC)
+    new = _plain_item(change["NewImage"])
+    old = _plain_item(change.get("OldImage", {}))
+    if key.startswith(_EVENT):
+        return [] if old else [events.from_outbox(key, new["event"], new["detail"], changed_at)]
+    kind = Recording if key.startswith(_RECORDING) else Session
+    before = msgspec.convert(old, kind) if old else None
+    return events.newly_seen(key, before, msgspec.convert(new, kind), changed_at)
+
+
+def _recording_update(callback: RecordingCallback, now: datetime) -> _Update:
+    facts = msgspec.structs.asdict(callback)
+    shard = _shard(callback.recording_id)
+    if isinstance(callback, RecordingUploaded):
+        facts |= {"url_expires_at": url_expiry(callback.url), "uploaded_at": now}
+        state = {"worklist": f"retained#{shard}", "since": now}
+    else:
+        facts |= {"worklist": f"awaiting_upload#{shard}", "since": now}
+        state = {}
+    return _Update(
+        key=_RECORDING + callback.recording_id, facts=facts, state=state, seen=callback.event
+    )
+
+
+def _session_update(callback: SessionCallback, now: datetime, until: datetime) -> _Update:
+    facts = msgspec.structs.asdict(callback) | {"ttl": int(until.timestamp())}
+    state: Mapping[str, Any] = {}
+    if isinstance(callback, SessionEnded):
+        state = {"worklist": f"ended_session#{_shard(callback.session_id)}", "since": now}
+    return _Update(
+        key=_SESSION + callback.session_id, facts=facts, state=state, seen=callback.event
+    )
+
+
+def _outbox_update(callback: Any, now: datetime, until: datetime) -> _Update:
+    if isinstance(callback, Unrecognized):
+        key = _event_key(callback.body)
+        data: Struct = events.Unrecognized(
+            key=key, reason=callback.reason, name=callback.name and callback.name[:128]
+        )
+        facts = {"body": callback.body}
+    else:
+        data, facts = callback, {}
+        key = _event_key(callback.event + msgspec.json.encode(callback).decode())
+    facts |= {"event": callback.event, "detail": msgspec.json.encode(data).decode()}
+    facts |= {"received_at": now, "ttl": int(until.timestamp())}
+    return _Update(key=key, facts=facts)
+
+
+def _event_key(content: str) -> str:
+    return _EVENT + hashlib.sha256(content.encode()).hexdigest()
+
+
+def _shard(id_: str) -> int:
+    return zlib.crc32(id_.encode()) % SHARDS
+
+
+def _expression(update: _Update) -> dict[str, Any]:
+    """Return UpdateItem's arguments. Every name is aliased, as any may be a reserved word."""
+    facts = {name: value for name, value in update.facts.items() if value is not None}
+    names = {f"#{name}": name for name in [*facts, *update.state]}
+    values = {f":{name}": _typed(value) for name, value in [*facts.items(), *update.state.items()]}
+    sets = [f"#{name} = if_not_exists(#{name}, :{name})" for name in facts]
+    sets += [f"#{name} = :{name}" for name in update.state]
+    expression = "SET " + ", ".join(sets)
+    condition = "attribute_not_exists(pk)"
+    if update.seen is not None:
+        expression += " ADD seen :seen"
+        condition = "attribute_not_exists(deleted_at) AND NOT contains(seen, :name)"
+        values |= {":seen": {"SS": [update.seen]}, ":name": {"S": update.seen}}
+    return {
+        "Key": {"pk": {"S": update.key}},
+        "UpdateExpression": expression,
+        "ConditionExpression": condition,
+        "ExpressionAttributeNames": names,
+        "ExpressionAttributeValues": values,
+    }
+
+
+def _typed(value: str | int | datetime) -> "AttributeValueTypeDef":
+    if isinstance(value, datetime):
+        return {"S": iso(value)}
+    return {"N": str(value)} if isinstance(value, int) else {"S": value}
+
+
+def _plain_item(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in item.items()}
+
+
+def _plain(typed: Mapping[str, Any]) -> Any:
+    [(kind, value)] = typed.items()
+    return int(value) if kind == "N" else value
