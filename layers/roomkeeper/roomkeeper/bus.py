@@ -1,4 +1,4 @@
-"""The event bus in EventBridge: sends events in as few calls as there can be, and tells which failed.
+"""The event bus in EventBridge: sends events in the fewest calls, and tells which failed.
 
 Source: "PutEvents" in the EventBridge API reference, "Calculating event entry size" in its guide.
 """

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 from roomkeeper.errors import RoomkeeperError
 
 MAX_BODY_BYTES = 256 * 1024
-"""Larger bodies are refused: no callback of Vonage's comes near, and a table item ends at 400 KB."""
+"""Larger bodies are refused: no callback comes near, and a table item ends at 400 KB."""
 
 CLOCK_SKEW = timedelta(seconds=60)
 """How far a sender's clock may be ahead of ours."""
@@ -244,7 +244,8 @@ def require_authentic(
 
 def _token_matches(given: str, tokens: Iterable[str]) -> bool:
     # Every token is compared, in constant time, so that the time taken tells nothing.
-    return any([hmac.compare_digest(given.encode(), token.encode()) for token in tokens if token])
+    matches = [hmac.compare_digest(given.encode(), token.encode()) for token in tokens if token]
+    return any(matches)
 
 
 def _signature_problem(

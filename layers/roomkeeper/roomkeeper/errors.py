@@ -2,4 +2,4 @@
 
 
 class RoomkeeperError(Exception):
-    """Something that Roomkeeper can name went wrong; the message says what, where, and what to do."""
+    """Something went wrong that can be named; the message says what, where, and what to do."""

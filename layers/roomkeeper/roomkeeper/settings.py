@@ -81,7 +81,7 @@ class PublisherSettings(Struct, frozen=True, kw_only=True):
 
 
 class CallbackCredentials(Struct, frozen=True):
-    """What a caller may prove to know; several, while a rotated secret's predecessor still holds."""
+    """What a caller may prove to know; several, while a rotated one's predecessor holds."""
 
     tokens: tuple[str, ...] = ()
     signature_secrets: tuple[str, ...] = ()
@@ -156,8 +156,8 @@ class CallbackSecret:
             secret = msgspec.json.decode(answer["SecretString"], type=_CallbackSecret)
         except (ClientError, BotoCoreError, KeyError, msgspec.DecodeError) as problem:
             raise SecretUnavailable(
-                f"The callback secret {self._id} ({stage}) cannot be used: {_name(problem)}. It must "
-                'hold JSON like {"token": "...", "signature_secret": ""}.'
+                f"The callback secret {self._id} ({stage}) cannot be used: {_name(problem)}. "
+                'It must hold JSON like {"token": "...", "signature_secret": ""}.'
             ) from problem
         return secret, answer["CreatedDate"]
 

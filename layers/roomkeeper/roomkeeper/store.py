@@ -89,6 +89,23 @@ class Store:
         """
         return self._write(self._update_for(callback, now))
 
+    def recording(self, recording_id: str) -> Recording | None:
+        """Return what is known of a recording; None when nothing is.
+
+        Raises:
+            StoreUnavailable: it could not be read.
+        """
+        try:
+            answer = self._client.get_item(
+                TableName=self._table,
+                Key={"pk": {"S": _RECORDING + recording_id}},
+                ConsistentRead=True,
+            )
+        except (ClientError, BotoCoreError) as problem:
+            raise StoreUnavailable(f"DynamoDB did not return the item: {problem}") from problem
+        item = answer.get("Item")
+        return msgspec.convert(_plain_item(item), Recording) if item else None
+
     def rooms_of(self, session_ids: Iterable[str]) -> dict[str, str]:
         """Return the room of each of the sessions that has told it.
 

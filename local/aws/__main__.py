@@ -1,0 +1,8 @@
+"""`python -m local.aws`, in MiniStack's own environment: the local AWS, until it is ended."""
+
+from ministack.app import main
+
+from local.aws import stream_retries
+
+stream_retries.install()
+main()

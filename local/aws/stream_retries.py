@@ -1,0 +1,115 @@
+"""What AWS does when a function fails on a batch of a table's stream, for MiniStack.
+
+MiniStack 1.5 hands a whole batch over again until the function no longer raises, and takes every
+answer for success. Here a partial batch response, bisecting, the retry limit and the on-failure
+destination work as they do in Lambda.
+
+Source: "Process DynamoDB records with Lambda", "Configuring partial batch response with DynamoDB"
+in the Lambda guide.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Record = Mapping[str, Any]
+Result = dict[str, Any]
+Invoke = Callable[[Sequence[Record]], Result]
+Discard = Callable[[Sequence[Record], Result, str], None]
+
+UNLIMITED = 10_000
+LONGEST_PAUSE = 2.0  # seconds between two attempts; Lambda's own pauses are not published
+
+
+def deliver(
+    records: Sequence[Record],
+    invoke: Invoke,
+    discard: Discard,
+    *,
+    max_retries: int,
+    bisect: bool,
+    wait: Callable[[float], object],
+) -> None:
+    """Hand `records` to a function, in order, until each was taken or discarded.
+
+    `invoke` returns the function's result; `discard` gets what is given up, with the last result
+    and AWS's word for the reason; `wait` is asked to let so many seconds pass.
+    """
+    batches = [(list(records), 0)]
+    while batches:
+        batch, retries = batches.pop(0)
+        result = invoke(batch)
+        left = _left_to_do(batch, result)
+        if not left:
+            continue
+        if bisect and len(left) > 1:  # halving does not count as a retry
+            middle = len(left) // 2
+            batches[:0] = [(left[:middle], retries), (left[middle:], retries)]
+        elif retries >= max_retries:
+            discard(left, result, "RetryAttemptsExhausted")
+        else:
+            batches.insert(0, (left, retries + 1))
+        wait(min(0.1 * 2**retries, LONGEST_PAUSE))
+
+
+def _left_to_do(batch: Sequence[Record], result: Result) -> list[Record]:
+    """Return the records from the first failed one on; all, when the function failed as a whole."""
+    if result.get("error"):
+        return list(batch)
+    answer = result.get("body")
+    failures = (answer or {}).get("batchItemFailures") if isinstance(answer, Mapping) else None
+    if not failures:
+        return []
+    failed = {failure.get("itemIdentifier") for failure in failures}
+    numbers = [record["dynamodb"]["SequenceNumber"] for record in batch]
+    if not failed <= set(numbers):
+        return list(batch)  # an identifier that is none fails the whole batch
+    return list(batch[min(numbers.index(number) for number in failed) :])
+
+
+def install() -> None:
+    """Make MiniStack in this process deliver streams' records in this way."""
+    from ministack.services import lambda_svc  # noqa: PLC0415 - only there in MiniStack's process
+
+    polling = threading.local()
+    poll, execute = lambda_svc._poll_dynamodb_streams, lambda_svc._execute_function
+
+    def poll_streams() -> Any:
+        polling.active = True
+        try:
+            return poll()
+        finally:
+            polling.active = False
+
+    def execute_function(function: Any, event: Any, *rest: Any, **options: Any) -> Result:
+        if not getattr(polling, "active", False):
+            return execute(function, event, *rest, **options)
+        mapping = _mapping_of(lambda_svc, event["Records"][0]["eventSourceARN"])
+        deliver(
+            event["Records"],
+            lambda batch: execute(function, {"Records": batch}),
+            lambda batch, result, reason: lambda_svc._send_ddb_stream_failure_record(
+                mapping, function, batch, mapping["EventSourceArn"], result, reason
+            ),
+            max_retries=_limit(mapping),
+            bisect=mapping.get("BisectBatchOnFunctionError", False),
+            wait=time.sleep,
+        )
+        return {"body": None}
+
+    lambda_svc._poll_dynamodb_streams = poll_streams
+    lambda_svc._execute_function = execute_function
+
+
+def _mapping_of(lambda_svc: Any, stream_arn: str) -> dict[str, Any]:
+    return next(
+        mapping
+        for _account, _region, mapping in lambda_svc._iter_all_esms()
+        if mapping.get("EventSourceArn") == stream_arn
+    )
+
+
+def _limit(mapping: Mapping[str, Any]) -> int:
+    limit = int(mapping.get("MaximumRetryAttempts", -1))
+    return limit if limit >= 0 else UNLIMITED

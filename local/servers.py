@@ -1,0 +1,146 @@
+"""The servers of the local stack: started as processes of their own, awaited, ended whole."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import requests
+from msgspec import Struct
+
+PROJECT = Path(__file__).parent.parent
+TOOLS = PROJECT / ".tools"
+BUILD = PROJECT / "build"
+
+REGION = "eu-west-1"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+"""MiniStack's root user; everything else is let do what its role allows, and no more."""
+
+STARTS_WITHIN = 60.0  # seconds
+ENDS_WITHIN = 10.0
+
+
+class LocalStackError(Exception):
+    """The local stack cannot do what it was asked to; the message says why, and what to do."""
+
+
+class Server(Struct, frozen=True):
+    """A server that runs: its process, which leads a group of its own, and where it answers."""
+
+    name: str
+    pid: int
+    url: str
+    log: Path
+
+    def stop(self) -> None:
+        """End the server and all it has started; do nothing when it is gone already."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+            if _eventually(lambda: not _group_lives(self.pid), ENDS_WITHIN):
+                return
+        raise LocalStackError(f"{self.name} (process {self.pid}) does not end.")
+
+
+def start_aws(port: int, folder: Path) -> Server:
+    """Start MiniStack, IAM enforced, on a loopback `port`; its files all go below `folder`."""
+    scratch = folder / "aws"
+    scratch.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "AUTH": "true",
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_REGION": REGION,
+        "LOG_LEVEL": "WARNING",
+        "TMPDIR": str(scratch),
+        "STATE_DIR": str(scratch / "state"),
+        "S3_DATA_DIR": str(scratch / "s3"),
+    }
+    command = [str(TOOLS / "ministack/bin/python"), "-m", "local.aws"]
+    return _start("The local AWS", command, port, folder, settings | CREDENTIALS)
+
+
+def start_vonage(port: int, folder: Path) -> Server:
+    """Start the Vonage emulator on a loopback `port`."""
+    command = [str(TOOLS / "dev/bin/python"), "-m", "local.vonage", "--port", str(port)]
+    return _start("The Vonage emulator", command, port, folder, {})
+
+
+def free_port() -> int:
+    """Return a loopback port that nothing listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _start(
+    name: str, command: Sequence[str], port: int, folder: Path, settings: Mapping[str, str]
+) -> Server:
+    if _answers(port):
+        raise LocalStackError(
+            f"{name} cannot start: port {port} is in use. End what listens there, or choose "
+            "another port (make up PORT=... VONAGE_PORT=...)."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / f"{command[2]}.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(  # noqa: S603 - our own commands
+            command,
+            cwd=PROJECT,
+            env=_environment() | settings,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    server = Server(name, process.pid, f"http://127.0.0.1:{port}", log)
+    if not _eventually(lambda: _answers(port) or process.poll() is not None, STARTS_WITHIN):
+        server.stop()
+        raise LocalStackError(f"{name} did not answer within {STARTS_WITHIN:.0f} s: see {log}.")
+    if process.poll() is not None:
+        raise LocalStackError(f"{name} ended at once. {_last_line(log)} (Its output: {log})")
+    return server
+
+
+def _environment() -> dict[str, str]:
+    """Return this process's environment without what would lead the local stack to a real AWS."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return ours | {"PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'layers/roomkeeper'}"}
+
+
+def _answers(port: int) -> bool:
+    try:
+        requests.get(f"http://127.0.0.1:{port}/_ministack/health", timeout=2)
+    except requests.RequestException:
+        return False
+    return True
+
+
+def _group_lives(leader: int) -> bool:
+    with suppress(ChildProcessError):
+        os.waitpid(leader, os.WNOHANG)  # a child of ours would stay as a zombie otherwise
+    try:
+        os.killpg(leader, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _eventually(holds: Callable[[], bool], within: float) -> bool:
+    """Return whether `holds` came true within so many seconds."""
+    deadline = time.monotonic() + within
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "It said nothing."

@@ -1,0 +1,96 @@
+"""The local stack as a whole: both servers and the deployed template, started and ended."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from local import deployment, servers
+from local.deployment import Say
+from local.servers import BUILD, LocalStackError, Server
+from local.vonage.control import VonageControl
+from operations.stack import Stack
+
+STATE = BUILD / "local/up.json"
+
+
+class LocalStack(Struct, frozen=True):
+    """A local stack that runs."""
+
+    stack: Stack
+    vonage: VonageControl
+    aws: Server
+    emulator: Server
+
+    def connect_callbacks(self) -> None:
+        """Have the emulator post its callbacks to the stack, as an operator would at Vonage."""
+        self.vonage.callbacks_to(self.stack.callback_url(), headers=self.stack.headers)
+
+
+class _Up(Struct, frozen=True):
+    """What `make up` leaves behind for `make down`."""
+
+    aws: Server
+    emulator: Server
+
+
+@contextmanager
+def running(
+    folder: Path, say: Say, aws_port: int = 0, vonage_port: int = 0
+) -> Iterator[LocalStack]:
+    """Start the local stack, and end it with the context. A port of 0 takes a free one.
+
+    Raises:
+        LocalStackError: something did not start; what had started is ended again.
+    """
+    started: list[Server] = []
+    try:
+        yield _start(folder, say, aws_port, vonage_port, started)
+    finally:
+        for server in started:
+            server.stop()
+
+
+def up(say: Say, aws_port: int, vonage_port: int) -> LocalStack:
+    """Start the local stack and leave it running, for `down`."""
+    if STATE.exists():
+        raise LocalStackError("A local stack runs already. End it first: make down")
+    started: list[Server] = []
+    try:
+        local = _start(BUILD / "local/up", say, aws_port, vonage_port, started)
+    except BaseException:
+        for server in started:
+            server.stop()
+        raise
+    STATE.write_bytes(msgspec.json.encode(_Up(local.aws, local.emulator)))
+    return local
+
+
+def down() -> None:
+    """End the stack that `up` has left running.
+
+    Raises:
+        LocalStackError: none runs.
+    """
+    if not STATE.exists():
+        raise LocalStackError("No local stack runs. Start one: make up")
+    state = msgspec.json.decode(STATE.read_bytes(), type=_Up)
+    for server in (state.aws, state.emulator):
+        server.stop()
+    STATE.unlink()
+
+
+def _start(
+    folder: Path, say: Say, aws_port: int, vonage_port: int, started: list[Server]
+) -> LocalStack:
+    say("Starting the local AWS (MiniStack, IAM enforced)")
+    started.append(aws := servers.start_aws(aws_port or servers.free_port(), folder))
+    say("Starting the Vonage emulator")
+    started.append(emulator := servers.start_vonage(vonage_port or servers.free_port(), folder))
+    say("Building and deploying template.yaml with the SAM CLI")
+    stack = deployment.deploy(aws, say)
+    local = LocalStack(stack, VonageControl(emulator.url), aws, emulator)
+    local.connect_callbacks()
+    return local

@@ -1,0 +1,77 @@
+"""A deployed stack: found by its name, reached over HTTP and through the AWS SDK."""
+
+import json
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+
+class StackError(Exception):
+    """A stack cannot be used; the message says why, and what to do."""
+
+
+class Stack:
+    """A stack in the account and region that the environment names, as for the AWS CLI.
+
+    Where AWS_ENDPOINT_URL is set, as for a local AWS, that is where everything goes.
+    """
+
+    def __init__(self, name: str, session: boto3.Session | None = None, endpoint: str = "") -> None:
+        self.name = name
+        self._session = session or boto3.Session()
+        self._endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL", "")
+
+    def client(self, service: str) -> Any:
+        """Return an SDK client for the stack's account and region."""
+        return self._session.client(service, endpoint_url=self._endpoint or None)
+
+    @cached_property
+    def outputs(self) -> Mapping[str, str]:
+        """The stack's outputs.
+
+        Raises:
+            StackError: there is no such stack, or it cannot be read.
+        """
+        try:
+            answer = self.client("cloudformation").describe_stacks(StackName=self.name)
+        except (ClientError, BotoCoreError) as problem:
+            raise StackError(
+                f"The stack {self.name} cannot be read: {problem}. Is it deployed (make deploy), "
+                "and are the region and credentials those of its account?"
+            ) from problem
+        outputs = answer["Stacks"][0].get("Outputs", [])
+        return {output["OutputKey"]: output["OutputValue"] for output in outputs}
+
+    def callback_secret(self) -> dict[str, str]:
+        """Return the callback secret: `token` and `signature_secret`."""
+        secret_id = self.outputs["CallbackSecretArn"]
+        answer = self.client("secretsmanager").get_secret_value(SecretId=secret_id)
+        secret: dict[str, str] = json.loads(answer["SecretString"])
+        return secret
+
+    def callback_path(self) -> str:
+        """Return the path that callbacks are posted to, the token included."""
+        return f"/callbacks/{quote(self.callback_secret()['token'], safe='')}"
+
+    def callback_url(self) -> str:
+        """Return the URL to enter at Vonage."""
+        return f"{self.base_url}{self.callback_path()}"
+
+    @cached_property
+    def base_url(self) -> str:
+        """Where the stack's HTTP API answers."""
+        return self._endpoint or self.outputs["CallbackUrl"].removesuffix("/callbacks")
+
+    @cached_property
+    def headers(self) -> Mapping[str, str]:
+        """What every HTTP request must carry: locally, the name of the API that it is for."""
+        if not self._endpoint:
+            return {}
+        api_id = (urlsplit(self.outputs["CallbackUrl"]).hostname or "").partition(".")[0]
+        port = urlsplit(self._endpoint).port
+        return {"Host": f"{api_id}.execute-api.localhost:{port}"}
