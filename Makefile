@@ -54,13 +54,61 @@ lock: $(UV) ## update every locked version in requirements/
 # --- checks ---------------------------------------------------------------------------------------
 
 .PHONY: check
-check: $(TOOLS)/dev/.installed ## lint, format, types, import rules, template
+check: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed ## lint, format, types, import rules, template
 	@$(DEV)/ruff check .
 	@$(DEV)/ruff format --check .
 	@$(DEV)/mypy
 	@$(DEV)/lint-imports
+	@$(SAM) validate --lint --region eu-west-1
+	@$(DEV)/cfn-lint template.yaml
 
 .PHONY: format
 format: $(TOOLS)/dev/.installed ## put code into the project's format
 	@$(DEV)/ruff check --fix .
 	@$(DEV)/ruff format .
+
+# --- the product, on this machine -----------------------------------------------------------------
+
+LOCAL := $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed $(TOOLS)/ministack/.installed
+PORT ?= 4566
+VONAGE_PORT ?= 4570
+
+.PHONY: demo
+demo: $(LOCAL) ## play a meeting through the deployed template and check it (JSON=FILE for a report)
+	@$(DEV)/python -m local.demo $(if $(JSON),--json "$(JSON)")
+
+.PHONY: up
+up: $(LOCAL) ## leave the same stack running to play with (PORT=, VONAGE_PORT=)
+	@$(DEV)/python -m local.up up --port $(PORT) --vonage-port $(VONAGE_PORT)
+
+.PHONY: down
+down: $(LOCAL) ## end the stack that make up has left running
+	@$(DEV)/python -m local.up down
+
+.PHONY: vonage
+vonage: $(TOOLS)/dev/.installed ## run the Vonage emulator alone (VONAGE_PORT=)
+	@$(DEV)/python -m local.vonage --port $(VONAGE_PORT)
+
+.PHONY: test
+test: $(LOCAL) ## run every test, those against the deployed template included (ARGS= for pytest)
+	@$(DEV)/pytest $(ARGS)
+
+# --- the product, in an account -------------------------------------------------------------------
+
+STACK ?= roomkeeper
+
+.PHONY: build
+build: $(TOOLS)/sam/.installed ## build functions and layer into build/sam
+	@PATH="$(TOOLS)/uv/bin:$$PATH" $(SAM) build
+
+.PHONY: deploy
+deploy: build ## deploy into the AWS account at hand (STACK=, ARGS= for sam deploy)
+	@$(SAM) deploy --stack-name $(STACK) $(ARGS)
+
+.PHONY: callback-url
+callback-url: $(TOOLS)/dev/.installed ## print the URL to enter at Vonage, its token included (STACK=)
+	@$(DEV)/python -m operations.callback_url --stack $(STACK)
+
+.PHONY: redrive
+redrive: $(TOOLS)/dev/.installed ## publish again what waits in the dead-letter queue (STACK=)
+	@$(DEV)/python -m operations.redrive --stack $(STACK)

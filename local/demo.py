@@ -14,13 +14,13 @@ from typing import Any
 import msgspec
 import requests
 from msgspec import Struct, field
-from roomkeeper.store import Store
 
 from local import stack, timeline
 from local.servers import BUILD, LocalStackError
 from local.stack import LocalStack
 from local.subscriber import Subscriber
 from operations.stack import Stack
+from roomkeeper.store import Store
 
 OUT_OF_ORDER = [
     "session:started",
@@ -138,7 +138,7 @@ def _recording(deployed: Stack, recording_id: str) -> dict[str, Any]:
     recording = table.recording(recording_id)
     if recording is None:
         return {}
-    return {"status": recording.status} | msgspec.to_builtins(recording)
+    return {"status": recording.status, **msgspec.to_builtins(recording)}
 
 
 def _check_callbacks(report: Report, forged: int) -> None:

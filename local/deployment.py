@@ -28,7 +28,7 @@ def build() -> Path:
     """
     target = BUILD / "sam"
     _sam(
-        ["build", "--cached", "--cache-dir", str(BUILD / "sam-cache"), "--build-dir", str(target)],
+        ["build", "--build-dir", str(target)],
         BUILD / "local/sam-build.log",
         {},
     )
@@ -48,7 +48,7 @@ def deploy(aws: Server, say: Say, parameters: Mapping[str, str] | None = None) -
     _sam(
         [*command, "--no-progressbar", "--region", REGION],
         aws.log.parent / "sam-deploy.log",
-        CREDENTIALS | {"AWS_ENDPOINT_URL": aws.url},
+        {**CREDENTIALS, "AWS_ENDPOINT_URL": aws.url},
         parameters or {},
     )
     return Stack(STACK_NAME, session, aws.url)
@@ -80,7 +80,7 @@ def _sam(
     settings: Mapping[str, str],
     parameters: Mapping[str, str] | None = None,
 ) -> None:
-    overrides = _this_machine() | dict(parameters or {})
+    overrides = {**_this_machine(), **(parameters or {})}
     command = [str(TOOLS / "sam/bin/sam"), *command, "--parameter-overrides"]
     command += [f"{name}={value}" for name, value in overrides.items()]
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ def _sam(
         code = subprocess.call(  # noqa: S603 - our own command
             command,
             cwd=PROJECT,
-            env=_environment() | settings,
+            env={**_environment(), **settings},
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -109,7 +109,12 @@ def _this_machine() -> dict[str, str]:
 def _environment() -> dict[str, str]:
     """Return this environment, with the interpreter that has pip first in the path."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return ours | {"PATH": f"{TOOLS / 'uv/bin'}{os.pathsep}{os.environ['PATH']}"}
+    scratch = BUILD / "local/tmp"
+    scratch.mkdir(parents=True, exist_ok=True)
+    return ours | {
+        "PATH": f"{TOOLS / 'uv/bin'}{os.pathsep}{os.environ['PATH']}",
+        "TMPDIR": str(scratch),
+    }
 
 
 def _complaint(log: Path) -> str:

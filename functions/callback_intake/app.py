@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
+
 from roomkeeper import callbacks, settings, store
 from roomkeeper.callbacks import CallbackRejected
 from roomkeeper.settings import (
@@ -43,7 +44,7 @@ def handler(request: Request, _context: object) -> Answer:
     except (StoreUnavailable, SecretUnavailable) as problem:
         return _ask_again(problem)
     _count("CallbackAccepted" if news else "CallbackRepeated", event=callback.event)
-    logger.info("callback accepted", event=callback.event, news=news, **_ids(callback))
+    logger.info("callback accepted", extra=_identity(callback) | {"news": news})
     return {"statusCode": 204}
 
 
@@ -120,7 +121,7 @@ def _count(metric: str, **dimensions: str) -> None:
     metrics.add_metric(name=metric, unit=MetricUnit.Count, value=1)
 
 
-def _ids(callback: callbacks.Callback) -> dict[str, str]:
+def _identity(callback: callbacks.Callback) -> dict[str, Any]:
     """Return what may be logged of a callback: whose it is, and nothing that it says."""
-    names = ("recording_id", "session_id", "room_id", "reason")
+    names = ("event", "recording_id", "session_id", "room_id", "reason")
     return {name: value for name in names if (value := getattr(callback, name, None))}

@@ -10,6 +10,7 @@ import msgspec
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import BotoCoreError, ClientError
+
 from roomkeeper import bus, store
 from roomkeeper.bus import Bus
 from roomkeeper.events import Event
@@ -91,10 +92,10 @@ def _publish(due: Sequence[tuple[int, Event]], refused: Reasons) -> tuple[int, R
         place, event = due[index]
         reasons = refused if failure.kind == "refused" else unavailable
         reasons[place] = failure.reason
-        logger.error("event not published", reason=failure.reason, **_identity(event))
+        logger.error("event not published", extra=_identity(event) | {"reason": failure.reason})
     for index, event in enumerate(events):
         if index not in failures:
-            logger.info("event published", **_identity(event))
+            logger.info("event published", extra=_identity(event))
     return len(events) - len(failures), unavailable
 
 

@@ -169,6 +169,8 @@ def events_due(record: Mapping[str, Any]) -> list[events.Event]:
     """
     change = record["dynamodb"]
     key = change["Keys"]["pk"]["S"]
+    if record["eventName"] == "REMOVE" or not key.startswith((_RECORDING, _SESSION, _EVENT)):
+        return []
     changed_at = datetime.fromtimestamp(change["ApproximateCreationDateTime"], UTC)
     new = _plain_item(change["NewImage"])
     old = _plain_item(change.get("OldImage", {}))
