@@ -62,6 +62,10 @@ check: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed ## lint, format, types, i
 	@$(SAM) validate --lint --region eu-west-1
 	@$(DEV)/cfn-lint template.yaml
 
+.PHONY: schemas
+schemas: $(TOOLS)/dev/.installed ## write docs/events/ anew from the code's types
+	@$(DEV)/python -m operations.event_schemas
+
 .PHONY: format
 format: $(TOOLS)/dev/.installed ## put code into the project's format
 	@$(DEV)/ruff check --fix .

@@ -92,7 +92,7 @@ def _start(
         process = subprocess.Popen(  # noqa: S603 - our own commands
             command,
             cwd=PROJECT,
-            env=_environment() | settings,
+            env={**_environment(), **settings},
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

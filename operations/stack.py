@@ -23,7 +23,7 @@ class Stack:
 
     def __init__(self, name: str, session: boto3.Session | None = None, endpoint: str = "") -> None:
         self.name = name
-        self._session = session or boto3.Session()
+        self._session: Any = session or boto3.Session()
         self._endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL", "")
 
     def client(self, service: str) -> Any:

@@ -84,7 +84,8 @@ def install() -> None:
 
     def execute_function(function: Any, event: Any, *rest: Any, **options: Any) -> Result:
         if not getattr(polling, "active", False):
-            return execute(function, event, *rest, **options)
+            result: Result = execute(function, event, *rest, **options)
+            return result
         mapping = _mapping_of(lambda_svc, event["Records"][0]["eventSourceARN"])
         deliver(
             event["Records"],

@@ -36,7 +36,7 @@ _SDK = Config(
     read_timeout=3,
     retries={"mode": "standard", "total_max_attempts": 3},
 )
-_Entry = dict[str, Any]
+_Entry = Any  # PutEventsRequestEntryTypeDef, whose stubs are not there at run time
 
 
 class Failure(Struct, frozen=True):
@@ -92,14 +92,14 @@ class Bus:
         failures: dict[int, Failure] = {}
         for chunk in _chunks(entries):
             try:
-                answers = self._client.put_events(Entries=[entries[i] for i in chunk])["Entries"]
+                answer = self._client.put_events(Entries=[entries[i] for i in chunk])
             except (ClientError, BotoCoreError) as problem:
                 failures |= dict.fromkeys(chunk, Failure("unavailable", str(problem)))
                 continue
             failures |= {
-                index: _failure(answer)
-                for index, answer in zip(chunk, answers, strict=True)
-                if "ErrorCode" in answer
+                index: _failure(entry)
+                for index, entry in zip(chunk, answer["Entries"], strict=True)
+                if "ErrorCode" in entry
             }
         return failures
 

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -165,7 +165,9 @@ type_of = {
         RoomExpired,
     )
 }
-_decoders = {name: msgspec.json.Decoder(kind) for name, kind in type_of.items()}
+_decoders: dict[str, msgspec.json.Decoder[Any]] = {
+    name: msgspec.json.Decoder(kind) for name, kind in type_of.items()
+}
 _objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 RecordingCallback = RecordingStarted  # ended and uploaded ones are started ones that say more
@@ -187,9 +189,10 @@ def parse(body: bytes) -> Callback:
     if decoder is None:
         return Unrecognized(name=name, reason="an event that is not known here", body=text)
     try:
-        return decoder.decode(body)
+        callback: Callback = decoder.decode(body)
     except (msgspec.DecodeError, RecursionError) as problem:
         return Unrecognized(name=name, reason=str(problem), body=text)
+    return callback
 
 
 def _read_object(body: bytes) -> tuple[str, dict[str, msgspec.Raw]]:
@@ -244,7 +247,11 @@ def require_authentic(
 
 def _token_matches(given: str, tokens: Iterable[str]) -> bool:
     # Every token is compared, in constant time, so that the time taken tells nothing.
-    matches = [hmac.compare_digest(given.encode(), token.encode()) for token in tokens if token]
+    matches = [
+        hmac.compare_digest(given.encode(errors="surrogatepass"), token.encode())
+        for token in tokens
+        if token
+    ]
     return any(matches)
 
 
@@ -258,7 +265,7 @@ def _signature_problem(
     scheme, _, jwt = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not jwt:
         return "There is no signature in the Authorization header."
-    problem = "Signatures are not accepted here."
+    problem: str | None = "Signatures are not accepted here."
     for secret in filter(None, secrets):
         problem = _jwt_problem(jwt.strip(), secret, body, max_age, now)
         if problem is None:

@@ -35,7 +35,7 @@ class Recording(Struct, frozen=True, kw_only=True):
     @property
     def status(self) -> Status:
         """The furthest that its life has come, in whatever order the callbacks arrived."""
-        return next(status for name, status in reversed(_LIFE.items()) if name in self.seen)
+        return next(status for name, status in reversed([*_LIFE.items()]) if name in self.seen)
 
 
 class Session(Struct, frozen=True, kw_only=True):

@@ -176,7 +176,7 @@ def events_due(record: Mapping[str, Any]) -> list[events.Event]:
     old = _plain_item(change.get("OldImage", {}))
     if key.startswith(_EVENT):
         return [] if old else [events.from_outbox(key, new["event"], new["detail"], changed_at)]
-    kind = Recording if key.startswith(_RECORDING) else Session
+    kind: type[Recording | Session] = Recording if key.startswith(_RECORDING) else Session
     before = msgspec.convert(old, kind) if old else None
     return events.newly_seen(key, before, msgspec.convert(new, kind), changed_at)
 
@@ -211,7 +211,7 @@ def _outbox_update(callback: Any, now: datetime, until: datetime) -> _Update:
         data: Struct = events.Unrecognized(
             key=key, reason=callback.reason, name=callback.name and callback.name[:128]
         )
-        facts = {"body": callback.body}
+        facts: dict[str, Any] = {"body": callback.body}
     else:
         data, facts = callback, {}
         key = _event_key(callback.event + msgspec.json.encode(callback).decode())
