@@ -20,6 +20,9 @@ REGION = "eu-west-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 """MiniStack's root user; everything else is let do what its role allows, and no more."""
 
+_children: dict[int, "subprocess.Popen[bytes]"] = {}
+"""The servers that this process has started itself, whose exit it has to collect."""
+
 STARTS_WITHIN = 60.0  # seconds
 ENDS_WITHIN = 10.0
 
@@ -98,6 +101,7 @@ def _start(
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
+    _children[process.pid] = process
     server = Server(name, process.pid, f"http://127.0.0.1:{port}", log)
     if not _eventually(lambda: _answers(port) or process.poll() is not None, STARTS_WITHIN):
         server.stop()
@@ -122,8 +126,8 @@ def _answers(port: int) -> bool:
 
 
 def _group_lives(leader: int) -> bool:
-    with suppress(ChildProcessError):
-        os.waitpid(leader, os.WNOHANG)  # a child of ours would stay as a zombie otherwise
+    if leader in _children:
+        _children[leader].poll()
     try:
         os.killpg(leader, 0)
     except ProcessLookupError:

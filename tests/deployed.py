@@ -1,0 +1,101 @@
+"""The deployed stack that the end-to-end tests run against, as a pytest plugin.
+
+By default it is the local one, started once for the whole run. With ROOMKEEPER_STACK set to the
+name of a stack, it is that one, in the account and region of the environment's AWS credentials;
+the emulator then posts its callbacks there.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+import requests
+from msgspec import Struct
+
+from local import servers
+from local import stack as local_stack
+from local.servers import BUILD
+from local.subscriber import Subscriber
+from local.vonage.control import VonageControl
+from operations.stack import Stack
+from roomkeeper.store import Store
+
+WITHIN = 60.0  # seconds; a deadline, not a wait: what is awaited takes one or two
+
+
+class Deployed(Struct, frozen=True):
+    """A deployed stack, an emulated Vonage that posts to it, and a subscriber to its events."""
+
+    stack: Stack
+    vonage: VonageControl
+    subscriber: Subscriber
+
+    def post(self, body: bytes | str, path: str | None = None, **headers: str) -> requests.Response:
+        """Post a callback; by default with the right token in the path."""
+        return requests.post(
+            self.stack.base_url + (self.stack.callback_path() if path is None else path),
+            data=body.encode() if isinstance(body, str) else body,
+            headers={"Content-Type": "application/json", **headers, **self.stack.headers},
+            timeout=30,
+        )
+
+    def store(self) -> Store:
+        """Return the stack's table."""
+        return Store(self.stack.client("dynamodb"), self.stack.outputs["TableName"])
+
+    def item(self, key: str) -> dict[str, Any] | None:
+        """Return the table's item under `key`, as DynamoDB writes it."""
+        answer = self.stack.client("dynamodb").get_item(
+            TableName=self.stack.outputs["TableName"], Key={"pk": {"S": key}}, ConsistentRead=True
+        )
+        item: dict[str, Any] | None = answer.get("Item")
+        return item
+
+    def events_about(self, *ids: str, count: int) -> list[dict[str, Any]]:
+        """Return the events that name one of `ids`, once there are `count` of them."""
+
+        def about(events: Any) -> list[dict[str, Any]]:
+            return [e for e in events if set(ids) & set(map(str, e["detail"]["data"].values()))]
+
+        return about(self.subscriber.wait_for(lambda events: len(about(events)) >= count, WITHIN))
+
+
+@pytest.fixture(scope="session")
+def deployed() -> Iterator[Deployed]:
+    """A deployed stack for the whole run."""
+    with ExitStack() as exits:
+        name = os.environ.get("ROOMKEEPER_STACK")
+        stack, vonage = _remote(name, exits) if name else _local(exits)
+        vonage.callbacks_to(stack.callback_url(), headers=stack.headers)
+        subscriber = Subscriber(stack, f"test-{secrets.token_hex(4)}")
+        exits.callback(subscriber.close)
+        yield Deployed(stack, vonage, subscriber)
+
+
+@pytest.fixture(scope="session")
+def signature_secret(deployed: Deployed) -> str:
+    """The secret that the stack takes signatures by."""
+    secret = deployed.stack.callback_secret()["signature_secret"]
+    assert secret, "Put a signature_secret into the stack's callback secret to test signatures."
+    return secret
+
+
+def _local(exits: ExitStack) -> tuple[Stack, VonageControl]:
+    local = exits.enter_context(local_stack.running(BUILD / "local/test", print))
+    secret = local.stack.callback_secret() | {"signature_secret": secrets.token_hex(32)}
+    local.stack.client("secretsmanager").put_secret_value(
+        SecretId=local.stack.outputs["CallbackSecretArn"], SecretString=json.dumps(secret)
+    )
+    return local.stack, local.vonage
+
+
+def _remote(name: str, exits: ExitStack) -> tuple[Stack, VonageControl]:
+    emulator = servers.start_vonage(servers.free_port(), BUILD / "local/test")
+    exits.callback(emulator.stop)
+    return Stack(name), VonageControl(emulator.url)
+
+

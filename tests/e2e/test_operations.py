@@ -1,0 +1,151 @@
+"""What an operator does with a deployed stack."""
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+
+from operations import callback_url, redrive
+from operations.stack import Stack, StackError
+from tests.deployed import Deployed
+
+
+def a_stream_record(deployed: Deployed, recording_id: str) -> dict[str, Any]:
+    """Return the stream's record of a callback's write, as Lambda hands it over."""
+    body = {"event": "recording:started", "recording_id": recording_id, "session_id": "session"}
+    assert deployed.post(json.dumps(body)).status_code == 204
+    image = deployed.item(f"RECORDING#{recording_id}")
+    assert image is not None
+    return {
+        "eventName": "INSERT",
+        "eventSource": "aws:dynamodb",
+        "dynamodb": {
+            "ApproximateCreationDateTime": 1635868580,
+            "Keys": {"pk": image["pk"]},
+            "NewImage": image,
+            "SequenceNumber": "1",
+        },
+    }
+
+
+def put_aside(deployed: Deployed, letter: dict[str, Any]) -> None:
+    deployed.stack.client("sqs").send_message(
+        QueueUrl=deployed.stack.outputs["DeadLetterQueueUrl"], MessageBody=json.dumps(letter)
+    )
+
+
+@pytest.fixture
+def recording_id() -> str:
+    return str(uuid.uuid4())
+
+
+def test_a_record_set_aside_is_published_by_redrive(
+    deployed: Deployed, recording_id: str
+) -> None:
+    record = a_stream_record(deployed, recording_id)
+    deployed.events_about(recording_id, count=1)
+    put_aside(deployed, {"reason": "a test", "record": record})
+
+    assert redrive.redrive(deployed.stack) == (1, [])
+
+    events = deployed.events_about(recording_id, count=2)
+    assert len({event["detail"]["metadata"]["event_id"] for event in events}) == 1
+    assert redrive.redrive(deployed.stack) == (0, [])
+
+
+def test_a_failed_batch_is_read_again_from_the_stream(
+    deployed: Deployed, recording_id: str
+) -> None:
+    a_stream_record(deployed, recording_id)
+    deployed.events_about(recording_id, count=1)
+    table = deployed.stack.client("dynamodb").describe_table(
+        TableName=deployed.stack.outputs["TableName"]
+    )["Table"]
+    streams = deployed.stack.client("dynamodbstreams")
+    shard, record = last_record(streams, table["LatestStreamArn"])
+    number = record["dynamodb"]["SequenceNumber"]
+    put_aside(
+        deployed,
+        {
+            "DDBStreamBatchInfo": {
+                "streamArn": table["LatestStreamArn"],
+                "shardId": shard,
+                "startSequenceNumber": number,
+                "endSequenceNumber": number,
+                "approximateArrivalOfFirstRecord": "2026-11-22T12:00:00Z",
+                "batchSize": 1,
+            }
+        },
+    )
+
+    assert redrive.redrive(deployed.stack) == (1, [])
+
+    assert len(deployed.events_about(recording_id, count=2)) == 2
+
+
+def last_record(streams: Any, stream_arn: str) -> tuple[str, dict[str, Any]]:
+    shards = streams.describe_stream(StreamArn=stream_arn)["StreamDescription"]["Shards"]
+    found: list[tuple[str, dict[str, Any]]] = []
+    for shard in shards:
+        page = streams.get_shard_iterator(
+            StreamArn=stream_arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+        )["ShardIterator"]
+        while page and (answer := streams.get_records(ShardIterator=page))["Records"]:
+            found += [(shard["ShardId"], record) for record in answer["Records"]]
+            page = answer.get("NextShardIterator")
+    return max(found, key=lambda each: each[1]["dynamodb"]["ApproximateCreationDateTime"])
+
+
+def test_a_record_that_makes_no_sense_ends_in_the_dead_letter_queue_alone(
+    deployed: Deployed, recording_id: str
+) -> None:
+    poison = {"pk": {"S": f"EVENT#{recording_id}"}, "event": {"S": "never:heard"}}
+    poison["detail"] = {"S": "{}"}
+    deployed.stack.client("dynamodb").put_item(
+        TableName=deployed.stack.outputs["TableName"], Item=poison
+    )
+    a_stream_record(deployed, recording_id)
+
+    assert len(deployed.events_about(recording_id, count=1)) == 1
+    letter = receive_dead_letter(deployed)
+    assert letter["record"]["dynamodb"]["Keys"] == {"pk": {"S": f"EVENT#{recording_id}"}}
+    assert "never:heard" in letter["reason"]
+
+
+def receive_dead_letter(deployed: Deployed) -> dict[str, Any]:
+    sqs, queue = deployed.stack.client("sqs"), deployed.stack.outputs["DeadLetterQueueUrl"]
+    [message] = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=20)["Messages"]
+    sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+    letter: dict[str, Any] = json.loads(message["Body"])
+    return letter
+
+
+def test_a_dead_letter_that_is_none_of_ours_stays_and_is_named(deployed: Deployed) -> None:
+    put_aside(deployed, {"what": "is this"})
+
+    sent, left = redrive.redrive(deployed.stack)
+
+    assert (sent, len(left)) == (0, 1)
+    assert "neither a record nor a note" in left[0]
+    deployed.stack.client("sqs").purge_queue(
+        QueueUrl=deployed.stack.outputs["DeadLetterQueueUrl"]
+    )
+
+
+def test_the_callback_url_is_printed_whole(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["callback_url", "--stack", deployed.stack.name])
+    monkeypatch.setattr(callback_url, "Stack", lambda name: deployed.stack)
+
+    assert callback_url.main() == 0
+
+    assert capsys.readouterr().out == f"{deployed.stack.callback_url()}\n"
+
+
+def test_a_stack_that_is_not_there_is_named_with_what_to_do(deployed: Deployed) -> None:
+    missing = Stack("no-such-stack", deployed.stack._session, deployed.stack._endpoint)
+
+    with pytest.raises(StackError, match=r"no-such-stack cannot be read.*make deploy"):
+        _ = missing.outputs
