@@ -273,23 +273,28 @@ def _signature_problem(
     return problem
 
 
+# Times are compared with the caller's `now`, not with a clock of PyJWT's own.
+_LEFT_TO_PYJWT: Any = {
+    "require": ["iat"],
+    **dict.fromkeys(["verify_aud", "verify_iat", "verify_nbf", "verify_exp"], False),
+}
+
+
 def _jwt_problem(
     token: str, secret: str, body: bytes, max_age: timedelta, now: datetime
 ) -> str | None:
     import jwt  # noqa: PLC0415 - costs more to import than all the rest, and tokens do without
 
     try:
-        claims = jwt.decode(
-            token,
-            secret,
-            algorithms=["HS256"],
-            leeway=CLOCK_SKEW,
-            options={"require": ["iat"], "verify_aud": False},
-        )
-        age = now.timestamp() - int(claims["iat"])
-    except (jwt.InvalidTokenError, OverflowError):
+        claims = jwt.decode(token, secret, algorithms=["HS256"], options=_LEFT_TO_PYJWT)
+        starts = max(int(claims["iat"]), int(claims.get("nbf", 0)))
+        ends = int(claims.get("exp", 1e18))
+    except (jwt.PyJWTError, TypeError, ValueError, OverflowError):
         return "The signature is not valid."
-    if age > max_age.total_seconds():
+    skew, moment = CLOCK_SKEW.total_seconds(), now.timestamp()
+    if starts > moment + skew or ends <= moment - skew:
+        return "The signature is not valid at this time."
+    if starts < moment - max_age.total_seconds():
         return f"The signature is more than {max_age} old."
     payload_hash = claims.get("payload_hash")
     if payload_hash is not None and not _is_hash_of(payload_hash, body):
@@ -299,4 +304,5 @@ def _jwt_problem(
 
 def _is_hash_of(payload_hash: object, body: bytes) -> bool:
     actual = hashlib.sha256(body).hexdigest()
-    return hmac.compare_digest(str(payload_hash).lower().encode(), actual.encode())
+    given = str(payload_hash).lower().encode(errors="surrogatepass")
+    return hmac.compare_digest(given, actual.encode())

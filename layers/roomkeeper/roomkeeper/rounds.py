@@ -1,0 +1,151 @@
+"""What all jobs have in common: a round over many items, within bounds, that tells how it went.
+
+A round works on several items at once, starts no more than so many a second, takes no new one when
+its time is nearly up or when failure follows failure, and keeps no more in memory than what it is
+working on. What it leaves is for the next round.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Literal, TypeVar
+
+from msgspec import Struct, field
+
+from roomkeeper.errors import RoomkeeperError
+
+Item = TypeVar("Item")
+Outcome = str
+"""A word for what became of an item; FAILED is the one that a round itself gives."""
+
+FAILED: Outcome = "failed"
+EXAMPLES = 5
+"""Failures that a summary quotes; all of them are counted."""
+
+StoppedBy = Literal["deadline", "failures", "refusal"]
+
+
+class Bounds(Struct, frozen=True, kw_only=True):
+    """How hard a round may work, and for how long.
+
+    `seconds` is the time in which it may take new items; what it has begun then it finishes.
+    """
+
+    concurrency: int
+    per_second: float
+    seconds: float
+    consecutive_failures: int = 20
+
+
+class Refusal(RoomkeeperError):
+    """Going on is of no use, whatever the item: wrong credentials, for one. It ends a round."""
+
+
+class RoundIncomplete(RoomkeeperError):
+    """A round is over in which something failed; the message is its summary in short."""
+
+
+class Summary(Struct, kw_only=True):
+    """How a round went: how many items came to which outcome, and what ended it early, if anything.
+
+    `examples` are messages of the first failures.
+    """
+
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    stopped_by: StoppedBy | None = None
+    examples: list[str] = field(default_factory=list)
+
+    @property
+    def taken(self) -> int:
+        """How many items were worked on."""
+        return self.outcomes.total()
+
+    def raise_if_failed(self) -> None:
+        """Raise RoundIncomplete when anything failed, so that the Errors metric tells."""
+        if self.outcomes[FAILED] or self.stopped_by in ("failures", "refusal"):
+            because = f", stopped by {self.stopped_by}" if self.stopped_by else ""
+            counts = ", ".join(f"{name} {count}" for name, count in sorted(self.outcomes.items()))
+            raise RoundIncomplete(
+                f"{counts or 'nothing done'}{because}: {'; '.join(self.examples)}"
+            )
+
+
+class Round:
+    """One round within `bounds`. `clock` gives seconds that only grow, `sleep` lets some pass."""
+
+    def __init__(
+        self,
+        bounds: Bounds,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._bounds = bounds
+        self._clock = clock
+        self._sleep = sleep
+        self._ends_at = clock() + bounds.seconds
+        self._next_start = clock()
+        self._failures_in_a_row = 0
+        self._lock = threading.Lock()
+        self.summary = Summary()
+
+    def run(self, items: Iterable[Item], act: Callable[[Item], Outcome]) -> Summary:
+        """Do `act` to every one of `items`, as far as the bounds let; return how it went.
+
+        `act` returns the item's outcome. A RoomkeeperError that it raises counts as a failure, a
+        Refusal ends the round; any other error escapes once what has begun is finished. `items` is
+        read one by one, in this thread, as they are begun.
+        """
+        with ThreadPoolExecutor(self._bounds.concurrency, "round") as pool:
+            begun: set[Future[None]] = set()
+            for item in items:
+                begun = self._wait_for_room(begun)
+                if not self._may_go_on():
+                    break
+                begun.add(pool.submit(self._work_on, item, act))
+            for future in begun:
+                future.result()
+        return self.summary
+
+    def _wait_for_room(self, begun: set[Future[None]]) -> set[Future[None]]:
+        """Return what is still at work, once that leaves room and it is time for another start."""
+        if len(begun) >= self._bounds.concurrency:
+            done, begun = wait(begun, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+        pause = self._next_start - self._clock()
+        if pause > 0:
+            self._sleep(min(pause, max(0.0, self._ends_at - self._clock())))
+        self._next_start = max(self._clock(), self._next_start) + 1 / self._bounds.per_second
+        return begun
+
+    def _may_go_on(self) -> bool:
+        with self._lock:
+            if self.summary.stopped_by is None and self._clock() >= self._ends_at:
+                self.summary.stopped_by = "deadline"
+            return self.summary.stopped_by is None
+
+    def _work_on(self, item: Item, act: Callable[[Item], Outcome]) -> None:
+        if not self._may_go_on():
+            return
+        try:
+            outcome = act(item)
+        except RoomkeeperError as problem:
+            self._note_failure(problem)
+        else:
+            with self._lock:
+                self.summary.outcomes[outcome] += 1
+                self._failures_in_a_row = 0
+
+    def _note_failure(self, problem: RoomkeeperError) -> None:
+        with self._lock:
+            self.summary.outcomes[FAILED] += 1
+            self._failures_in_a_row += 1
+            if len(self.summary.examples) < EXAMPLES:
+                self.summary.examples.append(str(problem))
+            if isinstance(problem, Refusal):
+                self.summary.stopped_by = "refusal"
+            elif self._failures_in_a_row >= self._bounds.consecutive_failures:
+                self.summary.stopped_by = self.summary.stopped_by or "failures"

@@ -1,0 +1,45 @@
+"""The Meetings API as Python: every room and recording operation, with retries within a budget.
+
+    with VonageClient(base_url, ApplicationKey(application_id, private_key)) as vonage:
+        room = vonage.get_room(room_id)
+
+Source: Vonage's Meetings API reference and guides.
+"""
+
+from roomkeeper.vonage.client import VonageClient
+from roomkeeper.vonage.credentials import ApiKey, ApplicationKey, Credentials, credentials_from
+from roomkeeper.vonage.errors import (
+    NotDeletableYet,
+    NotFound,
+    NotUpdatable,
+    RateLimited,
+    Refused,
+    Unauthorized,
+    Unavailable,
+    UnexpectedAnswer,
+    UnusableId,
+    VonageError,
+)
+from roomkeeper.vonage.models import Recording, RoomPage
+from roomkeeper.vonage.retries import Pace
+
+__all__ = [
+    "ApiKey",
+    "ApplicationKey",
+    "Credentials",
+    "NotDeletableYet",
+    "NotFound",
+    "NotUpdatable",
+    "Pace",
+    "RateLimited",
+    "Recording",
+    "Refused",
+    "RoomPage",
+    "Unauthorized",
+    "Unavailable",
+    "UnexpectedAnswer",
+    "UnusableId",
+    "VonageClient",
+    "VonageError",
+    "credentials_from",
+]

@@ -1,0 +1,117 @@
+"""The two ways to prove who is calling: API key and secret, or an application's private key.
+
+Source: Vonage's guide "Authentication".
+"""
+
+import base64
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+TOKEN_LIFE = 900
+"""Seconds that a token is valid."""
+
+RENEWAL_MARGIN = 60
+"""Seconds before its end from which a token is not used any more: it must still arrive in time."""
+
+
+class Credentials(Protocol):
+    """Whatever can write an Authorization header."""
+
+    def authorization(self) -> str:
+        """Return the value of the Authorization header for a request that is sent now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An account's API key and secret: Basic authentication."""
+
+    key: str
+    secret: str = field(repr=False)
+
+    def authorization(self) -> str:
+        """Return `Basic` and the pair."""
+        return f"Basic {base64.b64encode(f'{self.key}:{self.secret}'.encode()).decode()}"
+
+
+class ApplicationKey:
+    """An application's id and private key (PEM): Bearer authentication with RS256 tokens.
+
+    A token is used until shortly before it expires. Safe to use from many threads.
+    `now` returns Unix seconds.
+
+    Raises:
+        ValueError: `private_key` is not an RSA key in PEM.
+    """
+
+    def __init__(
+        self, application_id: str, private_key: str, now: Callable[[], float] = time.time
+    ) -> None:
+        self.application_id = application_id
+        self._key = _rsa_key(private_key)
+        self._now = now
+        self._lock = threading.Lock()
+        self._token = ""
+        self._expires_at = 0.0
+
+    def __repr__(self) -> str:
+        return f"ApplicationKey({self.application_id!r})"
+
+    def authorization(self) -> str:
+        """Return `Bearer` and a token that is valid for a minute at least."""
+        with self._lock:
+            if self._now() > self._expires_at - RENEWAL_MARGIN:
+                self._renew()
+            return f"Bearer {self._token}"
+
+    def _renew(self) -> None:
+        issued_at = int(self._now())
+        claims = {
+            "application_id": self.application_id,
+            "iat": issued_at,
+            "exp": issued_at + TOKEN_LIFE,
+            "jti": str(uuid.uuid4()),
+        }
+        self._token = jwt.encode(claims, self._key, algorithm="RS256")
+        self._expires_at = issued_at + TOKEN_LIFE
+
+
+def credentials_from(
+    *,
+    application_id: str = "",
+    private_key: str = "",
+    api_key: str = "",
+    api_secret: str = "",
+) -> Credentials:
+    """Return the credentials that these make; an application's win over an account's.
+
+    Raises:
+        ValueError: neither pair is complete, or the private key is none.
+    """
+    if application_id and private_key:
+        return ApplicationKey(application_id, private_key)
+    if api_key and api_secret:
+        return ApiKey(api_key, api_secret)
+    raise ValueError(
+        "No complete Vonage credentials: give an application id with its private key, "
+        "or an API key with its secret."
+    )
+
+
+def _rsa_key(pem: str) -> RSAPrivateKey:
+    # What the library says of a key may quote it, so that it is not among the causes of our error.
+    with suppress(ValueError, TypeError, UnsupportedAlgorithm):
+        key = load_pem_private_key(pem.encode(), password=None)
+        if isinstance(key, RSAPrivateKey):
+            return key
+    raise ValueError("The private key is not an RSA key in PEM without a passphrase.")

@@ -1,0 +1,115 @@
+"""What can come of a call to the Meetings API other than what was wanted."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from roomkeeper.errors import RoomkeeperError
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request, and what is known of the answer to it."""
+
+    method: str
+    path: str
+    status: int | None = None
+    name: str | None = None
+    message: str | None = None
+    retry_after: float | None = None
+
+
+class VonageError(RoomkeeperError):
+    """A call failed. The message says what was asked, what came back, and what to do.
+
+    `method` and `path` are the request's; `status` is the answer's, None when there was none;
+    `name` is the service's own name for the error, None when the service itself did not answer;
+    `message` is the answer's text, without anything that could be a credential; `retry_after` is
+    the seconds that the answer asked to wait, None when it did not.
+    """
+
+    advice: ClassVar[str] = "See the Meetings API reference."
+
+    def __init__(self, problem: str, exchange: Exchange) -> None:
+        super().__init__(f"{exchange.method} {exchange.path}: {problem}. {self.advice}")
+        self.method = exchange.method
+        self.path = exchange.path
+        self.status = exchange.status
+        self.name = exchange.name
+        self.message = exchange.message
+        self.retry_after = exchange.retry_after
+
+
+class NotFound(VonageError):
+    """404."""
+
+    advice = "If nothing at all is found, check the base URL."
+
+    @property
+    def is_vonages_own(self) -> bool:
+        """Whether the service says so itself; any other 404 may just mean a wrong base URL."""
+        return self.name == "NotFoundError"
+
+
+class UnusableId(NotFound):
+    """No room, session or recording can have such an id. Nothing was sent."""
+
+    advice = "Pass the id as Vonage gave it."
+
+
+class NotUpdatable(VonageError):
+    """400 for a room that cannot be updated: an instant one, or one that is over."""
+
+    advice = "Only long-term rooms that are available can be updated."
+
+
+class NotDeletableYet(VonageError):
+    """403, or 409, for a recording that is not in status `uploaded`."""
+
+    advice = "Delete it after its recording:uploaded; GET tells its status."
+
+
+class Unauthorized(VonageError):
+    """401, or 403 where it does not mean NotDeletableYet."""
+
+    advice = "Check the credentials, and that they are those of the application that owns this."
+
+
+class Refused(VonageError):
+    """Any other 4xx: the request itself is wrong, and will be refused every time."""
+
+    advice = "Correct the request; repeating it is of no use."
+
+
+class UnexpectedAnswer(VonageError):
+    """An answer that is no answer of the Meetings API: a redirect, or a body of another form."""
+
+    advice = "Check that the base URL is that of a Meetings API."
+
+
+class Passing(VonageError):
+    """A failure that may be over the next time.
+
+    `may_have_acted` tells whether the request may have had its effect all the same.
+    """
+
+    may_have_acted: ClassVar[bool]
+
+
+class RateLimited(Passing):
+    """429, still after all retries that the time budget allowed. The request had no effect."""
+
+    advice = "Try again later, or with fewer requests at once."
+    may_have_acted = False
+
+
+class Unavailable(Passing):
+    """5xx, no connection or no answer, still after all retries that the time budget allowed."""
+
+    advice = "Try again later; if it stays so, check Vonage's status page and the base URL."
+    may_have_acted = True
+
+
+class NotSent(Unavailable):
+    """The request never left: no connection was made, or there was no time left."""
+
+    may_have_acted = False

@@ -1,0 +1,69 @@
+"""`python -m local.vonage`: the emulator on its own, until it is interrupted."""
+
+import argparse
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from local.vonage.access import rsa_public_key
+from local.vonage.guide import guide
+from local.vonage.server import served
+
+
+def main() -> int:
+    """Serve until SIGINT or SIGTERM; return the exit code."""
+    options = _options()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        with served(options.port, options.host, options.public_key) as base:
+            print(guide(base), flush=True)
+            stop.wait()
+    except OSError as problem:
+        # The standard library adds the address to the reason, in its own notation.
+        reason = (problem.strerror or str(problem)).partition(" (while")[0]
+        print(
+            f"The emulator cannot listen at {options.host}:{options.port}: {reason}. "
+            "Choose another one with --port, or --port 0 for any that is free.",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m local.vonage", description="Emulate the Vonage Meetings API."
+    )
+    parser.add_argument("--port", type=_port, default=8200, help="8200 when not given; 0: any free")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at")
+    parser.add_argument(
+        "--public-key",
+        type=_public_key,
+        metavar="FILE",
+        help="PEM; Bearer tokens must then be signed by its private key",
+    )
+    return parser.parse_args()
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"{text} is not a port: 0 to 65535")
+    return int(text)
+
+
+def _public_key(file: str) -> str:
+    try:
+        pem = Path(file).read_text()
+        rsa_public_key(pem)
+    except OSError as problem:
+        raise argparse.ArgumentTypeError(f"{file}: {problem.strerror}") from problem
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(f"{file}: {problem}") from problem
+    return pem
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,233 @@
+"""The Meetings API over HTTP, under both of its published paths, and the file downloads.
+
+Source: Vonage's Meetings API reference.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from flask import Blueprint, Request, Response, request
+from werkzeug.exceptions import HTTPException
+
+from local.vonage import downloads, recordings, rooms
+from local.vonage.access import is_authorized
+from local.vonage.faults import RESET, Operation
+from local.vonage.meetings import download_url
+from local.vonage.paging import Page
+from local.vonage.recordings import ACCOUNT, Recording
+from local.vonage.refusal import Refusal, invalid
+from local.vonage.state import State
+
+PREFIXES = ("/beta/meetings", "/v1/meetings")
+
+View = Callable[..., Response]
+
+_EXPIRED_XML = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n'
+    "<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+)
+
+
+def json_answer(value: object, status: int = 200) -> Response:
+    """Return `value` as a JSON response."""
+    return Response(msgspec.json.encode(value), status, content_type="application/json")
+
+
+def json_object(asked: Request) -> dict[str, Any]:
+    """Return the JSON object that a request's body is.
+
+    Raises:
+        Refusal: it is something else.
+    """
+    try:
+        return msgspec.json.decode(asked.get_data(), type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as problem:
+        raise invalid(f"The body must be a JSON object: {problem}") from problem
+    except OSError as problem:  # chunks that are none
+        raise invalid("The body cannot be read") from problem
+
+
+class MeetingsApi:
+    """The operations of the API on the emulator's state."""
+
+    def __init__(self, state: State, public_key: RSAPublicKey | None) -> None:
+        self._state = state
+        self._public_key = public_key
+
+    def blueprint(self, prefix: str) -> Blueprint:
+        """Return the API's routes, to be served under `prefix`."""
+        blueprint = Blueprint(prefix.strip("/").replace("/", "-"), __name__, url_prefix=prefix)
+        routes: list[tuple[str, str, Operation, View]] = [
+            ("POST", "/rooms", "create_room", self.create_room),
+            ("GET", "/rooms", "list_rooms", self.list_rooms),
+            ("GET", "/rooms/<id:room_id>", "get_room", self.get_room),
+            ("PATCH", "/rooms/<id:room_id>", "update_room", self.update_room),
+            ("DELETE", "/rooms/<id:room_id>", "delete_room", self.delete_room),
+            (
+                "GET",
+                "/sessions/<id:session_id>/recordings",
+                "list_recordings",
+                self.list_recordings,
+            ),
+            ("GET", "/recordings/<id:recording_id>", "get_recording", self.get_recording),
+            ("DELETE", "/recordings/<id:recording_id>", "delete_recording", self.delete_recording),
+        ]
+        for method, rule, operation, view in routes:
+            served = self._struck(operation, self._authorized(view))
+            blueprint.add_url_rule(rule, operation, served, methods=[method])
+        return blueprint
+
+    def downloads(self) -> Blueprint:
+        """Return the route that stands in for the file store."""
+        blueprint = Blueprint("downloads", __name__)
+        rule = f"/{ACCOUNT}/<id:recording_id>/archive.mp4"
+        blueprint.add_url_rule(rule, "download", self._struck("download", self.download))
+        return blueprint
+
+    def create_room(self) -> Response:
+        """POST /rooms."""
+        body = json_object(request)
+        room = self._state.add_room(lambda serial, now: rooms.created(body, serial, now))
+        return json_answer(self._shown(room), 201)
+
+    def list_rooms(self) -> Response:
+        """GET /rooms."""
+        page = Page.asked(request.args, self._state.room_count())
+        shown = [self._shown(room) for room in self._state.rooms(page.first, page.stop)]
+        settings = self._state.switches.settings
+        base = self._state.base
+        if settings.link_form == "bare":
+            base = urlsplit(base).netloc
+        return json_answer(
+            {
+                "page_size": page.size,
+                "_embedded": {"rooms": shown} if settings.page_form == "embedded" else shown,
+                "_links": page.links(f"{base}{request.path.rstrip('/')}"),
+                "total_items": page.total,
+            }
+        )
+
+    def get_room(self, room_id: str) -> Response:
+        """GET /rooms/{id}."""
+        return json_answer(self._shown(self._state.room(room_id)))
+
+    def update_room(self, room_id: str) -> Response:
+        """PATCH /rooms/{id}."""
+        body = json_object(request)
+        change = self._state.change_room(room_id, lambda room, now: rooms.updated(room, body, now))
+        return json_answer(self._shown(change))
+
+    def delete_room(self, room_id: str) -> Response:
+        """DELETE /rooms/{id}."""
+        self._state.change_room(room_id, rooms.deleted)
+        return Response(status=204)
+
+    def list_recordings(self, session_id: str) -> Response:
+        """GET /sessions/{id}/recordings."""
+        found = self._state.recordings_of(session_id)
+        return json_answer({"_embedded": {"recordings": [self._recording(each) for each in found]}})
+
+    def get_recording(self, recording_id: str) -> Response:
+        """GET /recordings/{id}."""
+        return json_answer(self._recording(self._state.recording(recording_id)))
+
+    def delete_recording(self, recording_id: str) -> Response:
+        """DELETE /recordings/{id}."""
+        self._state.delete_recording(recording_id)
+        return Response(status=204)
+
+    def download(self, recording_id: str) -> Response:
+        """GET a recording's file, with ranges if asked for."""
+        now = self._state.clock.now()
+        problem = downloads.refusal(recording_id, request.args.to_dict(), now)
+        if problem is not None:
+            return _s3_error(403, *problem)
+        try:
+            self._state.recording(recording_id)
+        except Refusal:
+            return _s3_error(404, "NoSuchKey", "The specified key does not exist.")
+        film = downloads.ARCHIVE.read_bytes()
+        response = Response(film, content_type="video/mp4")
+        response.add_etag()
+        response.make_conditional(request, accept_ranges=True, complete_length=len(film))
+        del response.headers["Date"]  # the server adds its own
+        return response
+
+    def _shown(self, room: rooms.Room) -> dict[str, Any]:
+        return rooms.as_json(room, self._state.clock.now(), self._state.switches.settings.room_form)
+
+    def _recording(self, recording: Recording) -> dict[str, Any]:
+        uploaded = recording.status == "uploaded"
+        url = download_url(self._state, recording.id) if uploaded else None
+        return recordings.as_json(recording, url)
+
+    def _authorized(self, view: View) -> View:
+        def serve(**ids: str) -> Response:
+            if is_authorized(request.headers.get("Authorization"), self._public_key):
+                return view(**ids)
+            return gateway_error(401, "Unauthorized", "You did not provide correct credentials")
+
+        return serve
+
+    def _struck(self, operation: Operation, view: View) -> View:
+        def serve(**ids: str) -> Response:
+            fault = self._state.switches.fault(operation)
+            if fault is None:
+                return view(**ids)
+            self._state.stopping.wait(fault.latency)
+            if not fault.replaces_answer:
+                return view(**ids)
+            if fault.after:
+                with suppress(Refusal):  # whatever came of it, the fault is what is answered
+                    view(**ids)
+            return fault.answer(request)
+
+        return serve
+
+
+def gateway_error(status: int, title: str, detail: str) -> Response:
+    """Return an error in the form of the gateway before the service."""
+    return json_answer({"title": title, "detail": detail}, status)
+
+
+def answer_refusal(refusal: Refusal) -> Response:
+    """Return the service's answer to a request that it refuses."""
+    return json_answer(refusal.as_json(), refusal.status)
+
+
+def answer_http_error(error: HTTPException) -> Response:
+    """Return the gateway's answer to a request that reaches no operation."""
+    response = gateway_error(error.code or 500, error.name, error.description or error.name)
+    for name, value in error.get_headers():
+        if name.lower() not in {"content-type", "content-length"}:
+            response.headers[name] = value
+    return response
+
+
+def note(state: State, response: Response) -> Response:
+    """Log the request to the API that was answered with `response`, without its credentials."""
+    if request.blueprint == "control":
+        return response
+    path, _, query = request.environ.get("REQUEST_URI", request.path).partition("?")
+    endpoint = (request.endpoint or "").rpartition(".")[2]
+    scheme = request.headers.get("Authorization", "").partition(" ")[0]
+    state.journal.add_request(
+        {
+            "method": request.method,
+            "path": path,
+            "query": query if endpoint != "download" else "",  # there it is the credentials
+            "operation": endpoint or None,
+            "authorization": scheme or None,
+            "status": None if RESET in request.environ else response.status_code,
+        }
+    )
+    return response
+
+
+def _s3_error(status: int, code: str, message: str) -> Response:
+    xml = _EXPIRED_XML.format(code=code, message=message)
+    return Response(xml, status, content_type="application/xml")

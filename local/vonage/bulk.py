@@ -1,0 +1,176 @@
+"""Much at once: many meetings with all their callbacks, and recordings by the thousand."""
+
+import random
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from local.vonage import meetings, rooms
+from local.vonage.clock import moment
+from local.vonage.deliveries import Delivery
+from local.vonage.meetings import Body, Duration, Meeting
+from local.vonage.recordings import Recording, Session, Status, new_session_id
+from local.vonage.sender import Sender
+from local.vonage.state import State
+from roomkeeper.times import iso
+
+Many = Annotated[int, Meta(ge=1, le=1_000_000)]
+Chance = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Meetings(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Many meetings, each in a room of its own, whose callbacks are sent all at once."""
+
+    count: Many
+    senders: Annotated[int, Meta(ge=1, le=256)] = 16
+    """How many threads send."""
+    duplicates: Chance = 0.1
+    """How likely each callback is to be sent twice."""
+    drop: Chance = 0.2
+    """How likely each callback is to be lost."""
+    shuffle: bool = True
+    """Whether they are sent in any order; else meeting by meeting, as they happened."""
+    seed: int = 0
+    participants: tuple[str, ...] = ("Ada", "Grace")
+    recordings: Annotated[int, Meta(ge=0, le=1000)] = 1
+    started_at: str | None = None
+    duration: Duration = 38
+
+
+class Recordings(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Many recordings that are simply there, with no callback sent."""
+
+    count: Many = 1
+    per_session: Many = 1
+    """How many of them each session has."""
+    room_id: str | None = None
+    """The room of the sessions; a new long-term one when None."""
+    session_id: str | None = None
+    """The one session of all of them; new ones when None."""
+    ids: tuple[str, ...] = ()
+    """Ids for the first of them."""
+    status: Status = "uploaded"
+    started_at: str | None = None
+    """ISO 8601; so that they end now, when None."""
+    duration: Duration = 38
+
+
+class Rooms(Struct, kw_only=True):
+    """Many rooms with the same fields."""
+
+    count: Many
+    fields: dict[str, Any] = {}
+
+
+def hold(state: State, sender: Sender, wanted: Meetings) -> dict[str, Any]:
+    """Hold the meetings; return what was sent, lost and answered, and the ids, once all is done.
+
+    Raises:
+        Refusal: `started_at` is no date.
+    """
+    dice = random.Random(wanted.seed)  # noqa: S311 - to be repeated, not to be secret
+    sessions, bodies = _held(state, wanted)
+    kept = [body for body in bodies if dice.random() >= wanted.drop]
+    sent = [body for body in kept for _ in range(1 + (dice.random() < wanted.duplicates))]
+    if wanted.shuffle:
+        dice.shuffle(sent)
+    began = time.monotonic()
+    deliveries = sender.send_all(sent, wanted.senders)
+    return {
+        "meetings": wanted.count,
+        "callbacks": len(bodies),
+        "dropped": _by_event(bodies, kept),
+        "duplicated": len(sent) - len(kept),
+        "seconds": time.monotonic() - began,
+        **_outcome(deliveries),
+        "room_ids": [session.room_id for session in sessions],
+        "session_ids": [session.id for session in sessions],
+        "recording_ids": [
+            recording.id for each in sessions for recording in state.recordings_of(each.id)
+        ],
+    }
+
+
+def add_recordings(state: State, wanted: Recordings) -> dict[str, Any]:
+    """Add the recordings and their sessions; return the ids of both.
+
+    Raises:
+        Refusal: the room is not there, or `started_at` is no date.
+    """
+    length = timedelta(seconds=wanted.duration)
+    start = state.clock.now() - length
+    if wanted.started_at is not None:
+        start = moment(wanted.started_at, "started_at")
+    ended_at = None if wanted.status in {"started", "paused"} else start + length
+    room = state.room(wanted.room_id) if wanted.room_id else _long_term_room(state)
+    session_ids = list(_sessions(state, wanted, Session("", room.id, start, start + length)))
+    ids = [*wanted.ids, *(str(uuid.uuid4()) for _ in range(wanted.count - len(wanted.ids)))]
+    state.keep_recordings(
+        Recording(
+            recording_id, session_ids[place // wanted.per_session], start, ended_at, wanted.status
+        )
+        for place, recording_id in enumerate(ids)
+    )
+    return {"room_id": room.id, "session_ids": session_ids, "recording_ids": ids}
+
+
+def add_rooms(state: State, wanted: Rooms) -> dict[str, Any]:
+    """Add the rooms; return their ids.
+
+    Raises:
+        Refusal: a field breaks a rule.
+    """
+    made = [_placed(state, wanted.fields) for _ in range(wanted.count)]
+    return {"room_ids": [room.id for room in made]}
+
+
+def _held(state: State, wanted: Meetings) -> tuple[list[Session], list[Body]]:
+    plan = Meeting(
+        participants=wanted.participants,
+        recordings=wanted.recordings,
+        started_at=wanted.started_at,
+        duration=wanted.duration,
+    )
+    sessions, bodies = [], []
+    for _ in range(wanted.count):
+        session, opening = meetings.begin(state, plan)
+        sessions.append(session)
+        bodies += opening + meetings.finish(state, session, duration=wanted.duration)
+    return sessions, bodies
+
+
+def _by_event(every: list[Body], kept: list[Body]) -> dict[str, int]:
+    return dict(Counter(body["event"] for body in every) - Counter(body["event"] for body in kept))
+
+
+def _outcome(deliveries: list[Delivery]) -> dict[str, int]:
+    delivered = sum(each.delivered for each in deliveries)
+    return {
+        "sent": len(deliveries),
+        "attempts": sum(len(each.attempts) for each in deliveries),
+        "delivered": delivered,
+        "given_up": len(deliveries) - delivered,
+    }
+
+
+def _sessions(state: State, wanted: Recordings, like: Session) -> Iterator[str]:
+    for place in range(0, wanted.count, wanted.per_session):
+        session_id = wanted.session_id or new_session_id(like.started_at)
+        if not (wanted.session_id and place):
+            state.add_session(replace(like, id=session_id))
+        yield session_id
+
+
+def _long_term_room(state: State) -> rooms.Room:
+    in_a_month: datetime = state.clock.now() + timedelta(days=30)
+    return _placed(state, {"expires_at": iso(in_a_month)})
+
+
+def _placed(state: State, fields: dict[str, Any]) -> rooms.Room:
+    return state.add_room(lambda serial, now: rooms.placed(fields, serial, now))

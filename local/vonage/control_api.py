@@ -1,0 +1,213 @@
+"""The emulator's control interface over HTTP, under /control. `local/README.md` describes it."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from flask import Blueprint, Response, request
+from msgspec import Meta, Struct
+
+from local.vonage import bulk, meetings, rooms
+from local.vonage.api import json_answer, json_object
+from local.vonage.faults import Fault
+from local.vonage.meetings import Body, Duration, Meeting, Sending
+from local.vonage.recordings import Recording, Session
+from local.vonage.refusal import invalid
+from local.vonage.sender import ExpiryWatch, Sender
+from local.vonage.settings import KINDS, Kind, Target
+from local.vonage.state import State
+from roomkeeper.times import iso
+
+PREFIX = "/control"
+
+Wanted = TypeVar("Wanted")
+
+
+class _Callbacks(Target, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A target, and which of the three callback URLs of an application it is."""
+
+    kinds: tuple[Kind, ...] = KINDS
+
+
+class _Ending(Sending, kw_only=True, forbid_unknown_fields=True):
+    """How a meeting that goes on is ended; its recordings end now when `duration` is None."""
+
+    duration: Duration | None = None
+    upload: bool = True
+
+
+class _Advance(Struct, forbid_unknown_fields=True):
+    seconds: Annotated[float, Meta(ge=-3e8, le=3e8)]
+
+
+class ControlApi:
+    """What steers and watches the emulator, as HTTP routes."""
+
+    def __init__(self, state: State, sender: Sender, watch: ExpiryWatch) -> None:
+        self._state = state
+        self._sender = sender
+        self._watch = watch
+
+    def blueprint(self) -> Blueprint:
+        """Return the control interface's routes."""
+        blueprint = Blueprint("control", __name__, url_prefix=PREFIX)
+        routes: list[tuple[str, str, Callable[..., Response]]] = [
+            ("POST", "/callbacks", self.set_callbacks),
+            ("POST", "/callbacks/send", self.send_callback),
+            ("GET", "/deliveries", self.list_deliveries),
+            ("GET", "/requests", self.list_requests),
+            ("POST", "/rooms", self.create_room),
+            ("POST", "/rooms/bulk", self.add_rooms),
+            ("GET", "/rooms", self.list_rooms),
+            ("POST", "/meetings", self.hold_meeting),
+            ("POST", "/meetings/bulk", self.hold_meetings),
+            ("POST", "/meetings/<id:session_id>/end", self.end_meeting),
+            ("GET", "/recordings", self.list_recordings),
+            ("POST", "/recordings", self.add_recordings),
+            ("POST", "/recordings/<id:recording_id>/upload", self.upload),
+            ("POST", "/faults", self.add_fault),
+            ("DELETE", "/faults", self.clear_faults),
+            ("POST", "/settings", self.change_settings),
+            ("POST", "/clock", self.advance_clock),
+            ("POST", "/reset", self.reset),
+        ]
+        for method, rule, view in routes:
+            blueprint.add_url_rule(rule, view.__name__, view, methods=[method])
+        return blueprint
+
+    def set_callbacks(self) -> Response:
+        """Set where callbacks go."""
+        wanted = _body(_Callbacks)
+        self._state.switches.set_target(wanted.kinds, wanted)
+        return _done()
+
+    def send_callback(self) -> Response:
+        """Send one callback and answer what became of it."""
+        return json_answer(self._sender.send(json_object(request)).as_json())
+
+    def list_deliveries(self) -> Response:
+        """Show every callback and its attempts."""
+        return json_answer([delivery.as_json() for delivery in self._state.journal.deliveries()])
+
+    def list_requests(self) -> Response:
+        """Show the requests the API has had."""
+        return json_answer(self._state.journal.requests())
+
+    def create_room(self) -> Response:
+        """Place a room in any state."""
+        fields = _fields()
+        room = self._state.add_room(lambda serial, now: rooms.placed(fields, serial, now))
+        return json_answer(self._room(room), 201)
+
+    def add_rooms(self) -> Response:
+        """Place many rooms."""
+        return json_answer(bulk.add_rooms(self._state, _body(bulk.Rooms)), 201)
+
+    def list_rooms(self) -> Response:
+        """Show every room, with whether it was deleted."""
+        return json_answer([self._room(room) for room in self._state.rooms()])
+
+    def hold_meeting(self) -> Response:
+        """Hold a meeting; answer once its callbacks were delivered or given up."""
+        wanted = _body(Meeting)
+        session, bodies = meetings.begin(self._state, wanted)
+        if not wanted.ongoing:
+            bodies += meetings.finish(
+                self._state, session, duration=wanted.duration, upload=wanted.upload
+            )
+        return self._told(session, bodies, wanted)
+
+    def end_meeting(self, session_id: str) -> Response:
+        """End a meeting that goes on; answer once its callbacks were delivered or given up."""
+        wanted = _body(_Ending)
+        session = self._state.session(session_id)
+        if session.ended_at is not None:
+            raise invalid(f"The session with id: {session_id} has ended")
+        bodies = meetings.finish(
+            self._state, session, duration=wanted.duration, upload=wanted.upload
+        )
+        return self._told(session, bodies, wanted)
+
+    def hold_meetings(self) -> Response:
+        """Hold many meetings; answer once all callbacks were delivered or given up."""
+        return json_answer(bulk.hold(self._state, self._sender, _body(bulk.Meetings)))
+
+    def list_recordings(self) -> Response:
+        """Show every recording, with whether it was deleted."""
+        return json_answer([_recording(each) for each in self._state.recordings()])
+
+    def add_recordings(self) -> Response:
+        """Add recordings that are simply there."""
+        return json_answer(bulk.add_recordings(self._state, _body(bulk.Recordings)), 201)
+
+    def upload(self, recording_id: str) -> Response:
+        """Finish a recording's upload and send the callback of it."""
+        body = meetings.upload(self._state, recording_id)
+        return json_answer(self._sender.send(body).as_json())
+
+    def add_fault(self) -> Response:
+        """Switch a fault on."""
+        self._state.switches.add_fault(_body(Fault))
+        return _done()
+
+    def clear_faults(self) -> Response:
+        """Switch every fault off."""
+        self._state.switches.clear_faults()
+        return _done()
+
+    def change_settings(self) -> Response:
+        """Change settings; answer all of them."""
+        try:
+            return json_answer(self._state.switches.change_settings(_fields()))
+        except msgspec.ValidationError as problem:
+            raise invalid(str(problem)) from problem
+
+    def advance_clock(self) -> Response:
+        """Put the clock forward; answer once the rooms that this expired were told of."""
+        self._state.advance_clock(_body(_Advance).seconds)
+        self._watch.tell()
+        return json_answer({"now": iso(self._state.clock.now())})
+
+    def reset(self) -> Response:
+        """Forget everything."""
+        self._state.reset()
+        return _done()
+
+    def _told(self, session: Session, bodies: list[Body], sending: Sending) -> Response:
+        sent = meetings.arranged(self._state, bodies, sending) if sending.deliver else []
+        for body in sent:
+            self._sender.send(body, sending.delay.get(body["event"], 0.0))
+        recordings = self._state.recordings_of(session.id)
+        return json_answer(
+            {
+                "room_id": session.room_id,
+                "session_id": session.id,
+                "recording_ids": [recording.id for recording in recordings],
+                "callbacks": sent,
+            }
+        )
+
+    def _room(self, room: rooms.Room) -> dict[str, Any]:
+        shown = rooms.as_json(room, self._state.clock.now(), "is_available")
+        return shown | {"deleted": room.deleted, "expired": room.expired}
+
+
+def _fields() -> dict[str, Any]:
+    return json_object(request) if request.get_data() else {}
+
+
+def _body(kind: type[Wanted]) -> Wanted:
+    try:
+        return msgspec.convert(_fields(), kind)
+    except msgspec.ValidationError as problem:
+        raise invalid(str(problem)) from problem
+
+
+def _recording(recording: Recording) -> dict[str, Any]:
+    ended_at = iso(recording.ended_at) if recording.ended_at else None
+    return asdict(recording) | {"started_at": iso(recording.started_at), "ended_at": ended_at}
+
+
+def _done() -> Response:
+    return Response(status=204)

@@ -1,0 +1,70 @@
+"""Pages of rooms: `start_id` is the serial number of the first, `end_id` of the first not. Pure.
+
+Source: Vonage's Meetings API reference, "Get all rooms" (a serial number, not the room's id).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from local.vonage.refusal import invalid
+
+DEFAULT_SIZE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The rooms with serial numbers from `first` up to, but without, `stop`."""
+
+    size: int
+    first: int
+    stop: int
+    end: int | None
+    """The `end_id` that was asked for together with a `start_id`: no page goes beyond it."""
+    total: int
+
+    @classmethod
+    def asked(cls, query: Mapping[str, str], total: int) -> Self:
+        """Return the page that `query` asks for, of `total` rooms numbered from one.
+
+        With `end_id` alone it is the page that ends there, which is what `prev` links ask for.
+
+        Raises:
+            Refusal: a number is none, or the page would hold nothing ever.
+        """
+        size = _number(query, "page_size")
+        size = DEFAULT_SIZE if size is None else size
+        if size < 1:
+            raise invalid('"page_size" must be greater than or equal to 1')
+        start, end = _number(query, "start_id"), _number(query, "end_id")
+        limit = cls._limit(end, total)
+        first = max(1, limit - size) if start is None and end is not None else max(1, start or 1)
+        return cls(size, first, min(first + size, limit), end if start is not None else None, total)
+
+    @staticmethod
+    def _limit(end: int | None, total: int) -> int:
+        """Return the serial number before which every page stops."""
+        return total + 1 if end is None else max(1, min(end, total + 1))
+
+    def links(self, rooms_url: str) -> dict[str, dict[str, str]]:
+        """Return the page's links; `prev` and `next` only where there is something."""
+        end = {} if self.end is None else {"end_id": self.end}
+        links = {"first": {}, "self": {"start_id": self.first, **end}}
+        if self.first > 1:
+            links["prev"] = {"end_id": self.first}
+        if self.stop < self._limit(self.end, self.total):
+            links["next"] = {"start_id": self.stop, **end}
+        return {name: {"href": self._href(rooms_url, query)} for name, query in links.items()}
+
+    def _href(self, rooms_url: str, query: Mapping[str, int]) -> str:
+        pairs = {"page_size": self.size, **query}
+        return f"{rooms_url}?{'&'.join(f'{name}={value}' for name, value in pairs.items())}"
+
+
+def _number(query: Mapping[str, str], name: str) -> int | None:
+    if name not in query:
+        return None
+    if not re.fullmatch(r"-?[0-9]{1,15}", query[name]):
+        raise invalid(f'"{name}" must be a number')
+    return int(query[name])

@@ -1,0 +1,141 @@
+"""Posts callbacks as a webhook sender does: signed if wanted, and again until they are answered."""
+
+import hashlib
+import threading
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import jwt
+import msgspec
+import requests
+from requests.adapters import HTTPAdapter
+
+from local.vonage.deliveries import Attempt, Delivery
+from local.vonage.rooms import expired_callback
+from local.vonage.settings import Kind, Settings, Target
+from local.vonage.state import State
+from roomkeeper.times import iso
+
+LONGEST_BACKOFF = 30.0
+ANSWER_KEPT = 500
+"""Characters of a receiver's answer that the log keeps."""
+
+
+class Sender:
+    """Posts callbacks to where the emulator was told to, from many threads at once.
+
+    Every callback is noted in the state's deliveries; with nowhere to go it is noted unsent.
+    """
+
+    def __init__(self, state: State, connections: int = 64) -> None:
+        self._state = state
+        self._session = requests.Session()
+        self._session.trust_env = False  # no proxy stands between the emulator and its receiver
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=connections, pool_connections=8))
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._session.close()
+
+    def send(self, body: Mapping[str, Any], delay: float = 0.0) -> Delivery:
+        """Post `body`, after `delay` seconds, until it is answered for good or given up."""
+        self._state.stopping.wait(delay)
+        delivery = Delivery(body)
+        self._state.journal.add_delivery(delivery)
+        if target := self._target(body):
+            self._deliver(delivery, target, self._state.switches.settings)
+        return delivery
+
+    def send_all(self, bodies: Sequence[Mapping[str, Any]], senders: int) -> list[Delivery]:
+        """Post every one of `bodies` from `senders` threads; return when all are done."""
+        with ThreadPoolExecutor(senders, thread_name_prefix="vonage-sender") as pool:
+            return list(pool.map(self.send, bodies))
+
+    def _target(self, body: Mapping[str, Any]) -> Target | None:
+        kind = kind_of(str(body.get("event", "")))
+        target = self._state.switches.target(kind)
+        url = self._state.callback_url_of(body, kind)
+        if url is None:
+            return target
+        return msgspec.structs.replace(target, url=url) if target else Target(url=url)
+
+    def _deliver(self, delivery: Delivery, target: Target, settings: Settings) -> None:
+        payload = msgspec.json.encode(delivery.body)
+        wait = settings.backoff
+        for number in range(1, settings.attempts + 1):
+            attempt = self._post(payload, target, settings.timeout)
+            delivery.attempts.append(attempt)
+            if attempt.is_final or number == settings.attempts or self._state.stopping.wait(wait):
+                return
+            wait = min(wait * 2, LONGEST_BACKOFF)
+
+    def _post(self, payload: bytes, target: Target, timeout: float) -> Attempt:
+        headers = {"Content-Type": "application/json", **target.headers}
+        if target.signature_secret is not None:
+            headers["Authorization"] = (
+                f"Bearer {signature(payload, target, target.signature_secret)}"
+            )
+        at = iso(datetime.now(UTC))
+        try:
+            answer = self._session.post(
+                target.url, data=payload, headers=headers, timeout=timeout, allow_redirects=False
+            )
+        except (requests.RequestException, ValueError) as problem:
+            return Attempt(at, error=type(problem).__name__)
+        return Attempt(at, answer.status_code, answer=answer.text[:ANSWER_KEPT])
+
+
+def kind_of(event: str) -> Kind:
+    """Return which of an application's three callback URLs `event` goes to."""
+    if event.startswith("recording:"):
+        return "recordings"
+    return "rooms" if event.startswith("room:") else "sessions"
+
+
+def signature(payload: bytes, sender: Target, secret: str) -> str:
+    """Return the JWT of a signed webhook: HS256, with the hash of the very bytes that are sent.
+
+    Source: Vonage's "Signed webhooks" guide.
+    """
+    claims = {
+        "iat": int(time.time()),
+        "jti": str(uuid.uuid4()),
+        "iss": "Vonage",
+        "api_key": sender.api_key,
+        "application_id": sender.application_id,
+        "payload_hash": hashlib.sha256(payload).hexdigest(),
+    }
+    return jwt.encode(claims, secret, algorithm="HS256")
+
+
+class ExpiryWatch:
+    """Sends `room:expired` for every room whose time has come."""
+
+    LONGEST_WAIT = 60.0
+
+    def __init__(self, state: State, sender: Sender) -> None:
+        self._state = state
+        self._sender = sender
+        self._thread = threading.Thread(target=self._watch, name="vonage-expiry", daemon=True)
+
+    def start(self) -> None:
+        """Watch from now on, until the state is told to stop."""
+        self._thread.start()
+
+    def join(self) -> None:
+        """Return when the watch is over."""
+        self._thread.join()
+
+    def tell(self) -> list[Delivery]:
+        """Send the callbacks that are due; return when they were delivered or given up."""
+        return [self._sender.send(expired_callback(room)) for room in self._state.take_expired()]
+
+    def _watch(self) -> None:
+        while not self._state.stopping.is_set():
+            self.tell()
+            self._state.await_expiry(self.LONGEST_WAIT)

@@ -1,0 +1,159 @@
+"""The emulator as a server: its web application, its socket, its threads."""
+
+import re
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote, unquote
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import BaseConverter
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+
+from local.vonage.access import rsa_public_key
+from local.vonage.api import PREFIXES, MeetingsApi, answer_http_error, answer_refusal, note
+from local.vonage.control_api import ControlApi
+from local.vonage.faults import RESET
+from local.vonage.guide import guide
+from local.vonage.refusal import Refusal
+from local.vonage.sender import ExpiryWatch, Sender
+from local.vonage.state import State
+
+LARGEST_BODY = 1024 * 1024
+_SLASH = "\ue000"
+"""Stands for an encoded slash until the path is divided: a character for private use."""
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+@contextmanager
+def served(port: int, host: str, public_key: str | None) -> Iterator[str]:
+    """Serve the emulator in threads of its own while the context lasts; give its base URL.
+
+    Port 0 takes a free one.
+
+    Raises:
+        OSError: the address cannot be had.
+        ValueError: `public_key` is no RSA key in PEM.
+    """
+    key = rsa_public_key(public_key) if public_key is not None else None
+    with socket.create_server((host, port), backlog=128, family=_family(host)) as listener:
+        state = State(_base(host, listener.getsockname()[1]))
+        sender = Sender(state)
+        watch = ExpiryWatch(state, sender)
+        server = _Server(host, 0, application(state, sender, watch, key), listener)
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="vonage-server")
+        thread.start()
+        watch.start()
+        try:
+            yield state.base
+        finally:
+            state.stop()
+            server.shutdown()
+            thread.join()
+            watch.join()
+            sender.close()
+
+
+def application(
+    state: State, sender: Sender, watch: ExpiryWatch, public_key: RSAPublicKey | None
+) -> Flask:
+    """Return the web application: the API under both paths, the downloads, the controls."""
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
+    app.url_map.converters["id"] = _Id
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    api = MeetingsApi(state, public_key)
+    for prefix in PREFIXES:
+        app.register_blueprint(api.blueprint(prefix))
+    app.register_blueprint(api.downloads())
+    app.register_blueprint(ControlApi(state, sender, watch).blueprint())
+    app.add_url_rule("/", "guide", lambda: Response(guide(state.base), mimetype="text/plain"))
+    app.register_error_handler(Refusal, answer_refusal)
+    app.register_error_handler(HTTPException, answer_http_error)
+    app.after_request(lambda response: note(state, response))
+    return app
+
+
+class _Id(BaseConverter):
+    """An id in a path, which may have slashes in it if they came encoded."""
+
+    def to_python(self, value: str) -> str:
+        return value.replace(_SLASH, "/")
+
+
+class _Handler(WSGIRequestHandler):
+    """Serves without a word about each request."""
+
+    disable_nagle_algorithm = True
+    timeout = 60  # seconds; a client that stops in the middle of a request is let go
+    error_content_type = "application/json"
+    error_message_format = '{"title": "HTTP error %(code)d", "detail": "This is no HTTP request"}'
+
+    def parse_request(self) -> bool:
+        """Return whether there is a request to be served: for a path, not for a whole URL."""
+        parsed = super().parse_request()
+        if parsed and not self.path.startswith("/"):
+            self.send_error(400)
+            return False
+        return parsed
+
+    def make_environ(self) -> dict[str, Any]:
+        """Return the WSGI environment, in which an encoded slash does not divide the path."""
+        environ = super().make_environ()
+        path = re.sub("%2f", quote(_SLASH), re.split(r"[?#]", self.path)[0], flags=re.IGNORECASE)
+        environ["PATH_INFO"] = unquote(path).encode().decode("latin1")
+        return environ
+
+    def connection_dropped(self, error: BaseException, environ: Any = None) -> None:  # noqa: ARG002
+        """Close the connection, which otherwise would be kept for a next request."""
+        self.close_connection = True
+
+    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - the base's name
+        """Keep quiet."""
+
+
+class _Server(ThreadedWSGIServer):
+    """A threaded server on a socket that is bound already, which can break connections off."""
+
+    def __init__(self, host: str, port: int, app: Flask, listener: socket.socket) -> None:
+        super().__init__(host, port, _resetting(app), _Handler, fd=listener.fileno())
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection; one that is to be reset without the farewell of a shutdown."""
+        linger = request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_RESET_ON_CLOSE))
+        if linger == _RESET_ON_CLOSE:
+            self.close_request(request)
+        else:
+            super().shutdown_request(request)
+
+
+def _resetting(app: Flask) -> WsgiApp:
+    """Return `app` made to reset the connection of requests that are marked so."""
+
+    def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        answer = app(environ, start_response)
+        if RESET in environ:
+            connection = environ["werkzeug.socket"]
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            raise ConnectionResetError("A fault was switched on")
+        return answer
+
+    return serve
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _base(host: str, port: int) -> str:
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared only
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"

@@ -1,0 +1,75 @@
+from urllib.parse import unquote
+
+import pytest
+import requests
+import urllib3
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from roomkeeper.vonage import NotFound, UnusableId
+from roomkeeper.vonage.calls import path
+
+BASE = "https://api-eu.vonage.com/beta/meetings"
+
+nasty = st.text(alphabet=st.sampled_from("/\\?#.%2fFeE;:@&=+ ~a\n\0")) | st.text()
+
+
+def test_published_ids_stay_as_they_are() -> None:
+    session_id = "2_MX40NjMzOTg5Mn5-MTYzNTg2ODUxNzIzNH5mOUVub3hPNCt6czlwQzdvaTYvbm5lOTN-fg"
+    asked = path("GET", "sessions", session_id, "recordings")
+    assert asked == f"/sessions/{session_id}/recordings"
+
+
+@pytest.mark.parametrize(
+    ("given_id", "quoted"),
+    [
+        ("a/b", "a%2Fb"),
+        ("a?b=c", "a%3Fb%3Dc"),
+        ("a#b", "a%23b"),
+        ("a%2fb", "a%252fb"),
+        ("a..b", "a..b"),
+        ("...", "..."),
+        ("%2e%2e", "%252e%252e"),
+    ],
+)
+def test_an_id_is_quoted(given_id: str, quoted: str) -> None:
+    assert path("GET", "rooms", given_id) == f"/rooms/{quoted}"
+
+
+@pytest.mark.parametrize(
+    "given_id", ["", ".", "..", "../recordings/x", "a/../b", "x/..", "..\\x", "/x", "\ud800"]
+)
+def test_an_id_that_could_lead_elsewhere_is_not_sent(given_id: str) -> None:
+    with pytest.raises(UnusableId) as caught:
+        path("DELETE", "rooms", given_id)
+    assert isinstance(caught.value, NotFound)
+    assert not caught.value.is_vonages_own
+    assert (caught.value.method, caught.value.path) == ("DELETE", "/rooms/...")
+
+
+@given(nasty)
+@example("x" * 10_000)
+@example("..%2frecordings%2fx")
+def test_whatever_the_id_it_stays_one_segment_on_the_wire(given_id: str) -> None:
+    try:
+        asked = path("GET", "sessions", given_id, "recordings")
+    except UnusableId:
+        assume(False)
+    url = requests.Request("GET", BASE + asked).prepare().url
+    wire = urllib3.util.parse_url(url or "")  # what urllib3 makes of it last of all
+    assert (wire.host, wire.query, wire.fragment) == ("api-eu.vonage.com", None, None)
+    segments = (wire.path or "").split("/")
+    assert [unquote(segment) for segment in segments] == [
+        *("", "beta", "meetings", "sessions"),
+        given_id,
+        "recordings",
+    ]
+
+
+@given(nasty)
+def test_even_unquoted_by_a_proxy_it_does_not_lead_upwards(given_id: str) -> None:
+    try:
+        asked = path("GET", "rooms", given_id)
+    except UnusableId:
+        assume(False)
+    assert not {".", ".."} & set(unquote(asked).replace("\\", "/").split("/"))

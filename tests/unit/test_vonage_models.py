@@ -1,0 +1,173 @@
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roomkeeper.rooms import Room
+from roomkeeper.vonage import Recording, models
+from tests.vonage_samples import (
+    DOWNLOAD_URL,
+    NEXT_LINKS,
+    RECORDING,
+    RECORDING_ID,
+    ROOM,
+    ROOM_2021,
+    ROOM_ID,
+    SESSION_ID,
+    page,
+)
+
+
+def encoded(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+def test_the_published_room_is_read_whole() -> None:
+    assert models.room(encoded(ROOM)) == Room(
+        id=ROOM_ID,
+        display_name="My custom room",
+        type="long_term",
+        is_available=True,
+        created_at=datetime(2022, 6, 6, 6, 45, 7, 135_000, UTC),
+        expires_at=datetime(2022, 11, 11, 16, tzinfo=UTC),
+        expire_after_use=True,
+        auto_record=True,
+        metadata="Welcome to my custom room",
+        meeting_code="280674154",
+        guest_url="https://meetings.vonage.com/280674154",
+        host_url="https://meetings.vonage.com/?participant_token=host-secret",
+    )
+
+
+def test_the_room_of_2021_tells_its_availability_as_a_status() -> None:
+    assert not models.room(encoded(ROOM_2021)).is_available
+    assert models.room(encoded(ROOM_2021 | {"status": "available"})).is_available
+
+
+def test_a_room_needs_nothing_but_an_id() -> None:
+    assert models.room(b'{"id": "x"}') == Room(id="x")
+
+
+@pytest.mark.parametrize("missing", [name for name in ROOM if name != "id"])
+def test_each_other_field_of_a_room_may_be_null_or_missing(missing: str) -> None:
+    without = {name: value for name, value in ROOM.items() if name != missing}
+    assert models.room(encoded(without)) == models.room(encoded(without | {missing: None}))
+
+
+def test_only_a_long_term_room_is_one() -> None:
+    assert models.room(encoded(ROOM)).is_long_term
+    assert not models.room(encoded(ROOM | {"type": "instant"})).is_long_term
+
+
+@pytest.mark.parametrize(
+    "text", ["2022-11-11T16:00:00.000Z", "2022-11-11T16:00:00", "2022-11-11T18:00:00+02:00"]
+)
+def test_every_time_is_in_utc(text: str) -> None:
+    read = models.room(encoded(ROOM | {"expires_at": text})).expires_at
+    assert read is not None
+    assert read == datetime(2022, 11, 11, 16, tzinfo=UTC)
+    assert read.utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize("form", ["embedded", "list"])
+def test_both_forms_of_a_page_are_read(form: str) -> None:
+    read = models.room_page(encoded(page([ROOM, ROOM_2021], form=form)))
+    assert [room.is_available for room in read.rooms] == [True, False]
+    assert read.total_items == (5 if form == "list" else None)
+
+
+@pytest.mark.parametrize("link", NEXT_LINKS.values(), ids=NEXT_LINKS)
+def test_the_next_page_is_found_in_every_form_of_link(link: str) -> None:
+    assert models.room_page(encoded(page([], form="list", next_link=link))).next_start_id == "20"
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        {},
+        {"_links": None},
+        {"_links": {}},
+        {"_links": {"next": None}},
+        {"_links": {"next": {}}},
+        {"_links": {"next": {"href": None}}},
+        {"_links": {"next": {"href": "https://api-eu.vonage.com/rooms?page_size=20"}}},
+        {"_links": {"next": {"href": "http://["}}},
+    ],
+)
+def test_without_a_start_id_there_is_no_next_page(links: dict[str, Any]) -> None:
+    assert models.room_page(encoded({"_embedded": []} | links)).next_start_id is None
+
+
+def test_a_page_without_rooms_in_it_is_not_taken_for_an_empty_one() -> None:
+    with pytest.raises(models.UNREADABLE):
+        models.room_page(b"{}")
+
+
+def test_the_published_recordings_are_read_whole() -> None:
+    expected = Recording(
+        id=RECORDING_ID,
+        session_id=SESSION_ID,
+        status="uploaded",
+        started_at=datetime(2021, 11, 2, 15, 55, 35, tzinfo=UTC),
+        ended_at=datetime(2021, 11, 2, 15, 56, 13, tzinfo=UTC),
+        url=DOWNLOAD_URL,
+    )
+    assert models.recording(encoded(RECORDING)) == expected
+    assert models.recordings(encoded({"_embedded": {"recordings": [RECORDING]}})) == [expected]
+
+
+@pytest.mark.parametrize("links", [None, {}, {"url": None}, {"url": {}}])
+def test_a_recording_that_is_not_uploaded_has_no_url(links: dict[str, Any] | None) -> None:
+    going_on = RECORDING | {"status": "started", "ended_at": None, "_links": links}
+    read = models.recording(encoded(going_on))
+    assert (read.status, read.ended_at, read.url) == ("started", None, None)
+
+
+def test_what_is_secret_is_not_in_the_repr() -> None:
+    shown = repr(models.recording(encoded(RECORDING))) + repr(models.room(encoded(ROOM)))
+    assert "secret" not in shown
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"{}",
+        b'{"id": 1}',
+        b"\xff",
+        b"[" * 100_000,
+        b'{"id": "x", "created_at": "0001-01-01T00:00:00+14:00"}',
+    ],
+    ids=lambda body: repr(body[:20]),
+)
+def test_what_is_no_room_is_unreadable(body: bytes) -> None:
+    with pytest.raises(models.UNREADABLE):
+        models.room(body)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20) | st.datetimes().map(str),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["_embedded", "_links", "rooms", "recordings", "next", "href", *ROOM]),
+            inner,
+            max_size=6,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(st.binary() | json_values.map(encoded))
+def test_nothing_but_unreadable_comes_of_any_body(body: bytes) -> None:
+    for read in (models.room, models.room_page, models.recording, models.recordings):
+        try:
+            read(body)
+        except models.UNREADABLE:
+            continue
