@@ -274,7 +274,7 @@ def _signature_problem(
 
 
 # Times are compared with the caller's `now`, not with a clock of PyJWT's own.
-_LEFT_TO_PYJWT: Any = {
+_JWT_OPTIONS: Any = {
     "require": ["iat"],
     **dict.fromkeys(["verify_aud", "verify_iat", "verify_nbf", "verify_exp"], False),
 }
@@ -286,15 +286,15 @@ def _jwt_problem(
     import jwt  # noqa: PLC0415 - costs more to import than all the rest, and tokens do without
 
     try:
-        claims = jwt.decode(token, secret, algorithms=["HS256"], options=_LEFT_TO_PYJWT)
-        starts = max(int(claims["iat"]), int(claims.get("nbf", 0)))
+        claims = jwt.decode(token, secret, algorithms=["HS256"], options=_JWT_OPTIONS)
+        issued, starts = int(claims["iat"]), int(claims.get("nbf", 0))
         ends = int(claims.get("exp", 1e18))
     except (jwt.PyJWTError, TypeError, ValueError, OverflowError):
         return "The signature is not valid."
     skew, moment = CLOCK_SKEW.total_seconds(), now.timestamp()
-    if starts > moment + skew or ends <= moment - skew:
+    if max(issued, starts) > moment + skew or ends <= moment - skew:
         return "The signature is not valid at this time."
-    if starts < moment - max_age.total_seconds():
+    if issued < moment - max_age.total_seconds():
         return f"The signature is more than {max_age} old."
     payload_hash = claims.get("payload_hash")
     if payload_hash is not None and not _is_hash_of(payload_hash, body):

@@ -6,7 +6,7 @@ The template sets every variable, and alone knows the defaults.
 import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
 import msgspec
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 logger = logging.getLogger(__name__)
+
+Held = TypeVar("Held", bound=Struct)
 
 SECRET_MAX_AGE = timedelta(minutes=5)
 """How long a secret is used before it is read again: a rotated one is in force after that."""
@@ -78,6 +80,18 @@ class PublisherSettings(Struct, frozen=True, kw_only=True):
             bus_name=env["EVENT_BUS_NAME"],
             dead_letter_queue_url=env["DEAD_LETTER_QUEUE_URL"],
         )
+
+
+class VonageSettings(Struct, frozen=True, kw_only=True):
+    """Where Vonage's Meetings API is, and which secret holds the credentials for it."""
+
+    base_url: str
+    secret_id: str
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "VonageSettings":
+        """Raise KeyError, naming the variable, when one is missing."""
+        return cls(base_url=env["VONAGE_BASE_URL"], secret_id=env["VONAGE_SECRET_ARN"])
 
 
 class CallbackCredentials(Struct, frozen=True):
@@ -151,15 +165,27 @@ class CallbackSecret:
             raise
 
     def _version(self, stage: str) -> tuple[_CallbackSecret, datetime]:
-        try:
-            answer = self._client.get_secret_value(SecretId=self._id, VersionStage=stage)
-            secret = msgspec.json.decode(answer["SecretString"], type=_CallbackSecret)
-        except (ClientError, BotoCoreError, KeyError, msgspec.DecodeError) as problem:
-            raise SecretUnavailable(
-                f"The callback secret {self._id} ({stage}) cannot be used: {_name(problem)}. "
-                'It must hold JSON like {"token": "...", "signature_secret": ""}.'
-            ) from problem
-        return secret, answer["CreatedDate"]
+        return read_secret(self._client, self._id, _CallbackSecret, stage)
+
+
+def read_secret(
+    client: "SecretsManagerClient", secret_id: str, kind: type[Held], stage: str = "AWSCURRENT"
+) -> tuple[Held, datetime]:
+    """Return what a version of a secret holds, JSON of this `kind`, and since when it does.
+
+    Raises:
+        SecretUnavailable: it cannot be read, or holds something else. The message names the secret
+            and the fields that it must have, and quotes nothing that it holds.
+    """
+    try:
+        answer = client.get_secret_value(SecretId=secret_id, VersionStage=stage)
+        return msgspec.json.decode(answer["SecretString"], type=kind), answer["CreatedDate"]
+    except (ClientError, BotoCoreError, KeyError, msgspec.DecodeError) as problem:
+        fields = ", ".join(field.name for field in msgspec.structs.fields(kind))
+        raise SecretUnavailable(
+            f"The secret {secret_id} ({stage}) cannot be used: {_name(problem)}. "
+            f"It must hold a JSON object with the texts {fields}."
+        ) from problem
 
 
 def connect() -> "SecretsManagerClient":

@@ -1,0 +1,47 @@
+"""The way to Vonage's API: a client made of the settings and the secret that holds credentials."""
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from roomkeeper.settings import SecretUnavailable, VonageSettings, read_secret
+from roomkeeper.vonage import VonageClient, credentials_from
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+
+class _VonageSecret(Struct, frozen=True):
+    """The JSON that the Vonage secret holds; a pair of empty texts is a way in that is not used."""
+
+    application_id: str = ""
+    private_key: str = ""
+    api_key: str = ""
+    api_secret: str = ""
+
+
+def vonage_client(
+    secrets: "SecretsManagerClient",
+    settings: VonageSettings,
+    *,
+    budget: float,
+    timeout: float = 10.0,
+) -> VonageClient:
+    """Return a client of the Meetings API; `budget` and `timeout` in seconds, as it takes them.
+
+    The secret is read anew at every call, so that rotated credentials are in force at once.
+
+    Raises:
+        SecretUnavailable: it cannot be read, or holds no complete credentials.
+    """
+    held, _since = read_secret(secrets, settings.secret_id, _VonageSecret)
+    try:
+        credentials = credentials_from(
+            application_id=held.application_id,
+            private_key=held.private_key,
+            api_key=held.api_key,
+            api_secret=held.api_secret,
+        )
+    except ValueError as problem:
+        raise SecretUnavailable(f"The secret {settings.secret_id}: {problem}") from problem
+    return VonageClient(settings.base_url, credentials, budget=budget, timeout=timeout)
