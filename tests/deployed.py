@@ -97,5 +97,3 @@ def _remote(name: str, exits: ExitStack) -> tuple[Stack, VonageControl]:
     emulator = servers.start_vonage(servers.free_port(), BUILD / "local/test")
     exits.callback(emulator.stop)
     return Stack(name), VonageControl(emulator.url)
-
-
