@@ -94,6 +94,25 @@ class VonageSettings(Struct, frozen=True, kw_only=True):
         return cls(base_url=env["VONAGE_BASE_URL"], secret_id=env["VONAGE_SECRET_ARN"])
 
 
+class JobSettings(Struct, frozen=True, kw_only=True):
+    """How every job works: rehearsing or in earnest, and how hard."""
+
+    dry_run: bool
+    concurrency: int
+    per_second: float
+    consecutive_failures: int
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "JobSettings":
+        """Raise KeyError, naming the variable, when one is missing."""
+        return cls(
+            dry_run=env["DRY_RUN"] == "true",
+            concurrency=int(env["JOB_CONCURRENCY"]),
+            per_second=float(env["JOB_RATE_PER_SECOND"]),
+            consecutive_failures=int(env["JOB_CONSECUTIVE_FAILURES"]),
+        )
+
+
 class CallbackCredentials(Struct, frozen=True):
     """What a caller may prove to know; several, while a rotated one's predecessor holds."""
 
