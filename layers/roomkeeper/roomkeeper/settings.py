@@ -113,6 +113,35 @@ class JobSettings(Struct, frozen=True, kw_only=True):
         )
 
 
+class CleanupSettings(Struct, frozen=True, kw_only=True):
+    """What the recording cleanup is configured with; no days of retention switch it off."""
+
+    table_name: str
+    retention_days: int
+    deleted_days: int
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "CleanupSettings":
+        """Raise KeyError, naming the variable, when one is missing."""
+        return cls(
+            table_name=env["TABLE_NAME"],
+            retention_days=int(env["RETENTION_DAYS"]),
+            deleted_days=int(env["DELETED_RECORDING_DAYS"]),
+        )
+
+
+class ReconcilerSettings(Struct, frozen=True, kw_only=True):
+    """What the recording reconciler is configured with."""
+
+    table_name: str
+    grace_hours: int
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "ReconcilerSettings":
+        """Raise KeyError, naming the variable, when one is missing."""
+        return cls(table_name=env["TABLE_NAME"], grace_hours=int(env["UPLOAD_GRACE_HOURS"]))
+
+
 class CallbackCredentials(Struct, frozen=True):
     """What a caller may prove to know; several, while a rotated one's predecessor holds."""
 
