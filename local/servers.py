@@ -4,13 +4,14 @@ import os
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import requests
 from msgspec import Struct
+
+from local.waiting import eventually
 
 PROJECT = Path(__file__).parent.parent
 TOOLS = PROJECT / ".tools"
@@ -49,7 +50,7 @@ class Server(Struct, frozen=True):
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
-            if _eventually(lambda: not _group_lives(self.pid), ENDS_WITHIN):
+            if eventually(lambda: not _group_lives(self.pid), ENDS_WITHIN):
                 return
         raise LocalStackError(f"{self.name} (process {self.pid}) does not end.")
 
@@ -109,7 +110,7 @@ def _start(
         )
     _children[process.pid] = process
     server = Server(name, process.pid, url, str(log))
-    if not _eventually(lambda: _answers(url) or process.poll() is not None, STARTS_WITHIN):
+    if not eventually(lambda: _answers(url) or process.poll() is not None, STARTS_WITHIN):
         server.stop()
         raise LocalStackError(f"{name} did not answer within {STARTS_WITHIN:.0f} s: see {log}.")
     if process.poll() is not None:
@@ -138,16 +139,6 @@ def _group_lives(leader: int) -> bool:
         os.killpg(leader, 0)
     except ProcessLookupError:
         return False
-    return True
-
-
-def _eventually(holds: Callable[[], bool], within: float) -> bool:
-    """Return whether `holds` came true within so many seconds."""
-    deadline = time.monotonic() + within
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
     return True
 
 

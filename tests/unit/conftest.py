@@ -11,17 +11,23 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import boto3
 import pytest
+from hypothesis import HealthCheck, configuration, settings
 from moto import mock_aws
 
 from roomkeeper import store
 from tests.builders import Image
-from tests.template import table_definition
+from tests.template import ROOT, table_definition
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 # Powertools reads this when a function is imported, which no fixture comes before.
 os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "Roomkeeper")
+
+# How long an example takes says more of what else the machine does than of the code.
+settings.register_profile("unit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unit")
+configuration.set_hypothesis_home_dir(ROOT / "build/hypothesis")
 
 NO_AWS = {
     "AWS_ACCESS_KEY_ID": "testing",

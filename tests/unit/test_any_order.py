@@ -143,7 +143,7 @@ def then_answered(fates: Sequence[Fate]) -> Iterator[Fate]:
 ONE_RECORDING = Meeting(0, (False,))
 
 
-@settings(deadline=None, max_examples=50)  # of some 200 ms each
+@settings(max_examples=50)  # of some 200 ms each
 @given(deliveries())
 @example((ONE_RECORDING, ONE_RECORDING.callbacks()[::-1], ["lost after the write"]))
 def test_any_order_repetition_and_loss_ends_in_the_same_items_and_events(

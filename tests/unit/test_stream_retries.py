@@ -92,12 +92,24 @@ def test_what_failed_is_halved_until_the_poison_is_alone_and_no_other_is_held_up
     assert [discarded for discarded, _, _ in delivery.discarded] == ["3"]
 
 
-def test_a_batch_that_fails_as_a_whole_is_halved_in_order() -> None:
+@pytest.mark.parametrize(
+    ("poisoned", "invocations"),
+    [
+        ("4", ["12345", "12", "345", "3", "45", "4", "5"]),
+        ("1", ["12345", "12", "1", "2", "345"]),
+    ],
+)
+def test_a_batch_that_fails_as_a_whole_is_halved_in_order(
+    poisoned: str, invocations: list[str]
+) -> None:
     delivery = Delivery(
-        "12345", lambda batch, _before: FAILED if "4" in batch else {}, max_retries=0, bisect=True
+        "12345",
+        lambda batch, _before: FAILED if poisoned in batch else {},
+        max_retries=0,
+        bisect=True,
     )
-    assert delivery.invocations == ["12345", "12", "345", "3", "45", "4", "5"]
-    assert [discarded for discarded, _, _ in delivery.discarded] == ["4"]
+    assert delivery.invocations == invocations
+    assert [discarded for discarded, _, _ in delivery.discarded] == [poisoned]
 
 
 @pytest.mark.parametrize("max_retries", [0, 1, 3])
