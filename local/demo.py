@@ -80,6 +80,9 @@ def main() -> int:
     except LocalStackError as problem:
         print(problem, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Interrupted; what was started has been ended.", file=sys.stderr)
+        return 130
     timeline.show_checks(report.checks, report.seconds["all"])
     if options.json:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)))

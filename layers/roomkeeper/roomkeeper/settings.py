@@ -208,9 +208,9 @@ class CallbackSecret:
         try:
             return [self._version("AWSPREVIOUS")[0]]
         except SecretUnavailable as problem:
-            if _is_not_found(problem.__cause__):
-                return []  # never rotated yet
-            raise
+            if _is_outage(problem.__cause__):
+                raise
+            return []  # never rotated yet, or a mistake that the rotation has mended
 
     def _version(self, stage: str) -> tuple[_CallbackSecret, datetime]:
         return read_secret(self._client, self._id, _CallbackSecret, stage)
@@ -241,8 +241,10 @@ def connect() -> "SecretsManagerClient":
     return boto3.client("secretsmanager", config=_SDK)
 
 
-def _is_not_found(problem: BaseException | None) -> bool:
-    return isinstance(problem, ClientError) and _name(problem) == "ResourceNotFoundException"
+def _is_outage(problem: BaseException | None) -> bool:
+    if isinstance(problem, ClientError):
+        return _name(problem) != "ResourceNotFoundException"
+    return isinstance(problem, BotoCoreError)
 
 
 def _name(problem: Any) -> str:
