@@ -112,6 +112,13 @@ def test_a_404_that_is_not_vonages_own_never_empties_the_books(books: Books) -> 
     )
 
 
+def test_a_deletion_that_somebody_else_answers_with_404_is_no_deletion(books: Books) -> None:
+    books.hear(an_upload("gone"), MONTH_AGO - DAY)
+    books.vonage.fault("delete_recording", status=404, body="<h1>Not Found</h1>")
+
+    assert clean(books)[1].outcomes == {"failed": 1}
+
+
 @pytest.mark.parametrize("status", [403, 404, 409])
 def test_what_is_not_deletable_yet_is_left_whatever_way_vonage_says_so(
     books: Books, status: int
@@ -205,5 +212,6 @@ def test_two_overlapping_runs_do_no_harm(books: Books) -> None:
     outcomes = [[one.act(a), other.act(b)] for a, b in zip(*both, strict=True)]
 
     assert outcomes == [["deleted", "gone_already"]] * 20
+    assert len(books.asked("DELETE")) == 20
     stored = books.dynamodb.scan(TableName=TABLE)["Items"]
     assert all(item["deleted_by"] == {"S": "cleanup"} for item in stored)

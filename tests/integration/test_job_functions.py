@@ -21,7 +21,7 @@ ENVIRONMENT = {
     "RETENTION_DAYS": "30",
     "DELETED_RECORDING_DAYS": "90",
     "UPLOAD_GRACE_HOURS": "6",
-    "JOB_CONCURRENCY": "4",
+    "JOB_CONCURRENCY": "1",  # moto lets another thread see half of an item that is being written
     "JOB_RATE_PER_SECOND": "1000",
     "JOB_CONSECUTIVE_FAILURES": "20",
     "VONAGE_SECRET_ARN": "vonage",

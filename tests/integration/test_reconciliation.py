@@ -79,6 +79,19 @@ def test_a_callback_that_comes_after_the_healing_changes_nothing(books: Books) -
     assert books.item(f"RECORDING#{recording_id}") == healed
 
 
+def test_an_upload_that_is_told_after_the_list_was_read_is_not_asked_about(books: Books) -> None:
+    _, callbacks = a_meeting(books)
+    books.hear_all(callbacks, LONG_AGO, "recording:uploaded", "session:started", "session:ended")
+    reconciliation = Reconciliation(
+        books.store, books.client, grace=6 * HOUR, now=NOW, dry_run=False
+    )
+    [due] = reconciliation.due()
+    books.hear_all(callbacks, NOW)
+
+    assert reconciliation.act(due) == "settled"
+    assert books.vonage.requests() == []
+
+
 def test_what_waits_for_less_than_the_grace_time_is_not_asked_about(books: Books) -> None:
     _, callbacks = a_meeting(books)
     books.hear_all(callbacks, NOW - 5 * HOUR, "recording:uploaded")

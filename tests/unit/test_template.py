@@ -3,7 +3,7 @@ import re
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import PurePath
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 
@@ -130,9 +130,10 @@ def test_a_function_is_told_just_what_it_reads(name: str) -> None:
             return super().__getitem__(variable)
 
     read: set[str] = set()
-    folder = PurePath(properties(name)["CodeUri"]).name
-    getter = import_module(f"functions.{folder}.app")._settings
-    get_type_hints(getter.__wrapped__)["return"].from_env(Reading(environment(name)))
+    app = import_module(f"functions.{PurePath(properties(name)['CodeUri']).name}.app")
+    for module in (app, getattr(app, "jobs", app)):  # a job has settings that all jobs have
+        for settings in filter(lambda each: hasattr(each, "from_env"), vars(module).values()):
+            settings.from_env(Reading(environment(name)))
     told = {var for var in environment(name) if not var.startswith("POWERTOOLS_")}
     assert told == read
 
