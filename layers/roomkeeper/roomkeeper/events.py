@@ -14,13 +14,15 @@ import msgspec
 from msgspec import Meta, Struct
 
 from roomkeeper.callbacks import Id, Moment, Seconds
+from roomkeeper.recordings import DeletedBy
 
 SOURCE = "roomkeeper"
 VERSION: Literal["1"] = "1"
 
 _NAMESPACE = uuid.UUID("5f0c1b86-3c0e-5d9c-9d0a-1f6f5c9f7a51")
 
-Origin = Literal["callback"]
+Origin = Literal["callback", "management", "cleanup", "reconciliation"]
+"""Who made it known: Vonage by a callback, a caller of the management API, or a scheduled job."""
 
 
 class RecordingStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -44,6 +46,13 @@ class RecordingUploaded(RecordingEnded, frozen=True, kw_only=True, omit_defaults
 
     url: str
     url_expires_at: Moment | None = None
+
+
+class RecordingDeleted(RecordingStarted, frozen=True, kw_only=True, omit_defaults=True):
+    """A recording is deleted at Vonage; `deleted_by` is `vonage` when it was gone there already."""
+
+    deleted_at: Moment
+    deleted_by: DeletedBy
 
 
 class SessionStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -91,6 +100,7 @@ data_types: Mapping[str, type[Struct]] = {
     "recording:started": RecordingStarted,
     "recording:ended": RecordingEnded,
     "recording:uploaded": RecordingUploaded,
+    "recording:deleted": RecordingDeleted,
     "session:started": SessionStarted,
     "session:ended": SessionEnded,
     "session:participant:joined": Participant,
@@ -102,8 +112,15 @@ data_types: Mapping[str, type[Struct]] = {
 
 _occurred: Mapping[str, str] = {
     "recording:ended": "ended_at",
+    "recording:deleted": "deleted_at",
     "session:started": "started_at",
     "session:ended": "ended_at",
+}
+
+_deletions_origin: Mapping[DeletedBy, Origin] = {
+    "cleanup": "cleanup",
+    "management": "management",
+    "vonage": "cleanup",  # which is what finds out
 }
 
 
@@ -175,5 +192,12 @@ def _event(key: str, name: str, data: Struct, changed_at: datetime) -> Event:
         event_id=str(uuid.uuid5(_NAMESPACE, f"{key} {name}")),
         occurred_at=getattr(data, _occurred.get(name, ""), None) or changed_at,
         received_at=changed_at,
+        origin=_origin(data),
     )
     return Event(name=name, metadata=metadata, data=data)
+
+
+def _origin(data: Struct) -> Origin:
+    if isinstance(data, RecordingDeleted):
+        return _deletions_origin[data.deleted_by]
+    return "callback"

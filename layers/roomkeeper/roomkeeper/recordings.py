@@ -7,13 +7,24 @@ from urllib.parse import parse_qs, urlsplit
 
 from msgspec import Struct
 
-Status = Literal["started", "ended", "uploaded"]
+Status = Literal["started", "ended", "uploaded", "deleted"]
+DeletedBy = Literal["cleanup", "management", "vonage"]
+"""Who deleted a recording; `vonage` when it was gone there before the cleanup came to it."""
 
 _LIFE: Mapping[str, Status] = {
     "recording:started": "started",
     "recording:ended": "ended",
     "recording:uploaded": "uploaded",
+    "recording:deleted": "deleted",
 }
+
+
+class Hold(Struct, frozen=True, kw_only=True):
+    """What protects a recording from cleanup: why, by whose order, and since when."""
+
+    reason: str
+    who: str
+    since: datetime
 
 
 class Recording(Struct, frozen=True, kw_only=True):
@@ -31,6 +42,9 @@ class Recording(Struct, frozen=True, kw_only=True):
     url_expires_at: datetime | None = None
     uploaded_at: datetime | None = None
     """When we heard of the upload; Vonage does not tell when it was."""
+    hold: Hold | None = None
+    deleted_at: datetime | None = None
+    deleted_by: DeletedBy | None = None
 
     @property
     def status(self) -> Status:

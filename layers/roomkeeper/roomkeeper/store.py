@@ -29,7 +29,7 @@ from roomkeeper.callbacks import (
     Unrecognized,
 )
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.recordings import Recording, Session, url_expiry
+from roomkeeper.recordings import DeletedBy, Hold, Recording, Session, url_expiry
 from roomkeeper.times import iso
 
 if TYPE_CHECKING:
@@ -71,15 +71,23 @@ class Store:
         table: the table's name.
         session_days: how long a session's item is kept.
         event_days: how long an outbox item is kept, to know repeats by.
+        deleted_days: how long a deleted recording's item is kept.
     """
 
     def __init__(
-        self, client: "DynamoDBClient", table: str, *, session_days: int = 0, event_days: int = 0
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        *,
+        session_days: int = 0,
+        event_days: int = 0,
+        deleted_days: int = 0,
     ) -> None:
         self._client = client
         self._table = table
         self._session_time = timedelta(days=session_days)
         self._event_time = timedelta(days=event_days)
+        self._deleted_time = timedelta(days=deleted_days)
 
     def apply(self, callback: Callback, now: datetime) -> bool:
         """Write what `callback` tells, heard at `now`; False when it tells nothing new.
@@ -105,6 +113,57 @@ class Store:
             raise StoreUnavailable(f"DynamoDB did not return the item: {problem}") from problem
         item = answer.get("Item")
         return msgspec.convert(_plain_item(item), Recording) if item else None
+
+    def mark_deleted(self, recording_id: str, by: DeletedBy, now: datetime) -> bool:
+        """Note that a recording is deleted at Vonage; False when that is noted, or it is unknown.
+
+        It leaves the worklist, and the table once its days are over.
+
+        Raises:
+            StoreUnavailable: nothing is known to be written.
+        """
+        return self._change(
+            recording_id,
+            "SET deleted_at = :at, deleted_by = :by, #ttl = :ttl "
+            "REMOVE worklist, since ADD seen :seen",
+            "attribute_exists(pk) AND attribute_not_exists(deleted_at)",
+            ExpressionAttributeNames={"#ttl": "ttl"},
+            ExpressionAttributeValues={
+                ":at": _typed(now),
+                ":by": _typed(by),
+                ":ttl": _typed(int((now + self._deleted_time).timestamp())),
+                ":seen": {"SS": ["recording:deleted"]},
+            },
+        )
+
+    def hold(self, recording_id: str, reason: str, who: str, now: datetime) -> bool:
+        """Protect a recording from cleanup, instead of a hold it may have; False when it is gone.
+
+        Raises:
+            StoreUnavailable: nothing is known to be written.
+        """
+        hold = Hold(reason=reason, who=who, since=now)
+        fields = {name: _typed(value) for name, value in msgspec.structs.asdict(hold).items()}
+        return self._change(
+            recording_id,
+            "SET #hold = :hold",
+            "attribute_exists(pk) AND attribute_not_exists(deleted_at)",
+            ExpressionAttributeNames={"#hold": "hold"},
+            ExpressionAttributeValues={":hold": {"M": fields}},
+        )
+
+    def release(self, recording_id: str) -> bool:
+        """Lift a recording's hold, if it has one; False when the recording is unknown.
+
+        Raises:
+            StoreUnavailable: nothing is known to be written.
+        """
+        return self._change(
+            recording_id,
+            "REMOVE #hold",
+            "attribute_exists(pk)",
+            ExpressionAttributeNames={"#hold": "hold"},
+        )
 
     def rooms_of(self, session_ids: Iterable[str]) -> dict[str, str]:
         """Return the room of each of the sessions that has told it.
@@ -146,9 +205,22 @@ class Store:
             return _session_update(callback, now, now + self._session_time)
         return _outbox_update(callback, now, now + self._event_time)
 
+    def _change(self, recording_id: str, update: str, condition: str, **terms: Any) -> bool:
+        """Change a recording as `update` says; False when `condition` does not hold."""
+        return self._update_item(
+            Key={"pk": {"S": _RECORDING + recording_id}},
+            UpdateExpression=update,
+            ConditionExpression=condition,
+            **terms,
+        )
+
     def _write(self, update: _Update) -> bool:
+        return self._update_item(**_expression(update))
+
+    def _update_item(self, **arguments: Any) -> bool:
+        """Do an UpdateItem; return whether its condition held."""
         try:
-            self._client.update_item(TableName=self._table, **_expression(update))
+            self._client.update_item(TableName=self._table, **arguments)
         except self._client.exceptions.ConditionalCheckFailedException:
             return False
         except (ClientError, BotoCoreError) as problem:
@@ -262,4 +334,6 @@ def _plain_item(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(typed: Mapping[str, Any]) -> Any:
     [(kind, value)] = typed.items()
+    if kind == "M":
+        return _plain_item(value)
     return int(value) if kind == "N" else value
