@@ -30,6 +30,17 @@ class Stack:
         """Return an SDK client for the stack's account and region."""
         return self._session.client(service, endpoint_url=self._endpoint or None)
 
+    @property
+    def credentials(self) -> Any:
+        """What the stack's account is accessed with, to sign requests that no SDK client sends."""
+        return self._session.get_credentials()
+
+    @property
+    def region(self) -> str:
+        """The stack's region."""
+        name: str = self._session.region_name
+        return name
+
     @cached_property
     def outputs(self) -> Mapping[str, str]:
         """The stack's outputs.

@@ -8,7 +8,8 @@ anywhere in the pipeline can be told by its id.
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal, Protocol
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 from msgspec import Meta, Struct
@@ -182,14 +183,30 @@ def newly_seen(key: str, old: Seen | None, new: Seen, changed_at: datetime) -> l
     ]
 
 
-def from_outbox(key: str, name: str, data: bytes | str, changed_at: datetime) -> Event:
-    """Return the event that a new outbox item carries, its `data` being JSON."""
-    return _event(key, name, msgspec.json.decode(data, type=data_types[name]), changed_at)
+def from_outbox(
+    key: str,
+    name: str,
+    data: bytes | str,
+    changed_at: datetime,
+    said: Mapping[str, Any] = MappingProxyType({}),
+) -> Event:
+    """Return the event that a new outbox item carries, its `data` being JSON.
+
+    `said` is the metadata that the item itself knows better, as does one that sends an event again.
+    """
+    event = _event(key, name, msgspec.json.decode(data, type=data_types[name]), changed_at)
+    known = msgspec.to_builtins(event.metadata)
+    return msgspec.structs.replace(event, metadata=msgspec.convert({**known, **said}, Metadata))
+
+
+def event_id(key: str, name: str) -> str:
+    """Return the id of the event `name` of the item under `key`: always the same."""
+    return str(uuid.uuid5(_NAMESPACE, f"{key} {name}"))
 
 
 def _event(key: str, name: str, data: Struct, changed_at: datetime) -> Event:
     metadata = Metadata(
-        event_id=str(uuid.uuid5(_NAMESPACE, f"{key} {name}")),
+        event_id=event_id(key, name),
         occurred_at=getattr(data, _occurred.get(name, ""), None) or changed_at,
         received_at=changed_at,
         origin=_origin(data),

@@ -82,6 +82,25 @@ class PublisherSettings(Struct, frozen=True, kw_only=True):
         )
 
 
+class ManagementSettings(Struct, frozen=True, kw_only=True):
+    """What the management API is configured with."""
+
+    table_name: str
+    event_days: int
+    deleted_days: int
+    vonage: "VonageSettings"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "ManagementSettings":
+        """Raise KeyError, naming the variable, when one is missing."""
+        return cls(
+            table_name=env["TABLE_NAME"],
+            event_days=int(env["EVENT_DAYS"]),
+            deleted_days=int(env["DELETED_RECORDING_DAYS"]),
+            vonage=VonageSettings.from_env(env),
+        )
+
+
 class VonageSettings(Struct, frozen=True, kw_only=True):
     """Where Vonage's Meetings API is, and which secret holds the credentials for it."""
 

@@ -8,8 +8,9 @@ Source: "Update expressions" and "Reading and processing a stream" in the Dynamo
 """
 
 import hashlib
+import uuid
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from roomkeeper.callbacks import (
     Unrecognized,
 )
 from roomkeeper.errors import RoomkeeperError
+from roomkeeper.events import from_outbox
 from roomkeeper.recordings import DeletedBy, Hold, Recording, Session, url_expiry
 from roomkeeper.times import iso
 
@@ -114,6 +116,35 @@ class Store:
         item = answer.get("Item")
         return msgspec.convert(_plain_item(item), Recording) if item else None
 
+    def recordings(self, recording_ids: Iterable[str]) -> dict[str, Recording]:
+        """Return what is known of each of these recordings, by its id; nothing for the others.
+
+        Raises:
+            StoreUnavailable: not all could be read.
+        """
+        items = self._get_all((_RECORDING + id_ for id_ in recording_ids), ConsistentRead=True)
+        return {item["recording_id"]: msgspec.convert(item, Recording) for item in items}
+
+    def recordings_in(self, session_id: str) -> list[str]:
+        """Return the ids of a session's recordings, those that have told when they started.
+
+        A recording of which only the start was heard has not: Vonage leaves the time out there.
+
+        Raises:
+            StoreUnavailable: not all could be read.
+        """
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName="by_session",
+            KeyConditionExpression="session_id = :session_id",
+            ExpressionAttributeValues={":session_id": {"S": session_id}},
+        )
+        try:
+            keys = [item["pk"]["S"] for page in pages for item in page["Items"]]
+        except (ClientError, BotoCoreError) as problem:
+            raise StoreUnavailable(f"DynamoDB did not return the keys: {problem}") from problem
+        return [key.removeprefix(_RECORDING) for key in keys if key.startswith(_RECORDING)]
+
     def mark_deleted(self, recording_id: str, by: DeletedBy, now: datetime) -> bool:
         """Note that a recording is deleted at Vonage; False when that is noted, or it is unknown.
 
@@ -165,38 +196,58 @@ class Store:
             ExpressionAttributeNames={"#hold": "hold"},
         )
 
+    def send_again(self, recording: Recording, now: datetime) -> str:
+        """Put a recording's `recording:uploaded` into the outbox once more; return its event id.
+
+        That is the id which the event had the first time. `recording` has the URL to be told.
+
+        Raises:
+            StoreUnavailable: nothing is known to be written.
+        """
+        name = "recording:uploaded"
+        data = msgspec.convert(recording, events.RecordingUploaded, from_attributes=True)
+        event_id = events.event_id(_RECORDING + recording.recording_id, name)
+        occurred_at = recording.uploaded_at or now
+        said = {"event_id": event_id, "occurred_at": occurred_at, "origin": "management"}
+        facts = {
+            "event": name,
+            "detail": msgspec.json.encode(data).decode(),
+            "metadata": msgspec.json.encode(said).decode(),
+            "received_at": now,
+            "ttl": int((now + self._event_time).timestamp()),
+        }
+        # A key of its own each time: it is a new item that the stream makes an event of.
+        self._write(_Update(key=_event_key(uuid.uuid4().hex), facts=facts))
+        return event_id
+
     def rooms_of(self, session_ids: Iterable[str]) -> dict[str, str]:
         """Return the room of each of the sessions that has told it.
 
         Raises:
             StoreUnavailable: not all could be read.
         """
-        found: dict[str, str] = {}
-        wanted = sorted(set(session_ids))
-        for start in range(0, len(wanted), _BATCH_GET_LIMIT):
-            for item in self._get_all(
-                _SESSION + id_ for id_ in wanted[start : start + _BATCH_GET_LIMIT]
-            ):
-                found[item["session_id"]] = item["room_id"]
-        return found
+        items = self._get_all(
+            (_SESSION + id_ for id_ in session_ids), ProjectionExpression="session_id, room_id"
+        )
+        return {item["session_id"]: item["room_id"] for item in items}
 
-    def _get_all(self, keys: Iterable[str]) -> Iterator[dict[str, Any]]:
-        pending: Any = {
-            self._table: {
-                "Keys": [{"pk": {"S": key}} for key in keys],
-                "ProjectionExpression": "session_id, room_id",
-            }
-        }
+    def _get_all(self, keys: Iterable[str], **how: Any) -> Iterator[dict[str, Any]]:
+        wanted = sorted(set(keys))
+        for start in range(0, len(wanted), _BATCH_GET_LIMIT):
+            yield from self._get_batch(wanted[start : start + _BATCH_GET_LIMIT], how)
+
+    def _get_batch(self, keys: Sequence[str], how: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        pending: Any = {self._table: {"Keys": [{"pk": {"S": key}} for key in keys], **how}}
         for _ in range(5):
             try:
                 answer = self._client.batch_get_item(RequestItems=pending)
             except (ClientError, BotoCoreError) as problem:
-                raise StoreUnavailable(f"DynamoDB did not return sessions: {problem}") from problem
+                raise StoreUnavailable(f"DynamoDB did not return items: {problem}") from problem
             yield from map(_plain_item, answer["Responses"].get(self._table, []))
             pending = answer["UnprocessedKeys"]
             if not pending:
                 return
-        raise StoreUnavailable("DynamoDB left sessions unread five times in a row: it throttles.")
+        raise StoreUnavailable("DynamoDB left items unread five times in a row: it throttles.")
 
     def _update_for(self, callback: Callback, now: datetime) -> _Update:
         if isinstance(callback, RecordingCallback):
@@ -247,7 +298,8 @@ def events_due(record: Mapping[str, Any]) -> list[events.Event]:
     new = _plain_item(change["NewImage"])
     old = _plain_item(change.get("OldImage", {}))
     if key.startswith(_EVENT):
-        return [] if old else [events.from_outbox(key, new["event"], new["detail"], changed_at)]
+        said = msgspec.json.decode(new.get("metadata", "{}"))
+        return [] if old else [from_outbox(key, new["event"], new["detail"], changed_at, said)]
     kind: type[Recording | Session] = Recording if key.startswith(_RECORDING) else Session
     before = msgspec.convert(old, kind) if old else None
     return events.newly_seen(key, before, msgspec.convert(new, kind), changed_at)
