@@ -277,6 +277,27 @@ def test_a_vonage_in_trouble_is_told_and_nothing_is_changed(
     assert recording.deleted_at is None
 
 
+def test_the_log_tells_who_did_what_and_no_secret(deployed: Deployed, call: Call) -> None:
+    _, recording_id = meeting_of(deployed)
+    call("GET /recordings/{recording_id}", recording_id)
+    group = deployed.stack.client("cloudformation").describe_stack_resource(
+        StackName=deployed.stack.name, LogicalResourceId="ManagementApiLogs"
+    )["StackResourceDetail"]["PhysicalResourceId"]
+    lines: list[str] = []
+    deadline = time.monotonic() + WITHIN
+    while not any(recording_id in line for line in lines) and time.monotonic() < deadline:
+        pages = deployed.stack.client("logs").get_paginator("filter_log_events")
+        lines = [
+            e["message"] for page in pages.paginate(logGroupName=group) for e in page["events"]
+        ]
+
+    [line] = [json.loads(line) for line in lines if recording_id in line]
+    assert line["route"] == "GET /recordings/{recording_id}"
+    assert line["caller"].startswith("arn:")
+    for secret in ("Signature=", "AWS4-HMAC", "Basic ", "participant_token"):
+        assert not any(secret in line for line in lines)
+
+
 IDS = st.text(min_size=1, max_size=300).filter(lambda id_: id_ not in {".", ".."})
 BODIES = st.binary(max_size=300) | st.sampled_from(
     [

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import boto3
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -203,10 +204,21 @@ def test_one_of_which_only_the_start_was_heard_is_known_to_us(
     assert (shown["known_to"], shown["status"]) == (["vonage", "roomkeeper"], "started")
 
 
-def test_a_session_is_not_taken_for_its_own_recording(at_vonage: AVonage, tell: Tell) -> None:
+def test_a_session_is_not_taken_for_its_own_recording(
+    at_vonage: AVonage, tell: Tell, table: Table
+) -> None:
     tell(a_session_started(session_id=SESSION_ID), a_recording_ended())
     [shown] = call("GET /sessions/{session_id}/recordings", SESSION_ID).body["recordings"]
     assert (shown["recording_id"], shown["room_id"]) == (RECORDING_ID, ROOM_ID)
+    assert Store(table.client, table.name).recordings_in(SESSION_ID) == [RECORDING_ID]
+
+
+def test_a_session_may_have_more_recordings_than_one_read_takes(
+    at_vonage: AVonage, tell: Tell
+) -> None:
+    tell(*(a_recording_ended(recording_id=f"recording-{n:03}") for n in range(120)))
+    listed = call("GET /sessions/{session_id}/recordings", SESSION_ID).body["recordings"]
+    assert [each["recording_id"] for each in listed] == [f"recording-{n:03}" for n in range(120)]
 
 
 def test_a_session_that_nobody_knows_is_not_found(at_vonage: AVonage) -> None:
@@ -480,6 +492,30 @@ def test_a_rate_limits_wait_is_passed_on(at_vonage: AVonage) -> None:
 def test_what_fits_no_route_is_told_so(at_vonage: AVonage) -> None:
     told = call("$default")
     assert (told.status, told.code) == (404, "no_such_route")
+
+
+# --- the way to Vonage ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def secret(moto: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The template's Vonage secret, filled in."""
+    for name, value in environment("ManagementApi").items():
+        monkeypatch.setenv(name, value)
+    held = '{"api_key": "abcd1234", "api_secret": "a-secret"}'
+    secrets = boto3.client("secretsmanager")
+    secrets.create_secret(Name=environment("ManagementApi")["VONAGE_SECRET_ARN"], SecretString=held)
+
+
+def test_a_client_is_kept_until_its_credentials_may_be_the_trouble(secret: None) -> None:
+    kept = app._vonage()
+    assert app._vonage() is kept
+
+    app.failed(vonage.NotUpdatable("x", ASKED))
+    assert app._vonage() is kept
+
+    app.failed(vonage.Unauthorized("x", ASKED))
+    assert app._vonage() is not kept
 
 
 # --- ids and bodies of all kinds ------------------------------------------------------------------
