@@ -26,9 +26,9 @@ class Stack:
         self._session: Any = session or boto3.Session()
         self._endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL", "")
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, **options: Any) -> Any:
         """Return an SDK client for the stack's account and region."""
-        return self._session.client(service, endpoint_url=self._endpoint or None)
+        return self._session.client(service, endpoint_url=self._endpoint or None, **options)
 
     @property
     def credentials(self) -> Any:

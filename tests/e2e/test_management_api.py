@@ -22,6 +22,7 @@ from tests.openapi import ROOT, operations, require_described
 
 Call = Callable[..., requests.Response]
 SIGNED = sorted(route for route in operations() if "/callbacks" not in route)
+MANAGEMENT = [route for route in SIGNED if "/jobs" not in route]
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +245,15 @@ def test_an_event_is_republished_each_time_under_its_old_id(deployed: Deployed, 
     Draft202012Validator(schema).validate(again)
 
 
+# --- jobs -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("route", sorted({*SIGNED} - {*MANAGEMENT}))
+def test_a_job_answers_as_it_is_described(call: Call, route: str) -> None:
+    assert call(route, json={"dry_run": True}).json()["dry_run"] is True
+    assert call(route, json={"dry_run": "perhaps"}).status_code == 400
+
+
 # --- what goes wrong ------------------------------------------------------------------------------
 
 
@@ -318,7 +328,7 @@ HEADERS = st.fixed_dictionaries(
 QUERIES = st.dictionaries(st.sampled_from(["cursor", "page_size", "\x00", "a[]"]), st.text())
 
 
-@pytest.mark.parametrize("route", SIGNED)
+@pytest.mark.parametrize("route", MANAGEMENT)
 def test_nothing_that_is_asked_makes_it_fail(
     deployed: Deployed, api: ManagementApi, route: str
 ) -> None:

@@ -45,6 +45,7 @@ from tests.unit.conftest import Table
 
 RECORDING = f"RECORDING#{RECORDING_ID}"
 LATER = datetime.now(UTC) + MONTH
+ROUTES = [route for route in operations() if "/callbacks" not in route and "/jobs" not in route]
 UNUSUAL = ["a/b", "..", "a b", "line\n", "%2e", "ünï", "#", "?", "\x00", "a\\b", '"', "{room_id}"]
 
 
@@ -556,7 +557,7 @@ BODIES = (
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.sampled_from([*operations()][2:]), TEXTS, BODIES, st.dictionaries(TEXTS, TEXTS))
+@given(st.sampled_from(ROUTES), TEXTS, BODIES, st.dictionaries(TEXTS, TEXTS))
 def test_nothing_that_is_asked_makes_it_fail(
     at_vonage: AVonage, route: str, id_: str, body: str | None, query: dict[str, str]
 ) -> None:

@@ -8,7 +8,7 @@ working on. What it leaves is for the next round.
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Literal, TypeVar
 
@@ -24,7 +24,8 @@ FAILED: Outcome = "failed"
 EXAMPLES = 5
 """Failures that a summary quotes; all of them are counted."""
 
-StoppedBy = Literal["deadline", "failures", "refusal"]
+StoppedBy = Literal["deadline", "failures", "refusal", "source"]
+"""What ended a round early; `source` is that it could not be told what else there is to do."""
 
 
 class Bounds(Struct, frozen=True, kw_only=True):
@@ -64,12 +65,20 @@ class Summary(Struct, kw_only=True):
 
     def raise_if_failed(self) -> None:
         """Raise RoundIncomplete when anything failed, so that the Errors metric tells."""
-        if self.outcomes[FAILED] or self.stopped_by in ("failures", "refusal"):
+        if self.outcomes[FAILED] or self.stopped_by not in (None, "deadline"):
             because = f", stopped by {self.stopped_by}" if self.stopped_by else ""
             counts = ", ".join(f"{name} {count}" for name, count in sorted(self.outcomes.items()))
             raise RoundIncomplete(
                 f"{counts or 'nothing done'}{because}: {'; '.join(self.examples)}"
             )
+
+
+class _SourceFailed(Exception):
+    """The items cannot be read on, because of `problem`."""
+
+    def __init__(self, problem: RoomkeeperError) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
 
 
 class Round:
@@ -96,18 +105,29 @@ class Round:
 
         `act` returns the item's outcome. A RoomkeeperError that it raises counts as a failure, a
         Refusal ends the round; any other error escapes once what has begun is finished. `items` is
-        read one by one, in this thread, as they are begun.
+        read one by one, in this thread, as they are begun; a RoomkeeperError in that ends the round
+        too, and what was begun still counts.
         """
+        try:
+            self._work_through(items, act)
+        except _SourceFailed as failed:
+            problem = failed.problem
+            self._quote(problem)
+            self.summary.stopped_by = "refusal" if isinstance(problem, Refusal) else "source"
+        return self.summary
+
+    def _work_through(self, items: Iterable[Item], act: Callable[[Item], Outcome]) -> None:
         with ThreadPoolExecutor(self._bounds.concurrency, "round") as pool:
             begun: set[Future[None]] = set()
-            for item in items:
-                begun = self._wait_for_room(begun)
-                if not self._may_go_on():
-                    break
-                begun.add(pool.submit(self._work_on, item, act))
-            for future in begun:
-                future.result()
-        return self.summary
+            try:
+                for item in _read(items):
+                    begun = self._wait_for_room(begun)
+                    if not self._may_go_on():
+                        break
+                    begun.add(pool.submit(self._work_on, item, act))
+            finally:
+                for future in begun:
+                    future.result()
 
     def _wait_for_room(self, begun: set[Future[None]]) -> set[Future[None]]:
         """Return what is still at work, once that leaves room and it is time for another start."""
@@ -143,9 +163,19 @@ class Round:
         with self._lock:
             self.summary.outcomes[FAILED] += 1
             self._failures_in_a_row += 1
-            if len(self.summary.examples) < EXAMPLES:
-                self.summary.examples.append(str(problem))
+            self._quote(problem)
             if isinstance(problem, Refusal):
                 self.summary.stopped_by = "refusal"
             elif self._failures_in_a_row >= self._bounds.consecutive_failures:
                 self.summary.stopped_by = self.summary.stopped_by or "failures"
+
+    def _quote(self, problem: RoomkeeperError) -> None:
+        if len(self.summary.examples) < EXAMPLES:
+            self.summary.examples.append(str(problem))
+
+
+def _read(items: Iterable[Item]) -> Iterator[Item]:
+    try:
+        yield from items
+    except RoomkeeperError as problem:
+        raise _SourceFailed(problem) from problem

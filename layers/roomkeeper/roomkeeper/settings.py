@@ -113,6 +113,54 @@ class VonageSettings(Struct, frozen=True, kw_only=True):
         return cls(base_url=env["VONAGE_BASE_URL"], secret_id=env["VONAGE_SECRET_ARN"])
 
 
+class JobSettings(Struct, frozen=True, kw_only=True):
+    """How every job works: rehearsing or in earnest, and how hard."""
+
+    dry_run: bool
+    concurrency: int
+    per_second: float
+    consecutive_failures: int
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "JobSettings":
+        """Raise KeyError, naming the variable, when one is missing."""
+        return cls(
+            dry_run=env["DRY_RUN"] == "true",
+            concurrency=int(env["JOB_CONCURRENCY"]),
+            per_second=float(env["JOB_RATE_PER_SECOND"]),
+            consecutive_failures=int(env["JOB_CONSECUTIVE_FAILURES"]),
+        )
+
+
+class CleanupSettings(Struct, frozen=True, kw_only=True):
+    """What the recording cleanup is configured with; no days of retention switch it off."""
+
+    table_name: str
+    retention_days: int
+    deleted_days: int
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "CleanupSettings":
+        """Raise KeyError, naming the variable, when one is missing."""
+        return cls(
+            table_name=env["TABLE_NAME"],
+            retention_days=int(env["RETENTION_DAYS"]),
+            deleted_days=int(env["DELETED_RECORDING_DAYS"]),
+        )
+
+
+class ReconcilerSettings(Struct, frozen=True, kw_only=True):
+    """What the recording reconciler is configured with."""
+
+    table_name: str
+    grace_hours: int
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "ReconcilerSettings":
+        """Raise KeyError, naming the variable, when one is missing."""
+        return cls(table_name=env["TABLE_NAME"], grace_hours=int(env["UPLOAD_GRACE_HOURS"]))
+
+
 class CallbackCredentials(Struct, frozen=True):
     """What a caller may prove to know; several, while a rotated one's predecessor holds."""
 

@@ -1,0 +1,208 @@
+"""What every job shares around its round: how it was started, how long it may take, what it tells.
+
+A job runs by its schedule, or on demand: through the HTTP API, or by a direct invocation. A
+scheduled event is the options themselves, as JSON; over HTTP they are the body.
+"""
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, Protocol, TypeVar
+
+import msgspec
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from msgspec import Meta, Struct
+
+from roomkeeper import http_api
+from roomkeeper.errors import RoomkeeperError
+from roomkeeper.rounds import FAILED, Bounds, Outcome, Refusal, Round, Summary
+from roomkeeper.settings import JobSettings
+from roomkeeper.vonage import Unauthorized
+
+logger = Logger()
+metrics = Metrics()
+
+LISTED = 1000
+"""What a rehearsal lists at most; all of it is counted."""
+
+CALLS_PER_ITEM = 2
+"""Calls to Vonage that an item takes at most, which it is let finish when time is up."""
+
+Event = Mapping[str, Any]
+Answer = dict[str, Any]
+Item = TypeVar("Item")
+
+
+class BadRequest(RoomkeeperError):
+    """The options cannot be understood; the message says where."""
+
+
+class Context(Protocol):
+    """What a job asks of Lambda's context."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return how long the invocation may still take."""
+
+
+class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be asked of any job. Without `dry_run` it is as deployed, without `limit` no limit.
+
+    `limit` is how many items are worked on at most.
+    """
+
+    dry_run: bool | None = None
+    limit: Annotated[int, Meta(ge=1)] | None = None
+
+
+Wanted = TypeVar("Wanted", bound=Options)
+
+
+class Run(Struct, Generic[Wanted], frozen=True, kw_only=True):
+    """One run of a job: what is asked of it, since when, and what it may take.
+
+    `call_seconds` is what one call to Vonage may take, its retries included.
+    """
+
+    options: Wanted
+    dry_run: bool
+    bounds: Bounds
+    call_seconds: float
+    now: datetime
+
+
+class Report(Struct, kw_only=True):
+    """What a run tells: its counts by name, its round, and what a rehearsal would have done."""
+
+    dry_run: bool
+    counts: Mapping[str, int]
+    summary: Summary
+    planned: Sequence[Mapping[str, str]] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as a caller gets it; `planned` is there in a dry run alone."""
+        told = {
+            "dry_run": self.dry_run,
+            **self.counts,
+            FAILED: self.summary.outcomes[FAILED],
+            "stopped_by": self.summary.stopped_by,
+            "examples": self.summary.examples,
+        }
+        return told | ({"planned": self.planned} if self.dry_run else {})
+
+
+class _Patience(Struct, frozen=True):
+    """Seconds: `whole` for a run in all, `call` for a call to Vonage, `writes` for an item's."""
+
+    whole: float
+    call: float
+    writes: float
+
+    def for_new_items(self, remaining: float) -> float:
+        """Return how long new items may be begun, so that the last one still ends in time."""
+        left = min(self.whole, remaining)
+        return max(0.0, left - CALLS_PER_ITEM * self.call - self.writes)
+
+
+# An HTTP API gives a function up after 30 seconds, a cold start included.
+_OVER_HTTP = _Patience(whole=25.0, call=4.0, writes=2.0)
+_OTHERWISE = _Patience(whole=float("inf"), call=10.0, writes=10.0)
+
+
+def handle(
+    event: Event, context: Context, kind: type[Wanted], run: Callable[[Run[Wanted]], Report]
+) -> Answer:
+    """Run a job, whose options are of `kind`, as `event` asks; return what its function returns.
+
+    Over HTTP: 200 and the report; 400 for options that make no sense; 503 when the run could not
+    begin. Otherwise: the report.
+
+    Raises:
+        RoundIncomplete: something failed, and it was not over HTTP. The round is finished.
+        RoomkeeperError: the run could not begin, and it was not over HTTP.
+    """
+    if "http" not in event.get("requestContext", {}):
+        report = _told(run(_run(event, context, kind, _OTHERWISE)))
+        report.summary.raise_if_failed()
+        return report.as_json()
+    try:
+        report = _told(run(_run(event, context, kind, _OVER_HTTP)))
+        return _answer(200, msgspec.json.encode(report.as_json()).decode())
+    except BadRequest as problem:
+        return _refuse(400, "bad_request", problem)
+    except RoomkeeperError as problem:
+        return _refuse(503, "unavailable", problem)
+
+
+def work(run: Run[Any], items: Iterable[Item], act: Callable[[Item], Outcome]) -> Summary:
+    """Return how a round over `items` went, within the run's bounds and limit.
+
+    Every failure is logged. Credentials that Vonage does not take end the round.
+    """
+
+    def act_and_log(item: Item) -> Outcome:
+        try:
+            return act(item)
+        except RoomkeeperError as problem:
+            logger.warning("item failed", problem=str(problem), kind=type(problem).__name__)
+            if isinstance(problem, Unauthorized) and problem.status == 401:
+                raise Refusal(str(problem)) from problem
+            raise
+
+    return Round(run.bounds).run(itertools.islice(items, run.options.limit), act_and_log)
+
+
+def _run(event: Event, context: Context, kind: type[Wanted], patience: _Patience) -> Run[Wanted]:
+    settings = JobSettings.from_env(os.environ)
+    options = _options(event, kind)
+    return Run(
+        options=options,
+        dry_run=settings.dry_run if options.dry_run is None else options.dry_run,
+        bounds=Bounds(
+            concurrency=settings.concurrency,
+            per_second=settings.per_second,
+            seconds=patience.for_new_items(context.get_remaining_time_in_millis() / 1000),
+            consecutive_failures=settings.consecutive_failures,
+        ),
+        call_seconds=patience.call,
+        now=datetime.now(UTC),
+    )
+
+
+def _options(event: Event, kind: type[Wanted]) -> Wanted:
+    try:
+        if "requestContext" not in event:
+            return msgspec.convert(event, kind)
+        return msgspec.json.decode(http_api.body_of(event) or b"{}", type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise BadRequest(f"The options cannot be taken: {problem}.") from problem
+
+
+def _told(report: Report) -> Report:
+    """Log the report and put its counts as metrics; return it."""
+    told = report.as_json()
+    planned = told.pop("planned", ())
+    logger.info("round over", extra=told | {"planned": len(planned)})
+    for name, value in told.items():
+        if isinstance(value, int) and not isinstance(value, bool):
+            metrics.add_metric(_metric(name), unit=MetricUnit.Count, value=value)
+    return report
+
+
+def _metric(name: str) -> str:
+    return "".join(word.capitalize() for word in name.split("_"))
+
+
+def _refuse(status: int, code: str, problem: RoomkeeperError) -> Answer:
+    logger.warning("run refused", code=code, problem=str(problem))
+    metrics.add_metric("RunRefused", unit=MetricUnit.Count, value=1)
+    return _answer(status, http_api.error_body(code, str(problem)))
+
+
+def _answer(status: int, body: str) -> Answer:
+    return {
+        "statusCode": status,
+        "headers": {"Content-Type": "application/json"},
+        "body": body,
+    }

@@ -1,0 +1,214 @@
+import base64
+import json
+from typing import Annotated, Any
+
+import pytest
+from msgspec import Meta
+
+from roomkeeper import jobs
+from roomkeeper.jobs import Options, Report, Run
+from roomkeeper.rounds import RoundIncomplete, Summary
+from roomkeeper.settings import SecretUnavailable
+from roomkeeper.vonage import Unauthorized
+from roomkeeper.vonage.errors import Exchange
+
+ENVIRONMENT = {
+    "DRY_RUN": "false",
+    "JOB_CONCURRENCY": "2",
+    "JOB_RATE_PER_SECOND": "1000",
+    "JOB_CONSECUTIVE_FAILURES": "3",
+    "POWERTOOLS_SERVICE_NAME": "test",
+    "POWERTOOLS_METRICS_NAMESPACE": "Roomkeeper",
+}
+
+
+class DaysOptions(Options, frozen=True, kw_only=True):
+    days: Annotated[int, Meta(ge=1)] | None = None
+
+
+class Invocation:
+    """A Lambda context with so many seconds left."""
+
+    def __init__(self, seconds: float = 900.0) -> None:
+        self.seconds = seconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int(self.seconds * 1000)
+
+
+class Job:
+    """A job that remembers its run and answers as told."""
+
+    def __init__(self, failed: int = 0, error: Exception | None = None) -> None:
+        self.summary = Summary(examples=["because"] * failed)
+        self.summary.outcomes.update({"done": 3, "failed": failed})
+        self.error = error
+        self.ran: Run[DaysOptions] | None = None
+
+    def __call__(self, run: Run[DaysOptions]) -> Report:
+        self.ran = run
+        if self.error:
+            raise self.error
+        return Report(
+            dry_run=run.dry_run,
+            counts={"done": 3, "left": 1},
+            summary=self.summary,
+            planned=[{"id": "a"}],
+        )
+
+    @property
+    def run(self) -> Run[DaysOptions]:
+        assert self.ran is not None
+        return self.ran
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    jobs.metrics.clear_metrics()
+
+
+def over_http(body: str | None = None, **more: Any) -> dict[str, Any]:
+    return {"requestContext": {"http": {"method": "POST"}}, "body": body} | more
+
+
+def handle(event: dict[str, Any], job: Job, seconds: float = 900.0) -> dict[str, Any]:
+    return jobs.handle(event, Invocation(seconds), DaysOptions, job)
+
+
+def test_a_scheduled_run_returns_its_report() -> None:
+    assert handle({}, Job()) == {
+        "dry_run": False,
+        "done": 3,
+        "left": 1,
+        "failed": 0,
+        "stopped_by": None,
+        "examples": [],
+    }
+
+
+def test_a_scheduled_run_in_which_something_failed_raises_once_all_is_told() -> None:
+    with pytest.raises(RoundIncomplete, match="failed 2"):
+        handle({}, Job(failed=2))
+
+    assert set(jobs.metrics.metric_set) == {"Done", "Left", "Failed"}
+
+
+def test_a_run_on_demand_answers_with_its_report_whatever_failed() -> None:
+    answer = handle(over_http(), Job(failed=2))
+
+    assert answer["statusCode"] == 200
+    assert json.loads(answer["body"])["failed"] == 2
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"days": 3, "limit": 5},
+        over_http('{"days": 3, "limit": 5}'),
+        over_http(base64.b64encode(b'{"days": 3, "limit": 5}').decode(), isBase64Encoded=True),
+    ],
+    ids=["direct", "over HTTP", "over HTTP, encoded"],
+)
+def test_options_come_from_the_event_or_its_body(event: dict[str, Any]) -> None:
+    job = Job()
+    handle(event, job)
+
+    assert job.run.options == DaysOptions(days=3, limit=5)
+
+
+@pytest.mark.parametrize(
+    ("deployed", "asked", "expected"),
+    [
+        ("true", None, True),
+        ("false", None, False),
+        ("true", False, False),
+        ("false", True, True),
+    ],
+)
+def test_what_is_asked_for_wins_over_how_it_is_deployed(
+    monkeypatch: pytest.MonkeyPatch, deployed: str, asked: bool | None, expected: bool
+) -> None:
+    monkeypatch.setenv("DRY_RUN", deployed)
+    job = Job()
+
+    answer = handle({} if asked is None else {"dry_run": asked}, job)
+
+    assert job.run.dry_run is expected
+    assert ("planned" in answer) is expected
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        ("{", "truncated"),
+        ("[]", "Expected `object`"),
+        ('{"days": 0}', "`$.days`"),
+        ('{"limit": "all"}', "`$.limit`"),
+        ('{"dry_run": "yes"}', "`$.dry_run`"),
+        ('{"dryrun": true}', "unknown field `dryrun`"),
+        ('{"a":' * 50_000, ""),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_and_nothing_is_run(
+    body: str, complaint: str
+) -> None:
+    job = Job()
+    answer = handle(over_http(body), job)
+
+    assert answer["statusCode"] == 400
+    error = json.loads(answer["body"])["error"]
+    assert error["code"] == "bad_request"
+    assert complaint in error["message"]
+    assert job.ran is None
+
+
+def test_a_direct_invocation_with_options_that_make_no_sense_raises() -> None:
+    with pytest.raises(jobs.BadRequest, match="unknown field"):
+        handle({"dryrun": True}, Job())
+
+
+def test_a_run_that_cannot_begin_is_unavailable_over_http_and_raises_otherwise() -> None:
+    job = Job(error=SecretUnavailable("The secret cannot be read."))
+
+    answer = handle(over_http(), job)
+
+    assert answer["statusCode"] == 503
+    assert json.loads(answer["body"])["error"]["code"] == "unavailable"
+    with pytest.raises(SecretUnavailable):
+        handle({}, job)
+
+
+@pytest.mark.parametrize(
+    ("event", "seconds", "for_new_items"),
+    [({}, 900.0, 870.0), ({}, 20.0, 0.0), (over_http(), 900.0, 15.0), (over_http(), 12.0, 2.0)],
+)
+def test_items_are_begun_only_while_the_last_can_still_end_in_time(
+    event: dict[str, Any], seconds: float, for_new_items: float
+) -> None:
+    job = Job()
+    handle(event, job, seconds)
+
+    assert job.run.bounds.seconds == for_new_items
+    assert for_new_items + jobs.CALLS_PER_ITEM * job.run.call_seconds < max(seconds, 30)
+
+
+def a_run(**options: Any) -> Run[DaysOptions]:
+    job = Job()
+    handle(options, job)
+    return job.run
+
+
+def test_no_more_items_are_worked_on_than_asked_for() -> None:
+    assert jobs.work(a_run(limit=4), range(10**9), lambda _: "done").outcomes == {"done": 4}
+
+
+@pytest.mark.parametrize(("status", "stopped_by"), [(401, "refusal"), (403, "failures")])
+def test_only_credentials_that_are_not_taken_end_the_round_at_once(
+    status: int, stopped_by: str
+) -> None:
+    def act(_item: int) -> str:
+        raise Unauthorized("no", Exchange("GET", "/", status))
+
+    assert jobs.work(a_run(), range(100), act).stopped_by == stopped_by

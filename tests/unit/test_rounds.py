@@ -1,0 +1,260 @@
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from roomkeeper.errors import RoomkeeperError
+from roomkeeper.rounds import Bounds, Refusal, Round, RoundIncomplete, Summary
+
+Act = Callable[[Any], str]
+
+
+class Clock:
+    """A clock that only sleeping and working put forward."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self._lock = threading.Lock()
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pass_by(self, seconds: float) -> None:
+        with self._lock:
+            self.now += seconds
+
+
+class Trouble(RoomkeeperError):
+    """What an item fails with."""
+
+
+def bounds(**changes: Any) -> Bounds:
+    return Bounds(**{"concurrency": 1, "per_second": 1000.0, "seconds": 60.0} | changes)
+
+
+def a_round(clock: Clock | None = None, **changes: Any) -> Round:
+    clock = clock or Clock()
+    return Round(bounds(**changes), clock=clock, sleep=clock.pass_by)
+
+
+def fail_for(*bad: int, error: type[RoomkeeperError] = Trouble) -> Act:
+    def act(item: int) -> str:
+        if item in bad:
+            raise error(f"item {item}")
+        return "done"
+
+    return act
+
+
+def test_every_item_is_worked_on_once_and_counted_by_its_outcome() -> None:
+    done: list[int] = []
+
+    def act(item: int) -> str:
+        done.append(item)
+        return "even" if item % 2 == 0 else "odd"
+
+    summary = a_round(concurrency=4).run(range(11), act)
+
+    assert sorted(done) == list(range(11))
+    assert summary.outcomes == {"even": 6, "odd": 5}
+    assert (summary.taken, summary.stopped_by) == (11, None)
+    summary.raise_if_failed()
+
+
+def test_a_round_over_nothing_is_complete() -> None:
+    summary = a_round().run([], fail_for())
+
+    assert summary == Summary()
+    summary.raise_if_failed()
+
+
+def test_as_many_items_as_allowed_are_at_work_at_once_and_no_more() -> None:
+    together = threading.Barrier(4, timeout=10)  # breaks unless four are at work at once
+    working: list[int] = []
+    most = 0
+    lock = threading.Lock()
+
+    def act(item: int) -> str:
+        nonlocal most
+        with lock:
+            working.append(item)
+            most = max(most, len(working))
+        together.wait()
+        with lock:
+            working.remove(item)
+        return "done"
+
+    summary = a_round(concurrency=4).run(range(20), act)
+
+    assert summary.outcomes == {"done": 20}
+    assert most == 4
+
+
+def test_no_more_items_are_begun_a_second_than_the_rate_allows() -> None:
+    clock = Clock()
+    begun: list[float] = []
+
+    def act(_item: int) -> str:
+        begun.append(clock())
+        return "done"
+
+    a_round(clock, per_second=4.0).run(range(9), act)
+
+    assert begun == pytest.approx([100 + place / 4 for place in range(9)])
+
+
+def test_time_lost_to_slow_items_is_not_made_up_for_by_a_burst() -> None:
+    clock = Clock()
+    begun: list[float] = []
+
+    def act(item: int) -> str:
+        begun.append(clock())
+        clock.pass_by(5.0 if item == 0 else 0.0)
+        return "done"
+
+    a_round(clock, per_second=1.0).run(range(4), act)
+
+    assert begun == pytest.approx([100, 105, 106, 107])
+
+
+def test_no_item_is_begun_when_time_is_up_and_the_begun_one_is_finished() -> None:
+    clock = Clock()
+
+    def act(_item: int) -> str:
+        clock.pass_by(4.0)
+        return "done"
+
+    summary = a_round(clock, seconds=10.0).run(range(100), act)
+
+    assert summary.outcomes == {"done": 3}  # begun at 0, 4 and 8 seconds
+    assert summary.stopped_by == "deadline"
+    summary.raise_if_failed()  # too little time is no failure
+
+
+def test_the_rate_does_not_make_a_round_wait_past_its_time() -> None:
+    clock = Clock()
+
+    summary = a_round(clock, per_second=0.01, seconds=30.0).run(range(5), fail_for())
+
+    assert summary.outcomes == {"done": 1}
+    assert summary.stopped_by == "deadline"
+    assert clock() == pytest.approx(130.0)
+
+
+def test_a_round_that_has_no_time_begins_nothing() -> None:
+    summary = a_round(seconds=0.0).run(range(5), fail_for())
+
+    assert (summary.taken, summary.stopped_by) == (0, "deadline")
+
+
+def test_a_failure_is_counted_and_the_others_are_still_done() -> None:
+    summary = a_round().run(range(10), fail_for(3, 7))
+
+    assert summary.outcomes == {"done": 8, "failed": 2}
+    assert summary.stopped_by is None
+    with pytest.raises(RoundIncomplete, match=r"^done 8, failed 2: item 3; item 7$"):
+        summary.raise_if_failed()
+
+
+def test_failure_after_failure_ends_the_round() -> None:
+    summary = a_round(consecutive_failures=3).run(range(100), fail_for(*range(100)))
+
+    assert summary.outcomes == {"failed": 3}
+    with pytest.raises(RoundIncomplete, match="failed 3, stopped by failures"):
+        summary.raise_if_failed()
+
+
+def test_a_success_in_between_breaks_the_row_of_failures() -> None:
+    summary = a_round(consecutive_failures=3).run(range(9), fail_for(0, 1, 3, 4, 6, 7))
+
+    assert summary.outcomes == {"done": 3, "failed": 6}
+    assert summary.stopped_by is None
+
+
+def test_a_refusal_ends_the_round_at_once() -> None:
+    summary = a_round().run(range(100), fail_for(2, error=Refusal))
+
+    assert summary.outcomes == {"done": 2, "failed": 1}
+    with pytest.raises(RoundIncomplete, match="stopped by refusal: item 2"):
+        summary.raise_if_failed()
+
+
+def test_only_the_first_failures_are_quoted() -> None:
+    summary = a_round(consecutive_failures=99).run(range(20), fail_for(*range(20)))
+
+    assert summary.examples == [f"item {item}" for item in range(5)]
+    assert summary.outcomes == {"failed": 20}
+
+
+@pytest.mark.parametrize(("error", "stopped_by"), [(Trouble, "source"), (Refusal, "refusal")])
+def test_items_that_cannot_be_read_on_end_the_round_and_what_was_done_counts(
+    error: type[RoomkeeperError], stopped_by: str
+) -> None:
+    def items() -> Iterator[int]:
+        yield from range(3)
+        raise error("the second page")
+
+    summary = a_round().run(items(), fail_for())
+
+    assert summary.outcomes == {"done": 3}
+    assert summary.stopped_by == stopped_by
+    with pytest.raises(RoundIncomplete, match=f"stopped by {stopped_by}: the second page"):
+        summary.raise_if_failed()
+
+
+def test_an_error_that_is_not_foreseen_escapes_once_what_has_begun_is_finished() -> None:
+    finished: list[int] = []
+    both_at_work = threading.Barrier(2, timeout=10)
+
+    def act(item: int) -> str:
+        both_at_work.wait()
+        if item == 0:
+            raise ZeroDivisionError
+        finished.append(item)
+        return "done"
+
+    with pytest.raises(ZeroDivisionError):
+        a_round(concurrency=2).run(range(2), act)
+
+    assert finished == [1]
+
+
+def test_an_error_that_is_not_foreseen_keeps_further_items_from_being_begun() -> None:
+    begun: list[int] = []
+
+    def act(item: int) -> str:
+        begun.append(item)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        a_round(concurrency=8).run(range(1000), act)
+
+    assert len(begun) <= 9
+
+
+def test_items_are_read_only_as_they_are_begun() -> None:
+    read = 0
+
+    def items() -> Iterator[int]:
+        nonlocal read
+        for item in range(10**9):
+            read += 1
+            yield item
+
+    summary = a_round(concurrency=2, consecutive_failures=3).run(items(), fail_for(*range(100)))
+
+    assert summary.stopped_by == "failures"
+    assert read <= summary.taken + 2
+
+
+def test_an_error_that_is_not_foreseen_escapes_also_when_items_cannot_be_read_on() -> None:
+    def items() -> Iterator[int]:
+        yield 0
+        raise Trouble("the second page")
+
+    def act(_item: int) -> str:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        a_round(concurrency=2).run(items(), act)
