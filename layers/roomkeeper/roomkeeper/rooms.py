@@ -88,6 +88,15 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     expires_at: datetime | None = None
 
 
+class Extension(Struct, frozen=True, kw_only=True):
+    """A room's move to a later expiry: wanted, begun, or done."""
+
+    room_id: str
+    previous_expires_at: datetime
+    expires_at: datetime
+    reason: str
+
+
 def decide(
     room: Room, last_used: datetime | None, policy: ExtensionPolicy, now: datetime
 ) -> Decision:
