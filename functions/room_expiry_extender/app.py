@@ -28,9 +28,13 @@ def handler(event: Mapping[str, Any], context: Context) -> Answer:
 def _extend(run: Run[Options]) -> Report:
     configured = ExtenderSettings.from_env(os.environ)
     table = RoomStore(_dynamodb(), configured.table_name, event_days=configured.event_days)
-    vonage = VonageSettings.from_env(os.environ)
-    with vonage_client(_secrets(), vonage, budget=run.call_seconds) as client:
-        return Extender(run, configured.policy, client, table).report()
+    with vonage_client(
+        _secrets(),
+        VonageSettings.from_env(os.environ),
+        budget=run.call_seconds,
+        timeout=run.call_seconds,
+    ) as vonage:
+        return Extender(run, configured.policy, vonage, table).report()
 
 
 @cache

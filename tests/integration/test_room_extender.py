@@ -77,7 +77,7 @@ class Rooms(Struct):
 
 
 def a_policy(**changes: Any) -> ExtensionPolicy:
-    known = {
+    known: dict[str, Any] = {
         "within": 7 * DAY,
         "extend_to": 30 * DAY,
         "selection": "all",
@@ -92,7 +92,12 @@ def a_policy(**changes: Any) -> ExtensionPolicy:
 def a_run(
     *, dry_run: bool = False, limit: int | None = None, now: datetime = NOW, **bounds: Any
 ) -> Run[Options]:
-    known = {"concurrency": 4, "per_second": 1000.0, "seconds": 60.0, "consecutive_failures": 5}
+    known: dict[str, Any] = {
+        "concurrency": 4,
+        "per_second": 1000.0,
+        "seconds": 60.0,
+        "consecutive_failures": 5,
+    }
     return Run(
         options=Options(limit=limit),
         dry_run=dry_run,
