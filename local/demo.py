@@ -15,7 +15,7 @@ import msgspec
 import requests
 from msgspec import Struct, field
 
-from local import demo_rooms, stack, timeline
+from local import demo_cleanup, demo_rooms, stack, timeline
 from local.servers import BUILD, LocalStackError
 from local.stack import LocalStack
 from local.subscriber import Subscriber
@@ -80,6 +80,9 @@ def main() -> int:
     except LocalStackError as problem:
         print(problem, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Interrupted; what was started has been ended.", file=sys.stderr)
+        return 130
     timeline.show_checks(report.checks, report.seconds["all"])
     if options.json:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
@@ -110,6 +113,7 @@ def _run(report: Report) -> None:
         _check_callbacks(report, forged)
         _check_recording(report)
         _check_events(report, meeting, len(distinct))
+        demo_cleanup.show(report, local, subscriber)
         demo_rooms.show(report, local, subscriber)
         _check_dead_letters(report, local.stack)
 

@@ -47,7 +47,7 @@ def deploy(aws: Server, say: Say, parameters: Mapping[str, str] | None = None) -
     command += ["--resolve-s3", "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset"]
     _sam(
         [*command, "--no-progressbar", "--region", REGION],
-        aws.log.parent / "sam-deploy.log",
+        Path(aws.log).with_name("sam-deploy.log"),
         {**CREDENTIALS, "AWS_ENDPOINT_URL": aws.url},
         parameters or {},
     )

@@ -4,13 +4,14 @@ import os
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import requests
 from msgspec import Struct
+
+from local.waiting import eventually
 
 PROJECT = Path(__file__).parent.parent
 TOOLS = PROJECT / ".tools"
@@ -37,14 +38,19 @@ class Server(Struct, frozen=True):
     name: str
     pid: int
     url: str
-    log: Path
+    log: str
+
+    @property
+    def answers(self) -> bool:
+        """Whether something answers where the server does."""
+        return _answers(self.url)
 
     def stop(self) -> None:
         """End the server and all it has started; do nothing when it is gone already."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
-            if _eventually(lambda: not _group_lives(self.pid), ENDS_WITHIN):
+            if eventually(lambda: not _group_lives(self.pid), ENDS_WITHIN):
                 return
         raise LocalStackError(f"{self.name} (process {self.pid}) does not end.")
 
@@ -84,7 +90,8 @@ def free_port() -> int:
 def _start(
     name: str, command: Sequence[str], port: int, folder: Path, settings: Mapping[str, str]
 ) -> Server:
-    if _answers(port):
+    url = f"http://127.0.0.1:{port}"
+    if _answers(url):
         raise LocalStackError(
             f"{name} cannot start: port {port} is in use. End what listens there, or choose "
             "another port (make up PORT=... VONAGE_PORT=...)."
@@ -102,8 +109,8 @@ def _start(
             start_new_session=True,
         )
     _children[process.pid] = process
-    server = Server(name, process.pid, f"http://127.0.0.1:{port}", log)
-    if not _eventually(lambda: _answers(port) or process.poll() is not None, STARTS_WITHIN):
+    server = Server(name, process.pid, url, str(log))
+    if not eventually(lambda: _answers(url) or process.poll() is not None, STARTS_WITHIN):
         server.stop()
         raise LocalStackError(f"{name} did not answer within {STARTS_WITHIN:.0f} s: see {log}.")
     if process.poll() is not None:
@@ -117,9 +124,9 @@ def _environment() -> dict[str, str]:
     return ours | {"PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'layers/roomkeeper'}"}
 
 
-def _answers(port: int) -> bool:
+def _answers(url: str) -> bool:
     try:
-        requests.get(f"http://127.0.0.1:{port}/_ministack/health", timeout=2)
+        requests.get(f"{url}/_ministack/health", timeout=2)
     except requests.RequestException:
         return False
     return True
@@ -132,16 +139,6 @@ def _group_lives(leader: int) -> bool:
         os.killpg(leader, 0)
     except ProcessLookupError:
         return False
-    return True
-
-
-def _eventually(holds: Callable[[], bool], within: float) -> bool:
-    """Return whether `holds` came true within so many seconds."""
-    deadline = time.monotonic() + within
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
     return True
 
 

@@ -1,6 +1,8 @@
 """The local stack as a whole: both servers and the deployed template, started and ended."""
 
 import json
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +49,7 @@ def running(
         LocalStackError: something did not start; what had started is ended again.
     """
     started: list[Server] = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         yield _start(folder, say, aws_port, vonage_port, started)
     finally:
@@ -61,11 +64,11 @@ def up(say: Say, aws_port: int, vonage_port: int) -> LocalStack:
     started: list[Server] = []
     try:
         local = _start(BUILD / "local/up", say, aws_port, vonage_port, started)
+        STATE.write_bytes(msgspec.json.encode(_Up(local.aws, local.emulator)))
     except BaseException:
         for server in started:
             server.stop()
         raise
-    STATE.write_bytes(msgspec.json.encode(_Up(local.aws, local.emulator)))
     return local
 
 
@@ -79,7 +82,8 @@ def down() -> None:
         raise LocalStackError("No local stack runs. Start one: make up")
     state = msgspec.json.decode(STATE.read_bytes(), type=_Up)
     for server in (state.aws, state.emulator):
-        server.stop()
+        if server.answers:  # else it is gone, and its process number may be another's by now
+            server.stop()
     STATE.unlink()
 
 

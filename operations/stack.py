@@ -26,9 +26,20 @@ class Stack:
         self._session: Any = session or boto3.Session()
         self._endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL", "")
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, **options: Any) -> Any:
         """Return an SDK client for the stack's account and region."""
-        return self._session.client(service, endpoint_url=self._endpoint or None)
+        return self._session.client(service, endpoint_url=self._endpoint or None, **options)
+
+    @property
+    def credentials(self) -> Any:
+        """What the stack's account is accessed with, to sign requests that no SDK client sends."""
+        return self._session.get_credentials()
+
+    @property
+    def region(self) -> str:
+        """The stack's region."""
+        name: str = self._session.region_name
+        return name
 
     @cached_property
     def outputs(self) -> Mapping[str, str]:

@@ -38,7 +38,9 @@ def handler(batch: Mapping[str, Sequence[Record]], _context: object) -> dict[str
     records = batch["Records"]
     due, refused = _due(records)
     published, unavailable = _publish(due, refused)
-    unavailable |= _set_aside(records, refused)
+    # Lambda hands over again all from the first of those on: what is refused among it can wait.
+    again = min(unavailable, default=len(records))
+    unavailable |= _set_aside(records, {i: why for i, why in refused.items() if i < again})
     metrics.add_metric(name="EventPublished", unit=MetricUnit.Count, value=published)
     metrics.add_metric(name="EventRefused", unit=MetricUnit.Count, value=len(refused))
     metrics.add_metric(name="EventDelayed", unit=MetricUnit.Count, value=len(unavailable))

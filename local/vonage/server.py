@@ -118,7 +118,10 @@ class _Handler(WSGIRequestHandler):
         self.close_connection = True
 
     def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - the base's name
-        """Keep quiet."""
+        """Keep quiet about what is no request."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Keep quiet about requests."""
 
 
 class _Server(ThreadedWSGIServer):

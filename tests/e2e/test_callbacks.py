@@ -73,9 +73,9 @@ def test_every_callback_is_taken_and_published_as_its_schema_says(
     [event] = deployed.events_about(*marks.values(), count=1)
     assert event["detail-type"] == body["event"]
     schema = json.loads((PROJECT / "docs/events" / sample.name).read_text())
-    Draft202012Validator(
-        schema, format_checker=Draft202012Validator.FORMAT_CHECKER
-    ).validate(event["detail"])
+    Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(
+        event["detail"]
+    )
 
 
 def test_repeats_and_aliases_give_no_second_event(deployed: Deployed, recording_id: str) -> None:
@@ -170,9 +170,7 @@ def test_a_signed_meeting_needs_no_token(deployed: Deployed, signature_secret: s
     try:
         meeting = deployed.vonage.hold_meeting()
     finally:
-        deployed.vonage.callbacks_to(
-            deployed.stack.callback_url(), headers=deployed.stack.headers
-        )
+        deployed.vonage.callbacks_to(deployed.stack.callback_url(), headers=deployed.stack.headers)
 
     assert deployed.store().recording(meeting["recording_ids"][0]) is not None
 

@@ -40,9 +40,7 @@ def recording_id() -> str:
     return str(uuid.uuid4())
 
 
-def test_a_record_set_aside_is_published_by_redrive(
-    deployed: Deployed, recording_id: str
-) -> None:
+def test_a_record_set_aside_is_published_by_redrive(deployed: Deployed, recording_id: str) -> None:
     record = a_stream_record(deployed, recording_id)
     deployed.events_about(recording_id, count=1)
     put_aside(deployed, {"reason": "a test", "record": record})
@@ -128,16 +126,14 @@ def test_a_dead_letter_that_is_none_of_ours_stays_and_is_named(deployed: Deploye
 
     assert (sent, len(left)) == (0, 1)
     assert "neither a record nor a note" in left[0]
-    deployed.stack.client("sqs").purge_queue(
-        QueueUrl=deployed.stack.outputs["DeadLetterQueueUrl"]
-    )
+    deployed.stack.client("sqs").purge_queue(QueueUrl=deployed.stack.outputs["DeadLetterQueueUrl"])
 
 
 def test_the_callback_url_is_printed_whole(
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["callback_url", "--stack", deployed.stack.name])
-    monkeypatch.setattr(callback_url, "Stack", lambda name: deployed.stack)
+    monkeypatch.setattr(callback_url, "Stack", lambda _: deployed.stack)
 
     assert callback_url.main() == 0
 

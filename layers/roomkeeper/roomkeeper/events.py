@@ -55,6 +55,12 @@ class RecordingDeleted(RecordingStarted, frozen=True, kw_only=True, omit_default
     deleted_by: DeletedBy
 
 
+class RecordingLost(RecordingStarted, frozen=True, kw_only=True, omit_defaults=True):
+    """A recording was found missing at Vonage, and its upload was never told."""
+
+    missing_at: Moment
+
+
 class SessionStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A session has started in a room."""
 
@@ -110,6 +116,7 @@ data_types: Mapping[str, type[Struct]] = {
     "recording:ended": RecordingEnded,
     "recording:uploaded": RecordingUploaded,
     "recording:deleted": RecordingDeleted,
+    "recording:lost": RecordingLost,
     "session:started": SessionStarted,
     "session:ended": SessionEnded,
     "session:participant:joined": Participant,
@@ -123,6 +130,7 @@ data_types: Mapping[str, type[Struct]] = {
 _occurred: Mapping[str, str] = {
     "recording:ended": "ended_at",
     "recording:deleted": "deleted_at",
+    "recording:lost": "missing_at",
     "session:started": "started_at",
     "session:ended": "ended_at",
 }
@@ -179,6 +187,10 @@ class Seen(Protocol):
     def seen(self) -> frozenset[str]:
         """The names."""
 
+    @property
+    def reconciled(self) -> frozenset[str]:
+        """Those of the names that no callback told."""
+
 
 def newly_seen(key: str, old: Seen | None, new: Seen, changed_at: datetime) -> list[Event]:
     """Return the events that became due when the item under `key` changed from `old` to `new`.
@@ -187,7 +199,13 @@ def newly_seen(key: str, old: Seen | None, new: Seen, changed_at: datetime) -> l
     """
     names = new.seen - (old.seen if old else frozenset())
     return [
-        _event(key, name, msgspec.convert(new, data_types[name], from_attributes=True), changed_at)
+        _event(
+            key,
+            name,
+            msgspec.convert(new, data_types[name], from_attributes=True),
+            changed_at,
+            reconciled=name in new.reconciled,
+        )
         for name in sorted(names)
     ]
 
@@ -197,12 +215,14 @@ def from_outbox(key: str, name: str, data: bytes | str, changed_at: datetime) ->
     return _event(key, name, msgspec.json.decode(data, type=data_types[name]), changed_at)
 
 
-def _event(key: str, name: str, data: Struct, changed_at: datetime) -> Event:
+def _event(
+    key: str, name: str, data: Struct, changed_at: datetime, *, reconciled: bool = False
+) -> Event:
     metadata = Metadata(
         event_id=str(uuid.uuid5(_NAMESPACE, f"{key} {name}")),
         occurred_at=getattr(data, _occurred.get(name, ""), None) or changed_at,
         received_at=changed_at,
-        origin=_origin(data),
+        origin="reconciliation" if reconciled else _origin(data),
     )
     return Event(name=name, metadata=metadata, data=data)
 

@@ -7,13 +7,14 @@ from urllib.parse import parse_qs, urlsplit
 
 from msgspec import Struct
 
-Status = Literal["started", "ended", "uploaded", "deleted"]
+Status = Literal["started", "ended", "lost", "uploaded", "deleted"]
 DeletedBy = Literal["cleanup", "management", "vonage"]
 """Who deleted a recording; `vonage` when it was gone there before the cleanup came to it."""
 
 _LIFE: Mapping[str, Status] = {
     "recording:started": "started",
     "recording:ended": "ended",
+    "recording:lost": "lost",
     "recording:uploaded": "uploaded",
     "recording:deleted": "deleted",
 }
@@ -45,6 +46,10 @@ class Recording(Struct, frozen=True, kw_only=True):
     hold: Hold | None = None
     deleted_at: datetime | None = None
     deleted_by: DeletedBy | None = None
+    missing_at: datetime | None = None
+    """When Vonage was found not to have it any more, though no upload was ever told."""
+    reconciled: frozenset[str] = frozenset()
+    """The names of what was not told by a callback, but found out by asking Vonage."""
 
     @property
     def status(self) -> Status:
@@ -60,6 +65,21 @@ class Session(Struct, frozen=True, kw_only=True):
     seen: frozenset[str]
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    reconciled: frozenset[str] = frozenset()
+    """Always empty: what happens to a session is told by callbacks alone."""
+
+
+Worklist = Literal["retained", "awaiting_upload", "ended_session", "open_session"]
+"""What a job has to look at some day: recordings that are uploaded or are not yet, sessions whose
+end was told, and sessions of which only the start was."""
+
+
+class Waiting(Struct, frozen=True):
+    """A recording or a session on a worklist, and since when."""
+
+    kind: Literal["recording", "session"]
+    id: str
+    since: datetime
 
 
 def url_expiry(url: str) -> datetime | None:

@@ -118,6 +118,35 @@ class JobSettings(Struct, frozen=True, kw_only=True):
         )
 
 
+class CleanupSettings(Struct, frozen=True, kw_only=True):
+    """What the recording cleanup is configured with; no days of retention switch it off."""
+
+    table_name: str
+    retention_days: int
+    deleted_days: int
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "CleanupSettings":
+        """Raise KeyError, naming the variable, when one is missing."""
+        return cls(
+            table_name=env["TABLE_NAME"],
+            retention_days=int(env["RETENTION_DAYS"]),
+            deleted_days=int(env["DELETED_RECORDING_DAYS"]),
+        )
+
+
+class ReconcilerSettings(Struct, frozen=True, kw_only=True):
+    """What the recording reconciler is configured with."""
+
+    table_name: str
+    grace_hours: int
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "ReconcilerSettings":
+        """Raise KeyError, naming the variable, when one is missing."""
+        return cls(table_name=env["TABLE_NAME"], grace_hours=int(env["UPLOAD_GRACE_HOURS"]))
+
+
 class ExtenderSettings(Struct, frozen=True, kw_only=True):
     """What the room-expiry extender is configured with."""
 
@@ -219,9 +248,9 @@ class CallbackSecret:
         try:
             return [self._version("AWSPREVIOUS")[0]]
         except SecretUnavailable as problem:
-            if _is_not_found(problem.__cause__):
-                return []  # never rotated yet
-            raise
+            if _is_outage(problem.__cause__):
+                raise
+            return []  # never rotated yet, or a mistake that the rotation has mended
 
     def _version(self, stage: str) -> tuple[_CallbackSecret, datetime]:
         return read_secret(self._client, self._id, _CallbackSecret, stage)
@@ -252,8 +281,10 @@ def connect() -> "SecretsManagerClient":
     return boto3.client("secretsmanager", config=_SDK)
 
 
-def _is_not_found(problem: BaseException | None) -> bool:
-    return isinstance(problem, ClientError) and _name(problem) == "ResourceNotFoundException"
+def _is_outage(problem: BaseException | None) -> bool:
+    if isinstance(problem, ClientError):
+        return _name(problem) != "ResourceNotFoundException"
+    return isinstance(problem, BotoCoreError)
 
 
 def _name(problem: Any) -> str:

@@ -8,6 +8,7 @@ Source: "Update expressions" and "Reading and processing a stream" in the Dynamo
 """
 
 import hashlib
+import heapq
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,15 @@ from roomkeeper.callbacks import (
     Unrecognized,
 )
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.recordings import DeletedBy, Hold, Recording, Session, url_expiry
+from roomkeeper.recordings import (
+    DeletedBy,
+    Hold,
+    Recording,
+    Session,
+    Waiting,
+    Worklist,
+    url_expiry,
+)
 from roomkeeper.rooms import Extension
 from roomkeeper.times import from_iso, iso
 
@@ -43,6 +52,8 @@ SHARDS = 8
 _RECORDING, _SESSION, _EVENT = "RECORDING#", "SESSION#", "EVENT#"
 _ROOM, _CHECKPOINT = "ROOM#", "CHECKPOINT#"
 _BATCH_GET_LIMIT = 100
+_PAGE = 100
+"""Entries of a worklist's shard that are read, and kept in memory, at once."""
 
 # A whole write, retries included, stays well below the intake's timeout.
 _SDK = Config(
@@ -63,6 +74,7 @@ class _Update(Struct, frozen=True, kw_only=True):
     facts: Mapping[str, Any]
     state: Mapping[str, Any] = {}
     seen: str | None = None
+    reconciled: bool = False
 
 
 class Store:
@@ -99,6 +111,94 @@ class Store:
         """
         return self._write(self._update_for(callback, now))
 
+    def reconcile(self, callback: RecordingCallback, now: datetime) -> bool:
+        """Write, as `apply` does, what no callback told, but Vonage did when it was asked.
+
+        Raises:
+            StoreUnavailable: nothing is known to be written.
+        """
+        update = _recording_update(callback, now)
+        return self._write(msgspec.structs.replace(update, reconciled=True))
+
+    def waiting(self, worklist: Worklist, until: datetime) -> Iterator[Waiting]:
+        """Yield what is on a worklist since `until` or longer, oldest first, as it is read.
+
+        The index may lag behind the table: look at the item before acting.
+
+        Raises:
+            StoreUnavailable: it could not be read on.
+        """
+        shards = [
+            (entry for page in self._pages(shard, until, Limit=_PAGE) for entry in page["Items"])
+            for shard in _shards(worklist)
+        ]
+        for entry in heapq.merge(*shards, key=lambda entry: entry["since"]["S"]):
+            yield _waiting(_plain_item(entry))
+
+    def count_waiting(self, worklist: Worklist, until: datetime) -> int:
+        """Return how many `waiting` would yield.
+
+        Raises:
+            StoreUnavailable: it could not be read.
+        """
+        return sum(
+            page["Count"]
+            for shard in _shards(worklist)
+            for page in self._pages(shard, until, Select="COUNT")
+        )
+
+    def mark_lost(self, recording_id: str, now: datetime) -> bool:
+        """Note that Vonage has no such recording, and ask no more; False when it is accounted for.
+
+        Raises:
+            StoreUnavailable: nothing is known to be written.
+        """
+        return self._change(
+            recording_id,
+            "SET missing_at = if_not_exists(missing_at, :at) "
+            "REMOVE worklist, since ADD seen :lost, reconciled :lost",
+            "attribute_exists(pk) AND attribute_not_exists(deleted_at) "
+            "AND NOT contains(seen, :uploaded)",
+            ExpressionAttributeValues={
+                ":at": _typed(now),
+                ":lost": {"SS": ["recording:lost"]},
+                ":uploaded": {"S": "recording:uploaded"},
+            },
+        )
+
+    def settle_session(self, session: Waiting) -> bool:
+        """Take a session off its worklist; False when it has come there anew since.
+
+        Raises:
+            StoreUnavailable: nothing is known to be written.
+        """
+        return self._update_item(
+            Key={"pk": {"S": _SESSION + session.id}},
+            UpdateExpression="REMOVE worklist, since",
+            ConditionExpression="since = :since",
+            ExpressionAttributeValues={":since": _typed(session.since)},
+        )
+
+    def _pages(self, shard: str, until: datetime, **terms: Any) -> Iterator[Any]:
+        query: dict[str, Any] = {
+            "TableName": self._table,
+            "IndexName": "worklist",
+            "KeyConditionExpression": "worklist = :shard AND since <= :until",
+            "ExpressionAttributeValues": {":shard": {"S": shard}, ":until": _typed(until)},
+            **terms,
+        }
+        while True:
+            try:
+                page = self._client.query(**query)
+            except (ClientError, BotoCoreError) as problem:
+                raise StoreUnavailable(
+                    f"DynamoDB did not return the worklist: {problem}"
+                ) from problem
+            yield page
+            if "LastEvaluatedKey" not in page:
+                return
+            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
     def recording(self, recording_id: str) -> Recording | None:
         """Return what is known of a recording; None when nothing is.
 
@@ -115,6 +215,15 @@ class Store:
             raise StoreUnavailable(f"DynamoDB did not return the item: {problem}") from problem
         item = answer.get("Item")
         return msgspec.convert(_plain_item(item), Recording) if item else None
+
+    def recordings(self, recording_ids: Iterable[str]) -> dict[str, Recording]:
+        """Return what is known of each of these recordings, by its id; nothing for the others.
+
+        Raises:
+            StoreUnavailable: not all could be read.
+        """
+        items = self._get_all((_RECORDING + id_ for id_ in recording_ids), ConsistentRead=True)
+        return {item["recording_id"]: msgspec.convert(item, Recording) for item in items}
 
     def mark_deleted(self, recording_id: str, by: DeletedBy, now: datetime) -> bool:
         """Note that a recording is deleted at Vonage; False when that is noted, or it is unknown.
@@ -173,32 +282,28 @@ class Store:
         Raises:
             StoreUnavailable: not all could be read.
         """
-        found: dict[str, str] = {}
-        wanted = sorted(set(session_ids))
-        for start in range(0, len(wanted), _BATCH_GET_LIMIT):
-            for item in self._get_all(
-                _SESSION + id_ for id_ in wanted[start : start + _BATCH_GET_LIMIT]
-            ):
-                found[item["session_id"]] = item["room_id"]
-        return found
+        items = self._get_all(
+            (_SESSION + id_ for id_ in session_ids), ProjectionExpression="session_id, room_id"
+        )
+        return {item["session_id"]: item["room_id"] for item in items}
 
-    def _get_all(self, keys: Iterable[str]) -> Iterator[dict[str, Any]]:
-        pending: Any = {
-            self._table: {
-                "Keys": [{"pk": {"S": key}} for key in keys],
-                "ProjectionExpression": "session_id, room_id",
-            }
-        }
+    def _get_all(self, keys: Iterable[str], **how: Any) -> Iterator[dict[str, Any]]:
+        wanted = sorted(set(keys))
+        for start in range(0, len(wanted), _BATCH_GET_LIMIT):
+            yield from self._get_batch(wanted[start : start + _BATCH_GET_LIMIT], how)
+
+    def _get_batch(self, keys: Sequence[str], how: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        pending: Any = {self._table: {"Keys": [{"pk": {"S": key}} for key in keys], **how}}
         for _ in range(5):
             try:
                 answer = self._client.batch_get_item(RequestItems=pending)
             except (ClientError, BotoCoreError) as problem:
-                raise StoreUnavailable(f"DynamoDB did not return sessions: {problem}") from problem
+                raise StoreUnavailable(f"DynamoDB did not return items: {problem}") from problem
             yield from map(_plain_item, answer["Responses"].get(self._table, []))
             pending = answer["UnprocessedKeys"]
             if not pending:
                 return
-        raise StoreUnavailable("DynamoDB left sessions unread five times in a row: it throttles.")
+        raise StoreUnavailable("DynamoDB left items unread five times in a row: it throttles.")
 
     def _update_for(self, callback: Callback, now: datetime) -> _Update:
         if isinstance(callback, RecordingCallback):
@@ -420,8 +525,11 @@ def _session_update(callback: SessionCallback, now: datetime, until: datetime) -
     facts = msgspec.structs.asdict(callback) | {"ttl": int(until.timestamp())}
     facts |= {"used_at": callback.started_at}  # only sessions have it, so only they are in by_room
     state: Mapping[str, Any] = {}
+    shard = _shard(callback.session_id)
     if isinstance(callback, SessionEnded):
-        state = {"worklist": f"ended_session#{_shard(callback.session_id)}", "since": now}
+        state = {"worklist": f"ended_session#{shard}", "since": now}
+    else:
+        facts |= {"worklist": f"open_session#{shard}", "since": now}
     return _Update(
         key=_SESSION + callback.session_id, facts=facts, state=state, seen=callback.event
     )
@@ -446,6 +554,17 @@ def _event_key(content: str) -> str:
     return _EVENT + hashlib.sha256(content.encode()).hexdigest()
 
 
+def _shards(worklist: Worklist) -> list[str]:
+    return [f"{worklist}#{shard}" for shard in range(SHARDS)]
+
+
+def _waiting(entry: Mapping[str, Any]) -> Waiting:
+    key, since = entry["pk"], from_iso(entry["since"])
+    if key.startswith(_RECORDING):
+        return Waiting("recording", key.removeprefix(_RECORDING), since)
+    return Waiting("session", key.removeprefix(_SESSION), since)
+
+
 def _shard(id_: str) -> int:
     return zlib.crc32(id_.encode()) % SHARDS
 
@@ -460,7 +579,7 @@ def _expression(update: _Update) -> dict[str, Any]:
     expression = "SET " + ", ".join(sets)
     condition = "attribute_not_exists(pk)"
     if update.seen is not None:
-        expression += " ADD seen :seen"
+        expression += " ADD seen :seen" + (", reconciled :seen" if update.reconciled else "")
         condition = "attribute_not_exists(deleted_at) AND NOT contains(seen, :name)"
         values |= {":seen": {"SS": [update.seen]}, ":name": {"S": update.seen}}
     return {

@@ -1,0 +1,79 @@
+"""Schedule, or HTTP API -> Vonage, then table: deletes recordings that are past their retention."""
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import cache
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from roomkeeper import access, jobs, settings, store
+from roomkeeper.cleanup import OUTCOMES, Cleanup
+from roomkeeper.jobs import Options, Report, Run, logger, metrics
+from roomkeeper.rounds import Summary
+from roomkeeper.settings import CleanupSettings, VonageSettings
+from roomkeeper.store import Store
+
+
+class CleanupOptions(Options, frozen=True, kw_only=True):
+    """Without `retention_days` they are as deployed, where 0 stands for never."""
+
+    retention_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
+
+
+@metrics.log_metrics
+@logger.inject_lambda_context
+def handler(event: Mapping[str, Any], context: jobs.Context) -> dict[str, Any]:
+    """Clean up; return what became of everything due, and raise at the end if anything failed.
+
+    Over HTTP it answers with that, and raises only what nobody foresaw. Repeating is safe at any
+    time; what is left waits for the next run.
+    """
+    return jobs.handle(event, context, CleanupOptions, _run)
+
+
+@cache
+def _settings() -> CleanupSettings:
+    return CleanupSettings.from_env(os.environ)
+
+
+@cache
+def _store() -> Store:
+    known = _settings()
+    return Store(store.connect(), known.table_name, deleted_days=known.deleted_days)
+
+
+def _run(run: Run[CleanupOptions]) -> Report:
+    days = run.options.retention_days or _settings().retention_days
+    if not days:
+        logger.info("cleanup is switched off")
+        return Report(dry_run=run.dry_run, counts=_counts(0, 0, Summary()), summary=Summary())
+    until = run.now - timedelta(days=days)
+    due = _store().count_waiting("retained", until)
+    with access.vonage_client(
+        settings.connect(),
+        VonageSettings.from_env(os.environ),
+        budget=run.call_seconds,
+        timeout=run.call_seconds,
+    ) as vonage:
+        cleanup = Cleanup(_store(), vonage, until=until, now=run.now, dry_run=run.dry_run)
+        summary = jobs.work(run, cleanup.due(), cleanup.act)
+    return Report(
+        dry_run=run.dry_run,
+        counts=_counts(due, cleanup.held, summary),
+        summary=summary,
+        planned=cleanup.planned,
+    )
+
+
+def _counts(due: int, held: int, summary: Summary) -> Mapping[str, int]:
+    """Return the report's counts; `left` is what was not come to, and is for the next run."""
+    outcomes = Counter(dict.fromkeys(OUTCOMES, 0) | summary.outcomes)
+    return {
+        "due": due,
+        **{name: outcomes[name] for name in OUTCOMES},
+        "held": held + outcomes["held"],
+        "left": max(0, due - held - summary.taken),
+    }

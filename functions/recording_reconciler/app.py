@@ -1,0 +1,69 @@
+"""Schedule, or HTTP API -> Vonage, then table: finds out what callbacks failed to tell."""
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import cache
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from roomkeeper import access, jobs, settings, store
+from roomkeeper.jobs import Options, Report, Run, logger, metrics
+from roomkeeper.reconciliation import OUTCOMES, Reconciliation
+from roomkeeper.settings import ReconcilerSettings, VonageSettings
+from roomkeeper.store import Store
+
+
+class ReconciliationOptions(Options, frozen=True, kw_only=True):
+    """Without `grace_hours` they are as deployed."""
+
+    grace_hours: Annotated[int, Meta(ge=0, le=87_600)] | None = None
+
+
+@metrics.log_metrics
+@logger.inject_lambda_context
+def handler(event: Mapping[str, Any], context: jobs.Context) -> dict[str, Any]:
+    """Reconcile; return what became of all that waited, and raise at the end if anything failed.
+
+    Over HTTP it answers with that, and raises only what nobody foresaw. Repeating is safe at any
+    time; what is left waits for the next run.
+    """
+    return jobs.handle(event, context, ReconciliationOptions, _run)
+
+
+@cache
+def _settings() -> ReconcilerSettings:
+    return ReconcilerSettings.from_env(os.environ)
+
+
+@cache
+def _store() -> Store:
+    return Store(store.connect(), _settings().table_name)
+
+
+def _run(run: Run[ReconciliationOptions]) -> Report:
+    asked = run.options.grace_hours
+    grace = timedelta(hours=_settings().grace_hours if asked is None else asked)
+    with access.vonage_client(
+        settings.connect(),
+        VonageSettings.from_env(os.environ),
+        budget=run.call_seconds,
+        timeout=run.call_seconds,
+    ) as vonage:
+        reconciliation = Reconciliation(
+            _store(), vonage, grace=grace, now=run.now, dry_run=run.dry_run
+        )
+        due = reconciliation.count_due()
+        summary = jobs.work(run, reconciliation.due(), reconciliation.act)
+    return Report(
+        dry_run=run.dry_run,
+        counts={
+            "due": due,
+            **{name: summary.outcomes[name] for name in OUTCOMES},
+            "adopted": reconciliation.adopted,
+            "left": max(0, due - summary.taken),
+        },
+        summary=summary,
+        planned=reconciliation.planned,
+    )

@@ -1,0 +1,222 @@
+"""The recording cleanup on the deployed stack: what goes, what stays, and what Vonage may do."""
+
+import json
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from local import aging
+from operations import jobs as http
+from tests import jobs
+from tests.deployed import WITHIN, Deployed
+from tests.jobs import DAY, JobFailed
+from tests.template import ROOT
+
+JOB, FUNCTION = "recording-cleanup", "RecordingCleanupName"
+
+
+@pytest.fixture(autouse=True)
+def _sound(deployed: Deployed) -> Iterator[None]:
+    yield
+    deployed.vonage.clear_faults()
+
+
+def at_vonage(deployed: Deployed) -> set[str]:
+    return {each["id"] for each in deployed.vonage.recordings() if not each["deleted"]}
+
+
+def deletions(deployed: Deployed) -> Counter[str]:
+    """Return how often Vonage was asked to delete each recording, and did."""
+    return Counter(
+        request["path"].rpartition("/")[2]
+        for request in deployed.vonage.requests()
+        if request["operation"] == "delete_recording" and request["status"] == 204
+    )
+
+
+def marked(deployed: Deployed, ids: list[str]) -> set[str]:
+    """Return those of the recordings that the table holds as deleted."""
+    known = deployed.store().recordings(ids)
+    return {id_ for id_, recording in known.items() if recording.status == "deleted"}
+
+
+def deleted_events(deployed: Deployed, ids: list[str], count: int) -> list[dict[str, Any]]:
+    def about(events: Any) -> list[dict[str, Any]]:
+        return [
+            event
+            for event in events
+            if event["detail-type"] == "recording:deleted"
+            and event["detail"]["data"]["recording_id"] in ids
+        ]
+
+    return about(deployed.subscriber.wait_for(lambda events: len(about(events)) >= count, WITHIN))
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WITHIN
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_what_is_due_goes_once_and_nothing_young_held_or_unknown(deployed: Deployed) -> None:
+    *due, held, young = jobs.uploads(deployed, 12)
+    [unknown] = deployed.vonage.add_recordings(1)["recording_ids"]
+    aging.back_date(deployed.stack, aging.recordings([*due, held]), 31 * DAY)
+    aging.back_date(deployed.stack, aging.recordings([young]), 29 * DAY)
+    assert deployed.store().hold(held, "a court order", "legal", datetime.now(UTC))
+
+    report = http.start(deployed.stack, JOB, retention_days=30)
+
+    assert (report["deleted"], report["failed"], report["left"]) == (10, 0, 0)
+    assert (report["due"], report["held"]) == (11, 1)
+    assert {held, young, unknown} <= at_vonage(deployed)
+    assert not set(due) & at_vonage(deployed)
+    assert marked(deployed, [*due, held, young, unknown]) == set(due)
+    events = deleted_events(deployed, due, len(due))
+    assert Counter(event["detail"]["data"]["recording_id"] for event in events) == Counter(due)
+    schema = json.loads((ROOT / "docs/events/recording-deleted.json").read_text())
+    for event in events:
+        Draft202012Validator(schema).validate(event["detail"])
+        assert event["detail"]["metadata"]["origin"] == "cleanup"
+
+    assert http.start(deployed.stack, JOB, retention_days=30)["deleted"] == 0
+    assert all(deletions(deployed)[recording_id] == 1 for recording_id in due)
+
+
+def test_a_rehearsal_names_what_would_go_oldest_first_and_changes_nothing(
+    deployed: Deployed,
+) -> None:
+    ids = jobs.uploads(deployed, 5)
+    aging.back_date(deployed.stack, aging.recordings(ids), 40 * DAY)
+    items = [deployed.item(f"RECORDING#{recording_id}") for recording_id in ids]
+
+    report = http.start(deployed.stack, JOB, dry_run=True, retention_days=30)
+
+    planned = [each["recording_id"] for each in report["planned"]]
+    assert [recording_id for recording_id in planned if recording_id in ids] == ids
+    assert (report["dry_run"], report["deleted"]) == (True, 0)
+    assert report["would_delete"] == len(planned)
+    assert not any(deletions(deployed)[recording_id] for recording_id in ids)
+    assert [deployed.item(f"RECORDING#{recording_id}") for recording_id in ids] == items
+
+    assert http.start(deployed.stack, JOB, retention_days=30, limit=2)["deleted"] == 2
+    assert marked(deployed, ids) == set(ids[:2])
+    assert http.start(deployed.stack, JOB, retention_days=30)["deleted"] == 3
+
+
+def test_whoever_does_not_sign_starts_nothing(deployed: Deployed) -> None:
+    assert http.post(deployed.stack, JOB, {}, sign=False).status_code == 403
+
+
+def test_options_that_make_no_sense_are_refused_with_the_reason(deployed: Deployed) -> None:
+    answer = http.post(deployed.stack, JOB, {"retention_days": 0})
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "bad_request"
+    assert "retention_days" in answer.json()["error"]["message"]
+
+
+def test_with_every_fifth_call_failing_in_all_ways_the_work_is_done_after_a_few_runs(
+    deployed: Deployed,
+) -> None:
+    ids = jobs.uploads(deployed, 150)
+    aging.back_date(deployed.stack, aging.recordings(ids), 31 * DAY)
+    ways: list[dict[str, Any]] = [
+        {"status": 500},
+        {"status": 429, "retry_after": 1},
+        {"status": 502, "body": "<h1>Bad Gateway</h1>", "after": True},
+        {"status": 404, "body": "<h1>Not Found</h1>"},
+        {"status": 400},
+        {"reset": True},
+        {"reset": True, "after": True},
+        {"status": 503, "latency": 0.2},
+    ]
+    for seed, way in enumerate(ways):
+        deployed.vonage.fault("*", probability=0.2 / len(ways), seed=seed, **way)
+
+    runs = 0
+    while (left := set(ids) - marked(deployed, ids)) and runs < 6:
+        runs += 1
+        with suppress(JobFailed):
+            jobs.run(deployed, FUNCTION)
+        assert not marked(deployed, ids) & at_vonage(deployed), "marked before it was deleted"
+
+    assert not left, f"{len(left)} are left after {runs} runs"
+    assert not set(ids) & at_vonage(deployed)
+    assert all(deletions(deployed)[recording_id] <= 1 for recording_id in ids)
+    events = deleted_events(deployed, ids, len(ids))
+    assert Counter(event["detail"]["data"]["recording_id"] for event in events) == Counter(ids)
+
+
+def test_a_run_in_which_something_failed_raises_at_its_end(deployed: Deployed) -> None:
+    ids = jobs.uploads(deployed, 3)
+    aging.back_date(deployed.stack, aging.recordings(ids), 31 * DAY)
+    deployed.vonage.fault("delete_recording", status=400, times=1)
+
+    with pytest.raises(JobFailed, match="deleted 2, failed 1"):
+        jobs.run(deployed, FUNCTION)
+
+    assert len(marked(deployed, ids)) == 2
+    assert jobs.run(deployed, FUNCTION)["deleted"] == 1
+
+
+def test_a_run_that_is_killed_is_completed_by_the_next(deployed: Deployed) -> None:
+    ids = jobs.uploads(deployed, 40)
+    aging.back_date(deployed.stack, aging.recordings(ids), 31 * DAY)
+    deployed.vonage.fault("delete_recording", latency=0.5)
+    ended: list[object] = []
+
+    def start() -> None:
+        try:
+            ended.append(jobs.run(deployed, FUNCTION))
+        except JobFailed as failed:
+            ended.append(failed)
+
+    killed = threading.Thread(target=start)
+    killed.start()
+    eventually(lambda: len(set(ids) & at_vonage(deployed)) < len(ids))
+    jobs.kill_worker(deployed, FUNCTION)
+    killed.join(WITHIN)
+    assert isinstance(ended[0], JobFailed)
+    gone = set(ids) - at_vonage(deployed)
+    assert 0 < len(gone) < len(ids)
+    deployed.vonage.clear_faults()
+
+    jobs.run(deployed, FUNCTION)
+
+    assert marked(deployed, ids) == set(ids)
+    assert not set(ids) & at_vonage(deployed)
+    events = deleted_events(deployed, ids, len(ids))
+    assert Counter(event["detail"]["data"]["recording_id"] for event in events) == Counter(ids)
+
+
+def test_the_schedule_starts_the_cleanup_under_its_own_role(deployed: Deployed) -> None:
+    ids = jobs.uploads(deployed, 2)
+    aging.back_date(deployed.stack, aging.recordings(ids), 31 * DAY)
+    scheduler = deployed.stack.client("scheduler")
+    name = deployed.stack.client("cloudformation").describe_stack_resource(
+        StackName=deployed.stack.name, LogicalResourceId="RecordingCleanupSchedule"
+    )["StackResourceDetail"]["PhysicalResourceId"]
+    deployed_one = scheduler.get_schedule(Name=name)
+    assert deployed_one["ScheduleExpression"] == "rate(1 hour)"
+    assert deployed_one["Target"]["RetryPolicy"]["MaximumRetryAttempts"] == 0
+    once = f"once-{uuid.uuid4()}"
+    scheduler.create_schedule(
+        Name=once,
+        ScheduleExpression=f"at({datetime.now(UTC) + timedelta(seconds=2):%Y-%m-%dT%H:%M:%S})",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target=deployed_one["Target"],
+    )
+    try:
+        eventually(lambda: marked(deployed, ids) == set(ids))
+    finally:
+        scheduler.delete_schedule(Name=once)

@@ -1,0 +1,31 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import configuration
+
+from local import vonage
+from local.vonage import VonageControl
+from roomkeeper.vonage import VonageClient
+from tests.integration.vonage_support import BRISK, KEY
+
+configuration.set_hypothesis_home_dir(Path(__file__).parents[2] / "build/hypothesis")
+
+
+@pytest.fixture(scope="module")
+def _emulator() -> Iterator[VonageControl]:
+    with vonage.running() as control:
+        yield control
+
+
+@pytest.fixture
+def emulator(_emulator: VonageControl) -> VonageControl:
+    """An emulator that knows nothing yet."""
+    _emulator.reset()
+    return _emulator
+
+
+@pytest.fixture
+def client(emulator: VonageControl) -> Iterator[VonageClient]:
+    with VonageClient(emulator.api_url, KEY, budget=10, timeout=5, pace=BRISK) as made:
+        yield made

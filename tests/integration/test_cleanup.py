@@ -1,0 +1,209 @@
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from roomkeeper import store
+from roomkeeper.cleanup import Cleanup
+from roomkeeper.jobs import Options, Run, work
+from roomkeeper.rounds import Bounds, Summary
+from tests.books import NOW, TABLE, Books, an_upload
+
+DAY = timedelta(days=1)
+MONTH_AGO = NOW - 30 * DAY
+
+
+def clean(books: Books, *, dry_run: bool = False, **bounds: Any) -> tuple[Cleanup, Summary]:
+    """Delete what was uploaded a month ago or earlier."""
+    cleanup = Cleanup(books.store, books.client, until=MONTH_AGO, now=NOW, dry_run=dry_run)
+    within = {"concurrency": 4, "per_second": 1000.0, "seconds": 60.0} | bounds
+    run = Run(
+        options=Options(), dry_run=dry_run, bounds=Bounds(**within), call_seconds=1.0, now=NOW
+    )
+    return cleanup, work(run, cleanup.due(), cleanup.act)
+
+
+def test_what_is_due_is_deleted_at_vonage_and_stays_on_record_until_its_ttl(books: Books) -> None:
+    due = books.uploaded(3, MONTH_AGO - DAY)
+
+    _, summary = clean(books)
+
+    assert summary.outcomes == {"deleted": 3}
+    assert books.left_at_vonage() == set()
+    recording = books.store.recording(due[0])
+    assert recording is not None
+    assert (recording.status, recording.deleted_by) == ("deleted", "cleanup")
+    item = books.item(f"RECORDING#{due[0]}")
+    assert item["ttl"] == {"N": str(int((NOW + 90 * DAY).timestamp()))}
+    assert "worklist" not in item
+
+
+def test_one_that_is_exactly_as_old_as_the_retention_goes_and_a_younger_one_stays(
+    books: Books,
+) -> None:
+    exactly, _younger = books.uploaded(2, MONTH_AGO)
+
+    clean(books)
+
+    assert books.left_at_vonage() == {_younger}
+    assert exactly not in books.left_at_vonage()
+
+
+def test_what_is_on_hold_or_unknown_or_not_uploaded_stays(books: Books) -> None:
+    held, released = books.uploaded(2, MONTH_AGO - DAY)
+    books.store.hold(held, "a court order", "legal", NOW)
+    books.store.hold(released, "a court order", "legal", NOW)
+    books.store.release(released)
+    [unknown] = books.vonage.add_recordings(1)["recording_ids"]
+    [awaited] = books.vonage.add_recordings(1)["recording_ids"]
+    started = {"event": "recording:started", "recording_id": awaited, "session_id": "s"}
+    books.hear(started, MONTH_AGO - DAY)
+
+    cleanup, summary = clean(books)
+
+    assert books.left_at_vonage() == {held, unknown, awaited}
+    assert (cleanup.held, summary.outcomes) == (1, {"deleted": 1})
+
+
+def test_a_hold_that_comes_after_the_list_was_read_still_counts(books: Books) -> None:
+    [recording_id] = books.uploaded(1, MONTH_AGO - DAY)
+    cleanup = Cleanup(books.store, books.client, until=MONTH_AGO, now=NOW, dry_run=False)
+    [due] = cleanup.due()
+    books.store.hold(recording_id, "a court order", "legal", NOW)
+
+    assert cleanup.act(due) == "held"
+    assert books.left_at_vonage() == {recording_id}
+
+
+def test_many_holds_do_not_keep_the_rest_from_their_turn(books: Books) -> None:
+    held = books.uploaded(250, MONTH_AGO - 2 * DAY)
+    for recording_id in held:
+        books.store.hold(recording_id, "a court order", "legal", NOW)
+    books.uploaded(1, MONTH_AGO - DAY)
+
+    cleanup, summary = clean(books, per_second=2.0, seconds=5.0)
+
+    assert (cleanup.held, summary.outcomes) == (250, {"deleted": 1})
+    assert books.left_at_vonage() == set(held)
+
+
+def test_what_is_gone_at_vonage_already_is_noted_as_its_own_deed(books: Books) -> None:
+    books.hear(an_upload("gone"), MONTH_AGO - DAY)
+
+    _, summary = clean(books)
+
+    assert summary.outcomes == {"gone_already": 1}
+    recording = books.store.recording("gone")
+    assert recording is not None
+    assert recording.deleted_by == "vonage"
+
+
+def test_a_404_that_is_not_vonages_own_never_empties_the_books(books: Books) -> None:
+    ids = books.uploaded(30, MONTH_AGO - DAY)
+    books.vonage.fault("*", status=404, body="<h1>Not Found</h1>")
+
+    _, summary = clean(books, concurrency=1)
+
+    assert (summary.outcomes, summary.stopped_by) == ({"failed": 20}, "failures")
+    assert all(
+        recording.deleted_at is None
+        for recording_id in ids
+        if (recording := books.store.recording(recording_id))
+    )
+
+
+@pytest.mark.parametrize("status", [403, 404, 409])
+def test_what_is_not_deletable_yet_is_left_whatever_way_vonage_says_so(
+    books: Books, status: int
+) -> None:
+    [recording_id] = books.vonage.add_recordings(1, status="stopped")["recording_ids"]
+    books.hear(an_upload(recording_id), MONTH_AGO - DAY)
+    if status == 404:
+        name = '{"name": "NotFoundError", "message": "Not found", "status": 404}'
+        books.vonage.fault("delete_recording", status=404, body=name)
+    elif status == 409:
+        books.vonage.fault("delete_recording", status=409)
+
+    _, summary = clean(books)
+
+    assert summary.outcomes == {"not_deletable_yet": 1}
+    recording = books.store.recording(recording_id)
+    assert recording is not None
+    assert recording.deleted_at is None
+    assert [entry.id for entry in books.store.waiting("retained", MONTH_AGO)] == [recording_id]
+
+
+def test_credentials_that_are_not_taken_stop_the_run_at_once(books: Books) -> None:
+    ids = books.uploaded(10, MONTH_AGO - DAY)
+    books.vonage.fault("*", status=401)
+
+    _, summary = clean(books, concurrency=1)
+
+    assert (summary.outcomes, summary.stopped_by) == ({"failed": 1}, "refusal")
+    assert "credentials" in summary.examples[0]
+    assert books.left_at_vonage() == set(ids)
+
+
+def test_a_rehearsal_tells_what_would_go_oldest_first_and_changes_nothing(books: Books) -> None:
+    ids = books.uploaded(5, MONTH_AGO - DAY)
+    books.store.hold(ids[2], "a court order", "legal", NOW)
+    before = books.item(f"RECORDING#{ids[0]}")
+
+    cleanup, summary = clean(books, dry_run=True)
+
+    assert summary.outcomes == {"would_delete": 4}
+    assert [each["recording_id"] for each in cleanup.planned] == [
+        *ids[:2],
+        *ids[3:],
+    ]
+    assert cleanup.planned[0]["uploaded_at"] == "2026-05-31T12:00:00.000Z"
+    assert set(books.asked("DELETE")) == set()
+    assert books.left_at_vonage() == set(ids)
+    assert books.item(f"RECORDING#{ids[0]}") == before
+
+
+def test_a_second_run_finds_nothing_to_do(books: Books) -> None:
+    books.uploaded(3, MONTH_AGO - DAY)
+    clean(books)
+
+    _, summary = clean(books)
+
+    assert summary.taken == 0
+    assert len(books.asked("DELETE")) == 3
+
+
+def test_a_deletion_whose_note_failed_is_noted_by_the_next_run(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [recording_id] = books.uploaded(1, MONTH_AGO - DAY)
+
+    def crash(*_: object) -> bool:
+        raise store.StoreUnavailable("a crash between the deletion and its note")
+
+    with monkeypatch.context() as crashing:
+        crashing.setattr(books.store, "mark_deleted", crash)
+        _, summary = clean(books)
+    assert summary.outcomes == {"failed": 1}
+    assert books.left_at_vonage() == set()
+
+    _, summary = clean(books)
+
+    assert summary.outcomes == {"gone_already": 1}
+    recording = books.store.recording(recording_id)
+    assert recording is not None
+    assert recording.status == "deleted"
+
+
+def test_two_overlapping_runs_do_no_harm(books: Books) -> None:
+    books.uploaded(20, MONTH_AGO - DAY)
+    one, other = (
+        Cleanup(books.store, books.client, until=MONTH_AGO, now=NOW, dry_run=False)
+        for _ in range(2)
+    )
+    both = [list(one.due()), list(other.due())]
+
+    outcomes = [[one.act(a), other.act(b)] for a, b in zip(*both, strict=True)]
+
+    assert outcomes == [["deleted", "gone_already"]] * 20
+    stored = books.dynamodb.scan(TableName=TABLE)["Items"]
+    assert all(item["deleted_by"] == {"S": "cleanup"} for item in stored)

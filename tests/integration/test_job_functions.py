@@ -1,0 +1,175 @@
+"""The job functions as Lambda calls them, handed the samples in events/ among others."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import boto3
+import pytest
+
+from functions.recording_cleanup import app as cleanup
+from functions.recording_reconciler import app as reconciler
+from roomkeeper.rounds import RoundIncomplete
+from tests.books import TABLE, Books, an_upload
+
+SAMPLES = Path(__file__).parent.parent.parent / "events/functions"
+ENVIRONMENT = {
+    "TABLE_NAME": TABLE,
+    "DRY_RUN": "false",
+    "RETENTION_DAYS": "30",
+    "DELETED_RECORDING_DAYS": "90",
+    "UPLOAD_GRACE_HOURS": "6",
+    "JOB_CONCURRENCY": "4",
+    "JOB_RATE_PER_SECOND": "1000",
+    "JOB_CONSECUTIVE_FAILURES": "20",
+    "VONAGE_SECRET_ARN": "vonage",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+}
+NOW = datetime.now(UTC)
+
+
+class Invocation:
+    """What Lambda hands over beside the event."""
+
+    function_name = "function"
+    memory_limit_in_mb = 512
+    invoked_function_arn = "arn:aws:lambda:eu-west-1:123456789012:function:function"
+    aws_request_id = "52fdfc07-2182-454f-963f-5f0f9a621d72"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 900_000
+
+
+@pytest.fixture(autouse=True)
+def _deployed(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (ENVIRONMENT | {"VONAGE_BASE_URL": books.vonage.api_url}).items():
+        monkeypatch.setenv(name, value)
+    boto3.client("secretsmanager").create_secret(
+        Name="vonage", SecretString=json.dumps({"api_key": "key", "api_secret": "secret"})
+    )
+    for app in (cleanup, reconciler):
+        app._settings.cache_clear()
+        app._store.cache_clear()
+
+
+def sample(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((SAMPLES / f"{name}.json").read_text())
+    return found
+
+
+def test_a_scheduled_cleanup_reports_all_its_counts(books: Books) -> None:
+    deleted, held, unready = books.vonage.add_recordings(3)["recording_ids"]
+    books.vonage.add_recordings(1, status="stopped", ids=["unready"])
+    for recording_id in (deleted, held, "unready", "gone"):
+        books.hear(an_upload(recording_id), NOW - timedelta(days=31))
+    books.hear(an_upload(unready), NOW)
+    books.store.hold(held, "a court order", "legal", NOW)
+
+    assert cleanup.handler(sample("recording_cleanup"), Invocation()) == {
+        "dry_run": False,
+        "due": 4,
+        "deleted": 1,
+        "gone_already": 1,
+        "not_deletable_yet": 1,
+        "would_delete": 0,
+        "held": 1,
+        "left": 0,
+        "failed": 0,
+        "stopped_by": None,
+        "examples": [],
+    }
+
+
+def test_no_days_of_retention_switch_the_cleanup_off(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETENTION_DAYS", "0")
+    books.uploaded(1, NOW - timedelta(days=36_500))
+
+    report = cleanup.handler({}, Invocation())
+
+    assert (report["due"], report["deleted"]) == (0, 0)
+    assert books.vonage.requests() == []
+
+
+def test_another_retention_is_in_force_at_once(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books.uploaded(1, NOW - timedelta(days=8))
+    assert cleanup.handler({}, Invocation())["deleted"] == 0
+    monkeypatch.setenv("RETENTION_DAYS", "7")
+    cleanup._settings.cache_clear()  # as a changed environment starts the function anew
+
+    assert cleanup.handler({}, Invocation())["deleted"] == 1
+
+
+def test_what_was_not_come_to_is_told_as_left(books: Books) -> None:
+    books.uploaded(5, NOW - timedelta(days=31))
+
+    report = cleanup.handler({"limit": 2}, Invocation())
+
+    assert (report["due"], report["deleted"], report["left"]) == (5, 2, 3)
+
+
+def test_a_cleanup_deployed_to_rehearse_deletes_nothing(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DRY_RUN", "true")
+    ids = books.uploaded(2, NOW - timedelta(days=31))
+
+    report = cleanup.handler({}, Invocation())
+
+    assert [each["recording_id"] for each in report["planned"]] == ids
+    assert books.left_at_vonage() == set(ids)
+
+
+def test_a_scheduled_reconciliation_reports_all_its_counts(books: Books) -> None:
+    held = books.vonage.hold_meeting(recordings=2)
+    silent = held["recording_ids"][1]
+    heard = [body for body in held["callbacks"] if body.get("recording_id") != silent]
+    books.hear_all(heard, NOW - timedelta(hours=7), "recording:uploaded")
+    started = {"event": "recording:started", "recording_id": "lost", "session_id": "s"}
+    books.hear(started, NOW - timedelta(hours=7))
+
+    assert reconciler.handler(sample("recording_reconciler"), Invocation()) == {
+        "dry_run": False,
+        "due": 3,
+        "healed": 1,
+        "lost": 1,
+        "waiting": 0,
+        "settled": 0,
+        "session_asked": 1,
+        "adopted": 1,
+        "left": 0,
+        "failed": 0,
+        "stopped_by": None,
+        "examples": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("app", "name"), [(cleanup, "recording_cleanup"), (reconciler, "recording_reconciler")]
+)
+def test_the_sample_of_a_run_on_demand_is_a_rehearsal(app: ModuleType, name: str) -> None:
+    answer = app.handler(sample(f"{name}_on_demand"), Invocation())
+
+    assert answer["statusCode"] == 200
+    assert json.loads(answer["body"])["planned"] == []
+
+
+@pytest.mark.parametrize("app", [cleanup, reconciler], ids=["cleanup", "reconciliation"])
+def test_a_scheduled_run_raises_once_its_round_is_finished(app: ModuleType, books: Books) -> None:
+    ids = books.uploaded(3, NOW - timedelta(days=31))
+    held = books.vonage.hold_meeting(recordings=3)
+    books.hear_all(held["callbacks"], NOW - timedelta(hours=7), "recording:uploaded")
+    books.vonage.fault("*", status=400, times=1)
+
+    with pytest.raises(RoundIncomplete, match="failed 1"):
+        app.handler({}, Invocation())
+
+    if app is cleanup:
+        assert len(set(ids) & books.left_at_vonage()) == 1
+    else:
+        assert books.store.count_waiting("awaiting_upload", NOW) <= 1

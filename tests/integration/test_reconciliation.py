@@ -1,0 +1,276 @@
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from roomkeeper import store
+from roomkeeper.callbacks import RecordingEnded, RecordingStarted, RecordingUploaded
+from roomkeeper.jobs import Options, Run, work
+from roomkeeper.reconciliation import Implausible, Reconciliation, told_by
+from roomkeeper.rounds import Bounds, Summary
+from roomkeeper.vonage import Recording
+from tests.books import NOW, Books
+
+HOUR = timedelta(hours=1)
+LONG_AGO = NOW - 7 * HOUR
+NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
+
+
+def reconcile(books: Books, *, dry_run: bool = False) -> tuple[Reconciliation, Summary]:
+    """Ask about what has waited for six hours."""
+    reconciliation = Reconciliation(
+        books.store, books.client, grace=6 * HOUR, now=NOW, dry_run=dry_run
+    )
+    bounds = Bounds(concurrency=1, per_second=1000.0, seconds=60.0)
+    run = Run(options=Options(), dry_run=dry_run, bounds=bounds, call_seconds=1.0, now=NOW)
+    return reconciliation, work(run, reconciliation.due(), reconciliation.act)
+
+
+def a_meeting(books: Books, **meeting: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Have Vonage hold a meeting; return it and its callbacks, none of which was heard yet."""
+    held = books.vonage.hold_meeting(**meeting)
+    return held, held["callbacks"]
+
+
+def events_due(books: Books, key: str) -> list[str]:
+    """Return the events that the item's making would have made due, with their origin."""
+    image = books.item(key)
+    record = {
+        "eventName": "INSERT",
+        "dynamodb": {
+            "ApproximateCreationDateTime": 0,
+            "Keys": {"pk": image["pk"]},
+            "NewImage": image,
+        },
+    }
+    return [f"{event.name} by {event.metadata.origin}" for event in store.events_due(record)]
+
+
+def test_a_missed_upload_is_healed_and_told_as_found_out(books: Books) -> None:
+    held, callbacks = a_meeting(books)
+    [recording_id] = held["recording_ids"]
+    books.hear_all(callbacks, LONG_AGO, "recording:uploaded")
+
+    _, summary = reconcile(books)
+
+    assert summary.outcomes == {"healed": 1, "session_asked": 1}
+    recording = books.store.recording(recording_id)
+    assert recording is not None
+    assert (recording.status, recording.duration) == ("uploaded", 38)
+    assert recording.url is not None
+    assert recording.uploaded_at == NOW
+    assert events_due(books, f"RECORDING#{recording_id}") == [
+        "recording:ended by callback",
+        "recording:started by callback",
+        "recording:uploaded by reconciliation",
+    ]
+    assert [entry.id for entry in books.store.waiting("retained", NOW)] == [recording_id]
+
+
+def test_a_callback_that_comes_after_the_healing_changes_nothing(books: Books) -> None:
+    held, callbacks = a_meeting(books)
+    [recording_id] = held["recording_ids"]
+    books.hear_all(callbacks, LONG_AGO, "recording:uploaded")
+    reconcile(books)
+    healed = books.item(f"RECORDING#{recording_id}")
+
+    books.hear_all(callbacks, NOW + HOUR)
+
+    assert books.item(f"RECORDING#{recording_id}") == healed
+
+
+def test_what_waits_for_less_than_the_grace_time_is_not_asked_about(books: Books) -> None:
+    _, callbacks = a_meeting(books)
+    books.hear_all(callbacks, NOW - 5 * HOUR, "recording:uploaded")
+
+    _, summary = reconcile(books)
+
+    assert summary.taken == 0
+    assert books.vonage.requests() == []
+
+
+def test_what_vonage_no_longer_has_is_lost_once(books: Books) -> None:
+    started = {"event": "recording:started", "recording_id": "lost", "session_id": "s"}
+    books.hear(started, LONG_AGO)
+
+    _, summary = reconcile(books)
+
+    assert summary.outcomes == {"lost": 1}
+    recording = books.store.recording("lost")
+    assert recording is not None
+    assert (recording.status, recording.missing_at) == ("lost", NOW)
+    assert "recording:lost by reconciliation" in events_due(books, "RECORDING#lost")
+    assert reconcile(books)[1].taken == 0
+
+
+def test_a_lost_recording_whose_upload_is_told_after_all_is_uploaded(books: Books) -> None:
+    held, callbacks = a_meeting(books)
+    [recording_id] = held["recording_ids"]
+    books.hear_all(callbacks, LONG_AGO, "recording:uploaded", "session:ended", "session:started")
+    books.store.mark_lost(recording_id, NOW)
+
+    books.hear_all(callbacks, NOW)
+
+    recording = books.store.recording(recording_id)
+    assert recording is not None
+    assert recording.status == "uploaded"
+    assert not books.store.mark_lost(recording_id, NOW)
+    assert [entry.id for entry in books.store.waiting("retained", NOW)] == [recording_id]
+
+
+def test_a_start_told_late_for_a_lost_recording_does_not_have_it_asked_for_ever(
+    books: Books,
+) -> None:
+    ended = {"event": "recording:ended", "recording_id": "r", "session_id": "s", "duration": 1}
+    books.hear(
+        ended | {"started_at": "2026-07-01T10:00:00Z", "ended_at": "2026-07-01T10:00:01Z"}, LONG_AGO
+    )
+    reconcile(books)
+    books.hear({"event": "recording:started", "recording_id": "r", "session_id": "s"}, LONG_AGO)
+
+    assert reconcile(books)[1].outcomes == {"lost": 1}
+    assert reconcile(books)[1].taken == 0
+
+
+@pytest.mark.parametrize("ongoing", [True, False], ids=["still running", "being processed"])
+def test_a_recording_that_is_not_uploaded_yet_waits_on(books: Books, ongoing: bool) -> None:
+    held, callbacks = a_meeting(books, ongoing=ongoing, upload=False)
+    [recording_id] = held["recording_ids"]
+    books.hear_all(callbacks, LONG_AGO)
+
+    _, summary = reconcile(books)
+
+    assert summary.outcomes["waiting"] == 1
+    assert [entry.id for entry in books.store.waiting("awaiting_upload", LONG_AGO)] == [
+        recording_id
+    ]
+
+
+def test_recordings_of_a_known_session_that_never_announced_themselves_are_adopted(
+    books: Books,
+) -> None:
+    held, callbacks = a_meeting(books, recordings=3)
+    _first, *silent = held["recording_ids"]
+    heard = [body for body in callbacks if body.get("recording_id") not in silent]
+    books.hear_all(heard, LONG_AGO, "recording:uploaded", "session:started", "session:ended")
+
+    reconciliation, summary = reconcile(books)
+
+    assert (summary.outcomes, reconciliation.adopted) == ({"healed": 1}, 2)
+    for recording_id in silent:
+        assert events_due(books, f"RECORDING#{recording_id}") == [
+            "recording:uploaded by reconciliation"
+        ]
+
+
+@pytest.mark.parametrize(
+    ("heard", "waited"), [("session:ended", 7 * HOUR), ("session:started", 31 * HOUR)]
+)
+def test_a_session_is_asked_for_its_recordings_once(
+    books: Books, heard: str, waited: timedelta
+) -> None:
+    held, callbacks = a_meeting(books, recordings=2)
+    books.hear_all([body for body in callbacks if body["event"] == heard], NOW - waited)
+
+    reconciliation, summary = reconcile(books)
+
+    assert (summary.outcomes, reconciliation.adopted) == ({"session_asked": 1}, 2)
+    assert {entry.id for entry in books.store.waiting("retained", NOW)} == set(
+        held["recording_ids"]
+    )
+    assert reconcile(books)[1].taken == 0
+
+
+def test_a_session_whose_end_was_not_told_is_given_a_day(books: Books) -> None:
+    _, callbacks = a_meeting(books)
+    books.hear_all([b for b in callbacks if b["event"] == "session:started"], NOW - 29 * HOUR)
+
+    assert reconcile(books)[1].taken == 0
+
+
+def test_a_session_that_vonage_does_not_know_is_done_with(books: Books) -> None:
+    session = {"event": "session:ended", "session_id": "unknown", "room_id": "room"}
+    times = {"started_at": "2026-07-01T04:00:00Z", "ended_at": "2026-07-01T05:00:00Z"}
+    books.hear(session | times, LONG_AGO)
+
+    assert reconcile(books)[1].outcomes == {"session_asked": 1}
+    assert reconcile(books)[1].taken == 0
+
+
+@pytest.mark.parametrize("fault", [{"status": 404, "body": "<h1>no</h1>"}, {"status": 500}])
+def test_a_failure_loses_nothing_and_leaves_all_for_the_next_run(
+    books: Books, fault: dict[str, Any]
+) -> None:
+    held, callbacks = a_meeting(books)
+    books.hear_all(callbacks, LONG_AGO, "recording:uploaded")
+    books.vonage.fault("*", **fault)
+
+    assert reconcile(books)[1].outcomes == {"failed": 2}
+    books.vonage.clear_faults()
+
+    assert reconcile(books)[1].outcomes == {"healed": 1, "session_asked": 1}
+    assert books.store.recording(held["recording_ids"][0])
+
+
+def test_a_rehearsal_tells_what_would_be_made_up_for_and_changes_nothing(books: Books) -> None:
+    held, callbacks = a_meeting(books, recordings=2)
+    known, silent = held["recording_ids"]
+    heard = [body for body in callbacks if body.get("recording_id") != silent]
+    books.hear_all(heard, LONG_AGO, "recording:uploaded")
+    started = {"event": "recording:started", "recording_id": "lost", "session_id": "s"}
+    books.hear(started, LONG_AGO)
+    before = [books.item(f"RECORDING#{each}") for each in (known, "lost")]
+
+    reconciliation, summary = reconcile(books, dry_run=True)
+
+    assert summary.outcomes == {"healed": 1, "lost": 1, "session_asked": 1}
+    assert reconciliation.adopted == 1
+    assert {(plan["event"], plan["recording_id"]) for plan in reconciliation.planned} == {
+        ("recording:uploaded", known),
+        ("recording:uploaded", silent),
+        ("recording:lost", "lost"),
+    }
+    assert [books.item(f"RECORDING#{each}") for each in (known, "lost")] == before
+    assert books.store.recording(silent) is None
+    assert books.store.count_waiting("ended_session", NOW) == 1
+
+
+def found(status: str, **facts: Any) -> Recording:
+    told: dict[str, Any] = {"started_at": NOON - HOUR, "ended_at": NOON}
+    told["url"] = "https://recordings.example/r?Expires=1"
+    return Recording(id="r", session_id="s", status=status, **(told | facts))
+
+
+@pytest.mark.parametrize(
+    ("recording", "kind"),
+    [
+        (found("started", ended_at=None, url=None), RecordingStarted),
+        (found("paused", ended_at=None, url=None), RecordingStarted),
+        (found("stopped", url=None), RecordingEnded),
+        (found("uploaded"), RecordingUploaded),
+    ],
+)
+def test_what_vonage_says_is_what_a_callback_would_have_told(
+    recording: Recording, kind: type[RecordingStarted]
+) -> None:
+    told = told_by(recording)
+
+    assert type(told) is kind
+    assert (told.recording_id, told.session_id) == ("r", "s")
+    if isinstance(told, RecordingEnded):
+        assert told.duration == 3600
+
+
+@pytest.mark.parametrize(
+    "recording",
+    [
+        found("uploaded", url=None),
+        found("uploaded", started_at=None),
+        found("stopped", ended_at=None),
+        found("uploaded", started_at=NOON.replace(year=1066)),
+    ],
+    ids=["no URL", "no start", "no end", "1066"],
+)
+def test_what_lacks_something_or_cannot_be_is_not_taken_in(recording: Recording) -> None:
+    with pytest.raises(Implausible, match="recording r"):
+        told_by(recording)

@@ -1,0 +1,269 @@
+"""The client against servers that misbehave in ways of HTTP."""
+
+import gzip
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from roomkeeper.vonage import Pace, Unavailable, UnexpectedAnswer, VonageClient, transport
+from tests.integration.vonage_support import BRISK, KEY, Answer, Asked, Script, reply, scripted
+from tests.vonage_samples import NEXT_LINKS, RECORDING, ROOM, ROOM_ID, SESSION_ID, page
+
+ROOM_BODY = msgspec.json.encode(ROOM)
+
+
+@contextmanager
+def asking(
+    answer: Answer, pace: Pace = BRISK, **options: float
+) -> Iterator[tuple[Script, VonageClient]]:
+    """Give a server that answers like this and a client of it."""
+    times = {"budget": 5.0, "timeout": 2.0} | options
+    with scripted(answer) as script, VonageClient(script.url, KEY, pace=pace, **times) as client:
+        yield script, client
+
+
+def answering(status: int, body: bytes, **headers: str) -> Answer:
+    return lambda handler, _asked: reply(handler, status, body, **headers)
+
+
+def test_every_operation_asks_what_the_reference_describes() -> None:
+    bodies = {
+        "/rooms": page([ROOM], form="list"),
+        f"/rooms/{ROOM_ID}": ROOM,
+        f"/sessions/{SESSION_ID}/recordings": {"_embedded": {"recordings": [RECORDING]}},
+        f"/recordings/{RECORDING['id']}": RECORDING,
+    }
+
+    def answer(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
+        if asked.method == "DELETE":
+            reply(handler, 204)
+        elif asked.method == "POST":
+            reply(handler, 201, ROOM_BODY)
+        else:
+            reply(handler, 200, msgspec.json.encode(bodies[asked.path.partition("?")[0]]))
+
+    with asking(answer) as (script, client):
+        room = client.get_room(ROOM_ID)
+        assert room.expires_at is not None
+        list(client.list_rooms())
+        client.create_room("Instant")
+        client.create_room("Long", expires_at=room.expires_at, metadata="m", expire_after_use=True)
+        client.update_room_expiry(ROOM_ID, room.expires_at)
+        client.delete_room(ROOM_ID)
+        client.list_recordings(SESSION_ID)
+        client.get_recording(RECORDING["id"])
+        client.delete_recording(RECORDING["id"])
+    auto = {"auto_record": False}
+    assert [
+        (each.method, each.path, msgspec.json.decode(each.body) if each.body else None)
+        for each in script.asked
+    ] == [
+        ("GET", f"/rooms/{ROOM_ID}", None),
+        ("GET", "/rooms?page_size=20", None),
+        (
+            "POST",
+            "/rooms",
+            {"display_name": "Instant", "type": "instant", "recording_options": auto},
+        ),
+        (
+            "POST",
+            "/rooms",
+            {
+                "display_name": "Long",
+                "type": "long_term",
+                "recording_options": auto,
+                "expires_at": "2022-11-11T16:00:00.000Z",
+                "expire_after_use": True,
+                "metadata": "m",
+            },
+        ),
+        (
+            "PATCH",
+            f"/rooms/{ROOM_ID}",
+            {"update_details": {"expires_at": "2022-11-11T16:00:00.000Z"}},
+        ),
+        ("DELETE", f"/rooms/{ROOM_ID}", None),
+        ("GET", f"/sessions/{SESSION_ID}/recordings", None),
+        ("GET", f"/recordings/{RECORDING['id']}", None),
+        ("DELETE", f"/recordings/{RECORDING['id']}", None),
+    ]
+    assert {each.headers["authorization"] for each in script.asked} == {KEY.authorization()}
+
+
+def test_a_compressed_answer_is_read() -> None:
+    packed = answering(200, gzip.compress(ROOM_BODY), Content_Encoding="gzip")
+    with asking(packed) as (_script, client):
+        assert client.get_room(ROOM_ID).id == ROOM_ID
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>It works!</html>", b"[]", b'{"id": 7}'])
+def test_an_answer_of_another_form_is_told_as_that(body: bytes) -> None:
+    with (
+        asking(answering(200, body)) as (script, client),
+        pytest.raises(UnexpectedAnswer, match=f"^GET /rooms/{ROOM_ID}: The answer is not as"),
+    ):
+        client.get_room(ROOM_ID)
+    assert len(script.asked) == 1
+
+
+def test_a_trickle_does_not_outlast_the_budget() -> None:
+    over = threading.Event()
+
+    def trickle(handler: BaseHTTPRequestHandler, _asked: Asked) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000000")
+        handler.end_headers()
+        while not over.wait(0.05):
+            handler.wfile.write(b" ")
+
+    with asking(trickle, budget=0.6) as (_script, client):
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match="No answer"):
+            client.get_room(ROOM_ID)
+        over.set()
+        assert time.monotonic() - began < 1.2
+
+
+def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "LARGEST_ANSWER", 100_000)
+    with (
+        asking(answering(200, b" " * 200_000)) as (_script, client),
+        pytest.raises(UnexpectedAnswer, match="more than 100000 bytes"),
+    ):
+        client.get_room(ROOM_ID)
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again() -> None:
+    def half_at_first(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(ROOM_BODY)))
+        handler.end_headers()
+        handler.wfile.write(ROOM_BODY if asked.connection > 1 else ROOM_BODY[:50])
+        handler.close_connection = True
+
+    with asking(half_at_first) as (script, client):
+        assert client.get_room(ROOM_ID).id == ROOM_ID
+    assert [each.connection for each in script.asked] == [1, 2]
+
+
+def test_connections_are_kept_and_shared_by_threads() -> None:
+    together = threading.Barrier(16)
+
+    def all_at_once(handler: BaseHTTPRequestHandler, _asked: Asked) -> None:
+        together.wait(5)  # so that sixteen connections are in use at the same time
+        reply(handler, 200, ROOM_BODY)
+
+    with asking(all_at_once) as (script, client), ThreadPoolExecutor(16) as pool:
+        list(pool.map(client.get_room, [ROOM_ID] * 160))
+    assert len(script.asked) == 160
+    assert script.connections == 16
+
+
+def test_a_connection_that_went_away_meanwhile_is_replaced() -> None:
+    def close_after(handler: BaseHTTPRequestHandler, _asked: Asked) -> None:
+        reply(handler, 200, ROOM_BODY)
+        handler.close_connection = True  # without having announced it
+
+    with asking(close_after) as (script, client):
+        for _ in range(5):
+            client.get_room(ROOM_ID)
+    assert script.connections == 5
+
+
+def test_no_cookie_is_kept() -> None:
+    cookie = answering(200, ROOM_BODY, Set_Cookie="session=1; Path=/")
+    with asking(cookie) as (script, client):
+        client.get_room(ROOM_ID)
+        client.get_room(ROOM_ID)
+    assert all("cookie" not in each.headers for each in script.asked)
+
+
+def test_a_netrc_does_not_replace_the_credentials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    with asking(answering(200, ROOM_BODY)) as (script, client):
+        client.get_room(ROOM_ID)
+    assert script.asked[0].headers["authorization"] == KEY.authorization()
+
+
+@pytest.mark.parametrize("location", ["/elsewhere", "http://[", "//other.invalid/", ""])
+def test_no_redirect_is_followed_not_even_at_home(location: str) -> None:
+    moved = answering(302, b"", Location=location)
+    with (
+        asking(moved) as (script, client),
+        pytest.raises(UnexpectedAnswer, match="Vonage answered 302"),
+    ):
+        client.get_room(ROOM_ID)
+    assert len(script.asked) == 1
+
+
+def test_pages_that_go_round_in_a_circle_come_to_an_end() -> None:
+    link = NEXT_LINKS["absolute"]
+    body = msgspec.json.encode(page([ROOM], form="embedded", next_link=link))
+    with (
+        asking(answering(200, body)) as (script, client),
+        pytest.raises(UnexpectedAnswer, match="circle"),
+    ):
+        list(client.list_rooms())
+    assert [each.path for each in script.asked] == [
+        "/rooms?page_size=20",
+        "/rooms?page_size=20&start_id=20",
+    ]
+
+
+def test_a_link_to_another_host_is_asked_for_at_home() -> None:
+    def two_pages(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
+        link = None if "start_id" in asked.path else "http://other.invalid/rooms?start_id=a%26b"
+        reply(handler, 200, msgspec.json.encode(page([ROOM], form="list", next_link=link)))
+
+    with asking(two_pages) as (script, client):
+        assert len(list(client.list_rooms())) == 2
+    assert script.asked[1].path == "/rooms?page_size=20&start_id=a%26b"
+
+
+def test_waits_grow_until_the_budget_is_spent() -> None:
+    now = 0.0
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        waits.append(seconds)
+        now += seconds
+
+    pace = Pace(first=1, longest=8, sleep=sleep, monotonic=lambda: now, dice=lambda: 1.0)
+    with (
+        asking(answering(503, b""), pace, budget=20) as (script, client),
+        pytest.raises(Unavailable),
+    ):
+        client.get_room(ROOM_ID)
+    assert waits == [1, 2, 4, 8]  # 8 more would lead beyond 20
+    assert len(script.asked) == 5
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "api-eu.vonage.com",
+        "ftp://api-eu.vonage.com",
+        "https://",
+        "https://user:secret@api-eu.vonage.com",
+        "https://api-eu.vonage.com/?key=secret",
+        "https://api-eu.vonage.com/#secret",
+        "http://[secret",
+    ],
+)
+def test_what_is_no_base_url_is_told_at_once_and_not_quoted(url: str) -> None:
+    with pytest.raises(ValueError, match="base URL must be like") as caught:
+        VonageClient(url, KEY)
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,89 @@
+import itertools
+import random
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from roomkeeper import store
+from roomkeeper.recordings import Waiting
+from tests.books import NOW, Books, an_upload
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "_PAGE", 5)
+
+
+@pytest.mark.usefixtures("_small_pages")
+def test_a_worklist_is_read_oldest_first_across_its_shards_and_pages(books: Books) -> None:
+    ages = list(range(200))
+    random.Random(1).shuffle(ages)
+    for age in ages:
+        books.hear(an_upload(f"recording-{age}"), NOW - timedelta(seconds=age))
+
+    read = list(books.store.waiting("retained", NOW - timedelta(seconds=10)))
+
+    assert [entry.id for entry in read] == [f"recording-{age}" for age in range(199, 9, -1)]
+    assert read[0] == Waiting("recording", "recording-199", NOW - timedelta(seconds=199))
+    assert books.store.count_waiting("retained", NOW - timedelta(seconds=10)) == 190
+
+
+@pytest.mark.usefixtures("_small_pages")
+def test_no_more_of_a_worklist_is_read_than_a_page_of_each_shard_ahead(books: Books) -> None:
+    for number in range(200):
+        books.hear(an_upload(f"recording-{number}"), NOW - HOUR)
+    pages: list[int] = []
+
+    def note(parsed: dict[str, Any], **_: object) -> None:
+        pages.append(parsed["Count"])
+
+    books.dynamodb.meta.events.register("after-call.dynamodb.Query", note)
+    assert len(list(itertools.islice(books.store.waiting("retained", NOW), 10))) == 10
+
+    assert sum(pages) <= (8 + 2) * 5
+
+
+def test_a_recording_waits_for_its_upload_from_the_first_callback_on(books: Books) -> None:
+    started = {"event": "recording:started", "recording_id": "r", "session_id": "s"}
+    books.hear(started, NOW - 3 * HOUR)
+    ended = an_upload("r") | {"event": "recording:ended"}
+    books.hear(ended, NOW - 2 * HOUR)
+
+    [waiting] = books.store.waiting("awaiting_upload", NOW)
+    assert waiting == Waiting("recording", "r", NOW - 3 * HOUR)
+
+    books.hear(an_upload("r"), NOW - HOUR)
+
+    assert list(books.store.waiting("awaiting_upload", NOW)) == []
+    assert list(books.store.waiting("retained", NOW)) == [Waiting("recording", "r", NOW - HOUR)]
+    assert list(books.store.waiting("retained", NOW - 2 * HOUR)) == []
+
+
+def a_session(event: str) -> dict[str, str]:
+    times = {"started_at": "2026-07-01T10:00:00Z", "ended_at": "2026-07-01T11:00:00Z"}
+    return {"event": event, "session_id": "s", "room_id": "room", **times}
+
+
+def test_a_session_is_open_until_its_end_is_told_and_then_waits_to_be_asked(books: Books) -> None:
+    books.hear(a_session("session:started"), NOW - 2 * HOUR)
+    [open_one] = books.store.waiting("open_session", NOW)
+
+    books.hear(a_session("session:ended"), NOW - HOUR)
+
+    assert list(books.store.waiting("open_session", NOW)) == []
+    [ended] = books.store.waiting("ended_session", NOW)
+    assert ended == Waiting("session", "s", NOW - HOUR)
+    assert not books.store.settle_session(open_one)  # it has come onto the list anew
+    assert books.store.settle_session(ended)
+    assert list(books.store.waiting("ended_session", NOW)) == []
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_order_of_a_sessions_callbacks_does_not_matter(books: Books, order: int) -> None:
+    for event in ("session:started", "session:ended")[::order]:
+        books.hear(a_session(event), NOW)
+
+    assert [entry.id for entry in books.store.waiting("ended_session", NOW)] == ["s"]

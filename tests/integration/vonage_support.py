@@ -1,0 +1,105 @@
+"""What the tests of the client and the emulator share: loopback servers that do as a test says."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from local.vonage import VonageControl
+from roomkeeper.vonage import ApiKey, Pace
+
+KEY = ApiKey("abcd1234", "a-secret-secret")
+BRISK = Pace(first=0.01, longest=0.05)
+"""Retries that do not keep a test waiting."""
+
+
+def statuses(emulator: VonageControl, operation: str) -> list[int | None]:
+    """Return what the emulator answered to each request for `operation`; None for a reset."""
+    return [each["status"] for each in emulator.requests() if each["operation"] == operation]
+
+
+@dataclass
+class Asked:
+    """A request that a scripted server received."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    connection: int
+    """The number of the connection it came on."""
+
+
+@dataclass
+class Script:
+    """A server that keeps what it is asked and answers as `answer` does."""
+
+    url: str = ""
+    asked: list[Asked] = field(default_factory=list)
+    connections: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+Answer = Callable[[BaseHTTPRequestHandler, Asked], None]
+
+
+def reply(handler: BaseHTTPRequestHandler, status: int, body: bytes = b"", **headers: str) -> None:
+    """Answer with a whole response that keeps the connection."""
+    handler.send_response(status)
+    for name, value in headers.items():
+        handler.send_header(name.replace("_", "-"), value)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def in_turn(statuses: Sequence[int]) -> Answer:
+    """Return an answer that has each of these statuses in turn, and then 204."""
+    remaining = iter(statuses)
+    return lambda handler, _asked: reply(handler, next(remaining, 204))
+
+
+@contextmanager
+def scripted(answer: Answer) -> Iterator[Script]:
+    """Serve HTTP/1.1 with kept connections, each request answered by `answer`."""
+    script = Script()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+        timeout = 10
+        number = 0
+
+        def setup(self) -> None:
+            super().setup()
+            with script.lock:
+                script.connections += 1
+                self.number = script.connections
+
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            asked = Asked(self.command, self.path, headers, body, self.number)
+            with script.lock:
+                script.asked.append(asked)
+            answer(self, asked)
+
+        do_GET = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815 - the base's names
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_: object) -> None:
+            """Keep quiet about clients that went away; that is what some tests are about."""
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        script.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield script
+        server.shutdown()
+        thread.join()

@@ -1,0 +1,63 @@
+"""Jobs of the deployed stack, as the end-to-end tests start them and cut them off."""
+
+import json
+import os
+import signal
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from botocore.config import Config
+
+from tests.deployed import Deployed
+
+DAY = timedelta(days=1)
+
+
+class JobFailed(Exception):
+    """A run raised; the message is what it raised with."""
+
+
+def run(deployed: Deployed, function: str, **options: Any) -> dict[str, Any]:
+    """Invoke the function that the stack's output names, as its schedule does; return its report.
+
+    Raises:
+        JobFailed: it raised, as it does at the end of a round in which something failed.
+    """
+    patient = Config(read_timeout=900, retries={"total_max_attempts": 1})
+    answer = deployed.stack.client("lambda", config=patient).invoke(
+        FunctionName=deployed.stack.outputs[function], Payload=json.dumps(options)
+    )
+    report: dict[str, Any] = json.loads(answer["Payload"].read())
+    if "FunctionError" in answer:
+        raise JobFailed(report["errorMessage"])
+    return report
+
+
+def uploads(deployed: Deployed, count: int) -> list[str]:
+    """Have Vonage hold recordings, and tell of their uploads by callbacks; return their ids."""
+    ids: list[str] = deployed.vonage.add_recordings(count)["recording_ids"]
+    for recording_id in ids:
+        assert deployed.vonage.upload(recording_id)["status"] == 204
+    return ids
+
+
+def kill_worker(deployed: Deployed, function: str) -> None:
+    """Kill the process in which the local AWS runs a function, without warning."""
+    name = f"AWS_LAMBDA_FUNCTION_NAME={deployed.stack.outputs[function]}".encode()
+    port = f"GATEWAY_PORT={deployed.stack.base_url.rpartition(':')[2]}".encode()
+    workers = [
+        int(process.name)
+        for process in Path("/proc").glob("[0-9]*")
+        if {name, port} <= set(_environment_of(process))
+    ]
+    assert workers, "no process of that function runs"
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+
+
+def _environment_of(process: Path) -> list[bytes]:
+    try:
+        return (process / "environ").read_bytes().split(b"\0")
+    except OSError:  # another user's, or gone
+        return []

@@ -1,0 +1,205 @@
+"""Unit tests have no network and no AWS but moto's, which answers inside the process."""
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import boto3
+import pytest
+from hypothesis import HealthCheck, configuration, settings
+from moto import mock_aws
+
+from roomkeeper import store
+from tests.builders import Image
+from tests.template import ROOT, table_definition
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+# Powertools reads this when a function is imported, which no fixture comes before.
+os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "Roomkeeper")
+
+# How long an example takes says more of what else the machine does than of the code.
+settings.register_profile("unit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unit")
+configuration.set_hypothesis_home_dir(ROOT / "build/hypothesis")
+
+NO_AWS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_SESSION_TOKEN": "testing",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object, **_options: object) -> NoReturn:
+        raise AssertionError("A unit test tried to open a socket.")
+
+    monkeypatch.setattr(socket.socket, "__init__", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_aws_account() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        for name, value in NO_AWS.items():
+            patch.setenv(name, value)
+        patch.setattr(boto3, "DEFAULT_SESSION", None)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _fresh_container() -> Iterator[None]:
+    """Forget what the functions keep from one invocation to the next."""
+    yield
+    for name in [name for name in sys.modules if name.startswith("functions.")]:
+        for kept in vars(sys.modules[name]).values():
+            if hasattr(kept, "cache_clear"):
+                kept.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def moto(_no_aws_account: None) -> Iterator[None]:
+    with mock_aws():
+        yield
+
+
+@pytest.fixture(scope="module")
+def dynamodb(moto: None) -> "DynamoDBClient":
+    return store.connect()
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as template.yaml describes it, in moto."""
+
+    client: "DynamoDBClient"
+    name: str
+
+    def item(self, key: str) -> Image | None:
+        """Return the item under `key`, whole, in DynamoDB's JSON."""
+        answer = self.client.get_item(TableName=self.name, Key={"pk": {"S": key}})
+        return answer.get("Item")
+
+    def plain_item(self, key: str) -> dict[str, Any]:
+        """Return the same as texts, numbers and sorted lists, without its key."""
+        item = self.item(key)
+        assert item is not None, f"nothing is kept under {key}"
+        return {name: _plain(value) for name, value in item.items() if name != "pk"}
+
+    def items(self) -> list[Image]:
+        """Return every item, in the order of their keys."""
+        found = map(with_sorted_sets, self.client.scan(TableName=self.name)["Items"])
+        return sorted(found, key=lambda item: item["pk"]["S"])
+
+    def keys_in(self, index: str, attribute: str, value: str) -> list[str]:
+        """Return the keys that a query of an index finds, in its order."""
+        answer = self.client.query(
+            TableName=self.name,
+            IndexName=index,
+            KeyConditionExpression="#name = :value",
+            ExpressionAttributeNames={"#name": attribute},
+            ExpressionAttributeValues={":value": {"S": value}},
+        )
+        return [item["pk"]["S"] for item in answer["Items"]]
+
+    def put(self, item: Image) -> None:
+        self.client.put_item(TableName=self.name, Item=item)
+
+
+def _plain(value: Any) -> Any:
+    [(kind, content)] = value.items()
+    return int(content) if kind == "N" else sorted(content) if kind == "SS" else content
+
+
+def with_sorted_sets(item: Image) -> Image:
+    """Return the same item; DynamoDB and moto return a set's members in any order."""
+    sets = {name: {"SS": sorted(v["SS"])} for name, v in item.items() if "SS" in v}
+    return {**item, **sets}
+
+
+_names = count()
+
+
+@pytest.fixture(scope="module")
+def new_table(dynamodb: "DynamoDBClient") -> Callable[[], Table]:
+    """Make a table, of which there may be any number."""
+
+    def create() -> Table:
+        table = Table(dynamodb, f"rooms-{next(_names)}")
+        dynamodb.create_table(TableName=table.name, **table_definition())
+        return table
+
+    return create
+
+
+@pytest.fixture
+def table(new_table: Callable[[], Table]) -> Table:
+    return new_table()
+
+
+class Output:
+    """What a function wrote to CloudWatch Logs."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self._text = ""
+
+    @property
+    def text(self) -> str:
+        written = self._capsys.readouterr()
+        self._text += written.out + written.err
+        return self._text
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.text.splitlines()]
+
+    def logged(self, message: str) -> dict[str, Any]:
+        """Return the one line with this message."""
+        [line] = [line for line in self.lines if line.get("message") == message]
+        return line
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Return the metrics of the one invocation, and their dimensions, by name."""
+        [line] = [line for line in self.lines if "_aws" in line]
+        [directive] = line["_aws"]["CloudWatchMetrics"]
+        assert directive["Namespace"] == "Roomkeeper"
+        [dimensions] = directive["Dimensions"]
+        names = {metric["Name"] for metric in directive["Metrics"]} | set(dimensions)
+        found = {name: line[name] for name in names - {"service"}}
+        return {k: v[0] if isinstance(v, list) else v for k, v in found.items()}
+
+
+class Stdout:
+    """Whatever stdout is just now: pytest has another one for every phase of a test."""
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+@pytest.fixture
+def output(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Output:
+    """Catch what the functions' loggers and metrics print."""
+    from functions.callback_intake import app as intake  # noqa: PLC0415 - few tests need them
+    from functions.event_publisher import app as publisher  # noqa: PLC0415
+
+    for handler in {*intake.logger.handlers, *publisher.logger.handlers}:
+        monkeypatch.setattr(handler, "stream", Stdout())
+    return Output(capsys)

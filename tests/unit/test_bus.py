@@ -1,0 +1,263 @@
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roomkeeper.bus import ATTEMPTS, Bus, Failure
+from roomkeeper.events import Event, Metadata, Unrecognized
+from tests.builders import NOON
+
+Entry = Mapping[str, Any]
+LIMIT = 256 * 1024
+ACCEPTED = {"EventId": "11710aed-b79e-4468-a20b-bb3c0c3b4860"}
+THROTTLED = {"ErrorCode": "ThrottlingException", "ErrorMessage": "Rate exceeded"}
+REFUSED = {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}
+
+
+class FakeEventBridge:
+    """Answers PutEvents as it is told; what it accepts is on the bus.
+
+    `answer` is asked for each entry, with the event's key and how often it came; `outages` are
+    raised, one a call, before anything is accepted.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[str, int], dict[str, str]] = lambda _key, _times: ACCEPTED,
+        outages: Sequence[Exception] = (),
+    ) -> None:
+        self._answer, self._outages = answer, list(outages)
+        self.calls: list[Sequence[Entry]] = []
+        self.asked: list[str] = []
+        self.on_the_bus: list[str] = []
+
+    def put_events(self, Entries: Sequence[Entry]) -> dict[str, Any]:  # noqa: N803
+        self.calls.append(Entries)
+        if self._outages:
+            raise self._outages.pop(0)
+        answers = [self._take(json.loads(entry["Detail"])["data"]["key"]) for entry in Entries]
+        failed = sum("ErrorCode" in answer for answer in answers)
+        return {"FailedEntryCount": failed, "Entries": answers}
+
+    def _take(self, key: str) -> dict[str, str]:
+        self.asked.append(key)
+        answer = self._answer(key, self.asked.count(key))
+        if answer == ACCEPTED:
+            self.on_the_bus.append(key)
+        return answer
+
+
+def an_event(key: str = "EVENT#1", *, size: int = 0) -> Event:
+    """Return an event; with `size`, one that counts as so many bytes for EventBridge."""
+    metadata = Metadata(event_id="id", occurred_at=NOON, received_at=NOON)
+
+    def made(filler: str) -> Event:
+        data = Unrecognized(key=key, reason=filler)
+        return Event(name="callback:unrecognized", metadata=metadata, data=data)
+
+    return made("x" * max(0, size - size_of(made(""))))
+
+
+def size_of(event: Event) -> int:
+    """Return an entry's size as "Calculating event entry size" in EventBridge's guide has it."""
+    return 14 + len("roomkeeper") + len(event.name) + len(event.detail().encode())
+
+
+def publish(client: Any, events: Sequence[Event]) -> dict[int, Failure]:
+    return Bus(client, "rooms", sleep=lambda _seconds: None).publish(events)
+
+
+def keys(entries: Sequence[Entry]) -> list[str]:
+    return [json.loads(entry["Detail"])["data"]["key"] for entry in entries]
+
+
+def sizes(client: FakeEventBridge) -> list[int]:
+    return [len(call) for call in client.calls]
+
+
+# --- what is sent ---------------------------------------------------------------------------------
+
+
+def test_an_event_becomes_an_entry() -> None:
+    client, event = FakeEventBridge(), an_event()
+    assert publish(client, [event]) == {}
+    assert client.calls == [
+        [
+            {
+                "EventBusName": "rooms",
+                "Source": "roomkeeper",
+                "DetailType": "callback:unrecognized",
+                "Time": NOON,
+                "Detail": event.detail(),
+            }
+        ]
+    ]
+
+
+def test_no_events_make_no_call() -> None:
+    client = FakeEventBridge()
+    assert publish(client, []) == {}
+    assert client.calls == []
+
+
+def test_events_go_in_their_order_ten_a_call() -> None:
+    client, names = FakeEventBridge(), [str(n) for n in range(25)]
+    assert publish(client, [an_event(name) for name in names]) == {}
+    assert client.on_the_bus == names
+    assert sizes(client) == [10, 10, 5]
+
+
+@pytest.mark.parametrize(
+    ("bytes_each", "calls"),
+    [
+        ([LIMIT // 2, LIMIT // 2], [2]),
+        ([LIMIT // 2, LIMIT // 2 + 1], [1, 1]),
+        ([LIMIT, LIMIT], [1, 1]),
+        ([LIMIT - 1000, 1000, 1000], [2, 1]),
+        ([LIMIT // 4] * 9, [4, 4, 1]),
+    ],
+)
+def test_no_call_is_larger_than_can_be(bytes_each: list[int], calls: list[int]) -> None:
+    client = FakeEventBridge()
+    assert publish(client, [an_event(size=size) for size in bytes_each]) == {}
+    assert sizes(client) == calls
+
+
+@given(st.lists(st.integers(0, LIMIT + 10), max_size=30))
+def test_whatever_the_sizes_every_call_is_within_the_limits(bytes_each: list[int]) -> None:
+    client = FakeEventBridge()
+    events = [an_event(str(n), size=size) for n, size in enumerate(bytes_each)]
+    failures = publish(client, events)
+    for call in client.calls:
+        assert len(call) <= 10
+        assert sum(size_of(events[int(key)]) for key in keys(call)) <= LIMIT
+    sent = [str(n) for n, event in enumerate(events) if size_of(event) <= LIMIT]
+    assert client.on_the_bus == sent
+    assert set(failures) == {n for n in range(len(events)) if str(n) not in sent}
+
+
+def test_an_event_that_is_too_large_is_refused_without_a_call_and_holds_up_no_other() -> None:
+    client = FakeEventBridge()
+    failures = publish(client, [an_event("a"), an_event("b", size=LIMIT + 1), an_event("c")])
+    assert failures == {1: Failure("refused", "The event has more than 262144 bytes.")}
+    assert client.on_the_bus == ["a", "c"]
+
+
+def test_bytes_are_counted_not_characters() -> None:
+    snow = "\N{SNOWMAN}" * (LIMIT // 3)
+    assert publish(FakeEventBridge(), [an_event(snow)])[0].kind == "refused"
+
+
+# --- what fails in part ---------------------------------------------------------------------------
+
+
+def test_only_what_failed_is_sent_again() -> None:
+    client = FakeEventBridge(
+        lambda key, times: THROTTLED if key in {"3", "12"} and times == 1 else ACCEPTED
+    )
+    assert publish(client, [an_event(str(n)) for n in range(15)]) == {}
+    assert sizes(client) == [10, 5, 2]
+    assert keys(client.calls[-1]) == ["3", "12"]
+    assert sorted(client.on_the_bus, key=int) == [str(n) for n in range(15)]
+
+
+def test_what_keeps_failing_is_told_by_its_place() -> None:
+    client = FakeEventBridge(lambda key, _times: THROTTLED if key in {"1", "11"} else ACCEPTED)
+    failures = publish(client, [an_event(str(n)) for n in range(12)])
+    unavailable = Failure("unavailable", "ThrottlingException: Rate exceeded")
+    assert failures == {1: unavailable, 11: unavailable}
+    assert [client.asked.count(key) for key in ("0", "1", "11")] == [1, ATTEMPTS, ATTEMPTS]
+
+
+def test_what_is_refused_is_not_sent_again() -> None:
+    client = FakeEventBridge(lambda key, _times: REFUSED if key == "1" else ACCEPTED)
+    failures = publish(client, [an_event("0"), an_event("1")])
+    assert failures == {1: Failure("refused", "MalformedDetail: Detail is malformed.")}
+    assert client.asked == ["0", "1"]
+
+
+def test_refused_and_failing_events_are_told_apart() -> None:
+    told = {"0": REFUSED, "1": THROTTLED}
+    client = FakeEventBridge(lambda key, _times: told.get(key, ACCEPTED))
+    failures = publish(client, [an_event("0"), an_event("1"), an_event("2")])
+    assert {index: failure.kind for index, failure in failures.items()} == {
+        0: "refused",
+        1: "unavailable",
+    }
+    assert client.asked == ["0", "1", "2", "1", "1"]
+
+
+def test_what_failed_at_first_may_be_refused_later() -> None:
+    client = FakeEventBridge(lambda _key, times: THROTTLED if times == 1 else REFUSED)
+    assert publish(client, [an_event()])[0].kind == "refused"
+    assert len(client.calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("ThrottlingException", "unavailable"),
+        ("InternalFailure", "unavailable"),
+        ("InternalException", "unavailable"),
+        ("ServiceUnavailable", "unavailable"),
+        ("MalformedDetail", "refused"),
+        ("InvalidArgument", "refused"),
+    ],
+)
+def test_an_error_code_tells_whether_another_try_is_worth_it(code: str, kind: str) -> None:
+    client = FakeEventBridge(lambda _key, _times: {"ErrorCode": code})
+    assert publish(client, [an_event()])[0] == Failure(kind, f"{code}: no message")  # type: ignore[arg-type]
+
+
+# --- what fails as a whole ------------------------------------------------------------------------
+
+OUTAGES = [
+    ClientError({"Error": {"Code": "InternalException", "Message": "Oh"}}, "PutEvents"),
+    EndpointConnectionError(endpoint_url="https://events.eu-west-1.amazonaws.com"),
+]
+
+
+@pytest.mark.parametrize("outage", OUTAGES, ids=repr)
+def test_a_call_that_fails_is_made_again(outage: Exception) -> None:
+    client = FakeEventBridge(outages=[outage])
+    assert publish(client, [an_event(str(n)) for n in range(3)]) == {}
+    assert sizes(client) == [3, 3]
+
+
+@pytest.mark.parametrize("outage", OUTAGES, ids=repr)
+def test_calls_that_keep_failing_leave_all_their_events_unavailable(outage: Exception) -> None:
+    client = FakeEventBridge(outages=[outage] * ATTEMPTS)
+    failures = publish(client, [an_event("0"), an_event("1")])
+    assert failures == dict.fromkeys([0, 1], Failure("unavailable", str(outage)))
+    assert client.on_the_bus == []
+
+
+def test_a_call_that_fails_takes_none_of_the_others_with_it() -> None:
+    client = FakeEventBridge(outages=OUTAGES[:1])
+    assert publish(client, [an_event(str(n)) for n in range(15)]) == {}
+    assert sizes(client) == [10, 5, 10]
+    assert len(client.on_the_bus) == 15
+
+
+# --- pauses ---------------------------------------------------------------------------------------
+
+
+def pauses(client: Any) -> list[float]:
+    taken: list[float] = []
+    Bus(client, "rooms", sleep=taken.append).publish([an_event()])
+    return taken
+
+
+def test_there_is_a_short_pause_before_each_further_try() -> None:
+    [first, second] = pauses(FakeEventBridge(lambda _key, _times: THROTTLED))
+    assert 0 <= first <= 0.2
+    assert 0 <= second <= 0.4
+
+
+@pytest.mark.parametrize("answer", [ACCEPTED, REFUSED], ids=["accepted", "refused"])
+def test_nobody_waits_for_nothing(answer: dict[str, str]) -> None:
+    assert pauses(FakeEventBridge(lambda _key, _times: answer)) == []

@@ -1,0 +1,358 @@
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from functions.callback_intake import app
+from roomkeeper import settings
+from roomkeeper.store import Store
+from tests.builders import (
+    PUBLISHED,
+    RECORDING_ID,
+    SESSION_ID,
+    SIGNATURE_SECRET,
+    TOKEN,
+    AContext,
+    a_body,
+    a_request,
+    a_signature,
+    sample,
+)
+from tests.template import environment
+from tests.unit.conftest import Output, Table
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+OTHER = "another-secret-of-sufficient-length"
+Answer = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def secrets(moto: None) -> "SecretsManagerClient":
+    return settings.connect()
+
+
+@pytest.fixture(autouse=True)
+def secret_id(
+    secrets: "SecretsManagerClient", table: Table, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """Set up the function as the template does, with a secret and a table of its own."""
+    content = json.dumps({"token": TOKEN, "signature_secret": SIGNATURE_SECRET})
+    arn = secrets.create_secret(Name=table.name, SecretString=content)["ARN"]
+    ours = {"TABLE_NAME": table.name, "CALLBACK_SECRET_ARN": arn}
+    for name, value in (environment("CallbackIntake") | ours).items():
+        monkeypatch.setenv(name, value)
+    return arn
+
+
+@pytest.fixture
+def calls(moto: None) -> list[str]:
+    """The calls to AWS, in their order."""
+    boto3.setup_default_session()
+    made: list[str] = []
+    boto3._get_default_session().events.register(
+        "before-call", lambda model, **_: made.append(model.name)
+    )
+    return made
+
+
+def answer_to(request: Any) -> Answer:
+    answer: Answer = app.handler(request, AContext())
+    return answer
+
+
+def error_of(answer: Answer) -> dict[str, str]:
+    """Return the error that an answer tells, having the form that every error has."""
+    assert answer["headers"]["Content-Type"] == "application/json"
+    body = json.loads(answer["body"])
+    assert body.keys() == {"error"}
+    error: dict[str, str] = body["error"]
+    assert error.keys() == {"code", "message"}
+    return error
+
+
+def kept(table: Table) -> list[str]:
+    return [item["pk"]["S"].partition("#")[0] for item in table.items()]
+
+
+# --- what is accepted -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("event", [*PUBLISHED, "recording:ready", "participant:joined"])
+def test_every_callback_is_accepted_once_it_is_in_the_table(event: str, table: Table) -> None:
+    assert answer_to(a_request(a_body(event))) == {"statusCode": 204}
+    assert len(table.items()) == 1
+
+
+def test_the_sample_request_is_understood(
+    table: Table, secrets: "SecretsManagerClient", secret_id: str
+) -> None:
+    secrets.put_secret_value(SecretId=secret_id, SecretString='{"token": "the-token"}')
+    assert answer_to(sample("functions/callback_intake.json")) == {"statusCode": 204}
+    assert kept(table) == ["RECORDING"]
+
+
+def test_a_repeat_is_accepted_and_changes_nothing(table: Table, output: Output) -> None:
+    app.handler(a_request(a_body("recording:uploaded")), AContext())
+    before, _ = table.items(), output.text
+    assert answer_to(a_request(a_body("recording:uploaded"))) == {"statusCode": 204}
+    assert table.items() == before
+    assert output.lines[-1]["CallbackRepeated"] == [1.0]
+
+
+def test_a_late_callback_is_accepted(table: Table) -> None:
+    for event in ("recording:uploaded", "recording:started"):
+        assert answer_to(a_request(a_body(event))) == {"statusCode": 204}
+    [item] = table.items()
+    assert item["seen"]["SS"] == ["recording:started", "recording:uploaded"]
+
+
+def test_a_callback_for_a_deleted_recording_is_accepted_and_changes_nothing(table: Table) -> None:
+    table.put({"pk": {"S": f"RECORDING#{RECORDING_ID}"}, "deleted_at": {"S": "2021"}})
+    before = table.items()
+    assert answer_to(a_request(a_body("recording:uploaded"))) == {"statusCode": 204}
+    assert table.items() == before
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"event":"archive:ready", "x": 1}', b'{"event":"recording:uploaded", "url":5}', b"{ }"],
+)
+def test_what_is_not_recognized_is_accepted_kept_whole_and_counted(
+    body: bytes, table: Table, output: Output
+) -> None:
+    assert answer_to(a_request(body)) == {"statusCode": 204}
+    [item] = table.items()
+    assert item["body"]["S"] == body.decode()
+    assert output.metrics == {"CallbackAccepted": 1, "event": "callback:unrecognized"}
+
+
+@pytest.mark.parametrize("body", [a_body("recording:uploaded"), '{"e":"\N{SNOWMAN}"}'.encode()])
+def test_a_body_may_come_in_base64(body: bytes, table: Table) -> None:
+    assert answer_to(a_request(body, as_base64=True)) == {"statusCode": 204}
+    assert len(table.items()) == 1
+
+
+@pytest.mark.parametrize("as_base64", [False, True])
+@pytest.mark.parametrize("token", [None, "wrong"])
+def test_a_signature_lets_in(token: str | None, as_base64: bool, table: Table) -> None:
+    body = a_body("session:started")
+    request = a_request(body, token=token, authorization=a_signature(body), as_base64=as_base64)
+    assert answer_to(request) == {"statusCode": 204}
+    assert kept(table) == ["SESSION"]
+
+
+def test_an_accepted_callback_makes_exactly_one_call(calls: list[str]) -> None:
+    answer_to(a_request(a_body("recording:started")))
+    first = len(calls)
+    answer_to(a_request(a_body("recording:ended")))
+    assert calls[first:] == ["UpdateItem"]
+    assert set(calls[:first]) == {"GetSecretValue", "UpdateItem"}
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "message"),
+    [
+        (None, "malformed_body", "The body is not JSON: Input data was truncated, 0 bytes read."),
+        (b"", "malformed_body", "The body is not JSON: Input data was truncated, 0 bytes read."),
+        (b"event=x", "malformed_body", "The body is not JSON: JSON is malformed: invalid char"),
+        (b"[1]", "malformed_body", "The body must be a JSON object: Expected `object`, got"),
+        (b'{"a":"\xff"}', "malformed_body", "The body is not UTF-8: byte 6."),
+        (b'"' + b"x" * 2**18, "body_too_large", "The body has 262145 bytes; at most 262144"),
+    ],
+)
+def test_a_body_that_is_no_callback_is_refused_saying_why(
+    body: bytes | None, code: str, message: str, table: Table, output: Output
+) -> None:
+    answer = answer_to(a_request(body, as_base64=body is not None))
+    assert answer["statusCode"] == {"malformed_body": 400, "body_too_large": 413}[code]
+    assert error_of(answer)["code"] == code
+    assert error_of(answer)["message"].startswith(message)
+    assert table.items() == []
+    assert output.metrics == {"CallbackRefused": 1, "reason": code}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        a_request(a_body("recording:uploaded"), token=None),
+        a_request(a_body("recording:uploaded"), token="wrong"),
+        a_request(a_body("recording:uploaded"), token=""),
+        a_request(a_body("recording:uploaded"), token=None, authorization=f"Bearer {TOKEN}"),
+        a_request(a_body("recording:uploaded"), token=None, authorization=a_signature(b"other")),
+        a_request(
+            a_body("recording:uploaded"),
+            token=None,
+            authorization=a_signature(a_body("recording:uploaded"), secret=OTHER),
+        ),
+        a_request(b"not JSON", token="wrong"),
+    ],
+)
+def test_who_is_not_vonage_is_refused_and_nothing_is_stored(
+    request_: dict[str, Any], table: Table, output: Output
+) -> None:
+    answer = answer_to(request_)
+    assert (answer["statusCode"], error_of(answer)["code"]) == (401, "unauthorized")
+    assert "make callback-url" in error_of(answer)["message"]
+    assert table.items() == []
+    assert output.metrics == {"CallbackRefused": 1, "reason": "unauthorized"}
+
+
+@pytest.mark.parametrize(
+    ("accepted", "with_token", "with_signature"),
+    [("token", 204, 401), ("signature", 401, 204), ("token-or-signature", 204, 204)],
+)
+def test_only_the_chosen_credentials_let_in(
+    accepted: str, with_token: int, with_signature: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCEPTED_CREDENTIALS", accepted)
+    body = a_body("recording:started")
+    signed = a_request(body, token=None, authorization=a_signature(body))
+    assert answer_to(a_request(body))["statusCode"] == with_token
+    assert answer_to(signed)["statusCode"] == with_signature
+
+
+def test_a_signature_may_be_as_old_as_the_setting_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGNATURE_MAX_AGE_HOURS", "2")
+    body, now = a_body("recording:started"), datetime.now(UTC)
+    for hours, status in ((1.9, 204), (2.1, 401)):
+        header = a_signature(body, at=now - timedelta(hours=hours))
+        answer = answer_to(a_request(body, token=None, authorization=header))
+        assert answer["statusCode"] == status
+
+
+@pytest.mark.parametrize("content", ['{"token": ""}', "{}", '{"signature_secret": ""}'])
+def test_a_secret_without_credentials_lets_nobody_in(
+    content: str, secrets: "SecretsManagerClient", secret_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREVIOUS_SECRET_GRACE_HOURS", "0")
+    secrets.put_secret_value(SecretId=secret_id, SecretString=content)
+    body = a_body("recording:started")
+    for token in (None, "", TOKEN):
+        request = a_request(body, token=token, authorization=a_signature(body))
+        assert answer_to(request)["statusCode"] == 401
+
+
+def test_after_a_rotation_the_previous_token_still_lets_in(
+    secrets: "SecretsManagerClient", secret_id: str
+) -> None:
+    secrets.put_secret_value(SecretId=secret_id, SecretString='{"token": "the-new-one"}')
+    for token, status in ((TOKEN, 204), ("the-new-one", 204), ("wrong", 401)):
+        answer = answer_to(a_request(a_body("recording:started"), token=token))
+        assert answer["statusCode"] == status
+
+
+# --- what has to be sent again --------------------------------------------------------------------
+
+
+class Unreachable:
+    """A DynamoDB client that cannot reach DynamoDB."""
+
+    class exceptions:  # noqa: N801 - as in boto3
+        class ConditionalCheckFailedException(Exception):
+            """What the client raises where a condition does not hold."""
+
+    def update_item(self, **_arguments: Any) -> None:
+        raise EndpointConnectionError(endpoint_url="https://dynamodb.eu-west-1.amazonaws.com")
+
+
+def no_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    client: Any = Unreachable()
+    monkeypatch.setattr(app, "_store", lambda: Store(client, "rooms"))
+
+
+def no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLBACK_SECRET_ARN", "missing")
+
+
+@pytest.mark.parametrize(
+    ("fail", "reason"), [(no_table, "StoreUnavailable"), (no_secret, "SecretUnavailable")]
+)
+def test_what_cannot_be_kept_now_is_asked_for_again(
+    fail: Callable[[pytest.MonkeyPatch], None],
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+    output: Output,
+) -> None:
+    fail(monkeypatch)
+    answer = answer_to(a_request(a_body("recording:started")))
+    assert answer["statusCode"] == 503
+    assert int(answer["headers"]["Retry-After"]) > 0
+    assert error_of(answer) == {
+        "code": "unavailable",
+        "message": "The callback could not be kept just now; send it again.",
+    }
+    assert output.metrics == {"CallbackUnavailable": 1, "reason": reason}
+    assert output.logged("callback could not be taken now")["level"] == "ERROR"
+
+
+# --- what is told of it ---------------------------------------------------------------------------
+
+
+def test_an_accepted_callback_is_logged_by_its_ids_and_counted(output: Output) -> None:
+    answer_to(a_request(a_body("recording:uploaded")))
+    line = output.logged("callback accepted")
+    assert line["event"] == "recording:uploaded"
+    assert (line["recording_id"], line["session_id"]) == (RECORDING_ID, SESSION_ID)
+    assert (line["level"], line["news"]) == ("INFO", True)
+    assert line["function_request_id"] == AContext().aws_request_id
+    assert output.metrics == {"CallbackAccepted": 1, "event": "recording:uploaded"}
+
+
+def test_each_invocation_counts_for_itself(output: Output) -> None:
+    for event in ("recording:started", "session:started"):
+        answer_to(a_request(a_body(event)))
+    counted = [line for line in output.lines if "_aws" in line]
+    assert [line["event"] for line in counted] == ["recording:started", "session:started"]
+    assert [line["CallbackAccepted"] for line in counted] == [[1.0], [1.0]]
+
+
+SECRETS = {
+    "the token": TOKEN,
+    "a wrong token": "wrong-token",
+    "the signature secret": SIGNATURE_SECRET,
+    "the URL's query": "X-Signature-Of-Url",
+    "the participant's name": "Lovelace",
+    "the header": "Bearer",
+    "the signature": "eyJ",
+}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        a_body("recording:uploaded", url="https://a/b.mp4?Signature=X-Signature-Of-Url"),
+        a_body("recording:uploaded", url="ftp://a/b.mp4?Signature=X-Signature-Of-Url"),
+        a_body("recording:ready", url=["https://a/b.mp4?Signature=X-Signature-Of-Url"]),
+        a_body("session:participant:joined", name="Lovelace"),
+        a_body("session:participant:joined", name="Lovelace", room_id=None),
+        a_body("participant:left", type={"name": "Lovelace"}),
+        b'{"name": "Lovelace", "url": "https://a/b.mp4?Signature=X-Signature-Of-Url"',
+        b'["Lovelace", "https://a/b.mp4?Signature=X-Signature-Of-Url"]',
+        b'{"name": "Lovelace\xff"}',
+    ],
+)
+@pytest.mark.parametrize("fail", [None, no_table, no_secret])
+def test_no_line_of_the_log_tells_a_secret_or_a_name(
+    fail: Callable[[pytest.MonkeyPatch], None] | None,
+    body: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    output: Output,
+) -> None:
+    if fail:
+        fail(monkeypatch)
+    headers = (None, "Basic Lovelace", a_signature(body), a_signature(body, secret=OTHER))
+    for token, header in product((TOKEN, "wrong-token", None), headers):
+        answer_to(a_request(body, token=token, authorization=header, as_base64=True))
+    written = output.text
+    assert written.count('"level"') >= 12
+    assert [name for name, secret in SECRETS.items() if secret in written] == []

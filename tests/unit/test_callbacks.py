@@ -1,0 +1,318 @@
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roomkeeper import callbacks
+from roomkeeper.callbacks import (
+    MAX_BODY_BYTES,
+    Malformed,
+    RecordingEnded,
+    RecordingUploaded,
+    TooLarge,
+    Unrecognized,
+    parse,
+)
+from roomkeeper.times import from_iso
+from tests.builders import (
+    ABSENT,
+    ENDED_AT,
+    PUBLISHED,
+    RECORDING_ID,
+    ROOM_ID,
+    SESSION_ID,
+    STARTED_AT,
+    URL,
+    a_body,
+    a_callback,
+)
+
+ALIASES = {
+    "recording:ready": "recording:uploaded",
+    "participant:joined": "session:participant:joined",
+    "participant:left": "session:participant:left",
+}
+OPTIONAL = [
+    ("session:participant:joined", "type"),
+    ("session:participant:joined", "is_host"),
+    ("session:participant:left", "type"),
+    ("session:participant:left", "is_host"),
+    ("room:expired", "room_type"),
+    ("room:expired", "expires_at"),
+    ("room:expired", "created_at"),
+]
+REQUIRED = [
+    (event, field)
+    for event, fields in PUBLISHED.items()
+    for field in fields
+    if (event, field) not in OPTIONAL and field != "name"
+]
+TIMES = [(event, field) for event, field in REQUIRED if field.endswith("_at")]
+IDS = [(event, field) for event, field in REQUIRED if field.endswith("_id")]
+
+
+def unrecognized(body: bytes) -> Unrecognized:
+    callback = parse(body)
+    assert isinstance(callback, Unrecognized)
+    return callback
+
+
+# --- what is published ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("event", PUBLISHED)
+def test_every_published_callback_is_read_with_the_fields_that_it_has(event: str) -> None:
+    callback = a_callback(event)
+    told = {k: v for k, v in msgspec.to_builtins(callback).items() if v is not None}
+    times = {k: from_iso(v) for k, v in PUBLISHED[event].items() if k.endswith("_at")}
+    expected = {k: v for k, v in PUBLISHED[event].items() if k != "name"}
+    assert callback.event == event
+    assert msgspec.convert(told, type(callback)) == callback
+    assert {k: getattr(callback, k) for k in expected} == expected | times
+
+
+def test_every_callback_of_the_guide_is_known() -> None:
+    assert callbacks.type_of.keys() == PUBLISHED.keys()
+
+
+@pytest.mark.parametrize(("alias", "event"), ALIASES.items())
+def test_another_name_that_vonage_uses_means_the_same(alias: str, event: str) -> None:
+    assert a_callback(alias) == a_callback(event)
+    assert a_callback(alias).event == event
+
+
+def test_moments_are_read_in_any_time_zone() -> None:
+    callback = a_callback("recording:ended", started_at="2021-11-02T21:25:35+05:30")
+    assert isinstance(callback, RecordingEnded)
+    assert callback.started_at == from_iso(STARTED_AT)
+    assert callback.ended_at == from_iso(ENDED_AT)
+
+
+def test_an_upload_may_tell_its_room() -> None:
+    callback = a_callback("recording:uploaded", room_id=ROOM_ID)
+    assert isinstance(callback, RecordingUploaded)
+    assert callback.room_id == ROOM_ID
+    assert callback.url == URL
+
+
+@pytest.mark.parametrize("event", PUBLISHED)
+def test_fields_that_nobody_described_are_ignored(event: str) -> None:
+    assert a_callback(event, later={"version": [2, None]}, extra=1.5) == a_callback(event)
+
+
+def test_a_participants_name_is_forgotten_at_once() -> None:
+    assert "Ada" not in repr(a_callback("session:participant:joined", name="Ada"))
+
+
+@pytest.mark.parametrize("nothing", [ABSENT, None])
+@pytest.mark.parametrize(("event", "field"), OPTIONAL)
+def test_some_fields_need_not_be_there(event: str, field: str, nothing: Any) -> None:
+    told, untold = a_callback(event), a_callback(event, **{field: nothing})
+    assert untold == msgspec.structs.replace(told, **{field: None})
+
+
+# --- what is kept whole, as not understood --------------------------------------------------------
+
+
+@pytest.mark.parametrize(("event", "field"), REQUIRED)
+def test_a_callback_without_a_field_that_it_must_have_is_kept_whole(event: str, field: str) -> None:
+    body = a_body(event, **{field: ABSENT})
+    callback = unrecognized(body)
+    assert callback.reason == f"Object missing required field `{field}`"
+    assert (callback.name, callback.body) == (event, body.decode())
+
+
+@pytest.mark.parametrize("value", [None, 5, True, ["x"], {"x": "y"}])
+@pytest.mark.parametrize(("event", "field"), IDS + TIMES)
+def test_a_field_of_another_type_is_named(event: str, field: str, value: Any) -> None:
+    assert f"at `$.{field}`" in unrecognized(a_body(event, **{field: value})).reason
+
+
+@pytest.mark.parametrize(("event", "field"), IDS)
+@pytest.mark.parametrize("value", ["", "x" * 257])
+def test_an_id_that_fits_no_key_is_named(event: str, field: str, value: str) -> None:
+    assert f"at `$.{field}`" in unrecognized(a_body(event, **{field: value})).reason
+
+
+@pytest.mark.parametrize("character", ["x", "\N{GRINNING FACE}", "\0"])
+def test_the_longest_id_is_taken_whatever_it_is_written_in(character: str) -> None:
+    assert a_callback("recording:started", recording_id=character * 256).event == (
+        "recording:started"
+    )
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["", "yesterday", "2021-11-02", "2021-11-02T15:55:35", "2021-13-02T15:55:35Z", "1635868535"],
+)
+@pytest.mark.parametrize(("event", "field"), TIMES)
+def test_a_moment_that_is_none_or_has_no_time_zone_is_named(
+    event: str, field: str, moment: str
+) -> None:
+    assert f"at `$.{field}`" in unrecognized(a_body(event, **{field: moment})).reason
+
+
+@pytest.mark.parametrize("year", ["0001", "1969", "9999"])
+@pytest.mark.parametrize(("event", "field"), TIMES)
+def test_a_moment_that_no_meeting_can_be_at_is_named(event: str, field: str, year: str) -> None:
+    reason = unrecognized(a_body(event, **{field: f"{year}-11-02T15:55:35Z"})).reason
+    assert reason.startswith(f"{field} is not a year that a meeting can be in")
+
+
+@pytest.mark.parametrize("duration", ["38", 38.5, -1, None, 10**9 + 1, 10**4000, True])
+def test_a_duration_that_is_no_number_of_seconds_is_named(duration: Any) -> None:
+    assert "at `$.duration`" in unrecognized(a_body("recording:ended", duration=duration)).reason
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "archive.mp4",
+        "javascript:alert(1)",
+        "https://",
+        "https://a b",
+        "https://a/" + "x" * 4096,
+    ],
+)
+def test_an_address_that_cannot_be_downloaded_from_is_named(url: str) -> None:
+    assert "at `$.url`" in unrecognized(a_body("recording:uploaded", url=url)).reason
+
+
+def test_what_was_not_understood_is_told_without_what_was_sent() -> None:
+    reason = unrecognized(a_body("recording:uploaded", url="ftp://a/?Signature=s3cret")).reason
+    assert "s3cret" not in reason
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (b'{"event":"archive:ready","a":1}', "archive:ready"),
+        (b'{"event":"Recording:Uploaded"}', "Recording:Uploaded"),
+        (b'{"event":""}', ""),
+        (b'{"event":5}', None),
+        (b'{"event":{"event":"recording:started"}}', None),
+        (b'{"event":null}', None),
+        (b"{}", None),
+    ],
+)
+def test_an_object_that_is_no_known_callback_is_kept_whole(body: bytes, name: str | None) -> None:
+    callback = unrecognized(body)
+    assert callback.event == "callback:unrecognized"
+    assert callback.reason == "an event that is not known here"
+    assert (callback.name, callback.body) == (name, body.decode())
+
+
+def test_of_a_name_that_is_there_twice_the_last_holds() -> None:
+    twice = b'{"event":"recording:started","event":"archive:ready","recording_id":"r"}'
+    assert unrecognized(twice).name == "archive:ready"
+    field = b'{"event":"recording:started","session_id":"s","recording_id":"a","recording_id":"b"}'
+    assert parse(field) == a_callback("recording:started", session_id="s", recording_id="b")
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 5000, "1e999999", "-0", "0.1"])
+def test_any_number_may_be_in_a_field_that_nobody_reads(number: str) -> None:
+    body = a_body("recording:started", x="N").replace(b'"N"', number.encode())
+    assert parse(body) == a_callback("recording:started")
+    assert unrecognized(f'{{"x":{number}}}'.encode()).name is None
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"", "The body is not JSON: Input data was truncated, 0 bytes read."),
+        (b" \n", "The body is not JSON: Input data was truncated, 2 bytes read."),
+        (b'{"event":', "The body is not JSON: Input data was truncated, 9 bytes read."),
+        (b"event=x", "The body is not JSON: JSON is malformed: invalid character (byte 0)"),
+        (b'{"a":tru}', "JSON is malformed: invalid character (byte 6)"),
+        (b'{"a":1}{}', "JSON is malformed: trailing characters"),
+        (b'{"a":NaN}', "JSON is malformed: invalid character (byte 5)"),
+        (b'{"a":-Infinity}', "JSON is malformed: invalid character (byte 6)"),
+        (b"{'a':1}", "JSON is malformed: object keys must be strings (byte 1)"),
+        (b'{"a":"\x00"}', "JSON is malformed: invalid character (byte 6)"),
+        (b'\xef\xbb\xbf{"a":1}', "JSON is malformed: invalid character (byte 0)"),
+        (b'{"a":"\\ud800 "}', "The body is not JSON"),
+        (b'{"a":"\\ud800"}', "The body is not JSON"),
+        (b'{"\\udc00":1}', "The body is not JSON"),
+        (b"[]", "The body must be a JSON object: Expected `object`, got `array`."),
+        (b'"{}"', "The body must be a JSON object: Expected `object`, got `str`."),
+        (b"null", "The body must be a JSON object: Expected `object`, got `null`."),
+        (b"1", "The body must be a JSON object: Expected `object`, got `int`."),
+        (b"[" * 100_000, "The body must be a JSON object: Expected `object`, got `array`."),
+        (b'{"a":"\xff"}', "The body is not UTF-8: byte 6."),
+        (b'{"a":"\xed\xa0\x80"}', "The body is not UTF-8: byte 6."),
+        ('{"a":1}'.encode("utf-16"), "The body is not UTF-8: byte 0."),
+        (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
+        (b'{"event":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
+    ],
+)
+def test_what_is_no_json_object_is_refused_saying_what_is_wrong_and_where(
+    body: bytes, problem: str
+) -> None:
+    with pytest.raises(Malformed) as refused:
+        parse(body)
+    assert problem in str(refused.value)
+    assert (refused.value.status, refused.value.code) == (400, "malformed_body")
+
+
+def test_a_null_byte_that_is_escaped_is_a_character_like_any() -> None:
+    assert parse(b'{"event":"recording:started","recording_id":"\\u0000","session_id":"s"}') == (
+        a_callback("recording:started", recording_id="\0", session_id="s")
+    )
+
+
+def test_a_known_callback_with_something_nested_too_deeply_is_refused() -> None:
+    body = a_body("recording:started", x="deep").replace(b'"deep"', b"[" * 100_000 + b"]" * 100_000)
+    with pytest.raises(Malformed, match="nested too deeply"):
+        parse(body)
+
+
+def test_the_largest_body_is_taken_and_one_byte_more_is_refused() -> None:
+    largest = a_body("recording:started", x="")
+    largest = largest[:-2] + b"x" * (MAX_BODY_BYTES - len(largest)) + largest[-2:]
+    assert parse(largest) == a_callback("recording:started")
+    with pytest.raises(TooLarge, match=f"has {MAX_BODY_BYTES + 1} bytes; at most 262144") as big:
+        parse(largest + b" ")
+    assert (big.value.status, big.value.code) == (413, "body_too_large")
+
+
+def anything_in(event: str) -> dict[str, st.SearchStrategy[Any]]:
+    plain = st.none() | st.booleans() | st.integers() | st.text()
+    finite = st.floats(allow_nan=False, allow_infinity=False)
+    return dict.fromkeys(PUBLISHED[event], plain | finite | st.lists(plain))
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_whatever_the_bytes_they_are_kept_or_refused(body: bytes) -> None:
+    try:
+        kept = unrecognized(body).body.encode()
+    except Malformed:
+        kept = body
+    assert kept == body
+
+
+@given(st.sampled_from(sorted(PUBLISHED)), st.data())
+def test_whatever_the_fields_a_callback_is_understood_or_kept_whole(
+    event: str, data: st.DataObject
+) -> None:
+    body = a_body(event, **data.draw(st.fixed_dictionaries({}, optional=anything_in(event))))
+    callback = parse(body)
+    assert callback.event == event or callback == unrecognized(body)
+    if isinstance(callback, Unrecognized):
+        assert (callback.name, callback.body) == (event, body.decode())
+
+
+def test_the_published_sample_is_read_to_the_letter() -> None:
+    assert a_callback("recording:uploaded") == RecordingUploaded(
+        recording_id=RECORDING_ID,
+        session_id=SESSION_ID,
+        started_at=from_iso(STARTED_AT),
+        ended_at=from_iso(ENDED_AT),
+        duration=38,
+        url=URL,
+    )

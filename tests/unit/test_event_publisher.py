@@ -1,0 +1,272 @@
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from functions.event_publisher import app
+from roomkeeper.bus import Bus
+from roomkeeper.store import Store, StoreUnavailable
+from tests.builders import (
+    NOON,
+    ROOM_ID,
+    SESSION_ID,
+    AContext,
+    a_callback,
+    a_record,
+    a_recording_started,
+    a_recording_uploaded,
+    a_session_started,
+    sample,
+)
+from tests.template import environment
+from tests.unit.conftest import Output, Table
+
+ACCEPTED = {"EventId": "11710aed-b79e-4468-a20b-bb3c0c3b4860"}
+THROTTLED = {"ErrorCode": "ThrottlingException", "ErrorMessage": "Rate exceeded"}
+REFUSED = {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}
+SECRET_URL = "https://a/b.mp4?Signature=X-Signature-Of-Url"
+Record = dict[str, Any]
+
+
+class FakeEventBridge:
+    """Answers PutEvents for a recording as `answers` says, and accepts all else."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, dict[str, str]] = {}
+        self.published: list[dict[str, Any]] = []
+
+    def put_events(self, Entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: N803
+        return {"Entries": [self._take(entry) for entry in Entries]}
+
+    def _take(self, entry: Mapping[str, Any]) -> dict[str, str]:
+        event = {"detail-type": entry["DetailType"], **json.loads(entry["Detail"])["data"]}
+        answer = self.answers.get(event.get("recording_id", ""), ACCEPTED)
+        if answer == ACCEPTED:
+            self.published.append(event)
+        return answer
+
+
+@pytest.fixture
+def bridge() -> FakeEventBridge:
+    return FakeEventBridge()
+
+
+@pytest.fixture(scope="module")
+def sqs(moto: None) -> Any:
+    return boto3.client("sqs")
+
+
+@pytest.fixture(autouse=True)
+def queue_url(
+    sqs: Any, table: Table, bridge: FakeEventBridge, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """Set up the function as the template does, with a queue and a table of its own."""
+    url: str = sqs.create_queue(QueueName=table.name)["QueueUrl"]
+    ours = {"TABLE_NAME": table.name, "DEAD_LETTER_QUEUE_URL": url}
+    for name, value in (environment("EventPublisher") | ours).items():
+        monkeypatch.setenv(name, value)
+    client: Any = bridge
+    bus = Bus(client, "rooms", sleep=lambda _seconds: None)
+    monkeypatch.setattr(app, "_bus", lambda: bus)
+    return url
+
+
+@pytest.fixture
+def set_aside(sqs: Any, queue_url: str) -> Callable[[], list[dict[str, Any]]]:
+    """Return the messages in the dead-letter queue."""
+
+    def receive() -> list[dict[str, Any]]:
+        answer = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10)
+        return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
+
+    return receive
+
+
+def publish(*records: Record) -> list[str]:
+    """Hand records to the function; return the numbers of those that it wants again."""
+    answer = app.handler({"Records": records}, AContext())
+    assert answer.keys() == {"batchItemFailures"}
+    return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+
+
+def started(name: str, **facts: str) -> Record:
+    """Return the record of a recording that is new; its sequence number is its name."""
+    item: dict[str, Any] = {
+        "pk": {"S": f"RECORDING#{name}"},
+        "recording_id": {"S": name},
+        "session_id": {"S": SESSION_ID},
+        "seen": {"SS": ["recording:started"]},
+        **{fact: {"S": value} for fact, value in facts.items()},
+    }
+    return a_record(item, number=name)
+
+
+def poison(name: str) -> Record:
+    """Return a record that no version of this table can have made."""
+    return a_record({"pk": {"S": f"RECORDING#{name}"}, "seen": {"S": "\N{SNOWMAN}"}}, number=name)
+
+
+# --- what is published ----------------------------------------------------------------------------
+
+
+def test_what_is_due_is_published(bridge: FakeEventBridge) -> None:
+    assert publish(started("1"), started("2")) == []
+    assert [event["recording_id"] for event in bridge.published] == ["1", "2"]
+
+
+def test_the_sample_batch_is_understood(bridge: FakeEventBridge) -> None:
+    assert publish(*sample("functions/event_publisher.json")["Records"]) == []
+    assert [event["detail-type"] for event in bridge.published] == ["recording:uploaded"]
+
+
+def test_a_change_that_makes_nothing_due_publishes_nothing(bridge: FakeEventBridge) -> None:
+    item = started("1")["dynamodb"]["NewImage"]
+    assert publish(a_record({**item, "hold": {"BOOL": True}}, item)) == []
+    assert bridge.published == []
+
+
+@pytest.mark.parametrize("event", ["session:ended", "room:expired", "participant:left", "x"])
+def test_every_kind_of_item_is_published(event: str, table: Table, bridge: FakeEventBridge) -> None:
+    callback = a_callback(event)
+    Store(table.client, table.name).apply(callback, NOON)
+    [item] = table.items()
+    assert publish(a_record(item)) == []
+    assert [event["detail-type"] for event in bridge.published] == [callback.event]
+
+
+# --- the room -------------------------------------------------------------------------------------
+
+
+def test_a_recording_is_told_the_room_of_its_session(table: Table, bridge: FakeEventBridge) -> None:
+    Store(table.client, table.name).apply(a_session_started(), NOON)
+    publish(started("1"), started("2", room_id="told-by-itself"), started("3", session_id="other"))
+    assert [event.get("room_id") for event in bridge.published] == [ROOM_ID, "told-by-itself", None]
+
+
+def test_where_no_room_is_lacking_no_session_is_read(
+    bridge: FakeEventBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TABLE_NAME", "missing")
+    assert publish(started("1", room_id="room")) == []
+    assert len(bridge.published) == 1
+
+
+@pytest.mark.filterwarnings("ignore:No application metrics to publish")
+def test_while_rooms_cannot_be_read_the_batch_fails_and_nothing_is_published(
+    bridge: FakeEventBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TABLE_NAME", "missing")
+    with pytest.raises(StoreUnavailable, match="DynamoDB did not return sessions"):
+        publish(started("1"))
+    assert bridge.published == []
+
+
+# --- what fails -----------------------------------------------------------------------------------
+
+
+def test_only_what_the_bus_could_not_take_is_wanted_again(
+    bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
+) -> None:
+    bridge.answers = {"2": THROTTLED, "4": THROTTLED}
+    assert publish(*(started(n) for n in "12345")) == ["2", "4"]
+    assert [event["recording_id"] for event in bridge.published] == ["1", "3", "5"]
+    assert set_aside() == []
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_record_that_makes_no_sense_is_set_aside_whole_and_holds_up_no_other(
+    place: int, bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
+) -> None:
+    records = [started("1"), started("2")]
+    records.insert(place, poison("9"))
+    assert publish(*records) == []
+    assert [event["recording_id"] for event in bridge.published] == ["1", "2"]
+    [message] = set_aside()
+    assert message["record"] == poison("9")
+    assert message["reason"].startswith("ValidationError: ")
+
+
+def test_an_event_that_the_bus_refuses_is_set_aside_whole(
+    bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
+) -> None:
+    bridge.answers = {"1": REFUSED}
+    assert publish(started("1"), started("2")) == []
+    assert set_aside() == [
+        {"reason": "MalformedDetail: Detail is malformed.", "record": started("1")}
+    ]
+
+
+def test_what_cannot_be_set_aside_is_wanted_again(
+    bridge: FakeEventBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEAD_LETTER_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/1/missing")
+    bridge.answers = {"3": THROTTLED}
+    assert publish(started("1"), poison("2"), started("3")) == ["2", "3"]
+    assert [event["recording_id"] for event in bridge.published] == ["1"]
+
+
+def test_without_a_queue_to_reach_it_is_wanted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unreachable:
+        def send_message(self, **_message: str) -> None:
+            raise EndpointConnectionError(endpoint_url="https://sqs")
+
+    monkeypatch.setattr(app, "_queue", Unreachable)
+    assert publish(poison("1")) == ["1"]
+
+
+def test_what_comes_again_anyhow_is_set_aside_only_once(
+    bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
+) -> None:
+    bridge.answers = {"1": THROTTLED}
+    batch = [started("1"), poison("2")]
+    assert publish(*batch) == ["1"]
+    bridge.answers = {}  # and Lambda comes again with all from there on
+    assert publish(*batch) == []
+    assert len(set_aside()) == 1
+
+
+# --- what is told of it ---------------------------------------------------------------------------
+
+
+def test_what_happened_is_counted(bridge: FakeEventBridge, output: Output) -> None:
+    bridge.answers = {"2": REFUSED, "5": THROTTLED}
+    publish(started("1"), started("2"), poison("3"), started("4"), started("5"))
+    assert output.metrics == {"EventPublished": 2, "EventRefused": 2, "EventDelayed": 1}
+
+
+def test_a_published_event_is_logged_by_its_id(output: Output) -> None:
+    publish(started("1"))
+    line = output.logged("event published")
+    assert line["event"] == "recording:started"
+    assert len(line["event_id"]) == 36
+
+
+def test_what_is_not_published_is_logged_with_the_reason(
+    bridge: FakeEventBridge, output: Output
+) -> None:
+    bridge.answers = {"1": REFUSED}
+    publish(started("1"), poison("2"))
+    assert output.logged("event not published")["reason"] == "MalformedDetail: Detail is malformed."
+    assert output.logged("stream record makes no sense")["key"] == "RECORDING#2"
+
+
+@pytest.mark.parametrize("answer", [ACCEPTED, REFUSED, THROTTLED], ids=str)
+def test_no_line_of_the_log_tells_a_url_or_a_body(
+    answer: dict[str, str], table: Table, bridge: FakeEventBridge, output: Output
+) -> None:
+    store = Store(table.client, table.name)
+    for callback in (
+        a_recording_uploaded(recording_id="1", url=SECRET_URL),
+        a_recording_started(recording_id="2"),
+        a_callback("archive:ready", url=SECRET_URL, name="Lovelace"),
+    ):
+        store.apply(callback, NOON)
+    broken = {"pk": {"S": "RECORDING#9"}, "url": {"S": SECRET_URL}, "seen": {"S": "x"}}
+    bridge.answers = {"1": answer}
+    publish(*(a_record(item) for item in [*table.items(), broken]))
+    assert output.text.count('"level"') == 4
+    assert "X-Signature-Of-Url" not in output.text
+    assert "Lovelace" not in output.text

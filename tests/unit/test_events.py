@@ -1,0 +1,214 @@
+import json
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from roomkeeper import events
+from roomkeeper.callbacks import type_of
+from roomkeeper.events import Event, from_outbox, newly_seen
+from roomkeeper.recordings import Recording, Session
+from roomkeeper.times import from_iso, iso
+from tests.builders import ENDED_AT, NOON, PUBLISHED, STARTED_AT
+
+KEY = "RECORDING#r"
+ENDED = {"started_at": STARTED_AT, "ended_at": ENDED_AT, "duration": 38}
+UPLOADED = ENDED | {"url": "https://a/b.mp4?Signature=x", "url_expires_at": "2021-11-03T11:56:13Z"}
+
+
+def a_recording(*seen: str, **facts: Any) -> Recording:
+    ids = {"recording_id": "r", "session_id": "s"}
+    return msgspec.convert(
+        {**ids, "seen": [f"recording:{name}" for name in seen], **facts}, Recording
+    )
+
+
+def a_session(*seen: str, **facts: Any) -> Session:
+    ids = {"session_id": "s", "room_id": "room"}
+    return msgspec.convert({**ids, "seen": [f"session:{name}" for name in seen], **facts}, Session)
+
+
+def due(new: Recording | Session, old: Recording | Session | None = None) -> list[Event]:
+    return newly_seen(KEY, old, new, NOON)
+
+
+def names(found: list[Event]) -> list[str]:
+    return [event.name for event in found]
+
+
+def the_event(new: Recording | Session) -> Event:
+    [event] = due(new)
+    return event
+
+
+def data_of(event: Event) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(event.detail())["data"]
+    return data
+
+
+# --- what is due ----------------------------------------------------------------------------------
+
+
+def test_the_first_news_of_a_recording_is_due() -> None:
+    assert names(due(a_recording("started"))) == ["recording:started"]
+
+
+def test_what_was_seen_before_is_not_due_again() -> None:
+    before, after = (
+        a_recording("started", "ended", **ENDED),
+        a_recording("started", "ended", **ENDED),
+    )
+    assert due(after, before) == []
+
+
+def test_what_comes_late_is_due_as_well() -> None:
+    before = a_recording("uploaded", **UPLOADED)
+    after = a_recording("uploaded", "started", **UPLOADED)
+    assert names(due(after, before)) == ["recording:started"]
+
+
+def test_several_news_in_one_change_are_all_due_in_the_order_of_their_names() -> None:
+    after = a_recording("uploaded", "started", "ended", **UPLOADED)
+    assert names(due(after)) == ["recording:ended", "recording:started", "recording:uploaded"]
+
+
+def test_a_change_of_facts_alone_makes_nothing_due() -> None:
+    assert due(a_recording("started", room_id="room"), a_recording("started")) == []
+
+
+def test_an_event_that_is_not_described_is_an_error() -> None:
+    with pytest.raises(KeyError, match="recording:erased"):
+        due(a_recording("erased"))
+
+
+def test_an_event_without_what_it_must_tell_is_an_error() -> None:
+    with pytest.raises(msgspec.ValidationError, match="url"):
+        due(a_recording("uploaded", **ENDED))
+
+
+# --- what an event says ---------------------------------------------------------------------------
+
+
+def test_a_started_recording_says_whose_it_is_and_no_more() -> None:
+    event = the_event(a_recording("started"))
+    assert data_of(event) == {"recording_id": "r", "session_id": "s"}
+
+
+def test_an_ended_recording_says_when_it_was() -> None:
+    event = the_event(a_recording("ended", **ENDED))
+    assert data_of(event) == {
+        "recording_id": "r",
+        "session_id": "s",
+        "started_at": "2021-11-02T15:55:35Z",
+        "ended_at": "2021-11-02T15:56:13Z",
+        "duration": 38,
+    }
+
+
+def test_an_uploaded_recording_says_everything() -> None:
+    event = the_event(a_recording("uploaded", room_id="room", **UPLOADED))
+    assert data_of(event) == {
+        "recording_id": "r",
+        "session_id": "s",
+        "room_id": "room",
+        "started_at": "2021-11-02T15:55:35Z",
+        "ended_at": "2021-11-02T15:56:13Z",
+        "duration": 38,
+        "url": "https://a/b.mp4?Signature=x",
+        "url_expires_at": "2021-11-03T11:56:13Z",
+    }
+
+
+def test_a_session_says_its_room() -> None:
+    event = the_event(a_session("ended", started_at=STARTED_AT, ended_at=ENDED_AT))
+    assert data_of(event) == {
+        "session_id": "s",
+        "room_id": "room",
+        "started_at": "2021-11-02T15:55:35Z",
+        "ended_at": "2021-11-02T15:56:13Z",
+    }
+
+
+def test_an_outbox_event_says_what_its_item_has() -> None:
+    kept = '{"participant_id":"p","session_id":"s","room_id":"room","type":null,"is_host":true}'
+    event = from_outbox("EVENT#1", "session:participant:joined", kept, NOON)
+    assert data_of(event) == {
+        "participant_id": "p", "session_id": "s", "room_id": "room", "is_host": True
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", type_of)
+def test_every_callback_has_an_event_that_says_what_it_said(name: str) -> None:
+    told = set(PUBLISHED[name]) - {"name"}
+    assert told <= set(events.data_types[name].__struct_fields__)
+
+
+def test_the_metadata_says_which_when_and_how() -> None:
+    detail = json.loads(the_event(a_recording("started")).detail())
+    assert detail.keys() == {"metadata", "data"}
+    assert detail["metadata"] == {
+        "event_id": str(uuid.UUID(detail["metadata"]["event_id"])),
+        "version": "1",
+        "occurred_at": "2021-11-02T16:00:00Z",
+        "received_at": "2021-11-02T16:00:00Z",
+        "origin": "callback",
+    }
+
+
+@pytest.mark.parametrize(
+    ("item", "occurred_at"),
+    [
+        (a_recording("started", **ENDED), iso(NOON)),
+        (a_recording("ended", **ENDED), ENDED_AT),
+        (a_recording("uploaded", **UPLOADED), iso(NOON)),
+        (a_session("started", started_at=STARTED_AT), STARTED_AT),
+        (a_session("ended", started_at=STARTED_AT, ended_at=ENDED_AT), ENDED_AT),
+    ],
+)
+def test_an_event_occurred_when_it_is_told_to_have_else_when_we_heard(
+    item: Recording | Session, occurred_at: str
+) -> None:
+    metadata = the_event(item).metadata
+    assert (metadata.occurred_at, metadata.received_at) == (from_iso(occurred_at), NOON)
+
+
+# --- ids ------------------------------------------------------------------------------------------
+
+
+def test_the_same_change_gives_the_same_event_whenever_it_is_seen() -> None:
+    [one] = newly_seen(KEY, None, a_recording("started"), NOON)
+    [other] = newly_seen(KEY, None, a_recording("started"), NOON + timedelta(days=1))
+    assert one.metadata.event_id == other.metadata.event_id
+
+
+def test_ids_stay_the_same_from_release_to_release() -> None:
+    assert the_event(a_recording("started")).metadata.event_id == (
+        "6aac23d0-eeaa-5bf5-8734-669dcded8765"
+    )
+
+
+def test_different_events_and_items_have_different_ids() -> None:
+    all_of_one = due(a_recording("started", "ended", "uploaded", **UPLOADED))
+    of_another = newly_seen("RECORDING#other", None, a_recording("started"), NOON)
+    assert len({event.metadata.event_id for event in [*all_of_one, *of_another]}) == 4
+
+
+# --- the room of a recording ----------------------------------------------------------------------
+
+
+def test_a_recording_that_never_told_its_room_asks_its_session() -> None:
+    event = the_event(a_recording("uploaded", **UPLOADED))
+    assert event.session_lacking_room == "s"
+    there = event.in_room("room")
+    assert data_of(there) == data_of(event) | {"room_id": "room"}
+    assert there.metadata == event.metadata
+    assert there.session_lacking_room is None
+
+
+@pytest.mark.parametrize(
+    "item", [a_recording("started", room_id="room"), a_session("started", started_at=STARTED_AT)]
+)
+def test_what_has_told_its_room_asks_nobody(item: Recording | Session) -> None:
+    assert the_event(item).session_lacking_room is None

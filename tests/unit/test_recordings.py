@@ -1,0 +1,91 @@
+from datetime import UTC, datetime
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roomkeeper.recordings import Recording, Status, url_expiry
+from roomkeeper.times import from_iso, iso
+from tests.builders import ENDED_AT, URL, URL_EXPIRES_AT
+
+SIGNED = "https://bucket.s3.eu-west-1.amazonaws.com/archive.mp4?X-Amz-Algorithm=AWS4-HMAC-SHA256"
+LIFE: list[Status] = ["started", "ended", "uploaded"]
+
+
+def a_recording(*seen: str) -> Recording:
+    return Recording(recording_id="r", session_id="s", seen=frozenset(seen))
+
+
+# --- status ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("known", [c for n in (1, 2, 3) for c in combinations(LIFE, n)])
+def test_a_recording_has_come_as_far_as_its_latest_callback(known: tuple[Status, ...]) -> None:
+    assert a_recording(*(f"recording:{status}" for status in known)).status == known[-1]
+
+
+# --- when a download URL expires ------------------------------------------------------------------
+
+
+def test_the_older_form_tells_the_moment() -> None:
+    assert url_expiry(URL) == from_iso(URL_EXPIRES_AT)
+
+
+def test_the_newer_form_tells_the_start_and_the_seconds() -> None:
+    url = f"{SIGNED}&X-Amz-Date=20211102T155613Z&X-Amz-Expires=72000&X-Amz-Signature=x"
+    assert url_expiry(url) == datetime(2021, 11, 3, 11, 56, 13, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "https://a",
+        "https://a?b=c",
+        "https://[a?Expires=1635940573",
+        "https://a#Expires=1635940573",
+        "https://a?Expires=",
+        "https://a?Expires=soon",
+        "https://a?Expires=1e9",
+        "https://a?Expires=" + "9" * 20,
+        "https://a?Expires=" + "9" * 5000,
+        "https://a?Expires=-" + "9" * 15,
+        f"{SIGNED}&X-Amz-Date=20211102T155613Z",
+        f"{SIGNED}&X-Amz-Expires=72000",
+        f"{SIGNED}&X-Amz-Date=2021-11-02T15:56:13Z&X-Amz-Expires=72000",
+        f"{SIGNED}&X-Amz-Date=20211302T155613Z&X-Amz-Expires=72000",
+        f"{SIGNED}&X-Amz-Date=20211102T155613Z&X-Amz-Expires=a%20day",
+        f"{SIGNED}&X-Amz-Date=20211102T155613Z&X-Amz-Expires=" + "9" * 12,
+        f"{SIGNED}&X-Amz-Date=20211102T155613Z&X-Amz-Expires=" + "9" * 30,
+    ],
+)
+def test_a_url_that_does_not_tell_is_no_error(url: str) -> None:
+    assert url_expiry(url) is None
+
+
+@given(st.text() | st.builds("https://a?Expires={}".format, st.integers() | st.text()))
+def test_whatever_the_url_its_expiry_can_be_written_and_read(url: str) -> None:
+    expiry = url_expiry(url)
+    assert expiry is None or from_iso(iso(expiry)) == expiry
+
+
+# --- how moments are written ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        "2021-11-02T15:56:13Z",
+        "2021-11-02T15:56:13.000999+00:00",
+        "2021-11-02T21:26:13+05:30",
+        "2021-11-01T16:56:13-23:00",
+    ],
+)
+def test_a_moment_is_written_in_utc_with_milliseconds(same: str) -> None:
+    assert iso(datetime.fromisoformat(same)) == ENDED_AT
+
+
+@given(st.datetimes(timezones=st.just(UTC)), st.datetimes(timezones=st.just(UTC)))
+def test_moments_are_written_so_that_texts_sort_like_them(one: datetime, other: datetime) -> None:
+    assert sorted([iso(one), iso(other)]) == [iso(min(one, other)), iso(max(one, other))]

@@ -1,0 +1,503 @@
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from typing import Any, NoReturn
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from roomkeeper.callbacks import Callback, parse
+from roomkeeper.recordings import Recording
+from roomkeeper.store import Store, StoreUnavailable, events_due
+from roomkeeper.times import from_iso, iso
+from tests.builders import (
+    ENDED_AT,
+    NOON,
+    PARTICIPANT_ID,
+    PUBLISHED,
+    RECORDING_ID,
+    ROOM_ID,
+    SESSION_ID,
+    STARTED_AT,
+    URL,
+    URL_EXPIRES_AT,
+    a_callback,
+    a_record,
+    a_recording_ended,
+    a_recording_started,
+    a_recording_uploaded,
+    a_session_ended,
+    a_session_started,
+)
+from tests.unit.conftest import Table
+
+MINUTE = timedelta(minutes=1)
+RECORDING, SESSION = f"RECORDING#{RECORDING_ID}", f"SESSION#{SESSION_ID}"
+SHARD = zlib.crc32(RECORDING_ID.encode()) % 8
+SESSION_SHARD = zlib.crc32(SESSION_ID.encode()) % 8
+OUTBOX = [
+    *(a_callback(name) for name in PUBLISHED if "participant" in name or name == "room:expired"),
+    a_callback("archive:ready", id=5),
+]
+
+
+@pytest.fixture
+def store(table: Table) -> Store:
+    return Store(table.client, table.name, session_days=400, event_days=30)
+
+
+def apply_all(store: Store, callbacks: Iterable[Callback]) -> list[bool]:
+    """Apply callbacks, a minute between each."""
+    return [store.apply(callback, NOON + n * MINUTE) for n, callback in enumerate(callbacks)]
+
+
+def a_callback_of(body: str) -> Callback:
+    return parse(body.encode())
+
+
+# --- what is stored -------------------------------------------------------------------------------
+
+
+def test_a_started_recording_waits_for_its_upload(store: Store, table: Table) -> None:
+    assert store.apply(a_recording_started(), NOON)
+    assert table.plain_item(RECORDING) == {
+        "recording_id": RECORDING_ID,
+        "session_id": SESSION_ID,
+        "seen": ["recording:started"],
+        "worklist": f"awaiting_upload#{SHARD}",
+        "since": iso(NOON),
+    }
+
+
+def test_an_ended_recording_has_its_times(store: Store, table: Table) -> None:
+    assert store.apply(a_recording_ended(), NOON)
+    assert table.plain_item(RECORDING) == {
+        "recording_id": RECORDING_ID,
+        "session_id": SESSION_ID,
+        "started_at": STARTED_AT,
+        "ended_at": ENDED_AT,
+        "duration": 38,
+        "seen": ["recording:ended"],
+        "worklist": f"awaiting_upload#{SHARD}",
+        "since": iso(NOON),
+    }
+
+
+def test_an_uploaded_recording_is_retained(store: Store, table: Table) -> None:
+    assert store.apply(a_recording_uploaded(room_id=ROOM_ID), NOON)
+    assert table.plain_item(RECORDING) == {
+        "recording_id": RECORDING_ID,
+        "session_id": SESSION_ID,
+        "room_id": ROOM_ID,
+        "started_at": STARTED_AT,
+        "ended_at": ENDED_AT,
+        "duration": 38,
+        "url": URL,
+        "url_expires_at": URL_EXPIRES_AT,
+        "uploaded_at": iso(NOON),
+        "seen": ["recording:uploaded"],
+        "worklist": f"retained#{SHARD}",
+        "since": iso(NOON),
+    }
+
+
+def test_a_url_that_does_not_tell_its_expiry_is_kept_without(store: Store, table: Table) -> None:
+    store.apply(a_recording_uploaded(url="https://a/archive.mp4"), NOON)
+    assert "url_expires_at" not in table.plain_item(RECORDING)
+
+
+def test_a_started_session_is_kept_for_its_days(store: Store, table: Table) -> None:
+    assert store.apply(a_session_started(started_at=STARTED_AT), NOON)
+    assert table.plain_item(SESSION) == {
+        "session_id": SESSION_ID,
+        "room_id": ROOM_ID,
+        "started_at": STARTED_AT,
+        "seen": ["session:started"],
+        "ttl": int((NOON + timedelta(days=400)).timestamp()),
+    }
+
+
+def test_an_ended_session_waits_to_be_looked_at(store: Store, table: Table) -> None:
+    assert store.apply(a_session_ended(started_at=STARTED_AT, ended_at=ENDED_AT), NOON)
+    assert table.plain_item(SESSION) == {
+        "session_id": SESSION_ID,
+        "room_id": ROOM_ID,
+        "started_at": STARTED_AT,
+        "ended_at": ENDED_AT,
+        "seen": ["session:ended"],
+        "worklist": f"ended_session#{SESSION_SHARD}",
+        "since": iso(NOON),
+        "ttl": int((NOON + timedelta(days=400)).timestamp()),
+    }
+
+
+def test_a_participant_is_an_event_to_be_and_has_no_name(store: Store, table: Table) -> None:
+    assert store.apply(a_callback("session:participant:joined", is_host=True, type="Guest"), NOON)
+    [item] = table.items()
+    kept = table.plain_item(item["pk"]["S"])
+    assert json.loads(kept.pop("detail")) == {
+        "participant_id": PARTICIPANT_ID,
+        "session_id": SESSION_ID,
+        "room_id": ROOM_ID,
+        "type": "Guest",
+        "is_host": True,
+    }
+    assert kept == {
+        "event": "session:participant:joined",
+        "received_at": iso(NOON),
+        "ttl": int((NOON + timedelta(days=30)).timestamp()),
+    }
+
+
+def test_what_is_not_recognized_is_kept_to_the_letter(store: Store, table: Table) -> None:
+    body = '{"event": "archive:ready",\n "x": "\N{SNOWMAN}\\u2603"}'
+    assert store.apply(a_callback_of(body), NOON)
+    key = f"EVENT#{hashlib.sha256(body.encode()).hexdigest()}"
+    kept = table.plain_item(key)
+    assert kept["body"] == body
+    assert kept["event"] == "callback:unrecognized"
+    assert json.loads(kept["detail"]) == {
+        "key": key,
+        "reason": "an event that is not known here",
+        "name": "archive:ready",
+    }
+
+
+def test_of_a_long_unknown_name_the_event_has_the_start(store: Store, table: Table) -> None:
+    store.apply(a_callback("x" * 1000), NOON)
+    [item] = table.items()
+    assert json.loads(item["detail"]["S"])["name"] == "x" * 128
+
+
+def test_the_largest_body_fits_into_an_item(store: Store, table: Table) -> None:
+    body = json.dumps({"x": "\N{SNOWMAN}" * 87_000}, ensure_ascii=False)
+    assert store.apply(a_callback_of(body), NOON)
+    [item] = table.items()
+    assert item["body"]["S"] == body
+
+
+# --- repeats --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("callback", [*map(a_callback, PUBLISHED), *OUTBOX], ids=repr)
+def test_a_repeat_is_told_and_changes_nothing(
+    callback: Callback, store: Store, table: Table
+) -> None:
+    assert store.apply(callback, NOON)
+    before = table.items()
+    assert not store.apply(callback, NOON + MINUTE)
+    assert table.items() == before
+
+
+def test_a_repeat_with_other_facts_changes_nothing(store: Store, table: Table) -> None:
+    store.apply(a_recording_ended(duration=38), NOON)
+    before = table.items()
+    assert not store.apply(a_recording_ended(duration=39, ended_at=STARTED_AT), NOON + MINUTE)
+    assert table.items() == before
+
+
+@pytest.mark.parametrize("one", OUTBOX, ids=repr)
+def test_events_that_differ_are_kept_apart(one: Callback, store: Store, table: Table) -> None:
+    assert apply_all(store, OUTBOX) == [True] * len(OUTBOX)
+    assert not store.apply(one, NOON)
+    assert len(table.items()) == len(OUTBOX)
+
+
+def test_a_redelivery_under_another_name_is_a_repeat(store: Store) -> None:
+    assert store.apply(a_recording_uploaded(), NOON)
+    assert not store.apply(a_callback("recording:ready"), NOON)
+    assert store.apply(a_callback("participant:joined"), NOON)
+    assert not store.apply(a_callback("session:participant:joined"), NOON)
+
+
+# --- order ----------------------------------------------------------------------------------------
+
+
+def test_the_first_to_tell_a_fact_is_believed(store: Store, table: Table) -> None:
+    apply_all(store, [a_recording_ended(duration=38), a_recording_uploaded(duration=39)])
+    assert table.plain_item(RECORDING)["duration"] == 38
+
+
+def test_a_later_callback_adds_what_was_not_known(store: Store, table: Table) -> None:
+    apply_all(store, [a_recording_started(), a_recording_started(room_id=ROOM_ID)])
+    assert "room_id" not in table.plain_item(RECORDING)
+    store.apply(a_recording_ended(room_id=ROOM_ID), NOON)
+    assert table.plain_item(RECORDING)["room_id"] == ROOM_ID
+
+
+def test_a_recording_waits_since_its_first_callback_and_is_retained_since_its_upload(
+    store: Store, table: Table
+) -> None:
+    states = []
+    for minute, callback in enumerate(
+        [a_recording_started(), a_recording_ended(), a_recording_uploaded()]
+    ):
+        store.apply(callback, NOON + minute * MINUTE)
+        item = table.plain_item(RECORDING)
+        states.append((item["worklist"], item["since"]))
+    assert states == [
+        (f"awaiting_upload#{SHARD}", iso(NOON)),
+        (f"awaiting_upload#{SHARD}", iso(NOON)),
+        (f"retained#{SHARD}", iso(NOON + 2 * MINUTE)),
+    ]
+
+
+@pytest.mark.parametrize("late", [a_recording_started(), a_recording_ended()], ids=repr)
+def test_after_the_upload_a_late_callback_is_noted_and_changes_no_state(
+    late: Callback, store: Store, table: Table
+) -> None:
+    store.apply(a_recording_uploaded(), NOON)
+    before = table.plain_item(RECORDING)
+    assert store.apply(late, NOON + MINUTE)
+    after = table.plain_item(RECORDING)
+    assert after.pop("seen") == sorted([late.event, *before.pop("seen")])
+    assert after == before
+
+
+def test_a_session_that_started_after_it_ended_is_still_to_be_looked_at(
+    store: Store, table: Table
+) -> None:
+    apply_all(store, [a_session_ended(), a_session_started()])
+    item = table.plain_item(SESSION)
+    assert item["seen"] == ["session:ended", "session:started"]
+    assert (item["worklist"], item["since"]) == (f"ended_session#{SESSION_SHARD}", iso(NOON))
+
+
+def test_a_session_that_was_looked_at_does_not_come_back(store: Store, table: Table) -> None:
+    apply_all(store, [a_session_ended()])
+    item = dict(table.item(SESSION) or {})
+    del item["worklist"], item["since"]
+    table.put(item)
+    assert apply_all(store, [a_session_started(), a_session_ended()]) == [True, False]
+    assert table.plain_item(SESSION).keys().isdisjoint({"worklist", "since"})
+
+
+@pytest.mark.parametrize(
+    "late", [a_recording_started(), a_recording_ended(), a_recording_uploaded()], ids=repr
+)
+def test_a_deleted_recording_stays_as_it_is(late: Callback, store: Store, table: Table) -> None:
+    table.put({"pk": {"S": RECORDING}, "deleted_at": {"S": iso(NOON)}, "seen": {"SS": ["x"]}})
+    before = table.items()
+    assert not store.apply(late, NOON)
+    assert table.items() == before
+
+
+# --- how jobs will find it ------------------------------------------------------------------------
+
+
+def test_recordings_are_found_by_what_is_to_be_done_oldest_first(
+    store: Store, table: Table
+) -> None:
+    shard = zlib.crc32(b"a") % 8
+    ids = [id_ for n in range(200) if zlib.crc32((id_ := f"id-{n}").encode()) % 8 == shard][:3]
+    apply_all(store, [a_recording_started(recording_id=id_) for id_ in reversed(ids)])
+    store.apply(a_recording_uploaded(recording_id=ids[0]), NOON)
+    waiting = table.keys_in("worklist", "worklist", f"awaiting_upload#{shard}")
+    assert waiting == [f"RECORDING#{id_}" for id_ in (ids[2], ids[1])]
+    assert table.keys_in("worklist", "worklist", f"retained#{shard}") == [f"RECORDING#{ids[0]}"]
+
+
+def test_recordings_and_their_session_are_found_by_the_session(store: Store, table: Table) -> None:
+    apply_all(store, [a_session_started(started_at="2021-11-02T15:55:17Z"), a_recording_ended()])
+    assert table.keys_in("by_session", "session_id", SESSION_ID) == [SESSION, RECORDING]
+
+
+def test_the_worklist_is_spread_evenly(store: Store, table: Table) -> None:
+    apply_all(store, [a_recording_started(recording_id=f"id-{n}") for n in range(40)])
+    found = [len(table.keys_in("worklist", "worklist", f"awaiting_upload#{n}")) for n in range(8)]
+    assert sum(found) == 40
+    assert min(found) > 0
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def test_a_recording_is_read_as_it_was_told(store: Store) -> None:
+    apply_all(store, [a_recording_uploaded(), a_recording_started()])
+    assert store.recording(RECORDING_ID) == Recording(
+        recording_id=RECORDING_ID,
+        session_id=SESSION_ID,
+        seen=frozenset({"recording:started", "recording:uploaded"}),
+        started_at=from_iso(STARTED_AT),
+        ended_at=from_iso(ENDED_AT),
+        duration=38,
+        url=URL,
+        url_expires_at=from_iso(URL_EXPIRES_AT),
+        uploaded_at=NOON,
+    )
+
+
+def test_a_recording_that_nobody_told_of_is_none(store: Store) -> None:
+    assert store.recording("unheard-of") is None
+
+
+def test_rooms_are_told_of_any_number_of_sessions(store: Store) -> None:
+    known = {f"s-{n:03}": f"r-{n}" for n in (0, 99, 100, 101, 200, 249)}
+    apply_all(store, [a_session_started(session_id=s, room_id=r) for s, r in known.items()])
+    assert store.rooms_of([f"s-{n:03}" for n in range(250)] * 2) == known
+
+
+def test_of_no_sessions_no_rooms_are_asked() -> None:
+    client: Any = Failing(THROTTLED)
+    assert Store(client, "any").rooms_of([]) == {}
+
+
+class Reluctant:
+    """A DynamoDB client that reads at most `most` items of each batch, and `most` less later."""
+
+    def __init__(self, table: Table, most: int) -> None:
+        self._table, self._most, self.calls = table, most, 0
+
+    def batch_get_item(self, RequestItems: Mapping[str, Any]) -> dict[str, Any]:  # noqa: N803
+        self.calls += 1
+        [(name, asked)] = RequestItems.items()
+        now, later = asked["Keys"][: self._most], asked["Keys"][self._most :]
+        answer: dict[str, Any] = {"Responses": {}, "UnprocessedKeys": {}}
+        if now:
+            answer |= self._table.client.batch_get_item(RequestItems={name: asked | {"Keys": now}})
+        if later:
+            answer["UnprocessedKeys"] = {name: asked | {"Keys": later}}
+        return answer
+
+
+def test_keys_that_were_not_processed_are_asked_for_again(store: Store, table: Table) -> None:
+    known = {f"s-{n}": f"r-{n}" for n in range(10)}
+    apply_all(store, [a_session_started(session_id=s, room_id=r) for s, r in known.items()])
+    client: Any = Reluctant(table, most=4)
+    assert Store(client, table.name).rooms_of(known) == known
+    assert client.calls == 3
+
+
+def test_keys_that_are_never_processed_are_an_error_in_the_end(table: Table) -> None:
+    client: Any = Reluctant(table, most=0)
+    with pytest.raises(StoreUnavailable, match="throttles"):
+        Store(client, table.name).rooms_of(["s"])
+    assert client.calls == 5
+
+
+# --- when DynamoDB fails --------------------------------------------------------------------------
+
+THROTTLED = ClientError(
+    {"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}, "UpdateItem"
+)
+UNREACHABLE = EndpointConnectionError(endpoint_url="https://dynamodb.eu-west-1.amazonaws.com")
+
+
+class Failing:
+    """A DynamoDB client of which every call fails."""
+
+    class exceptions:  # noqa: N801 - as in boto3
+        class ConditionalCheckFailedException(Exception):
+            """What the client raises where a condition does not hold."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def _fail(self, **_arguments: Any) -> NoReturn:
+        raise self._error
+
+    update_item = get_item = batch_get_item = _fail
+
+
+@pytest.mark.parametrize("error", [THROTTLED, UNREACHABLE], ids=repr)
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store: store.apply(a_recording_started(), NOON),
+        lambda store: store.recording("r"),
+        lambda store: store.rooms_of(["s"]),
+    ],
+    ids=["apply", "recording", "rooms_of"],
+)
+def test_a_table_that_cannot_be_used_is_told_with_the_cause(
+    use: Callable[[Store], object], error: Exception
+) -> None:
+    client: Any = Failing(error)
+    with pytest.raises(
+        StoreUnavailable, match=r"DynamoDB did not .*(Rate exceeded|connect)"
+    ) as told:
+        use(Store(client, "any"))
+    assert told.value.__cause__ is error
+
+
+def test_a_table_that_is_not_there_is_told(table: Table) -> None:
+    with pytest.raises(StoreUnavailable, match="not found"):
+        Store(table.client, "missing").apply(a_recording_started(), NOON)
+
+
+# --- what the stream shows ------------------------------------------------------------------------
+
+
+def changes(store: Store, table: Table, callbacks: Iterable[Callback]) -> list[list[str]]:
+    """Apply callbacks, and return the names of the events that each made due."""
+    due = []
+    for callback in callbacks:
+        before = {item["pk"]["S"]: item for item in table.items()}
+        store.apply(callback, NOON)
+        changed = [item for item in table.items() if item != before.get(item["pk"]["S"])]
+        records = [a_record(item, before.get(item["pk"]["S"])) for item in changed]
+        due.append([event.name for record in records for event in events_due(record)])
+    return due
+
+
+@pytest.mark.parametrize("callback", [*map(a_callback, PUBLISHED), *OUTBOX], ids=repr)
+def test_every_callback_makes_its_event_due_once(
+    callback: Callback, store: Store, table: Table
+) -> None:
+    assert changes(store, table, [callback, callback]) == [[callback.event], []]
+
+
+def test_each_change_of_an_item_makes_due_what_is_new(store: Store, table: Table) -> None:
+    came = [
+        a_recording_uploaded(),
+        a_recording_started(),
+        a_recording_started(),
+        a_recording_ended(),
+    ]
+    assert changes(store, table, came) == [
+        ["recording:uploaded"], ["recording:started"], [], ["recording:ended"]
+    ]  # fmt: skip
+
+
+def test_an_event_was_received_when_the_table_took_it(store: Store, table: Table) -> None:
+    store.apply(a_recording_started(), NOON - MINUTE)
+    [item] = table.items()
+    [event] = events_due(a_record(item))
+    assert event.metadata.received_at == NOON
+
+
+def test_an_outbox_item_that_changes_makes_nothing_due(store: Store, table: Table) -> None:
+    store.apply(a_callback("room:expired"), NOON)
+    [item] = table.items()
+    assert events_due(a_record({**item, "ttl": {"N": "1"}}, item)) == []
+
+
+def test_what_disappears_makes_nothing_due(store: Store, table: Table) -> None:
+    store.apply(a_recording_started(), NOON)
+    [item] = table.items()
+    gone = a_record(item, item) | {"eventName": "REMOVE"}
+    del gone["dynamodb"]["NewImage"]
+    assert events_due(gone) == []
+
+
+def test_an_item_of_another_kind_makes_nothing_due() -> None:
+    assert events_due(a_record({"pk": {"S": "COUNTER#1"}, "value": {"N": "1"}})) == []
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"pk": {"S": RECORDING}},
+        {"pk": {"S": RECORDING}, "recording_id": {"S": "r"}, "session_id": {"S": "s"}},
+        {"pk": {"S": SESSION}, "session_id": {"S": "s"}, "seen": {"SS": ["session:started"]}},
+        {"pk": {"S": "EVENT#1"}, "event": {"S": "room:expired"}},
+        {"pk": {"S": "EVENT#1"}, "event": {"S": "room:expired"}, "detail": {"S": "{}"}},
+        {"pk": {"S": "EVENT#1"}, "event": {"S": "nobody:knows"}, "detail": {"S": "{}"}},
+    ],
+    ids=str,
+)
+def test_an_item_that_this_table_cannot_have_is_an_error(item: dict[str, Any]) -> None:
+    with pytest.raises((KeyError, ValueError)):
+        events_due(a_record(item))

@@ -1,0 +1,261 @@
+import json
+import re
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import PurePath
+from typing import Any, get_type_hints
+
+import pytest
+
+from roomkeeper.store import Store
+from tests.builders import (
+    NOON,
+    PUBLISHED,
+    Image,
+    a_callback,
+    a_record,
+    a_recording_ended,
+    a_session_ended,
+)
+from tests.template import ROOT, environment, properties, resources, template
+from tests.unit.conftest import Table
+
+FUNCTIONS = resources("AWS::Serverless::Function")
+CONSTRAINTS = {"AllowedValues", "AllowedPattern", "MinValue", "MaxValue", "MinLength", "MaxLength"}
+
+
+def statements(role: str) -> list[dict[str, Any]]:
+    """Return what a role may do."""
+    policies = properties(role)["Policies"]
+    return [s for policy in policies for s in policy["PolicyDocument"]["Statement"]]
+
+
+def role_of(function: str) -> str:
+    role: str = properties(function)["Role"]["GetAtt"].removesuffix(".Arn")
+    return role
+
+
+def as_list(one_or_more: Any) -> list[Any]:
+    return one_or_more if isinstance(one_or_more, list) else [one_or_more]
+
+
+# --- parameters -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "parameter"), template()["Parameters"].items())
+def test_a_parameter_says_what_it_is_for_and_what_it_may_be(
+    name: str, parameter: dict[str, Any]
+) -> None:
+    assert parameter["Description"].endswith(".")
+    assert parameter.keys() & CONSTRAINTS
+    assert "Default" in parameter
+
+
+@pytest.mark.parametrize(("name", "parameter"), template()["Parameters"].items())
+def test_a_default_is_one_of_the_values_that_may_be(name: str, parameter: dict[str, Any]) -> None:
+    default = parameter["Default"]
+    assert default in parameter.get("AllowedValues", [default])
+    assert re.search(parameter.get("AllowedPattern", ""), str(default))
+    if parameter["Type"] == "Number":
+        limits = parameter.get("MinValue", default), parameter.get("MaxValue", default)
+        assert limits[0] <= default <= limits[1]
+
+
+def test_every_parameter_is_offered_in_one_group() -> None:
+    groups = template()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    offered = [name for group in groups for name in group["Parameters"]]
+    assert sorted(offered) == sorted(template()["Parameters"])
+
+
+# --- functions ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_is_in_the_folder_of_its_name(name: str) -> None:
+    folder = re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
+    function = properties(name)
+    assert function["CodeUri"] == f"functions/{folder}"
+    assert (ROOT / function["CodeUri"] / "app.py").exists()
+    assert environment(name)["POWERTOOLS_SERVICE_NAME"] == folder
+
+
+def test_every_folder_of_a_function_is_deployed() -> None:
+    folders = {path.parent.name for path in (ROOT / "functions").glob("*/app.py")}
+    assert folders == {PurePath(properties(name)["CodeUri"]).name for name in FUNCTIONS}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_functions_logs_expire_and_only_it_writes_them(name: str) -> None:
+    group = properties(name)["LoggingConfig"]["LogGroup"]["Ref"]
+    assert properties(group)["RetentionInDays"] == {"Ref": "LogDays"}
+    writers = [
+        role
+        for role in resources("AWS::IAM::Role")
+        if {"GetAtt": f"{group}.Arn"} in [s["Resource"] for s in statements(role)]
+    ]
+    assert writers == [role_of(name)]
+
+
+@pytest.mark.parametrize("name", resources("AWS::Logs::LogGroup"))
+def test_all_logs_expire(name: str) -> None:
+    assert properties(name)["RetentionInDays"] == {"Ref": "LogDays"}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_has_a_role_of_its_own(name: str) -> None:
+    assert [role_of(other) for other in FUNCTIONS].count(role_of(name)) == 1
+    assert "Policies" not in properties(name)
+
+
+@pytest.mark.parametrize("role", resources("AWS::IAM::Role"))
+def test_a_role_takes_no_policies_from_elsewhere(role: str) -> None:
+    assert "ManagedPolicyArns" not in properties(role)
+
+
+@pytest.mark.parametrize("role", resources("AWS::IAM::Role"))
+def test_a_role_names_every_action_and_every_resource(role: str) -> None:
+    for statement in statements(role):
+        actions = as_list(statement["Action"])
+        assert statement["Effect"] == "Allow"
+        assert not [action for action in actions if "*" in action]
+        if not all(action.startswith("xray:") for action in actions):
+            assert "*" not in as_list(statement["Resource"])
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_is_told_just_what_it_reads(name: str) -> None:
+    class Reading(dict[str, str]):
+        def __getitem__(self, variable: str) -> str:
+            read.add(variable)
+            return super().__getitem__(variable)
+
+    read: set[str] = set()
+    folder = PurePath(properties(name)["CodeUri"]).name
+    getter = import_module(f"functions.{folder}.app")._settings
+    get_type_hints(getter.__wrapped__)["return"].from_env(Reading(environment(name)))
+    told = {var for var in environment(name) if not var.startswith("POWERTOOLS_")}
+    assert told == read
+
+
+# --- what code and template both name -------------------------------------------------------------
+
+
+def stored(table: Table) -> dict[str, Image]:
+    """Return an item of every kind that there is, by the event that made it."""
+    store = Store(table.client, table.name, session_days=2, event_days=2)
+    found: dict[str, Image] = {}
+    for event in [*PUBLISHED, "archive:ready"]:
+        before = table.items()
+        store.apply(a_callback(event), NOON)
+        [found[event]] = [item for item in table.items() if item not in before]
+    return found
+
+
+def test_what_is_kept_for_a_time_is_deleted_by_the_table(table: Table) -> None:
+    ttl = properties("Table")["TimeToLiveSpecification"]
+    assert ttl["Enabled"] is True
+    kept_for_good = {
+        name for name, item in stored(table).items() if ttl["AttributeName"] not in item
+    }
+    assert kept_for_good == {"recording:started", "recording:ended", "recording:uploaded"}
+
+
+@pytest.mark.parametrize(
+    "index", [i["IndexName"] for i in properties("Table")["GlobalSecondaryIndexes"]]
+)
+def test_what_is_stored_can_be_found_by_every_index(index: str, table: Table) -> None:
+    store = Store(table.client, table.name)
+    for callback in (a_recording_ended(), a_session_ended()):
+        store.apply(callback, NOON)
+    found = table.client.scan(TableName=table.name, IndexName=index)["Items"]
+    assert len(found) == 2
+
+
+def test_the_table_outlives_the_stack_and_can_be_restored() -> None:
+    table = template()["Resources"]["Table"]
+    assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    recovery = table["Properties"]["PointInTimeRecoverySpecification"]
+    assert recovery == {"PointInTimeRecoveryEnabled": True}
+
+
+def test_the_stream_shows_what_changed() -> None:
+    assert properties("Table")["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
+
+
+@pytest.mark.parametrize("event", [*PUBLISHED, "archive:ready"])
+def test_the_publisher_is_invoked_where_an_event_can_be_due(event: str, table: Table) -> None:
+    assert lets_through(a_record(stored(table)[event]))
+
+
+@pytest.mark.parametrize("key", ["RECORDING#1", "SESSION#1"])
+def test_the_publisher_is_invoked_where_there_is_news_of_an_item(key: str) -> None:
+    assert lets_through(a_record({"pk": {"S": key}, "x": {"S": "1"}}, {"pk": {"S": key}}))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        a_record({"pk": {"S": "EVENT#1"}, "x": {"S": "1"}}, {"pk": {"S": "EVENT#1"}}),
+        a_record({"pk": {"S": "COUNTER#1"}}),
+        a_record({"pk": {"S": "RECORDING#1"}}) | {"eventName": "REMOVE"},
+        a_record({"pk": {"S": "EVENT#1"}}) | {"eventName": "REMOVE"},
+    ],
+)
+def test_the_publisher_is_not_invoked_in_vain(record: dict[str, Any]) -> None:
+    assert not lets_through(record)
+
+
+def lets_through(record: dict[str, Any]) -> bool:
+    """Tell whether the publisher's filter lets a record through, as Lambda's guide describes."""
+    [trigger] = properties("EventPublisher")["Events"].values()
+    patterns = trigger["Properties"]["FilterCriteria"]["Filters"]
+    return any(_matches(json.loads(filter_["Pattern"]), record) for filter_ in patterns)
+
+
+def _matches(pattern: Any, value: Any) -> bool:
+    if isinstance(pattern, Mapping):
+        return all(name in value and _matches(p, value[name]) for name, p in pattern.items())
+    return any(
+        value.startswith(wanted["prefix"]) if isinstance(wanted, Mapping) else value == wanted
+        for wanted in pattern
+    )
+
+
+# --- the publisher's failures ---------------------------------------------------------------------
+
+
+def test_the_publisher_reports_in_part_gives_up_in_the_end_and_loses_nothing() -> None:
+    [trigger] = properties("EventPublisher")["Events"].values()
+    source = trigger["Properties"]
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert source["BisectBatchOnFunctionError"] is True
+    assert 0 < source["MaximumRetryAttempts"] <= 10_000
+    assert 0 < source["MaximumRecordAgeInSeconds"] < 24 * 3600  # what a stream keeps
+    on_failure = source["DestinationConfig"]["OnFailure"]["Destination"]
+    assert on_failure == {"GetAtt": "DeadLetterQueue.Arn"}
+
+
+def test_dead_letters_raise_an_alarm() -> None:
+    alarm = properties("DeadLetterAlarm")
+    [queue] = alarm["Dimensions"]
+    assert queue["Value"] == {"GetAtt": "DeadLetterQueue.QueueName"}
+    assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
+
+
+# --- what never gets into a log -------------------------------------------------------------------
+
+
+def test_access_logs_do_not_have_the_path_with_its_token() -> None:
+    logged = properties("HttpApiStage")["AccessLogSettings"]["Format"]
+    fields = set(re.findall(r"\$context\.([\w.]+)", logged))
+    assert "routeKey" in fields
+    assert fields.isdisjoint({"path", "identity.sourceIp", "authorizer.error"})
+    assert json.loads(logged).keys() >= {"requestId", "status"}
+
+
+@pytest.mark.parametrize("name", resources("AWS::SecretsManager::Secret"))
+def test_the_template_holds_no_secret(name: str) -> None:
+    secret = properties(name)
+    made = secret.get("GenerateSecretString", {}).get("SecretStringTemplate")
+    content = json.loads(secret.get("SecretString", made))
+    assert set(content.values()) == {""}
