@@ -25,23 +25,23 @@ def handler(event: Mapping[str, Any], context: Context) -> Answer:
     return jobs.handle(event, context, Options, _extend)
 
 
+@cache
+def _settings() -> ExtenderSettings:
+    return ExtenderSettings.from_env(os.environ)
+
+
+@cache
+def _table() -> RoomStore:
+    known = _settings()
+    return RoomStore(store.connect(), known.table_name, event_days=known.event_days)
+
+
 def _extend(run: Run[Options]) -> Report:
-    configured = ExtenderSettings.from_env(os.environ)
-    table = RoomStore(_dynamodb(), configured.table_name, event_days=configured.event_days)
+    table = _table()
     with vonage_client(
-        _secrets(),
+        settings.connect(),
         VonageSettings.from_env(os.environ),
         budget=run.call_seconds,
         timeout=run.call_seconds,
     ) as vonage:
-        return Extender(run, configured.policy, vonage, table).report()
-
-
-@cache
-def _dynamodb() -> Any:
-    return store.connect()
-
-
-@cache
-def _secrets() -> Any:
-    return settings.connect()
+        return Extender(run, _settings().policy, vonage, table).report()
