@@ -114,6 +114,7 @@ def test_a_started_session_is_kept_for_its_days(store: Store, table: Table) -> N
         "session_id": SESSION_ID,
         "room_id": ROOM_ID,
         "started_at": STARTED_AT,
+        "used_at": STARTED_AT,
         "seen": ["session:started"],
         "ttl": int((NOON + timedelta(days=400)).timestamp()),
     }
@@ -126,6 +127,7 @@ def test_an_ended_session_waits_to_be_looked_at(store: Store, table: Table) -> N
         "room_id": ROOM_ID,
         "started_at": STARTED_AT,
         "ended_at": ENDED_AT,
+        "used_at": STARTED_AT,
         "seen": ["session:ended"],
         "worklist": f"ended_session#{SESSION_SHARD}",
         "since": iso(NOON),

@@ -22,7 +22,7 @@ VERSION: Literal["1"] = "1"
 
 _NAMESPACE = uuid.UUID("5f0c1b86-3c0e-5d9c-9d0a-1f6f5c9f7a51")
 
-Origin = Literal["callback", "management", "cleanup", "reconciliation"]
+Origin = Literal["callback", "management", "cleanup", "reconciliation", "extension"]
 """Who made it known: Vonage by a callback, a caller of the management API, or a scheduled job."""
 
 
@@ -95,6 +95,15 @@ class RoomExpired(Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_at: Moment | None = None
 
 
+class RoomExtended(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A room lives on until `expires_at`, by the operator's policy; `reason` is why it is due."""
+
+    room_id: Id
+    previous_expires_at: Moment
+    expires_at: Moment
+    reason: str
+
+
 class Unrecognized(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An authentic callback that could not be understood; the table's item `key` has its body."""
 
@@ -114,6 +123,7 @@ data_types: Mapping[str, type[Struct]] = {
     "session:participant:joined": Participant,
     "session:participant:left": Participant,
     "room:expired": RoomExpired,
+    "room:extended": RoomExtended,
     "callback:unrecognized": Unrecognized,
 }
 """What `data` holds, for each detail-type."""
@@ -237,4 +247,4 @@ def _event(
 def _origin(data: Struct) -> Origin:
     if isinstance(data, RecordingDeleted):
         return _deletions_origin[data.deleted_by]
-    return "callback"
+    return "extension" if isinstance(data, RoomExtended) else "callback"

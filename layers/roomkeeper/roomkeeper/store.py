@@ -11,7 +11,7 @@ import hashlib
 import heapq
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ from roomkeeper.recordings import (
     Worklist,
     url_expiry,
 )
+from roomkeeper.rooms import Extension
 from roomkeeper.times import from_iso, iso
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ SHARDS = 8
 """Parts of the worklist, so that no one index partition takes every write."""
 
 _RECORDING, _SESSION, _EVENT = "RECORDING#", "SESSION#", "EVENT#"
+_ROOM, _CHECKPOINT = "ROOM#", "CHECKPOINT#"
 _BATCH_GET_LIMIT = 100
 _PAGE = 100
 """Entries of a worklist's shard that are read, and kept in memory, at once."""
@@ -379,6 +381,153 @@ class Store:
         return True
 
 
+class BegunExtension(Extension, frozen=True, kw_only=True):
+    """An extension that a run set out to make; `since` is when."""
+
+    since: datetime
+
+
+class Checkpoint(Struct, frozen=True, kw_only=True):
+    """How far a walk through all rooms has come, for the next run to go on from there.
+
+    `start_id` is where the first page starts that is not handled (None: at the very beginning),
+    `walked` how many rooms came before it, `failed` those on that page that were tried in vain.
+    """
+
+    start_id: str | None = None
+    walked: int = 0
+    failed: frozenset[str] = frozenset()
+
+
+class RoomStore:
+    """The rooms' part of the table: last uses, extensions from begin to end, a walk's checkpoint.
+
+    An extension is noted before Vonage is asked for it, and told of afterwards, so that one whose
+    run is cut off in between is found again. Every method raises StoreUnavailable when DynamoDB
+    cannot be reached or refuses.
+
+    Args:
+        client: a DynamoDB client, as `connect` makes it.
+        table: the table's name.
+        event_days: how long an outbox item is kept, and the note of an extension begun.
+    """
+
+    def __init__(self, client: "DynamoDBClient", table: str, *, event_days: int) -> None:
+        self._client = client
+        self._table = table
+        self._event_time = timedelta(days=event_days)
+
+    def last_used(self, room_id: str) -> datetime | None:
+        """Return when the last session started in the room, as far as sessions are remembered."""
+        answer = self._ask(
+            self._client.query,
+            IndexName="by_room",
+            KeyConditionExpression="room_id = :room",
+            ExpressionAttributeValues={":room": {"S": room_id}},
+            ScanIndexForward=False,
+            Limit=1,
+        )
+        return next((from_iso(item["used_at"]["S"]) for item in answer["Items"]), None)
+
+    def begin(self, extension: Extension, now: datetime) -> None:
+        """Note that the room is about to be extended, instead of an earlier such note."""
+        fields = msgspec.structs.asdict(extension) | {
+            "worklist": f"extension#{_shard(extension.room_id)}",
+            "since": now,
+            "ttl": self._until(now),
+        }
+        self._put(_ROOM + extension.room_id, fields)
+
+    def begun(self, before: datetime) -> Iterator[str]:
+        """Yield the ids of the rooms whose extension was begun before that time and not ended."""
+        for shard in range(SHARDS):
+            yield from self._begun_in(f"extension#{shard}", before)
+
+    def extension(self, room_id: str) -> BegunExtension | None:
+        """Return the room's extension that was begun and not ended, if there is one."""
+        answer = self._ask(
+            self._client.get_item, Key={"pk": {"S": _ROOM + room_id}}, ConsistentRead=True
+        )
+        item = answer.get("Item")
+        return msgspec.convert(_plain_item(item), BegunExtension) if item else None
+
+    def complete(self, extension: Extension, now: datetime) -> None:
+        """Put what was done at Vonage into the outbox, once for each new expiry, and end it."""
+        event = f"room:extended {extension.room_id} {iso(extension.expires_at)}"
+        fields = {
+            "event": "room:extended",
+            "detail": msgspec.json.encode(_told(extension)).decode(),
+            "received_at": now,
+            "ttl": self._until(now),
+        }
+        self._put(_event_key(event), fields, ConditionExpression="attribute_not_exists(pk)")
+        self.drop(extension)
+
+    def drop(self, extension: Extension) -> None:
+        """End an extension, unless another one of the same room was begun meanwhile."""
+        self._ask(
+            self._client.delete_item,
+            Key={"pk": {"S": _ROOM + extension.room_id}},
+            ConditionExpression="expires_at = :mine",
+            ExpressionAttributeValues={":mine": _typed(extension.expires_at)},
+        )
+
+    def checkpoint(self, walk: str) -> Checkpoint | None:
+        """Return how far that walk has come; None when it begins anew."""
+        answer = self._ask(
+            self._client.get_item, Key={"pk": {"S": _CHECKPOINT + walk}}, ConsistentRead=True
+        )
+        item = answer.get("Item")
+        return msgspec.convert(_plain_item(item), Checkpoint) if item else None
+
+    def save_checkpoint(self, walk: str, reached: Checkpoint | None) -> None:
+        """Note how far that walk has come; None when the next run is to begin anew."""
+        key = _CHECKPOINT + walk
+        if reached is None:
+            self._ask(self._client.delete_item, Key={"pk": {"S": key}})
+        else:
+            fields = msgspec.to_builtins(reached)
+            self._put(key, {name: value for name, value in fields.items() if value})
+
+    def _begun_in(self, worklist: str, before: datetime) -> Iterator[str]:
+        more: dict[str, Any] = {}
+        while True:
+            answer = self._ask(
+                self._client.query,
+                IndexName="worklist",
+                KeyConditionExpression="worklist = :worklist AND since < :before",
+                ExpressionAttributeValues={
+                    ":worklist": {"S": worklist},
+                    ":before": _typed(before),
+                },
+                **more,
+            )
+            yield from (item["pk"]["S"].removeprefix(_ROOM) for item in answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return
+            more = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def _put(self, key: str, fields: Mapping[str, Any], **condition: str) -> None:
+        item = {name: _typed(value) for name, value in fields.items()}
+        self._ask(self._client.put_item, Item={"pk": {"S": key}, **item}, **condition)
+
+    def _ask(self, operation: Callable[..., Any], **arguments: Any) -> Any:
+        """Return an operation's answer; None when its condition does not hold."""
+        try:
+            return operation(TableName=self._table, **arguments)
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return None
+        except (ClientError, BotoCoreError) as problem:
+            raise StoreUnavailable(f"DynamoDB did not do as asked: {problem}") from problem
+
+    def _until(self, now: datetime) -> int:
+        return int((now + self._event_time).timestamp())
+
+
+def _told(extension: Extension) -> events.RoomExtended:
+    return msgspec.convert(extension, events.RoomExtended, from_attributes=True)
+
+
 def connect() -> "DynamoDBClient":
     """Return a DynamoDB client with the timeouts and retries that the functions live by."""
     return boto3.client("dynamodb", config=_SDK)
@@ -421,6 +570,7 @@ def _recording_update(callback: RecordingCallback, now: datetime) -> _Update:
 
 def _session_update(callback: SessionCallback, now: datetime, until: datetime) -> _Update:
     facts = msgspec.structs.asdict(callback) | {"ttl": int(until.timestamp())}
+    facts |= {"used_at": callback.started_at}  # only sessions have it, so only they are in by_room
     state: Mapping[str, Any] = {}
     shard = _shard(callback.session_id)
     if isinstance(callback, SessionEnded):
@@ -488,9 +638,11 @@ def _expression(update: _Update) -> dict[str, Any]:
     }
 
 
-def _typed(value: str | int | datetime) -> "AttributeValueTypeDef":
+def _typed(value: str | int | datetime | Sequence[str]) -> "AttributeValueTypeDef":
     if isinstance(value, datetime):
         return {"S": iso(value)}
+    if not isinstance(value, str | int):
+        return {"SS": value}
     return {"N": str(value)} if isinstance(value, int) else {"S": value}
 
 
