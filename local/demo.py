@@ -15,7 +15,7 @@ import msgspec
 import requests
 from msgspec import Struct, field
 
-from local import demo_cleanup, stack, timeline
+from local import demo_cleanup, demo_management, demo_rooms, stack, timeline
 from local.servers import BUILD, LocalStackError
 from local.stack import LocalStack
 from local.subscriber import Subscriber
@@ -113,7 +113,9 @@ def _run(report: Report) -> None:
         _check_callbacks(report, forged)
         _check_recording(report)
         _check_events(report, meeting, len(distinct))
+        demo_management.run(local, report)
         demo_cleanup.show(report, local, subscriber)
+        demo_rooms.show(report, local, subscriber)
         _check_dead_letters(report, local.stack)
 
 

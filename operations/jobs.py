@@ -1,17 +1,11 @@
-"""Jobs of a deployed stack, started on demand: over HTTP, the request signed (SigV4).
-
-Source: "Signature Version 4 signing" in the IAM guide; the service is `execute-api`.
-"""
+"""Jobs of a deployed stack, started on demand: over HTTP, the request signed (SigV4)."""
 
 from typing import Any
 
 import requests
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
 
+from operations.management import TIMEOUT, ManagementApi
 from operations.stack import Stack
-
-TIMEOUT = 60.0  # seconds; API Gateway answers after 30 in any case
 
 
 def start(stack: Stack, job: str, **options: Any) -> dict[str, Any]:
@@ -28,12 +22,8 @@ def start(stack: Stack, job: str, **options: Any) -> dict[str, Any]:
 
 def post(stack: Stack, job: str, options: Any, *, sign: bool = True) -> requests.Response:
     """Return the answer to a request for a job, which may be left unsigned or make no sense."""
-    url = f"{stack.base_url}/jobs/{job}"
-    headers = {"Content-Type": "application/json", **stack.headers}
-    prepared = requests.Request("POST", url, headers, json=options).prepare()
+    path = f"/jobs/{job}"
     if sign:
-        signed = AWSRequest("POST", url, headers, prepared.body)
-        SigV4Auth(stack.credentials, "execute-api", stack.region).add_auth(signed)
-        prepared.headers.update(signed.headers.items())
-    with requests.Session() as session:
-        return session.send(prepared, timeout=TIMEOUT)
+        return ManagementApi(stack).call("POST", path, json=options)
+    url = f"{stack.base_url}{path}"
+    return requests.post(url, json=options, headers=dict(stack.headers), timeout=TIMEOUT)

@@ -1,18 +1,16 @@
 """HTTP API -> table: takes Vonage's callbacks."""
 
-import base64
 import os
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-import msgspec
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from roomkeeper import callbacks, settings, store
+from roomkeeper import callbacks, http_api, settings, store
 from roomkeeper.callbacks import CallbackRejected
+from roomkeeper.http_api import Answer, Request
 from roomkeeper.settings import (
     CallbackSecret,
     IntakeSettings,
@@ -22,9 +20,6 @@ from roomkeeper.store import Store, StoreUnavailable
 
 logger = Logger()
 metrics = Metrics()
-
-Request = Mapping[str, Any]
-Answer = dict[str, Any]
 
 
 @metrics.log_metrics
@@ -73,7 +68,7 @@ def _secret() -> CallbackSecret:
 def _authentic_body(request: Request, now: datetime) -> bytes:
     """Return the body, once its sender has proven to be Vonage. The bytes are not parsed before."""
     known = _settings()
-    body = _body(request)
+    body = http_api.body_of(request)
     accepted = _secret().credentials(now)
     callbacks.require_authentic(
         body,
@@ -85,13 +80,6 @@ def _authentic_body(request: Request, now: datetime) -> bytes:
         now=now,
     )
     return body
-
-
-def _body(request: Request) -> bytes:
-    body: str = request.get("body") or ""
-    if request.get("isBase64Encoded"):  # API Gateway does so unless the content type is textual
-        return base64.b64decode(body)
-    return body.encode(errors="surrogatepass")
 
 
 def _refuse(rejected: CallbackRejected) -> Answer:
@@ -111,7 +99,7 @@ def _error(status: int, code: str, message: str) -> Answer:
     return {
         "statusCode": status,
         "headers": {"Content-Type": "application/json"},
-        "body": msgspec.json.encode({"error": {"code": code, "message": message}}).decode(),
+        "body": http_api.error_body(code, message),
     }
 
 

@@ -2,7 +2,8 @@
 
 from ministack.app import main
 
-from local.aws import stream_retries
+from local.aws import schedule_roles, stream_retries
 
 stream_retries.install()
+schedule_roles.install()
 main()

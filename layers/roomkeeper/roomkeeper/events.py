@@ -8,7 +8,8 @@ anywhere in the pipeline can be told by its id.
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal, Protocol
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 from msgspec import Meta, Struct
@@ -21,7 +22,7 @@ VERSION: Literal["1"] = "1"
 
 _NAMESPACE = uuid.UUID("5f0c1b86-3c0e-5d9c-9d0a-1f6f5c9f7a51")
 
-Origin = Literal["callback", "management", "cleanup", "reconciliation"]
+Origin = Literal["callback", "management", "cleanup", "reconciliation", "extension"]
 """Who made it known: Vonage by a callback, a caller of the management API, or a scheduled job."""
 
 
@@ -94,6 +95,15 @@ class RoomExpired(Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_at: Moment | None = None
 
 
+class RoomExtended(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A room lives on until `expires_at`, by the operator's policy; `reason` is why it is due."""
+
+    room_id: Id
+    previous_expires_at: Moment
+    expires_at: Moment
+    reason: str
+
+
 class Unrecognized(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An authentic callback that could not be understood; the table's item `key` has its body."""
 
@@ -113,6 +123,7 @@ data_types: Mapping[str, type[Struct]] = {
     "session:participant:joined": Participant,
     "session:participant:left": Participant,
     "room:expired": RoomExpired,
+    "room:extended": RoomExtended,
     "callback:unrecognized": Unrecognized,
 }
 """What `data` holds, for each detail-type."""
@@ -200,16 +211,32 @@ def newly_seen(key: str, old: Seen | None, new: Seen, changed_at: datetime) -> l
     ]
 
 
-def from_outbox(key: str, name: str, data: bytes | str, changed_at: datetime) -> Event:
-    """Return the event that a new outbox item carries, its `data` being JSON."""
-    return _event(key, name, msgspec.json.decode(data, type=data_types[name]), changed_at)
+def from_outbox(
+    key: str,
+    name: str,
+    data: bytes | str,
+    changed_at: datetime,
+    said: Mapping[str, Any] = MappingProxyType({}),
+) -> Event:
+    """Return the event that a new outbox item carries, its `data` being JSON.
+
+    `said` is the metadata that the item itself knows better, as does one that sends an event again.
+    """
+    event = _event(key, name, msgspec.json.decode(data, type=data_types[name]), changed_at)
+    known = msgspec.to_builtins(event.metadata)
+    return msgspec.structs.replace(event, metadata=msgspec.convert({**known, **said}, Metadata))
+
+
+def event_id(key: str, name: str) -> str:
+    """Return the id of the event `name` of the item under `key`: always the same."""
+    return str(uuid.uuid5(_NAMESPACE, f"{key} {name}"))
 
 
 def _event(
     key: str, name: str, data: Struct, changed_at: datetime, *, reconciled: bool = False
 ) -> Event:
     metadata = Metadata(
-        event_id=str(uuid.uuid5(_NAMESPACE, f"{key} {name}")),
+        event_id=event_id(key, name),
         occurred_at=getattr(data, _occurred.get(name, ""), None) or changed_at,
         received_at=changed_at,
         origin="reconciliation" if reconciled else _origin(data),
@@ -220,4 +247,4 @@ def _event(
 def _origin(data: Struct) -> Origin:
     if isinstance(data, RecordingDeleted):
         return _deletions_origin[data.deleted_by]
-    return "callback"
+    return "extension" if isinstance(data, RoomExtended) else "callback"

@@ -4,7 +4,6 @@ A job runs by its schedule, or on demand: through the HTTP API, or by a direct i
 scheduled event is the options themselves, as JSON; over HTTP they are the body.
 """
 
-import base64
 import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from msgspec import Meta, Struct
 
+from roomkeeper import http_api
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.rounds import FAILED, Bounds, Outcome, Refusal, Round, Summary
 from roomkeeper.settings import JobSettings
@@ -127,7 +127,8 @@ def handle(
         report.summary.raise_if_failed()
         return report.as_json()
     try:
-        return _answer(200, _told(run(_run(event, context, kind, _OVER_HTTP))).as_json())
+        report = _told(run(_run(event, context, kind, _OVER_HTTP)))
+        return _answer(200, msgspec.json.encode(report.as_json()).decode())
     except BadRequest as problem:
         return _refuse(400, "bad_request", problem)
     except RoomkeeperError as problem:
@@ -173,16 +174,9 @@ def _options(event: Event, kind: type[Wanted]) -> Wanted:
     try:
         if "requestContext" not in event:
             return msgspec.convert(event, kind)
-        return msgspec.json.decode(_body(event) or b"{}", type=kind)
+        return msgspec.json.decode(http_api.body_of(event) or b"{}", type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise BadRequest(f"The options cannot be taken: {problem}.") from problem
-
-
-def _body(event: Event) -> bytes:
-    body: str = event.get("body") or ""
-    if event.get("isBase64Encoded"):  # API Gateway does so unless the content type is textual
-        return base64.b64decode(body)
-    return body.encode(errors="surrogatepass")
 
 
 def _told(report: Report) -> Report:
@@ -203,12 +197,12 @@ def _metric(name: str) -> str:
 def _refuse(status: int, code: str, problem: RoomkeeperError) -> Answer:
     logger.warning("run refused", code=code, problem=str(problem))
     metrics.add_metric("RunRefused", unit=MetricUnit.Count, value=1)
-    return _answer(status, {"error": {"code": code, "message": str(problem)}})
+    return _answer(status, http_api.error_body(code, str(problem)))
 
 
-def _answer(status: int, body: Mapping[str, Any]) -> Answer:
+def _answer(status: int, body: str) -> Answer:
     return {
         "statusCode": status,
         "headers": {"Content-Type": "application/json"},
-        "body": msgspec.json.encode(body).decode(),
+        "body": body,
     }

@@ -1,6 +1,6 @@
 """What a recording and a session are to us, as the callbacks made them known. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
@@ -54,7 +54,7 @@ class Recording(Struct, frozen=True, kw_only=True):
     @property
     def status(self) -> Status:
         """The furthest that its life has come, in whatever order the callbacks arrived."""
-        return next(status for name, status in reversed([*_LIFE.items()]) if name in self.seen)
+        return furthest(self.seen)
 
 
 class Session(Struct, frozen=True, kw_only=True):
@@ -80,6 +80,12 @@ class Waiting(Struct, frozen=True):
     kind: Literal["recording", "session"]
     id: str
     since: datetime
+
+
+def furthest(seen: Iterable[str]) -> Status:
+    """Return how far a recording has come to which the events of these names have happened."""
+    happened = set(seen)
+    return next(status for name, status in reversed([*_LIFE.items()]) if name in happened)
 
 
 def url_expiry(url: str) -> datetime | None:

@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
 
 from roomkeeper.errors import RoomkeeperError
+from roomkeeper.rooms import ExtensionPolicy, Selection
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -35,6 +36,10 @@ _SDK = Config(
 
 class SecretUnavailable(RoomkeeperError):
     """A secret cannot be read, or does not hold what it must; the message names it."""
+
+
+class Misconfigured(RoomkeeperError):
+    """Settings contradict each other; the message names the parameters to change."""
 
 
 class IntakeSettings(Struct, frozen=True, kw_only=True):
@@ -79,6 +84,25 @@ class PublisherSettings(Struct, frozen=True, kw_only=True):
             table_name=env["TABLE_NAME"],
             bus_name=env["EVENT_BUS_NAME"],
             dead_letter_queue_url=env["DEAD_LETTER_QUEUE_URL"],
+        )
+
+
+class ManagementSettings(Struct, frozen=True, kw_only=True):
+    """What the management API is configured with."""
+
+    table_name: str
+    event_days: int
+    deleted_days: int
+    vonage: "VonageSettings"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "ManagementSettings":
+        """Raise KeyError, naming the variable, when one is missing."""
+        return cls(
+            table_name=env["TABLE_NAME"],
+            event_days=int(env["EVENT_DAYS"]),
+            deleted_days=int(env["DELETED_RECORDING_DAYS"]),
+            vonage=VonageSettings.from_env(env),
         )
 
 
@@ -140,6 +164,41 @@ class ReconcilerSettings(Struct, frozen=True, kw_only=True):
     def from_env(cls, env: Mapping[str, str]) -> "ReconcilerSettings":
         """Raise KeyError, naming the variable, when one is missing."""
         return cls(table_name=env["TABLE_NAME"], grace_hours=int(env["UPLOAD_GRACE_HOURS"]))
+
+
+class ExtenderSettings(Struct, frozen=True, kw_only=True):
+    """What the room-expiry extender is configured with."""
+
+    table_name: str
+    event_days: int
+    policy: ExtensionPolicy
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "ExtenderSettings":
+        """Raise KeyError, naming the variable, when one is missing.
+
+        Raises:
+            Misconfigured: the settings contradict each other.
+        """
+        used_days, session_days = int(env["ONLY_ROOMS_USED_WITHIN_DAYS"]), int(env["SESSION_DAYS"])
+        if used_days > session_days:
+            raise Misconfigured(
+                f"OnlyRoomsUsedWithinDays is {used_days}, but sessions are forgotten after "
+                f"SessionDays, {session_days}: rooms in use would be taken for idle."
+            )
+        try:
+            policy = ExtensionPolicy(
+                within=timedelta(days=int(env["EXTEND_WITHIN_DAYS"])),
+                extend_to=timedelta(days=int(env["EXTEND_TO_DAYS"])),
+                selection=msgspec.convert(env["ROOM_SELECTION"], Selection),
+                keep_marker=env["KEEP_MARKER"],
+                let_expire_marker=env["LET_EXPIRE_MARKER"],
+                used_within=timedelta(days=used_days) if used_days else None,
+                expire_after_use=env["EXTEND_EXPIRE_AFTER_USE"] == "true",
+            )
+        except ValueError as problem:
+            raise Misconfigured(f"The extension of rooms cannot work so: {problem}") from problem
+        return cls(table_name=env["TABLE_NAME"], event_days=int(env["EVENT_DAYS"]), policy=policy)
 
 
 class CallbackCredentials(Struct, frozen=True):

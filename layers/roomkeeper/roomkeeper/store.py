@@ -9,8 +9,9 @@ Source: "Update expressions" and "Reading and processing a stream" in the Dynamo
 
 import hashlib
 import heapq
+import uuid
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from roomkeeper.callbacks import (
     Unrecognized,
 )
 from roomkeeper.errors import RoomkeeperError
+from roomkeeper.events import from_outbox
 from roomkeeper.recordings import (
     DeletedBy,
     Hold,
@@ -39,6 +41,7 @@ from roomkeeper.recordings import (
     Worklist,
     url_expiry,
 )
+from roomkeeper.rooms import Extension
 from roomkeeper.times import from_iso, iso
 
 if TYPE_CHECKING:
@@ -49,6 +52,7 @@ SHARDS = 8
 """Parts of the worklist, so that no one index partition takes every write."""
 
 _RECORDING, _SESSION, _EVENT = "RECORDING#", "SESSION#", "EVENT#"
+_ROOM, _CHECKPOINT = "ROOM#", "CHECKPOINT#"
 _BATCH_GET_LIMIT = 100
 _PAGE = 100
 """Entries of a worklist's shard that are read, and kept in memory, at once."""
@@ -223,6 +227,26 @@ class Store:
         items = self._get_all((_RECORDING + id_ for id_ in recording_ids), ConsistentRead=True)
         return {item["recording_id"]: msgspec.convert(item, Recording) for item in items}
 
+    def recordings_in(self, session_id: str) -> list[str]:
+        """Return the ids of a session's recordings, those that have told when they started.
+
+        A recording of which only the start was heard has not: Vonage leaves the time out there.
+
+        Raises:
+            StoreUnavailable: not all could be read.
+        """
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName="by_session",
+            KeyConditionExpression="session_id = :session_id",
+            ExpressionAttributeValues={":session_id": {"S": session_id}},
+        )
+        try:
+            keys = [item["pk"]["S"] for page in pages for item in page["Items"]]
+        except (ClientError, BotoCoreError) as problem:
+            raise StoreUnavailable(f"DynamoDB did not return the keys: {problem}") from problem
+        return [key.removeprefix(_RECORDING) for key in keys if key.startswith(_RECORDING)]
+
     def mark_deleted(self, recording_id: str, by: DeletedBy, now: datetime) -> bool:
         """Note that a recording is deleted at Vonage; False when that is noted, or it is unknown.
 
@@ -273,6 +297,30 @@ class Store:
             "attribute_exists(pk)",
             ExpressionAttributeNames={"#hold": "hold"},
         )
+
+    def send_again(self, recording: Recording, now: datetime) -> str:
+        """Put a recording's `recording:uploaded` into the outbox once more; return its event id.
+
+        That is the id which the event had the first time. `recording` has the URL to be told.
+
+        Raises:
+            StoreUnavailable: nothing is known to be written.
+        """
+        name = "recording:uploaded"
+        data = msgspec.convert(recording, events.RecordingUploaded, from_attributes=True)
+        event_id = events.event_id(_RECORDING + recording.recording_id, name)
+        occurred_at = recording.uploaded_at or now
+        said = {"event_id": event_id, "occurred_at": occurred_at, "origin": "management"}
+        facts = {
+            "event": name,
+            "detail": msgspec.json.encode(data).decode(),
+            "metadata": msgspec.json.encode(said).decode(),
+            "received_at": now,
+            "ttl": int((now + self._event_time).timestamp()),
+        }
+        # A key of its own each time: it is a new item that the stream makes an event of.
+        self._write(_Update(key=_event_key(uuid.uuid4().hex), facts=facts))
+        return event_id
 
     def rooms_of(self, session_ids: Iterable[str]) -> dict[str, str]:
         """Return the room of each of the sessions that has told it.
@@ -333,6 +381,153 @@ class Store:
         return True
 
 
+class BegunExtension(Extension, frozen=True, kw_only=True):
+    """An extension that a run set out to make; `since` is when."""
+
+    since: datetime
+
+
+class Checkpoint(Struct, frozen=True, kw_only=True):
+    """How far a walk through all rooms has come, for the next run to go on from there.
+
+    `start_id` is where the first page starts that is not handled (None: at the very beginning),
+    `walked` how many rooms came before it, `failed` those on that page that were tried in vain.
+    """
+
+    start_id: str | None = None
+    walked: int = 0
+    failed: frozenset[str] = frozenset()
+
+
+class RoomStore:
+    """The rooms' part of the table: last uses, extensions from begin to end, a walk's checkpoint.
+
+    An extension is noted before Vonage is asked for it, and told of afterwards, so that one whose
+    run is cut off in between is found again. Every method raises StoreUnavailable when DynamoDB
+    cannot be reached or refuses.
+
+    Args:
+        client: a DynamoDB client, as `connect` makes it.
+        table: the table's name.
+        event_days: how long an outbox item is kept, and the note of an extension begun.
+    """
+
+    def __init__(self, client: "DynamoDBClient", table: str, *, event_days: int) -> None:
+        self._client = client
+        self._table = table
+        self._event_time = timedelta(days=event_days)
+
+    def last_used(self, room_id: str) -> datetime | None:
+        """Return when the last session started in the room, as far as sessions are remembered."""
+        answer = self._ask(
+            self._client.query,
+            IndexName="by_room",
+            KeyConditionExpression="room_id = :room",
+            ExpressionAttributeValues={":room": {"S": room_id}},
+            ScanIndexForward=False,
+            Limit=1,
+        )
+        return next((from_iso(item["used_at"]["S"]) for item in answer["Items"]), None)
+
+    def begin(self, extension: Extension, now: datetime) -> None:
+        """Note that the room is about to be extended, instead of an earlier such note."""
+        fields = msgspec.structs.asdict(extension) | {
+            "worklist": f"extension#{_shard(extension.room_id)}",
+            "since": now,
+            "ttl": self._until(now),
+        }
+        self._put(_ROOM + extension.room_id, fields)
+
+    def begun(self, before: datetime) -> Iterator[str]:
+        """Yield the ids of the rooms whose extension was begun before that time and not ended."""
+        for shard in range(SHARDS):
+            yield from self._begun_in(f"extension#{shard}", before)
+
+    def extension(self, room_id: str) -> BegunExtension | None:
+        """Return the room's extension that was begun and not ended, if there is one."""
+        answer = self._ask(
+            self._client.get_item, Key={"pk": {"S": _ROOM + room_id}}, ConsistentRead=True
+        )
+        item = answer.get("Item")
+        return msgspec.convert(_plain_item(item), BegunExtension) if item else None
+
+    def complete(self, extension: Extension, now: datetime) -> None:
+        """Put what was done at Vonage into the outbox, once for each new expiry, and end it."""
+        event = f"room:extended {extension.room_id} {iso(extension.expires_at)}"
+        fields = {
+            "event": "room:extended",
+            "detail": msgspec.json.encode(_told(extension)).decode(),
+            "received_at": now,
+            "ttl": self._until(now),
+        }
+        self._put(_event_key(event), fields, ConditionExpression="attribute_not_exists(pk)")
+        self.drop(extension)
+
+    def drop(self, extension: Extension) -> None:
+        """End an extension, unless another one of the same room was begun meanwhile."""
+        self._ask(
+            self._client.delete_item,
+            Key={"pk": {"S": _ROOM + extension.room_id}},
+            ConditionExpression="expires_at = :mine",
+            ExpressionAttributeValues={":mine": _typed(extension.expires_at)},
+        )
+
+    def checkpoint(self, walk: str) -> Checkpoint | None:
+        """Return how far that walk has come; None when it begins anew."""
+        answer = self._ask(
+            self._client.get_item, Key={"pk": {"S": _CHECKPOINT + walk}}, ConsistentRead=True
+        )
+        item = answer.get("Item")
+        return msgspec.convert(_plain_item(item), Checkpoint) if item else None
+
+    def save_checkpoint(self, walk: str, reached: Checkpoint | None) -> None:
+        """Note how far that walk has come; None when the next run is to begin anew."""
+        key = _CHECKPOINT + walk
+        if reached is None:
+            self._ask(self._client.delete_item, Key={"pk": {"S": key}})
+        else:
+            fields = msgspec.to_builtins(reached)
+            self._put(key, {name: value for name, value in fields.items() if value})
+
+    def _begun_in(self, worklist: str, before: datetime) -> Iterator[str]:
+        more: dict[str, Any] = {}
+        while True:
+            answer = self._ask(
+                self._client.query,
+                IndexName="worklist",
+                KeyConditionExpression="worklist = :worklist AND since < :before",
+                ExpressionAttributeValues={
+                    ":worklist": {"S": worklist},
+                    ":before": _typed(before),
+                },
+                **more,
+            )
+            yield from (item["pk"]["S"].removeprefix(_ROOM) for item in answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return
+            more = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def _put(self, key: str, fields: Mapping[str, Any], **condition: str) -> None:
+        item = {name: _typed(value) for name, value in fields.items()}
+        self._ask(self._client.put_item, Item={"pk": {"S": key}, **item}, **condition)
+
+    def _ask(self, operation: Callable[..., Any], **arguments: Any) -> Any:
+        """Return an operation's answer; None when its condition does not hold."""
+        try:
+            return operation(TableName=self._table, **arguments)
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return None
+        except (ClientError, BotoCoreError) as problem:
+            raise StoreUnavailable(f"DynamoDB did not do as asked: {problem}") from problem
+
+    def _until(self, now: datetime) -> int:
+        return int((now + self._event_time).timestamp())
+
+
+def _told(extension: Extension) -> events.RoomExtended:
+    return msgspec.convert(extension, events.RoomExtended, from_attributes=True)
+
+
 def connect() -> "DynamoDBClient":
     """Return a DynamoDB client with the timeouts and retries that the functions live by."""
     return boto3.client("dynamodb", config=_SDK)
@@ -352,7 +547,8 @@ def events_due(record: Mapping[str, Any]) -> list[events.Event]:
     new = _plain_item(change["NewImage"])
     old = _plain_item(change.get("OldImage", {}))
     if key.startswith(_EVENT):
-        return [] if old else [events.from_outbox(key, new["event"], new["detail"], changed_at)]
+        said = msgspec.json.decode(new.get("metadata", "{}"))
+        return [] if old else [from_outbox(key, new["event"], new["detail"], changed_at, said)]
     kind: type[Recording | Session] = Recording if key.startswith(_RECORDING) else Session
     before = msgspec.convert(old, kind) if old else None
     return events.newly_seen(key, before, msgspec.convert(new, kind), changed_at)
@@ -374,6 +570,7 @@ def _recording_update(callback: RecordingCallback, now: datetime) -> _Update:
 
 def _session_update(callback: SessionCallback, now: datetime, until: datetime) -> _Update:
     facts = msgspec.structs.asdict(callback) | {"ttl": int(until.timestamp())}
+    facts |= {"used_at": callback.started_at}  # only sessions have it, so only they are in by_room
     state: Mapping[str, Any] = {}
     shard = _shard(callback.session_id)
     if isinstance(callback, SessionEnded):
@@ -441,9 +638,11 @@ def _expression(update: _Update) -> dict[str, Any]:
     }
 
 
-def _typed(value: str | int | datetime) -> "AttributeValueTypeDef":
+def _typed(value: str | int | datetime | Sequence[str]) -> "AttributeValueTypeDef":
     if isinstance(value, datetime):
         return {"S": iso(value)}
+    if not isinstance(value, str | int):
+        return {"SS": value}
     return {"N": str(value)} if isinstance(value, int) else {"S": value}
 
 

@@ -1,0 +1,207 @@
+"""What the management API does. Vonage comes first, then our table."""
+
+from datetime import datetime
+
+import msgspec
+
+from roomkeeper.errors import RoomkeeperError
+from roomkeeper.management.requests import HoldOrder, Page
+from roomkeeper.management.views import KnownRecording, Recordings, Republished, Rooms, merged
+from roomkeeper.recordings import Hold, Recording, url_expiry
+from roomkeeper.rooms import Room
+from roomkeeper.store import Store
+from roomkeeper.times import from_iso, iso
+from roomkeeper.vonage import NotDeletableYet, NotFound, UnusableId, VonageClient
+from roomkeeper.vonage import Recording as VonageRecording
+from roomkeeper.vonage.errors import Exchange
+
+
+class NotKnown(RoomkeeperError):
+    """Neither Vonage nor we know it, or we do not and it has to be us."""
+
+
+class OnHold(RoomkeeperError):
+    """The recording is protected from deletion."""
+
+
+class AlreadyDeleted(RoomkeeperError):
+    """The recording is deleted, and only on record here."""
+
+
+class NotUploaded(RoomkeeperError):
+    """There is nothing to download: the recording is not uploaded, or Vonage has it no more."""
+
+
+class Management:
+    """Every operation of the management API, on a table and a Vonage client.
+
+    Each raises VonageError or StoreUnavailable when one of those fails, and is safe to repeat.
+    """
+
+    def __init__(self, store: Store, vonage: VonageClient) -> None:
+        self._store = store
+        self._vonage = vonage
+
+    # --- rooms ------------------------------------------------------------------------------------
+
+    def rooms(self, page: Page) -> Rooms:
+        """Return the rooms of a page; its cursor is Vonage's `start_id`."""
+        found = self._vonage.get_rooms_page(page.cursor, page.size)
+        return Rooms(
+            rooms=found.rooms, next_cursor=found.next_start_id, total_items=found.total_items
+        )
+
+    def room(self, room_id: str) -> Room:
+        """Return the room."""
+        return self._vonage.get_room(room_id)
+
+    def move_expiry(self, room_id: str, expires_at: datetime) -> Room:
+        """Have a long-term room live until `expires_at`; return it as it is now."""
+        return self._vonage.update_room_expiry(room_id, expires_at)
+
+    def delete_room(self, room_id: str) -> None:
+        """Delete the room."""
+        self._vonage.delete_room(room_id)
+
+    # --- recordings -------------------------------------------------------------------------------
+
+    def recordings_in(self, session_id: str) -> Recordings:
+        """Return what Vonage and we know of the session's recordings, in the order of their start.
+
+        Raises:
+            NotKnown: nobody knows a recording of it, and Vonage not even the session.
+        """
+        theirs = self._theirs_in(session_id)
+        at_vonage = {each.id: each for each in theirs or []}
+        ours = self._store.recordings({*self._store.recordings_in(session_id), *at_vonage})
+        if theirs is None and not ours:
+            raise NotKnown(f"Neither Vonage nor Roomkeeper knows the session {session_id!r}.")
+        room_id = self._store.rooms_of([session_id]).get(session_id)
+        found = [
+            merged(ours.get(id_), at_vonage.get(id_), room_id) for id_ in {**at_vonage, **ours}
+        ]
+        return Recordings(recordings=sorted(found, key=_start))
+
+    def recording(self, recording_id: str) -> KnownRecording:
+        """Return what Vonage and we know of the recording, with a fresh URL if Vonage has one.
+
+        Raises:
+            NotKnown: neither knows it.
+        """
+        ours, theirs = self._store.recording(recording_id), self._theirs(recording_id)
+        known = ours or theirs
+        if known is None:
+            raise NotKnown(f"Neither Vonage nor Roomkeeper knows the recording {recording_id!r}.")
+        return merged(ours, theirs, self._store.rooms_of([known.session_id]).get(known.session_id))
+
+    def delete_recording(self, recording_id: str, now: datetime) -> None:
+        """Delete the recording at Vonage, then note it here; do nothing when that is noted.
+
+        One that Vonage has no more counts as deleted by this call: the last try may have got so
+        far and no further.
+
+        Raises:
+            OnHold: the hold has to be lifted first.
+            NotDeletableYet: it is not uploaded yet.
+            NotKnown: neither Vonage nor we know it.
+        """
+        ours = self._store.recording(recording_id)
+        if ours and ours.deleted_at:
+            return
+        if ours and ours.hold:
+            raise OnHold(
+                f"The recording {recording_id!r} is on hold since {iso(ours.hold.since)}, by "
+                f"{ours.hold.who}: {ours.hold.reason}. Lift the hold to delete it."
+            )
+        if not self._delete_at_vonage(recording_id) and ours is None:
+            raise NotKnown(f"Neither Vonage nor Roomkeeper knows the recording {recording_id!r}.")
+        self._store.mark_deleted(recording_id, "management", now)
+
+    def hold(self, recording_id: str, order: HoldOrder, who: str, now: datetime) -> Hold:
+        """Keep the recording from being deleted; return the hold, which replaces an earlier one.
+
+        Raises:
+            NotKnown: not in our table, and so nothing that cleanup would find.
+            AlreadyDeleted: it is too late.
+        """
+        since = from_iso(iso(now))  # as the table keeps it
+        hold = Hold(reason=order.reason, who=order.by or who, since=since)
+        if not self._store.hold(recording_id, hold.reason, hold.who, since):
+            self._ours(recording_id)
+            raise AlreadyDeleted(f"The recording {recording_id!r} was deleted before.")
+        return hold
+
+    def release(self, recording_id: str) -> None:
+        """Lift the recording's hold, if there is one.
+
+        Raises:
+            NotKnown: not in our table.
+        """
+        if not self._store.release(recording_id):
+            self._ours(recording_id)
+
+    def republish(self, recording_id: str, now: datetime) -> Republished:
+        """Have the recording's `recording:uploaded` sent again, with a fresh URL.
+
+        Raises:
+            NotKnown: not in our table.
+            AlreadyDeleted: there is nothing to download any more.
+            NotUploaded: it never was published, or Vonage has no file of it.
+        """
+        ours = self._ours(recording_id)
+        if ours.deleted_at:
+            raise AlreadyDeleted(f"The recording {recording_id!r} is deleted.")
+        if "recording:uploaded" not in ours.seen:
+            raise NotUploaded(f"No upload of the recording {recording_id!r} was ever heard of.")
+        theirs = self._theirs(recording_id)
+        if theirs is None or theirs.url is None:
+            raise NotUploaded(f"Vonage has no file of the recording {recording_id!r} any more.")
+        fresh = msgspec.structs.replace(ours, url=theirs.url, url_expires_at=url_expiry(theirs.url))
+        event_id = self._store.send_again(fresh, now)
+        return Republished(event_id=event_id, url_expires_at=fresh.url_expires_at)
+
+    # --- what is known where ----------------------------------------------------------------------
+
+    def _ours(self, recording_id: str) -> Recording:
+        ours = self._store.recording(recording_id)
+        if ours is None:
+            raise NotKnown(f"Roomkeeper does not know the recording {recording_id!r}.")
+        return ours
+
+    def _theirs(self, recording_id: str) -> VonageRecording | None:
+        try:
+            return self._vonage.get_recording(recording_id)
+        except NotFound as problem:
+            _require_vonages_word(problem)
+            return None
+
+    def _theirs_in(self, session_id: str) -> list[VonageRecording] | None:
+        try:
+            return self._vonage.list_recordings(session_id)
+        except NotFound as problem:
+            _require_vonages_word(problem)
+            return None
+
+    def _delete_at_vonage(self, recording_id: str) -> bool:
+        """Return whether Vonage had it; either way it has it no more."""
+        try:
+            self._vonage.delete_recording(recording_id)
+        except NotFound as problem:
+            _require_vonages_word(problem)
+            if self._theirs(recording_id) is None:
+                return False
+            # Some versions of the API answer 404 where others answer 403.
+            refused = Exchange(problem.method, problem.path, problem.status, problem.name)
+            raise NotDeletableYet("It is there, but not uploaded yet", refused) from problem
+        return True
+
+
+def _require_vonages_word(problem: NotFound) -> None:
+    """Return when it is certain that there is no such thing; a wrong base URL gives a 404 too."""
+    if not (problem.is_vonages_own or isinstance(problem, UnusableId)):
+        raise problem
+
+
+def _start(recording: KnownRecording) -> tuple[str, str]:
+    started_at = recording.started_at
+    return started_at.isoformat() if started_at else "", recording.recording_id

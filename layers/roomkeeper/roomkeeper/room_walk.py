@@ -1,0 +1,113 @@
+"""A walk through all rooms, page by page, that one run leaves off and the next goes on with.
+
+Only pages whose rooms were all worked on are passed: whatever ends a run, no room is left out.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+from roomkeeper.rooms import Room
+from roomkeeper.store import Checkpoint
+from roomkeeper.vonage import NotFound, Refused, RoomPage, UnexpectedAnswer
+from roomkeeper.vonage.errors import Exchange
+
+ReadPage = Callable[[str | None], RoomPage]
+
+
+class Stretch:
+    """The rooms of one page, and what is still to be done there. Safe to use from many threads.
+
+    `begins` is the checkpoint at which a walk comes to this page.
+    """
+
+    def __init__(self, begins: Checkpoint, rooms: Sequence[Room]) -> None:
+        self.rooms = rooms
+        self._begins = begins
+        self._failed = set(begins.failed)
+        self._open: set[str] = set()
+
+    def to_do(self, rooms: Iterable[Room]) -> list[Room]:
+        """Return those of `rooms` to be worked on: not those that the last run tried in vain.
+
+        They would stop every run at this page, were there many of them; the next walk tries again.
+        """
+        wanted = [room for room in rooms if room.id not in self._failed]
+        self._open.update(room.id for room in wanted)
+        return wanted
+
+    def done(self, room: Room) -> None:
+        """Note that the room needs nothing more in this walk."""
+        self._open.discard(room.id)
+
+    def failed(self, room: Room) -> None:
+        """Note that the room was tried in vain."""
+        self._failed.add(room.id)
+        self._open.discard(room.id)
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Return where the walk has to come back to; None when all is done here."""
+        if not self._open:
+            return None
+        return Checkpoint(
+            start_id=self._begins.start_id,
+            walked=self._begins.walked,
+            failed=frozenset(self._failed),
+        )
+
+
+class Walk:
+    """A walk that goes on from a checkpoint; `read_page` returns the page that starts there."""
+
+    def __init__(self, read_page: ReadPage, checkpoint: Checkpoint) -> None:
+        self._read_page = read_page
+        self._ahead = checkpoint
+        self._open: deque[Stretch] = deque()
+        self._been: set[str | None] = set()
+        self._total = 0
+        self.ended = False
+        """Whether the last page was read."""
+
+    def read_on(self) -> Stretch:
+        """Return the next page's rooms.
+
+        Raises:
+            VonageError: the page cannot be read. One that leads back ends the walk.
+        """
+        page = self._read()
+        begins = self._ahead
+        self._been.add(begins.start_id)
+        self.ended = page.next_start_id is None
+        if not self.ended and page.next_start_id in self._been:
+            self.ended = True
+            told = "The pages of rooms go round in a circle"
+            raise UnexpectedAnswer(told, Exchange("GET", "/rooms"))
+        self._total = page.total_items or 0
+        self._ahead = Checkpoint(
+            start_id=page.next_start_id, walked=begins.walked + len(page.rooms)
+        )
+        self._open.append(Stretch(begins, page.rooms))
+        return self._open[-1]
+
+    def _read(self) -> RoomPage:
+        try:
+            return self._read_page(self._ahead.start_id)
+        except (NotFound, Refused):
+            if self._been or self._ahead.start_id is None:
+                raise
+            # Where the last run stopped is no place any more: the walk begins anew.
+            self._ahead = Checkpoint()
+            return self._read_page(None)
+
+    def reached(self) -> Checkpoint | None:
+        """Return where the next run has to go on; None when this walk is done."""
+        while self._open:
+            checkpoint = self._open[0].checkpoint()
+            if checkpoint is not None:
+                return checkpoint
+            self._open.popleft()
+        return None if self.ended else self._ahead
+
+    def left(self) -> int:
+        """Return how many rooms are left for the next run, as far as Vonage tells their number."""
+        reached = self.reached()
+        return max(self._total, self._ahead.walked) - reached.walked if reached else 0

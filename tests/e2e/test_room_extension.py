@@ -1,0 +1,252 @@
+"""The room-expiry extender on the deployed stack: by schedule, over HTTP, and through failures."""
+
+import json
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import requests
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from local.servers import BUILD, CREDENTIALS, REGION
+from roomkeeper.times import from_iso, iso
+from tests.deployed import WITHIN, Deployed
+
+DAY = timedelta(days=1)
+KEEP = "roomkeeper:keep"
+PATH = "/jobs/room-expiry-extension"
+AWS_LOG = BUILD / "local/test/local.aws.log"
+REFUSAL = "The schedule's role does not let it start"
+FAST = {"JOB_RATE_PER_SECOND": "100", "JOB_CONCURRENCY": "16"}
+
+
+class Extender:
+    """The deployed function and the rooms that it is about."""
+
+    def __init__(self, deployed: Deployed) -> None:
+        self.deployed = deployed
+        self.name = deployed.stack.outputs["RoomExpiryExtenderName"]
+        self._lambda = deployed.stack.client("lambda")
+
+    def run(self, **options: Any) -> dict[str, Any]:
+        """Invoke the function, as its schedule does; return its report or its error."""
+        answer = self._lambda.invoke(FunctionName=self.name, Payload=json.dumps(options))
+        report: dict[str, Any] = json.loads(answer["Payload"].read())
+        return report
+
+    @contextmanager
+    def configured(self, **variables: str) -> Iterator[None]:
+        """Change variables of its environment for a while."""
+        known = self._lambda.get_function_configuration(FunctionName=self.name)["Environment"]
+        self._configure({**known["Variables"], **variables})
+        try:
+            yield
+        finally:
+            self._configure(known["Variables"])
+
+    def kill(self) -> None:
+        """Have the local AWS end the function's process: it does so when a variable changes."""
+        known = self._lambda.get_function_configuration(FunctionName=self.name)["Environment"]
+        self._configure({**known["Variables"], "KILLED": secrets.token_hex(4)})
+
+    def _configure(self, variables: dict[str, str]) -> None:
+        self._lambda.update_function_configuration(
+            FunctionName=self.name, Environment={"Variables": variables}
+        )
+        self._lambda.get_waiter("function_updated_v2").wait(FunctionName=self.name)
+
+    def patched(self) -> int:
+        """Return how many extensions Vonage has made."""
+        asked = self.deployed.vonage.requests()
+        return sum(each["operation"] == "update_room" and each["status"] == 200 for each in asked)
+
+    def expiries(self) -> dict[str, datetime]:
+        return {room["id"]: from_iso(room["expires_at"]) for room in self.deployed.vonage.rooms()}
+
+
+@pytest.fixture
+def extender(deployed: Deployed) -> Iterator[Extender]:
+    yield Extender(deployed)
+    deployed.vonage.clear_faults()
+
+
+def eventually(holds: Callable[[], bool], within: float = WITHIN) -> bool:
+    deadline = time.monotonic() + within
+    while not (held := holds()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return held
+
+
+def rooms_of_all_kinds(deployed: Deployed) -> tuple[set[str], set[str]]:
+    """Place 1,000 rooms; return the ids of those that the policy selects, and of all others."""
+    now = datetime.now(UTC)
+    soon, old = iso(now + 2 * DAY), iso(now - (5 * 365 - 15) * DAY)
+    after_use = {"expires_at": soon, "expire_after_use": True}
+    selected: list[tuple[int, dict[str, Any]]] = [
+        (30, {"expires_at": soon, "metadata": f"Maths {KEEP}"}),
+        (5, after_use | {"metadata": KEEP}),
+        (5, {"expires_at": soon, "created_at": old, "metadata": KEEP}),
+    ]
+    others: list[tuple[int, dict[str, Any]]] = [
+        (15, {"expires_at": soon}),
+        (15, {"expires_at": iso(now + 90 * DAY), "metadata": KEEP}),
+        (10, {"expires_at": iso(now - DAY), "created_at": iso(now - 30 * DAY), "metadata": KEEP}),
+        (10, {"type": "instant", "metadata": KEEP}),
+        (5, {"expires_at": soon, "deleted": True, "metadata": KEEP}),
+        (5, after_use),
+    ]
+    wanted, unwanted = set[str](), set[str]()
+    for _ in range(10):
+        for ids, kinds in ((wanted, selected), (unwanted, others)):
+            for count, fields in kinds:
+                ids.update(deployed.vonage.add_rooms(count, **fields))
+    return wanted, unwanted
+
+
+def test_of_a_thousand_rooms_exactly_the_selected_are_extended_once_through_failures_and_a_kill(
+    extender: Extender, deployed: Deployed
+) -> None:
+    selected, others = rooms_of_all_kinds(deployed)
+    before = extender.expiries()
+    for seed, operation in enumerate(("list_rooms", "get_room", "update_room")):
+        deployed.vonage.fault(operation, status=503, probability=0.1, seed=seed)
+        deployed.vonage.fault(operation, reset=True, after=True, probability=0.1, seed=seed + 10)
+
+    with extender.configured(**FAST), ThreadPoolExecutor(1) as pool:
+        made = extender.patched()
+        killed = pool.submit(extender.run)
+        assert eventually(lambda: extender.patched() > made + 100)
+        extender.kill()
+        assert "errorMessage" in killed.result()
+        assert len([i for i in selected if extender.expiries()[i] != before[i]]) < len(selected)
+        reports = [extender.run()]
+        while reports[-1].get("extended") != 0 or reports[-1].get("completed") != 0:
+            reports.append(extender.run())
+            assert len(reports) < 10
+    deployed.vonage.clear_faults()
+
+    after = extender.expiries()
+    changed = {room_id for room_id in selected | others if after[room_id] != before[room_id]}
+    assert changed == selected
+    events = deployed.events_about(*selected | others, count=len(selected))
+    extended = [event["detail"]["data"] for event in events]
+    assert {event["detail-type"] for event in events} == {"room:extended"}
+    assert Counter(data["room_id"] for data in extended) == Counter(selected)
+    for data in extended:
+        assert from_iso(data["expires_at"]) == after[data["room_id"]]
+        assert from_iso(data["previous_expires_at"]) == before[data["room_id"]]
+    assert len({event["detail"]["metadata"]["event_id"] for event in events}) == len(selected)
+
+
+def test_a_run_over_http_is_for_signed_callers_and_can_be_a_rehearsal(
+    extender: Extender, deployed: Deployed
+) -> None:
+    soon = iso(datetime.now(UTC) + 2 * DAY)
+    [room_id] = deployed.vonage.add_rooms(1, expires_at=soon, metadata=KEEP)
+    url = deployed.stack.base_url + PATH
+
+    unsigned = requests.post(url, json={}, headers=deployed.stack.headers, timeout=30)
+    began = time.monotonic()
+    answer = post_signed(deployed, {"dry_run": True})
+
+    assert unsigned.status_code == 403
+    assert time.monotonic() - began < 30
+    assert answer.status_code == 200
+    report = answer.json()
+    assert (report["dry_run"], report["extended"]) == (True, 0)
+    [planned] = [each for each in report["planned"] if each["room_id"] == room_id]
+    assert planned["verdict"] == "extend"
+    assert planned["reason"] == "expires within 7 days"
+    assert extender.expiries()[room_id] == from_iso(soon)
+    assert post_signed(deployed, {"dry": True}).status_code == 400
+
+    assert post_signed(deployed, {}).json()["extended"] >= 1
+    assert extender.expiries()[room_id] >= from_iso(planned["new_expires_at"])
+
+
+def post_signed(deployed: Deployed, options: dict[str, Any]) -> requests.Response:
+    body = json.dumps(options)
+    headers = {"Content-Type": "application/json", **deployed.stack.headers}
+    request = AWSRequest("POST", deployed.stack.base_url + PATH, headers=headers, data=body)
+    SigV4Auth(Credentials(*CREDENTIALS.values()), "execute-api", REGION).add_auth(request)
+    signed = dict(request.headers.items())
+    return requests.post(deployed.stack.base_url + PATH, body, headers=signed, timeout=40)
+
+
+def test_only_rooms_in_which_a_session_started_lately_are_extended(
+    extender: Extender, deployed: Deployed
+) -> None:
+    soon = iso(datetime.now(UTC) + 2 * DAY)
+    used, unused = deployed.vonage.add_rooms(2, expires_at=soon, metadata=KEEP)
+    deployed.vonage.hold_meeting(used)
+
+    with extender.configured(ONLY_ROOMS_USED_WITHIN_DAYS="14", **FAST):
+        report = extender.run()
+
+    assert report["idle"] >= 1
+    assert extender.expiries()[used] > from_iso(soon) + 20 * DAY
+    assert extender.expiries()[unused] == from_iso(soon)
+
+
+def test_a_scheduled_run_happens_by_itself(extender: Extender, deployed: Deployed) -> None:
+    soon = iso(datetime.now(UTC) + 2 * DAY)
+    [room_id] = deployed.vonage.add_rooms(1, expires_at=soon, metadata=KEEP)
+
+    with scheduled(deployed, "rate(1 minute)"):
+        assert eventually(lambda: extender.expiries()[room_id] != from_iso(soon), 120)
+
+    [event] = deployed.events_about(room_id, count=1)
+    assert event["detail-type"] == "room:extended"
+    assert event["detail"]["metadata"]["origin"] == "extension"
+
+
+@contextmanager
+def scheduled(deployed: Deployed, expression: str) -> Iterator[None]:
+    scheduler = deployed.stack.client("scheduler")
+    known = the_schedule(deployed)
+    scheduler.update_schedule(**known | {"ScheduleExpression": expression})
+    try:
+        yield
+    finally:
+        scheduler.update_schedule(**known)
+
+
+def the_schedule(deployed: Deployed) -> dict[str, Any]:
+    known = deployed.stack.client("scheduler").get_schedule(
+        Name=deployed.stack.outputs["RoomExpiryExtenderScheduleName"]
+    )
+    wanted = ("Name", "ScheduleExpression", "FlexibleTimeWindow", "Target")
+    return {name: known[name] for name in wanted}
+
+
+def test_a_schedule_is_held_to_what_its_role_allows(extender: Extender, deployed: Deployed) -> None:
+    """Another function's role starts nothing: the local AWS says so, and no room is extended."""
+    soon = iso(datetime.now(UTC) + 2 * DAY)
+    [room_id] = deployed.vonage.add_rooms(1, expires_at=soon, metadata=KEEP)
+    known = the_schedule(deployed)
+    functions = deployed.stack.client("lambda")
+    other = functions.get_function_configuration(FunctionName=extender.name)["Role"]
+    scheduler, name = deployed.stack.client("scheduler"), f"once-{secrets.token_hex(4)}"
+    refusals = AWS_LOG.read_text().count(REFUSAL)
+
+    scheduler.create_schedule(
+        **known
+        | {
+            "Name": name,
+            "ScheduleExpression": f"at({datetime.now(UTC):%Y-%m-%dT%H:%M:%S})",
+            "Target": known["Target"] | {"RoleArn": other},
+        }
+    )
+    try:
+        assert eventually(lambda: AWS_LOG.read_text().count(REFUSAL) > refusals)
+    finally:
+        scheduler.delete_schedule(Name=name)
+    assert extender.expiries()[room_id] == from_iso(soon)

@@ -1,0 +1,412 @@
+"""A run of the extender, against the table that the template defines and an emulated Vonage."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import yaml
+from moto import mock_aws
+from msgspec import Struct
+
+from local.vonage.control import VonageControl
+from local.vonage.server import served
+from roomkeeper.callbacks import parse
+from roomkeeper.extender import PAGE_SIZE, WALK, Extender
+from roomkeeper.jobs import Options, Report, Run
+from roomkeeper.rooms import ExtensionPolicy
+from roomkeeper.rounds import Bounds
+from roomkeeper.store import Checkpoint, RoomStore, Store
+from roomkeeper.times import from_iso, iso
+from roomkeeper.vonage import ApiKey, Pace, VonageClient
+
+TEMPLATE = Path(__file__).parent.parent.parent / "template.yaml"
+TABLE = "rooms"
+NOW = datetime.now(UTC).replace(microsecond=0)
+DAY = timedelta(days=1)
+SOON, LATER = iso(NOW + 2 * DAY), iso(NOW + 30 * DAY)
+
+
+class _Cloudformation(yaml.SafeLoader):
+    """Reads the template; what its functions (!Ref and so on) would give is left out."""
+
+
+_Cloudformation.add_multi_constructor("!", lambda *_: None)
+
+
+class Killed(BaseException):
+    """The process is gone: nothing after this happens."""
+
+
+class Rooms(Struct):
+    """A table and an emulated Vonage, and runs over them."""
+
+    vonage: VonageControl
+    client: VonageClient
+    dynamodb: Any
+    table: RoomStore
+
+    def extend(self, run: Run[Options] | None = None, **policy: Any) -> Report:
+        return Extender(run or a_run(), a_policy(**policy), self.client, self.table).report()
+
+    def expiries(self) -> dict[str, str]:
+        return {room["id"]: room["expires_at"] for room in self.vonage.rooms()}
+
+    def told(self) -> Counter[tuple[str, str]]:
+        """Count the events in the outbox, by room and new expiry."""
+        items = self.dynamodb.scan(TableName=TABLE)["Items"]
+        details = [json.loads(item["detail"]["S"]) for item in items if "detail" in item]
+        return Counter((each["room_id"], iso(from_iso(each["expires_at"]))) for each in details)
+
+    def keys(self) -> set[str]:
+        items = self.dynamodb.scan(TableName=TABLE)["Items"]
+        return {item["pk"]["S"].partition("#")[0] for item in items}
+
+    def changing_calls(self) -> list[str]:
+        return [each["path"] for each in self.vonage.requests() if each["method"] != "GET"]
+
+    def hear(self, event: str, room_id: str, started_at: datetime, **more: Any) -> None:
+        session = {"session_id": f"{room_id}-{iso(started_at)}", "room_id": room_id}
+        body = {"event": event, "started_at": iso(started_at)} | session | more
+        store = Store(self.dynamodb, TABLE, session_days=400, event_days=30)
+        store.apply(parse(json.dumps(body).encode()), NOW)
+
+
+def a_policy(**changes: Any) -> ExtensionPolicy:
+    known: dict[str, Any] = {
+        "within": 7 * DAY,
+        "extend_to": 30 * DAY,
+        "selection": "all",
+        "keep_marker": "roomkeeper:keep",
+        "let_expire_marker": "roomkeeper:let-expire",
+        "used_within": None,
+        "expire_after_use": False,
+    }
+    return ExtensionPolicy(**(known | changes))
+
+
+def a_run(
+    *, dry_run: bool = False, limit: int | None = None, now: datetime = NOW, **bounds: Any
+) -> Run[Options]:
+    known: dict[str, Any] = {
+        "concurrency": 4,
+        "per_second": 1000.0,
+        "seconds": 60.0,
+        "consecutive_failures": 5,
+    }
+    return Run(
+        options=Options(limit=limit),
+        dry_run=dry_run,
+        bounds=Bounds(**(known | bounds)),
+        call_seconds=1.0,
+        now=now,
+    )
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[VonageControl]:
+    with served(0, "127.0.0.1", None) as base:
+        yield VonageControl(base)
+
+
+@pytest.fixture
+def rooms(emulator: VonageControl, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rooms]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    emulator.reset()
+    client = VonageClient(
+        emulator.api_url, ApiKey("key", "secret"), budget=0.2, timeout=2.0, pace=Pace(first=0.001)
+    )
+    with mock_aws(), client:
+        dynamodb = boto3.client("dynamodb", region_name="eu-west-1")
+        template = yaml.load(TEMPLATE.read_text(), _Cloudformation)
+        table = template["Resources"]["Table"]["Properties"]
+        wanted = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
+        dynamodb.create_table(TableName=TABLE, **{name: table[name] for name in wanted})
+        yield Rooms(emulator, client, dynamodb, RoomStore(dynamodb, TABLE, event_days=30))
+
+
+def test_rooms_that_are_due_are_extended_and_told_of_and_nothing_else_is_left(
+    rooms: Rooms,
+) -> None:
+    due = rooms.vonage.add_rooms(45, expires_at=SOON)
+    rooms.vonage.add_rooms(30, expires_at=iso(NOW + 90 * DAY))
+
+    report = rooms.extend()
+
+    assert {rooms.expiries()[room_id] for room_id in due} == {LATER}
+    assert rooms.told() == Counter((room_id, LATER) for room_id in due)
+    assert rooms.keys() == {"EVENT"}
+    assert report.counts["seen"] == 75
+    assert report.counts["selected"] == report.counts["extended"] == 45
+    assert report.counts["long_enough"] == 30
+    assert report.counts["left"] == 0
+    assert report.counts["walk_finished"] is True
+
+
+def test_every_kind_of_room_is_counted_once(rooms: Rooms) -> None:
+    month = iso(NOW - 30 * DAY)
+    kinds: list[dict[str, Any]] = [
+        {"type": "instant"},
+        {"expires_at": iso(NOW - DAY), "created_at": month},
+        {"expires_at": SOON, "metadata": "roomkeeper:let-expire"},
+        {"expires_at": SOON, "expire_after_use": True},
+        {"expires_at": SOON, "deleted": True},
+        {"expires_at": SOON, "created_at": iso(NOW - (5 * 365 - 10) * DAY)},
+        {"expires_at": SOON},
+    ]
+    for kind in kinds:
+        rooms.vonage.create_room(**kind)
+
+    counts = rooms.extend(selection="opt-out").counts
+
+    assert {name: counts[name] for name in ("seen", "selected", "extended")} == {
+        "seen": 7,
+        "selected": 2,
+        "extended": 2,
+    }
+    partition = ("opted_out", "expire_after_use", "expired", "extended_to_limit")
+    assert [counts[name] for name in partition] == [1, 1, 1, 1]
+    assert counts["not_updatable"] == 2  # the instant one, and the deleted one
+
+
+def test_a_run_right_after_extends_nothing(rooms: Rooms) -> None:
+    rooms.vonage.add_rooms(5, expires_at=SOON)
+    rooms.vonage.create_room(expires_at=SOON, created_at=iso(NOW - (5 * 365 - 3) * DAY))
+    rooms.extend()
+    calls, told = rooms.changing_calls(), rooms.told()
+
+    again = rooms.extend(a_run(now=NOW + timedelta(minutes=1)))
+
+    assert rooms.changing_calls() == calls
+    assert rooms.told() == told
+    assert (again.counts["long_enough"], again.counts["at_limit"]) == (5, 1)
+
+
+def test_a_dry_run_says_what_and_why_and_changes_nothing(rooms: Rooms) -> None:
+    due = rooms.vonage.add_rooms(25, expires_at=SOON)
+    [kept] = rooms.vonage.add_rooms(1, expires_at=iso(NOW + 90 * DAY))
+    before = rooms.expiries()
+
+    report = rooms.extend(a_run(dry_run=True))
+
+    assert rooms.expiries() == before
+    assert rooms.changing_calls() == []
+    assert rooms.keys() == set()
+    assert report.counts["selected"] == 25
+    assert report.counts["extended"] == 0
+    planned = {each["room_id"]: each for each in report.planned}
+    assert {planned[room_id]["new_expires_at"] for room_id in due} == {LATER}
+    assert planned[due[0]]["reason"] == "expires within 7 days"
+    assert planned[kept]["verdict"] == "long_enough"
+
+
+def test_a_rehearsals_list_is_bounded(rooms: Rooms) -> None:
+    rooms.vonage.add_rooms(150, expires_at=SOON)
+
+    report = rooms.extend(a_run(dry_run=True))
+
+    assert len(report.planned) == 100
+    assert report.counts["selected"] == 150
+
+
+@pytest.mark.parametrize("step", ["begin", "update_room_expiry", "complete", "drop"])
+@pytest.mark.parametrize("after", [False, True])
+def test_a_run_killed_at_any_step_heals_with_one_event(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
+) -> None:
+    due = rooms.vonage.add_rooms(3, expires_at=SOON)
+    kill_at(monkeypatch, VonageClient if step.startswith("update") else RoomStore, step, after)
+    with pytest.raises(Killed):
+        rooms.extend(a_run(concurrency=1))
+    monkeypatch.undo()
+
+    rooms.extend(a_run(now=NOW + timedelta(hours=6)))
+
+    expiries = rooms.expiries()
+    assert all(from_iso(expiries[room_id]) > NOW + 29 * DAY for room_id in due)
+    assert rooms.told() == Counter((room_id, expiries[room_id]) for room_id in due)
+    patched = Counter(rooms.changing_calls())
+    assert set(patched.values()) == {1}
+    assert rooms.keys() == {"EVENT"}
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, kind: type, step: str, after: bool) -> None:
+    """Kill the run at the second time that it comes to a step, before or after it."""
+    original, times = getattr(kind, step), iter(range(100))
+
+    def killing(*args: Any, **options: Any) -> Any:
+        second = next(times) == 1
+        if second and not after:
+            raise Killed
+        outcome = original(*args, **options)
+        if second:
+            raise Killed
+        return outcome
+
+    monkeypatch.setattr(kind, step, killing)
+
+
+def test_an_extension_whose_answer_was_lost_is_told_of_by_the_next_run(rooms: Rooms) -> None:
+    [room_id] = rooms.vonage.add_rooms(1, expires_at=SOON)
+    rooms.vonage.fault("update_room", status=503, after=True)
+    assert rooms.extend().summary.outcomes["failed"] == 1
+    assert rooms.told() == Counter()
+    rooms.vonage.clear_faults()
+
+    report = rooms.extend(a_run(now=NOW + timedelta(hours=6)))
+
+    assert rooms.told() == {(room_id, LATER): 1}
+    assert report.counts["completed"] == 1
+    assert report.counts["extended"] == 0
+
+
+def test_an_extension_that_never_took_place_is_never_told_of(rooms: Rooms) -> None:
+    [room_id] = rooms.vonage.add_rooms(1, expires_at=SOON)
+    rooms.vonage.fault("update_room", status=503)
+    rooms.extend()
+    rooms.vonage.clear_faults()
+    opted_out = {"selection": "opt-in"}
+
+    rooms.extend(a_run(now=NOW + timedelta(minutes=1)), **opted_out)
+    assert rooms.keys() == {"ROOM"}  # its run might still be at work
+    rooms.extend(a_run(now=NOW + timedelta(minutes=16)), **opted_out)
+
+    assert rooms.keys() == set()
+    assert rooms.expiries()[room_id] == SOON
+
+
+def test_a_run_goes_on_where_the_last_one_stopped_until_all_rooms_were_seen(rooms: Rooms) -> None:
+    due = rooms.vonage.add_rooms(5 * PAGE_SIZE, expires_at=SOON)
+    runs, read = 0, []
+
+    while not (report := rooms.extend(a_run(limit=2 * PAGE_SIZE + 5))).counts["walk_finished"]:
+        runs += 1
+        read.append(report.counts["left"])
+
+    assert (runs, read) == (2, [60, 20])
+    assert rooms.told() == Counter((room_id, LATER) for room_id in due)
+    assert rooms.table.checkpoint(WALK) is None
+
+
+def test_a_run_whose_time_is_up_says_so_and_leaves_the_rest(rooms: Rooms) -> None:
+    rooms.vonage.add_rooms(50)
+
+    report = rooms.extend(a_run(seconds=0.0))
+
+    assert report.summary.stopped_by == "deadline"
+    assert report.counts["walk_finished"] is False
+
+
+def test_a_page_of_rooms_that_always_fail_holds_up_no_other_run_after_run(rooms: Rooms) -> None:
+    sick = rooms.vonage.add_rooms(3 * PAGE_SIZE, expires_at=SOON)
+    well = rooms.vonage.add_rooms(5, expires_at=SOON)
+    rooms.client = SickRooms(rooms.client, set(sick))  # type: ignore[assignment]
+
+    reports = [rooms.extend() for _ in range(20)]
+
+    assert reports[0].summary.stopped_by == "failures"
+    assert {room_id for room_id, _ in rooms.told()} == set(well)
+    assert any(report.counts["walk_finished"] for report in reports)
+
+
+class SickRooms:
+    """A client for which some rooms cannot be extended, whatever is done."""
+
+    def __init__(self, client: VonageClient, sick: set[str]) -> None:
+        self._client, self._sick = client, sick
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def update_room_expiry(self, room_id: str, expires_at: datetime) -> Any:
+        if room_id in self._sick:
+            expires_at = NOW - DAY  # which Vonage refuses
+        return self._client.update_room_expiry(room_id, expires_at)
+
+
+def test_wrong_credentials_stop_the_run_at_once_and_pass_over_no_room(rooms: Rooms) -> None:
+    rooms.vonage.add_rooms(50, expires_at=SOON)
+    rooms.vonage.fault("update_room", status=401)
+
+    report = rooms.extend(a_run(concurrency=1))
+
+    assert report.summary.stopped_by == "refusal"
+    assert len(rooms.changing_calls()) == 1
+    rooms.vonage.clear_faults()
+    assert rooms.extend().counts["extended"] == 50
+
+
+def test_rooms_that_vanish_or_end_in_between_are_counted_and_no_failure(rooms: Rooms) -> None:
+    rooms.vonage.add_rooms(4, expires_at=SOON)
+    listing = rooms.client.get_rooms_page
+
+    class Racing(SickRooms):
+        def get_rooms_page(self, start: str | None, size: int) -> Any:
+            page = listing(start, size)
+            rooms.client.delete_room(page.rooms[0].id)
+            return page
+
+    client = rooms.client
+    report = Extender(a_run(), a_policy(), Racing(client, set()), rooms.table).report()  # type: ignore[arg-type]
+
+    assert report.summary.outcomes == {"extended": 3, "gone": 1}
+    assert rooms.keys() == {"EVENT"}
+
+
+def test_a_404_that_is_not_vonages_own_is_a_failure(rooms: Rooms) -> None:
+    rooms.vonage.add_rooms(1, expires_at=SOON)
+    rooms.vonage.fault("update_room", status=404, body="<h1>Not here</h1>")
+
+    assert rooms.extend().summary.outcomes == {"failed": 1}
+
+
+def test_a_page_that_cannot_be_read_ends_the_run_and_the_next_reads_it_again(rooms: Rooms) -> None:
+    due = rooms.vonage.add_rooms(30, expires_at=SOON)
+    rooms.vonage.fault("list_rooms", status=503)
+    assert rooms.extend().summary.stopped_by == "source"
+    rooms.vonage.clear_faults()
+
+    assert rooms.extend().counts["extended"] == len(due)
+
+
+def test_a_place_to_go_on_at_that_is_none_any_more_begins_the_walk_anew(rooms: Rooms) -> None:
+    due = rooms.vonage.add_rooms(3, expires_at=SOON)
+    rooms.table.save_checkpoint(WALK, Checkpoint(start_id="no-number", walked=40))
+
+    report = rooms.extend()
+
+    assert report.counts["extended"] == len(due)
+    assert report.counts["walk_finished"] is True
+
+
+def test_only_rooms_used_lately_are_extended_when_the_policy_asks_for_it(rooms: Rooms) -> None:
+    used, ended, idle, unused = rooms.vonage.add_rooms(4, expires_at=SOON)
+    rooms.hear("session:started", used, NOW - 90 * DAY)
+    rooms.hear("session:started", used, NOW - 3 * DAY)
+    rooms.hear("session:ended", ended, NOW - 5 * DAY, ended_at=iso(NOW - 4 * DAY))
+    rooms.hear("session:started", idle, NOW - 15 * DAY)
+
+    report = rooms.extend(used_within=14 * DAY)
+
+    assert {room_id for room_id, _ in rooms.told()} == {used, ended}
+    assert report.counts["idle"] == 2
+    assert report.counts["selected"] == report.counts["extended"] == 2
+    assert rooms.table.last_used(used) == NOW - 3 * DAY
+    assert rooms.table.last_used(unused) is None
+
+
+def test_overlapping_runs_end_with_every_room_extended_and_no_event_twice(rooms: Rooms) -> None:
+    due = rooms.vonage.add_rooms(30, expires_at=SOON)
+    slow = Extender(a_run(), a_policy(), rooms.client, rooms.table)
+    rooms.extend(a_run(now=NOW + timedelta(seconds=1)))
+
+    slow.report()
+
+    told = rooms.told()
+    assert {room_id for room_id, _ in told} == set(due)
+    assert set(told.values()) == {1}

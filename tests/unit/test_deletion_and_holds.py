@@ -1,0 +1,152 @@
+from datetime import timedelta
+
+import pytest
+
+from roomkeeper.events import Event
+from roomkeeper.recordings import DeletedBy, Hold
+from roomkeeper.store import Store, events_due
+from roomkeeper.times import iso
+from tests.builders import (
+    NOON,
+    RECORDING_ID,
+    SESSION_ID,
+    a_record,
+    a_recording_ended,
+    a_recording_started,
+    a_recording_uploaded,
+)
+from tests.unit.conftest import Table
+
+RECORDING = f"RECORDING#{RECORDING_ID}"
+HOUR = timedelta(hours=1)
+A_HOLD = Hold(reason="court case 7", who="legal", since=NOON)
+
+
+@pytest.fixture
+def store(table: Table) -> Store:
+    store = Store(table.client, table.name, session_days=400, event_days=30, deleted_days=90)
+    store.apply(a_recording_uploaded(), NOON)
+    return store
+
+
+def events_of(table: Table, before: object) -> list[Event]:
+    """Return the events that the change from `before` to what the table holds now makes due."""
+    new = table.item(RECORDING)
+    assert new is not None
+    return events_due(a_record(new, before))  # type: ignore[arg-type]
+
+
+# --- deletion -------------------------------------------------------------------------------------
+
+
+def test_a_deleted_recording_leaves_the_worklist_and_later_the_table(
+    store: Store, table: Table
+) -> None:
+    before = table.plain_item(RECORDING)
+
+    assert store.mark_deleted(RECORDING_ID, "cleanup", NOON + HOUR)
+
+    after = table.plain_item(RECORDING)
+    assert after == {
+        **{name: before[name] for name in before if name not in {"worklist", "since"}},
+        "seen": ["recording:deleted", "recording:uploaded"],
+        "deleted_at": iso(NOON + HOUR),
+        "deleted_by": "cleanup",
+        "ttl": int((NOON + HOUR + timedelta(days=90)).timestamp()),
+    }
+    recording = store.recording(RECORDING_ID)
+    assert recording is not None
+    assert recording.status == "deleted"
+
+
+def test_who_deleted_first_stays_on_record(store: Store, table: Table) -> None:
+    assert store.mark_deleted(RECORDING_ID, "management", NOON)
+    marked = table.item(RECORDING)
+
+    assert not store.mark_deleted(RECORDING_ID, "cleanup", NOON + HOUR)
+
+    assert table.item(RECORDING) == marked
+
+
+def test_the_deletion_of_what_is_unknown_leaves_nothing(store: Store, table: Table) -> None:
+    assert not store.mark_deleted("never-heard-of", "cleanup", NOON)
+    assert len(table.items()) == 1
+
+
+@pytest.mark.parametrize("late", [a_recording_started, a_recording_ended], ids=["started", "ended"])
+def test_a_late_callback_changes_nothing_of_a_deleted_recording(
+    store: Store, table: Table, late: object
+) -> None:
+    store.mark_deleted(RECORDING_ID, "cleanup", NOON)
+    marked = table.item(RECORDING)
+
+    assert not store.apply(late(), NOON + HOUR)  # type: ignore[operator]
+
+    assert table.item(RECORDING) == marked
+
+
+@pytest.mark.parametrize(
+    ("by", "origin"),
+    [("cleanup", "cleanup"), ("management", "management"), ("vonage", "cleanup")],
+)
+def test_a_deletion_is_published_with_who_and_when(
+    store: Store, table: Table, by: DeletedBy, origin: str
+) -> None:
+    before = table.item(RECORDING)
+    store.mark_deleted(RECORDING_ID, by, NOON + HOUR)
+
+    [event] = events_of(table, before)
+
+    assert event.name == "recording:deleted"
+    assert event.metadata.origin == origin
+    assert event.metadata.occurred_at == NOON + HOUR
+    assert event.session_lacking_room == SESSION_ID
+    assert f'"deleted_by":"{by}"' in event.detail()
+    assert "url" not in event.detail()
+
+
+# --- holds ----------------------------------------------------------------------------------------
+
+
+def test_a_hold_has_reason_name_and_time_and_is_no_news(store: Store, table: Table) -> None:
+    before = table.item(RECORDING)
+
+    assert store.hold(RECORDING_ID, "court case 7", "legal", NOON)
+
+    recording = store.recording(RECORDING_ID)
+    assert recording is not None
+    assert recording.hold == A_HOLD
+    assert events_of(table, before) == []
+
+
+def test_a_held_recording_is_still_on_the_worklist(store: Store, table: Table) -> None:
+    worklist = table.plain_item(RECORDING)["worklist"]
+    store.hold(RECORDING_ID, "court case 7", "legal", NOON)
+    assert table.keys_in("worklist", "worklist", worklist) == [RECORDING]
+
+
+def test_the_last_hold_is_the_one_that_holds(store: Store) -> None:
+    store.hold(RECORDING_ID, "court case 6", "somebody", NOON - HOUR)
+    store.hold(RECORDING_ID, "court case 7", "legal", NOON)
+    assert getattr(store.recording(RECORDING_ID), "hold", None) == A_HOLD
+
+
+def test_a_released_recording_is_as_it_was(store: Store, table: Table) -> None:
+    before = table.item(RECORDING)
+    store.hold(RECORDING_ID, "court case 7", "legal", NOON)
+
+    assert store.release(RECORDING_ID)
+    assert store.release(RECORDING_ID)
+
+    assert table.item(RECORDING) == before
+
+
+def test_what_is_unknown_or_deleted_cannot_be_held(store: Store, table: Table) -> None:
+    store.mark_deleted(RECORDING_ID, "cleanup", NOON)
+    before = table.items()
+
+    assert not store.hold("never-heard-of", "court case 7", "legal", NOON)
+    assert not store.hold(RECORDING_ID, "court case 7", "legal", NOON)
+    assert not store.release("never-heard-of")
+
+    assert table.items() == before

@@ -1,0 +1,567 @@
+import base64
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from functions.management_api import app
+from roomkeeper import vonage
+from roomkeeper.callbacks import Callback
+from roomkeeper.settings import SecretUnavailable
+from roomkeeper.store import Store, StoreUnavailable, events_due
+from roomkeeper.times import iso
+from roomkeeper.vonage.errors import Exchange, UnusableId
+from tests.builders import (
+    NOON,
+    RECORDING_ID,
+    ROOM_ID,
+    SESSION_ID,
+    URL,
+    a_record,
+    a_recording_ended,
+    a_recording_started,
+    a_recording_uploaded,
+    a_session_started,
+)
+from tests.management import (
+    CALLER,
+    MONTH,
+    AVonage,
+    a_recording_at_vonage,
+    a_request_for,
+    a_room,
+    answered,
+    call,
+    no_such_thing,
+)
+from tests.openapi import operations, validate
+from tests.template import environment
+from tests.unit.conftest import Table
+
+RECORDING = f"RECORDING#{RECORDING_ID}"
+LATER = datetime.now(UTC) + MONTH
+ROUTES = [route for route in operations() if "/callbacks" not in route and "/jobs" not in route]
+UNUSUAL = ["a/b", "..", "a b", "line\n", "%2e", "ünï", "#", "?", "\x00", "a\\b", '"', "{room_id}"]
+
+
+@pytest.fixture
+def at_vonage(table: Table, monkeypatch: pytest.MonkeyPatch) -> AVonage:
+    """What Vonage knows: nothing yet. The function runs on it and on `table`."""
+    for name, value in (environment("ManagementApi") | {"TABLE_NAME": table.name}).items():
+        monkeypatch.setenv(name, value)
+    known = AVonage()
+    monkeypatch.setattr(app, "_vonage", lambda: known)
+    return known
+
+
+@pytest.fixture
+def tell(table: Table) -> Callable[..., None]:
+    """Take callbacks into the table."""
+    store = Store(table.client, table.name, session_days=400, event_days=30)
+
+    def apply(*callbacks: Callback) -> None:
+        for callback in callbacks:
+            store.apply(callback, NOON)
+
+    return apply
+
+
+Tell = Callable[..., None]
+
+
+def conforms(route: str, body: object, status: int = 200) -> bool:
+    """Whether the description says so too: fails with the difference if not."""
+    answer = operations()[route]["responses"][str(status)]
+    validate(answer["content"]["application/json"]["schema"], body)
+    return True
+
+
+# --- rooms ----------------------------------------------------------------------------------------
+
+
+def test_rooms_come_in_pages_that_the_cursor_leads_through(at_vonage: AVonage) -> None:
+    at_vonage.rooms = {str(n): a_room(id=str(n)) for n in range(5)}
+
+    first = call("GET /rooms", page_size="3")
+    second = call("GET /rooms", page_size="3", cursor=first.body["next_cursor"])
+
+    assert [room["id"] for room in first.body["rooms"]] == ["0", "1", "2"]
+    assert [room["id"] for room in second.body["rooms"]] == ["3", "4"]
+    assert second.body["next_cursor"] is None
+    assert conforms("GET /rooms", first.body)
+
+
+@pytest.mark.parametrize("size", ["0", "101", "-1", "x", "1.5", "1,2", "", "٣", "9" * 5000])
+def test_a_page_size_that_is_none_is_refused(at_vonage: AVonage, size: str) -> None:
+    refused = call("GET /rooms", page_size=size)
+    assert (refused.status, refused.code) == (400, "invalid_request")
+    assert "page_size: a number from 1 to 100" in refused.message
+
+
+def test_a_room_is_shown_whole(at_vonage: AVonage) -> None:
+    at_vonage.rooms["room"] = a_room(metadata="x", is_available=False)
+    shown = call("GET /rooms/{room_id}", "room")
+    assert (shown.status, shown.body["metadata"], shown.body["is_available"]) == (200, "x", False)
+    assert conforms("GET /rooms/{room_id}", shown.body)
+
+
+def test_a_rooms_expiry_is_moved_and_told_in_utc(at_vonage: AVonage) -> None:
+    at_vonage.rooms["room"] = a_room()
+    there = LATER.astimezone(tz=None).isoformat()
+
+    moved = call("PATCH /rooms/{room_id}", "room", body={"expires_at": there})
+
+    assert moved.status == 200
+    assert moved.body["expires_at"].endswith("Z")
+    assert at_vonage.rooms["room"].expires_at == LATER
+
+
+def test_an_instant_room_has_no_expiry_to_move(at_vonage: AVonage) -> None:
+    at_vonage.rooms["room"] = a_room(type="instant")
+    refused = call("PATCH /rooms/{room_id}", "room", body={"expires_at": iso(LATER)})
+    assert (refused.status, refused.code) == (409, "not_updatable")
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        (None, "not JSON"),
+        ('{"expires_at": ', "not JSON"),
+        ("[]", "Expected `object`, got `array`"),
+        ("{}", "missing required field `expires_at`"),
+        ('{"expires_at": 5}', "at `$.expires_at`"),
+        ('{"expires_at": null}', "at `$.expires_at`"),
+        ('{"expires_at": "soon"}', "at `$.expires_at`"),
+        ('{"expires_at": "2030-01-01"}', "at `$.expires_at`"),
+        ('{"expires_at": "2030-01-01T00:00:00"}', "no zone"),
+        ('{"expires_at": "2020-01-01T00:00:00Z"}', "is past"),
+        ('{"expires_at": "0001-01-01T00:00:00+23:59"}', "is past"),
+        ('{"expires_at": "9999-12-31T23:59:59-23:59"}', "over five years"),
+        ('{"expires_at": "2030-01-01T00:00:00Z", "name": 1}', "unknown field `name`"),
+        ('{"a":' * 100_000, "The body"),
+        ('{"expires_at": "\ud800"}', "not UTF-8"),
+    ],
+)
+def test_an_expiry_that_breaks_a_rule_is_refused_with_the_rule(
+    at_vonage: AVonage, body: str | None, complaint: str
+) -> None:
+    at_vonage.rooms["room"] = a_room()
+
+    refused = call("PATCH /rooms/{room_id}", "room", body=body)
+
+    assert (refused.status, refused.code) == (400, "invalid_request")
+    assert complaint in refused.message
+    assert at_vonage.asked == []
+
+
+def test_five_years_to_the_day_are_allowed(at_vonage: AVonage) -> None:
+    at_vonage.rooms["room"] = a_room()
+    five_years = timedelta(days=5 * 365 + 1)
+    almost = iso(datetime.now(UTC) + five_years - timedelta(seconds=5))
+    beyond = iso(datetime.now(UTC) + five_years + timedelta(minutes=1))
+    assert call("PATCH /rooms/{room_id}", "room", body={"expires_at": almost}).status == 200
+    assert call("PATCH /rooms/{room_id}", "room", body={"expires_at": beyond}).status == 400
+
+
+def test_a_room_is_deleted_once(at_vonage: AVonage) -> None:
+    at_vonage.rooms["room"] = a_room()
+    assert call("DELETE /rooms/{room_id}", "room").status == 204
+    assert call("DELETE /rooms/{room_id}", "room").code == "not_found"
+
+
+# --- what is known of recordings ------------------------------------------------------------------
+
+
+def test_a_sessions_recordings_are_each_told_once_with_who_knows_them(
+    at_vonage: AVonage, tell: Tell
+) -> None:
+    tell(a_recording_uploaded(), a_recording_uploaded(recording_id="only-ours"))
+    at_vonage.recordings = {
+        RECORDING_ID: a_recording_at_vonage(),
+        "only-theirs": a_recording_at_vonage(id="only-theirs", started_at=NOON + MONTH),
+    }
+
+    listed = call("GET /sessions/{session_id}/recordings", SESSION_ID)
+
+    assert {each["recording_id"]: each["known_to"] for each in listed.body["recordings"]} == {
+        RECORDING_ID: ["vonage", "roomkeeper"],
+        "only-ours": ["roomkeeper"],
+        "only-theirs": ["vonage"],
+    }
+    assert conforms("GET /sessions/{session_id}/recordings", listed.body)
+
+
+def test_one_of_which_only_the_start_was_heard_is_known_to_us(
+    at_vonage: AVonage, tell: Tell
+) -> None:
+    tell(a_recording_started())
+    at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage(status="paused", url=None)
+    [shown] = call("GET /sessions/{session_id}/recordings", SESSION_ID).body["recordings"]
+    assert (shown["known_to"], shown["status"]) == (["vonage", "roomkeeper"], "started")
+
+
+def test_a_session_is_not_taken_for_its_own_recording(
+    at_vonage: AVonage, tell: Tell, table: Table
+) -> None:
+    tell(a_session_started(session_id=SESSION_ID), a_recording_ended())
+    [shown] = call("GET /sessions/{session_id}/recordings", SESSION_ID).body["recordings"]
+    assert (shown["recording_id"], shown["room_id"]) == (RECORDING_ID, ROOM_ID)
+    assert Store(table.client, table.name).recordings_in(SESSION_ID) == [RECORDING_ID]
+
+
+def test_a_session_may_have_more_recordings_than_one_read_takes(
+    at_vonage: AVonage, tell: Tell
+) -> None:
+    tell(*(a_recording_ended(recording_id=f"recording-{n:03}") for n in range(120)))
+    listed = call("GET /sessions/{session_id}/recordings", SESSION_ID).body["recordings"]
+    assert [each["recording_id"] for each in listed] == [f"recording-{n:03}" for n in range(120)]
+
+
+def test_a_session_that_nobody_knows_is_not_found(at_vonage: AVonage) -> None:
+    assert call("GET /sessions/{session_id}/recordings", "nobody's").code == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("theirs", "status"),
+    [("started", "started"), ("paused", "started"), ("stopped", "ended"), ("uploaded", "uploaded")],
+)
+def test_vonages_words_become_ours(at_vonage: AVonage, theirs: str, status: str) -> None:
+    at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage(status=theirs)
+    shown = call("GET /recordings/{recording_id}", RECORDING_ID)
+    assert (shown.body["status"], shown.body["known_to"]) == (status, ["vonage"])
+
+
+def test_a_recordings_url_is_fresh_and_never_the_one_that_we_keep(
+    at_vonage: AVonage, tell: Tell
+) -> None:
+    tell(a_recording_uploaded())
+    fresh = "https://a/b.mp4?Expires=1893456000&Signature=x"
+    at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage(url=fresh)
+
+    shown = call("GET /recordings/{recording_id}", RECORDING_ID)
+    assert (shown.body["url"], shown.body["url_expires_at"]) == (fresh, "2030-01-01T00:00:00Z")
+    assert conforms("GET /recordings/{recording_id}", shown.body)
+
+    at_vonage.recordings.clear()
+    shown = call("GET /recordings/{recording_id}", RECORDING_ID)
+    assert (shown.body["url"], shown.body["known_to"]) == (None, ["roomkeeper"])
+
+
+def test_a_recording_that_nobody_knows_is_not_found(at_vonage: AVonage) -> None:
+    assert call("GET /recordings/{recording_id}", "nobody's").status == 404
+
+
+def test_a_404_that_is_not_vonages_own_says_nothing_of_a_recording(
+    at_vonage: AVonage, tell: Tell, table: Table
+) -> None:
+    tell(a_recording_uploaded())
+    at_vonage.failure = no_such_thing(name=None)
+
+    for route in ("GET /recordings/{recording_id}", "DELETE /recordings/{recording_id}"):
+        assert call(route, RECORDING_ID).status == 502
+
+    assert "deleted_at" not in table.plain_item(RECORDING)
+
+
+# --- deletion -------------------------------------------------------------------------------------
+
+
+def test_a_recording_is_deleted_there_and_then_marked_here(
+    at_vonage: AVonage, tell: Tell, table: Table
+) -> None:
+    tell(a_recording_uploaded())
+    at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage()
+
+    assert call("DELETE /recordings/{recording_id}", RECORDING_ID).status == 204
+    assert call("DELETE /recordings/{recording_id}", RECORDING_ID).status == 204
+
+    assert at_vonage.changes == [("delete_recording", RECORDING_ID)]
+    item = table.plain_item(RECORDING)
+    assert item["deleted_by"] == "management"
+    until = datetime.fromtimestamp(item["ttl"], UTC) - datetime.now(UTC)
+    assert timedelta(days=89) < until <= timedelta(days=90)
+    shown = call("GET /recordings/{recording_id}", RECORDING_ID)
+    assert shown.body["status"] == "deleted"
+    assert conforms("GET /recordings/{recording_id}", shown.body)
+
+
+def test_a_deletion_whose_mark_was_lost_is_marked_by_the_next(
+    at_vonage: AVonage, tell: Tell, table: Table
+) -> None:
+    tell(a_recording_uploaded())
+    assert call("DELETE /recordings/{recording_id}", RECORDING_ID).status == 204
+    assert table.plain_item(RECORDING)["deleted_by"] == "management"
+
+
+def test_a_recording_that_only_vonage_knows_is_deleted(at_vonage: AVonage, table: Table) -> None:
+    at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage()
+    assert call("DELETE /recordings/{recording_id}", RECORDING_ID).status == 204
+    assert (at_vonage.recordings, table.items()) == ({}, [])
+
+
+def test_the_deletion_of_what_nobody_knows_is_not_found(at_vonage: AVonage, table: Table) -> None:
+    assert call("DELETE /recordings/{recording_id}", "nobody's").code == "not_found"
+    assert table.items() == []
+
+
+def test_what_is_not_uploaded_cannot_be_deleted_yet(
+    at_vonage: AVonage, tell: Tell, table: Table
+) -> None:
+    tell(a_recording_started())
+    at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage(status="stopped", url=None)
+    refused = call("DELETE /recordings/{recording_id}", RECORDING_ID)
+    assert (refused.status, refused.code) == (409, "not_deletable_yet")
+    assert "deleted_at" not in table.plain_item(RECORDING)
+
+
+def test_a_404_for_what_is_still_there_means_not_yet(
+    at_vonage: AVonage, tell: Tell, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_recording_id: str) -> None:
+        raise no_such_thing()
+
+    tell(a_recording_started())
+    at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage(status="started", url=None)
+    monkeypatch.setattr(at_vonage, "delete_recording", refuse)
+    assert call("DELETE /recordings/{recording_id}", RECORDING_ID).code == "not_deletable_yet"
+    assert "deleted_at" not in table.plain_item(RECORDING)
+
+
+# --- holds ----------------------------------------------------------------------------------------
+
+
+def test_a_hold_has_its_reason_and_the_caller_and_can_be_seen(
+    at_vonage: AVonage, tell: Tell
+) -> None:
+    tell(a_recording_uploaded())
+
+    held = call("PUT /recordings/{recording_id}/hold", RECORDING_ID, body={"reason": "case 7"})
+
+    assert (held.status, held.body["reason"], held.body["who"]) == (200, "case 7", CALLER)
+    assert conforms("PUT /recordings/{recording_id}/hold", held.body)
+    shown = call("GET /recordings/{recording_id}", RECORDING_ID)
+    assert shown.body["hold"] == held.body
+
+
+def test_a_hold_can_be_by_somebody_elses_order(at_vonage: AVonage, tell: Tell) -> None:
+    tell(a_recording_uploaded())
+    order = {"reason": "case 7", "by": "legal"}
+    held = call("PUT /recordings/{recording_id}/hold", RECORDING_ID, body=order)
+    assert held.body["who"] == "legal"
+
+
+def test_what_is_held_is_not_deleted_until_the_hold_is_lifted(
+    at_vonage: AVonage, tell: Tell
+) -> None:
+    tell(a_recording_uploaded())
+    at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage()
+    call("PUT /recordings/{recording_id}/hold", RECORDING_ID, body={"reason": "case 7"})
+
+    refused = call("DELETE /recordings/{recording_id}", RECORDING_ID)
+
+    assert (refused.status, refused.code) == (409, "on_hold")
+    assert "case 7" in refused.message
+    assert at_vonage.changes == []
+    assert call("DELETE /recordings/{recording_id}/hold", RECORDING_ID).status == 204
+    assert call("DELETE /recordings/{recording_id}/hold", RECORDING_ID).status == 204
+    assert call("DELETE /recordings/{recording_id}", RECORDING_ID).status == 204
+
+
+@pytest.mark.parametrize(
+    "body", ["{}", '{"reason": ""}', '{"reason": "  "}', '{"reason": "x", "who": "y"}', "5", "\x00"]
+)
+def test_a_hold_without_a_reason_is_refused(at_vonage: AVonage, tell: Tell, body: str) -> None:
+    tell(a_recording_uploaded())
+    refused = call("PUT /recordings/{recording_id}/hold", RECORDING_ID, body=body)
+    assert (refused.status, refused.code) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "route", ["PUT /recordings/{recording_id}/hold", "DELETE /recordings/{recording_id}/hold"]
+)
+def test_what_is_not_in_the_table_has_no_hold(at_vonage: AVonage, route: str) -> None:
+    assert call(route, "nobody's", body={"reason": "x"}).code == "not_found"
+
+
+def test_a_hold_comes_too_late_for_what_is_deleted(at_vonage: AVonage, tell: Tell) -> None:
+    tell(a_recording_uploaded())
+    call("DELETE /recordings/{recording_id}", RECORDING_ID)
+    refused = call("PUT /recordings/{recording_id}/hold", RECORDING_ID, body={"reason": "x"})
+    assert (refused.status, refused.code) == (409, "already_deleted")
+
+
+# --- republishing ---------------------------------------------------------------------------------
+
+
+def test_a_republished_event_is_the_old_one_with_a_fresh_url(
+    at_vonage: AVonage, tell: Tell, table: Table
+) -> None:
+    tell(a_recording_uploaded())
+    uploaded = table.item(RECORDING)
+    assert uploaded is not None
+    [first] = events_due(a_record(uploaded))
+    at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage(url="https://a/b?Expires=1893456000")
+
+    told = [call("POST /recordings/{recording_id}/republish", RECORDING_ID) for _ in range(2)]
+
+    outbox = [item for item in table.items() if item["pk"]["S"].startswith("EVENT#")]
+    again = [event for item in outbox for event in events_due(a_record(item))]
+    assert len(again) == 2
+    for answer, event in zip(told, again, strict=True):
+        assert answer.status == 202
+        assert conforms("POST /recordings/{recording_id}/republish", answer.body, 202)
+        assert answer.body["event_id"] == event.metadata.event_id == first.metadata.event_id
+        assert (event.name, event.metadata.origin) == ("recording:uploaded", "management")
+        assert event.metadata.occurred_at == NOON
+        before, after = json.loads(first.detail())["data"], json.loads(event.detail())["data"]
+        assert after.pop("url") == "https://a/b?Expires=1893456000"
+        assert after.pop("url_expires_at") == "2030-01-01T00:00:00Z"
+        assert before == {**after, "url": URL, "url_expires_at": before["url_expires_at"]}
+
+
+@pytest.mark.parametrize(
+    ("heard", "at_vonages", "code"),
+    [
+        ([], a_recording_at_vonage(), "not_found"),
+        ([a_recording_started()], a_recording_at_vonage(), "not_uploaded"),
+        ([a_recording_uploaded()], None, "not_uploaded"),
+        ([a_recording_uploaded()], a_recording_at_vonage(url=None), "not_uploaded"),
+    ],
+    ids=["not in the table", "upload never heard of", "gone at Vonage", "no file at Vonage"],
+)
+def test_what_cannot_be_downloaded_is_not_republished(
+    at_vonage: AVonage, tell: Tell, table: Table, heard: Any, at_vonages: Any, code: str
+) -> None:
+    tell(*heard)
+    at_vonage.recordings = {RECORDING_ID: at_vonages} if at_vonages else {}
+    before = table.items()
+    assert call("POST /recordings/{recording_id}/republish", RECORDING_ID).code == code
+    assert table.items() == before
+
+
+def test_what_is_deleted_is_not_republished(at_vonage: AVonage, tell: Tell) -> None:
+    tell(a_recording_uploaded())
+    call("DELETE /recordings/{recording_id}", RECORDING_ID)
+    refused = call("POST /recordings/{recording_id}/republish", RECORDING_ID)
+    assert refused.code == "already_deleted"
+
+
+# --- what goes wrong ------------------------------------------------------------------------------
+
+ASKED = Exchange("GET", "/rooms/room", 500)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (no_such_thing(), 404, "not_found"),
+        (no_such_thing(name=None), 502, "vonage_answered_unexpectedly"),
+        (UnusableId("x", ASKED), 404, "not_found"),
+        (vonage.Refused("x", ASKED), 400, "refused_by_vonage"),
+        (vonage.NotUpdatable("x", ASKED), 409, "not_updatable"),
+        (vonage.NotDeletableYet("x", ASKED), 409, "not_deletable_yet"),
+        (vonage.Unauthorized("x", ASKED), 502, "vonage_refused_our_credentials"),
+        (vonage.UnexpectedAnswer("x", ASKED), 502, "vonage_answered_unexpectedly"),
+        (vonage.Unavailable("x", ASKED), 502, "vonage_failed"),
+        (vonage.Unavailable("x", Exchange("GET", "/rooms")), 504, "vonage_did_not_answer"),
+        (vonage.RateLimited("x", ASKED), 503, "vonage_limits_our_rate"),
+        (StoreUnavailable("arn:aws:dynamodb:secret"), 503, "unavailable"),
+        (SecretUnavailable("arn:aws:secretsmanager:secret"), 503, "unavailable"),
+        (RuntimeError("in the middle of secret things"), 500, "internal_error"),
+    ],
+)
+def test_whatever_fails_is_told_in_the_one_form(
+    at_vonage: AVonage, error: Exception, status: int, code: str
+) -> None:
+    at_vonage.failure = error
+    told = call("GET /rooms/{room_id}", "room")
+    assert (told.status, told.code) == (status, code)
+    assert "secret" not in told.message
+    assert ("Retry-After" in told.headers) == (status == 503)
+
+
+def test_a_rate_limits_wait_is_passed_on(at_vonage: AVonage) -> None:
+    at_vonage.failure = vonage.RateLimited("x", Exchange("GET", "/rooms", 429, retry_after=11.2))
+    assert call("GET /rooms").headers["Retry-After"] == "12"
+
+
+def test_what_fits_no_route_is_told_so(at_vonage: AVonage) -> None:
+    told = call("$default")
+    assert (told.status, told.code) == (404, "no_such_route")
+
+
+# --- the way to Vonage ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def secret(moto: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The template's Vonage secret, filled in."""
+    for name, value in environment("ManagementApi").items():
+        monkeypatch.setenv(name, value)
+    held = '{"api_key": "abcd1234", "api_secret": "a-secret"}'
+    secrets = boto3.client("secretsmanager")
+    secrets.create_secret(Name=environment("ManagementApi")["VONAGE_SECRET_ARN"], SecretString=held)
+
+
+def test_a_client_is_kept_until_its_credentials_may_be_the_trouble(secret: None) -> None:
+    kept = app._vonage()
+    assert app._vonage() is kept
+
+    app.failed(vonage.NotUpdatable("x", ASKED))
+    assert app._vonage() is kept
+
+    app.failed(vonage.Unauthorized("x", ASKED))
+    assert app._vonage() is not kept
+
+
+# --- ids and bodies of all kinds ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("id_", UNUSUAL)
+def test_an_unusual_id_arrives_as_it_is_and_leads_nowhere_else(
+    at_vonage: AVonage, id_: str
+) -> None:
+    assert call("DELETE /rooms/{room_id}", id_).code == "not_found"
+    assert at_vonage.asked == [("delete_room", id_)]
+
+
+def test_an_id_of_256_characters_is_the_longest(at_vonage: AVonage) -> None:
+    assert call("GET /rooms/{room_id}", "é" * 256).status == 404
+    assert call("GET /rooms/{room_id}", "é" * 257).code == "invalid_request"
+
+
+def test_a_body_that_comes_as_base64_is_read(at_vonage: AVonage) -> None:
+    at_vonage.rooms["room"] = a_room()
+    request = a_request_for("PATCH /rooms/{room_id}", "room")
+    body = base64.b64encode(b'{"expires_at": "?"}').decode()
+    request |= {"body": body, "isBase64Encoded": True}
+    assert "at `$.expires_at`" in answered(request).message
+
+
+TEXTS = st.text(min_size=1, max_size=300)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text() | st.datetimes().map(str),
+    lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
+)
+BODIES = (
+    st.none()
+    | st.text()
+    | JSON.map(json.dumps)
+    | st.dictionaries(st.sampled_from(["expires_at", "reason", "by"]), JSON).map(json.dumps)
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.sampled_from(ROUTES), TEXTS, BODIES, st.dictionaries(TEXTS, TEXTS))
+def test_nothing_that_is_asked_makes_it_fail(
+    at_vonage: AVonage, route: str, id_: str, body: str | None, query: dict[str, str]
+) -> None:
+    request = a_request_for(route, *[id_] * route.count("{"), body=body)
+    told = answered(request | {"queryStringParameters": query})
+    assert told.status < 500
+    assert told.status in (200, 202, 204) or told.code

@@ -1,0 +1,56 @@
+import pytest
+from jsonschema import Draft202012Validator
+
+from functions.management_api.app import app
+from tests.openapi import description, operations
+from tests.template import properties, resources
+
+ROUTES = resources("AWS::ApiGatewayV2::Route")
+OPEN = {"POST /callbacks", "POST /callbacks/{token}"}
+"""The routes whose callers prove themselves to the function, not to API Gateway."""
+
+CATCH_ALL = "$default"
+
+
+def key_of(route: str) -> str:
+    key: str = ROUTES[route]["Properties"]["RouteKey"]
+    return key
+
+
+def test_every_deployed_route_is_described_and_nothing_else() -> None:
+    assert {key_of(route) for route in ROUTES} - {CATCH_ALL} == set(operations())
+
+
+def test_the_management_function_serves_just_the_routes_that_lead_to_it() -> None:
+    served = {f"{route.method} {route.path}" for route in app._dynamic_routes + app._static_routes}
+    leading = {
+        key_of(name)
+        for name, route in ROUTES.items()
+        if "ManagementIntegration" in str(route["Properties"]["Target"])
+    }
+    assert {key.replace("<", "{").replace(">", "}") for key in served} == leading - {CATCH_ALL}
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_only_callbacks_come_in_unsigned(route: str) -> None:
+    asks_for = ROUTES[route]["Properties"].get("AuthorizationType", "NONE")
+    assert asks_for == ("NONE" if key_of(route) in OPEN else "AWS_IAM")
+
+
+@pytest.mark.parametrize("route", operations())
+def test_a_route_is_described_with_its_security_and_its_parameters(route: str) -> None:
+    _method, path = route.split(" ")
+    item = description()["paths"][path]
+    declared = {p["name"] for p in item.get("parameters", []) if p["in"] == "path"}
+    assert declared == {part[1:-1] for part in path.split("/") if part.startswith("{")}
+    signed = operations()[route].get("security", description()["security"])
+    assert (signed == [{"signature": []}]) == (route not in OPEN)
+
+
+@pytest.mark.parametrize("name", description()["components"]["schemas"])
+def test_a_schema_is_one(name: str) -> None:
+    Draft202012Validator.check_schema(description()["components"]["schemas"][name])
+
+
+def test_a_request_is_answered_before_api_gateway_gives_up() -> None:
+    assert properties("ManagementApi")["Timeout"] < 30
