@@ -2,23 +2,22 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from local import aging, timeline
+from local import aging
+from local.demo import timeline
+from local.demo.report import Report
 from local.stack import LocalStack
 from local.subscriber import Subscriber
 from operations import jobs
 from roomkeeper.store import Store
-
-if TYPE_CHECKING:
-    from local.demo import Report
 
 CLEANUP, RECONCILIATION = "recording-cleanup", "recording-reconciliation"
 RETENTION = 30  # days
 EVENTS_WITHIN = 30.0  # seconds
 
 
-def show(report: "Report", local: LocalStack, subscriber: Subscriber) -> None:
+def show(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
     """Show a cleanup, rehearsed and done, and the healing of a lost callback; note the checks."""
     with report.timed("cleanup"):
         _show_cleanup(report, local, subscriber)
@@ -26,7 +25,7 @@ def show(report: "Report", local: LocalStack, subscriber: Subscriber) -> None:
         _show_healing(report, local, subscriber)
 
 
-def _show_cleanup(report: "Report", local: LocalStack, subscriber: Subscriber) -> None:
+def _show_cleanup(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
     timeline.heading(f"A month later: recordings of which {RETENTION} days are enough")
     old, held = local.vonage.hold_meeting(recordings=2)["recording_ids"]
     [young] = local.vonage.hold_meeting()["recording_ids"]
@@ -59,7 +58,7 @@ def _show_cleanup(report: "Report", local: LocalStack, subscriber: Subscriber) -
     )
 
 
-def _show_healing(report: "Report", local: LocalStack, subscriber: Subscriber) -> None:
+def _show_healing(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
     timeline.heading("A callback that never comes: the upload of a recording")
     meeting = local.vonage.hold_meeting(drop={"recording:uploaded"})
     [recording_id] = meeting["recording_ids"]

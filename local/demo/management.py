@@ -1,22 +1,21 @@
 """The demonstration's part on the management API: a room looked up and extended, signed."""
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import requests
 
-from local import timeline
+from local.demo import timeline
+from local.demo.report import Report
 from local.stack import LocalStack
+from local.subscriber import Subscriber
 from operations.management import ManagementApi
 from roomkeeper.times import iso
-
-if TYPE_CHECKING:
-    from local.demo import Report
 
 FOR = timedelta(days=90)
 
 
-def run(local: LocalStack, report: "Report") -> None:
+def show(report: Report, local: LocalStack, _subscriber: Subscriber) -> None:
     """Look a room up, extend it, and see that nobody can who does not sign."""
     timeline.heading("A room looked up and extended through the management API, signed")
     room = local.vonage.create_room(display_name="Algebra, every Tuesday", type="long_term")

@@ -1,13 +1,12 @@
 """How the demonstration looks in a terminal: readable without colour, in a pipe, in 60 columns."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from local.demo import Check
+from local.demo.report import Check
 
 console = Console(highlight=False)
 
@@ -40,7 +39,7 @@ def show_recordings(recordings: Rows) -> None:
     heading("What the table holds")
     for recording in recordings:
         for name, value in recording.items():
-            if value is not None:
+            if value is not None and value != []:
                 say(f"{name:<15} {_brief(value)}")
 
 
@@ -59,7 +58,7 @@ def show_events(events: Rows) -> None:
                 say(f"  {name:<24} {_brief(value)}")
 
 
-def show_checks(checks: Sequence["Check"], seconds: float) -> None:
+def show_checks(checks: Sequence[Check], seconds: float) -> None:
     """Show what had to hold, and whether it did."""
     heading("Checked")
     for check in checks:

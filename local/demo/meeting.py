@@ -1,22 +1,12 @@
-"""`make demo`: a meeting, from Vonage's callbacks through the deployed template to a subscriber.
+"""The demonstration's part about callbacks: a meeting, from Vonage to a subscriber."""
 
-What is shown is checked: each check is listed, and one that fails makes the exit code 1.
-"""
-
-import argparse
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import requests
-from msgspec import Struct, field
 
-from local import demo_cleanup, demo_management, demo_rooms, stack, timeline
-from local.servers import BUILD, LocalStackError
+from local.demo import timeline
+from local.demo.report import Report
 from local.stack import LocalStack
 from local.subscriber import Subscriber
 from operations.stack import Stack
@@ -39,63 +29,10 @@ FORGED = "forged-recording"
 EVENTS_WITHIN = 30.0  # seconds
 
 
-class Check(Struct, frozen=True):
-    """Something that must hold, whether it does, and what was seen."""
-
-    name: str
-    ok: bool
-    detail: str
-
-
-class Report(Struct):
-    """All that the demonstration did and saw; what JSON=FILE gets."""
-
-    checks: list[Check] = field(default_factory=list)
-    callbacks: list[dict[str, Any]] = field(default_factory=list)
-    events: list[dict[str, Any]] = field(default_factory=list)
-    recordings: list[dict[str, Any]] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def check(self, name: str, *, ok: bool, detail: str) -> None:
-        """Note whether something holds that must."""
-        self.checks.append(Check(name, ok, detail))
-
-    @contextmanager
-    def timed(self, step: str) -> Iterator[None]:
-        """Note how long the context lasted."""
-        start = time.monotonic()
-        yield
-        self.seconds[step] = round(time.monotonic() - start, 2)
-
-
-def main() -> int:
-    """Run the demonstration; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m local.demo")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was seen there too")
-    options = parser.parse_args()
-    report = Report()
-    try:
-        with report.timed("all"):
-            _run(report)
-    except LocalStackError as problem:
-        print(problem, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Interrupted; what was started has been ended.", file=sys.stderr)
-        return 130
-    timeline.show_checks(report.checks, report.seconds["all"])
-    if options.json:
-        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
-    return 0 if all(check.ok for check in report.checks) else 1
-
-
-def _run(report: Report) -> None:
-    timeline.heading("Starting")
-    with _timed_start(report) as local, report.timed("meeting"):
-        subscriber = Subscriber(local.stack, "demo")
-        timeline.heading(
-            "A meeting in a Vonage room, its callbacks out of order, one of them twice"
-        )
+def show(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
+    """Show a meeting's callbacks, what the table holds of it, and its events; note the checks."""
+    timeline.heading("A meeting in a Vonage room, its callbacks out of order, one of them twice")
+    with report.timed("meeting"):
         meeting = local.vonage.hold_meeting(
             participants=PARTICIPANTS, repeat={REPEATED: 1}, order=OUT_OF_ORDER
         )
@@ -110,21 +47,9 @@ def _run(report: Report) -> None:
         timeline.show_recordings(report.recordings)
         timeline.show_events(report.events)
 
-        _check_callbacks(report, forged)
-        _check_recording(report)
-        _check_events(report, meeting, len(distinct))
-        demo_management.run(local, report)
-        demo_cleanup.show(report, local, subscriber)
-        demo_rooms.show(report, local, subscriber)
-        _check_dead_letters(report, local.stack)
-
-
-@contextmanager
-def _timed_start(report: Report) -> Iterator[LocalStack]:
-    start = time.monotonic()
-    with stack.running(BUILD / "local/demo", timeline.say) as local:
-        report.seconds["start"] = round(time.monotonic() - start, 2)
-        yield local
+    _check_callbacks(report, forged)
+    _check_recording(report)
+    _check_events(report, meeting, len(distinct))
 
 
 def _post_forged(local: LocalStack, meeting: dict[str, Any]) -> int:
@@ -196,15 +121,3 @@ def _check_events(report: Report, meeting: dict[str, Any], expected: int) -> Non
         ok=not any(name in names for name in PARTICIPANTS),
         detail=f"looked for {' and '.join(PARTICIPANTS)}",
     )
-
-
-def _check_dead_letters(report: Report, deployed: Stack) -> None:
-    counted = deployed.client("sqs").get_queue_attributes(
-        QueueUrl=deployed.outputs["DeadLetterQueueUrl"],
-        AttributeNames=["ApproximateNumberOfMessages"],
-    )["Attributes"]["ApproximateNumberOfMessages"]
-    report.check("no dead letters", ok=counted == "0", detail=f"{counted} in the queue")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

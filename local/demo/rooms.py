@@ -2,20 +2,18 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from local import timeline
+from local.demo import timeline
+from local.demo.report import Report
 from local.stack import LocalStack
 from local.subscriber import Subscriber
 from roomkeeper.times import from_iso, iso
 
-if TYPE_CHECKING:
-    from local.demo import Report
-
 EVENTS_WITHIN = 30.0  # seconds
 
 
-def show(report: "Report", local: LocalStack, subscriber: Subscriber) -> None:
+def show(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
     """Rehearse the extension of rooms, do it, and check what came of it."""
     timeline.heading("A room is about to expire; the extender is asked what it would do, and why")
     soon = iso(datetime.now(UTC) + timedelta(days=2))

@@ -1,0 +1,1 @@
+"""`make demo`: the main job for real, from callbacks to a subscriber, shown and checked."""

@@ -1,0 +1,73 @@
+"""`python -m local.demo`: runs the demonstration.
+
+What is shown is checked: each check is listed, and one that fails makes the exit code 1.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from local import stack
+from local.demo import cleanup, management, meeting, rooms, timeline
+from local.demo.report import Report
+from local.servers import BUILD, LocalStackError
+from local.stack import LocalStack
+from local.subscriber import Subscriber
+from operations.stack import Stack
+
+PARTS = (meeting, management, cleanup, rooms)
+
+
+def main() -> int:
+    """Run the demonstration; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m local.demo")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was seen there too")
+    options = parser.parse_args()
+    report = Report()
+    try:
+        with report.timed("all"):
+            _run(report)
+    except LocalStackError as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted; what was started has been ended.", file=sys.stderr)
+        return 130
+    timeline.show_checks(report.checks, report.seconds["all"])
+    if options.json:
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+    return 0 if report.all_hold else 1
+
+
+def _run(report: Report) -> None:
+    timeline.heading("Starting")
+    with _started(report) as local:
+        subscriber = Subscriber(local.stack, "demo")
+        for part in PARTS:
+            part.show(report, local, subscriber)
+        _check_dead_letters(report, local.stack)
+
+
+@contextmanager
+def _started(report: Report) -> Iterator[LocalStack]:
+    start = time.monotonic()
+    with stack.running(BUILD / "local/demo", timeline.say) as local:
+        report.seconds["start"] = round(time.monotonic() - start, 2)
+        yield local
+
+
+def _check_dead_letters(report: Report, deployed: Stack) -> None:
+    counted = deployed.client("sqs").get_queue_attributes(
+        QueueUrl=deployed.outputs["DeadLetterQueueUrl"],
+        AttributeNames=["ApproximateNumberOfMessages"],
+    )["Attributes"]["ApproximateNumberOfMessages"]
+    report.check("no dead letters", ok=counted == "0", detail=f"{counted} in the queue")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
