@@ -86,7 +86,7 @@ def _start(local: LocalStack, job: str, **options: Any) -> dict[str, Any]:
     """Start a job over HTTP, signed; show and return its report."""
     told = jobs.start(local.stack, job, **options)
     asked = ", ".join(f"{name} {value}".lower() for name, value in options.items())
-    counts = (f"{name} {value}" for name, value in told.items() if value and isinstance(value, int))
+    counts = (f"{name} {told[name]}" for name in told if told[name] and type(told[name]) is int)
     timeline.say(f"POST /jobs/{job} ({asked}): {', '.join(counts)}")
     return told
 

@@ -11,6 +11,7 @@ from roomkeeper.vonage.credentials import ApiKey, ApplicationKey, Credentials, c
 from roomkeeper.vonage.errors import (
     NotDeletableYet,
     NotFound,
+    NotSent,
     NotUpdatable,
     RateLimited,
     Refused,
@@ -29,6 +30,7 @@ __all__ = [
     "Credentials",
     "NotDeletableYet",
     "NotFound",
+    "NotSent",
     "NotUpdatable",
     "Pace",
     "RateLimited",

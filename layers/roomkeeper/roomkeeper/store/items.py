@@ -1,0 +1,96 @@
+"""How things are written into items: keys, types, and the one form that most writes have."""
+
+import hashlib
+import zlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from roomkeeper.times import iso
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+RECORDING, SESSION, EVENT = "RECORDING#", "SESSION#", "EVENT#"
+ROOM, CHECKPOINT = "ROOM#", "CHECKPOINT#"
+
+SHARDS = 8
+"""Parts of a worklist, so that no one index partition takes every write."""
+
+
+class Update(Struct, frozen=True, kw_only=True):
+    """One UpdateItem to be: `facts` hold unless known already, `state` always, `seen` is added.
+
+    Without a name in `seen` it makes a new item or none; with one, nothing when the name is there.
+    """
+
+    key: str
+    facts: Mapping[str, Any]
+    state: Mapping[str, Any] = {}
+    seen: str | None = None
+    reconciled: bool = False
+
+
+def expression(update: Update) -> dict[str, Any]:
+    """Return what `Table.update` takes. Every name has an alias, as any may be a reserved word."""
+    facts = {name: value for name, value in update.facts.items() if value is not None}
+    names = {f"#{name}": name for name in [*facts, *update.state]}
+    values = {f":{name}": typed(value) for name, value in [*facts.items(), *update.state.items()]}
+    sets = [f"#{name} = if_not_exists(#{name}, :{name})" for name in facts]
+    sets += [f"#{name} = :{name}" for name in update.state]
+    sets_and_adds = "SET " + ", ".join(sets)
+    condition = "attribute_not_exists(pk)"
+    if update.seen is not None:
+        sets_and_adds += " ADD seen :seen" + (", reconciled :seen" if update.reconciled else "")
+        condition = "attribute_not_exists(deleted_at) AND NOT contains(seen, :name)"
+        values |= {":seen": {"SS": [update.seen]}, ":name": {"S": update.seen}}
+    return {
+        "key": update.key,
+        "update": sets_and_adds,
+        "condition": condition,
+        "ExpressionAttributeNames": names,
+        "ExpressionAttributeValues": values,
+    }
+
+
+def key_of(key: str) -> dict[str, Any]:
+    """Return a key as DynamoDB takes it."""
+    return {"pk": {"S": key}}
+
+
+def event_key(content: str) -> str:
+    """Return the key of an outbox item: the same for the same content."""
+    return EVENT + hashlib.sha256(content.encode()).hexdigest()
+
+
+def shard_of(id_: str) -> int:
+    """Return which part of a worklist something belongs to."""
+    return zlib.crc32(id_.encode()) % SHARDS
+
+
+def shards(worklist: str) -> list[str]:
+    """Return every part of a worklist."""
+    return [f"{worklist}#{shard}" for shard in range(SHARDS)]
+
+
+def typed(value: str | int | datetime | Sequence[str]) -> "AttributeValueTypeDef":
+    """Return a value in DynamoDB's types; a sequence becomes a set of texts."""
+    if isinstance(value, datetime):
+        return {"S": iso(value)}
+    if not isinstance(value, str | int):
+        return {"SS": value}
+    return {"N": str(value)} if isinstance(value, int) else {"S": value}
+
+
+def plain(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an item without DynamoDB's types."""
+    return {name: _plain(value) for name, value in item.items()}
+
+
+def _plain(value_in_type: Mapping[str, Any]) -> Any:
+    [(kind, value)] = value_in_type.items()
+    if kind == "M":
+        return plain(value)
+    return int(value) if kind == "N" else value

@@ -1,0 +1,117 @@
+"""DynamoDB as the store uses it: a few operations on one table, failing in one way."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from roomkeeper.errors import RoomkeeperError
+from roomkeeper.store.items import key_of, plain
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_BATCH_GET_LIMIT = 100
+_BATCH_GET_TRIES = 5
+
+# A whole write, retries included, stays well below the intake's timeout.
+_SDK = Config(
+    connect_timeout=1,
+    read_timeout=2,
+    retries={"mode": "standard", "total_max_attempts": 3},
+)
+
+
+class StoreUnavailable(RoomkeeperError):
+    """DynamoDB could not be reached or refused the call; whoever asked may try again."""
+
+
+class Table:
+    """The table called `name`. Every method raises StoreUnavailable when DynamoDB fails it."""
+
+    def __init__(self, client: "DynamoDBClient", name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """Return the item under `key` as it is now; None when there is none."""
+        answer = self._ask(self._client.get_item, Key=key_of(key), ConsistentRead=True)
+        return plain(answer["Item"]) if "Item" in answer else None
+
+    def get_all(self, keys: Iterable[str], **how: Any) -> Iterator[dict[str, Any]]:
+        """Yield the items that there are under `keys`, in no order; `how` as in BatchGetItem."""
+        wanted = sorted(set(keys))
+        for start in range(0, len(wanted), _BATCH_GET_LIMIT):
+            yield from self._get_batch(wanted[start : start + _BATCH_GET_LIMIT], how)
+
+    def pages(self, index: str, condition: str, **query: Any) -> Iterator[dict[str, Any]]:
+        """Yield the pages of a query on an index, each read when it is wanted."""
+        more: dict[str, Any] = {}
+        while True:
+            page = self._ask(
+                self._client.query,
+                IndexName=index,
+                KeyConditionExpression=condition,
+                **query,
+                **more,
+            )
+            yield page
+            if "LastEvaluatedKey" not in page:
+                return
+            more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def update(self, key: str, update: str, condition: str, **terms: Any) -> bool:
+        """Change the item under `key`; return whether `condition` held."""
+        return self._holds(
+            self._client.update_item,
+            Key=key_of(key),
+            UpdateExpression=update,
+            ConditionExpression=condition,
+            **terms,
+        )
+
+    def put(self, key: str, item: Mapping[str, Any], **condition: Any) -> bool:
+        """Put `item`, in DynamoDB's types, under `key`; return whether the condition held."""
+        return self._holds(self._client.put_item, Item={**key_of(key), **item}, **condition)
+
+    def delete(self, key: str, **condition: Any) -> bool:
+        """Delete the item under `key`; return whether the condition held."""
+        return self._holds(self._client.delete_item, Key=key_of(key), **condition)
+
+    def _get_batch(self, keys: Sequence[str], how: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        pending: Any = {self._name: {"Keys": [key_of(key) for key in keys], **how}}
+        for _ in range(_BATCH_GET_TRIES):
+            answer = _answer(self._client.batch_get_item, RequestItems=pending)
+            yield from map(plain, answer["Responses"].get(self._name, []))
+            pending = answer["UnprocessedKeys"]
+            if not pending:
+                return
+        raise StoreUnavailable("DynamoDB left items unread five times in a row: it throttles.")
+
+    def _holds(self, operation: Callable[..., Any], **arguments: Any) -> bool:
+        try:
+            self._ask(operation, **arguments)
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    def _ask(self, operation: Callable[..., Any], **arguments: Any) -> Any:
+        return _answer(operation, TableName=self._name, **arguments)
+
+
+def connect() -> "DynamoDBClient":
+    """Return a DynamoDB client with the timeouts and retries that the functions live by."""
+    return boto3.client("dynamodb", config=_SDK)
+
+
+def _answer(operation: Callable[..., Any], **arguments: Any) -> Any:
+    try:
+        return operation(**arguments)
+    except ClientError as problem:
+        if problem.response["Error"]["Code"] == "ConditionalCheckFailedException":
+            raise
+        raise StoreUnavailable(f"DynamoDB did not do as asked: {problem}") from problem
+    except BotoCoreError as problem:
+        raise StoreUnavailable(f"DynamoDB did not do as asked: {problem}") from problem

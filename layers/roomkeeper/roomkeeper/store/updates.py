@@ -1,0 +1,64 @@
+"""What each callback writes."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from roomkeeper import events
+from roomkeeper.callbacks import (
+    OutboxCallback,
+    RecordingCallback,
+    RecordingUploaded,
+    SessionCallback,
+    SessionEnded,
+    Unrecognized,
+)
+from roomkeeper.recordings import url_expiry
+from roomkeeper.store.items import RECORDING, SESSION, Update, event_key, shard_of
+
+
+def recording_update(callback: RecordingCallback, now: datetime) -> Update:
+    """Return what a recording's callback, heard at `now`, writes into its item."""
+    facts = msgspec.structs.asdict(callback)
+    shard = shard_of(callback.recording_id)
+    if isinstance(callback, RecordingUploaded):
+        facts |= {"url_expires_at": url_expiry(callback.url), "uploaded_at": now}
+        state = {"worklist": f"retained#{shard}", "since": now}
+    else:
+        facts |= {"worklist": f"awaiting_upload#{shard}", "since": now}
+        state = {}
+    return Update(
+        key=RECORDING + callback.recording_id, facts=facts, state=state, seen=callback.event
+    )
+
+
+def session_update(callback: SessionCallback, now: datetime, until: datetime) -> Update:
+    """Return what a session's callback, heard at `now`, writes; the item is kept `until` then."""
+    facts = msgspec.structs.asdict(callback) | {"ttl": int(until.timestamp())}
+    facts |= {"used_at": callback.started_at}  # only sessions have it, so only they are in by_room
+    state: Mapping[str, Any] = {}
+    shard = shard_of(callback.session_id)
+    if isinstance(callback, SessionEnded):
+        state = {"worklist": f"ended_session#{shard}", "since": now}
+    else:
+        facts |= {"worklist": f"open_session#{shard}", "since": now}
+    return Update(key=SESSION + callback.session_id, facts=facts, state=state, seen=callback.event)
+
+
+def outbox_update(callback: OutboxCallback, now: datetime, until: datetime) -> Update:
+    """Return the outbox item of a callback without a state of its own, kept `until` then."""
+    if isinstance(callback, Unrecognized):
+        key = event_key(callback.body)
+        data: Struct = events.Unrecognized(
+            key=key, reason=callback.reason, name=callback.name and callback.name[:128]
+        )
+        facts: dict[str, Any] = {"body": callback.body}
+    else:
+        data, facts = callback, {}
+        key = event_key(callback.event + msgspec.json.encode(callback).decode())
+    facts |= {"event": callback.event, "detail": msgspec.json.encode(data).decode()}
+    facts |= {"received_at": now, "ttl": int(until.timestamp())}
+    return Update(key=key, facts=facts)
