@@ -8,7 +8,7 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from roomkeeper import callbacks, http_api, settings, store
+from roomkeeper import authenticity, callbacks, http_api, settings, store
 from roomkeeper.callbacks import CallbackRejected
 from roomkeeper.http_api import Answer, Request
 from roomkeeper.settings import (
@@ -70,7 +70,7 @@ def _authentic_body(request: Request, now: datetime) -> bytes:
     known = _settings()
     body = http_api.body_of(request)
     accepted = _secret().credentials(now)
-    callbacks.require_authentic(
+    authenticity.require_authentic(
         body,
         token=(request.get("pathParameters") or {}).get("token"),
         authorization=request["headers"].get("authorization"),

@@ -47,8 +47,6 @@ def json_object(asked: Request) -> dict[str, Any]:
         return msgspec.json.decode(asked.get_data(), type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as problem:
         raise invalid(f"The body must be a JSON object: {problem}") from problem
-    except OSError as problem:  # chunks that are none
-        raise invalid("The body cannot be read") from problem
 
 
 class MeetingsApi:

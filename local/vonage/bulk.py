@@ -5,8 +5,9 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -16,6 +17,7 @@ from local.vonage.clock import moment
 from local.vonage.deliveries import Delivery
 from local.vonage.meetings import Body, Duration, Meeting
 from local.vonage.recordings import Recording, Session, Status, new_session_id
+from local.vonage.refusal import Refusal
 from local.vonage.sender import Sender
 from local.vonage.state import State
 from roomkeeper.times import iso
@@ -50,11 +52,11 @@ class Recordings(Struct, kw_only=True, forbid_unknown_fields=True):
     per_session: Many = 1
     """How many of them each session has."""
     room_id: str | None = None
-    """The room of the sessions; a new long-term one when None."""
+    """The room of new sessions; a new long-term one when None."""
     session_id: str | None = None
-    """The one session of all of them; new ones when None."""
+    """The one session of all of them, made if it is not there; new ones when None."""
     ids: tuple[str, ...] = ()
-    """Ids for the first of them."""
+    """Ids for the first of them; more than `count` make more of them."""
     status: Status = "uploaded"
     started_at: str | None = None
     """ISO 8601; so that they end now, when None."""
@@ -108,16 +110,17 @@ def add_recordings(state: State, wanted: Recordings) -> dict[str, Any]:
     if wanted.started_at is not None:
         start = moment(wanted.started_at, "started_at")
     ended_at = None if wanted.status in {"started", "paused"} else start + length
-    room = state.room(wanted.room_id) if wanted.room_id else _long_term_room(state)
-    session_ids = list(_sessions(state, wanted, Session("", room.id, start, start + length)))
     ids = [*wanted.ids, *(str(uuid.uuid4()) for _ in range(wanted.count - len(wanted.ids)))]
+    room_id = _room_of(state, wanted)
+    sessions = list(_sessions(wanted, len(ids), Session("", room_id, start, start + length)))
+    for session in sessions:
+        state.add_session(session)
     state.keep_recordings(
-        Recording(
-            recording_id, session_ids[place // wanted.per_session], start, ended_at, wanted.status
-        )
-        for place, recording_id in enumerate(ids)
+        Recording(id_, sessions[place // wanted.per_session].id, start, ended_at, wanted.status)
+        for place, id_ in enumerate(ids)
     )
-    return {"room_id": room.id, "session_ids": session_ids, "recording_ids": ids}
+    session_ids = list(dict.fromkeys(session.id for session in sessions))
+    return {"room_id": room_id, "session_ids": session_ids, "recording_ids": ids}
 
 
 def add_rooms(state: State, wanted: Rooms) -> dict[str, Any]:
@@ -159,17 +162,20 @@ def _outcome(deliveries: list[Delivery]) -> dict[str, int]:
     }
 
 
-def _sessions(state: State, wanted: Recordings, like: Session) -> Iterator[str]:
-    for place in range(0, wanted.count, wanted.per_session):
-        session_id = wanted.session_id or new_session_id(like.started_at)
-        if not (wanted.session_id and place):
-            state.add_session(replace(like, id=session_id))
-        yield session_id
+def _room_of(state: State, wanted: Recordings) -> str:
+    """Return the room of the session if that is there already, else the one asked for, or a new."""
+    if wanted.session_id is not None:
+        with suppress(Refusal):
+            return state.session(wanted.session_id).room_id
+    if wanted.room_id is not None:
+        return state.room(wanted.room_id).id
+    return _placed(state, {"expires_at": iso(state.clock.now() + timedelta(days=30))}).id
 
 
-def _long_term_room(state: State) -> rooms.Room:
-    in_a_month: datetime = state.clock.now() + timedelta(days=30)
-    return _placed(state, {"expires_at": iso(in_a_month)})
+def _sessions(wanted: Recordings, recordings: int, like: Session) -> Iterator[Session]:
+    """Yield a session for every `per_session` recordings: the same one, if it was given."""
+    for _ in range(0, recordings, wanted.per_session):
+        yield replace(like, id=wanted.session_id or new_session_id(like.started_at))
 
 
 def _placed(state: State, fields: dict[str, Any]) -> rooms.Room:

@@ -153,9 +153,9 @@ class State:
             self._keep(rooms.left(self.room(session.room_id), ended_at))
 
     def add_session(self, session: Session) -> None:
-        """Add a session as it is, with no consequence for its room."""
+        """Add a session unless it is there, with no consequence for its room."""
         with self._lock:
-            self._sessions[session.id] = session
+            self._sessions.setdefault(session.id, session)
             self._recordings_of.setdefault(session.id, [])
 
     def session(self, session_id: str) -> Session:

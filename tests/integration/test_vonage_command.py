@@ -37,7 +37,7 @@ def test_it_serves_until_it_is_told_to_stop_and_says_no_more(number: signal.Sign
         answer = requests.get(f"{base[1]}/v1/meetings/rooms", auth=("k", "s"), timeout=5)
         assert answer.status_code == 200
         emulator.send_signal(number)
-        emulator.wait(timeout=10)
+        emulator.wait(timeout=60)
         out, err = emulator.stdout.read(), emulator.stderr.read()
     assert (emulator.returncode, err) == (0, "")
     assert f"curl {base[1]}/control/deliveries" in out
@@ -48,7 +48,7 @@ def test_a_port_that_is_taken_is_told_in_a_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with started("--port", str(port)) as emulator:
-            out, err = emulator.communicate(timeout=10)
+            out, err = emulator.communicate(timeout=60)
     assert (emulator.returncode, out) == (1, "")
     assert err == (
         f"The emulator cannot listen at 127.0.0.1:{port}: Address already in use. "
@@ -67,7 +67,7 @@ def test_a_port_that_is_taken_is_told_in_a_sentence() -> None:
 )
 def test_a_wrong_option_is_told_without_a_traceback(arguments: list[str], complaint: str) -> None:
     with started(*arguments) as emulator:
-        _, err = emulator.communicate(timeout=10)
+        _, err = emulator.communicate(timeout=60)
     assert emulator.returncode == 2
     assert complaint in err
     assert "Traceback" not in err

@@ -279,9 +279,15 @@ def test_recordings_can_be_there_by_the_thousand(emulator: VonageControl) -> Non
 def test_recordings_can_be_added_to_a_session_of_a_given_id(
     emulator: VonageControl, api: requests.Session
 ) -> None:
-    emulator.add_recordings(3, session_id="a session")
+    first = emulator.add_recordings(3, session_id="a session", ids=["1", "2", "3", "4"])
+    more = emulator.add_recordings(2, session_id="a session")
+    assert first["session_ids"] == more["session_ids"] == ["a session"]
+    assert first["room_id"] == more["room_id"]
     listed = api.get(f"{emulator.api_url}/sessions/a%20session/recordings").json()
-    assert len(listed["_embedded"]["recordings"]) == 3
+    assert [each["id"] for each in listed["_embedded"]["recordings"]] == [
+        *("1", "2", "3", "4"),
+        *more["recording_ids"],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomkeeper.callbacks import Unauthorized, require_authentic
+from roomkeeper.authenticity import Unauthorized, require_authentic
 from tests.builders import ABSENT, NOON, SIGNATURE_SECRET, TOKEN, a_body, a_signature
 
 BODY = a_body("recording:uploaded")

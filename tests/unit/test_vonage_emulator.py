@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import jwt
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -26,7 +27,7 @@ from tests.vonage_samples import SESSION_ID
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
-PUBLIC_KEY = rsa.generate_private_key(65537, 2048).public_key()
+PRIVATE_KEY = rsa.generate_private_key(65537, 2048)
 TOMORROW = "2026-07-02T12:00:00.000Z"
 
 
@@ -170,6 +171,20 @@ def test_availability_is_shown_in_either_form() -> None:
     shown = rooms.as_json(a_room(), NOON + timedelta(days=1), "status")
     assert shown["status"] == "unavailable"
     assert "is_available" not in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+        "1969-12-31T23:59:59Z",
+        "9000-01-01T00:00:00Z",
+    ],
+)
+def test_a_time_that_cannot_be_reckoned_with_is_refused(text: str) -> None:
+    with pytest.raises(Refusal, match="created_at"):
+        moment(text, "created_at")
 
 
 @given(st.text() | st.none() | st.integers() | st.datetimes().map(str))
@@ -405,6 +420,35 @@ def test_key_and_secret_pass(header: str) -> None:
     assert is_authorized(header, None)
 
 
+CLAIMS = {"application_id": "a", "iat": 1, "exp": 4_000_000_000, "jti": "j"}
+
+
+def test_a_token_of_the_application_passes() -> None:
+    token = jwt.encode(CLAIMS, PRIVATE_KEY, algorithm="RS256")
+    assert is_authorized(f"Bearer {token}", PRIVATE_KEY.public_key())
+
+
+@pytest.mark.parametrize("missing", CLAIMS)
+def test_a_token_must_have_every_claim(missing: str) -> None:
+    claims = {name: value for name, value in CLAIMS.items() if name != missing}
+    token = jwt.encode(claims, PRIVATE_KEY, algorithm="RS256")
+    assert not is_authorized(f"Bearer {token}", PRIVATE_KEY.public_key())
+    assert is_authorized(f"Bearer {token}", None)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        jwt.encode(CLAIMS | {"exp": 2}, PRIVATE_KEY, algorithm="RS256"),
+        jwt.encode(CLAIMS, "x" * 32, algorithm="HS256"),
+        jwt.encode(CLAIMS, None, algorithm="none"),
+    ],
+    ids=["expired", "HS256", "none"],
+)
+def test_a_token_must_be_current_and_signed_by_the_private_key(token: str) -> None:
+    assert not is_authorized(f"Bearer {token}", PRIVATE_KEY.public_key())
+
+
 @given(
     st.text()
     | st.tuples(st.binary(), st.binary(), st.binary()).map(
@@ -412,6 +456,6 @@ def test_key_and_secret_pass(header: str) -> None:
     )
 )
 def test_no_header_is_an_error(header: str) -> None:
-    for key in (None, PUBLIC_KEY):
+    for key in (None, PRIVATE_KEY.public_key()):
         assert is_authorized(f"Bearer {header}", key) in {True, False}
         assert is_authorized(header, key) in {True, False}
