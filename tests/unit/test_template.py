@@ -251,6 +251,20 @@ def test_dead_letters_raise_an_alarm() -> None:
 # --- what never gets into a log -------------------------------------------------------------------
 
 
+SCHEDULED = [
+    s["Properties"]["Target"]["Arn"]["GetAtt"].removesuffix(".Arn")
+    for s in resources("AWS::Scheduler::Schedule").values()
+]
+
+
+@pytest.mark.parametrize("function", SCHEDULED)
+def test_a_scheduled_function_that_fails_raises_an_alarm(function: str) -> None:
+    alarm = properties(f"{function}Alarm")
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Lambda", "Errors")
+    assert alarm["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": function}}]
+    assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
+
+
 def test_access_logs_do_not_have_the_path_with_its_token() -> None:
     logged = properties("HttpApiStage")["AccessLogSettings"]["Format"]
     fields = set(re.findall(r"\$context\.([\w.]+)", logged))
