@@ -100,14 +100,17 @@ test: $(LOCAL) ## run every test, those against the deployed template included (
 # --- the product, in an account -------------------------------------------------------------------
 
 STACK ?= roomkeeper
+# Compiled libraries go with the Python that builds them; PARAMETERS are those of template.yaml.
+OVERRIDES = --parameter-overrides Runtime=python$(shell $(TOOLS)/uv/bin/python -c \
+	'import sys; print("%d.%d" % sys.version_info[:2])') $(PARAMETERS)
 
 .PHONY: build
-build: $(TOOLS)/sam/.installed ## build functions and layer into build/sam
-	@PATH="$(TOOLS)/uv/bin:$$PATH" $(SAM) build
+build: $(TOOLS)/sam/.installed ## build functions and layer into build/sam (PARAMETERS=)
+	@PATH="$(TOOLS)/uv/bin:$$PATH" $(SAM) build $(OVERRIDES)
 
 .PHONY: deploy
-deploy: build ## deploy into the AWS account at hand (STACK=, ARGS= for sam deploy)
-	@$(SAM) deploy --stack-name $(STACK) $(ARGS)
+deploy: build ## deploy into the AWS account at hand (STACK=, PARAMETERS="Name=value ...")
+	@$(SAM) deploy --stack-name $(STACK) $(OVERRIDES) $(ARGS)
 
 .PHONY: callback-url
 callback-url: $(TOOLS)/dev/.installed ## print the URL to enter at Vonage, its token included (STACK=)
