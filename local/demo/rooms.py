@@ -1,6 +1,5 @@
 """The demonstration's part about rooms: one is about to expire, and lives on."""
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,8 +7,10 @@ from local.demo import timeline
 from local.demo.report import Report
 from local.stack import LocalStack
 from local.subscriber import Subscriber
+from operations import jobs
 from roomkeeper.times import from_iso, iso
 
+JOB = "room-expiry-extension"
 EVENTS_WITHIN = 30.0  # seconds
 
 
@@ -19,13 +20,13 @@ def show(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
     soon = iso(datetime.now(UTC) + timedelta(days=2))
     [kept] = local.vonage.add_rooms(1, expires_at=soon, metadata="Maths roomkeeper:keep")
     [left] = local.vonage.add_rooms(1, expires_at=soon, metadata="One-off interview")
-    rehearsal = _run(local, dry_run=True)
+    rehearsal = jobs.start(local.stack, JOB, dry_run=True)
     planned = {each["room_id"]: each for each in rehearsal["planned"]}
     for room_id, name in ((kept, "Maths"), (left, "One-off interview")):
         _tell(name, planned[room_id])
     unchanged = _expiry(local, kept) == soon
 
-    done = _run(local)
+    done = jobs.start(local.stack, JOB)
     subscriber.wait_for(lambda events: bool(_told(events, kept)), EVENTS_WITHIN)
     expiry = _expiry(local, kept)
     timeline.say(f"then it is done: Maths expires at {expiry}")
@@ -48,15 +49,6 @@ def show(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
         == [from_iso(expiry)],
         detail=f"{len(events)} event",
     )
-
-
-def _run(local: LocalStack, **options: Any) -> dict[str, Any]:
-    """Invoke the extender, as its schedule does; return its report."""
-    answer = local.stack.client("lambda").invoke(
-        FunctionName=local.stack.outputs["RoomExpiryExtenderName"], Payload=json.dumps(options)
-    )
-    report: dict[str, Any] = json.loads(answer["Payload"].read())
-    return report
 
 
 def _tell(name: str, decision: dict[str, str]) -> None:

@@ -2,10 +2,9 @@
 
 import json
 import threading
-import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from local import aging
+from local.waiting import eventually
 from operations import jobs as http
 from tests import jobs
 from tests.deployed import WITHIN, Deployed
@@ -58,13 +58,6 @@ def deleted_events(deployed: Deployed, ids: list[str], count: int) -> list[dict[
         ]
 
     return about(deployed.subscriber.wait_for(lambda events: len(about(events)) >= count, WITHIN))
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WITHIN
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_what_is_due_goes_once_and_nothing_young_held_or_unknown(deployed: Deployed) -> None:
@@ -183,7 +176,7 @@ def test_a_run_that_is_killed_is_completed_by_the_next(deployed: Deployed) -> No
 
     killed = threading.Thread(target=start)
     killed.start()
-    eventually(lambda: len(set(ids) & at_vonage(deployed)) < len(ids))
+    assert eventually(lambda: len(set(ids) & at_vonage(deployed)) < len(ids), WITHIN)
     jobs.kill_worker(deployed, FUNCTION)
     killed.join(WITHIN)
     assert isinstance(ended[0], JobFailed)
@@ -217,6 +210,6 @@ def test_the_schedule_starts_the_cleanup_under_its_own_role(deployed: Deployed) 
         Target=deployed_one["Target"],
     )
     try:
-        eventually(lambda: marked(deployed, ids) == set(ids))
+        assert eventually(lambda: marked(deployed, ids) == set(ids), WITHIN)
     finally:
         scheduler.delete_schedule(Name=once)

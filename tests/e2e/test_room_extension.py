@@ -2,27 +2,24 @@
 
 import json
 import secrets
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import requests
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
-from local.servers import BUILD, CREDENTIALS, REGION
+from local.servers import BUILD
+from local.waiting import eventually
+from operations import jobs
 from roomkeeper.times import from_iso, iso
 from tests.deployed import WITHIN, Deployed
 
 DAY = timedelta(days=1)
 KEEP = "roomkeeper:keep"
-PATH = "/jobs/room-expiry-extension"
+JOB = "room-expiry-extension"
 AWS_LOG = BUILD / "local/test/local.aws.log"
 REFUSAL = "The schedule's role does not let it start"
 FAST = {"JOB_RATE_PER_SECOND": "100", "JOB_CONCURRENCY": "16"}
@@ -78,13 +75,6 @@ def extender(deployed: Deployed) -> Iterator[Extender]:
     deployed.vonage.clear_faults()
 
 
-def eventually(holds: Callable[[], bool], within: float = WITHIN) -> bool:
-    deadline = time.monotonic() + within
-    while not (held := holds()) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return held
-
-
 def rooms_of_all_kinds(deployed: Deployed) -> tuple[set[str], set[str]]:
     """Place 1,000 rooms; return the ids of those that the policy selects, and of all others."""
     now = datetime.now(UTC)
@@ -123,7 +113,7 @@ def test_of_a_thousand_rooms_exactly_the_selected_are_extended_once_through_fail
     with extender.configured(**FAST), ThreadPoolExecutor(1) as pool:
         made = extender.patched()
         killed = pool.submit(extender.run)
-        assert eventually(lambda: extender.patched() > made + 100)
+        assert eventually(lambda: extender.patched() > made + 100, WITHIN)
         extender.kill()
         assert "errorMessage" in killed.result()
         assert len([i for i in selected if extender.expiries()[i] != before[i]]) < len(selected)
@@ -151,14 +141,11 @@ def test_a_run_over_http_is_for_signed_callers_and_can_be_a_rehearsal(
 ) -> None:
     soon = iso(datetime.now(UTC) + 2 * DAY)
     [room_id] = deployed.vonage.add_rooms(1, expires_at=soon, metadata=KEEP)
-    url = deployed.stack.base_url + PATH
 
-    unsigned = requests.post(url, json={}, headers=deployed.stack.headers, timeout=30)
-    began = time.monotonic()
-    answer = post_signed(deployed, {"dry_run": True})
+    unsigned = jobs.post(deployed.stack, JOB, {}, sign=False)
+    answer = jobs.post(deployed.stack, JOB, {"dry_run": True})
 
     assert unsigned.status_code == 403
-    assert time.monotonic() - began < 30
     assert answer.status_code == 200
     report = answer.json()
     assert (report["dry_run"], report["extended"]) == (True, 0)
@@ -166,19 +153,10 @@ def test_a_run_over_http_is_for_signed_callers_and_can_be_a_rehearsal(
     assert planned["verdict"] == "extend"
     assert planned["reason"] == "expires within 7 days"
     assert extender.expiries()[room_id] == from_iso(soon)
-    assert post_signed(deployed, {"dry": True}).status_code == 400
+    assert jobs.post(deployed.stack, JOB, {"dry": True}).status_code == 400
 
-    assert post_signed(deployed, {}).json()["extended"] >= 1
+    assert jobs.post(deployed.stack, JOB, {}).json()["extended"] >= 1
     assert extender.expiries()[room_id] >= from_iso(planned["new_expires_at"])
-
-
-def post_signed(deployed: Deployed, options: dict[str, Any]) -> requests.Response:
-    body = json.dumps(options)
-    headers = {"Content-Type": "application/json", **deployed.stack.headers}
-    request = AWSRequest("POST", deployed.stack.base_url + PATH, headers=headers, data=body)
-    SigV4Auth(Credentials(*CREDENTIALS.values()), "execute-api", REGION).add_auth(request)
-    signed = dict(request.headers.items())
-    return requests.post(deployed.stack.base_url + PATH, body, headers=signed, timeout=40)
 
 
 def test_only_rooms_in_which_a_session_started_lately_are_extended(
@@ -246,7 +224,7 @@ def test_a_schedule_is_held_to_what_its_role_allows(extender: Extender, deployed
         }
     )
     try:
-        assert eventually(lambda: AWS_LOG.read_text().count(REFUSAL) > refusals)
+        assert eventually(lambda: AWS_LOG.read_text().count(REFUSAL) > refusals, WITHIN)
     finally:
         scheduler.delete_schedule(Name=name)
     assert extender.expiries()[room_id] == from_iso(soon)

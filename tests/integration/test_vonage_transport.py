@@ -271,6 +271,38 @@ def test_waits_grow_until_the_budget_is_spent() -> None:
     assert len(script.asked) == 5
 
 
+def test_an_answer_tells_more_than_a_last_try_that_time_cut_short() -> None:
+    over = threading.Event()
+
+    def unavailable_then_silent(handler: BaseHTTPRequestHandler, _asked: Asked) -> None:
+        if len(script.asked) > 2:
+            over.wait(10)
+        reply(handler, 503)
+
+    with asking(unavailable_then_silent, budget=0.5) as (script, client):
+        with pytest.raises(Unavailable) as caught:
+            client.get_room(ROOM_ID)
+        over.set()
+    assert caught.value.status == 503
+    assert caught.value.__notes__ == ["Given up when time was up; tries: 3."]
+
+
+def test_time_that_runs_out_in_a_wait_is_told_by_what_was_answered_before() -> None:
+    now = 0.0
+
+    def oversleep(_seconds: float) -> None:
+        nonlocal now
+        now += 100
+
+    pace = Pace(sleep=oversleep, monotonic=lambda: now)
+    with (
+        asking(answering(503, b""), pace, budget=20) as (script, client),
+        pytest.raises(Unavailable, match="answered 503"),
+    ):
+        client.get_room(ROOM_ID)
+    assert len(script.asked) == 1
+
+
 @pytest.mark.parametrize(
     "url",
     [

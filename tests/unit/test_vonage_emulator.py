@@ -441,7 +441,7 @@ def test_a_token_must_have_every_claim(missing: str) -> None:
     [
         jwt.encode(CLAIMS | {"exp": 2}, PRIVATE_KEY, algorithm="RS256"),
         jwt.encode(CLAIMS, "x" * 32, algorithm="HS256"),
-        jwt.encode(CLAIMS, None, algorithm="none"),
+        jwt.encode(CLAIMS, "", algorithm="none"),
     ],
     ids=["expired", "HS256", "none"],
 )

@@ -53,25 +53,30 @@ class Transport:
         """Return the answer's body, tried for up to `budget` seconds in all.
 
         429, 5xx and connection errors are tried again; what is not repeatable only when it had no
-        effect for sure. When the last try fails and no time is left, its error is raised.
+        effect for sure.
 
         Raises:
-            VonageError: it was not answered with success.
+            VonageError: it was not answered with success. When time is up, the last answer's error.
         """
-        started = self._pace.monotonic()
-        failures = 0
+        deadline = self._pace.monotonic() + budget
+        failures: list[Passing] = []
         while True:
             try:
-                return self._try(call, started + budget)
+                return self._try(call, deadline)
             except Passing as problem:
-                failures += 1
-                spent = self._pace.monotonic() - started
-                wait = self._pace.wait(failures, problem.retry_after)
-                final = problem.may_have_acted and not call.repeatable
-                if final or spent + wait >= budget:
-                    problem.add_note(f"Given up after {spent:.1f} seconds; tries: {failures}.")
-                    raise
-            self._pace.sleep(wait)
+                failures.append(problem)
+            if failures[-1].may_have_acted and not call.repeatable:
+                raise failures[-1]
+            wait = self._pace.wait(len(failures), failures[-1].retry_after)
+            if not self._has_slept(wait, deadline):
+                raise _most_telling(failures)
+
+    def _has_slept(self, seconds: float, deadline: float) -> bool:
+        """Sleep if that leaves time for another try; return whether it does."""
+        if self._pace.monotonic() + seconds < deadline:
+            self._pace.sleep(seconds)
+            return self._pace.monotonic() < deadline
+        return False
 
     def _try(self, call: Call, deadline: float) -> bytes:
         left = deadline - self._pace.monotonic()
@@ -154,3 +159,10 @@ def _may_have_arrived(problem: Exception) -> bool:
         return False
     reason = getattr(problem.args[0], "reason", None) if problem.args else None
     return not isinstance(reason, urllib3.exceptions.NewConnectionError)
+
+
+def _most_telling(failures: list[Passing]) -> Passing:
+    """Return the last failure that was an answer; a try that time cut short says less than that."""
+    chosen = next((each for each in reversed(failures) if each.status), failures[-1])
+    chosen.add_note(f"Given up when time was up; tries: {len(failures)}.")
+    return chosen
