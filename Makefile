@@ -90,8 +90,9 @@ down: $(LOCAL) ## end the stack that make up has left running
 	@$(DEV)/python -m local.up down
 
 .PHONY: vonage
-vonage: $(TOOLS)/dev/.installed ## run the Vonage emulator alone (VONAGE_PORT=)
-	@$(DEV)/python -m local.vonage --port $(VONAGE_PORT)
+vonage: PORT := 8200
+vonage: $(TOOLS)/dev/.installed ## run the Vonage emulator alone (PORT=, 8200 by default)
+	@$(DEV)/python -m local.vonage --port $(PORT)
 
 .PHONY: test
 test: $(LOCAL) ## run every test, those against the deployed template included (ARGS= for pytest)

@@ -2,7 +2,8 @@
 
 By default it is the local one, started once for the whole run. With ROOMKEEPER_STACK set to the
 name of a stack, it is that one, in the account and region of the environment's AWS credentials;
-the emulator then posts its callbacks there.
+the emulator then posts its callbacks there. Tests that need the stack to reach the emulator, or to
+look into the local AWS, are marked `local_stack` and left out then.
 """
 
 import json
@@ -62,6 +63,15 @@ class Deployed(Struct, frozen=True):
             return [e for e in events if set(ids) & set(map(str, e["detail"]["data"].values()))]
 
         return about(self.subscriber.wait_for(lambda events: len(about(events)) >= count, WITHIN))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only the local stack can show when another one is tested."""
+    if "ROOMKEEPER_STACK" not in os.environ:
+        return
+    left_out = [item for item in items if item.get_closest_marker("local_stack")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session")

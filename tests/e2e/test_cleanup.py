@@ -20,6 +20,8 @@ from tests.deployed import WITHIN, Deployed
 from tests.jobs import DAY, JobFailed
 from tests.template import ROOT
 
+pytestmark = pytest.mark.local_stack
+
 JOB, FUNCTION = "recording-cleanup", "RecordingCleanupName"
 
 

@@ -20,6 +20,8 @@ from roomkeeper.times import iso
 from tests.deployed import WITHIN, Deployed
 from tests.openapi import ROOT, operations, require_described
 
+pytestmark = pytest.mark.local_stack
+
 Call = Callable[..., requests.Response]
 SIGNED = sorted(route for route in operations() if "/callbacks" not in route)
 MANAGEMENT = [route for route in SIGNED if "/jobs" not in route]

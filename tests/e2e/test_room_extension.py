@@ -17,6 +17,8 @@ from operations import jobs
 from roomkeeper.times import from_iso, iso
 from tests.deployed import WITHIN, Deployed
 
+pytestmark = pytest.mark.local_stack
+
 DAY = timedelta(days=1)
 KEEP = "roomkeeper:keep"
 JOB = "room-expiry-extension"

@@ -298,10 +298,16 @@ def test_a_deletion_whose_mark_was_lost_is_marked_by_the_next(
     assert table.plain_item(RECORDING)["deleted_by"] == "management"
 
 
-def test_a_recording_that_only_vonage_knows_is_deleted(at_vonage: AVonage, table: Table) -> None:
+def test_a_recording_that_only_vonage_knows_is_deleted_and_put_on_record(
+    at_vonage: AVonage, table: Table
+) -> None:
     at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage()
-    assert call("DELETE /recordings/{recording_id}", RECORDING_ID).status == 204
-    assert (at_vonage.recordings, table.items()) == ({}, [])
+    for _ in range(2):
+        assert call("DELETE /recordings/{recording_id}", RECORDING_ID).status == 204
+    assert at_vonage.recordings == {}
+    [item] = table.items()
+    assert item["seen"] == {"SS": ["recording:deleted"]}
+    assert item["session_id"] == {"S": SESSION_ID}
 
 
 def test_the_deletion_of_what_nobody_knows_is_not_found(at_vonage: AVonage, table: Table) -> None:

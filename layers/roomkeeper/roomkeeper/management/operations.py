@@ -113,9 +113,12 @@ class Management:
                 f"The recording {recording_id!r} is on hold since {iso(ours.hold.since)}, by "
                 f"{ours.hold.who}: {ours.hold.reason}. Lift the hold to delete it."
             )
-        if not self._delete_at_vonage(recording_id) and ours is None:
+        known = ours or self._theirs(recording_id)
+        if known is None:
             raise NotKnown(f"Neither Vonage nor Roomkeeper knows the recording {recording_id!r}.")
-        self._store.mark_deleted(recording_id, "management", now)
+        self._delete_at_vonage(recording_id)
+        session_id = known.session_id
+        self._store.mark_deleted(recording_id, "management", now, session_id=session_id)
 
     def hold(self, recording_id: str, order: HoldOrder, who: str, now: datetime) -> Hold:
         """Keep the recording from being deleted; return the hold, which replaces an earlier one.
@@ -182,18 +185,17 @@ class Management:
             _require_vonages_word(problem)
             return None
 
-    def _delete_at_vonage(self, recording_id: str) -> bool:
-        """Return whether Vonage had it; either way it has it no more."""
+    def _delete_at_vonage(self, recording_id: str) -> None:
+        """Have Vonage delete it, or find that it has it no more."""
         try:
             self._vonage.delete_recording(recording_id)
         except NotFound as problem:
             _require_vonages_word(problem)
             if self._theirs(recording_id) is None:
-                return False
+                return
             # Some versions of the API answer 404 where others answer 403.
             refused = Exchange(problem.method, problem.path, problem.status, problem.name)
             raise NotDeletableYet("It is there, but not uploaded yet", refused) from problem
-        return True
 
 
 def _require_vonages_word(problem: NotFound) -> None:

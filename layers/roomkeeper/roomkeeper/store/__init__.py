@@ -1,6 +1,6 @@
 """The table in DynamoDB: the only package that knows its keys, attributes and expressions.
 
-Every write is one conditional UpdateItem. Facts are first-writer-wins, what has happened is a set
+What a callback or a job tells is one conditional UpdateItem. Facts are first-writer-wins, what has happened is a set
 that only grows, and a name that is in the set already changes nothing, so callbacks may be applied
 in any order and any number of times. The table's stream, not the writer, makes events of it.
 

@@ -175,21 +175,31 @@ class Store:
         keys = [item["pk"]["S"] for page in pages for item in page["Items"]]
         return [key.removeprefix(RECORDING) for key in keys if key.startswith(RECORDING)]
 
-    def mark_deleted(self, recording_id: str, by: DeletedBy, now: datetime) -> bool:
+    def mark_deleted(
+        self, recording_id: str, by: DeletedBy, now: datetime, *, session_id: str | None = None
+    ) -> bool:
         """Note that a recording is deleted at Vonage; False when that is noted, or it is unknown.
 
-        It leaves the worklist, and the table once its days are over.
+        It leaves the worklist, and the table once its days are over. With its `session_id` one
+        that was unknown is put on record for that time.
 
         Raises:
             StoreUnavailable: nothing is known to be written.
         """
+        identity, values = "", {}
+        condition = "attribute_exists(pk) AND attribute_not_exists(deleted_at)"
+        if session_id is not None:
+            condition = "attribute_not_exists(deleted_at)"
+            identity = ", recording_id = :id, session_id = if_not_exists(session_id, :session)"
+            values = {":id": typed(recording_id), ":session": typed(session_id)}
         return self._table.update(
             RECORDING + recording_id,
-            "SET deleted_at = :at, deleted_by = :by, #ttl = :ttl "
+            f"SET deleted_at = :at, deleted_by = :by, #ttl = :ttl{identity} "
             "REMOVE worklist, since ADD seen :seen",
-            "attribute_exists(pk) AND attribute_not_exists(deleted_at)",
+            condition,
             ExpressionAttributeNames={"#ttl": "ttl"},
             ExpressionAttributeValues={
+                **values,
                 ":at": typed(now),
                 ":by": typed(by),
                 ":ttl": typed(int((now + self._deleted_time).timestamp())),
