@@ -1,5 +1,6 @@
 """The servers of the local stack: started as processes of their own, awaited, ended whole."""
 
+import argparse
 import os
 import signal
 import socket
@@ -79,6 +80,17 @@ def start_vonage(port: int, folder: Path) -> Server:
     return _start("The Vonage emulator", command, port, folder, {})
 
 
+def port_number(text: str) -> int:
+    """Return the port that an argument of a command names.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    if not (text.isascii() and text.isdigit() and int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"{text} is not a port: 0 to 65535")
+    return int(text)
+
+
 def free_port() -> int:
     """Return a loopback port that nothing listens on at the moment."""
     with socket.socket() as probe:
@@ -91,7 +103,7 @@ def _start(
     name: str, command: Sequence[str], port: int, folder: Path, settings: Mapping[str, str]
 ) -> Server:
     url = f"http://127.0.0.1:{port}"
-    if _answers(url):
+    if _is_taken(port):
         raise LocalStackError(
             f"{name} cannot start: port {port} is in use. End what listens there, or choose "
             "another port (make up PORT=... VONAGE_PORT=...)."
@@ -110,12 +122,29 @@ def _start(
         )
     _children[process.pid] = process
     server = Server(name, process.pid, url, str(log))
-    if not eventually(lambda: _answers(url) or process.poll() is not None, STARTS_WITHIN):
+    try:
+        _await_answer(server, process)
+    except BaseException:  # an interruption too: nothing is left running that nobody knows of
         server.stop()
-        raise LocalStackError(f"{name} did not answer within {STARTS_WITHIN:.0f} s: see {log}.")
-    if process.poll() is not None:
-        raise LocalStackError(f"{name} ended at once. {_last_line(log)} (Its output: {log})")
+        raise
     return server
+
+
+def _await_answer(server: Server, process: "subprocess.Popen[bytes]") -> None:
+    if not eventually(lambda: server.answers or process.poll() is not None, STARTS_WITHIN):
+        raise LocalStackError(
+            f"{server.name} did not answer within {STARTS_WITHIN:.0f} s: see {server.log}."
+        )
+    if process.poll() is not None:
+        raise LocalStackError(
+            f"{server.name} ended at once. {_last_line(Path(server.log))} "
+            f"(Its output: {server.log})"
+        )
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _environment() -> dict[str, str]:

@@ -5,7 +5,7 @@ import json
 import sys
 
 from local import stack
-from local.servers import CREDENTIALS, REGION, LocalStackError
+from local.servers import CREDENTIALS, REGION, LocalStackError, port_number
 from local.stack import LocalStack
 
 SAMPLE = "events/callbacks/session-started.json"
@@ -15,8 +15,8 @@ def main() -> int:
     """Run the command that the arguments name; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m local.up")
     parser.add_argument("command", choices=["up", "down"])
-    parser.add_argument("--port", type=int, default=4566, help="the local AWS's port")
-    parser.add_argument("--vonage-port", type=int, default=4570, help="the emulator's port")
+    parser.add_argument("--port", type=port_number, default=4566, help="the local AWS's port")
+    parser.add_argument("--vonage-port", type=port_number, default=4570, help="the emulator's port")
     options = parser.parse_args()
     try:
         if options.command == "up":
@@ -47,6 +47,13 @@ Post a callback yourself (the answer is 204):
 
 Have the emulated Vonage hold a meeting:
   curl -s -H 'Content-Type: application/json' -d '{meeting}' {local.vonage.base}/control/meetings
+
+Ask the management API for rooms, signed (the answer is 200):
+  curl -i {headers} --aws-sigv4 aws:amz:{REGION}:execute-api --user test:test {local.aws.url}/rooms
+
+Print the callback URL again, publish dead letters again:
+  {keys} AWS_REGION={REGION} AWS_ENDPOINT_URL={local.aws.url} \\
+    make callback-url redrive STACK={local.stack.name}
 
 Look at what the table holds (with the AWS CLI):
   {keys} aws --region {REGION} --endpoint-url {local.aws.url} \\

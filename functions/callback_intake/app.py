@@ -70,12 +70,19 @@ def _authentic_body(request: Request, now: datetime) -> bytes:
     known = _settings()
     body = http_api.body_of(request)
     accepted = _secret().credentials(now)
+    tokens = accepted.tokens if known.accepts_token else ()
+    signature_secrets = accepted.signature_secrets if known.accepts_signature else ()
+    if not (tokens or signature_secrets):  # a mistake of ours must not turn Vonage away for good
+        raise SecretUnavailable(
+            f"The secret {known.secret_id} holds nothing that is accepted: it must have a token "
+            "or a signature_secret, as AcceptedCredentials asks for."
+        )
     authenticity.require_authentic(
         body,
         token=(request.get("pathParameters") or {}).get("token"),
         authorization=request["headers"].get("authorization"),
-        tokens=accepted.tokens if known.accepts_token else (),
-        signature_secrets=accepted.signature_secrets if known.accepts_signature else (),
+        tokens=tokens,
+        signature_secrets=signature_secrets,
         max_age=known.signature_max_age,
         now=now,
     )

@@ -28,6 +28,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local.demo")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was seen there too")
     options = parser.parse_args()
+    if options.json and (options.json.is_dir() or not options.json.absolute().parent.is_dir()):
+        parser.error(f"{options.json} cannot be written: name a file in a folder that exists")
     report = Report()
     try:
         with report.timed("all"):

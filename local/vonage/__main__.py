@@ -6,6 +6,7 @@ import sys
 import threading
 from pathlib import Path
 
+from local.servers import port_number
 from local.vonage.access import rsa_public_key
 from local.vonage.guide import guide
 from local.vonage.server import served
@@ -37,7 +38,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m local.vonage", description="Emulate the Vonage Meetings API."
     )
-    parser.add_argument("--port", type=_port, default=8200, help="8200 when not given; 0: any free")
+    parser.add_argument(
+        "--port", type=port_number, default=8200, help="8200 when not given; 0: any free"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at")
     parser.add_argument(
         "--public-key",
@@ -46,12 +49,6 @@ def _options() -> argparse.Namespace:
         help="PEM; Bearer tokens must then be signed by its private key",
     )
     return parser.parse_args()
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) < 65536):
-        raise argparse.ArgumentTypeError(f"{text} is not a port: 0 to 65535")
-    return int(text)
 
 
 def _public_key(file: str) -> str:

@@ -1,10 +1,11 @@
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from roomkeeper.events import Event
 from roomkeeper.recordings import DeletedBy, Hold
-from roomkeeper.store import Store, events_due
+from roomkeeper.store import DamagedItem, Store, events_due
 from roomkeeper.times import iso
 from tests.builders import (
     NOON,
@@ -150,3 +151,16 @@ def test_what_is_unknown_or_deleted_cannot_be_held(store: Store, table: Table) -
     assert not store.release("never-heard-of")
 
     assert table.items() == before
+
+
+@pytest.mark.parametrize("damage", [{"duration": {"N": "1.5"}}, {"hold": {"S": "x"}}])
+def test_a_damaged_item_is_named_and_holds_up_no_other(
+    store: Store, table: Table, damage: dict[str, Any]
+) -> None:
+    store.apply(a_recording_uploaded(recording_id="sound"), NOON)
+    store.apply(a_recording_uploaded(recording_id="damaged"), NOON)
+    table.put({**(table.item("RECORDING#damaged") or {}), **damage})
+
+    assert set(store.recordings(["sound", "damaged"])) == {"sound"}
+    with pytest.raises(DamagedItem, match="RECORDING#damaged"):
+        store.recording("damaged")

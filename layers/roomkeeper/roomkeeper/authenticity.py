@@ -99,7 +99,7 @@ def _jwt_problem(
     if max(issued, starts) > moment + skew or ends <= moment - skew:
         return "The signature is not valid at this time."
     if issued < moment - max_age.total_seconds():
-        return f"The signature is more than {max_age} old."
+        return f"The signature is more than {max_age.total_seconds() / 3600:g} hours old."
     payload_hash = claims.get("payload_hash")
     if payload_hash is not None and not _is_hash_of(payload_hash, body):
         return "The body is not the one that was signed."

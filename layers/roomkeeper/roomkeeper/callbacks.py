@@ -3,6 +3,8 @@
 Source of names and fields: Vonage's Meetings API guide, "Callbacks".
 """
 
+import json
+import re
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
@@ -22,7 +24,12 @@ ALIASES = {
 """Other names that Vonage's own descriptions use, and the one name that we use."""
 
 # 256 characters are at most 1,024 bytes, which fits every kind of DynamoDB key.
-Id = Annotated[str, Meta(min_length=1, max_length=256)]
+AnyId = Annotated[str, Meta(min_length=1, max_length=256)]
+# What is kept to be asked about later: an id with a slash,
+# or of dots alone, could never be asked about at Vonage: in a URL it would name something else.
+Id = Annotated[str, Meta(pattern=r"^[^/\\]*[^./\\][^/\\]*$", max_length=256)]
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
 Moment = Annotated[datetime, Meta(tz=True)]
 Url = Annotated[str, Meta(pattern=r"^https?://[^\s]+$", max_length=4096)]
 Seconds = Annotated[int, Meta(ge=0, le=10**9)]
@@ -170,31 +177,43 @@ def parse(body: bytes) -> Callback:
         TooLarge: more than MAX_BODY_BYTES.
         Malformed: not UTF-8, not JSON, or not an object; the message says where.
     """
-    text, fields = _read_object(body)
+    text, readable, fields = _read_object(body)
     name = _name(fields)
     decoder = _decoders.get(ALIASES.get(name or "", name or ""))
     if decoder is None:
         return Unrecognized(name=name, reason="an event that is not known here", body=text)
     try:
-        callback: Callback = decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as problem:
+        callback: Callback = decoder.decode(readable)
+    except msgspec.DecodeError as problem:
         return Unrecognized(name=name, reason=str(problem), body=text)
     return callback
 
 
-def _read_object(body: bytes) -> tuple[str, dict[str, msgspec.Raw]]:
+def _read_object(body: bytes) -> tuple[str, bytes, dict[str, msgspec.Raw]]:
+    """Return the body's text, the same in a form that can be decoded, and its fields."""
     if len(body) > MAX_BODY_BYTES:
         raise TooLarge(f"The body has {len(body)} bytes; at most {MAX_BODY_BYTES} are taken.")
     try:
-        return body.decode(), _objects.decode(body)
+        text = body.decode()
     except UnicodeDecodeError as problem:
         raise Malformed(f"The body is not UTF-8: byte {problem.start}.") from problem
+    try:
+        readable = _without_lone_surrogates(text) if _SURROGATE.search(text) else body
+        return text, readable, _objects.decode(readable)
     except msgspec.ValidationError as problem:
         raise Malformed(f"The body must be a JSON object: {problem}.") from problem
-    except msgspec.DecodeError as problem:
-        raise Malformed(f"The body is not JSON: {problem}, {len(body)} bytes read.") from problem
+    except ValueError as problem:
+        raise Malformed(f"The body of {len(body)} bytes is not JSON: {problem}.") from problem
     except RecursionError as problem:
         raise Malformed("The body is not JSON that can be read: nested too deeply.") from problem
+
+
+def _without_lone_surrogates(text: str) -> bytes:
+    """Return JSON with a question mark for each half of a character, as of a name cut in an emoji.
+
+    JSON's grammar allows such escapes, msgspec does not.
+    """
+    return json.dumps(json.loads(text), ensure_ascii=False).encode(errors="replace")
 
 
 def _name(fields: dict[str, msgspec.Raw]) -> str | None:

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import Meta, Struct
 
-from roomkeeper.callbacks import Id
+from roomkeeper.callbacks import AnyId
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.times import iso
 
@@ -51,7 +51,7 @@ def id_in(segment: str) -> str:
         InvalidRequest: it is too long to be one.
     """
     try:
-        return msgspec.convert(unquote(segment), Id)
+        return msgspec.convert(unquote(segment), AnyId)
     except msgspec.ValidationError as problem:
         raise InvalidRequest(f"The id in the path: {problem}.") from problem
 

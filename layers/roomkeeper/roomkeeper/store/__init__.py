@@ -1,12 +1,14 @@
 """The table in DynamoDB: the only package that knows its keys, attributes and expressions.
 
-What a callback or a job tells is one conditional UpdateItem. Facts are first-writer-wins, what has happened is a set
-that only grows, and a name that is in the set already changes nothing, so callbacks may be applied
-in any order and any number of times. The table's stream, not the writer, makes events of it.
+What a callback or a job tells is one conditional UpdateItem. Facts are first-writer-wins, what has
+happened is a set that only grows, and a name that is in it already changes nothing, so callbacks
+may be applied in any order and any number of times. The table's stream, not the writer, makes
+events of it.
 
 Source: "Update expressions" and "Reading and processing a stream" in the DynamoDB guide.
 """
 
+from roomkeeper.store.items import DamagedItem
 from roomkeeper.store.recordings import Store
 from roomkeeper.store.rooms import BegunExtension, Checkpoint, RoomStore
 from roomkeeper.store.stream import events_due
@@ -15,6 +17,7 @@ from roomkeeper.store.table import StoreUnavailable, connect
 __all__ = [
     "BegunExtension",
     "Checkpoint",
+    "DamagedItem",
     "RoomStore",
     "Store",
     "StoreUnavailable",

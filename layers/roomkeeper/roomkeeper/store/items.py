@@ -4,10 +4,12 @@ import hashlib
 import zlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
 from msgspec import Struct
 
+from roomkeeper.errors import RoomkeeperError
 from roomkeeper.times import iso
 
 if TYPE_CHECKING:
@@ -55,6 +57,25 @@ def expression(update: Update) -> dict[str, Any]:
     }
 
 
+class DamagedItem(RoomkeeperError):
+    """An item that is not as we write it: somebody else has changed it by hand."""
+
+
+Kind = TypeVar("Kind", bound=Struct)
+
+
+def read(key: str, item: Mapping[str, Any], kind: type[Kind]) -> Kind:
+    """Return what the item under `key` says, of this `kind`.
+
+    Raises:
+        DamagedItem: it does not say what it must. The message names the item and the attribute.
+    """
+    try:
+        return msgspec.convert(item, kind)
+    except msgspec.ValidationError as problem:
+        raise DamagedItem(f"The item {key} is damaged: {problem}. Mend it in the table.") from None
+
+
 def key_of(key: str) -> dict[str, Any]:
     """Return a key as DynamoDB takes it."""
     return {"pk": {"S": key}}
@@ -93,4 +114,6 @@ def _plain(value_in_type: Mapping[str, Any]) -> Any:
     [(kind, value)] = value_in_type.items()
     if kind == "M":
         return plain(value)
-    return int(value) if kind == "N" else value
+    if kind == "N":
+        return int(value) if value.isdecimal() else float(value)
+    return value

@@ -1,6 +1,7 @@
 """Recordings, sessions and what is to be published, as the table keeps them."""
 
 import heapq
+import logging
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -15,10 +16,12 @@ from roomkeeper.store import updates
 from roomkeeper.store.items import (
     RECORDING,
     SESSION,
+    DamagedItem,
     Update,
     event_key,
     expression,
     plain,
+    read,
     shards,
     typed,
 )
@@ -27,6 +30,8 @@ from roomkeeper.times import from_iso
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+logger = logging.getLogger(__name__)
 
 _PAGE = 100
 """Entries of a worklist's shard that are read, and kept in memory, at once."""
@@ -146,18 +151,22 @@ class Store:
 
         Raises:
             StoreUnavailable: it could not be read.
+            DamagedItem: its item is not as we write it.
         """
         item = self._table.get(RECORDING + recording_id)
-        return msgspec.convert(item, Recording) if item else None
+        return read(RECORDING + recording_id, item, Recording) if item else None
 
     def recordings(self, recording_ids: Iterable[str]) -> dict[str, Recording]:
         """Return what is known of each of these recordings, by its id; nothing for the others.
+
+        A damaged item is left out, with a word in the log: it must not hold up the others.
 
         Raises:
             StoreUnavailable: not all could be read.
         """
         items = self._table.get_all((RECORDING + id_ for id_ in recording_ids), ConsistentRead=True)
-        return {item["recording_id"]: msgspec.convert(item, Recording) for item in items}
+        known = filter(None, map(_sound, items))
+        return {recording.recording_id: recording for recording in known}
 
     def recordings_in(self, session_id: str) -> list[str]:
         """Return the ids of a session's recordings, those that have told when they started.
@@ -280,6 +289,14 @@ class Store:
 
     def _write(self, update: Update) -> bool:
         return self._table.update(**expression(update))
+
+
+def _sound(item: Mapping[str, Any]) -> Recording | None:
+    try:
+        return read(item["pk"], item, Recording)
+    except DamagedItem as problem:
+        logger.warning("%s", problem)
+        return None
 
 
 def _waiting(entry: Mapping[str, Any]) -> Waiting:

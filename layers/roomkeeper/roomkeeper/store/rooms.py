@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from roomkeeper import events
 from roomkeeper.rooms import Extension
-from roomkeeper.store.items import CHECKPOINT, ROOM, event_key, shard_of, shards, typed
+from roomkeeper.store.items import CHECKPOINT, ROOM, event_key, read, shard_of, shards, typed
 from roomkeeper.store.table import Table
 from roomkeeper.times import from_iso, iso
 
@@ -86,7 +86,7 @@ class RoomStore:
     def extension(self, room_id: str) -> BegunExtension | None:
         """Return the room's extension that was begun and not ended, if there is one."""
         item = self._table.get(ROOM + room_id)
-        return msgspec.convert(item, BegunExtension) if item else None
+        return read(ROOM + room_id, item, BegunExtension) if item else None
 
     def complete(self, extension: Extension, now: datetime) -> None:
         """Put what was done at Vonage into the outbox, once for each new expiry, and end it."""
@@ -111,7 +111,7 @@ class RoomStore:
     def checkpoint(self, walk: str) -> Checkpoint | None:
         """Return how far that walk has come; None when it begins anew."""
         item = self._table.get(CHECKPOINT + walk)
-        return msgspec.convert(item, Checkpoint) if item else None
+        return read(CHECKPOINT + walk, item, Checkpoint) if item else None
 
     def save_checkpoint(self, walk: str, reached: Checkpoint | None) -> None:
         """Note how far that walk has come; None when the next run is to begin anew."""
