@@ -52,7 +52,7 @@ Ask the management API for rooms, signed (the answer is 200):
   curl -i {headers} --aws-sigv4 aws:amz:{REGION}:execute-api --user test:test {local.aws.url}/rooms
 
 Print the callback URL again, publish dead letters again:
-  {keys} AWS_REGION={REGION} AWS_ENDPOINT_URL={local.aws.url} \\
+  {keys} AWS_DEFAULT_REGION={REGION} AWS_ENDPOINT_URL={local.aws.url} \\
     make callback-url redrive STACK={local.stack.name}
 
 Look at what the table holds (with the AWS CLI):

@@ -287,7 +287,16 @@ def test_an_answer_tells_more_than_a_last_try_that_time_cut_short() -> None:
     assert caught.value.__notes__ == ["Given up when time was up; tries: 3."]
 
 
-def test_time_that_runs_out_in_a_wait_is_told_by_what_was_answered_before() -> None:
+def break_off(handler: BaseHTTPRequestHandler, _asked: Asked) -> None:
+    handler.close_connection = True
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"), [(answering(503, b""), "answered 503"), (break_off, "No answer")]
+)
+def test_time_that_runs_out_in_a_wait_is_told_by_what_came_before(
+    answer: Answer, told: str
+) -> None:
     now = 0.0
 
     def oversleep(_seconds: float) -> None:
@@ -296,8 +305,8 @@ def test_time_that_runs_out_in_a_wait_is_told_by_what_was_answered_before() -> N
 
     pace = Pace(sleep=oversleep, monotonic=lambda: now)
     with (
-        asking(answering(503, b""), pace, budget=20) as (script, client),
-        pytest.raises(Unavailable, match="answered 503"),
+        asking(answer, pace, budget=20) as (script, client),
+        pytest.raises(Unavailable, match=told),
     ):
         client.get_room(ROOM_ID)
     assert len(script.asked) == 1

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from roomkeeper import store
 from roomkeeper.recordings import Waiting
+from roomkeeper.store import recordings as store_recordings
 from tests.books import NOW, Books, an_upload
 
 HOUR = timedelta(hours=1)
@@ -14,7 +14,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "_PAGE", 5)
+    monkeypatch.setattr(store_recordings, "_PAGE", 5)
 
 
 @pytest.mark.usefixtures("_small_pages")
