@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from roomkeeper import access, jobs, settings, store
+from roomkeeper import jobs, store
 from roomkeeper.cleanup import OUTCOMES, Cleanup
 from roomkeeper.jobs import Options, Report, Run, logger, metrics
 from roomkeeper.rounds import Summary
-from roomkeeper.settings import CleanupSettings, VonageSettings
+from roomkeeper.settings import CleanupSettings
 from roomkeeper.store import Store
 
 
@@ -52,12 +52,7 @@ def _run(run: Run[CleanupOptions]) -> Report:
         return Report(dry_run=run.dry_run, counts=_counts(0, 0, Summary()), summary=Summary())
     until = run.now - timedelta(days=days)
     due = _store().count_waiting("retained", until)
-    with access.vonage_client(
-        settings.connect(),
-        VonageSettings.from_env(os.environ),
-        budget=run.call_seconds,
-        timeout=run.call_seconds,
-    ) as vonage:
+    with jobs.vonage_client(run) as vonage:
         cleanup = Cleanup(_store(), vonage, until=until, now=run.now, dry_run=run.dry_run)
         summary = jobs.work(run, cleanup.due(), cleanup.act)
     return Report(
@@ -69,11 +64,10 @@ def _run(run: Run[CleanupOptions]) -> Report:
 
 
 def _counts(due: int, held: int, summary: Summary) -> Mapping[str, int]:
-    """Return the report's counts; `left` is what was not come to, and is for the next run."""
     outcomes = Counter(dict.fromkeys(OUTCOMES, 0) | summary.outcomes)
     return {
         "due": due,
         **{name: outcomes[name] for name in OUTCOMES},
         "held": held + outcomes["held"],
-        "left": max(0, due - held - summary.taken),
+        "left": jobs.left(due, summary, passed_over=held),
     }

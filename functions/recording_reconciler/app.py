@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from roomkeeper import access, jobs, settings, store
+from roomkeeper import jobs, store
 from roomkeeper.jobs import Options, Report, Run, logger, metrics
 from roomkeeper.reconciliation import OUTCOMES, Reconciliation
-from roomkeeper.settings import ReconcilerSettings, VonageSettings
+from roomkeeper.settings import ReconcilerSettings
 from roomkeeper.store import Store
 
 
@@ -45,12 +45,7 @@ def _store() -> Store:
 def _run(run: Run[ReconciliationOptions]) -> Report:
     asked = run.options.grace_hours
     grace = timedelta(hours=_settings().grace_hours if asked is None else asked)
-    with access.vonage_client(
-        settings.connect(),
-        VonageSettings.from_env(os.environ),
-        budget=run.call_seconds,
-        timeout=run.call_seconds,
-    ) as vonage:
+    with jobs.vonage_client(run) as vonage:
         reconciliation = Reconciliation(
             _store(), vonage, grace=grace, now=run.now, dry_run=run.dry_run
         )
@@ -62,7 +57,7 @@ def _run(run: Run[ReconciliationOptions]) -> Report:
             "due": due,
             **{name: summary.outcomes[name] for name in OUTCOMES},
             "adopted": reconciliation.adopted,
-            "left": max(0, due - summary.taken),
+            "left": jobs.left(due, summary),
         },
         summary=summary,
         planned=reconciliation.planned,

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from roomkeeper import jobs, settings, store
-from roomkeeper.access import vonage_client
+from roomkeeper import jobs, store
 from roomkeeper.extender import Extender
 from roomkeeper.jobs import Answer, Context, Options, Report, Run, logger, metrics
-from roomkeeper.settings import ExtenderSettings, VonageSettings
+from roomkeeper.settings import ExtenderSettings
 from roomkeeper.store import RoomStore
 
 
@@ -38,10 +37,5 @@ def _table() -> RoomStore:
 
 def _extend(run: Run[Options]) -> Report:
     table = _table()
-    with vonage_client(
-        settings.connect(),
-        VonageSettings.from_env(os.environ),
-        budget=run.call_seconds,
-        timeout=run.call_seconds,
-    ) as vonage:
+    with jobs.vonage_client(run) as vonage:
         return Extender(run, _settings().policy, vonage, table).report()

@@ -6,7 +6,7 @@ import pytest
 from roomkeeper import store
 from roomkeeper.cleanup import Cleanup
 from roomkeeper.jobs import Options, Run, work
-from roomkeeper.rounds import Bounds, Summary
+from roomkeeper.rounds import Bounds, Summary, in_seconds
 from tests.books import NOW, TABLE, Books, an_upload
 
 DAY = timedelta(days=1)
@@ -16,7 +16,8 @@ MONTH_AGO = NOW - 30 * DAY
 def clean(books: Books, *, dry_run: bool = False, **bounds: Any) -> tuple[Cleanup, Summary]:
     """Delete what was uploaded a month ago or earlier."""
     cleanup = Cleanup(books.store, books.client, until=MONTH_AGO, now=NOW, dry_run=dry_run)
-    within = {"concurrency": 4, "per_second": 1000.0, "seconds": 60.0} | bounds
+    ends_at = in_seconds(bounds.pop("seconds", 60.0))
+    within = {"concurrency": 4, "per_second": 1000.0, "ends_at": ends_at} | bounds
     run = Run(
         options=Options(), dry_run=dry_run, bounds=Bounds(**within), call_seconds=1.0, now=NOW
     )

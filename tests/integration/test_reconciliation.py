@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,8 +8,8 @@ from roomkeeper import store
 from roomkeeper.callbacks import RecordingEnded, RecordingStarted, RecordingUploaded
 from roomkeeper.jobs import Options, Run, work
 from roomkeeper.reconciliation import Implausible, Reconciliation, told_by
-from roomkeeper.rounds import Bounds, Summary
-from roomkeeper.vonage import Recording
+from roomkeeper.rounds import Bounds, Summary, in_seconds
+from roomkeeper.vonage import Recording, VonageClient
 from tests.books import NOW, Books
 
 HOUR = timedelta(hours=1)
@@ -16,12 +17,14 @@ LONG_AGO = NOW - 7 * HOUR
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 
-def reconcile(books: Books, *, dry_run: bool = False) -> tuple[Reconciliation, Summary]:
+def reconcile(
+    books: Books, *, dry_run: bool = False, client: Any = None
+) -> tuple[Reconciliation, Summary]:
     """Ask about what has waited for six hours."""
     reconciliation = Reconciliation(
-        books.store, books.client, grace=6 * HOUR, now=NOW, dry_run=dry_run
+        books.store, client or books.client, grace=6 * HOUR, now=NOW, dry_run=dry_run
     )
-    bounds = Bounds(concurrency=1, per_second=1000.0, seconds=60.0)
+    bounds = Bounds(concurrency=1, per_second=1000.0, ends_at=in_seconds(60.0))
     run = Run(options=Options(), dry_run=dry_run, bounds=bounds, call_seconds=1.0, now=NOW)
     return reconciliation, work(run, reconciliation.due(), reconciliation.act)
 
@@ -223,6 +226,65 @@ def test_a_failure_loses_nothing_and_leaves_all_for_the_next_run(
 
     assert reconcile(books)[1].outcomes == {"healed": 1, "session_asked": 1}
     assert books.store.recording(held["recording_ids"][0])
+
+
+def test_a_recording_that_is_told_of_implausibly_holds_up_no_other(books: Books) -> None:
+    held, callbacks = a_meeting(books, recordings=4)
+    due, odd, *silent = held["recording_ids"]
+    heard = [body for body in callbacks if body.get("recording_id") not in (odd, *silent)]
+    books.hear_all(heard, LONG_AGO, "recording:uploaded")
+
+    summary = reconcile(books, client=Telling(books.client, without_an_end=odd))[1]
+
+    assert summary.outcomes == {"failed": 2}  # the recording's turn, and its session's
+    assert all(f"recording {odd}" in example for example in summary.examples)
+    assert {entry.id for entry in books.store.waiting("retained", NOW)} == {due, *silent}
+    again = reconcile(books, client=Telling(books.client, without_an_end=odd))[1]
+    assert again.outcomes == {"failed": 1}  # the session waits for what it still lacks
+    assert reconcile(books)[1].outcomes == {"session_asked": 1}
+    assert books.store.recording(odd)
+
+
+def test_a_lost_recording_is_lost_whatever_is_told_of_its_sessions_others(books: Books) -> None:
+    held, _ = a_meeting(books)
+    [odd] = held["recording_ids"]
+    started = {"event": "recording:started", "recording_id": "lost"}
+    books.hear(started | {"session_id": held["session_id"]}, LONG_AGO)
+
+    reconcile(books, client=Telling(books.client, without_an_end=odd))
+
+    recording = books.store.recording("lost")
+    assert recording is not None
+    assert recording.status == "lost"
+
+
+def test_a_due_recording_that_is_told_of_implausibly_holds_up_none_of_its_sessions_others(
+    books: Books,
+) -> None:
+    held, callbacks = a_meeting(books, recordings=2)
+    odd, silent = held["recording_ids"]
+    books.hear_all([b for b in callbacks if b.get("recording_id") == odd][:1], LONG_AGO)
+
+    summary = reconcile(books, client=Telling(books.client, without_an_end=odd))[1]
+
+    assert summary.outcomes == {"failed": 1}
+    assert books.store.recording(silent)
+
+
+class Telling:
+    """A client to whom Vonage tells of one recording that it is uploaded, but not when it ended."""
+
+    def __init__(self, client: VonageClient, *, without_an_end: str) -> None:
+        self._client, self._odd = client, without_an_end
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def list_recordings(self, session_id: str) -> list[Recording]:
+        return [
+            replace(each, ended_at=None) if each.id == self._odd else each
+            for each in self._client.list_recordings(session_id)
+        ]
 
 
 def test_a_rehearsal_tells_what_would_be_made_up_for_and_changes_nothing(books: Books) -> None:

@@ -1,6 +1,7 @@
 """A run of the extender, against the table that the template defines and an emulated Vonage."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,10 +20,11 @@ from roomkeeper.callbacks import parse
 from roomkeeper.extender import PAGE_SIZE, WALK, Extender
 from roomkeeper.jobs import Options, Report, Run
 from roomkeeper.rooms import ExtensionPolicy
-from roomkeeper.rounds import Bounds
+from roomkeeper.rounds import Bounds, in_seconds
 from roomkeeper.store import Checkpoint, RoomStore, Store
 from roomkeeper.times import from_iso, iso
-from roomkeeper.vonage import ApiKey, Pace, VonageClient
+from roomkeeper.vonage import ApiKey, Pace, Refused, Unauthorized, VonageClient, VonageError
+from roomkeeper.vonage.errors import Exchange
 
 TEMPLATE = Path(__file__).parent.parent.parent / "template.yaml"
 TABLE = "rooms"
@@ -90,12 +92,17 @@ def a_policy(**changes: Any) -> ExtensionPolicy:
 
 
 def a_run(
-    *, dry_run: bool = False, limit: int | None = None, now: datetime = NOW, **bounds: Any
+    *,
+    dry_run: bool = False,
+    limit: int | None = None,
+    now: datetime = NOW,
+    seconds: float = 60.0,
+    **bounds: Any,
 ) -> Run[Options]:
     known: dict[str, Any] = {
         "concurrency": 4,
         "per_second": 1000.0,
-        "seconds": 60.0,
+        "ends_at": in_seconds(seconds),
         "consecutive_failures": 5,
     }
     return Run(
@@ -205,13 +212,19 @@ def test_a_dry_run_says_what_and_why_and_changes_nothing(rooms: Rooms) -> None:
     assert planned[kept]["verdict"] == "long_enough"
 
 
-def test_a_rehearsals_list_is_bounded(rooms: Rooms) -> None:
-    rooms.vonage.add_rooms(150, expires_at=SOON)
+def test_a_rehearsals_list_is_bounded_and_its_log_is_not(
+    rooms: Rooms, caplog: pytest.LogCaptureFixture
+) -> None:
+    due = rooms.vonage.add_rooms(150, expires_at=SOON)
 
     report = rooms.extend(a_run(dry_run=True))
 
     assert len(report.planned) == 100
     assert report.counts["selected"] == 150
+    told = [vars(each) for each in caplog.records if each.message == "room would be extended"]
+    assert {each["room_id"] for each in told} == set(due)
+    assert len(told) == 150
+    assert {each["expires_at"] for each in told} == {LATER}
 
 
 @pytest.mark.parametrize("step", ["begin", "update_room_expiry", "complete", "drop"])
@@ -302,31 +315,86 @@ def test_a_run_whose_time_is_up_says_so_and_leaves_the_rest(rooms: Rooms) -> Non
     assert report.counts["walk_finished"] is False
 
 
-def test_a_page_of_rooms_that_always_fail_holds_up_no_other_run_after_run(rooms: Rooms) -> None:
+def test_ending_what_was_cut_off_takes_its_time_off_the_walk(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rooms.vonage.add_rooms(5, expires_at=SOON)
+
+    def slowly(_before: datetime) -> Iterator[str]:
+        time.sleep(0.3)
+        yield from ()
+
+    monkeypatch.setattr(rooms.table, "begun", slowly)
+    report = rooms.extend(a_run(seconds=0.2))
+
+    assert (report.summary.stopped_by, report.counts["seen"]) == ("deadline", 0)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        pytest.param(Refused("an expiry that is over", Exchange("PATCH", "/rooms", 400)), id="400"),
+        pytest.param(
+            Unauthorized("another application's", Exchange("PATCH", "/rooms", 403)), id="403"
+        ),
+    ],
+)
+def test_a_page_of_rooms_that_always_fail_holds_up_no_other_run_after_run(
+    rooms: Rooms, problem: VonageError
+) -> None:
     sick = rooms.vonage.add_rooms(3 * PAGE_SIZE, expires_at=SOON)
     well = rooms.vonage.add_rooms(5, expires_at=SOON)
-    rooms.client = SickRooms(rooms.client, set(sick))  # type: ignore[assignment]
+    rooms.client = SickRooms(rooms.client, set(sick), problem)  # type: ignore[assignment]
 
-    reports = [rooms.extend() for _ in range(20)]
+    reports = [rooms.extend(a_run(now=NOW + timedelta(hours=run))) for run in range(20)]
 
     assert reports[0].summary.stopped_by == "failures"
     assert {room_id for room_id, _ in rooms.told()} == set(well)
     assert any(report.counts["walk_finished"] for report in reports)
 
 
-class SickRooms:
-    """A client for which some rooms cannot be extended, whatever is done."""
+def test_a_cut_off_extension_of_a_room_that_is_not_ours_to_look_at_fails_once(
+    rooms: Rooms,
+) -> None:
+    [room_id] = rooms.vonage.add_rooms(1, expires_at=SOON)
+    rooms.vonage.fault("update_room", status=503)
+    rooms.extend()
+    problem = Unauthorized("another application's", Exchange("GET", "/rooms", 403))
+    rooms.client = SickRooms(rooms.client, {room_id}, problem)  # type: ignore[assignment]
+    opted_out = {"selection": "opt-in"}
 
-    def __init__(self, client: VonageClient, sick: set[str]) -> None:
-        self._client, self._sick = client, sick
+    reports = [
+        rooms.extend(a_run(now=NOW + timedelta(minutes=minutes)), **opted_out)
+        for minutes in (1, 16, 31)
+    ]
+
+    assert [report.summary.outcomes["failed"] for report in reports] == [1, 1, 0]
+    assert rooms.keys() == set()
+
+
+class SickRooms:
+    """A client for which some rooms can be neither extended nor looked at, whatever is done."""
+
+    def __init__(
+        self, client: VonageClient, sick: set[str], problem: VonageError | None = None
+    ) -> None:
+        self._client, self._sick, self._problem = client, sick, problem
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
     def update_room_expiry(self, room_id: str, expires_at: datetime) -> Any:
-        if room_id in self._sick:
-            expires_at = NOW - DAY  # which Vonage refuses
+        self._refuse(room_id)
         return self._client.update_room_expiry(room_id, expires_at)
+
+    def get_room(self, room_id: str) -> Any:
+        if isinstance(self._problem, Unauthorized):
+            self._refuse(room_id)
+        return self._client.get_room(room_id)
+
+    def _refuse(self, room_id: str) -> None:
+        if self._problem and room_id in self._sick:
+            raise self._problem
 
 
 def test_wrong_credentials_stop_the_run_at_once_and_pass_over_no_room(rooms: Rooms) -> None:

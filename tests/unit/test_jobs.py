@@ -1,14 +1,19 @@
 import base64
 import json
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
 import pytest
 from msgspec import Meta
 
 from roomkeeper import jobs
+from roomkeeper.errors import RoomkeeperError
 from roomkeeper.jobs import Options, Report, Run
-from roomkeeper.rounds import RoundIncomplete, Summary
-from roomkeeper.settings import SecretUnavailable
+from roomkeeper.rounds import RoundIncomplete, Summary, in_seconds
+from roomkeeper.settings import Misconfigured, SecretUnavailable
+from roomkeeper.store import StoreUnavailable
 from roomkeeper.vonage import Unauthorized
 from roomkeeper.vonage.errors import Exchange
 
@@ -175,8 +180,38 @@ def test_a_run_that_cannot_begin_is_unavailable_over_http_and_raises_otherwise()
     answer = handle(over_http(), job)
 
     assert answer["statusCode"] == 503
+    assert answer["headers"]["Retry-After"] == "5"
     assert json.loads(answer["body"])["error"]["code"] == "unavailable"
     with pytest.raises(SecretUnavailable):
+        handle({}, job)
+
+
+@pytest.mark.parametrize("kind", [SecretUnavailable, StoreUnavailable, RoomkeeperError])
+def test_what_our_account_holds_is_told_to_the_log_and_not_to_the_caller(
+    caplog: pytest.LogCaptureFixture, kind: type[RoomkeeperError]
+) -> None:
+    cause = "AccessDenied: arn:aws:secretsmanager:eu-west-1:123456789012:secret:vonage"
+
+    answer = handle(over_http(), Job(error=kind(cause)))
+
+    assert "arn:aws" not in answer["body"]
+    assert "its log has the cause" in answer["body"]
+    [logged] = [record for record in caplog.records if record.message == "run refused"]
+    assert vars(logged)["problem"] == cause
+
+
+def test_parameters_that_cannot_be_are_named_and_trying_again_is_not_advised() -> None:
+    job = Job(error=Misconfigured("OnlyRoomsUsedWithinDays is 500, SessionDays 400."))
+
+    answer = handle(over_http(), job)
+
+    assert answer["statusCode"] == 500
+    assert "Retry-After" not in answer["headers"]
+    assert json.loads(answer["body"])["error"] == {
+        "code": "misconfigured",
+        "message": "OnlyRoomsUsedWithinDays is 500, SessionDays 400.",
+    }
+    with pytest.raises(Misconfigured):
         handle({}, job)
 
 
@@ -188,10 +223,50 @@ def test_items_are_begun_only_while_the_last_can_still_end_in_time(
     event: dict[str, Any], seconds: float, for_new_items: float
 ) -> None:
     job = Job()
+    before = in_seconds(for_new_items)
     handle(event, job, seconds)
 
-    assert job.run.bounds.seconds == for_new_items
+    assert before <= job.run.bounds.ends_at <= in_seconds(for_new_items)
     assert for_new_items + jobs.CALLS_PER_ITEM * job.run.call_seconds < max(seconds, 30)
+
+
+def test_what_a_job_reads_before_its_round_is_taken_off_its_time() -> None:
+    summaries = []
+
+    def run(run: Run[DaysOptions]) -> Report:
+        time.sleep(0.2)  # counting what is due
+        summaries.append(jobs.work(run, range(10), lambda _: "done"))
+        return Report(dry_run=run.dry_run, counts={}, summary=summaries[0])
+
+    jobs.handle({}, Invocation(30.1), DaysOptions, run)
+
+    assert (summaries[0].taken, summaries[0].stopped_by) == (0, "deadline")
+
+
+def test_a_rehearsal_lists_as_much_of_each_kind_as_it_may_and_nothing_twice() -> None:
+    planned = jobs.Planned(most=2)
+    plans = [{"id": place} for place in "aabbcd"]
+
+    news = [planned.note(plan, "extend") for plan in plans]
+    planned.note({"id": "z"}, "idle")
+
+    assert planned.listed == [{"id": "a"}, {"id": "b"}, {"id": "z"}]
+    assert news == [True, False, True, False, True, True]
+
+
+def test_a_rehearsals_list_takes_plans_from_many_threads() -> None:
+    planned = jobs.Planned(most=500)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda place: planned.note({"id": str(place % 700)}), range(7000)))
+
+    assert len({plan["id"] for plan in planned.listed}) == len(planned.listed) == 500
+
+
+def test_what_was_not_come_to_is_left() -> None:
+    summary = Summary(outcomes=Counter(done=3, failed=1))
+
+    assert [jobs.left(10, summary), jobs.left(10, summary, 2), jobs.left(3, summary)] == [6, 4, 0]
 
 
 def a_run(**options: Any) -> Run[DaysOptions]:

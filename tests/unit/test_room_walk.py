@@ -6,6 +6,7 @@ from roomkeeper.room_walk import Walk
 from roomkeeper.rooms import Room
 from roomkeeper.store import Checkpoint
 from roomkeeper.vonage import RoomPage, UnexpectedAnswer
+from tests.memory import peak_of
 
 Pages = Mapping[str | None, RoomPage]
 
@@ -76,3 +77,41 @@ def test_pages_that_go_round_in_a_circle_end_the_walk() -> None:
 
     assert walk.ended
     assert walk.reached() is None
+
+
+def read(walk: Walk, pages: int) -> None:
+    for _ in range(pages):
+        walk.read_on()
+
+
+@pytest.mark.parametrize("before", range(5))
+@pytest.mark.parametrize("around", [1, 2, 3, 10])
+@pytest.mark.parametrize("start_id", [None, "0"])
+def test_a_circle_is_found_wherever_it_begins(
+    before: int, around: int, start_id: str | None
+) -> None:
+    def read_page(start_id: str | None) -> RoomPage:
+        place = int(start_id or 0) + 1
+        return a_page("a", then=str(place if place < before + around else before))
+
+    walk = Walk(read_page, Checkpoint(start_id=start_id))
+
+    with pytest.raises(UnexpectedAnswer, match="circle"):
+        read(walk, 3 * (before + around))
+
+
+def test_a_walk_through_many_rooms_takes_no_more_memory_than_one_through_few() -> None:
+    def walk_through(pages: int) -> None:
+        def read_page(start_id: str | None) -> RoomPage:
+            place = int(start_id or 0) + 1
+            rooms = [f"{place}-{nth}" for nth in range(20)]
+            return a_page(*rooms, then=str(place) if place < pages else None)
+
+        walk = Walk(read_page, Checkpoint())
+        while not walk.ended:
+            stretch = walk.read_on()
+            for room in stretch.to_do(stretch.rooms):
+                stretch.done(room)
+            walk.reached()
+
+    assert peak_of(lambda: walk_through(5_000)) < 1.5 * peak_of(lambda: walk_through(50))

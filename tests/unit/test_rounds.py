@@ -6,6 +6,7 @@ import pytest
 
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.rounds import Bounds, Refusal, Round, RoundIncomplete, Summary
+from tests.memory import peak_of
 
 Act = Callable[[Any], str]
 
@@ -29,8 +30,10 @@ class Trouble(RoomkeeperError):
     """What an item fails with."""
 
 
-def bounds(**changes: Any) -> Bounds:
-    return Bounds(**{"concurrency": 1, "per_second": 1000.0, "seconds": 60.0} | changes)
+def bounds(*, seconds: float = 60.0, **changes: Any) -> Bounds:
+    """Return bounds for so many seconds from when a clock begins."""
+    ends_at = Clock().now + seconds
+    return Bounds(**{"concurrency": 1, "per_second": 1000.0, "ends_at": ends_at} | changes)
 
 
 def a_round(clock: Clock | None = None, **changes: Any) -> Round:
@@ -140,6 +143,20 @@ def test_the_rate_does_not_make_a_round_wait_past_its_time() -> None:
     assert summary.outcomes == {"done": 1}
     assert summary.stopped_by == "deadline"
     assert clock() == pytest.approx(130.0)
+
+
+def test_what_was_done_before_a_round_is_taken_off_its_time() -> None:
+    clock = Clock()
+    within = bounds(seconds=10.0)
+    clock.pass_by(7.0)  # reading a secret, counting what is due
+
+    def act(_item: int) -> str:
+        clock.pass_by(2.0)
+        return "done"
+
+    summary = Round(within, clock=clock, sleep=clock.pass_by).run(range(100), act)
+
+    assert (summary.outcomes, summary.stopped_by) == ({"done": 2}, "deadline")
 
 
 def test_a_round_that_has_no_time_begins_nothing() -> None:
@@ -258,3 +275,13 @@ def test_an_error_that_is_not_foreseen_escapes_also_when_items_cannot_be_read_on
 
     with pytest.raises(ZeroDivisionError):
         a_round(concurrency=2).run(items(), act)
+
+
+def test_a_round_over_many_items_takes_no_more_memory_than_one_over_few() -> None:
+    def work_through(count: int) -> None:
+        summary = a_round(concurrency=2, per_second=1e9).run(map(str, range(count)), fail_for())
+        assert summary.outcomes == {"done": count}
+
+    work_through(10)  # what is made once is made now
+
+    assert peak_of(lambda: work_through(50_000)) < 2 * peak_of(lambda: work_through(1_000))

@@ -92,6 +92,9 @@ def test_a_404_of_the_service_differs_from_that_of_a_wrong_base_url() -> None:
     assert isinstance(other, NotFound)
     assert own.is_vonages_own
     assert not other.is_vonages_own
+    own.raise_unless_certain()
+    with pytest.raises(NotFound):
+        other.raise_unless_certain()
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
 """What is done about recordings that are past their retention: deleted at Vonage, then noted."""
 
 import itertools
+import operator
 from collections.abc import Iterator
 from datetime import datetime
 
-from roomkeeper.jobs import LISTED, logger
+from roomkeeper.jobs import Planned, logger
 from roomkeeper.recordings import DeletedBy, Waiting
 from roomkeeper.rounds import Outcome
 from roomkeeper.store import Store
@@ -20,7 +21,7 @@ class Cleanup:
     """A cleanup at `now` of what was uploaded by `until`; with `dry_run` it changes nothing.
 
     `held` counts the recordings that were passed over because of a hold, `planned` lists what a
-    rehearsal would delete, LISTED at most.
+    rehearsal would delete, as far as it is listed.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Cleanup:
         self._now = now
         self._dry_run = dry_run
         self.held = 0
-        self._planned: list[Waiting] = []
+        self._planned = Planned()
 
     def due(self) -> Iterator[Waiting]:
         """Yield what is past its retention and not on hold, oldest first.
@@ -75,13 +76,11 @@ class Cleanup:
     @property
     def planned(self) -> list[dict[str, str]]:
         """What would be deleted, oldest first."""
-        oldest_first = sorted(self._planned, key=lambda due: due.since)
-        return [{"recording_id": due.id, "uploaded_at": iso(due.since)} for due in oldest_first]
+        return sorted(self._planned.listed, key=operator.itemgetter("uploaded_at"))
 
     def _plan(self, due: Waiting) -> Outcome:
         logger.info("recording would be deleted", recording_id=due.id)
-        if len(self._planned) < LISTED:
-            self._planned.append(due)
+        self._planned.note({"recording_id": due.id, "uploaded_at": iso(due.since)})
         return "would_delete"
 
     def _delete(self, recording_id: str) -> DeletedBy | None:
@@ -91,8 +90,7 @@ class Cleanup:
         except NotDeletableYet:
             return None
         except NotFound as missing:
-            if not missing.is_vonages_own:  # the base URL may be wrong: nothing is known to be gone
-                raise
+            missing.raise_unless_certain()
             return None if self._is_there(recording_id) else "vonage"
         return "cleanup"
 
@@ -101,7 +99,6 @@ class Cleanup:
         try:
             self._vonage.get_recording(recording_id)
         except NotFound as missing:
-            if not missing.is_vonages_own:
-                raise
+            missing.raise_unless_certain()
             return False
         return True

@@ -4,26 +4,22 @@ Every extension is noted in the table, made at Vonage, then put into the outbox.
 what earlier runs began and were cut off from: an extension that Vonage did make is told of now.
 """
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from aws_lambda_powertools import Logger
 from msgspec import Struct
 
 from roomkeeper import jobs
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.jobs import Options, Report, Run
+from roomkeeper.jobs import Options, Planned, Report, Run, logger, refuses_credentials
 from roomkeeper.room_walk import Stretch, Walk
 from roomkeeper.rooms import Decision, Extension, ExtensionPolicy, Room, decide
 from roomkeeper.rounds import Bounds, Outcome, Summary
 from roomkeeper.store import BegunExtension, Checkpoint, RoomStore
 from roomkeeper.times import iso
 from roomkeeper.vonage import NotFound, NotUpdatable, Unauthorized, VonageClient
-
-logger = Logger()
 
 WALK = "room-expiry-extension"
 
@@ -64,7 +60,7 @@ class Extender:
         self._walk = Walk(lambda start: vonage.get_rooms_page(start, PAGE_SIZE), self._saved)
         self._out_of_time = False
         self._verdicts: Counter[str] = Counter()
-        self._decisions = _Decisions()
+        self._decisions = Planned(LISTED_EACH)
 
     def report(self) -> Report:
         """Do the run; return how it went.
@@ -102,7 +98,7 @@ class Extender:
         decision = decide(room, self._run.now, self._policy, self._run.now)
         self._verdicts["due" if decision.expires_at else decision.verdict] += 1
         if decision.expires_at is None:
-            self._decisions.note(room, decision)
+            self._decisions.note(_told(room, decision), decision.verdict)
         if decision.verdict == "at_limit":
             logger.warning("room cannot be extended any more", room_id=room.id)
         return decision.expires_at is not None
@@ -112,10 +108,9 @@ class Extender:
             return self._end(item.room_id)
         try:
             outcome = self._treat(item.room)
-        except Unauthorized:
-            raise  # which says nothing of the room
-        except RoomkeeperError:
-            item.stretch.failed(item.room)
+        except RoomkeeperError as problem:
+            if not refuses_credentials(problem):  # which says nothing of the room
+                item.stretch.failed(item.room)
             raise
         item.stretch.done(item.room)
         return outcome
@@ -124,8 +119,11 @@ class Extender:
         now, policy = self._run.now, self._policy
         last_used = self._table.last_used(room.id) if policy.used_within else None
         decision = decide(room, last_used, policy, now)
-        self._decisions.note(room, decision)
-        if decision.expires_at is None or room.expires_at is None or self._run.dry_run:
+        self._decisions.note(_told(room, decision), decision.verdict)
+        if decision.expires_at is None or room.expires_at is None:
+            return decision.verdict
+        if self._run.dry_run:
+            _log("room would be extended", room.id, decision.expires_at, decision.reason)
             return decision.verdict
         extension = Extension(
             room_id=room.id,
@@ -140,9 +138,13 @@ class Extender:
         self._table.begin(extension, self._run.now)
         try:
             self._vonage.update_room_expiry(extension.room_id, extension.expires_at)
+        except Unauthorized as problem:
+            if not problem.refuses_credentials:  # the room is not ours to extend, nor to look at
+                self._table.drop(extension)
+            raise
         except (NotFound, NotUpdatable) as problem:
-            if isinstance(problem, NotFound) and not problem.is_vonages_own:
-                raise
+            if isinstance(problem, NotFound):
+                problem.raise_unless_certain()
             self._table.drop(extension)
             return "gone" if isinstance(problem, NotFound) else "not_updatable"
         self._complete(extension)
@@ -153,29 +155,33 @@ class Extender:
         extension = self._table.extension(room_id)
         if extension is None:
             return "forgotten"
-        if self._took_place(extension):
+        try:
+            took_place = self._took_place(extension)
+        except Unauthorized as problem:
+            if not problem.refuses_credentials:  # nor will the next run be let look at the room
+                self._forget(extension)
+            raise
+        if took_place:
             self._complete(extension)
             return "completed"
+        self._forget(extension)
+        return "forgotten"
+
+    def _forget(self, extension: BegunExtension) -> None:
+        """Drop an extension, unless the run that began it may still be at work."""
         if extension.since + LONGEST_RUN < self._run.now:
             self._table.drop(extension)
-        return "forgotten"
 
     def _took_place(self, extension: BegunExtension) -> bool:
         try:
             return self._vonage.get_room(extension.room_id).expires_at == extension.expires_at
         except NotFound as problem:
-            if not problem.is_vonages_own:
-                raise
+            problem.raise_unless_certain()
             return False
 
     def _complete(self, extension: Extension) -> None:
         self._table.complete(extension, self._run.now)
-        logger.info(
-            "room extended",
-            room_id=extension.room_id,
-            expires_at=iso(extension.expires_at),
-            reason=extension.reason,
-        )
+        _log("room extended", extension.room_id, extension.expires_at, extension.reason)
 
     def _save(self, reached: Checkpoint | None) -> None:
         if not self._run.dry_run and reached != self._saved:
@@ -202,25 +208,18 @@ class Extender:
         }
 
 
-class _Decisions:
-    """The first decisions of each kind, for a rehearsal to show. Safe to use from many threads."""
+def _told(room: Room, decision: Decision) -> dict[str, str]:
+    """Return a decision as a rehearsal shows it."""
+    told = {"room_id": room.id, "verdict": decision.verdict, "reason": decision.reason}
+    if room.expires_at is not None:
+        told["expires_at"] = iso(room.expires_at)
+    if decision.expires_at is not None:
+        told["new_expires_at"] = iso(decision.expires_at)
+    return told
 
-    def __init__(self) -> None:
-        self.listed: list[dict[str, str]] = []
-        self._count: Counter[str] = Counter()
-        self._lock = threading.Lock()
 
-    def note(self, room: Room, decision: Decision) -> None:
-        """Keep a decision, if there are not enough of its kind yet."""
-        told = {"room_id": room.id, "verdict": decision.verdict, "reason": decision.reason}
-        if room.expires_at is not None:
-            told["expires_at"] = iso(room.expires_at)
-        if decision.expires_at is not None:
-            told["new_expires_at"] = iso(decision.expires_at)
-        with self._lock:
-            self._count[decision.verdict] += 1
-            if self._count[decision.verdict] <= LISTED_EACH:
-                self.listed.append(told)
+def _log(what: str, room_id: str, expires_at: datetime, reason: str) -> None:
+    logger.info(what, room_id=room_id, expires_at=iso(expires_at), reason=reason)
 
 
 def _done(decision: Decision) -> Outcome:
@@ -229,7 +228,6 @@ def _done(decision: Decision) -> Outcome:
 
 def _ticks(bounds: Bounds) -> Iterator[None]:
     """Yield no more often than the rate allows, until the time for new items is over."""
-    ends_at = time.monotonic() + bounds.seconds
-    while (now := time.monotonic()) < ends_at:
+    while (now := time.monotonic()) < bounds.ends_at:
         yield
         time.sleep(max(0.0, now + 1 / bounds.per_second - time.monotonic()))

@@ -6,6 +6,8 @@ scheduled event is the options themselves, as JSON; over HTTP they are the body.
 
 import itertools
 import os
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Protocol, TypeVar
@@ -15,17 +17,17 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from msgspec import Meta, Struct
 
-from roomkeeper import http_api
+from roomkeeper import access, http_api, settings
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.rounds import FAILED, Bounds, Outcome, Refusal, Round, Summary
-from roomkeeper.settings import JobSettings
-from roomkeeper.vonage import Unauthorized
+from roomkeeper.rounds import FAILED, Bounds, Outcome, Refusal, Round, Summary, in_seconds
+from roomkeeper.settings import JobSettings, Misconfigured, VonageSettings
+from roomkeeper.vonage import Unauthorized, VonageClient
 
 logger = Logger()
 metrics = Metrics()
 
 LISTED = 1000
-"""What a rehearsal lists at most; all of it is counted."""
+"""What a rehearsal lists at most of each kind; all of it is counted."""
 
 CALLS_PER_ITEM = 2
 """Calls to Vonage that an item takes at most, which it is let finish when time is up."""
@@ -53,7 +55,7 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     dry_run: bool | None = None
-    limit: Annotated[int, Meta(ge=1)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
 
 
 Wanted = TypeVar("Wanted", bound=Options)
@@ -92,6 +94,32 @@ class Report(Struct, kw_only=True):
         return told | ({"planned": self.planned} if self.dry_run else {})
 
 
+class Planned:
+    """What a rehearsal would do: the first `most` plans of each kind. Safe to use in threads."""
+
+    def __init__(self, most: int = LISTED) -> None:
+        self._listed: dict[tuple[str, ...], dict[str, str]] = {}
+        self._most = most
+        self._count: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @property
+    def listed(self) -> list[dict[str, str]]:
+        """Return the plans in the order in which they were noted."""
+        return list(self._listed.values())
+
+    def note(self, plan: dict[str, str], kind: str = "") -> bool:
+        """List a plan, if there is room for its kind; return whether it is not listed already."""
+        key = tuple(plan.values())
+        with self._lock:
+            if key in self._listed:
+                return False
+            if self._count[kind] < self._most:
+                self._count[kind] += 1
+                self._listed[key] = plan
+            return True
+
+
 class _Patience(Struct, frozen=True):
     """Seconds: `whole` for a run in all, `call` for a call to Vonage, `writes` for an item's."""
 
@@ -109,14 +137,17 @@ class _Patience(Struct, frozen=True):
 _OVER_HTTP = _Patience(whole=25.0, call=4.0, writes=2.0)
 _OTHERWISE = _Patience(whole=float("inf"), call=10.0, writes=10.0)
 
+# Behind what is unavailable there may be names and policies of our account.
+_NOT_NOW = "Roomkeeper cannot do that just now; its log has the cause. Try again later."
+
 
 def handle(
     event: Event, context: Context, kind: type[Wanted], run: Callable[[Run[Wanted]], Report]
 ) -> Answer:
     """Run a job, whose options are of `kind`, as `event` asks; return what its function returns.
 
-    Over HTTP: 200 and the report; 400 for options that make no sense; 503 when the run could not
-    begin. Otherwise: the report.
+    Over HTTP: 200 and the report; 400 for options that make no sense; 500 for parameters that
+    cannot be; 503 when the run could not begin or be noted. Otherwise: the report.
 
     Raises:
         RoundIncomplete: something failed, and it was not over HTTP. The round is finished.
@@ -131,8 +162,10 @@ def handle(
         return _answer(200, msgspec.json.encode(report.as_json()).decode())
     except BadRequest as problem:
         return _refuse(400, "bad_request", problem)
+    except Misconfigured as problem:
+        return _refuse(500, "misconfigured", problem)
     except RoomkeeperError as problem:
-        return _refuse(503, "unavailable", problem)
+        return _refuse(503, "unavailable", problem, told=_NOT_NOW, **{"Retry-After": "5"})
 
 
 def work(run: Run[Any], items: Iterable[Item], act: Callable[[Item], Outcome]) -> Summary:
@@ -146,24 +179,49 @@ def work(run: Run[Any], items: Iterable[Item], act: Callable[[Item], Outcome]) -
             return act(item)
         except RoomkeeperError as problem:
             logger.warning("item failed", problem=str(problem), kind=type(problem).__name__)
-            if isinstance(problem, Unauthorized) and problem.status == 401:
+            if refuses_credentials(problem):
                 raise Refusal(str(problem)) from problem
             raise
 
     return Round(run.bounds).run(itertools.islice(items, run.options.limit), act_and_log)
 
 
+def vonage_client(run: Run[Any]) -> VonageClient:
+    """Return a client of the Meetings API, any call of which takes no longer than a run's may.
+
+    Raises:
+        SecretUnavailable: the credentials cannot be read.
+    """
+    return access.vonage_client(
+        settings.connect(),
+        VonageSettings.from_env(os.environ),
+        budget=run.call_seconds,
+        timeout=run.call_seconds,
+    )
+
+
+def left(due: int, summary: Summary, passed_over: int = 0) -> int:
+    """Return how many of those due were not come to, and are for the next run."""
+    return max(0, due - passed_over - summary.taken)
+
+
+def refuses_credentials(problem: RoomkeeperError) -> bool:
+    """Whether going on is of no use, as Vonage does not take our credentials."""
+    return isinstance(problem, Unauthorized) and problem.refuses_credentials
+
+
 def _run(event: Event, context: Context, kind: type[Wanted], patience: _Patience) -> Run[Wanted]:
-    settings = JobSettings.from_env(os.environ)
+    ends_at = in_seconds(patience.for_new_items(context.get_remaining_time_in_millis() / 1000))
+    known = JobSettings.from_env(os.environ)
     options = _options(event, kind)
     return Run(
         options=options,
-        dry_run=settings.dry_run if options.dry_run is None else options.dry_run,
+        dry_run=known.dry_run if options.dry_run is None else options.dry_run,
         bounds=Bounds(
-            concurrency=settings.concurrency,
-            per_second=settings.per_second,
-            seconds=patience.for_new_items(context.get_remaining_time_in_millis() / 1000),
-            consecutive_failures=settings.consecutive_failures,
+            concurrency=known.concurrency,
+            per_second=known.per_second,
+            ends_at=ends_at,
+            consecutive_failures=known.consecutive_failures,
         ),
         call_seconds=patience.call,
         now=datetime.now(UTC),
@@ -194,15 +252,19 @@ def _metric(name: str) -> str:
     return "".join(word.capitalize() for word in name.split("_"))
 
 
-def _refuse(status: int, code: str, problem: RoomkeeperError) -> Answer:
-    logger.warning("run refused", code=code, problem=str(problem))
+def _refuse(
+    status: int, code: str, problem: RoomkeeperError, *, told: str | None = None, **headers: str
+) -> Answer:
+    """Log the problem; return an answer that tells it, or what is `told` instead."""
+    kind = type(problem).__name__
+    logger.warning("run refused", code=code, problem=str(problem), kind=kind)
     metrics.add_metric("RunRefused", unit=MetricUnit.Count, value=1)
-    return _answer(status, http_api.error_body(code, str(problem)))
+    return _answer(status, http_api.error_body(code, told or str(problem)), **headers)
 
 
-def _answer(status: int, body: str) -> Answer:
+def _answer(status: int, body: str, **headers: str) -> Answer:
     return {
         "statusCode": status,
-        "headers": {"Content-Type": "application/json"},
+        "headers": {"Content-Type": "application/json"} | headers,
         "body": body,
     }

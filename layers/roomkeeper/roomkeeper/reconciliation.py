@@ -17,8 +17,8 @@ from roomkeeper.callbacks import (
     RecordingUploaded,
 )
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.jobs import LISTED, logger
-from roomkeeper.recordings import Waiting, Worklist
+from roomkeeper.jobs import Planned, logger
+from roomkeeper.recordings import Recording, Waiting, Worklist
 from roomkeeper.rounds import Outcome
 from roomkeeper.store import Store
 from roomkeeper.vonage import NotFound, VonageClient
@@ -36,7 +36,9 @@ class Implausible(RoomkeeperError):
 class Reconciliation:
     """A reconciliation at `now` of what has waited for `grace`; with `dry_run` it changes nothing.
 
-    `planned` lists what a rehearsal would take in, LISTED at most.
+    `adopted` counts the recordings found that never announced themselves: in a rehearsal those that
+    are beyond the list once for every item that leads to them. `planned` lists what a rehearsal
+    would take in.
     """
 
     def __init__(
@@ -58,13 +60,13 @@ class Reconciliation:
         self._now = now
         self._dry_run = dry_run
         self._lock = threading.Lock()
-        self._adopted: set[str] = set()
-        self.planned: list[dict[str, str]] = []
+        self.adopted = 0
+        self._planned = Planned()
 
     @property
-    def adopted(self) -> int:
-        """How many recordings were found that never announced themselves."""
-        return len(self._adopted)
+    def planned(self) -> list[dict[str, str]]:
+        """What would be taken in."""
+        return self._planned.listed
 
     def count_due(self) -> int:
         """Return how many recordings and sessions have waited long enough."""
@@ -94,9 +96,14 @@ class Reconciliation:
             return "settled"  # in the meantime
         others = self._recordings_of(known.session_id)
         found = others.pop(recording_id, None) or self._look_up(recording_id)
-        self._adopt_all(others)
+        try:
+            return self._settle(known, found)
+        finally:  # what is wrong with one recording holds up no other
+            self._adopt_all(others)
+
+    def _settle(self, known: Recording, found: vonage.Recording | None) -> Outcome:
         if found is None:
-            return self._lose(recording_id)
+            return self._lose(known.recording_id)
         told = told_by(found)
         news = told.event not in known.seen and self._take_in(told)
         if isinstance(told, RecordingUploaded):
@@ -104,18 +111,30 @@ class Reconciliation:
         return "waiting"
 
     def _adopt_all(self, found: Mapping[str, vonage.Recording]) -> None:
-        """Take in those that never announced themselves; the others' own turn comes, or has."""
+        """Take in those that never announced themselves; the others' own turn comes, or has.
+
+        Raises:
+            Implausible: one cannot be taken in; all the others were.
+        """
+        implausible: Implausible | None = None
         for recording_id, recording in found.items():
             if self._store.recording(recording_id) is None:
-                self._take_in(told_by(recording))
-                with self._lock:
-                    self._adopted.add(recording_id)
+                try:
+                    self._adopt(recording)
+                except Implausible as problem:
+                    implausible = implausible or problem
+        if implausible is not None:
+            raise implausible
+
+    def _adopt(self, found: vonage.Recording) -> None:
+        if self._take_in(told_by(found)):
+            with self._lock:
+                self.adopted += 1
 
     def _take_in(self, told: RecordingCallback) -> bool:
         """Return whether it is news."""
         if self._dry_run:
-            self._plan(told.event, told.recording_id)
-            return True
+            return self._plan(told.event, told.recording_id)
         news = self._store.reconcile(told, self._now)
         if news:
             logger.info("callback made up for", event=told.event, recording_id=told.recording_id)
@@ -128,27 +147,26 @@ class Reconciliation:
             logger.warning("recording lost", recording_id=recording_id)
         return "lost"
 
-    def _plan(self, event: str, recording_id: str) -> None:
-        plan = {"event": event, "recording_id": recording_id}
-        with self._lock:
-            if len(self.planned) < LISTED and plan not in self.planned:
-                self.planned.append(plan)
+    def _plan(self, event: str, recording_id: str) -> bool:
+        """Return whether it is news, as far as the list tells."""
+        news = self._planned.note({"event": event, "recording_id": recording_id})
+        if news:
+            logger.info("would be noted", event=event, recording_id=recording_id)
+        return news
 
     def _recordings_of(self, session_id: str) -> dict[str, vonage.Recording]:
         """Return what Vonage has of a session, by id; nothing when it knows no such session."""
         try:
             return {each.id: each for each in self._vonage.list_recordings(session_id)}
         except NotFound as missing:
-            if not missing.is_vonages_own:  # the base URL may be wrong: nothing is known
-                raise
+            missing.raise_unless_certain()
             return {}
 
     def _look_up(self, recording_id: str) -> vonage.Recording | None:
         try:
             return self._vonage.get_recording(recording_id)
         except NotFound as missing:
-            if not missing.is_vonages_own:
-                raise
+            missing.raise_unless_certain()
             return None
 
 

@@ -55,6 +55,29 @@ class Stretch:
         )
 
 
+class _Circle:
+    """Finds out that a way goes round in a circle, from one place on it that moves up (Brent).
+
+    It moves up after 1, 2, 4, 8 and so on pages: once it lies on the circle, and stays for longer
+    than that is around, the way comes by it again. Until then some pages are read more than once,
+    which does no harm: rooms that were extended are no longer due. A list of all places would grow.
+    """
+
+    def __init__(self, start_id: str | None) -> None:
+        self._mark = start_id
+        self._since = 0
+        self._patience = 1
+
+    def closes_at(self, start_id: str | None) -> bool:
+        """Return whether the way, which now comes to `start_id`, is known to have been there."""
+        if start_id == self._mark:
+            return True
+        self._since += 1
+        if self._since == self._patience:
+            self._mark, self._since, self._patience = start_id, 0, 2 * self._patience
+        return False
+
+
 class Walk:
     """A walk that goes on from a checkpoint; `read_page` returns the page that starts there."""
 
@@ -62,7 +85,7 @@ class Walk:
         self._read_page = read_page
         self._ahead = checkpoint
         self._open: deque[Stretch] = deque()
-        self._been: set[str | None] = set()
+        self._circle: _Circle | None = None
         self._total = 0
         self.ended = False
         """Whether the last page was read."""
@@ -75,9 +98,9 @@ class Walk:
         """
         page = self._read()
         begins = self._ahead
-        self._been.add(begins.start_id)
+        self._circle = self._circle or _Circle(begins.start_id)
         self.ended = page.next_start_id is None
-        if not self.ended and page.next_start_id in self._been:
+        if not self.ended and self._circle.closes_at(page.next_start_id):
             self.ended = True
             told = "The pages of rooms go round in a circle"
             raise UnexpectedAnswer(told, Exchange("GET", "/rooms"))
@@ -92,7 +115,7 @@ class Walk:
         try:
             return self._read_page(self._ahead.start_id)
         except (NotFound, Refused):
-            if self._been or self._ahead.start_id is None:
+            if self._circle or self._ahead.start_id is None:
                 raise
             # Where the last run stopped is no place any more: the walk begins anew.
             self._ahead = Checkpoint()

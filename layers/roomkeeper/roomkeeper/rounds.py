@@ -31,13 +31,19 @@ StoppedBy = Literal["deadline", "failures", "refusal", "source"]
 class Bounds(Struct, frozen=True, kw_only=True):
     """How hard a round may work, and for how long.
 
-    `seconds` is the time in which it may take new items; what it has begun then it finishes.
+    Until `ends_at` it may take new items; what it has begun then it finishes. That is a time by the
+    round's clock, so that whatever is done before the round is reckoned in.
     """
 
     concurrency: int
     per_second: float
-    seconds: float
+    ends_at: float
     consecutive_failures: int = 20
+
+
+def in_seconds(seconds: float) -> float:
+    """Return when that many seconds will have passed, by the clock that a round has by default."""
+    return time.monotonic() + seconds
 
 
 class Refusal(RoomkeeperError):
@@ -94,7 +100,7 @@ class Round:
         self._bounds = bounds
         self._clock = clock
         self._sleep = sleep
-        self._ends_at = clock() + bounds.seconds
+        self._ends_at = bounds.ends_at
         self._next_start = clock()
         self._failures_in_a_row = 0
         self._lock = threading.Lock()

@@ -11,7 +11,7 @@ from roomkeeper.recordings import Hold, Recording, url_expiry
 from roomkeeper.rooms import Room
 from roomkeeper.store import Store
 from roomkeeper.times import from_iso, iso
-from roomkeeper.vonage import NotDeletableYet, NotFound, UnusableId, VonageClient
+from roomkeeper.vonage import NotDeletableYet, NotFound, VonageClient
 from roomkeeper.vonage import Recording as VonageRecording
 from roomkeeper.vonage.errors import Exchange
 
@@ -175,14 +175,14 @@ class Management:
         try:
             return self._vonage.get_recording(recording_id)
         except NotFound as problem:
-            _require_vonages_word(problem)
+            problem.raise_unless_certain()
             return None
 
     def _theirs_in(self, session_id: str) -> list[VonageRecording] | None:
         try:
             return self._vonage.list_recordings(session_id)
         except NotFound as problem:
-            _require_vonages_word(problem)
+            problem.raise_unless_certain()
             return None
 
     def _delete_at_vonage(self, recording_id: str) -> None:
@@ -190,18 +190,12 @@ class Management:
         try:
             self._vonage.delete_recording(recording_id)
         except NotFound as problem:
-            _require_vonages_word(problem)
+            problem.raise_unless_certain()
             if self._theirs(recording_id) is None:
                 return
             # Some versions of the API answer 404 where others answer 403.
             refused = Exchange(problem.method, problem.path, problem.status, problem.name)
             raise NotDeletableYet("It is there, but not uploaded yet", refused) from problem
-
-
-def _require_vonages_word(problem: NotFound) -> None:
-    """Return when it is certain that there is no such thing; a wrong base URL gives a 404 too."""
-    if not (problem.is_vonages_own or isinstance(problem, UnusableId)):
-        raise problem
 
 
 def _start(recording: KnownRecording) -> tuple[str, str]:

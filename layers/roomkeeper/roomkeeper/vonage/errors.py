@@ -49,11 +49,19 @@ class NotFound(VonageError):
         """Whether the service says so itself; any other 404 may just mean a wrong base URL."""
         return self.name == "NotFoundError"
 
+    def raise_unless_certain(self) -> None:
+        """Return when there is no such thing for sure, by Vonage's own word; else raise this."""
+        if not self.is_vonages_own:
+            raise self
+
 
 class UnusableId(NotFound):
     """No room, session or recording can have such an id. Nothing was sent."""
 
     advice = "Pass the id as Vonage gave it."
+
+    def raise_unless_certain(self) -> None:
+        """Return: it is certain without Vonage's word."""
 
 
 class NotUpdatable(VonageError):
@@ -72,6 +80,11 @@ class Unauthorized(VonageError):
     """401, or 403 where it does not mean NotDeletableYet."""
 
     advice = "Check the credentials, and that they are those of the application that owns this."
+
+    @property
+    def refuses_credentials(self) -> bool:
+        """Whether it is the credentials that are not taken, for whatever they were shown."""
+        return self.status == 401
 
 
 class Refused(VonageError):
