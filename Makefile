@@ -98,6 +98,10 @@ vonage: $(TOOLS)/dev/.installed ## run the Vonage emulator alone (PORT=, 8200 by
 test: $(LOCAL) ## run every test, those against the deployed template included (ARGS= for pytest)
 	@$(DEV)/pytest $(ARGS)
 
+.PHONY: torture
+torture: $(LOCAL) ## try the promises hard: faults, crashes, hostile input, leaks (JSON=FILE for the figures)
+	@$(DEV)/pytest tests/torture --full --figures "$(or $(JSON),build/torture.json)" $(ARGS)
+
 # --- the product, in an account -------------------------------------------------------------------
 
 STACK ?= roomkeeper
