@@ -1,6 +1,5 @@
 """The local stack as a whole: both servers and the deployed template, started and ended."""
 
-import json
 import signal
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from local import deployment, servers
 from local.deployment import Say
 from local.servers import BUILD, LocalStackError, Server
 from local.vonage.control import VonageControl
+from operations import configure
 from operations.stack import Stack
 
 STATE = BUILD / "local/up.json"
@@ -105,7 +105,4 @@ def _start(
 
 def _store_vonage_credentials(stack: Stack) -> None:
     """Store credentials for the emulator, which takes any that are well-formed."""
-    stack.client("secretsmanager").put_secret_value(
-        SecretId=stack.outputs["VonageSecretArn"],
-        SecretString=json.dumps({"api_key": "local", "api_secret": "local"}),
-    )
+    configure.configure(stack, {"api_key": "local", "api_secret": "local"})
