@@ -38,7 +38,9 @@ def deploy(aws: Server, say: Say, parameters: Mapping[str, str] | None = None) -
     Raises:
         LocalStackError: the deployment failed; the message says where its output is.
     """
-    template = _for_ministack(build(), say)
+    say("Building functions and layer with the SAM CLI")
+    template, left_out = _for_ministack(build())
+    say(f"Deploying template.yaml, but for what MiniStack does not know: {', '.join(left_out)}")
     local = sam.environment("local")
     chosen = {**local.parameters, **_this_machine(), **(parameters or {})}
     _run(
@@ -58,18 +60,19 @@ def local_session() -> boto3.Session:
     )
 
 
-def _for_ministack(built: Path, say: Say) -> Path:
-    """Write the built template without the resource types that MiniStack refuses, and say which."""
+def _for_ministack(built: Path) -> tuple[Path, list[str]]:
+    """Write the built template but for what MiniStack refuses; return it, and what was left out."""
     template: dict[str, Any] = yaml.safe_load(built.read_text())
     resources = template["Resources"]
-    for name in [n for n, r in resources.items() if r["Type"] in UNKNOWN_TO_MINISTACK]:
-        say(f"left out locally: {name} ({resources.pop(name)['Type']}), unknown to MiniStack")
+    left_out = [name for name, each in resources.items() if each["Type"] in UNKNOWN_TO_MINISTACK]
+    for name in left_out:
+        del resources[name]
     for properties in (resource.get("Properties", {}) for resource in resources.values()):
         for place in properties.keys() & {"CodeUri", "ContentUri"}:
             properties[place] = str(built.parent / properties[place])
     local = BUILD / "template-local.yaml"  # not among what was built, which every build clears
     local.write_text(yaml.safe_dump(template, sort_keys=False))
-    return local
+    return local, left_out
 
 
 def _run(command: Sequence[str], log: Path, settings: Mapping[str, str]) -> None:

@@ -94,7 +94,6 @@ def _start(
     started.append(aws := servers.start_aws(aws_port or servers.free_port(), folder))
     say("Starting the Vonage emulator")
     started.append(emulator := servers.start_vonage(vonage_port or servers.free_port(), folder))
-    say("Building and deploying template.yaml with the SAM CLI")
     vonage = VonageControl(emulator.url)
     stack = deployment.deploy(aws, say, {"VonageBaseUrl": vonage.api_url})
     _store_vonage_credentials(stack)
