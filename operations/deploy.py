@@ -33,9 +33,9 @@ def main() -> int:
         chosen = {**environment.parameters, **given(options.parameters)}
         if options.only_build:
             return _run(sam.command("build", chosen))
-        is_first = not stack.exists()
+        where, is_first = stack.whereabouts(), not stack.exists()
         if is_first:
-            print(f"The first deployment of stack {stack.name} into {stack.whereabouts()}.")
+            print(f"The first deployment of stack {stack.name} into {where}.")
             chosen |= answers(chosen, input) if sys.stdin.isatty() else {}
     except (StackError, Unusable, sam.UnknownEnvironment) as problem:
         print(problem, file=sys.stderr)
