@@ -47,20 +47,42 @@ $(TOOLS)/%/.installed: requirements/%.txt | $(UV)
 
 .PHONY: lock
 lock: $(UV) ## update every locked version in requirements/
-	@cd requirements && for name in uv layer dev sam ministack; do \
+	@cd requirements && for name in uv layer dev lint sam ministack; do \
 		$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 			--no-header --no-emit-index-url --no-emit-find-links $$name.in --output-file $$name.txt || exit 1; done
 
 # --- checks ---------------------------------------------------------------------------------------
 
 .PHONY: check
-check: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed ## lint, format, types, import rules, template
+check: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed check-texts ## lint, format, types, import rules, template, texts
 	@$(DEV)/ruff check .
 	@$(DEV)/ruff format --check .
 	@$(DEV)/mypy
 	@$(DEV)/lint-imports
 	@$(SAM) validate --lint --region eu-west-1
 	@$(DEV)/cfn-lint template.yaml
+
+LINT := $(TOOLS)/lint/bin
+# The renderer, kept from looking for a newer self and from counting in its file what it took.
+RENDER = D2_CHECK_VERSION=off $(LINT)/d2 --elk-nodeNodeBetweenLayers 28 --elk-edgeNodeBetweenLayers 14
+
+.PHONY: check-texts
+check-texts: $(TOOLS)/lint/.installed $(TOOLS)/dev/.installed
+	@$(LINT)/codespell $$(git ls-files | grep -vE '\.(txt|mp4|svg)$$')
+	@$(LINT)/shellcheck .ci/run
+	@$(LINT)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(LINT)/zizmor --quiet --offline .github/workflows
+	@$(LINT)/pre-commit validate-config
+	@mkdir -p build && $(RENDER) docs/pictures/flow.d2 build/flow.svg 2>build/picture.log || { cat build/picture.log >&2; exit 1; }
+	@cmp -s build/flow.svg docs/pictures/flow.svg || { echo "docs/pictures/flow.svg is not what its source says: run make picture" >&2; exit 1; }
+
+.PHONY: picture
+picture: $(TOOLS)/lint/.installed ## draw docs/pictures/ anew from its source
+	@$(RENDER) docs/pictures/flow.d2 docs/pictures/flow.svg 2>/dev/null
+
+.PHONY: reference
+reference: $(TOOLS)/dev/.installed ## write docs/reference.md anew from the template and the events
+	@$(DEV)/python -m operations.reference
 
 .PHONY: schemas
 schemas: $(TOOLS)/dev/.installed ## write docs/events/ anew from the code's types
@@ -104,22 +126,30 @@ torture: $(LOCAL) ## try the promises hard: faults, crashes, hostile input, leak
 
 # --- the product, in an account -------------------------------------------------------------------
 
-STACK ?= roomkeeper
-# Compiled libraries go with the Python that builds them; PARAMETERS are those of template.yaml.
-OVERRIDES = --parameter-overrides Runtime=python$(shell $(TOOLS)/uv/bin/python -c \
-	'import sys; print("%d.%d" % sys.version_info[:2])') $(PARAMETERS)
+# One of samconfig.toml's environments. Its stack is roomkeeper, or roomkeeper-ENV for any other than
+# the default one, unless STACK names it. PARAMETERS are those of template.yaml.
+ENV ?= default
+STACK ?= roomkeeper$(addprefix -,$(filter-out default,$(ENV)))
 
 .PHONY: build
-build: $(TOOLS)/sam/.installed ## build functions and layer into build/sam (PARAMETERS=)
-	@PATH="$(TOOLS)/uv/bin:$$PATH" $(SAM) build $(OVERRIDES)
+build: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed ## build functions and layer into build/sam (PARAMETERS=)
+	@$(DEV)/python -m operations.deploy --only-build --parameters $(PARAMETERS)
 
 .PHONY: deploy
-deploy: build ## deploy into the AWS account at hand (STACK=, PARAMETERS="Name=value ...")
-	@$(SAM) deploy --stack-name $(STACK) $(OVERRIDES) $(ARGS)
+deploy: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed ## deploy into the AWS account at hand (ENV=, STACK=, PARAMETERS="Name=value ...", ARGS= for sam deploy)
+	@$(DEV)/python -m operations.deploy --environment $(ENV) --stack $(STACK) --parameters $(PARAMETERS) --arguments $(ARGS)
+
+.PHONY: configure
+configure: $(TOOLS)/dev/.installed ## store Vonage's credentials, from FILE=, standard input or typed unseen (ENV=, STACK=)
+	@$(DEV)/python -m operations.configure --stack $(STACK) $(if $(FILE),--file "$(FILE)")
 
 .PHONY: callback-url
-callback-url: $(TOOLS)/dev/.installed ## print the URL to enter at Vonage, its token included (STACK=)
+callback-url: $(TOOLS)/dev/.installed ## print the URL to enter at Vonage, its token included (ENV=, STACK=)
 	@$(DEV)/python -m operations.callback_url --stack $(STACK)
+
+.PHONY: destroy
+destroy: $(TOOLS)/dev/.installed ## delete the stack but for its table, once its name is typed (ENV=, STACK=, CONFIRM=)
+	@$(DEV)/python -m operations.destroy --stack $(STACK) --confirm "$(CONFIRM)"
 
 .PHONY: redrive
 redrive: $(TOOLS)/dev/.installed ## publish again what waits in the dead-letter queue (STACK=)

@@ -1,9 +1,7 @@
 """Builds the real template and deploys it onto the local AWS, with the SAM CLI."""
 
-import os
 import platform
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +9,10 @@ from typing import Any
 import boto3
 import yaml
 
-from local.servers import BUILD, CREDENTIALS, PROJECT, REGION, TOOLS, LocalStackError, Server
+from local.servers import BUILD, CREDENTIALS, PROJECT, REGION, LocalStackError, Server
+from operations import sam
 from operations.stack import Stack
 
-STACK_NAME = "roomkeeper-local"
 UNKNOWN_TO_MINISTACK = {"AWS::Events::Archive", "AWS::EventSchemas::Schema"}
 
 Say = Callable[[str], None]
@@ -27,31 +25,30 @@ def build() -> Path:
         LocalStackError: the build failed; the message says where its output is.
     """
     target = BUILD / "sam"
-    _sam(
-        ["build", "--build-dir", str(target)],
-        BUILD / "local/sam-build.log",
-        {},
-    )
+    command = sam.command("build", _this_machine(), "--build-dir", str(target))
+    _run(command, BUILD / "local/sam-build.log", {})
     return target / "template.yaml"
 
 
 def deploy(aws: Server, say: Say, parameters: Mapping[str, str] | None = None) -> Stack:
     """Deploy the built template onto `aws`; return the stack once it is complete.
 
+    It is samconfig.toml's environment `local`, but for these `parameters`.
+
     Raises:
         LocalStackError: the deployment failed; the message says where its output is.
     """
-    template = _for_ministack(build(), say)
-    session = local_session()
-    command = ["deploy", "--template-file", str(template), "--stack-name", STACK_NAME]
-    command += ["--resolve-s3", "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset"]
-    _sam(
-        [*command, "--no-progressbar", "--region", REGION],
+    say("Building functions and layer with the SAM CLI")
+    template, left_out = _for_ministack(build())
+    say(f"Deploying template.yaml, but for what MiniStack does not know: {', '.join(left_out)}")
+    local = sam.environment("local")
+    chosen = {**local.parameters, **_this_machine(), **(parameters or {})}
+    _run(
+        sam.command("deploy", chosen, "--config-env", local.name, "--template-file", str(template)),
         Path(aws.log).with_name("sam-deploy.log"),
         {**CREDENTIALS, "AWS_ENDPOINT_URL": aws.url},
-        parameters or {},
     )
-    return Stack(STACK_NAME, session, aws.url)
+    return Stack(local.stack_name, local_session(), aws.url)
 
 
 def local_session() -> boto3.Session:
@@ -63,26 +60,22 @@ def local_session() -> boto3.Session:
     )
 
 
-def _for_ministack(built: Path, say: Say) -> Path:
-    """Write the built template without the resource types that MiniStack refuses, and say which."""
+def _for_ministack(built: Path) -> tuple[Path, list[str]]:
+    """Write the built template but for what MiniStack refuses; return it, and what was left out."""
     template: dict[str, Any] = yaml.safe_load(built.read_text())
     resources = template["Resources"]
-    for name in [n for n, r in resources.items() if r["Type"] in UNKNOWN_TO_MINISTACK]:
-        say(f"left out locally: {name} ({resources.pop(name)['Type']}), unknown to MiniStack")
-    local = built.with_name("template-local.yaml")
+    left_out = [name for name, each in resources.items() if each["Type"] in UNKNOWN_TO_MINISTACK]
+    for name in left_out:
+        del resources[name]
+    for properties in (resource.get("Properties", {}) for resource in resources.values()):
+        for place in properties.keys() & {"CodeUri", "ContentUri"}:
+            properties[place] = str(built.parent / properties[place])
+    local = BUILD / "template-local.yaml"  # not among what was built, which every build clears
     local.write_text(yaml.safe_dump(template, sort_keys=False))
-    return local
+    return local, left_out
 
 
-def _sam(
-    command: Sequence[str],
-    log: Path,
-    settings: Mapping[str, str],
-    parameters: Mapping[str, str] | None = None,
-) -> None:
-    overrides = {**_this_machine(), **(parameters or {})}
-    command = [str(TOOLS / "sam/bin/sam"), *command, "--parameter-overrides"]
-    command += [f"{name}={value}" for name, value in overrides.items()]
+def _run(command: Sequence[str], log: Path, settings: Mapping[str, str]) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
         code = subprocess.call(  # noqa: S603 - our own command
@@ -100,21 +93,17 @@ def _sam(
 
 
 def _this_machine() -> dict[str, str]:
-    """Return the parameters under which the functions run here: its Python, its processor."""
-    runtime = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    """Return the parameters under which the functions run here: those of its processor."""
     is_arm = platform.machine() in ("aarch64", "arm64")
-    return {"Runtime": runtime, "Architecture": "arm64" if is_arm else "x86_64"}
+    return {"Architecture": "arm64" if is_arm else "x86_64"}
 
 
 def _environment() -> dict[str, str]:
-    """Return this environment, with the interpreter that has pip first in the path."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    """Return the SAM CLI's environment without what would lead it to a real AWS."""
+    ours = {name: value for name, value in sam.environ().items() if not name.startswith("AWS_")}
     scratch = BUILD / "local/tmp"
     scratch.mkdir(parents=True, exist_ok=True)
-    return ours | {
-        "PATH": f"{TOOLS / 'uv/bin'}{os.pathsep}{os.environ['PATH']}",
-        "TMPDIR": str(scratch),
-    }
+    return {**ours, "TMPDIR": str(scratch)}
 
 
 def _complaint(log: Path) -> str:

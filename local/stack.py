@@ -1,6 +1,5 @@
 """The local stack as a whole: both servers and the deployed template, started and ended."""
 
-import json
 import signal
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from local import deployment, servers
 from local.deployment import Say
 from local.servers import BUILD, LocalStackError, Server
 from local.vonage.control import VonageControl
+from operations import configure
 from operations.stack import Stack
 
 STATE = BUILD / "local/up.json"
@@ -94,7 +94,6 @@ def _start(
     started.append(aws := servers.start_aws(aws_port or servers.free_port(), folder))
     say("Starting the Vonage emulator")
     started.append(emulator := servers.start_vonage(vonage_port or servers.free_port(), folder))
-    say("Building and deploying template.yaml with the SAM CLI")
     vonage = VonageControl(emulator.url)
     stack = deployment.deploy(aws, say, {"VonageBaseUrl": vonage.api_url})
     _store_vonage_credentials(stack)
@@ -105,7 +104,4 @@ def _start(
 
 def _store_vonage_credentials(stack: Stack) -> None:
     """Store credentials for the emulator, which takes any that are well-formed."""
-    stack.client("secretsmanager").put_secret_value(
-        SecretId=stack.outputs["VonageSecretArn"],
-        SecretString=json.dumps({"api_key": "local", "api_secret": "local"}),
-    )
+    configure.configure(stack, {"api_key": "local", "api_secret": "local"})

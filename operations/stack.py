@@ -48,6 +48,49 @@ class Stack:
         Raises:
             StackError: there is no such stack, or it cannot be read.
         """
+        outputs = self._description.get("Outputs", [])
+        return {output["OutputKey"]: output["OutputValue"] for output in outputs}
+
+    @cached_property
+    def parameters(self) -> Mapping[str, str]:
+        """The parameters that the stack was deployed with.
+
+        Raises:
+            StackError: there is no such stack, or it cannot be read.
+        """
+        given = self._description.get("Parameters", [])
+        return {each["ParameterKey"]: each["ParameterValue"] for each in given}
+
+    def exists(self) -> bool:
+        """Whether the stack is there; one of which only a change set was ever made is not.
+
+        Raises:
+            StackError: that cannot be known.
+        """
+        try:
+            return bool(self._description["StackStatus"] != "REVIEW_IN_PROGRESS")
+        except StackError as problem:
+            if "does not exist" in str(problem.__cause__):
+                return False
+            raise
+
+    def whereabouts(self) -> str:
+        """Return the account and the region that the credentials at hand lead to.
+
+        Raises:
+            StackError: they lead nowhere.
+        """
+        try:
+            account = self.client("sts").get_caller_identity()["Account"]
+        except (ClientError, BotoCoreError) as problem:
+            raise StackError(
+                f"There is no AWS account to deploy into: {problem}. Choose one and a region as "
+                "for the AWS CLI, for example with AWS_PROFILE and AWS_DEFAULT_REGION."
+            ) from problem
+        return f"account {account}, region {self.region}"
+
+    @cached_property
+    def _description(self) -> Mapping[str, Any]:
         try:
             answer = self.client("cloudformation").describe_stacks(StackName=self.name)
         except (ClientError, BotoCoreError) as problem:
@@ -55,15 +98,41 @@ class Stack:
                 f"The stack {self.name} cannot be read: {problem}. Is it deployed (make deploy), "
                 "and are the region and credentials those of its account?"
             ) from problem
-        outputs = answer["Stacks"][0].get("Outputs", [])
-        return {output["OutputKey"]: output["OutputValue"] for output in outputs}
+        stack: dict[str, Any] = answer["Stacks"][0]
+        return stack
+
+    def secret(self, output: str) -> dict[str, str]:
+        """Return what the secret holds that an output, such as `VonageSecretArn`, names.
+
+        Raises:
+            StackError: it cannot be read. The message quotes nothing of it.
+        """
+        secret_id = self.outputs[output]
+        try:
+            answer = self.client("secretsmanager").get_secret_value(SecretId=secret_id)
+            held: dict[str, str] = json.loads(answer["SecretString"])
+        except (ClientError, BotoCoreError) as problem:
+            raise StackError(f"The secret {secret_id} cannot be read: {problem}.") from problem
+        except json.JSONDecodeError:
+            raise StackError(f"The secret {secret_id} holds no JSON object.") from None
+        return held
+
+    def put_secret(self, output: str, content: str) -> None:
+        """Put a new version of the secret that an output names.
+
+        Raises:
+            StackError: it cannot be written.
+        """
+        secret_id = self.outputs[output]
+        try:
+            client = self.client("secretsmanager")
+            client.put_secret_value(SecretId=secret_id, SecretString=content)
+        except (ClientError, BotoCoreError) as problem:
+            raise StackError(f"The secret {secret_id} cannot be written: {problem}.") from problem
 
     def callback_secret(self) -> dict[str, str]:
         """Return the callback secret: `token` and `signature_secret`."""
-        secret_id = self.outputs["CallbackSecretArn"]
-        answer = self.client("secretsmanager").get_secret_value(SecretId=secret_id)
-        secret: dict[str, str] = json.loads(answer["SecretString"])
-        return secret
+        return self.secret("CallbackSecretArn")
 
     def callback_path(self) -> str:
         """Return the path that callbacks are posted to, the token included."""

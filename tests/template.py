@@ -1,33 +1,10 @@
 """template.yaml as Python data, for the tests that hold it and the code to each other."""
 
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-import yaml
+from operations.template import ROOT, template
 
-ROOT = Path(__file__).parent.parent
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads CloudFormation's short forms: `!Ref Table` becomes `{"Ref": "Table"}`."""
-
-
-def _short_form(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str, Any]:
-    if isinstance(node, yaml.ScalarNode):
-        return {name: loader.construct_scalar(node)}
-    assert isinstance(node, yaml.SequenceNode)
-    return {name: loader.construct_sequence(node, deep=True)}
-
-
-_Loader.add_multi_constructor("!", _short_form)
-
-
-@cache
-def template() -> dict[str, Any]:
-    """Return the whole template."""
-    loaded: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), _Loader)
-    return loaded
+__all__ = ["ROOT", "environment", "properties", "resources", "table_definition", "template"]
 
 
 def resources(kind: str) -> dict[str, dict[str, Any]]:

@@ -7,10 +7,8 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-
-import msgspec
 
 from local import stack
 from local.demo import cleanup, management, meeting, rooms, timeline
@@ -40,9 +38,10 @@ def main() -> int:
     except KeyboardInterrupt:
         print("Interrupted; what was started has been ended.", file=sys.stderr)
         return 130
+    timeline.show_lives(report.lives)
     timeline.show_checks(report.checks, report.seconds["all"])
     if options.json:
-        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+        options.json.write_bytes(report.shareable())
     return 0 if report.all_hold else 1
 
 
@@ -51,14 +50,17 @@ def _run(report: Report) -> None:
     with _started(report) as local:
         subscriber = Subscriber(local.stack, "demo")
         for part in PARTS:
-            part.show(report, local, subscriber)
+            with timeline.busy():
+                part.show(report, local, subscriber)
         _check_dead_letters(report, local.stack)
 
 
 @contextmanager
 def _started(report: Report) -> Iterator[LocalStack]:
     start = time.monotonic()
-    with stack.running(BUILD / "local/demo", timeline.say) as local:
+    with ExitStack() as running:
+        with timeline.steps() as say:
+            local = running.enter_context(stack.running(BUILD / "local/demo", say))
         report.seconds["start"] = round(time.monotonic() - start, 2)
         yield local
 

@@ -10,6 +10,7 @@ from local.demo.report import Report
 from local.stack import LocalStack
 from local.subscriber import Subscriber
 from operations import jobs
+from operations.management import ManagementApi
 from roomkeeper.store import Store
 
 CLEANUP, RECONCILIATION = "recording-cleanup", "recording-reconciliation"
@@ -56,6 +57,28 @@ def _show_cleanup(report: Report, local: LocalStack, subscriber: Subscriber) -> 
         ok=[_origin(event) for event in events] == ["cleanup"],
         detail=f"{len(events)} received",
     )
+    _note_lives(report, store, [old, held, young])
+    _show_release(report, local, held)
+    _note_lives(report, store, [held])
+
+
+def _show_release(report: Report, local: LocalStack, held: str) -> None:
+    """Delete a recording that is on hold by hand, which takes the lifting of its hold first."""
+    api, path = ManagementApi(local.stack), f"/recordings/{held}"
+    answers: list[int] = []
+    for call in (path, f"{path}/hold", path):
+        answers.append(api.call("DELETE", call).status_code)
+        timeline.say(f"DELETE {call}: {answers[-1]}")
+    report.check(
+        "what is on hold is deleted by hand only once the hold is lifted",
+        ok=answers == [409, 204, 204],
+        detail=f"answered {', '.join(map(str, answers))}",
+    )
+
+
+def _note_lives(report: Report, store: Store, recording_ids: list[str]) -> None:
+    for recording in store.recordings(recording_ids).values():
+        report.note_life(recording)
 
 
 def _show_healing(report: Report, local: LocalStack, subscriber: Subscriber) -> None:

@@ -9,7 +9,6 @@ from local.demo import timeline
 from local.demo.report import Report
 from local.stack import LocalStack
 from local.subscriber import Subscriber
-from operations.stack import Stack
 from roomkeeper.store import Store
 
 OUT_OF_ORDER = [
@@ -38,14 +37,15 @@ def show(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
         )
         forged = _post_forged(local, meeting)
         report.callbacks = local.vonage.deliveries()
-        timeline.show_callbacks(report.callbacks)
-
         distinct = {msgspec.json.encode(callback["body"]) for callback in report.callbacks}
         subscriber.wait_for(lambda events: len(events) >= len(distinct), EVENTS_WITHIN)
         report.events = list(subscriber.drain())
-        report.recordings = [_recording(local.stack, id_) for id_ in meeting["recording_ids"]]
+        report.recordings = [_recording(report, local, id_) for id_ in meeting["recording_ids"]]
+        timeline.show_meeting(report.callbacks, report.events)
         timeline.show_recordings(report.recordings)
-        timeline.show_events(report.events)
+        for event in report.events:
+            if event["detail-type"] == REPEATED:
+                timeline.show_event(event)
 
     _check_callbacks(report, forged)
     _check_recording(report)
@@ -63,12 +63,13 @@ def _post_forged(local: LocalStack, meeting: dict[str, Any]) -> int:
     return requests.post(url, json=body, headers=local.stack.headers, timeout=30).status_code
 
 
-def _recording(deployed: Stack, recording_id: str) -> dict[str, Any]:
+def _recording(report: Report, local: LocalStack, recording_id: str) -> dict[str, Any]:
     """Return what the table holds of a recording; an empty dict when it holds nothing."""
-    table = Store(deployed.client("dynamodb"), deployed.outputs["TableName"])
+    table = Store(local.stack.client("dynamodb"), local.stack.outputs["TableName"])
     recording = table.recording(recording_id)
     if recording is None:
         return {}
+    report.note_life(recording)
     return {"status": recording.status, **msgspec.to_builtins(recording)}
 
 

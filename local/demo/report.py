@@ -3,9 +3,16 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
+import msgspec
 from msgspec import Struct, field
+
+from roomkeeper.recordings import Recording
+
+Lives = dict[str, dict[str, datetime]]
+"""When each recording came to each stage of its life, by its id."""
 
 
 class Check(Struct, frozen=True):
@@ -23,11 +30,28 @@ class Report(Struct):
     callbacks: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     recordings: list[dict[str, Any]] = field(default_factory=list)
+    lives: Lives = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def check(self, name: str, *, ok: bool, detail: str) -> None:
         """Note whether something holds that must."""
         self.checks.append(Check(name, ok, detail))
+
+    def note_life(self, recording: Recording) -> None:
+        """Note the stages that a recording has come to by now, beside those noted before."""
+        stages = {
+            "started": recording.started_at,
+            "ended": recording.ended_at,
+            "uploaded": recording.uploaded_at,
+            "held": recording.hold.since if recording.hold else None,
+            "deleted": recording.deleted_at,
+        }
+        reached = {stage: at for stage, at in stages.items() if at is not None}
+        self.lives.setdefault(recording.recording_id, {}).update(reached)
+
+    def shareable(self) -> bytes:
+        """Return the report as JSON, without what lets anybody download a recording."""
+        return msgspec.json.format(msgspec.json.encode(_without_queries(msgspec.to_builtins(self))))
 
     @property
     def all_hold(self) -> bool:
@@ -40,3 +64,14 @@ class Report(Struct):
         start = time.monotonic()
         yield
         self.seconds[step] = round(time.monotonic() - start, 2)
+
+
+def _without_queries(value: Any) -> Any:
+    """Return a value of JSON with the query taken out of every URL in it."""
+    if isinstance(value, dict):
+        return {name: _without_queries(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_without_queries(each) for each in value]
+    if isinstance(value, str) and value.startswith(("http://", "https://")):
+        return value.partition("?")[0]
+    return value

@@ -16,6 +16,11 @@ EVENTS_WITHIN = 30.0  # seconds
 
 def show(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
     """Rehearse the extension of rooms, do it, and check what came of it."""
+    with report.timed("rooms"):
+        _show(report, local, subscriber)
+
+
+def _show(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
     timeline.heading("A room is about to expire; the extender is asked what it would do, and why")
     soon = iso(datetime.now(UTC) + timedelta(days=2))
     [kept] = local.vonage.add_rooms(1, expires_at=soon, metadata="Maths roomkeeper:keep")

@@ -1,86 +1,151 @@
-"""How the demonstration looks in a terminal: readable without colour, in a pipe, in 60 columns."""
+"""How the demonstration looks: readable without colour, in a pipe, and in 60 columns."""
 
-from collections.abc import Mapping, Sequence
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
 
-from local.demo.report import Check
+from local.demo.report import Check, Lives
+from local.deployment import Say
+from roomkeeper.times import from_iso
 
-console = Console(highlight=False)
+# What reads a pipe does its own wrapping: there, lines are as long as they are.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
 
 Rows = Sequence[Mapping[str, Any]]
 
 
 def heading(text: str) -> None:
     """Begin a part."""
-    console.print(f"\n[bold]{text}[/bold]")
+    console.print()
+    _print(text, style="bold")
 
 
 def say(text: str) -> None:
     """Tell a step of the work."""
-    console.print(f"  {text}", markup=False, soft_wrap=True)
+    _print(text, indent="  ")
 
 
-def show_callbacks(callbacks: Rows) -> None:
-    """Show what Vonage sent, in order, and what it was answered."""
-    table = _table("Vonage sent", "answered", "about")
+@contextmanager
+def steps() -> Iterator[Say]:
+    """Tell what is being done, one step after another: with a clock where somebody watches."""
+    if not _is_watched():
+        yield say
+        return
+    text = TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold"))
+    spinner = SpinnerColumn(finished_text="[green]ok[/green]")
+    with Progress(spinner, text, TimeElapsedColumn(), console=console) as progress:
+        under_way: list[TaskID] = []
+
+        def begin(step: str) -> None:
+            for task in under_way:
+                progress.update(task, completed=1)
+            under_way.append(progress.add_task(step, total=1))
+
+        yield begin
+        for task in under_way:
+            progress.update(task, completed=1)
+
+
+def busy() -> Any:
+    """Show, as a context, that something is going on; nothing where nobody watches."""
+    return console.status("at work") if _is_watched() else nullcontext()
+
+
+def show_meeting(callbacks: Rows, events: Rows) -> None:
+    """Show what Vonage sent, in order, what it was answered, and the event that came of it."""
+    start = from_iso(callbacks[0]["attempts"][0]["at"])
+    table = _table("at", "Vonage sent", "answer", "event on the bus")
+    published = {_told(event["detail-type"], event["detail"]["data"]): event for event in events}
     for callback in callbacks:
-        body = callback["body"]
-        about = body.get("recording_id") or body.get("participant_id") or body["session_id"]
+        told = _told(callback["event"], callback["body"])
+        event = published.pop(told, None)
+        after = (from_iso(callback["attempts"][-1]["at"]) - start).total_seconds()
         answers = ", ".join(str(a["status"] or a["error"]) for a in callback["attempts"])
-        table.add_row(callback["event"], answers, _short(about))
+        came_of_it = event["detail"]["metadata"]["event_id"][:8] if event else "none: a repeat"
+        table.add_row(f"{after:.2f} s", callback["event"], answers, came_of_it)
     console.print(table)
 
 
 def show_recordings(recordings: Rows) -> None:
     """Show what the table holds of each recording."""
-    heading("What the table holds")
+    heading("What the table holds of its recording")
     for recording in recordings:
-        for name, value in recording.items():
-            if value is not None and value != []:
-                say(f"{name:<15} {_brief(value)}")
+        held = {name: value for name, value in recording.items() if value not in (None, [])}
+        _show_fields(held)
 
 
-def show_events(events: Rows) -> None:
-    """Show what the subscriber got, and one event whole."""
-    heading("What a subscriber of the event bus got")
-    table = _table("event", "event id", "occurred at")
-    for event in events:
-        metadata = event["detail"]["metadata"]
-        table.add_row(event["detail-type"], metadata["event_id"][:8], metadata["occurred_at"])
-    console.print(table)
-    for event in events:
-        if event["detail-type"] == "recording:uploaded":
-            say("recording:uploaded, in full but for the URL's secret part:")
-            for name, value in _flat(event["detail"]):
-                say(f"  {name:<24} {_brief(value)}")
+def show_event(event: Mapping[str, Any]) -> None:
+    """Show an event whole."""
+    heading(f"{event['detail-type']}, as a subscriber gets it, but for the URL's secret part")
+    for part, fields in event["detail"].items():
+        _show_fields({f"{part}.{name}": value for name, value in fields.items()})
+
+
+def show_lives(lives: Lives) -> None:
+    """Show the life of each recording on one line, from its start to its deletion."""
+    heading("What became of the recordings")
+    for recording_id, stages in lives.items():
+        in_order = sorted(stages.items(), key=lambda stage: stage[1])
+        # A stage and its time stay together, wherever a narrow terminal breaks the line.
+        life = " -> ".join(f"{stage}\xa0{at:%H:%M:%S}" for stage, at in in_order)
+        _print(f"{recording_id[:8]}  {life}", indent="  ", hanging=10)
 
 
 def show_checks(checks: Sequence[Check], seconds: float) -> None:
     """Show what had to hold, and whether it did."""
     heading("Checked")
     for check in checks:
-        mark = "[green]ok  [/green]" if check.ok else "[bold red]FAIL[/bold red]"
-        console.print(f"  {mark} {check.name}: {check.detail}", soft_wrap=True)
+        mark, style = ("ok  ", "green") if check.ok else ("FAIL", "bold red")
+        console.print(f"  [{style}]{mark}[/{style}] ", end="")
+        _print(f"{check.name}: {check.detail}", indent=" " * 7, begun=True)
     failed = sum(not check.ok for check in checks)
     console.print(f"\n{len(checks) - failed} of {len(checks)} checks hold; {seconds:.0f} seconds.")
 
 
+def _show_fields(fields: Mapping[str, Any]) -> None:
+    for name, value in fields.items():
+        _print(f"{name:<21} {_brief(value)}", indent="  ", hanging=22)
+
+
+def _print(
+    text: str, *, indent: str = "", hanging: int = 0, begun: bool = False, style: str | None = None
+) -> None:
+    """Print text, wrapped to the terminal; `begun` says that the indent is there already."""
+    lines = textwrap.wrap(
+        text,
+        max(console.width, 40),
+        initial_indent=indent,
+        subsequent_indent=indent + " " * hanging,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+    )
+    shown = "\n".join(lines)
+    console.print(
+        shown.removeprefix(indent) if begun else shown, style=style, markup=False, soft_wrap=True
+    )
+
+
+def _is_watched() -> bool:
+    return console.is_terminal and not console.is_dumb_terminal
+
+
+def _told(name: str, fields: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what tells a callback from another, and an event: its name, and what it is about."""
+    about = fields.get("recording_id") or fields.get("participant_id") or fields["session_id"]
+    return name, about
+
+
 def _table(*columns: str) -> Table:
-    table = Table(box=None, padding=(0, 2))
+    table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=True)
     for column in columns:
-        table.add_column(column, no_wrap=True, overflow="ellipsis")
+        table.add_column(column, overflow="fold")
     return table
-
-
-def _flat(detail: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return [
-        (f"{part}.{name}", value)
-        for part, fields in detail.items()
-        for name, value in fields.items()
-    ]
 
 
 def _brief(value: object) -> str:
@@ -88,7 +153,3 @@ def _brief(value: object) -> str:
         return ", ".join(sorted(map(str, value)))
     text, query, _secret = str(value).partition("?")
     return text + ("?..." if query else "")
-
-
-def _short(identifier: str) -> str:
-    return identifier if len(identifier) <= 12 else f"{identifier[:12]}..."

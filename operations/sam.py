@@ -1,0 +1,56 @@
+"""The SAM CLI, run for one of the environments in samconfig.toml."""
+
+import os
+import sys
+import tomllib
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from operations.template import ROOT
+
+TOOLS = ROOT / ".tools"
+
+
+class UnknownEnvironment(Exception):
+    """samconfig.toml has no such environment; the message names those that it has."""
+
+
+class Environment(Struct, frozen=True):
+    """An environment: the name of its stack, and the parameters in which it differs."""
+
+    name: str
+    stack_name: str
+    parameters: Mapping[str, str]
+
+
+def environment(name: str) -> Environment:
+    """Return the environment that samconfig.toml describes under `name`.
+
+    Raises:
+        UnknownEnvironment: there is none.
+    """
+    described = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    if "deploy" not in described.get(name, {}):
+        known = ", ".join(each for each in described if each != "version")
+        raise UnknownEnvironment(f"samconfig.toml has no environment {name}. It has {known}.")
+    deploy = described[name]["deploy"]["parameters"]
+    pairs = (each.partition("=") for each in deploy.get("parameter_overrides", []))
+    return Environment(name, deploy["stack_name"], {key: value for key, _, value in pairs})
+
+
+def command(verb: str, parameters: Mapping[str, str], *arguments: str) -> list[str]:
+    """Return the command line of `sam build` or `sam deploy` under these parameters.
+
+    Compiled libraries go with the Python that builds them, so that Runtime is the one at hand.
+    """
+    runtime = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    pairs = {"Runtime": runtime, **parameters}.items()
+    quoted = [f'{name}="{value}"' for name, value in pairs]
+    config = ["--config-file", str(ROOT / "samconfig.toml")]
+    return [str(TOOLS / "sam/bin/sam"), verb, *config, *arguments, "--parameter-overrides", *quoted]
+
+
+def environ() -> dict[str, str]:
+    """Return this process's environment, with the interpreter that has pip first in the path."""
+    return {**os.environ, "PATH": f"{TOOLS / 'uv/bin'}{os.pathsep}{os.environ['PATH']}"}

@@ -1,0 +1,83 @@
+"""template.yaml as Python data, and its parameters as an operator may set them."""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from msgspec import Struct
+
+ROOT = Path(__file__).parent.parent
+
+
+class Parameter(Struct, frozen=True, kw_only=True):
+    """A parameter of the template: what it is for, and what it may be."""
+
+    name: str
+    description: str
+    default: str
+    allowed: tuple[str, ...] = ()
+    pattern: str = ""
+    constraint: str = ""
+    limits: tuple[float | None, float | None] = (None, None)
+    is_number: bool = False
+
+    def problem_with(self, value: str) -> str | None:
+        """Return why the parameter cannot be `value`; None when it can."""
+        if self.allowed and value not in self.allowed:
+            return f"{self.name} must be one of {', '.join(self.allowed)}"
+        if not re.search(self.pattern, value):
+            return f"{self.name} {self.constraint}"
+        return self._problem_with_number(value) if self.is_number else None
+
+    def _problem_with_number(self, value: str) -> str | None:
+        least, most = self.limits
+        if not re.fullmatch(r"[0-9]+", value):
+            return f"{self.name} must be a whole number"
+        if (least is not None and int(value) < least) or (most is not None and int(value) > most):
+            return f"{self.name} must be from {least} to {most}"
+        return None
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads CloudFormation's short forms: `!Ref Table` becomes `{"Ref": "Table"}`."""
+
+
+def _short_form(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str, Any]:
+    if isinstance(node, yaml.ScalarNode):
+        return {name: loader.construct_scalar(node)}
+    assert isinstance(node, yaml.SequenceNode)  # noqa: S101 - the template has no other
+    return {name: loader.construct_sequence(node, deep=True)}
+
+
+_Loader.add_multi_constructor("!", _short_form)
+
+
+@cache
+def template() -> dict[str, Any]:
+    """Return the whole template."""
+    text = (ROOT / "template.yaml").read_text()
+    loaded: dict[str, Any] = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader all the same
+    return loaded
+
+
+@cache
+def parameters() -> Mapping[str, Parameter]:
+    """Return the template's parameters by their names, in its order."""
+    declared = template()["Parameters"].items()
+    return {name: _parameter(name, properties) for name, properties in declared}
+
+
+def _parameter(name: str, declared: Mapping[str, Any]) -> Parameter:
+    return Parameter(
+        name=name,
+        description=declared["Description"],
+        default=str(declared["Default"]),
+        allowed=tuple(map(str, declared.get("AllowedValues", ()))),
+        pattern=declared.get("AllowedPattern", ""),
+        constraint=declared.get("ConstraintDescription", ""),
+        limits=(declared.get("MinValue"), declared.get("MaxValue")),
+        is_number=declared["Type"] == "Number",
+    )

@@ -1,0 +1,87 @@
+"""What a deployment is given, asks for and passes on."""
+
+import tomllib
+from collections.abc import Iterator
+
+import pytest
+
+from operations import deploy, sam
+from operations.template import ROOT, parameters
+
+ENVIRONMENTS = ("default", "prod", "local")
+
+
+def typed(*lines: str) -> deploy.Ask:
+    answers: Iterator[str] = iter(lines)
+    return lambda _prompt: next(answers)
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_an_environment_sets_what_the_template_has(name: str) -> None:
+    chosen = sam.environment(name).parameters
+    assert deploy.given([f"{key}={value}" for key, value in chosen.items()]) == chosen
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_an_environments_stack_is_named_as_make_names_it(name: str) -> None:
+    suffix = "" if name == "default" else f"-{name}"
+    assert sam.environment(name).stack_name == f"roomkeeper{suffix}"
+
+
+def test_default_and_prod_differ_in_what_they_set_alone() -> None:
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    default, prod = (config[name]["deploy"]["parameters"] for name in ("default", "prod"))
+    own = {"stack_name", "parameter_overrides"}
+    assert {k: v for k, v in default.items() if k not in own} == {
+        k: v for k, v in prod.items() if k not in own
+    }
+    both = sam.environment("default").parameters, sam.environment("prod").parameters
+    assert both[0].keys() == both[1].keys()
+
+
+def test_an_environment_that_is_none_is_named_with_those_there_are() -> None:
+    with pytest.raises(sam.UnknownEnvironment, match=r"no environment staging.*default, prod"):
+        sam.environment("staging")
+
+
+@pytest.mark.parametrize(
+    ("pair", "told"),
+    [
+        ("AlarmMail=a@b.example", "Is AlarmEmail meant"),
+        ("AlarmEmail", "set as Name=value"),
+        ("AlarmEmail=nobody", "must be empty or an e-mail address"),
+        ("LogDays=2", "must be one of 1, 3, 5"),
+        ("EventDays=1", "must be from 2 to 3650"),
+        ("EventDays=ten", "must be a whole number"),
+    ],
+)
+def test_a_parameter_that_cannot_be_is_refused_before_anything_is_built(
+    pair: str, told: str
+) -> None:
+    with pytest.raises(deploy.Unusable, match=told):
+        deploy.given([pair])
+
+
+def test_a_value_with_blanks_stays_one_for_sam() -> None:
+    command = sam.command("deploy", {"CleanupSchedule": "rate(2 hours)"})
+    assert 'CleanupSchedule="rate(2 hours)"' in command
+
+
+def test_a_first_deployment_asks_until_the_answer_can_be(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = deploy.answers({}, typed("https://vonage.example/v1", "often", "7", ""))
+
+    assert asked == {
+        "VonageBaseUrl": "https://vonage.example/v1",
+        "RecordingRetentionDays": "7",
+        "AlarmEmail": "",
+    }
+    shown = capsys.readouterr().out
+    assert "must be a whole number" in shown
+    assert all(parameters()[name].description in shown for name in deploy.ASKED)
+
+
+def test_what_was_given_is_not_asked_for() -> None:
+    given = dict.fromkeys(deploy.ASKED, "given")
+    assert deploy.answers(given, typed()) == {}

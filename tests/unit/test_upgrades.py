@@ -1,0 +1,108 @@
+"""What the first version wrote and promised holds for every later one: docs/upgrading.md.
+
+tests/version_1/ has the items as that version wrote them, with the events that each made due, and
+the schemas of its events. They are never written anew; a version that writes more adds to them.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from operations.event_schemas import schemas
+from roomkeeper.recordings import Recording
+from roomkeeper.store import BegunExtension, Checkpoint, RoomStore, Store, events_due
+from tests.builders import NOON, a_record, a_recording_uploaded
+from tests.template import ROOT
+from tests.unit.conftest import Table
+
+Written = Mapping[str, Any]
+
+ITEMS: list[Written] = json.loads((ROOT / "tests/version_1/items.json").read_text())
+PROMISED: Mapping[str, Any] = json.loads((ROOT / "tests/version_1/events.json").read_text())
+
+
+def named(written: Written) -> str:
+    return str(written["what"])
+
+
+def key(written: Written) -> str:
+    return str(written["item"]["pk"]["S"])
+
+
+def written(what: str) -> Written:
+    [found] = [each for each in ITEMS if each["what"] == what]
+    return found
+
+
+RECORDINGS = [each for each in ITEMS if key(each).startswith("RECORDING#")]
+
+
+@pytest.mark.parametrize("written", ITEMS, ids=named)
+def test_an_old_item_makes_the_same_events_due_with_the_same_ids(written: Written) -> None:
+    due = events_due(a_record(written["item"]))
+
+    assert [event.name for event in due] == [event["name"] for event in written["due"]]
+    for event, promised in zip(due, written["due"], strict=True):
+        detail = json.loads(event.detail())
+        for part in ("metadata", "data"):
+            assert detail[part].items() >= promised["detail"][part].items()
+
+
+@pytest.mark.parametrize("written", RECORDINGS, ids=named)
+def test_an_old_recording_is_read_whole(written: Written, table: Table) -> None:
+    table.put(written["item"])
+    recording = Store(table.client, table.name).recording(key(written).removeprefix("RECORDING#"))
+
+    assert isinstance(recording, Recording)
+    assert sorted(recording.seen) == written["item"]["seen"]["SS"]
+    assert (recording.hold is not None) == ("hold" in written["item"])
+
+
+def test_an_old_recording_goes_on_where_it_was(table: Table) -> None:
+    table.put(written("recording:started")["item"])
+    store = Store(table.client, table.name)
+
+    assert store.apply(a_recording_uploaded(), NOON)
+
+    recording = store.recording(a_recording_uploaded().recording_id)  # type: ignore[union-attr]
+    assert recording is not None
+    assert recording.status == "uploaded"
+
+
+def test_an_old_extension_and_checkpoint_are_taken_up(table: Table) -> None:
+    begun, reached = written("extension begun"), written("checkpoint")
+    for each in (begun, reached):
+        table.put(each["item"])
+    rooms = RoomStore(table.client, table.name, event_days=30)
+
+    extension = rooms.extension(key(begun).removeprefix("ROOM#"))
+    checkpoint = rooms.checkpoint(key(reached).removeprefix("CHECKPOINT#"))
+
+    assert isinstance(extension, BegunExtension)
+    assert checkpoint == Checkpoint(start_id="40", walked=40, failed=frozenset({"a-room"}))
+
+
+def fields() -> Iterator[tuple[str, str, str]]:
+    """Yield each field of each event that was promised: the event, the part, the field."""
+    for event, parts in PROMISED.items():
+        for part, described in parts.items():
+            for field in described["properties"]:
+                yield event, part, field
+
+
+@pytest.mark.parametrize(("event", "part", "field"), [*fields()])
+def test_the_contract_of_events_only_grows(event: str, part: str, field: str) -> None:
+    promised = PROMISED[event][part]
+    current = schemas()[f"{event}.json"]["$defs"][part]
+
+    assert field in current["properties"]
+    then, now = promised["properties"][field], current["properties"][field]
+    # More values may come to be, such as another origin; everything else stays as it was.
+    assert set(then.get("enum", [])) <= set(now.get("enum", []))
+    assert {k: v for k, v in then.items() if k != "enum"} == {
+        k: v for k, v in now.items() if k != "enum"
+    }
+    if field in promised["required"]:
+        assert field in current["required"]
