@@ -55,7 +55,7 @@ def story(stack: Stack, recording_id: str, back: timedelta) -> Iterator[str]:
     """
     store = Store(stack.client("dynamodb"), stack.outputs["TableName"])
     known = store.recording(recording_id)
-    steps = list(_told_by_logs(stack, recording_id, known and known.session_id, back))
+    steps = list(_told_by_logs(stack, recording_id, known.session_id if known else None, back))
     if known is None and not steps:
         raise StackError(
             f"The stack {stack.name} knows nothing of a recording {recording_id!r}: it is not in "
