@@ -211,6 +211,7 @@ def _clean_up(books: Books) -> None:
     with suppress(RoundIncomplete):
         cleanup.handler({}, Invocation())
     cleanup.handler({"dry_run": True}, Invocation())
+    cleanup.handler({}, Invocation())
 
 
 def _reconcile(books: Books) -> None:
