@@ -154,3 +154,7 @@ destroy: $(TOOLS)/dev/.installed ## delete the stack but for its table, once its
 .PHONY: redrive
 redrive: $(TOOLS)/dev/.installed ## publish again what waits in the dead-letter queue (STACK=)
 	@$(DEV)/python -m operations.redrive --stack $(STACK)
+
+.PHONY: trace
+trace: $(TOOLS)/dev/.installed ## tell what happened to a recording (RECORDING=, STACK=, DAYS= of logs)
+	@$(DEV)/python -m operations.trace --stack $(STACK) $(if $(DAYS),--days $(DAYS)) -- "$(RECORDING)"

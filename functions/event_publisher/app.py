@@ -129,7 +129,9 @@ def _set_aside(records: Sequence[Record], refused: Reasons) -> Reasons:
 
 
 def _identity(event: Event) -> dict[str, str]:
-    return {"event": event.name, "event_id": event.metadata.event_id}
+    names = ("recording_id", "session_id", "room_id")
+    about = {name: value for name in names if (value := getattr(event.data, name, None))}
+    return about | {"event": event.name, "correlation_id": event.metadata.event_id}
 
 
 def _key(record: Record) -> str:

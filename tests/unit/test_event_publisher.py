@@ -240,8 +240,9 @@ def test_what_happened_is_counted(bridge: FakeEventBridge, output: Output) -> No
 def test_a_published_event_is_logged_by_its_id(output: Output) -> None:
     publish(started("1"))
     line = output.logged("event published")
-    assert line["event"] == "recording:started"
-    assert len(line["event_id"]) == 36
+    assert (line["event"], line["recording_id"]) == ("recording:started", "1")
+    assert line["session_id"] == SESSION_ID
+    assert len(line["correlation_id"]) == 36
 
 
 def test_what_is_not_published_is_logged_with_the_reason(
