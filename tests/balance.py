@@ -41,6 +41,11 @@ class Balance(Struct, frozen=True):
         return self.due - self.received.keys()
 
     @property
+    def invented(self) -> set[Fact]:
+        """What has come and is not due."""
+        return self.received.keys() - self.due
+
+    @property
     def repeated(self) -> int:
         """How many events came once more, under the id that they had the first time."""
         return self.received.total() - len(self.received)
@@ -67,8 +72,7 @@ class Balance(Struct, frozen=True):
         """Fail unless nothing is lost, missing, invented, or told under two ids."""
         assert not self.lost, f"{len(self.lost)} acknowledged, not in the table: {self.lost[0]}"
         assert not self.missing, f"{len(self.missing)} due and not received: {sample(self.missing)}"
-        invented = self.received.keys() - self.due
-        assert not invented, f"{len(invented)} received and not due: {sample(invented)}"
+        assert not self.invented, f"{len(self.invented)} not due: {sample(self.invented)}"
         ambiguous = [each for each, ids in self.ids.items() if len(ids) != 1]
         assert not ambiguous, f"{len(ambiguous)} with more than one id: {sample(ambiguous)}"
         assert not self.dead_letters

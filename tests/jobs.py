@@ -44,10 +44,16 @@ def uploads(deployed: Deployed, count: int) -> list[str]:
 
 def kill_worker(deployed: Deployed, function: str) -> None:
     """Kill the process in which the local AWS runs a function, without warning."""
-    running = workers(deployed, deployed.stack.outputs[function])
-    assert running, "no process of that function runs"
+    killed = kill_all(deployed, deployed.stack.outputs[function])
+    assert killed, "no process of that function runs"
+
+
+def kill_all(deployed: Deployed, name: str) -> int:
+    """Kill all processes of the function of that name; return how many there were."""
+    running = workers(deployed, name)
     for worker in running:
         os.kill(worker, signal.SIGKILL)
+    return len(running)
 
 
 def workers(deployed: Deployed, name: str) -> list[int]:

@@ -17,10 +17,11 @@ from microburst.app import make_app
 from microburst.core.pipeline import Microburst
 from microburst.forward import ResponseFault, Upstream, resign_headers
 
-from local.faults.rules import PARTIAL
+from local.faults.rules import PARTIAL, SOME
 from local.servers import port_number
 
-REFUSAL = {"ErrorCode": "InternalFailure", "ErrorMessage": "A fault was injected"}
+NOT_NOW = {"ErrorCode": "InternalFailure", "ErrorMessage": "A fault was injected"}
+NEVER = {"ErrorCode": "MalformedDetail", "ErrorMessage": "A fault was injected"}
 
 
 class LocalAws(Upstream):
@@ -38,15 +39,23 @@ class LocalAws(Upstream):
     ) -> web.StreamResponse:
         """Send a request on; of PutEvents only some entries when the fault is `PARTIAL`."""
         if body is not None and mutator is not None and PARTIAL in mutator.set_headers:
-            return await self._put_some(request, json.loads(body)["Entries"])
+            entries = json.loads(body)["Entries"]
+            return await self._put_some(request, entries, mutator.set_headers[PARTIAL])
         return await super().relay(request, body, mutator, data)
 
-    async def _put_some(self, request: web.Request, entries: Sequence[Any]) -> web.Response:
-        refused = {place for place in range(len(entries)) if random.random() < 0.5}  # noqa: S311
-        refused = refused or {0}
+    async def _put_some(
+        self, request: web.Request, entries: Sequence[Any], which: str
+    ) -> web.StreamResponse:
+        """Refuse the entries that name `which` for good, or just now some that chance decides."""
+        if which == SOME:
+            refused = {place for place in range(len(entries)) if random.random() < 0.5}  # noqa: S311
+            refusal, refused = NOT_NOW, refused or {0}
+        else:
+            refused = {place for place, each in enumerate(entries) if which in each["Detail"]}
+            refusal = NEVER
         kept = [entry for place, entry in enumerate(entries) if place not in refused]
         taken = iter(await self._put(request, kept) if kept else [])
-        answer = [REFUSAL if place in refused else next(taken) for place in range(len(entries))]
+        answer = [refusal if place in refused else next(taken) for place in range(len(entries))]
         return web.json_response({"FailedEntryCount": len(refused), "Entries": answer})
 
     async def _put(self, request: web.Request, entries: Sequence[Any]) -> list[dict[str, str]]:
@@ -73,7 +82,12 @@ def main() -> None:
     proxy = Microburst(options.upstream)
     proxy.upstream = LocalAws(options.upstream, stats=proxy.stats)
     web.run_app(
-        make_app(proxy), host="127.0.0.1", port=options.port, access_log=None, print=lambda *_: None
+        make_app(proxy),
+        host="127.0.0.1",
+        port=options.port,
+        access_log=None,
+        print=lambda *_: None,
+        shutdown_timeout=1.0,  # functions keep their connections open
     )
 
 

@@ -1,5 +1,6 @@
 """Steers and watches a running fault proxy."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import requests
@@ -21,7 +22,9 @@ class FaultControl:
         """Let calls fail by these rules alone, in microburst's form; by none: not at all."""
         requests.post(f"{self.url}/_microburst/rules", json=rules, timeout=10).raise_for_status()
 
-    def spared(self) -> list[Rule]:
-        """Return those of the rules that are set that have struck nothing so far."""
-        rules = requests.get(f"{self.url}/_microburst/rules", timeout=10).json()
-        return [rule for rule in rules if not rule["fired_count"]]
+    def struck(self) -> Counter[str]:
+        """Return how many calls to each service the rules that are set have struck, by its name."""
+        counts: Counter[str] = Counter()
+        for rule in requests.get(f"{self.url}/_microburst/rules", timeout=10).json():
+            counts[rule["service"]] += rule["fired_count"]
+        return +counts

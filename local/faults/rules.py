@@ -5,8 +5,12 @@ from typing import Any
 
 Rule = dict[str, Any]
 
-PARTIAL = "X-Some-Entries-Failed"
-"""A header that makes of a mutated answer to PutEvents one in which some entries failed."""
+PARTIAL = "X-Entries-Failed"
+"""A header set by a rule that makes PutEvents fail for some entries: which, is its value."""
+
+SOME = "some"
+"""As that value: for those that chance decides, and just now. Any other text: for those that
+hold it, and for good."""
 
 _RESET: Rule = {"reset": True}
 _ANSWER_LOST: Rule = {"response": {"abort_bytes": 0}}
@@ -24,7 +28,7 @@ DYNAMODB: Sequence[Rule] = (
     {"latency": {"min": 2100, "max": 2500}},
 )
 EVENTS: Sequence[Rule] = (
-    {"response": {"set_headers": {PARTIAL: "1"}}},
+    {"response": {"set_headers": {PARTIAL: SOME}}},
     {"error": {"code": "ThrottlingException", "status": 400}},
     {"error": {"code": "InternalException", "status": 500}},
     _RESET,
@@ -43,6 +47,24 @@ QUEUES: Sequence[Rule] = (
     _RESET,
 )
 SERVICES = {"dynamodb": DYNAMODB, "events": EVENTS, "secretsmanager": SECRETS, "sqs": QUEUES}
+
+
+def refusing(text: str) -> Rule:
+    """Return a rule by which the bus refuses events that hold this text for good, and no other."""
+    return {
+        "service": "events",
+        "body": f"Entries[?contains(Detail, '{text}')]",
+        "response": {"set_headers": {PARTIAL: text}},
+    }
+
+
+def denying(text: str) -> Rule:
+    """Return a rule by which no call succeeds that has an event with this text among others."""
+    return {
+        "service": "events",
+        "body": f"Entries[?contains(Detail, '{text}')]",
+        "error": {"code": "AccessDeniedException", "status": 403},
+    }
 
 
 def striking(rate: float) -> list[Rule]:
