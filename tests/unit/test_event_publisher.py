@@ -228,6 +228,16 @@ def test_what_comes_again_anyhow_is_set_aside_only_once(
     assert len(set_aside()) == 1
 
 
+def test_what_is_redriven_in_vain_is_wanted_again_and_not_set_aside_once_more(
+    bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
+) -> None:
+    bridge.answers = {"1": REFUSED}
+    records = [started("1"), poison("2"), started("3")]
+    answer = app.handler({"Records": records, "redrive": True}, AContext())
+    assert [each["itemIdentifier"] for each in answer["batchItemFailures"]] == ["1", "2"]
+    assert set_aside() == []
+
+
 # --- what is told of it ---------------------------------------------------------------------------
 
 
