@@ -108,8 +108,8 @@ up: $(LOCAL) ## leave the same stack running to play with (PORT=, VONAGE_PORT=)
 	@$(DEV)/python -m local.up up --port $(PORT) --vonage-port $(VONAGE_PORT)
 
 .PHONY: down
-down: $(LOCAL) ## end the stack that make up has left running
-	@$(DEV)/python -m local.up down
+down: $(LOCAL) ## end the stack that make up has left running (PORT=)
+	@$(DEV)/python -m local.up down --port $(PORT)
 
 .PHONY: vonage
 vonage: PORT := 8200
@@ -151,8 +151,12 @@ callback-url: $(TOOLS)/dev/.installed ## print the URL to enter at Vonage, its t
 destroy: $(TOOLS)/dev/.installed ## delete the stack but for its table, once its name is typed (ENV=, STACK=, CONFIRM=)
 	@$(DEV)/python -m operations.destroy --stack $(STACK) --confirm "$(CONFIRM)"
 
+.PHONY: items
+items: $(TOOLS)/dev/.installed ## print what the table holds, the first fifty items (ENV=, STACK=)
+	@$(DEV)/python -m operations.items --stack $(STACK)
+
 .PHONY: redrive
-redrive: $(TOOLS)/dev/.installed ## publish again what waits in the dead-letter queue (STACK=)
+redrive: $(TOOLS)/dev/.installed ## publish again what waits in the dead-letter queue (ENV=, STACK=)
 	@$(DEV)/python -m operations.redrive --stack $(STACK)
 
 .PHONY: trace

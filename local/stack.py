@@ -16,8 +16,6 @@ from local.vonage.control import VonageControl
 from operations import configure
 from operations.stack import Stack
 
-STATE = BUILD / "local/up.json"
-
 
 class LocalStack(Struct, frozen=True):
     """A local stack that runs."""
@@ -59,12 +57,13 @@ def running(
 
 def up(say: Say, aws_port: int, vonage_port: int) -> LocalStack:
     """Start the local stack and leave it running, for `down`."""
-    if STATE.exists():
+    state = _state(aws_port)
+    if state.exists():
         raise LocalStackError("A local stack runs already. End it first: make down")
     started: list[Server] = []
     try:
-        local = _start(BUILD / "local/up", say, aws_port, vonage_port, started)
-        STATE.write_bytes(msgspec.json.encode(_Up(local.aws, local.emulator)))
+        local = _start(state.with_suffix(""), say, aws_port, vonage_port, started)
+        state.write_bytes(msgspec.json.encode(_Up(local.aws, local.emulator)))
     except BaseException:
         for server in started:
             server.stop()
@@ -72,19 +71,25 @@ def up(say: Say, aws_port: int, vonage_port: int) -> LocalStack:
     return local
 
 
-def down() -> None:
-    """End the stack that `up` has left running.
+def down(aws_port: int) -> None:
+    """End the stack that `up` has left running on that port.
 
     Raises:
         LocalStackError: none runs.
     """
-    if not STATE.exists():
-        raise LocalStackError("No local stack runs. Start one: make up")
-    state = msgspec.json.decode(STATE.read_bytes(), type=_Up)
-    for server in (state.aws, state.emulator):
+    state = _state(aws_port)
+    if not state.exists():
+        raise LocalStackError(f"No local stack runs on port {aws_port}. Start one: make up")
+    left = msgspec.json.decode(state.read_bytes(), type=_Up)
+    for server in (left.aws, left.emulator):
         if server.answers:  # else it is gone, and its process number may be another's by now
             server.stop()
-    STATE.unlink()
+    state.unlink()
+
+
+def _state(aws_port: int) -> Path:
+    """Return where `up` notes what it leaves running on that port."""
+    return BUILD / f"local/up-{aws_port}.json"
 
 
 def _start(

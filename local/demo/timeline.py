@@ -60,14 +60,14 @@ def busy() -> Any:
 def show_meeting(callbacks: Rows, events: Rows) -> None:
     """Show what Vonage sent, in order, what it was answered, and the event that came of it."""
     start = from_iso(callbacks[0]["attempts"][0]["at"])
-    table = _table("at", "Vonage sent", "answer", "event on the bus")
+    table = _table("at", "Vonage sent", "answer", "its event")
     published = {_told(event["detail-type"], event["detail"]["data"]): event for event in events}
     for callback in callbacks:
         told = _told(callback["event"], callback["body"])
         event = published.pop(told, None)
         after = (from_iso(callback["attempts"][-1]["at"]) - start).total_seconds()
         answers = ", ".join(str(a["status"] or a["error"]) for a in callback["attempts"])
-        came_of_it = event["detail"]["metadata"]["event_id"][:8] if event else "none: a repeat"
+        came_of_it = event["detail"]["metadata"]["event_id"][:8] if event else "a repeat"
         table.add_row(f"{after:.2f} s", callback["event"], answers, came_of_it)
     console.print(table)
 

@@ -1,0 +1,44 @@
+"""`make items`: prints what the table holds, for a small one to be looked at."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from operations.stack import Stack, StackError
+
+LIMIT = 50
+
+
+def main() -> int:
+    """Print items, an empty line after each; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m operations.items")
+    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
+    try:
+        for item in items(Stack(parser.parse_args().stack), LIMIT):
+            for name, value in item.items():
+                print(f"{name:<20} {value}")
+            print()
+    except StackError as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    return 0
+
+
+def items(stack: Stack, limit: int) -> Iterator[dict[str, str]]:
+    """Yield up to `limit` items, their attributes as texts, URLs without their secret part."""
+    found = stack.client("dynamodb").scan(TableName=stack.outputs["TableName"], Limit=limit)
+    for item in found["Items"]:
+        yield {name: _text(item[name]) for name in sorted(item, key=lambda name: name != "pk")}
+
+
+def _text(value_in_type: dict[str, Any]) -> str:
+    [value] = value_in_type.values()
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_text(each)}" for name, each in value.items())
+    text, query, _secret = str(value).partition("?")
+    return text + ("?..." if query else "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""The form of the credentials that `make configure` takes."""
+
+import pytest
+
+from operations.configure import Malformed, parse
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        b"",
+        b"-----BEGIN PRIVATE KEY-----\nhunter2",
+        b'{"api_key": "hunter2", "api_secret": 2}',
+        b'{"hunter2": ""}',
+        b"{}",
+        b'["hunter2"]',
+        b'{"api_key": "hunter2 "}',
+        b'{"signature_secret": "hunter2\\n"}',
+        b"\xff\xfehunter2",
+        b'{"api_key": "\xff"}',
+    ],
+)
+def test_what_is_malformed_is_refused_and_not_quoted(given: bytes) -> None:
+    with pytest.raises(Malformed) as refusal:
+        parse(given)
+
+    chain = [refusal.value, refusal.value.__cause__]
+    assert "hunter2" not in " ".join(map(repr, chain))
+    assert refusal.value.__suppress_context__ or refusal.value.__context__ is None
+
+
+def test_some_of_the_fields_are_enough() -> None:
+    assert parse(b'{"api_secret": "s"}') == {"api_secret": "s"}
+    key = "-----BEGIN PRIVATE KEY-----\n...\n"
+    assert parse(b'{"private_key": "%s"}' % key.encode().replace(b"\n", b"\\n")) == {
+        "private_key": key
+    }

@@ -1,0 +1,79 @@
+"""How the demonstration looks and what its report holds, without running it."""
+
+import io
+from datetime import timedelta
+
+import pytest
+from rich.console import Console
+
+from local.demo import timeline
+from local.demo.report import Report
+from roomkeeper.recordings import Hold, Recording
+from tests.builders import NOON, RECORDING_ID, SESSION_ID, URL, a_body
+
+MINUTE = timedelta(minutes=1)
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, width: int) -> io.StringIO:
+    """Have the demonstration print into a terminal that is so wide."""
+    output = io.StringIO()
+    monkeypatch.setattr(timeline, "console", Console(file=output, width=width, highlight=False))
+    return output
+
+
+def a_life() -> Recording:
+    return Recording(
+        recording_id=RECORDING_ID,
+        session_id=SESSION_ID,
+        seen=frozenset(),
+        started_at=NOON,
+        ended_at=NOON + MINUTE,
+        uploaded_at=NOON + 2 * MINUTE,
+        hold=Hold(reason="a court order", who="legal", since=NOON + 3 * MINUTE),
+        deleted_at=NOON + 4 * MINUTE,
+    )
+
+
+def test_a_recordings_life_is_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    output, report = shown(monkeypatch, 120), Report()
+    report.note_life(a_life())
+
+    timeline.show_lives(report.lives)
+
+    assert output.getvalue().splitlines()[-1].replace("\xa0", " ") == (
+        f"  {RECORDING_ID[:8]}  started 16:00:00 -> ended 16:01:00 -> uploaded 16:02:00"
+        " -> held 16:03:00 -> deleted 16:04:00"
+    )
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_nothing_is_cut_however_narrow(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = shown(monkeypatch, width)
+    answered = {"at": "2021-11-02T16:00:00.000Z", "status": 204, "error": None}
+    names = ["session:participant:joined", "session:participant:left", "recording:uploaded"]
+    joined = {"participant_id": "ada", "session_id": SESSION_ID}
+
+    timeline.show_meeting(
+        [{"event": name, "body": joined, "attempts": [answered]} for name in names],
+        [
+            {
+                "detail-type": names[0],
+                "detail": {"data": joined, "metadata": {"event_id": "0f1e2d3c"}},
+            }
+        ],
+    )
+
+    lines = output.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert all(any(name in line for line in lines) for name in names)
+    [told] = [line for line in lines if names[0] in line]
+    assert "204" in told
+    assert "0f1e2d3c" in told
+
+
+def test_the_report_lets_nobody_download_a_recording() -> None:
+    report = Report(callbacks=[{"body": {"url": URL}}], events=[{"detail": [URL]}])
+    written = report.shareable().decode()
+    assert URL.partition("?")[0] in written
+    assert URL.partition("?")[2] not in written
+    assert a_body("recording:uploaded").decode().count("?")  # there was something to take out

@@ -1,0 +1,102 @@
+"""What the pages say is so: links lead somewhere, and nothing that is public is left out."""
+
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from operations import reference
+from operations.template import ROOT, parameters, template
+
+PAGES = sorted(
+    Path(name)
+    for name in subprocess.check_output(["git", "ls-files", "*.md"], cwd=ROOT, text=True).split()
+)
+TARGETS = re.findall(r"^([a-z][a-z-]*):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@cache
+def tokens(page: Path) -> list[Token]:
+    return (
+        MarkdownIt("commonmark", {"html": False}).enable("table").parse((ROOT / page).read_text())
+    )
+
+
+def links(page: Path) -> list[str]:
+    """Return where the page's links and pictures lead."""
+    inline = [each for token in tokens(page) for each in token.children or ()]
+    found = [token.attrGet("href") or token.attrGet("src") for token in inline]
+    return [str(each) for each in found if each]
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what a link into the page may name, as hosts of Markdown make it from headings."""
+    listed = tokens(page)
+    texts = [listed[i + 1].content for i, each in enumerate(listed) if each.type == "heading_open"]
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in texts}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in links(page):
+        parts = urlsplit(link)
+        if parts.scheme:
+            assert parts.scheme == "https", link
+            assert "." in parts.netloc, link
+            continue
+        target = (ROOT / page.parent / unquote(parts.path)).resolve() if parts.path else ROOT / page
+        assert target.exists(), f"{page} links {link}"
+        assert target.is_relative_to(ROOT), link
+        if parts.fragment:
+            assert parts.fragment in anchors(target.relative_to(ROOT)), f"{page} links {link}"
+
+
+def test_pages_that_are_named_in_texts_have_the_part_that_is_named() -> None:
+    """Alarms and commands send their readers to a page and a heading of it."""
+    sources = [ROOT / "template.yaml", *(ROOT / "operations").glob("*.py")]
+    named = [
+        each
+        for source in sources
+        for each in re.findall(r'(docs/\w+\.md), "?([A-Z][^."]*)["."]', source.read_text())
+    ]
+    assert named
+    for page, heading in named:
+        assert re.sub(r"\s+", "-", heading.lower()) in anchors(Path(page)), (page, heading)
+
+
+def test_the_reference_is_what_the_template_and_the_types_say() -> None:
+    assert reference.PAGE.read_text() == reference.page(), "run make reference"
+
+
+def test_the_reference_has_every_parameter_and_output() -> None:
+    text = reference.PAGE.read_text()
+    for name in [*parameters(), *template()["Outputs"]]:
+        assert f"| `{name}` |" in text
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_command_is_explained_on_a_page(target: str) -> None:
+    pattern = re.compile(rf"\bmake\b[^\n`|]*\b{target}\b")
+    assert any(pattern.search((ROOT / page).read_text()) for page in PAGES)
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    reached, left = set[Path](), [Path("README.md")]
+    while left:
+        page = left.pop()
+        reached.add(page)
+        targets = [(ROOT / page.parent / urlsplit(link).path).resolve() for link in links(page)]
+        found = {target.relative_to(ROOT) for target in targets if target.is_relative_to(ROOT)}
+        left += [each for each in found if each in PAGES and each not in reached]
+    assert reached >= set(PAGES)
+
+
+def test_the_readme_says_in_one_screen_what_it_is_and_how_to_run_it() -> None:
+    screen = "\n".join((ROOT / "README.md").read_text().splitlines()[:45])
+    for needed in ("Vonage", "make demo", "make deploy", "make test", "docs/pictures/flow.svg"):
+        assert needed in screen
