@@ -60,10 +60,10 @@ check: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed ## lint, format, types, i
 	@$(DEV)/mypy
 	@$(DEV)/lint-imports
 	@$(SAM) validate --lint --region eu-west-1
-	@$(DEV)/cfn-lint template.yaml
+	@$(DEV)/cfn-lint template.yaml schemas/*.yaml
 
 .PHONY: schemas
-schemas: $(TOOLS)/dev/.installed ## write docs/events/ anew from the code's types
+schemas: $(TOOLS)/dev/.installed ## write docs/events/ and schemas/ anew from the code's types
 	@$(DEV)/python -m operations.event_schemas
 
 .PHONY: format

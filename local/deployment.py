@@ -15,7 +15,7 @@ from local.servers import BUILD, CREDENTIALS, PROJECT, REGION, TOOLS, LocalStack
 from operations.stack import Stack
 
 STACK_NAME = "roomkeeper-local"
-UNKNOWN_TO_MINISTACK = {"AWS::Events::Archive", "AWS::EventSchemas::Schema"}
+UNKNOWN_TO_MINISTACK = {"AWS::Events::Archive"}
 
 Say = Callable[[str], None]
 
