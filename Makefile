@@ -60,7 +60,7 @@ check: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed ## lint, format, types, i
 	@$(DEV)/mypy
 	@$(DEV)/lint-imports
 	@$(SAM) validate --lint --region eu-west-1
-	@$(DEV)/cfn-lint template.yaml schemas/*.yaml
+	@$(DEV)/cfn-lint template.yaml schemas/*.yaml examples/*/*.yaml
 
 .PHONY: schemas
 schemas: $(TOOLS)/dev/.installed ## write docs/events/ and schemas/ anew from the code's types

@@ -15,7 +15,10 @@ from local.servers import BUILD, CREDENTIALS, PROJECT, REGION, TOOLS, LocalStack
 from operations.stack import Stack
 
 STACK_NAME = "roomkeeper-local"
-UNKNOWN_TO_MINISTACK = {"AWS::Events::Archive"}
+UNKNOWN_TO_MINISTACK = {
+    "AWS::Events::Archive",
+    "AWS::CloudFormation::Stack",  # the schema registry's: what is in it is not known
+}
 
 Say = Callable[[str], None]
 

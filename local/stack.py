@@ -96,9 +96,7 @@ def _start(
     started.append(emulator := servers.start_vonage(vonage_port or servers.free_port(), folder))
     say("Building and deploying template.yaml with the SAM CLI")
     vonage = VonageControl(emulator.url)
-    stack = deployment.deploy(
-        aws, say, {"VonageBaseUrl": vonage.api_url, "SchemaRegistry": "false"}
-    )
+    stack = deployment.deploy(aws, say, {"VonageBaseUrl": vonage.api_url})
     _store_vonage_credentials(stack)
     local = LocalStack(stack, vonage, aws, emulator)
     local.connect_callbacks()

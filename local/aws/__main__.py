@@ -2,8 +2,9 @@
 
 from ministack.app import main
 
-from local.aws import schedule_roles, stream_retries
+from local.aws import event_buses, schedule_roles, stream_retries
 
 stream_retries.install()
 schedule_roles.install()
+event_buses.install()
 main()
