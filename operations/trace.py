@@ -7,16 +7,20 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
+from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
 
 from operations import insights
 from operations.insights import Line
 from operations.stack import Stack, StackError
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.recordings import Recording
-from roomkeeper.store import Store
+from roomkeeper.recordings import Recording, Session
+from roomkeeper.store import items
 from roomkeeper.times import iso
+
+Kind = TypeVar("Kind", Recording, Session)
 
 
 class Step(Struct, frozen=True):
@@ -51,10 +55,10 @@ def story(stack: Stack, recording_id: str, back: timedelta) -> Iterator[str]:
 
     Raises:
         StackError: nothing is known of the recording, or the stack cannot be asked.
-        RoomkeeperError: the table cannot be read.
+        RoomkeeperError: an item in the table is damaged.
     """
-    store = Store(stack.client("dynamodb"), stack.outputs["TableName"])
-    known = store.recording(recording_id)
+    known = _item(stack, items.RECORDING + recording_id, Recording)
+    session = _item(stack, items.SESSION + known.session_id, Session) if known else None
     steps = list(_told_by_logs(stack, recording_id, known.session_id if known else None, back))
     if known is None and not steps:
         raise StackError(
@@ -65,15 +69,26 @@ def story(stack: Stack, recording_id: str, back: timedelta) -> Iterator[str]:
     if known is None:
         yield f"Recording {recording_id}: not in the table"
     else:
-        yield from _heading(known, store.rooms_of([known.session_id]).get(known.session_id))
-        steps += _told_by_table(known)
+        yield from _heading(known, session)
+        steps += [*_told_by_table(known), *(_told_of_session(session) if session else ())]
     yield ""
     yield from map(_line, sorted(steps, key=lambda step: step.at))
 
 
-def _heading(known: Recording, room_id: str | None) -> Iterator[str]:
+def _item(stack: Stack, key: str, kind: type[Kind]) -> Kind | None:
+    try:
+        answer = stack.client("dynamodb").get_item(
+            TableName=stack.outputs["TableName"], Key=items.key_of(key), ConsistentRead=True
+        )
+    except (ClientError, BotoCoreError) as problem:
+        raise StackError(f"The table of the stack {stack.name} cannot be read: {problem}") from None
+    return items.read(key, items.plain(answer["Item"]), kind) if "Item" in answer else None
+
+
+def _heading(known: Recording, session: Session | None) -> Iterator[str]:
+    room_id = known.room_id or (session and session.room_id) or "not told"
     yield f"Recording {known.recording_id}: {known.status}"
-    yield f"  in session {known.session_id}, room {known.room_id or room_id or 'not told'}"
+    yield f"  in session {known.session_id}, room {room_id}"
     if known.hold:
         yield f"  on hold, by {known.hold.who}: {known.hold.reason}"
     if known.url_expires_at and not known.deleted_at:
@@ -94,6 +109,12 @@ def _told_by_table(known: Recording) -> Iterator[Step]:
     for what, at in times.items():
         if at:
             yield Step(at, "table", what)
+
+
+def _told_of_session(session: Session) -> Iterator[Step]:
+    for what, at in {"began": session.started_at, "ended": session.ended_at}.items():
+        if at:
+            yield Step(at, "table", f"its session {what}")
 
 
 def _told_by_logs(

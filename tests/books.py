@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -96,24 +95,10 @@ def emulator() -> Iterator[VonageControl]:
 
 
 @pytest.fixture
-def books(emulator: VonageControl) -> Iterator[Books]:
+def books(emulator: VonageControl, monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
     """An empty table and an emulated Vonage that knows nothing yet."""
-    with empty_books(emulator) as made:
-        yield made
-
-
-@contextmanager
-def empty_books(emulator: VonageControl) -> Iterator[Books]:
-    """Make such books, for whoever needs them for more than one test."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test"}.items():
-            patch.setenv(f"AWS_{name}", value)
-        with _made(emulator) as books:
-            yield books
-
-
-@contextmanager
-def _made(emulator: VonageControl) -> Iterator[Books]:
+    for name, value in {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
     emulator.reset()
     client = VonageClient(
         emulator.api_url, ApiKey("key", "secret"), budget=2.0, timeout=2.0, pace=Pace(first=0.001)

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -19,7 +19,8 @@ from functions.recording_cleanup import app as cleanup
 from functions.recording_reconciler import app as reconciler
 from functions.room_expiry_extender import app as extender
 from roomkeeper import jobs
-from roomkeeper.bus import Bus
+from roomkeeper.bus import Failure
+from roomkeeper.events import Event
 from roomkeeper.rounds import RoundIncomplete
 from roomkeeper.times import iso
 from tests.books import TABLE, Books, an_upload
@@ -178,19 +179,16 @@ def _publish(books: Books) -> None:
     poison = a_record({"pk": {"S": "RECORDING#poison"}, "seen": {"S": "x"}})
     boto3.client("events").create_event_bus(Name="EventBus")
     publisher.handler({"Records": [record, poison]}, AContext())
-    refusing: Any = _Refusing()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(publisher, "_bus", lambda: Bus(refusing, "EventBus"))
+        patch.setattr(publisher, "_bus", _RefusingBus)
         publisher.handler({"Records": [record]}, AContext())
 
 
-class _Refusing:
-    """An EventBridge that refuses every event for good."""
+class _RefusingBus:
+    """A bus that refuses every event for good."""
 
-    def put_events(self, Entries: list[Any]) -> dict[str, Any]:  # noqa: N803
-        return {
-            "Entries": [{"ErrorCode": "MalformedDetail", "ErrorMessage": "no"} for _ in Entries]
-        }
+    def publish(self, events: Sequence[Event]) -> dict[int, Failure]:
+        return {place: Failure("refused", "no") for place, _ in enumerate(events)}
 
 
 def _manage(books: Books) -> None:
