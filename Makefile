@@ -60,7 +60,7 @@ check: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed check-texts ## lint, form
 	@$(DEV)/mypy
 	@$(DEV)/lint-imports
 	@$(SAM) validate --lint --region eu-west-1
-	@$(DEV)/cfn-lint template.yaml
+	@$(DEV)/cfn-lint template.yaml schemas/*.yaml examples/*/*.yaml
 
 LINT := $(TOOLS)/lint/bin
 # The renderer, kept from looking for a newer self and from counting in its file what it took.
@@ -85,7 +85,7 @@ reference: $(TOOLS)/dev/.installed ## write docs/reference.md anew from the temp
 	@$(DEV)/python -m operations.reference
 
 .PHONY: schemas
-schemas: $(TOOLS)/dev/.installed ## write docs/events/ anew from the code's types
+schemas: $(TOOLS)/dev/.installed ## write docs/events/ and schemas/ anew from the code's types
 	@$(DEV)/python -m operations.event_schemas
 
 .PHONY: format
@@ -158,3 +158,7 @@ items: $(TOOLS)/dev/.installed ## print what the table holds, the first fifty it
 .PHONY: redrive
 redrive: $(TOOLS)/dev/.installed ## publish again what waits in the dead-letter queue (ENV=, STACK=)
 	@$(DEV)/python -m operations.redrive --stack $(STACK)
+
+.PHONY: trace
+trace: $(TOOLS)/dev/.installed ## tell what happened to a recording (RECORDING=, STACK=, DAYS= of logs)
+	@$(DEV)/python -m operations.trace --stack $(STACK) $(if $(DAYS),--days $(DAYS)) -- "$(RECORDING)"

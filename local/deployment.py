@@ -13,7 +13,10 @@ from local.servers import BUILD, CREDENTIALS, PROJECT, REGION, LocalStackError, 
 from operations import sam
 from operations.stack import Stack
 
-UNKNOWN_TO_MINISTACK = {"AWS::Events::Archive", "AWS::EventSchemas::Schema"}
+UNKNOWN_TO_MINISTACK = {
+    "AWS::Events::Archive",
+    "AWS::CloudFormation::Stack",  # the schema registry's: what is in it is not known
+}
 
 Say = Callable[[str], None]
 

@@ -57,7 +57,10 @@ class Server(Struct, frozen=True):
 
 
 def start_aws(port: int, folder: Path) -> Server:
-    """Start MiniStack, IAM enforced, on a loopback `port`; its files all go below `folder`."""
+    """Start MiniStack, IAM enforced, on a loopback `port`; its files all go below `folder`.
+
+    What each function has written is in `folder`/functions, a file for each.
+    """
     scratch = folder / "aws"
     scratch.mkdir(parents=True, exist_ok=True)
     settings = {
@@ -67,6 +70,7 @@ def start_aws(port: int, folder: Path) -> Server:
         "MINISTACK_REGION": REGION,
         "LOG_LEVEL": "WARNING",
         "TMPDIR": str(scratch),
+        "FUNCTION_OUTPUT": str(folder / "functions"),
         "STATE_DIR": str(scratch / "state"),
         "S3_DATA_DIR": str(scratch / "s3"),
     }
@@ -78,6 +82,15 @@ def start_vonage(port: int, folder: Path) -> Server:
     """Start the Vonage emulator on a loopback `port`."""
     command = [str(TOOLS / "dev/bin/python"), "-m", "local.vonage", "--port", str(port)]
     return _start("The Vonage emulator", command, port, folder, {})
+
+
+def start_faults(upstream: str, folder: Path) -> Server:
+    """Start a proxy to the local AWS that can let calls fail, on a free loopback port."""
+    port = free_port()
+    command = [str(TOOLS / "dev/bin/python"), "-m", "local.faults", "--port", str(port)]
+    return _start(
+        "The fault proxy", [*command, "--upstream", upstream], port, folder, {**CREDENTIALS}
+    )
 
 
 def port_number(text: str) -> int:

@@ -33,6 +33,10 @@ class Subscriber:
             self._receive(wait_seconds=1)
         return self.received
 
+    def wait_for_more(self, than: int, within: float) -> Events:
+        """Receive until there are more events `than` so many; return those that came after them."""
+        return self.wait_for(lambda events: len(events) > than, within)[than:]
+
     def drain(self) -> Events:
         """Receive until nothing more comes; return all received so far."""
         while self._receive(wait_seconds=1):
@@ -75,7 +79,11 @@ class Subscriber:
         messages = self._sqs.receive_message(
             QueueUrl=self._queue, MaxNumberOfMessages=10, WaitTimeSeconds=wait_seconds
         ).get("Messages", [])
-        for message in messages:
-            self.received.append(json.loads(message["Body"]))
-            self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+        if messages:
+            self.received += [json.loads(message["Body"]) for message in messages]
+            done = [
+                {"Id": str(place), "ReceiptHandle": message["ReceiptHandle"]}
+                for place, message in enumerate(messages)
+            ]
+            self._sqs.delete_message_batch(QueueUrl=self._queue, Entries=done)
         return len(messages)

@@ -1,5 +1,7 @@
 """`make schemas`: writes docs/events/, a JSON Schema for the detail of every event, from the types.
 
+It writes schemas/, the same for an EventBridge schema registry, along with them.
+
 The schemas are the contract with subscribers: within version 1 they only grow.
 """
 
@@ -8,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from operations import schema_registry
 from roomkeeper import events
 
 FOLDER = Path(__file__).parent.parent / "docs/events"
@@ -28,6 +31,7 @@ def main() -> None:
             left.unlink()
     for name, schema in current.items():
         (FOLDER / name).write_bytes(msgspec.json.format(msgspec.json.encode(schema)) + b"\n")
+    schema_registry.write()
 
 
 def _schema(name: str) -> dict[str, Any]:

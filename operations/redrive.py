@@ -40,17 +40,19 @@ def main() -> int:
 def redrive(stack: Stack) -> tuple[int, list[str]]:
     """Send each message that waits now, once; return how many went, and why each other did not."""
     sent = 0
-    left: list[str] = []
+    left: dict[str, str] = {}
     sqs, queue = stack.client("sqs"), stack.outputs["DeadLetterQueueUrl"]
     for message in _waiting(sqs, queue):
         try:
             _publish(stack, list(_records(stack, json.loads(message["Body"]))))
         except NotSent as problem:
-            left.append(str(problem))
+            left[message["ReceiptHandle"]] = str(problem)
             continue
         sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
         sent += 1
-    return sent, left
+    for handle in left:  # the next redrive is to find them, however soon it comes
+        sqs.change_message_visibility(QueueUrl=queue, ReceiptHandle=handle, VisibilityTimeout=0)
+    return sent, list(left.values())
 
 
 def _waiting(sqs: Any, queue: str) -> Iterator[dict[str, Any]]:
@@ -98,13 +100,13 @@ def _from_stream(streams: Any, stretch: Mapping[str, Any]) -> Iterator[Record]:
 def _publish(stack: Stack, records: list[Record]) -> None:
     answer = stack.client("lambda").invoke(
         FunctionName=stack.outputs["EventPublisherName"],
-        Payload=json.dumps({"Records": records}, default=_as_in_an_event),
+        Payload=json.dumps({"Records": records, "redrive": True}, default=_as_in_an_event),
     )
     result = json.load(answer["Payload"])
     if "FunctionError" in answer:
         raise NotSent(f"event_publisher failed: {result.get('errorMessage', result)}")
     if result["batchItemFailures"]:
-        raise NotSent("the event bus does not take the events yet; see event_publisher's log")
+        raise NotSent("its events still cannot be published; see event_publisher's log for why")
 
 
 def _as_in_an_event(value: object) -> float:

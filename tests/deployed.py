@@ -56,6 +56,14 @@ class Deployed(Struct, frozen=True):
         item: dict[str, Any] | None = answer.get("Item")
         return item
 
+    def id_of(self, logical_id: str) -> str:
+        """Return the name that a resource of the template has where it is deployed."""
+        found = self.stack.client("cloudformation").describe_stack_resource(
+            StackName=self.stack.name, LogicalResourceId=logical_id
+        )
+        physical_id: str = found["StackResourceDetail"]["PhysicalResourceId"]
+        return physical_id
+
     def events_about(self, *ids: str, count: int) -> list[dict[str, Any]]:
         """Return the events that name one of `ids`, once there are `count` of them."""
 

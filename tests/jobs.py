@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,24 @@ def run(deployed: Deployed, function: str, **options: Any) -> dict[str, Any]:
     return report
 
 
+@contextmanager
+def configured(deployed: Deployed, name: str, **variables: str) -> Iterator[None]:
+    """Change variables of a function's environment for a while; locally that starts it anew."""
+    known = deployed.stack.client("lambda").get_function_configuration(FunctionName=name)
+    before: dict[str, str] = known["Environment"]["Variables"]
+    _configure(deployed, name, before | variables)
+    try:
+        yield
+    finally:
+        _configure(deployed, name, before)
+
+
+def _configure(deployed: Deployed, name: str, variables: dict[str, str]) -> None:
+    functions = deployed.stack.client("lambda")
+    functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+    functions.get_waiter("function_updated_v2").wait(FunctionName=name)
+
+
 def uploads(deployed: Deployed, count: int) -> list[str]:
     """Have Vonage hold recordings, and tell of their uploads by callbacks; return their ids."""
     ids: list[str] = deployed.vonage.add_recordings(count)["recording_ids"]
@@ -44,16 +64,37 @@ def uploads(deployed: Deployed, count: int) -> list[str]:
 
 def kill_worker(deployed: Deployed, function: str) -> None:
     """Kill the process in which the local AWS runs a function, without warning."""
-    name = f"AWS_LAMBDA_FUNCTION_NAME={deployed.stack.outputs[function]}".encode()
-    port = f"GATEWAY_PORT={deployed.stack.base_url.rpartition(':')[2]}".encode()
-    workers = [
-        int(process.name)
-        for process in Path("/proc").glob("[0-9]*")
-        if {name, port} <= set(_environment_of(process))
-    ]
-    assert workers, "no process of that function runs"
-    for worker in workers:
+    killed = kill_all(deployed, deployed.stack.outputs[function])
+    assert killed, "no process of that function runs"
+
+
+def kill_all(deployed: Deployed, name: str) -> int:
+    """Kill all processes of the function of that name; return how many there were."""
+    running = workers(deployed, name)
+    for worker in running:
         os.kill(worker, signal.SIGKILL)
+    return len(running)
+
+
+def workers(deployed: Deployed, name: str) -> list[int]:
+    """Return the processes in which the local AWS runs the function of that name."""
+    wanted = {
+        f"AWS_LAMBDA_FUNCTION_NAME={name}".encode(),
+        f"GATEWAY_PORT={deployed.stack.base_url.rpartition(':')[2]}".encode(),
+    }
+    processes = Path("/proc").glob("[0-9]*")
+    return [int(each.name) for each in processes if wanted <= set(_environment_of(each))]
+
+
+def is_at_work(worker: int) -> bool:
+    """Whether a process is in the middle of an invocation: else it reads from a pipe for the next.
+
+    Source: proc_pid_wchan(5).
+    """
+    try:
+        return "pipe_read" not in Path(f"/proc/{worker}/wchan").read_text()
+    except OSError:  # gone
+        return False
 
 
 def _environment_of(process: Path) -> list[bytes]:

@@ -31,15 +31,17 @@ def handler(request: Request, _context: object) -> Answer:
     API Gateway then answers 500, which asks Vonage to send the callback again.
     """
     now = datetime.now(UTC)
+    about: dict[str, Any] = {}
     try:
         callback = callbacks.parse(_authentic_body(request, now))
+        about = _identity(callback)
         news = _store().apply(callback, now)
     except CallbackRejected as rejected:
         return _refuse(rejected)
     except (StoreUnavailable, SecretUnavailable) as problem:
-        return _ask_again(problem)
+        return _ask_again(problem, about)
     _count("CallbackAccepted" if news else "CallbackRepeated", event=callback.event)
-    logger.info("callback accepted", extra=_identity(callback) | {"news": news})
+    logger.info("callback accepted", extra=about | {"news": news})
     return {"statusCode": 204}
 
 
@@ -95,9 +97,9 @@ def _refuse(rejected: CallbackRejected) -> Answer:
     return _error(rejected.status, rejected.code, str(rejected))
 
 
-def _ask_again(problem: StoreUnavailable | SecretUnavailable) -> Answer:
+def _ask_again(problem: StoreUnavailable | SecretUnavailable, about: dict[str, Any]) -> Answer:
     _count("CallbackUnavailable", reason=type(problem).__name__)
-    logger.error("callback could not be taken now", problem=str(problem))
+    logger.error("callback could not be taken now", extra=about | {"problem": str(problem)})
     answer = _error(503, "unavailable", "The callback could not be kept just now; send it again.")
     return answer | {"headers": answer["headers"] | {"Retry-After": "5"}}
 
@@ -119,4 +121,5 @@ def _count(metric: str, **dimensions: str) -> None:
 def _identity(callback: callbacks.Callback) -> dict[str, Any]:
     """Return what may be logged of a callback: whose it is, and nothing that it says."""
     names = ("event", "recording_id", "session_id", "room_id", "reason")
-    return {name: value for name in names if (value := getattr(callback, name, None))}
+    told = {name: value for name in names if (value := getattr(callback, name, None))}
+    return told | {"correlation_id": store.correlation.caused_by(callback)}

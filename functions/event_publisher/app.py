@@ -27,20 +27,22 @@ Reasons = dict[int, str]
 
 @metrics.log_metrics
 @logger.inject_lambda_context
-def handler(batch: Mapping[str, Sequence[Record]], _context: object) -> dict[str, Any]:
+def handler(batch: Mapping[str, Any], _context: object) -> dict[str, Any]:
     """Publish the events of a batch of stream records; name the records to be handed over again.
 
     A record that can never be published goes to the dead-letter queue, whole, and holds up no
     other. What the bus cannot take just now is left to the event source mapping and its retries.
+    With `redrive` in the batch the records come from that queue, and are not put there once more.
 
     Source: "Reporting batch item failures" in the Lambda guide on DynamoDB streams.
     """
-    records = batch["Records"]
+    records: Sequence[Record] = batch["Records"]
     due, refused = _due(records)
     published, unavailable = _publish(due, refused)
     # Lambda hands over again all from the first of those on: what is refused among it can wait.
     again = min(unavailable, default=len(records))
-    unavailable |= _set_aside(records, {i: why for i, why in refused.items() if i < again})
+    to_set_aside = {i: why for i, why in refused.items() if i < again}
+    unavailable |= to_set_aside if "redrive" in batch else _set_aside(records, to_set_aside)
     metrics.add_metric(name="EventPublished", unit=MetricUnit.Count, value=published)
     metrics.add_metric(name="EventRefused", unit=MetricUnit.Count, value=len(refused))
     metrics.add_metric(name="EventDelayed", unit=MetricUnit.Count, value=len(unavailable))
@@ -129,7 +131,9 @@ def _set_aside(records: Sequence[Record], refused: Reasons) -> Reasons:
 
 
 def _identity(event: Event) -> dict[str, str]:
-    return {"event": event.name, "event_id": event.metadata.event_id}
+    names = ("recording_id", "session_id", "room_id")
+    about = {name: value for name in names if (value := getattr(event.data, name, None))}
+    return about | {"event": event.name, "correlation_id": event.metadata.event_id}
 
 
 def _key(record: Record) -> str:

@@ -26,6 +26,12 @@ from roomkeeper.vonage import VonageClient
 VONAGE_SECONDS = 10.0
 """What one operation at Vonage may take, retries included; no request needs more than two."""
 
+CAUSED = {
+    "DELETE /recordings/{recording_id}": "recording:deleted",
+    "POST /recordings/{recording_id}/republish": "recording:uploaded",
+}
+"""The event that follows from a call to a route, where one does."""
+
 logger = Logger()
 metrics = Metrics()
 app = APIGatewayHttpResolver(serializer=lambda answer: msgspec.json.encode(answer).decode())
@@ -184,5 +190,7 @@ def _note(request: Request, status: int) -> None:
     metrics.add_dimension(name="outcome", value=outcome)
     metrics.add_metric(name="ManagementCall", unit=MetricUnit.Count, value=1)
     who = {"route": request["routeKey"], "caller": http_api.caller_of(request)}
-    ids = request.get("pathParameters") or {}
+    ids = dict(request.get("pathParameters") or {})
+    if outcome == "done" and (event := CAUSED.get(request["routeKey"])):
+        ids |= {"correlation_id": store.correlation.about_recording(ids["recording_id"], event)}
     logger.info("management call", extra={**who, **ids, "status": status})

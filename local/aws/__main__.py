@@ -1,9 +1,14 @@
 """`python -m local.aws`, in MiniStack's own environment: the local AWS, until it is ended."""
 
+import os
+from pathlib import Path
+
 from ministack.app import main
 
-from local.aws import schedule_roles, stream_retries
+from local.aws import event_buses, function_output, schedule_roles, stream_retries
 
 stream_retries.install()
+function_output.install(Path(os.environ["FUNCTION_OUTPUT"]))
 schedule_roles.install()
+event_buses.install()
 main()

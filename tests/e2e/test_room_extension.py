@@ -15,6 +15,7 @@ from local.servers import BUILD
 from local.waiting import eventually
 from operations import jobs
 from roomkeeper.times import from_iso, iso
+from tests import jobs as tests_jobs
 from tests.deployed import WITHIN, Deployed
 
 pytestmark = pytest.mark.local_stack
@@ -44,23 +45,13 @@ class Extender:
     @contextmanager
     def configured(self, **variables: str) -> Iterator[None]:
         """Change variables of its environment for a while."""
-        known = self._lambda.get_function_configuration(FunctionName=self.name)["Environment"]
-        self._configure({**known["Variables"], **variables})
-        try:
+        with tests_jobs.configured(self.deployed, self.name, **variables):
             yield
-        finally:
-            self._configure(known["Variables"])
 
     def kill(self) -> None:
         """Have the local AWS end the function's process: it does so when a variable changes."""
-        known = self._lambda.get_function_configuration(FunctionName=self.name)["Environment"]
-        self._configure({**known["Variables"], "KILLED": secrets.token_hex(4)})
-
-    def _configure(self, variables: dict[str, str]) -> None:
-        self._lambda.update_function_configuration(
-            FunctionName=self.name, Environment={"Variables": variables}
-        )
-        self._lambda.get_waiter("function_updated_v2").wait(FunctionName=self.name)
+        with tests_jobs.configured(self.deployed, self.name, KILLED=secrets.token_hex(4)):
+            pass
 
     def patched(self) -> int:
         """Return how many extensions Vonage has made."""

@@ -10,7 +10,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from functions.callback_intake import app
 from roomkeeper import settings
-from roomkeeper.store import Store
+from roomkeeper.store import Store, correlation
 from tests.builders import (
     PUBLISHED,
     RECORDING_ID,
@@ -19,6 +19,7 @@ from tests.builders import (
     TOKEN,
     AContext,
     a_body,
+    a_callback,
     a_request,
     a_signature,
     sample,
@@ -356,3 +357,21 @@ def test_no_line_of_the_log_tells_a_secret_or_a_name(
     written = output.text
     assert written.count('"level"') >= 12
     assert [name for name, secret in SECRETS.items() if secret in written] == []
+
+
+def test_a_callback_and_its_repeats_are_logged_by_the_id_of_their_event(output: Output) -> None:
+    callback = a_callback("recording:started")
+    for _ in range(2):
+        answer_to(a_request(a_body("recording:started")))
+    lines = [line for line in output.lines if line.get("message") == "callback accepted"]
+    assert [line["news"] for line in lines] == [True, False]
+    assert {line["correlation_id"] for line in lines} == {correlation.caused_by(callback)}
+
+
+def test_a_callback_that_cannot_be_kept_now_is_logged_by_the_same_id(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TABLE_NAME", "missing")
+    answer_to(a_request(a_body("recording:started")))
+    line = output.logged("callback could not be taken now")
+    assert line["correlation_id"] == correlation.caused_by(a_callback("recording:started"))

@@ -228,6 +228,16 @@ def test_what_comes_again_anyhow_is_set_aside_only_once(
     assert len(set_aside()) == 1
 
 
+def test_what_is_redriven_in_vain_is_wanted_again_and_not_set_aside_once_more(
+    bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
+) -> None:
+    bridge.answers = {"1": REFUSED}
+    records = [started("1"), poison("2"), started("3")]
+    answer = app.handler({"Records": records, "redrive": True}, AContext())
+    assert [each["itemIdentifier"] for each in answer["batchItemFailures"]] == ["1", "2"]
+    assert set_aside() == []
+
+
 # --- what is told of it ---------------------------------------------------------------------------
 
 
@@ -240,8 +250,9 @@ def test_what_happened_is_counted(bridge: FakeEventBridge, output: Output) -> No
 def test_a_published_event_is_logged_by_its_id(output: Output) -> None:
     publish(started("1"))
     line = output.logged("event published")
-    assert line["event"] == "recording:started"
-    assert len(line["event_id"]) == 36
+    assert (line["event"], line["recording_id"]) == ("recording:started", "1")
+    assert line["session_id"] == SESSION_ID
+    assert len(line["correlation_id"]) == 36
 
 
 def test_what_is_not_published_is_logged_with_the_reason(

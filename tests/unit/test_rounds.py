@@ -30,6 +30,10 @@ class Trouble(RoomkeeperError):
     """What an item fails with."""
 
 
+class OwnTrouble(Trouble):
+    is_the_items_own = True
+
+
 def bounds(*, seconds: float = 60.0, **changes: Any) -> Bounds:
     """Return bounds for so many seconds from when a clock begins."""
     ends_at = Clock().now + seconds
@@ -186,6 +190,13 @@ def test_a_success_in_between_breaks_the_row_of_failures() -> None:
     summary = a_round(consecutive_failures=3).run(range(9), fail_for(0, 1, 3, 4, 6, 7))
 
     assert summary.outcomes == {"done": 3, "failed": 6}
+    assert summary.stopped_by is None
+
+
+def test_items_that_fail_by_themselves_hold_up_no_other() -> None:
+    summary = a_round(consecutive_failures=3).run(range(50), fail_for(*range(40), error=OwnTrouble))
+
+    assert summary.outcomes == {"done": 10, "failed": 40}
     assert summary.stopped_by is None
 
 

@@ -42,6 +42,14 @@ def error_of(
     return caught.value
 
 
+@pytest.mark.parametrize(
+    ("status", "own"),
+    [(400, True), (403, True), (409, True), (401, False), (404, False), (429, False), (503, False)],
+)
+def test_a_refusal_of_one_request_says_nothing_about_others(status: int, own: bool) -> None:
+    assert error_of(status).is_the_items_own is own
+
+
 @pytest.mark.parametrize("status", [200, 201, 204])
 def test_success_gives_the_body(status: int) -> None:
     assert require_success(GET_ROOM, Answer(status, {}, b"{}"), NOON) == b"{}"

@@ -8,7 +8,7 @@ from datetime import datetime
 from roomkeeper.jobs import Planned, logger
 from roomkeeper.recordings import DeletedBy, Waiting
 from roomkeeper.rounds import Outcome
-from roomkeeper.store import Store
+from roomkeeper.store import Store, correlation
 from roomkeeper.times import iso
 from roomkeeper.vonage import NotDeletableYet, NotFound, VonageClient
 
@@ -70,7 +70,8 @@ class Cleanup:
         if by is None:
             return "not_deletable_yet"
         self._store.mark_deleted(due.id, by, self._now)
-        logger.info("recording deleted", recording_id=due.id, by=by)
+        event_id = correlation.about_recording(due.id, "recording:deleted")
+        logger.info("recording deleted", recording_id=due.id, by=by, correlation_id=event_id)
         return "deleted" if by == "cleanup" else "gone_already"
 
     @property

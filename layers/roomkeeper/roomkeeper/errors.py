@@ -3,3 +3,8 @@
 
 class RoomkeeperError(Exception):
     """Something went wrong that can be named; the message says what, where, and what to do."""
+
+    @property
+    def is_the_items_own(self) -> bool:
+        """Whether it says nothing about other items: they may well fare better."""
+        return False

@@ -7,7 +7,7 @@ what earlier runs began and were cut off from: an extension that Vonage did make
 import time
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from msgspec import Struct
 
@@ -17,7 +17,7 @@ from roomkeeper.jobs import Options, Planned, Report, Run, logger, refuses_crede
 from roomkeeper.room_walk import Stretch, Walk
 from roomkeeper.rooms import Decision, Extension, ExtensionPolicy, Room, decide
 from roomkeeper.rounds import Bounds, Outcome, Summary
-from roomkeeper.store import BegunExtension, Checkpoint, RoomStore
+from roomkeeper.store import BegunExtension, Checkpoint, RoomStore, correlation
 from roomkeeper.times import iso
 from roomkeeper.vonage import NotFound, NotUpdatable, Unauthorized, VonageClient
 
@@ -122,15 +122,15 @@ class Extender:
         self._decisions.note(_told(room, decision), decision.verdict)
         if decision.expires_at is None or room.expires_at is None:
             return decision.verdict
-        if self._run.dry_run:
-            _log("room would be extended", room.id, decision.expires_at, decision.reason)
-            return decision.verdict
         extension = Extension(
             room_id=room.id,
             previous_expires_at=room.expires_at,
             expires_at=decision.expires_at,
             reason=decision.reason,
         )
+        if self._run.dry_run:
+            _log("room would be extended", extension)
+            return decision.verdict
         return self._extend(extension) or _done(decision)
 
     def _extend(self, extension: Extension) -> Outcome | None:
@@ -181,7 +181,7 @@ class Extender:
 
     def _complete(self, extension: Extension) -> None:
         self._table.complete(extension, self._run.now)
-        _log("room extended", extension.room_id, extension.expires_at, extension.reason)
+        _log("room extended", extension)
 
     def _save(self, reached: Checkpoint | None) -> None:
         if not self._run.dry_run and reached != self._saved:
@@ -218,8 +218,14 @@ def _told(room: Room, decision: Decision) -> dict[str, str]:
     return told
 
 
-def _log(what: str, room_id: str, expires_at: datetime, reason: str) -> None:
-    logger.info(what, room_id=room_id, expires_at=iso(expires_at), reason=reason)
+def _log(what: str, extension: Extension) -> None:
+    logger.info(
+        what,
+        room_id=extension.room_id,
+        expires_at=iso(extension.expires_at),
+        reason=extension.reason,
+        correlation_id=correlation.about_extension(extension),
+    )
 
 
 def _done(decision: Decision) -> Outcome:

@@ -20,7 +20,7 @@ from roomkeeper.errors import RoomkeeperError
 from roomkeeper.jobs import Planned, logger
 from roomkeeper.recordings import Recording, Waiting, Worklist
 from roomkeeper.rounds import Outcome
-from roomkeeper.store import Store
+from roomkeeper.store import Store, correlation
 from roomkeeper.vonage import NotFound, VonageClient
 
 OUTCOMES: tuple[Outcome, ...] = ("healed", "lost", "waiting", "settled", "session_asked")
@@ -137,21 +137,21 @@ class Reconciliation:
             return self._plan(told.event, told.recording_id)
         news = self._store.reconcile(told, self._now)
         if news:
-            logger.info("callback made up for", event=told.event, recording_id=told.recording_id)
+            _log("callback made up for", told.event, told.recording_id)
         return news
 
     def _lose(self, recording_id: str) -> Outcome:
         if self._dry_run:
             self._plan("recording:lost", recording_id)
         elif self._store.mark_lost(recording_id, self._now):
-            logger.warning("recording lost", recording_id=recording_id)
+            _log("recording lost", "recording:lost", recording_id)
         return "lost"
 
     def _plan(self, event: str, recording_id: str) -> bool:
         """Return whether it is news, as far as the list tells."""
         news = self._planned.note({"event": event, "recording_id": recording_id})
         if news:
-            logger.info("would be noted", event=event, recording_id=recording_id)
+            _log("would be noted", event, recording_id)
         return news
 
     def _recordings_of(self, session_id: str) -> dict[str, vonage.Recording]:
@@ -168,6 +168,11 @@ class Reconciliation:
         except NotFound as missing:
             missing.raise_unless_certain()
             return None
+
+
+def _log(what: str, event: str, recording_id: str) -> None:
+    event_id = correlation.about_recording(recording_id, event)
+    logger.info(what, event=event, recording_id=recording_id, correlation_id=event_id)
 
 
 def told_by(found: vonage.Recording) -> RecordingCallback:

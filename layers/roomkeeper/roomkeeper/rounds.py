@@ -1,8 +1,8 @@
 """What all jobs have in common: a round over many items, within bounds, that tells how it went.
 
 A round works on several items at once, starts no more than so many a second, takes no new one when
-its time is nearly up or when failure follows failure, and keeps no more in memory than what it is
-working on. What it leaves is for the next round.
+its time is nearly up or when nothing but failures comes back, and keeps no more in memory than what
+it is working on. What it leaves is for the next round.
 """
 
 import threading
@@ -32,7 +32,9 @@ class Bounds(Struct, frozen=True, kw_only=True):
     """How hard a round may work, and for how long.
 
     Until `ends_at` it may take new items; what it has begun then it finishes. That is a time by the
-    round's clock, so that whatever is done before the round is reckoned in.
+    round's clock, so that whatever is done before the round is reckoned in. It ends as well after
+    so many `consecutive_failures`, with no success between them. Those that are an item's own do
+    not count: a few items that fail every time must not keep the others from being come to.
     """
 
     concurrency: int
@@ -168,7 +170,7 @@ class Round:
     def _note_failure(self, problem: RoomkeeperError) -> None:
         with self._lock:
             self.summary.outcomes[FAILED] += 1
-            self._failures_in_a_row += 1
+            self._failures_in_a_row += not problem.is_the_items_own
             self._quote(problem)
             if isinstance(problem, Refusal):
                 self.summary.stopped_by = "refusal"

@@ -8,6 +8,7 @@ events of it.
 Source: "Update expressions" and "Reading and processing a stream" in the DynamoDB guide.
 """
 
+from roomkeeper.store import correlation
 from roomkeeper.store.items import DamagedItem
 from roomkeeper.store.recordings import Store
 from roomkeeper.store.rooms import BegunExtension, Checkpoint, RoomStore
@@ -22,5 +23,6 @@ __all__ = [
     "Store",
     "StoreUnavailable",
     "connect",
+    "correlation",
     "events_due",
 ]

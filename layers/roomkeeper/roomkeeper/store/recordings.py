@@ -12,7 +12,7 @@ import msgspec
 from roomkeeper import events
 from roomkeeper.callbacks import Callback, RecordingCallback, SessionCallback
 from roomkeeper.recordings import DeletedBy, Hold, Recording, Waiting, Worklist
-from roomkeeper.store import updates
+from roomkeeper.store import correlation, updates
 from roomkeeper.store.items import (
     RECORDING,
     SESSION,
@@ -255,7 +255,7 @@ class Store:
         """
         name = "recording:uploaded"
         data = msgspec.convert(recording, events.RecordingUploaded, from_attributes=True)
-        event_id = events.event_id(RECORDING + recording.recording_id, name)
+        event_id = correlation.about_recording(recording.recording_id, name)
         occurred_at = recording.uploaded_at or now
         said = {"event_id": event_id, "occurred_at": occurred_at, "origin": "management"}
         facts = {

@@ -9,9 +9,10 @@ from msgspec import Struct
 
 from roomkeeper import events
 from roomkeeper.rooms import Extension
-from roomkeeper.store.items import CHECKPOINT, ROOM, event_key, read, shard_of, shards, typed
+from roomkeeper.store.correlation import extension_key
+from roomkeeper.store.items import CHECKPOINT, ROOM, read, shard_of, shards, typed
 from roomkeeper.store.table import Table
-from roomkeeper.times import from_iso, iso
+from roomkeeper.times import from_iso
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -90,14 +91,14 @@ class RoomStore:
 
     def complete(self, extension: Extension, now: datetime) -> None:
         """Put what was done at Vonage into the outbox, once for each new expiry, and end it."""
-        event = f"room:extended {extension.room_id} {iso(extension.expires_at)}"
         fields = {
             "event": "room:extended",
             "detail": msgspec.json.encode(_told(extension)).decode(),
             "received_at": now,
             "ttl": self._until(now),
         }
-        self._put(event_key(event), fields, ConditionExpression="attribute_not_exists(pk)")
+        key = extension_key(extension)
+        self._put(key, fields, ConditionExpression="attribute_not_exists(pk)")
         self.drop(extension)
 
     def drop(self, extension: Extension) -> None:

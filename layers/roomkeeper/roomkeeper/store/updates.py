@@ -20,6 +20,17 @@ from roomkeeper.recordings import url_expiry
 from roomkeeper.store.items import RECORDING, SESSION, Update, event_key, shard_of
 
 
+def key_of(callback: RecordingCallback | SessionCallback | OutboxCallback) -> str:
+    """Return the key of the item that a callback is written into."""
+    if isinstance(callback, RecordingCallback):
+        return RECORDING + callback.recording_id
+    if isinstance(callback, SessionCallback):
+        return SESSION + callback.session_id
+    if isinstance(callback, Unrecognized):
+        return event_key(callback.body)
+    return event_key(callback.event + msgspec.json.encode(callback).decode())
+
+
 def recording_update(callback: RecordingCallback, now: datetime) -> Update:
     """Return what a recording's callback, heard at `now`, writes into its item."""
     facts = msgspec.structs.asdict(callback)
@@ -30,9 +41,7 @@ def recording_update(callback: RecordingCallback, now: datetime) -> Update:
     else:
         facts |= {"worklist": f"awaiting_upload#{shard}", "since": now}
         state = {}
-    return Update(
-        key=RECORDING + callback.recording_id, facts=facts, state=state, seen=callback.event
-    )
+    return Update(key=key_of(callback), facts=facts, state=state, seen=callback.event)
 
 
 def session_update(callback: SessionCallback, now: datetime, until: datetime) -> Update:
@@ -45,20 +54,19 @@ def session_update(callback: SessionCallback, now: datetime, until: datetime) ->
         state = {"worklist": f"ended_session#{shard}", "since": now}
     else:
         facts |= {"worklist": f"open_session#{shard}", "since": now}
-    return Update(key=SESSION + callback.session_id, facts=facts, state=state, seen=callback.event)
+    return Update(key=key_of(callback), facts=facts, state=state, seen=callback.event)
 
 
 def outbox_update(callback: OutboxCallback, now: datetime, until: datetime) -> Update:
     """Return the outbox item of a callback without a state of its own, kept `until` then."""
+    key = key_of(callback)
     if isinstance(callback, Unrecognized):
-        key = event_key(callback.body)
         data: Struct = events.Unrecognized(
             key=key, reason=callback.reason, name=callback.name and callback.name[:128]
         )
         facts: dict[str, Any] = {"body": callback.body}
     else:
         data, facts = callback, {}
-        key = event_key(callback.event + msgspec.json.encode(callback).decode())
     facts |= {"event": callback.event, "detail": msgspec.json.encode(data).decode()}
     facts |= {"received_at": now, "ttl": int(until.timestamp())}
     return Update(key=key, facts=facts)

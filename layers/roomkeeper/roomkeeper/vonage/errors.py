@@ -38,6 +38,14 @@ class VonageError(RoomkeeperError):
         self.message = exchange.message
         self.retry_after = exchange.retry_after
 
+    @property
+    def is_the_items_own(self) -> bool:
+        """Whether Vonage refuses this request and may take others.
+
+        A 401 is about our credentials, a 404 may come of a wrong base URL, a 429 is about the rate.
+        """
+        return self.status in range(400, 500) and self.status not in (401, 404, 429)
+
 
 class NotFound(VonageError):
     """404."""

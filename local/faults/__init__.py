@@ -1,0 +1,1 @@
+"""What can go wrong between the functions and AWS, injected so that any SDK believes it."""

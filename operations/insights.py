@@ -1,0 +1,86 @@
+"""What the functions of a stack have logged, asked for with CloudWatch Logs Insights."""
+
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from operations.stack import Stack, StackError
+
+MOST = 10_000
+"""Lines that a query returns at most; no more can be asked for."""
+
+Line = Mapping[str, Any]
+"""A function's structured line: `message`, `service`, `timestamp`, and what belongs to it."""
+
+
+def lines(stack: Stack, mentioning: Sequence[str], since: datetime) -> list[Line]:
+    """Return the structured lines that mention any of these ids, as they were logged.
+
+    Raises:
+        StackError: the logs cannot be asked; the message says why.
+    """
+    found = _query(stack, f"filter @message like /{_any_of(mentioning)}/", since)
+    return sorted(filter(None, map(_structured, found)), key=time_of)
+
+
+def time_of(line: Line) -> datetime:
+    """Return when a line was logged, to the millisecond."""
+    return datetime.strptime(line["timestamp"], "%Y-%m-%d %H:%M:%S,%f%z").astimezone(UTC)
+
+
+def log_groups(stack: Stack) -> list[str]:
+    """Return the names of the stack's log groups."""
+    pages = stack.client("cloudformation").get_paginator("list_stack_resources")
+    return [
+        resource["PhysicalResourceId"]
+        for page in pages.paginate(StackName=stack.name)
+        for resource in page["StackResourceSummaries"]
+        if resource["ResourceType"] == "AWS::Logs::LogGroup"
+    ]
+
+
+def _query(stack: Stack, condition: str, since: datetime) -> list[str]:
+    """Return the messages of the log events that fulfil a condition, oldest first."""
+    try:
+        return list(_messages(stack, condition, since))
+    except (ClientError, BotoCoreError) as problem:
+        raise StackError(
+            f"The logs of the stack {stack.name} cannot be asked: {problem}. It takes permission "
+            "for logs:StartQuery, logs:GetQueryResults and cloudformation:ListStackResources."
+        ) from problem
+
+
+def _messages(stack: Stack, condition: str, since: datetime) -> Iterator[str]:
+    logs = stack.client("logs")
+    query = logs.start_query(
+        logGroupNames=log_groups(stack),
+        startTime=int(since.timestamp()),
+        endTime=int(time.time()) + 1,
+        queryString=f"fields @timestamp, @message | {condition} | sort @timestamp asc",
+        limit=MOST,
+    )["queryId"]
+    while (answer := logs.get_query_results(queryId=query))["status"] in ("Scheduled", "Running"):
+        time.sleep(0.5)  # there is nothing to wait on; CloudWatch ends each query by itself
+    if answer["status"] != "Complete":
+        raise StackError(f"CloudWatch gave the query up: {answer['status']}. Try again.")
+    for row in answer["results"]:
+        yield {field["field"]: field["value"] for field in row}["@message"]
+
+
+def _any_of(ids: Sequence[str]) -> str:
+    """Return a regular expression for any of the ids, as they are written in JSON."""
+    return "|".join(re.escape(json.dumps(id_, ensure_ascii=False)[1:-1]) for id_ in ids)
+
+
+def _structured(text: str) -> Line | None:
+    """Return a line of ours; None for one that Lambda itself or a metric wrote."""
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) and {"message", "timestamp"} <= line.keys() else None

@@ -1,0 +1,215 @@
+"""The examples of subscribers, deployed as their READMEs say, with meetings that they hear of."""
+
+import json
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local import vonage
+from local.waiting import eventually
+from operations.management import ManagementApi
+from operations.stack import Stack
+from tests import examples
+from tests.deployed import WITHIN, Deployed
+from tests.examples import OTHER_ACCOUNT
+
+pytestmark = pytest.mark.local_stack
+
+FILE = (Path(vonage.__file__).parent / "archive.mp4").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def subscribers(deployed: Deployed) -> dict[str, Stack]:
+    """The stacks of all examples, by their folders."""
+    bus = {"EventBusName": deployed.stack.outputs["EventBusName"]}
+    ours = deployed.stack.outputs["EventBusArn"].split(":")[4]
+
+    def single(folder: str) -> Stack:
+        return examples.deploy(deployed.stack, f"{folder}/template.yaml", bus)
+
+    def across() -> Stack:
+        there = examples.deploy(
+            deployed.stack,
+            "cross_account/subscriber_account.yaml",
+            {"RoomkeeperAccount": ours},
+            OTHER_ACCOUNT,
+        )
+        target = {"SubscriberBusArn": there.outputs["EventBusArn"]}
+        examples.deploy(deployed.stack, "cross_account/roomkeeper_account.yaml", bus | target)
+        return there
+
+    with ThreadPoolExecutor() as pool:
+        two = [pool.submit(single, folder) for folder in ("sqs_consumer", "uploaded_lambda")]
+        there = pool.submit(across)
+        consumer, copier = (each.result() for each in two)
+        return {
+            "sqs_consumer": consumer,
+            "uploaded_lambda": copier,
+            "cross_account": there.result(),
+        }
+
+
+# --- the queue with its consumer ------------------------------------------------------------------
+
+
+def recorded(consumer: Stack, room_id: str) -> tuple[int, int]:
+    """Return how many recordings the consumer has added up for a room, and their seconds."""
+    item = (
+        consumer.client("dynamodb")
+        .get_item(
+            TableName=consumer.outputs["TableName"],
+            Key={"pk": {"S": f"ROOM#{room_id}"}},
+            ConsistentRead=True,
+        )
+        .get("Item", {})
+    )
+    number = {"N": "0"}
+    return int(item.get("recordings", number)["N"]), int(item.get("seconds", number)["N"])
+
+
+def has_nothing_left(consumer: Stack) -> bool:
+    """Whether the consumer has taken every message in its queue."""
+    names = "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"
+    counts = consumer.client("sqs").get_queue_attributes(
+        QueueUrl=consumer.outputs["QueueUrl"], AttributeNames=list(names)
+    )["Attributes"]
+    return all(counts[name] == "0" for name in names)
+
+
+def test_each_recording_counts_once_however_often_it_is_told(
+    deployed: Deployed, subscribers: dict[str, Stack]
+) -> None:
+    consumer = subscribers["sqs_consumer"]
+    meeting = deployed.vonage.hold_meeting(recordings=2, repeat={"recording:uploaded": 1})
+    room_id, recording_id = meeting["room_id"], meeting["recording_ids"][0]
+    assert eventually(lambda: recorded(consumer, room_id) == (2, 76), WITHIN)
+    before = len(deployed.events_about(recording_id, count=3))
+
+    answer = ManagementApi(deployed.stack).call("POST", f"/recordings/{recording_id}/republish")
+    assert answer.status_code == 202
+    deployed.events_about(recording_id, count=before + 1)  # it was sent, and is in the queue
+
+    assert eventually(lambda: has_nothing_left(consumer), WITHIN)
+    assert recorded(consumer, room_id) == (2, 76)
+
+
+def test_a_replay_from_the_archive_brings_repeats_which_do_not_count(
+    deployed: Deployed, subscribers: dict[str, Stack]
+) -> None:
+    consumer, events = subscribers["sqs_consumer"], deployed.stack.client("events")
+    bus, name = deployed.stack.outputs["EventBusArn"], f"replayed-{uuid.uuid4()}"
+    # The template's own archive is left out locally.
+    archive = events.create_archive(ArchiveName=name[:48], EventSourceArn=bus)["ArchiveArn"]
+    meeting = deployed.vonage.hold_meeting()
+    [recording_id], room_id = meeting["recording_ids"], meeting["room_id"]
+    first = deployed.events_about(recording_id, count=3)
+
+    events.start_replay(
+        ReplayName=name,
+        EventSourceArn=archive,
+        EventStartTime=datetime.now(UTC) - timedelta(hours=1),
+        EventEndTime=datetime.now(UTC),
+        Destination={"Arn": bus},
+    )
+    both = deployed.events_about(recording_id, count=6)
+    events.delete_archive(ArchiveName=name[:48])
+
+    replayed = [event for event in both if event.get("replay-name") == name]
+    assert ids(replayed) == ids(first)
+    assert eventually(lambda: has_nothing_left(consumer), WITHIN)
+    assert recorded(consumer, room_id) == (1, 38)
+
+
+def ids(events: list[dict[str, Any]]) -> set[str]:
+    """Return the ids to know repeats by."""
+    return {event["detail"]["metadata"]["event_id"] for event in events}
+
+
+def test_what_makes_no_sense_ends_in_the_dead_letters_and_holds_up_no_other(
+    deployed: Deployed, subscribers: dict[str, Stack]
+) -> None:
+    consumer = subscribers["sqs_consumer"]
+    sqs, queue = consumer.client("sqs"), consumer.outputs["QueueUrl"]
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "1"})
+    nonsense = json.dumps({"nonsense": str(uuid.uuid4())})
+    sqs.send_message(QueueUrl=queue, MessageBody=nonsense)
+    meeting = deployed.vonage.hold_meeting()
+
+    assert eventually(lambda: recorded(consumer, meeting["room_id"]) == (1, 38), WITHIN)
+    found: list[str] = []
+
+    def is_set_aside() -> bool:
+        answer = sqs.receive_message(QueueUrl=consumer.outputs["DeadLettersUrl"])
+        found.extend(message["Body"] for message in answer.get("Messages", []))
+        return nonsense in found
+
+    assert eventually(is_set_aside, WITHIN)
+
+
+# --- the function that is called at once ----------------------------------------------------------
+
+
+def test_a_recording_is_copied_before_its_link_dies(
+    deployed: Deployed, subscribers: dict[str, Stack]
+) -> None:
+    copier = subscribers["uploaded_lambda"]
+    meeting = deployed.vonage.hold_meeting()
+    key = f"{meeting['session_id']}/{meeting['recording_ids'][0]}.mp4"
+    s3, bucket = copier.client("s3"), copier.outputs["BucketName"]
+
+    def keys() -> list[str]:
+        listed = s3.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", [])
+        return [each["Key"] for each in listed]
+
+    assert eventually(lambda: keys() == [key], WITHIN)
+    assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == FILE
+
+
+@pytest.mark.parametrize("host", ["EMULATOR", "127.0.0.1:1"], ids=["refused", "unreachable"])
+def test_a_copy_that_fails_tells_which_and_keeps_the_link_to_itself(
+    host: str, deployed: Deployed, subscribers: dict[str, Stack]
+) -> None:
+    copier = subscribers["uploaded_lambda"]
+    base = deployed.vonage.base if host == "EMULATOR" else f"http://{host}"
+    data = {
+        "recording_id": "a-recording",
+        "session_id": "a-session",
+        "url": f"{base}/46339892/a-recording/archive.mp4?Signature=a-secret",
+    }
+    answer = copier.client("lambda").invoke(
+        FunctionName=copier.outputs["CopierName"], Payload=json.dumps({"detail": {"data": data}})
+    )
+    told = answer["Payload"].read().decode()
+    assert answer["FunctionError"]
+    assert "a-recording: " in told
+    assert "a-secret" not in told
+
+
+# --- the other account ----------------------------------------------------------------------------
+
+
+def test_another_account_hears_of_recordings_and_gets_no_link(
+    deployed: Deployed, subscribers: dict[str, Stack]
+) -> None:
+    there = subscribers["cross_account"]
+    meeting = deployed.vonage.hold_meeting()
+    [recording_id] = meeting["recording_ids"]
+    found: list[dict[str, Any]] = []
+
+    def has_come() -> bool:
+        answer = there.client("sqs").receive_message(
+            QueueUrl=there.outputs["QueueUrl"], MaxNumberOfMessages=10
+        )
+        found.extend(json.loads(message["Body"]) for message in answer.get("Messages", []))
+        return any(event["detail"]["data"]["recording_id"] == recording_id for event in found)
+
+    assert OTHER_ACCOUNT in there.outputs["EventBusArn"]
+    assert eventually(has_come, WITHIN)
+    assert "recording:uploaded" not in {event["detail-type"] for event in found}
+    assert {event["account"] for event in found} == {
+        deployed.stack.outputs["EventBusArn"].split(":")[4]
+    }

@@ -1,0 +1,115 @@
+"""What the logs of the deployed functions tell: one id from callback to subscriber, and stories."""
+
+import sys
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from local import aging
+from local.waiting import eventually
+from operations import insights, trace
+from operations.insights import Line
+from operations.management import ManagementApi
+from tests import jobs
+from tests.deployed import WITHIN, Deployed
+
+Told = Callable[[str], tuple[int, str, str]]
+LIFE = [
+    "session:started taken in",
+    "recording:started taken in",
+    "recording:started published",
+    "recording:uploaded taken in",
+    "recording:uploaded came again: nothing new",
+    "put on hold",
+    "recording:uploaded sent again",
+    "hold lifted",
+    "was deleted, by cleanup",
+    "deleted at Vonage",
+    "recording:deleted published",
+]
+
+
+@pytest.fixture
+def told(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Told:
+    """Return what `make trace` exits with, prints and complains of."""
+    monkeypatch.setattr(trace, "Stack", lambda _: deployed.stack)
+
+    def run(recording_id: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["trace", "--", recording_id])
+        return trace.main(), *capsys.readouterr()
+
+    return run
+
+
+def lines_of(deployed: Deployed, event_id: str, count: int) -> list[Line]:
+    """Return the lines that mention an event's id, once there are `count` of them."""
+    found: list[Line] = []
+
+    def are_there() -> bool:
+        found[:] = insights.lines(deployed.stack, [event_id], datetime.now(UTC) - timedelta(1))
+        return len(found) >= count
+
+    assert eventually(are_there, WITHIN, pause=0.5), f"only {len(found)} lines about {event_id}"
+    return found
+
+
+def test_one_id_leads_from_each_callback_to_the_subscribers_event(deployed: Deployed) -> None:
+    meeting = deployed.vonage.hold_meeting(participants=["Ada"])
+    for event in deployed.events_about(meeting["session_id"], count=len(meeting["callbacks"])):
+        event_id = event["detail"]["metadata"]["event_id"]
+        lines = lines_of(deployed, event_id, count=2)
+        assert [line["service"] for line in lines] == ["callback_intake", "event_publisher"]
+        assert {line["event"] for line in lines} == {event["detail-type"]}
+        assert {line["correlation_id"] for line in lines} == {event_id}
+
+
+@pytest.mark.local_stack
+def test_a_recordings_life_is_told_from_its_callback_to_its_deletion(
+    deployed: Deployed, told: Told
+) -> None:
+    meeting = deployed.vonage.hold_meeting(recordings=2, repeat={"recording:uploaded": 1})
+    recording_id, other = meeting["recording_ids"]
+    deployed.events_about(recording_id, count=3)
+    api, path = ManagementApi(deployed.stack), f"/recordings/{recording_id}"
+    assert api.call("PUT", f"{path}/hold", json={"reason": "an inquiry"}).status_code == 200
+    assert api.call("POST", f"{path}/republish").status_code == 202
+    assert api.call("DELETE", f"{path}/hold").status_code == 204
+    aging.back_date(deployed.stack, aging.recordings([recording_id]), timedelta(days=31))
+    jobs.run(deployed, "RecordingCleanupName")
+    events = deployed.events_about(recording_id, count=5)
+
+    def story() -> str:
+        code, text, _ = told(recording_id)
+        assert code == 0
+        return text
+
+    assert eventually(lambda: "recording:deleted published" in story(), WITHIN, pause=0.5)
+    text = story()
+    places = [text.find(step) for step in LIFE]
+    assert -1 not in places, f"{LIFE[places.index(-1)]} is missing in\n{text}"
+    assert places == sorted(places), text
+    assert {event["detail"]["metadata"]["event_id"] for event in events} <= set(text.split())
+    assert text.startswith(f"Recording {recording_id}: deleted\n")
+    assert f"room {meeting['room_id']}" in text
+    assert other not in text
+    queries = {body["url"].partition("?")[2] for body in meeting["callbacks"] if "url" in body}
+    token = deployed.stack.callback_secret()["token"]
+    assert not [secret for secret in [*queries, token] if secret in text]
+
+
+def test_a_recording_that_nobody_knows_is_named_with_what_to_do(told: Told) -> None:
+    unknown = str(uuid.uuid4())
+    code, text, complaint = told(unknown)
+    assert (code, text) == (1, "")
+    assert unknown in complaint
+    assert "STACK=" in complaint
+
+
+def test_without_an_id_it_asks_for_one(told: Told, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        told("")
+    assert "make trace RECORDING=" in capsys.readouterr().err

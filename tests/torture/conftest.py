@@ -1,0 +1,28 @@
+"""What the torture tests share."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from local import servers
+from local.faults.control import FaultControl
+from local.servers import BUILD
+from tests import functions
+from tests.deployed import Deployed
+
+ON_THE_WAY = ("CallbackIntake", "EventPublisher")
+"""The functions that every callback passes."""
+
+
+@pytest.fixture(scope="module")
+def faults(deployed: Deployed) -> Iterator[FaultControl]:
+    """A proxy through which these functions reach AWS, and nobody else does."""
+    names = functions.named(deployed)
+    with ExitStack() as exits:
+        proxy = servers.start_faults(deployed.stack.base_url, BUILD / "local/test")
+        exits.callback(proxy.stop)
+        for each in ON_THE_WAY:
+            led = functions.configured(deployed, names[each], AWS_ENDPOINT_URL=proxy.url)
+            exits.enter_context(led)
+        yield FaultControl(proxy.url)

@@ -1,0 +1,49 @@
+"""Faults between the functions and AWS: everything that was acknowledged arrives all the same."""
+
+import pytest
+
+from local.faults.control import FaultControl
+from tests import functions, jobs
+from tests.balance import Account
+from tests.deployed import Deployed
+from tests.figures import Figures
+from tests.torture.conftest import ON_THE_WAY
+
+pytestmark = pytest.mark.local_stack
+
+NAME = "Margaret Hamilton"
+RARE = {"secretsmanager"}
+STRUCK = {"dynamodb", "events"} | RARE
+
+
+@pytest.mark.parametrize(
+    ("percent", "meetings", "in_short"), [(5, 1300, 12), (20, 500, 8), (50, 200, 5)]
+)
+def test_what_is_acknowledged_arrives_although_so_many_calls_to_aws_fail(
+    deployed: Deployed,
+    faults: FaultControl,
+    figures: Figures,
+    full: bool,
+    percent: int,
+    meetings: int,
+    in_short: int,
+) -> None:
+    deployed.vonage.settings(attempts=100)
+    for each in ON_THE_WAY:  # its next process has to read the secret
+        jobs.kill_all(deployed, functions.named(deployed)[each])
+    account = Account(deployed)
+    faults.strike(percent / 100)
+
+    deployed.vonage.hold_meetings(
+        meetings if full else in_short,
+        senders=16 if full else 4,
+        duplicates=0.1,
+        drop=0.0,
+        seed=percent,
+        participants=[] if full else [NAME],
+    )
+    balance = account.balance().entered(figures)
+
+    balance.require()
+    assert balance.refused == 0
+    assert not full or faults.struck().keys() >= (STRUCK if percent > 5 else STRUCK - RARE)

@@ -1,0 +1,118 @@
+"""The id that a log line knows an event by, before there is an event."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from functions.management_api import app as management
+from roomkeeper import events, store
+from roomkeeper.cleanup import Cleanup
+from roomkeeper.reconciliation import Reconciliation
+from roomkeeper.recordings import Waiting
+from roomkeeper.rooms import Extension
+from roomkeeper.store import RoomStore, Store, correlation
+from roomkeeper.vonage import Recording
+from tests.builders import (
+    NOON,
+    PUBLISHED,
+    RECORDING_ID,
+    AContext,
+    Image,
+    a_callback,
+    a_record,
+    a_recording_started,
+    a_recording_uploaded,
+)
+from tests.management import AVonage, a_recording_at_vonage, a_request_for
+from tests.template import environment
+from tests.unit.conftest import Table
+
+DELETE = "DELETE /recordings/{recording_id}"
+REPUBLISH = "POST /recordings/{recording_id}/republish"
+
+
+def due(table: Table, old: Image | None = None) -> events.Event:
+    """Return the one event that the change of the table's only item makes due."""
+    [item] = table.items()
+    [event] = store.events_due(a_record(item, old))
+    return event
+
+
+def books(table: Table) -> Store:
+    return Store(table.client, table.name, event_days=2, deleted_days=2)
+
+
+@pytest.mark.parametrize("name", [*PUBLISHED, "archive:ready"])
+def test_a_callback_is_known_by_the_id_of_the_event_that_it_causes(name: str, table: Table) -> None:
+    callback = a_callback(name)
+    books(table).apply(callback, NOON)
+    assert correlation.caused_by(callback) == due(table).metadata.event_id
+
+
+def test_an_extension_is_known_by_the_id_of_the_event_that_tells_of_it(table: Table) -> None:
+    extension = Extension(
+        room_id="room", previous_expires_at=NOON, expires_at=NOON + timedelta(1), reason="soon"
+    )
+    RoomStore(table.client, table.name, event_days=2).complete(extension, NOON)
+    assert correlation.about_extension(extension) == due(table).metadata.event_id
+
+
+def logged(caplog: pytest.LogCaptureFixture, message: str) -> str:
+    """Return the correlation id of the one line with this message."""
+    [line] = [vars(record) for record in caplog.records if record.message == message]
+    return str(line["correlation_id"])
+
+
+def test_a_cleanup_logs_the_id_of_the_event_to_come(
+    table: Table, caplog: pytest.LogCaptureFixture
+) -> None:
+    books(table).apply(a_recording_uploaded(), NOON)
+    [before] = table.items()
+    vonage: Any = AVonage(recordings={RECORDING_ID: a_recording_at_vonage()})
+    job = Cleanup(books(table), vonage, until=NOON, now=NOON, dry_run=False)
+    assert job.act(Waiting("recording", RECORDING_ID, NOON)) == "deleted"
+    assert logged(caplog, "recording deleted") == due(table, before).metadata.event_id
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [([a_recording_at_vonage(ended_at=NOON)], "callback made up for"), ([], "recording lost")],
+)
+def test_a_reconciliation_logs_the_id_of_the_event_to_come(
+    found: list[Recording], message: str, table: Table, caplog: pytest.LogCaptureFixture
+) -> None:
+    books(table).apply(a_recording_started(), NOON)
+    [before] = table.items()
+    vonage: Any = AVonage(recordings={each.id: each for each in found})
+    job = Reconciliation(books(table), vonage, grace=timedelta(), now=NOON, dry_run=False)
+    job.act(Waiting("recording", RECORDING_ID, NOON))
+    assert logged(caplog, message) == due(table, before).metadata.event_id
+
+
+@pytest.mark.parametrize("route", [DELETE, REPUBLISH])
+def test_a_management_call_logs_the_id_of_the_event_to_come(
+    route: str, table: Table, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (environment("ManagementApi") | {"TABLE_NAME": table.name}).items():
+        monkeypatch.setenv(name, value)
+    vonage = AVonage(recordings={RECORDING_ID: a_recording_at_vonage()})
+    monkeypatch.setattr(management, "_vonage", lambda: vonage)
+    books(table).apply(a_recording_uploaded(), NOON)
+    [before] = table.items()
+
+    management.handler(a_request_for(route, RECORDING_ID), AContext())
+
+    [item] = [each for each in table.items() if each != before]
+    [event] = store.events_due(a_record(item, before if route == DELETE else None))
+    assert logged(caplog, "management call") == event.metadata.event_id
+
+
+def test_a_call_that_changes_nothing_has_no_event_to_name(
+    table: Table, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(management, "_store", lambda: books(table))
+    monkeypatch.setattr(management, "_vonage", AVonage)
+    management.handler(a_request_for(DELETE, RECORDING_ID), AContext())
+    [line] = [vars(r) for r in caplog.records if r.message == "management call"]
+    assert (line["status"], "correlation_id" in line) == (404, False)

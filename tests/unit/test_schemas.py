@@ -1,0 +1,65 @@
+"""The events' schemas: written from the code's types, for people and for the schema registry."""
+
+import json
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator, ValidationError
+
+from operations import event_schemas, schema_registry
+from roomkeeper import events, store
+from roomkeeper.store import Store
+from tests.builders import NOON, PUBLISHED, a_callback, a_record
+from tests.template import properties, template
+from tests.unit.conftest import Table
+
+REWRITE = "run make schemas"
+
+
+def test_the_schemas_in_docs_are_those_of_the_types() -> None:
+    written = {file.name: json.loads(file.read_text()) for file in event_schemas.FOLDER.iterdir()}
+    assert written == event_schemas.schemas(), REWRITE
+
+
+def test_the_schemas_for_the_registry_are_those_of_the_types() -> None:
+    assert schema_registry.FILE.read_text() == schema_registry.template(), REWRITE
+
+
+def test_the_registry_can_be_left_out() -> None:
+    nested = template()["Resources"]["EventSchemas"]
+    assert nested["Condition"] == "HasSchemaRegistry"
+    assert (schema_registry.FILE.parents[1] / properties("EventSchemas")["TemplateURL"]).exists()
+
+
+@pytest.mark.parametrize("name", events.data_types)
+def test_a_schema_for_the_registry_is_openapi_3_0(name: str) -> None:
+    text = json.dumps(schema_registry.open_api(name))
+    assert "null" not in text  # nothing of the kind is in OpenAPI 3.0, nor $defs
+    assert "$defs" not in text
+    assert len(text) < 100_000  # characters, what a schema may have
+
+
+def as_delivered(event: events.Event) -> dict[str, Any]:
+    """Return an event as EventBridge hands it over."""
+    return {
+        "version": "0",
+        "id": "11710aed-b79e-4468-a20b-bb3c0c3b4860",
+        "detail-type": event.name,
+        "source": events.SOURCE,
+        "account": "123456789012",
+        "time": "2026-11-22T12:00:00Z",
+        "region": "eu-west-1",
+        "resources": [],
+        "detail": json.loads(event.detail()),
+    }
+
+
+@pytest.mark.parametrize("name", [*PUBLISHED, "archive:ready"])
+def test_what_is_published_is_as_the_registry_says(name: str, table: Table) -> None:
+    Store(table.client, table.name).apply(a_callback(name), NOON)
+    [event] = store.events_due(a_record(table.items()[0]))
+    schema = schema_registry.open_api(event.name)
+    validator = Draft202012Validator({"$ref": "#/components/schemas/AWSEvent", **schema})
+    validator.validate(as_delivered(event))
+    with pytest.raises(ValidationError):
+        validator.validate(as_delivered(event) | {"detail": {"data": {}}})
