@@ -32,7 +32,7 @@ def main() -> int:
         stack = Stack(options.stack or environment.stack_name)
         chosen = {**environment.parameters, **given(options.parameters)}
         if options.only_build:
-            return _run(sam.command("build", chosen))
+            return _build(chosen)
         where, is_first = stack.whereabouts(), not stack.exists()
         if is_first:
             print(f"The first deployment of stack {stack.name} into {where}.")
@@ -40,7 +40,7 @@ def main() -> int:
     except (StackError, Unusable, sam.UnknownEnvironment) as problem:
         print(problem, file=sys.stderr)
         return 2
-    code = _deploy(environment, stack, chosen, options.arguments)
+    code = _build(chosen) or _deploy(environment, stack, chosen, options.arguments)
     if is_first and code == 0:
         print(_next_steps(stack.name))
     return code
@@ -80,12 +80,15 @@ def _answer(parameter: Parameter, ask: Ask) -> str:
         print(f"  {problem}.")
 
 
+def _build(chosen: Mapping[str, str]) -> int:
+    return _run(sam.command("build", chosen))
+
+
 def _deploy(
     environment: sam.Environment, stack: Stack, chosen: Mapping[str, str], arguments: list[str]
 ) -> int:
     deploy = ["--config-env", environment.name, "--stack-name", stack.name, *arguments]
-    code = _run(sam.command("build", chosen))
-    return code or _run(sam.command("deploy", chosen, *deploy))
+    return _run(sam.command("deploy", chosen, *deploy))
 
 
 def _run(command: list[str]) -> int:
