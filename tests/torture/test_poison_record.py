@@ -46,21 +46,27 @@ def tell_of(deployed: Deployed, *recording_ids: str) -> None:
 def test_poison_waits_alone_in_the_dead_letter_queue_until_its_cause_is_mended(
     deployed: Deployed, faults: FaultControl
 ) -> None:
-    """One event the bus refuses for good; with another no call succeeds, until Lambda gives up."""
+    """One event spoils every call; one is never let in, till Lambda gives up; one is refused."""
     account = Account(deployed)
-    refused, failing = str(uuid.uuid4()), str(uuid.uuid4())
-    faults.set([rules.denying(failing), rules.refusing(refused)])
+    poison = [str(uuid.uuid4()) for _ in range(3)]
+    faults.set(
+        [
+            rules.failing(poison[0], "ValidationException", 400),
+            rules.failing(poison[1], "AccessDeniedException", 403),
+            rules.refusing(poison[2]),
+        ]
+    )
 
     with giving_up_after(deployed, retries=2):
-        tell_of(deployed, refused, failing)
+        tell_of(deployed, *poison)
         balance = account.balance()  # of all the others
-        assert eventually(lambda: dead_letters(deployed) == 2, WITHIN)
+        assert eventually(lambda: dead_letters(deployed) == 3, WITHIN)
     assert (balance.lost, balance.missing, balance.invented) == ([], set(), set())
 
     sent, left = redrive.redrive(deployed.stack)
-    assert (sent, len(left)) == (0, 2)
-    assert dead_letters(deployed) == 2
+    assert (sent, len(left)) == (0, 3)
+    assert dead_letters(deployed) == 3
 
     faults.set([])
-    assert redrive.redrive(deployed.stack) == (2, [])
-    account.balance({("recording:started", id_) for id_ in (refused, failing)}).require()
+    assert redrive.redrive(deployed.stack) == (3, [])
+    account.balance({("recording:started", id_) for id_ in poison}).require()
