@@ -165,7 +165,7 @@ def attacks(known: Known, seed: int, count: int) -> Iterator[Attack]:
     """Yield `count` requests: each hand-picked body and id at every route, then what comes."""
     make = _Maker(known, random.Random(seed))
     callers: list[Caller] = ["intruder", "insider"]
-    picked = [
+    picked: list[tuple[Route, Caller, bytes, str | None]] = [
         (route, caller, body, None) for route, caller, body in product(routes(), callers, BODIES)
     ]
     picked += [
