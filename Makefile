@@ -47,20 +47,22 @@ $(TOOLS)/%/.installed: requirements/%.txt | $(UV)
 
 .PHONY: lock
 lock: $(UV) ## update every locked version in requirements/
-	@cd requirements && for name in uv layer dev sam ministack; do \
+	@cd requirements && for name in uv layer dev sam ministack scan; do \
 		$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 			--no-header --no-emit-index-url --no-emit-find-links $$name.in --output-file $$name.txt || exit 1; done
 
 # --- checks ---------------------------------------------------------------------------------------
 
 .PHONY: check
-check: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed ## lint, format, types, import rules, template
+check: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed $(TOOLS)/scan/.installed ## lint, format, types, import rules, template, security
 	@$(DEV)/ruff check .
 	@$(DEV)/ruff format --check .
 	@$(DEV)/mypy
 	@$(DEV)/lint-imports
 	@$(SAM) validate --lint --region eu-west-1
 	@$(DEV)/cfn-lint template.yaml
+	@$(TOOLS)/scan/bin/checkov --config-file .checkov.yaml
+	@$(DEV)/python -m operations.audit requirements/dev.txt
 
 .PHONY: schemas
 schemas: $(TOOLS)/dev/.installed ## write docs/events/ anew from the code's types
