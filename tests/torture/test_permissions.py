@@ -288,7 +288,8 @@ def test_a_role_is_refused_all_that_it_does_not_name(
     deployed: Deployed, roles: Roles, role: str
 ) -> None:
     granted = {(grant.action, grant.resource) for grant in roles.grants(role)}
-    session, endpoint = roles.session(role), deployed.stack.base_url
+    session: Any = roles.session(role)
+    endpoint = deployed.stack.base_url
     with ExitStack() as exits:
         clients = dict[str, Any]()
         passed = []
