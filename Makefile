@@ -47,14 +47,14 @@ $(TOOLS)/%/.installed: requirements/%.txt | $(UV)
 
 .PHONY: lock
 lock: $(UV) ## update every locked version in requirements/
-	@cd requirements && for name in uv layer dev lint sam ministack; do \
+	@cd requirements && for name in uv layer dev lint sam ministack scan; do \
 		$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 			--no-header --no-emit-index-url --no-emit-find-links $$name.in --output-file $$name.txt || exit 1; done
 
 # --- checks ---------------------------------------------------------------------------------------
 
 .PHONY: check
-check: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed check-texts ## lint, format, types, import rules, template, texts
+check: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed check-texts check-security ## lint, format, types, import rules, template, texts, security
 	@$(DEV)/ruff check .
 	@$(DEV)/ruff format --check .
 	@$(DEV)/mypy
@@ -68,13 +68,18 @@ RENDER = D2_CHECK_VERSION=off $(LINT)/d2 --elk-nodeNodeBetweenLayers 28 --elk-ed
 
 .PHONY: check-texts
 check-texts: $(TOOLS)/lint/.installed $(TOOLS)/dev/.installed
-	@$(LINT)/codespell $$(git ls-files | grep -vE '\.(txt|mp4|svg)$$')
+	@$(LINT)/codespell $$(git ls-files | grep -vE '\.(txt|svg)$$')
 	@$(LINT)/shellcheck .ci/run
 	@$(LINT)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(LINT)/zizmor --quiet --offline .github/workflows
 	@$(LINT)/pre-commit validate-config
 	@mkdir -p build && $(RENDER) docs/pictures/flow.d2 build/flow.svg 2>build/picture.log || { cat build/picture.log >&2; exit 1; }
 	@cmp -s build/flow.svg docs/pictures/flow.svg || { echo "docs/pictures/flow.svg is not what its source says: run make picture" >&2; exit 1; }
+
+.PHONY: check-security
+check-security: $(TOOLS)/scan/.installed $(TOOLS)/dev/.installed
+	@$(TOOLS)/scan/bin/checkov --config-file .checkov.yaml
+	@$(DEV)/python -m operations.audit requirements/dev.txt
 
 .PHONY: picture
 picture: $(TOOLS)/lint/.installed ## draw docs/pictures/ anew from its source

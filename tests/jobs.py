@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -34,24 +32,6 @@ def run(deployed: Deployed, function: str, **options: Any) -> dict[str, Any]:
     if "FunctionError" in answer:
         raise JobFailed(report["errorMessage"])
     return report
-
-
-@contextmanager
-def configured(deployed: Deployed, name: str, **variables: str) -> Iterator[None]:
-    """Change variables of a function's environment for a while; locally that starts it anew."""
-    known = deployed.stack.client("lambda").get_function_configuration(FunctionName=name)
-    before: dict[str, str] = known["Environment"]["Variables"]
-    _configure(deployed, name, before | variables)
-    try:
-        yield
-    finally:
-        _configure(deployed, name, before)
-
-
-def _configure(deployed: Deployed, name: str, variables: dict[str, str]) -> None:
-    functions = deployed.stack.client("lambda")
-    functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
-    functions.get_waiter("function_updated_v2").wait(FunctionName=name)
 
 
 def uploads(deployed: Deployed, count: int) -> list[str]:

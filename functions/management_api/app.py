@@ -45,7 +45,9 @@ def handler(request: Request, context: Any) -> Answer:
     `request` is in payload format 2.0. Whatever is no success has the one form that our errors
     have. Every request may be repeated; after 502, 503 and 504 that is what to do.
     """
-    answer: Answer = app.resolve(http_api.as_routed(request), context)
+    answer = http_api.refusal_unless_signed(request)
+    if answer is None:
+        answer = app.resolve(http_api.as_routed(request), context)
     _note(request, answer["statusCode"])
     return answer
 

@@ -58,12 +58,12 @@ def refusing(text: str) -> Rule:
     }
 
 
-def denying(text: str) -> Rule:
-    """Return a rule by which no call succeeds that has an event with this text among others."""
+def failing(text: str, code: str, status: int) -> Rule:
+    """Return a rule by which every call fails so that has an event with this text among others."""
     return {
         "service": "events",
         "body": f"Entries[?contains(Detail, '{text}')]",
-        "error": {"code": "AccessDeniedException", "status": 403},
+        "error": {"code": code, "status": status},
     }
 
 

@@ -1,8 +1,8 @@
 """The management API over HTTP, as it is deployed: who is let in, what it does, what follows."""
 
 import json
-import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator
 from local.waiting import eventually
 from operations.management import ManagementApi
 from roomkeeper.times import iso
+from tests.callers import a_caller
 from tests.deployed import WITHIN, Deployed
 from tests.openapi import ROOT, operations, require_described
 
@@ -66,28 +67,8 @@ def meeting_of(deployed: Deployed, **meeting: Any) -> tuple[str, str]:
 @pytest.fixture(scope="module")
 def operator(deployed: Deployed) -> Iterator[Callable[[str], Credentials]]:
     """Make the credentials of a user who may invoke what a route's pattern names."""
-    iam, users = deployed.stack.client("iam"), list[tuple[str, str]]()
-    host = deployed.stack.outputs["ManagementUrl"].removeprefix("https://")
-
-    def create(pattern: str) -> Credentials:
-        name = f"operator-{uuid.uuid4().hex[:8]}"
-        resource = f"arn:aws:execute-api:*:*:{host.partition('.')[0]}/$default/{pattern}"
-        statement = {"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": resource}
-        iam.create_user(UserName=name)
-        iam.put_user_policy(
-            UserName=name,
-            PolicyName="invoke",
-            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
-        )
-        key = iam.create_access_key(UserName=name)["AccessKey"]
-        users.append((name, key["AccessKeyId"]))
-        return Credentials(key["AccessKeyId"], key["SecretAccessKey"])
-
-    yield create
-    for name, key_id in users:
-        iam.delete_access_key(UserName=name, AccessKeyId=key_id)
-        iam.delete_user_policy(UserName=name, PolicyName="invoke")
-        iam.delete_user(UserName=name)
+    with ExitStack() as exits:
+        yield lambda pattern: exits.enter_context(a_caller(deployed.stack, pattern))
 
 
 @pytest.mark.parametrize("route", SIGNED)

@@ -5,7 +5,7 @@ import secrets
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from local.servers import BUILD
 from local.waiting import eventually
 from operations import jobs
 from roomkeeper.times import from_iso, iso
-from tests import jobs as tests_jobs
+from tests import functions
 from tests.deployed import WITHIN, Deployed
 
 pytestmark = pytest.mark.local_stack
@@ -42,15 +42,13 @@ class Extender:
         report: dict[str, Any] = json.loads(answer["Payload"].read())
         return report
 
-    @contextmanager
-    def configured(self, **variables: str) -> Iterator[None]:
+    def configured(self, **variables: str) -> AbstractContextManager[None]:
         """Change variables of its environment for a while."""
-        with tests_jobs.configured(self.deployed, self.name, **variables):
-            yield
+        return functions.configured(self.deployed, self.name, **variables)
 
     def kill(self) -> None:
         """Have the local AWS end the function's process: it does so when a variable changes."""
-        with tests_jobs.configured(self.deployed, self.name, KILLED=secrets.token_hex(4)):
+        with self.configured(KILLED=secrets.token_hex(4)):
             pass
 
     def patched(self) -> int:
@@ -203,8 +201,8 @@ def test_a_schedule_is_held_to_what_its_role_allows(extender: Extender, deployed
     soon = iso(datetime.now(UTC) + 2 * DAY)
     [room_id] = deployed.vonage.add_rooms(1, expires_at=soon, metadata=KEEP)
     known = the_schedule(deployed)
-    functions = deployed.stack.client("lambda")
-    other = functions.get_function_configuration(FunctionName=extender.name)["Role"]
+    client = deployed.stack.client("lambda")
+    other = client.get_function_configuration(FunctionName=extender.name)["Role"]
     scheduler, name = deployed.stack.client("scheduler"), f"once-{secrets.token_hex(4)}"
     refusals = AWS_LOG.read_text().count(REFUSAL)
 

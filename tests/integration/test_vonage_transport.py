@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -26,7 +27,7 @@ def asking(
     answer: Answer, pace: Pace = BRISK, **options: float
 ) -> Iterator[tuple[Script, VonageClient]]:
     """Give a server that answers like this and a client of it."""
-    times = {"budget": 5.0, "timeout": 2.0} | options
+    times: Any = {"budget": 5.0, "timeout": 2.0} | options
     with scripted(answer) as script, VonageClient(script.url, KEY, pace=pace, **times) as client:
         yield script, client
 

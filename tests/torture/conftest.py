@@ -15,9 +15,14 @@ ON_THE_WAY = ("CallbackIntake", "EventPublisher")
 """The functions that every callback passes."""
 
 
-@pytest.fixture(scope="module")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Search for leaks last of all, so that it is in all that the others have left behind."""
+    items.sort(key=lambda item: item.path.name == "test_leaks.py")
+
+
+@pytest.fixture(scope="session")
 def faults(deployed: Deployed) -> Iterator[FaultControl]:
-    """A proxy through which these functions reach AWS, and nobody else does."""
+    """A proxy through which these functions reach AWS, and nobody else does, from now on."""
     names = functions.named(deployed)
     with ExitStack() as exits:
         proxy = servers.start_faults(deployed.stack.base_url, BUILD / "local/test")

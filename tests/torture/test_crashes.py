@@ -4,10 +4,10 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from functools import partial
 
 import pytest
@@ -30,7 +30,7 @@ JOBS = {"RecordingCleanup": "RecordingCleanupName", "RoomExpiryExtender": "RoomE
 @pytest.fixture
 def times(full: bool) -> int:
     """How often each function is killed."""
-    return 50 if full else 3
+    return 50 if full else 1
 
 
 class Killer:
@@ -42,20 +42,37 @@ class Killer:
         self._dice = random.Random(function)
         self._pause = threading.Event().wait
 
-    def kill_under_load(self, times: int) -> None:
-        """Kill one process that is at work, that many times."""
-        while times:
-            self._pause(self._dice.uniform(0.05, 0.8))
-            times -= self._kill()
+    def kill_under_load(self, times: int) -> int:
+        """Kill one process that is at work, that many times, if there is one often enough."""
+        kills = 0
+        for _ in range(4 * times):
+            self._pause(self._dice.uniform(0.1, 1.5))
+            kills += self._kill()
+            if kills == times:
+                break
+        return kills
 
-    def cut_off(self, run: Callable[[], object], times: int) -> None:
-        """Start `run` over and over, and kill the function during it, that many times."""
-        while times:
+    def cut_off(
+        self, give_work: Callable[[], list[str]], run: Callable[[], object], times: int
+    ) -> tuple[int, set[str]]:
+        """Start `run` over and over and kill the function during it.
+
+        A run that was over before its moment came is no crash, and another is tried instead.
+
+        Returns:
+            How often it fell, and the ids of all that it was given to work on.
+        """
+        fallen, given = 0, set[str]()
+        for _ in range(3 * times):
+            given.update(give_work())
             with ThreadPoolExecutor(1) as pool:
                 running = pool.submit(run)
-                self._pause(self._dice.uniform(0.3, 2.5))
+                self._pause(self._dice.uniform(0.2, 1.8))
                 self._kill()
-            times -= "Worker process" in str(running.exception())
+            fallen += isinstance(running.exception(), JobFailed)
+            if fallen == times:
+                break
+        return fallen, given
 
     def _kill(self) -> bool:
         """Kill a process in the middle of an invocation; return whether there was one."""
@@ -85,12 +102,12 @@ def test_intake_and_publishing_lose_nothing_when_they_are_killed(
         seed = 0
         while not all(each.done() for each in killing):
             deployed.vonage.hold_meetings(10, senders=4, drop=0.0, seed=(seed := seed + 1))
-    for each in killing:
-        each.result()
+    kills = [each.result() for each in killing]
 
-    balance = entered(figures, account.balance(), 2 * times)
+    balance = entered(figures, account.balance(), sum(kills))
     balance.require()
     assert balance.refused == 0
+    assert kills == [times, times]
 
 
 def test_cleanup_and_extension_lose_nothing_when_they_are_killed(
@@ -99,29 +116,56 @@ def test_cleanup_and_extension_lose_nothing_when_they_are_killed(
     for output in JOBS.values():
         finish(deployed, output)  # what other tests have left
     account = Account(deployed)
-    recordings = jobs.uploads(deployed, 12 * times)
-    aging.back_date(deployed.stack, aging.recordings(recordings), 31 * DAY)
-    soon = datetime.now(UTC) + timedelta(days=2)
-    rooms = deployed.vonage.add_rooms(12 * times, expires_at=iso(soon), metadata=KEEP)
+    work = {"RecordingCleanup": partial(old_recordings, deployed, 8)}
+    work["RoomExpiryExtender"] = partial(lapsing_rooms, deployed, 8)
 
-    with ThreadPoolExecutor(2) as pool:
-        killing = [
-            pool.submit(Killer(deployed, name).cut_off, partial(jobs.run, deployed, output), times)
+    with slowed_down(deployed), ThreadPoolExecutor(2) as pool:
+        cleanup, extension = [
+            pool.submit(
+                Killer(deployed, name).cut_off,
+                work[name],
+                partial(jobs.run, deployed, output),
+                times,
+            )
             for name, output in JOBS.items()
         ]
-    for each in killing:
-        each.result()
     for output in JOBS.values():
         finish(deployed, output)
 
+    (deletions, recordings), (extensions, rooms) = cleanup.result(), extension.result()
+    soon = iso(datetime.now(UTC) + 7 * DAY)
     kept = {each["id"] for each in deployed.vonage.recordings() if not each["deleted"]}
-    lapsing = {each["id"] for each in deployed.vonage.rooms() if each["expires_at"] == iso(soon)}
-    undone = (kept & set(recordings)) | (lapsing & set(rooms))
-    deleted = {("recording:deleted", id_) for id_ in recordings}
-    extended = {("room:extended", id_) for id_ in rooms}
-    balance = entered(figures, account.balance(deleted | extended), 2 * times, undone)
-    balance.require()
+    lapsing = {each["id"] for each in deployed.vonage.rooms() if each["expires_at"] < soon}
+    undone = (kept & recordings) | (lapsing & rooms)
+    due = {("recording:deleted", id_) for id_ in recordings}
+    due |= {("room:extended", id_) for id_ in rooms}
+    entered(figures, account.balance(due), deletions + extensions, undone).require()
     assert not undone
+    assert (deletions, extensions) == (times, times)
+
+
+def old_recordings(deployed: Deployed, count: int) -> list[str]:
+    """Have the cleanup be due to delete so many recordings more; return their ids."""
+    ids = jobs.uploads(deployed, count)
+    aging.back_date(deployed.stack, aging.recordings(ids), 31 * DAY)
+    return ids
+
+
+def lapsing_rooms(deployed: Deployed, count: int) -> list[str]:
+    """Have the extender be due to extend so many rooms more; return their ids."""
+    soon = iso(datetime.now(UTC) + 2 * DAY)
+    return deployed.vonage.add_rooms(count, expires_at=soon, metadata=KEEP)
+
+
+@contextmanager
+def slowed_down(deployed: Deployed) -> Iterator[None]:
+    """Have jobs take their time, so that there is a middle of a run to be killed in."""
+    names = functions.named(deployed)
+    with ExitStack() as exits:
+        for name in JOBS:
+            slow = functions.configured(deployed, names[name], JOB_RATE_PER_SECOND="10")
+            exits.enter_context(slow)
+        yield
 
 
 def finish(deployed: Deployed, output: str) -> None:

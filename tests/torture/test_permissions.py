@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.waiting import eventually
-from tests import jobs
+from tests import functions
 from tests.deployed import WITHIN, Deployed
 from tests.figures import Figures
 from tests.roles import ROLES, Grant, Roles
@@ -53,7 +53,7 @@ def _prepared(deployed: Deployed) -> Iterator[None]:
     deployed.vonage.reset()
     deployed.vonage.callbacks_to(deployed.stack.callback_url(), headers=deployed.stack.headers)
     extender = deployed.stack.outputs["RoomExpiryExtenderName"]
-    with jobs.configured(deployed, extender, ONLY_ROOMS_USED_WITHIN_DAYS="14"):
+    with functions.configured(deployed, extender, ONLY_ROOMS_USED_WITHIN_DAYS="14"):
         yield
     queue = deployed.stack.outputs["DeadLetterQueueUrl"]
     deployed.stack.client("sqs").purge_queue(QueueUrl=queue)
@@ -71,7 +71,7 @@ def works(deployed: Deployed, role: str) -> bool:
 def started_anew(deployed: Deployed, role: str) -> None:
     """Have the role's function forget the secret that it knows."""
     name = deployed.id_of(role.removesuffix("Role"))
-    with jobs.configured(deployed, name, STARTED_ANEW="true"):
+    with functions.configured(deployed, name, STARTED_ANEW="true"):
         pass
 
 
@@ -288,7 +288,8 @@ def test_a_role_is_refused_all_that_it_does_not_name(
     deployed: Deployed, roles: Roles, role: str
 ) -> None:
     granted = {(grant.action, grant.resource) for grant in roles.grants(role)}
-    session, endpoint = roles.session(role), deployed.stack.base_url
+    session: Any = roles.session(role)
+    endpoint = deployed.stack.base_url
     with ExitStack() as exits:
         clients = dict[str, Any]()
         passed = []

@@ -18,12 +18,6 @@ from tests.deployed import WITHIN, Deployed
 pytestmark = pytest.mark.local_stack
 
 
-@pytest.fixture
-def poison() -> str:
-    """The id of the recording whose event nobody takes."""
-    return str(uuid.uuid4())
-
-
 @contextmanager
 def giving_up_after(deployed: Deployed, retries: int) -> Iterator[None]:
     """Have Lambda hand a failed stretch of the stream over again no more often than that."""
@@ -40,49 +34,39 @@ def giving_up_after(deployed: Deployed, retries: int) -> Iterator[None]:
         )
 
 
-def tell_of(deployed: Deployed, poison: str) -> None:
-    """Have the poison's callback come among those of some meetings, which are all taken."""
-    body = {"event": "recording:started", "recording_id": poison, "session_id": "a-session"}
+def tell_of(deployed: Deployed, *recording_ids: str) -> None:
+    """Have recordings' callbacks come among those of meetings, which are all taken."""
     deployed.vonage.hold_meetings(2, senders=4, drop=0.0)
-    assert deployed.post(json.dumps(body)).status_code == 204
+    for id_ in recording_ids:
+        body = {"event": "recording:started", "recording_id": id_, "session_id": "a-session"}
+        assert deployed.post(json.dumps(body)).status_code == 204
     deployed.vonage.hold_meetings(2, senders=4, drop=0.0)
 
 
-def require_that_it_waits_alone(deployed: Deployed, account: Account) -> None:
-    """Fail unless all the others arrive, and it is in the dead-letter queue."""
-    balance = account.balance()
-    assert (balance.missing, balance.invented) == (set(), set())
-    assert eventually(lambda: dead_letters(deployed) == 1, WITHIN)
-
-
-def test_an_event_that_the_bus_refuses_waits_alone_until_the_fault_is_mended(
-    deployed: Deployed, faults: FaultControl, poison: str
+def test_poison_waits_alone_in_the_dead_letter_queue_until_its_cause_is_mended(
+    deployed: Deployed, faults: FaultControl
 ) -> None:
+    """One event spoils every call; one is never let in, till Lambda gives up; one is refused."""
     account = Account(deployed)
-    faults.set([rules.refusing(poison)])
-
-    tell_of(deployed, poison)
-
-    require_that_it_waits_alone(deployed, account)
-    sent, left = redrive.redrive(deployed.stack)
-    assert (sent, len(left)) == (0, 1)
-    require_that_it_waits_alone(deployed, account)
-
-    faults.set([])
-    assert redrive.redrive(deployed.stack) == (1, [])
-    account.balance({("recording:started", poison)}).require()
-
-
-def test_a_record_on_which_the_function_fails_holds_up_the_others_no_longer_than_its_retries(
-    deployed: Deployed, faults: FaultControl, poison: str
-) -> None:
-    account = Account(deployed)
-    faults.set([rules.denying(poison)])
+    poison = [str(uuid.uuid4()) for _ in range(3)]
+    faults.set(
+        [
+            rules.failing(poison[0], "ValidationException", 400),
+            rules.failing(poison[1], "AccessDeniedException", 403),
+            rules.refusing(poison[2]),
+        ]
+    )
 
     with giving_up_after(deployed, retries=2):
-        tell_of(deployed, poison)
-        require_that_it_waits_alone(deployed, account)
+        tell_of(deployed, *poison)
+        balance = account.balance()  # of all the others
+        assert eventually(lambda: dead_letters(deployed) == 3, WITHIN)
+    assert (balance.lost, balance.missing, balance.invented) == ([], set(), set())
+
+    sent, left = redrive.redrive(deployed.stack)
+    assert (sent, len(left)) == (0, 3)
+    assert dead_letters(deployed) == 3
 
     faults.set([])
-    assert redrive.redrive(deployed.stack) == (1, [])
-    account.balance({("recording:started", poison)}).require()
+    assert redrive.redrive(deployed.stack) == (3, [])
+    account.balance({("recording:started", id_) for id_ in poison}).require()

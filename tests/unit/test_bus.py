@@ -191,6 +191,22 @@ def test_refused_and_failing_events_are_told_apart() -> None:
     assert client.asked == ["0", "1", "2", "1", "1"]
 
 
+@pytest.mark.parametrize("code", ["ValidationException", "SerializationException"])
+def test_an_entry_that_makes_a_whole_call_senseless_is_refused_and_holds_up_no_other(
+    code: str,
+) -> None:
+    class Strict(FakeEventBridge):
+        def put_events(self, Entries: Sequence[Entry]) -> dict[str, Any]:  # noqa: N803
+            if "1" in keys(Entries):
+                raise ClientError({"Error": {"Code": code, "Message": "no"}}, "PutEvents")
+            return super().put_events(Entries)
+
+    client = Strict()
+    failures = publish(client, [an_event(str(n)) for n in range(12)])
+    assert {index: failure.kind for index, failure in failures.items()} == {1: "refused"}
+    assert sorted(client.on_the_bus, key=int) == [str(n) for n in range(12) if n != 1]
+
+
 def test_what_failed_at_first_may_be_refused_later() -> None:
     client = FakeEventBridge(lambda _key, times: THROTTLED if times == 1 else REFUSED)
     assert publish(client, [an_event()])[0].kind == "refused"

@@ -75,7 +75,9 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def over_http(body: str | None = None, **more: Any) -> dict[str, Any]:
-    return {"requestContext": {"http": {"method": "POST"}}, "body": body} | more
+    caller = {"iam": {"userArn": "arn:aws:iam::123456789012:user/ada"}}
+    context = {"http": {"method": "POST"}, "authorizer": caller}
+    return {"requestContext": context, "body": body} | more
 
 
 def handle(event: dict[str, Any], job: Job, seconds: float = 900.0) -> dict[str, Any]:
@@ -172,6 +174,13 @@ def test_options_that_make_no_sense_are_refused_and_nothing_is_run(
 def test_a_direct_invocation_with_options_that_make_no_sense_raises() -> None:
     with pytest.raises(jobs.BadRequest, match="unknown field"):
         handle({"dryrun": True}, Job())
+
+
+def test_a_request_that_nobody_signed_runs_nothing() -> None:
+    job = Job()
+    answer = handle({"requestContext": {"http": {"method": "POST"}}}, job)
+    assert (answer["statusCode"], json.loads(answer["body"])) == (403, {"message": "Forbidden"})
+    assert job.ran is None
 
 
 def test_a_run_that_cannot_begin_is_unavailable_over_http_and_raises_otherwise() -> None:

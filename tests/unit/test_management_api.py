@@ -84,6 +84,14 @@ def conforms(route: str, body: object, status: int = 200) -> bool:
 # --- rooms ----------------------------------------------------------------------------------------
 
 
+def test_a_request_that_nobody_signed_asks_nothing(at_vonage: AVonage) -> None:
+    request = a_request_for("DELETE /rooms/{room_id}", "room")
+    del request["requestContext"]["authorizer"]
+    answer = answered(request)
+    assert (answer.status, answer.body) == (403, {"message": "Forbidden"})
+    assert at_vonage.asked == []
+
+
 def test_rooms_come_in_pages_that_the_cursor_leads_through(at_vonage: AVonage) -> None:
     at_vonage.rooms = {str(n): a_room(id=str(n)) for n in range(5)}
 

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from aws_lambda_powertools import single_metric
+from aws_lambda_powertools.metrics import MetricUnit
 from msgspec import Struct
 
 from roomkeeper.settings import SecretUnavailable, VonageSettings, read_secret
@@ -29,7 +31,8 @@ def vonage_client(
 ) -> VonageClient:
     """Return a client of the Meetings API; `budget` and `timeout` in seconds, as it takes them.
 
-    The secret is read anew at every call, so that rotated credentials are in force at once.
+    The secret is read anew at every call, so that rotated credentials are in force at once. A 401
+    is counted.
 
     Raises:
         SecretUnavailable: it cannot be read, or holds no complete credentials.
@@ -44,4 +47,19 @@ def vonage_client(
         )
     except ValueError as problem:
         raise SecretUnavailable(f"The secret {settings.secret_id}: {problem}") from problem
-    return VonageClient(settings.base_url, credentials, budget=budget, timeout=timeout)
+    return VonageClient(
+        settings.base_url,
+        credentials,
+        budget=budget,
+        timeout=timeout,
+        on_refusal=count_refusal,
+    )
+
+
+def count_refusal() -> None:
+    """Count that Vonage did not take our credentials: one metric, whichever function they were of.
+
+    It is written by itself, since the functions' own metrics carry dimensions of theirs.
+    """
+    with single_metric(name="VonageRefusedCredentials", unit=MetricUnit.Count, value=1) as metric:
+        metric.add_dimension(name="service", value="vonage")

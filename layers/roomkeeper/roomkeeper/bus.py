@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from msgspec import Struct
 
 from roomkeeper.events import SOURCE, Event
@@ -31,6 +31,9 @@ _TRANSIENT = {
     "ServiceUnavailableException",
     "ThrottlingException",
 }
+_SENSELESS = {"ValidationException", "SerializationException"}
+"""What a whole call fails with because of what is in it; the same call would always fail so."""
+
 _SDK = Config(
     connect_timeout=1,
     read_timeout=3,
@@ -91,22 +94,36 @@ class Bus:
     def _send(self, entries: Mapping[int, _Entry]) -> dict[int, Failure]:
         failures: dict[int, Failure] = {}
         for chunk in _chunks(entries):
-            try:
-                answer = self._client.put_events(Entries=[entries[i] for i in chunk])
-            except (ClientError, BotoCoreError) as problem:
-                failures |= dict.fromkeys(chunk, Failure("unavailable", str(problem)))
-                continue
-            failures |= {
-                index: _failure(entry)
-                for index, entry in zip(chunk, answer["Entries"], strict=True)
-                if "ErrorCode" in entry
-            }
+            failures |= self._put({index: entries[index] for index in chunk})
         return failures
+
+    def _put(self, entries: Mapping[int, _Entry]) -> dict[int, Failure]:
+        """Send `entries` in one call; one by one when some entry makes the call senseless."""
+        try:
+            answer = self._client.put_events(Entries=list(entries.values()))
+        except (ClientError, BotoCoreError) as problem:
+            if not _blames_an_entry(problem):
+                return dict.fromkeys(entries, Failure("unavailable", str(problem)))
+            if len(entries) == 1:
+                return dict.fromkeys(entries, Failure("refused", str(problem)))
+            each_alone = [self._put({index: entry}) for index, entry in entries.items()]
+            return {index: failure for alone in each_alone for index, failure in alone.items()}
+        return {
+            index: _failure(entry)
+            for index, entry in zip(entries, answer["Entries"], strict=True)
+            if "ErrorCode" in entry
+        }
 
 
 def connect() -> "EventBridgeClient":
     """Return an EventBridge client with the timeouts and retries that the publisher lives by."""
     return boto3.client("events", config=_SDK)
+
+
+def _blames_an_entry(problem: ClientError | BotoCoreError) -> bool:
+    if isinstance(problem, ClientError):
+        return problem.response["Error"]["Code"] in _SENSELESS
+    return isinstance(problem, ParamValidationError)
 
 
 def _failure(answer: Mapping[str, Any]) -> Failure:

@@ -41,6 +41,22 @@ def caller_of(request: Request) -> str | None:
     return arn
 
 
+def refusal_unless_signed(request: Request) -> Answer | None:
+    """Return the answer to a request that nobody signed; None when somebody did.
+
+    Every route that is not for callbacks asks for a signature, so that none comes through. It is
+    looked at once more for the day on which a route should lose that by mistake; the answer is the
+    one that API Gateway itself gives.
+    """
+    if caller_of(request) is not None:
+        return None
+    return {
+        "statusCode": 403,
+        "headers": {"Content-Type": "application/json"},
+        "body": '{"message":"Forbidden"}',
+    }
+
+
 def error_body(code: str, message: str) -> str:
     """Return the one form that all our errors have: {"error": {"code", "message"}}."""
     return msgspec.json.encode({"error": {"code": code, "message": message}}).decode()

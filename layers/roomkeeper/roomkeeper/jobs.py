@@ -146,8 +146,9 @@ def handle(
 ) -> Answer:
     """Run a job, whose options are of `kind`, as `event` asks; return what its function returns.
 
-    Over HTTP: 200 and the report; 400 for options that make no sense; 500 for parameters that
-    cannot be; 503 when the run could not begin or be noted. Otherwise: the report.
+    Over HTTP: 200 and the report; 400 for options that make no sense; 403 unless it is signed; 500
+    for parameters that cannot be; 503 when the run could not begin or be noted. Otherwise: the
+    report.
 
     Raises:
         RoundIncomplete: something failed, and it was not over HTTP. The round is finished.
@@ -157,6 +158,8 @@ def handle(
         report = _told(run(_run(event, context, kind, _OTHERWISE)))
         report.summary.raise_if_failed()
         return report.as_json()
+    if refusal := http_api.refusal_unless_signed(event):
+        return refusal
     try:
         report = _told(run(_run(event, context, kind, _OVER_HTTP)))
         return _answer(200, msgspec.json.encode(report.as_json()).decode())

@@ -13,7 +13,13 @@ from roomkeeper.times import iso
 from roomkeeper.vonage import models
 from roomkeeper.vonage.calls import Call, path
 from roomkeeper.vonage.credentials import Credentials
-from roomkeeper.vonage.errors import Exchange, NotDeletableYet, NotUpdatable, UnexpectedAnswer
+from roomkeeper.vonage.errors import (
+    Exchange,
+    NotDeletableYet,
+    NotUpdatable,
+    Unauthorized,
+    UnexpectedAnswer,
+)
 from roomkeeper.vonage.models import Recording, RoomPage
 from roomkeeper.vonage.retries import Pace
 from roomkeeper.vonage.transport import Transport
@@ -32,7 +38,7 @@ class VonageClient:
 
     Every operation may take `budget` seconds, retries included (`within` gives another budget);
     `timeout` is the seconds that one try waits for a connection and for each part of the answer;
-    `pace` is how retries are spread.
+    `pace` is how retries are spread; `on_refusal` is called at each 401, in the asking thread.
 
     429 (Retry-After is respected), 5xx and connection errors are retried, everything else never.
     Every operation raises a VonageError when it fails; redirects are never followed.
@@ -49,8 +55,10 @@ class VonageClient:
         budget: float = 30.0,
         timeout: float = 10.0,
         pace: Pace | None = None,
+        on_refusal: Callable[[], None] = lambda: None,
     ) -> None:
         self._budget = budget
+        self._on_refusal = on_refusal
         self._transport = Transport(base_url, credentials, timeout=timeout, pace=pace or Pace())
 
     def __repr__(self) -> str:
@@ -191,7 +199,12 @@ class VonageClient:
 
     def _ask(self, read: Callable[[bytes], Item], method: str, *segments: str, **call: Any) -> Item:
         wanted = Call(method, path(method, *segments), **call)
-        body = self._transport.perform(wanted, self._budget)
+        try:
+            body = self._transport.perform(wanted, self._budget)
+        except Unauthorized as problem:
+            if problem.refuses_credentials:
+                self._on_refusal()
+            raise
         try:
             return read(body)
         except models.UNREADABLE as problem:

@@ -1,0 +1,106 @@
+"""After all the rest: what went in as a secret is in nothing that came out."""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from operations.management import ManagementApi
+from tests import jobs, leaks
+from tests.deployed import Deployed
+from tests.figures import Figures
+from tests.jobs import JobFailed
+
+pytestmark = pytest.mark.local_stack
+
+NAME = "Margaret Hamilton"
+GUESS = "a-token-that-somebody-has-guessed"
+JOBS = ("RecordingCleanupName", "RecordingReconcilerName", "RoomExpiryExtenderName")
+
+
+@pytest.fixture
+def private_key(deployed: Deployed) -> str:
+    """The key of a Vonage application, in use from now on."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    held = {"application_id": "an-application", "private_key": key.decode()}
+    deployed.stack.client("secretsmanager").put_secret_value(
+        SecretId=deployed.stack.outputs["VonageSecretArn"], SecretString=json.dumps(held)
+    )
+    return key.decode()
+
+
+def call_with_secrets(deployed: Deployed, signature_secret: str) -> list[str]:
+    """Send in secrets of every kind, in good and in bad requests; return the error bodies."""
+    stack, vonage = deployed.stack, deployed.vonage
+    meeting = vonage.hold_meeting(participants=[NAME])
+    bare = f"{stack.base_url}/callbacks"
+    vonage.callbacks_to(bare, signature_secret=signature_secret, headers=stack.headers)
+    vonage.hold_meeting(participants=[NAME])
+    vonage.callbacks_to(stack.callback_url(), headers=stack.headers)
+    [uploaded] = [c for c in meeting["callbacks"] if c["event"] == "recording:uploaded"]
+    body = json.dumps(uploaded | {"name": NAME, "duration": -1})
+    guess = f"Bearer {GUESS}"
+    answers = [deployed.post(text) for text in (body[:-2], f"[{body}]", body + body)]
+    answers += [
+        deployed.post(body, f"/callbacks/{GUESS}"),
+        deployed.post(body, "/callbacks", Authorization=guess),
+        deployed.post(body, f"{stack.callback_path()}/{GUESS}", Authorization=guess),
+        ManagementApi(stack).call("GET", "/recordings/unknown"),
+        ManagementApi(stack).call("PATCH", "/rooms/unknown", body.encode()),
+    ]
+    assert all(answer.status_code >= 400 for answer in answers)
+    return [answer.text for answer in answers]
+
+
+def run_jobs_with_secrets(deployed: Deployed) -> None:
+    """Have every job call Vonage, which answers as it should not."""
+    faults: list[dict[str, Any]] = [{"status": 500}, {"status": 401}]
+    asked = len(deployed.vonage.requests())
+    for fault in faults:
+        deployed.vonage.fault("*", times=4, **fault)
+        for output in JOBS:
+            with suppress(JobFailed):
+                jobs.run(deployed, output)
+        deployed.vonage.clear_faults()
+    assert "Bearer" in {each["authorization"] for each in deployed.vonage.requests()[asked:]}
+
+
+def test_nothing_that_came_out_holds_a_secret(
+    deployed: Deployed, figures: Figures, signature_secret: str, private_key: str
+) -> None:
+    errors = call_with_secrets(deployed, signature_secret)
+    run_jobs_with_secrets(deployed)
+    deliveries = deployed.vonage.deliveries()
+    secrets = {
+        **leaks.secrets_of(deployed),
+        **leaks.names_in(deliveries),
+        "private_key": private_key.splitlines()[1],
+        "a guess": GUESS,
+    }
+    assert len(secrets) > 4
+    assert f"the name {NAME}" in secrets
+
+    told = leaks.everything_told(deployed) | {"errors": "\n".join(errors)}
+    leaked = leaks.found(told, secrets)
+
+    figures.add("leaks", searched_bytes=sum(map(len, told.values())), found=len(leaked))
+    assert leaked == []
+    one = deployed.subscriber.received[-1]["detail"]["metadata"]["event_id"]
+    assert any(one in text for where, text in told.items() if "EventPublisher" in where)
+
+
+def test_the_search_finds_what_is_there() -> None:
+    url = "https://recordings.example/archive.mp4?X-Amz-Signature=ab12"
+    header = "Authorization: Basic a2V5OnNlY3JldC1vZi10aGUtYWNjb3VudA=="
+
+    assert leaks.found({"a log": url}, {}) == [("a log", "a download URL's query")]
+    assert leaks.found({"a log": header}, {}) == [("a log", "an Authorization header")]
+    assert leaks.found({"a log": f"from {NAME}."}, {"name": NAME}) == [("a log", "name")]
+    assert leaks.found({"a log": "recording:uploaded"}, {"name": NAME, "none": ""}) == []

@@ -1,0 +1,37 @@
+import json
+
+import pytest
+
+from operations.audit import Audit, AuditFailed, judged
+
+
+def report(*problems: dict[str, object]) -> str:
+    return json.dumps(
+        {
+            "dependencies": [
+                {"name": "sound", "version": "1.0", "vulns": []},
+                {"name": "left-out", "skip_reason": "it is local"},
+                {"name": "broken", "version": "2.0", "vulns": problems},
+            ],
+            "fixes": [],
+        }
+    )
+
+
+def test_a_vulnerability_is_named_with_the_version_that_mends_it() -> None:
+    found = judged(report({"id": "PYSEC-1", "fix_versions": ["2.1"]}), "")
+    assert found == Audit(["broken 2.0: PYSEC-1, mended in 2.1"])
+
+
+def test_where_none_is_known_nothing_is_found() -> None:
+    assert judged(report(), "Found nothing") == Audit()
+
+
+def test_being_offline_is_no_finding_and_is_told() -> None:
+    complaint = "requests.exceptions.ConnectionError: ... NameResolutionError: api.osv.dev"
+    assert judged("", complaint) == Audit(offline=True)
+
+
+def test_an_audit_that_goes_wrong_is_not_taken_for_a_clean_one() -> None:
+    with pytest.raises(AuditFailed, match="usage"):
+        judged("", "usage: pip-audit: no such option")
