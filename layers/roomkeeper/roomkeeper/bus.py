@@ -6,13 +6,12 @@ Source: "PutEvents" in the EventBridge API reference, "Calculating event entry s
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
 
+from roomkeeper import aws
+from roomkeeper.aws import CallFailed
 from roomkeeper.events import SOURCE, Event
 
 if TYPE_CHECKING:
@@ -31,11 +30,7 @@ _TRANSIENT = {
     "ServiceUnavailableException",
     "ThrottlingException",
 }
-_SDK = Config(
-    connect_timeout=1,
-    read_timeout=3,
-    retries={"mode": "standard", "total_max_attempts": 3},
-)
+_PATIENCE = aws.Patience(connect=1, read=3, tries=3)
 _Entry = Any  # PutEventsRequestEntryTypeDef, whose stubs are not there at run time
 
 
@@ -84,7 +79,7 @@ class Bus:
             "EventBusName": self._name,
             "Source": SOURCE,
             "DetailType": event.name,
-            "Time": event.metadata.occurred_at,
+            "Time": event.metadata.occurred_at.timestamp(),
             "Detail": event.detail(),
         }
 
@@ -93,7 +88,7 @@ class Bus:
         for chunk in _chunks(entries):
             try:
                 answer = self._client.put_events(Entries=[entries[i] for i in chunk])
-            except (ClientError, BotoCoreError) as problem:
+            except CallFailed as problem:
                 failures |= dict.fromkeys(chunk, Failure("unavailable", str(problem)))
                 continue
             failures |= {
@@ -106,7 +101,7 @@ class Bus:
 
 def connect() -> "EventBridgeClient":
     """Return an EventBridge client with the timeouts and retries that the publisher lives by."""
-    return boto3.client("events", config=_SDK)
+    return cast("EventBridgeClient", aws.Client(aws.EVENTS, _PATIENCE))
 
 
 def _failure(answer: Mapping[str, Any]) -> Failure:
