@@ -112,6 +112,7 @@ OVERRIDES = --parameter-overrides Runtime=python$(shell $(TOOLS)/uv/bin/python -
 .PHONY: build
 build: $(TOOLS)/sam/.installed ## build functions and layer into build/sam (PARAMETERS=)
 	@PATH="$(TOOLS)/uv/bin:$$PATH" $(SAM) build $(OVERRIDES)
+	@$(TOOLS)/uv/bin/python -m operations.bytecode build/sam
 
 .PHONY: deploy
 deploy: build ## deploy into the AWS account at hand (STACK=, PARAMETERS="Name=value ...")

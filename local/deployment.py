@@ -12,6 +12,7 @@ import boto3
 import yaml
 
 from local.servers import BUILD, CREDENTIALS, PROJECT, REGION, TOOLS, LocalStackError, Server
+from operations import bytecode
 from operations.stack import Stack
 
 STACK_NAME = "roomkeeper-local"
@@ -32,6 +33,7 @@ def build() -> Path:
         BUILD / "local/sam-build.log",
         {},
     )
+    bytecode.compile_built(target)
     return target / "template.yaml"
 
 
