@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
 
-from operations import sam
+from operations import bytecode, sam
 from operations.stack import Stack, StackError
 from operations.template import ROOT, Parameter, parameters
 
@@ -32,7 +32,7 @@ def main() -> int:
         stack = Stack(options.stack or environment.stack_name)
         chosen = {**environment.parameters, **given(options.parameters)}
         if options.only_build:
-            return _run(sam.command("build", chosen))
+            return _build(chosen)
         is_first = not stack.exists()
         if is_first:
             print(f"The first deployment of stack {stack.name} into {stack.whereabouts()}.")
@@ -80,12 +80,18 @@ def _answer(parameter: Parameter, ask: Ask) -> str:
         print(f"  {problem}.")
 
 
+def _build(chosen: Mapping[str, str]) -> int:
+    code = _run(sam.command("build", chosen))
+    if not code:
+        bytecode.compile_built(ROOT / "build/sam")
+    return code
+
+
 def _deploy(
     environment: sam.Environment, stack: Stack, chosen: Mapping[str, str], arguments: list[str]
 ) -> int:
     deploy = ["--config-env", environment.name, "--stack-name", stack.name, *arguments]
-    code = _run(sam.command("build", chosen))
-    return code or _run(sam.command("deploy", chosen, *deploy))
+    return _build(chosen) or _run(sam.command("deploy", chosen, *deploy))
 
 
 def _run(command: list[str]) -> int:

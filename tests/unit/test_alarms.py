@@ -112,12 +112,12 @@ def refuse() -> None:
 
 
 def lack_the_table() -> None:
-    intake._ask_again(StoreUnavailable("throttled"))
+    intake._ask_again(StoreUnavailable("throttled"), {})
     intake.metrics.flush_metrics()
 
 
 def lack_the_secret() -> None:
-    intake._ask_again(SecretUnavailable("empty"))
+    intake._ask_again(SecretUnavailable("empty"), {})
     intake.metrics.flush_metrics()
 
 
