@@ -10,7 +10,7 @@ import boto3
 import yaml
 
 from local.servers import BUILD, CREDENTIALS, PROJECT, REGION, LocalStackError, Server
-from operations import sam
+from operations import bytecode, sam
 from operations.stack import Stack
 
 UNKNOWN_TO_MINISTACK = {
@@ -30,6 +30,7 @@ def build() -> Path:
     target = BUILD / "sam"
     command = sam.command("build", _this_machine(), "--build-dir", str(target))
     _run(command, BUILD / "local/sam-build.log", {})
+    bytecode.compile_built(target)
     return target / "template.yaml"
 
 

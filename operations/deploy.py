@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
 
-from operations import sam
+from operations import bytecode, sam
 from operations.stack import Stack, StackError
 from operations.template import ROOT, Parameter, parameters
 
@@ -81,7 +81,10 @@ def _answer(parameter: Parameter, ask: Ask) -> str:
 
 
 def _build(chosen: Mapping[str, str]) -> int:
-    return _run(sam.command("build", chosen))
+    code = _run(sam.command("build", chosen))
+    if not code:
+        bytecode.compile_built(ROOT / "build/sam")
+    return code
 
 
 def _deploy(

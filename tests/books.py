@@ -6,16 +6,15 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 from msgspec import Struct
 
 from local.vonage.control import VonageControl
 from local.vonage.server import served
 from roomkeeper.callbacks import Callback, parse
-from roomkeeper.store import Store
+from roomkeeper.store import Store, connect
 from roomkeeper.vonage import ApiKey, Pace, VonageClient
+from tests import sdk
 from tests.template import table_definition
 
 # Powertools reads these when a function is imported; every function has them from the template.
@@ -95,16 +94,14 @@ def emulator() -> Iterator[VonageControl]:
 
 
 @pytest.fixture
-def books(emulator: VonageControl, monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
+def books(emulator: VonageControl) -> Iterator[Books]:
     """An empty table and an emulated Vonage that knows nothing yet."""
-    for name, value in {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test"}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
     emulator.reset()
     client = VonageClient(
         emulator.api_url, ApiKey("key", "secret"), budget=2.0, timeout=2.0, pace=Pace(first=0.001)
     )
-    with mock_aws(), client:
-        dynamodb = boto3.client("dynamodb", region_name="eu-west-1")
+    with sdk.moto(), client:
+        dynamodb = connect()
         dynamodb.create_table(TableName=TABLE, **table_definition())
         store = Store(dynamodb, TABLE, session_days=400, event_days=30, deleted_days=90)
         yield Books(store, client, emulator, dynamodb)

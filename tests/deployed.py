@@ -24,6 +24,7 @@ from local.subscriber import Subscriber
 from local.vonage.control import VonageControl
 from operations.stack import Stack
 from roomkeeper.store import Store
+from tests.sdk import ThroughSdk
 
 WITHIN = 60.0  # seconds; a deadline, not a wait: what is awaited takes one or two
 
@@ -46,7 +47,8 @@ class Deployed(Struct, frozen=True):
 
     def store(self) -> Store:
         """Return the stack's table."""
-        return Store(self.stack.client("dynamodb"), self.stack.outputs["TableName"])
+        client: Any = ThroughSdk(self.stack.client("dynamodb"))
+        return Store(client, self.stack.outputs["TableName"])
 
     def item(self, key: str) -> dict[str, Any] | None:
         """Return the table's item under `key`, as DynamoDB writes it."""

@@ -33,6 +33,8 @@ def _plain(value: Any) -> str:
     if not isinstance(value, dict):
         return str(value)
     [target] = value.values()
+    if target == "AWS::URLSuffix":
+        return "amazonaws.com"
     return str(template()["Parameters"].get(target, {}).get("Default", target))
 
 

@@ -5,13 +5,12 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-import boto3
 import msgspec
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
-from botocore.exceptions import BotoCoreError, ClientError
 
-from roomkeeper import bus, store
+from roomkeeper import aws, bus, store
+from roomkeeper.aws import CallFailed
 from roomkeeper.bus import Bus
 from roomkeeper.events import Event
 from roomkeeper.settings import PublisherSettings
@@ -71,7 +70,7 @@ def _bus() -> Bus:
 
 @cache
 def _queue() -> Any:
-    return boto3.client("sqs")
+    return aws.Client(aws.SQS, aws.Patience(connect=1, read=3, tries=3))
 
 
 def _due(records: Sequence[Record]) -> tuple[list[tuple[int, Event]], Reasons]:
@@ -125,7 +124,7 @@ def _set_aside(records: Sequence[Record], refused: Reasons) -> Reasons:
                 QueueUrl=_settings().dead_letter_queue_url,
                 MessageBody=msgspec.json.encode(message).decode(),
             )
-        except (ClientError, BotoCoreError) as problem:
+        except CallFailed as problem:
             left[place] = str(problem)
     return left
 

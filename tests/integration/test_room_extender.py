@@ -8,10 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 import yaml
-from moto import mock_aws
 from msgspec import Struct
 
 from local.vonage.control import VonageControl
@@ -21,10 +19,11 @@ from roomkeeper.extender import PAGE_SIZE, WALK, Extender
 from roomkeeper.jobs import Options, Report, Run
 from roomkeeper.rooms import ExtensionPolicy
 from roomkeeper.rounds import Bounds, in_seconds
-from roomkeeper.store import Checkpoint, RoomStore, Store
+from roomkeeper.store import Checkpoint, RoomStore, Store, connect
 from roomkeeper.times import from_iso, iso
 from roomkeeper.vonage import ApiKey, Pace, Refused, Unauthorized, VonageClient, VonageError
 from roomkeeper.vonage.errors import Exchange
+from tests import sdk
 
 TEMPLATE = Path(__file__).parent.parent.parent / "template.yaml"
 TABLE = "rooms"
@@ -121,15 +120,13 @@ def emulator() -> Iterator[VonageControl]:
 
 
 @pytest.fixture
-def rooms(emulator: VonageControl, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rooms]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
+def rooms(emulator: VonageControl) -> Iterator[Rooms]:
     emulator.reset()
     client = VonageClient(
         emulator.api_url, ApiKey("key", "secret"), budget=0.2, timeout=2.0, pace=Pace(first=0.001)
     )
-    with mock_aws(), client:
-        dynamodb = boto3.client("dynamodb", region_name="eu-west-1")
+    with sdk.moto(), client:
+        dynamodb = connect()
         template = yaml.load(TEMPLATE.read_text(), _Cloudformation)
         table = template["Resources"]["Table"]["Properties"]
         wanted = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")

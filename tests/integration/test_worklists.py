@@ -1,12 +1,12 @@
 import itertools
 import random
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from roomkeeper.recordings import Waiting
 from roomkeeper.store import recordings as store_recordings
+from tests import sdk
 from tests.books import NOW, Books, an_upload
 
 HOUR = timedelta(hours=1)
@@ -32,18 +32,15 @@ def test_a_worklist_is_read_oldest_first_across_its_shards_and_pages(books: Book
 
 
 @pytest.mark.usefixtures("_small_pages")
-def test_no_more_of_a_worklist_is_read_than_a_page_of_each_shard_ahead(books: Books) -> None:
+def test_no_more_of_a_worklist_is_read_than_a_page_of_each_shard_ahead(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in range(200):
         books.hear(an_upload(f"recording-{number}"), NOW - HOUR)
-    pages: list[int] = []
-
-    def note(parsed: dict[str, Any], **_: object) -> None:
-        pages.append(parsed["Count"])
-
-    books.dynamodb.meta.events.register("after-call.dynamodb.Query", note)
+    pages = sdk.note_calls(monkeypatch)
     assert len(list(itertools.islice(books.store.waiting("retained", NOW), 10))) == 10
 
-    assert sum(pages) <= (8 + 2) * 5
+    assert sum(page.answer["Count"] for page in pages) <= (8 + 2) * 5
 
 
 def test_a_recording_waits_for_its_upload_from_the_first_callback_on(books: Books) -> None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import boto3
 import pytest
 from hypothesis import HealthCheck, configuration, settings
-from moto import mock_aws
 
 from roomkeeper import store
+from tests import sdk
 from tests.builders import Image
 from tests.template import ROOT, table_definition
 
@@ -72,7 +72,7 @@ def _fresh_container() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def moto(_no_aws_account: None) -> Iterator[None]:
-    with mock_aws():
+    with sdk.moto():
         yield
 
 

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import msgspec
 import pytest
-from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
@@ -27,6 +26,7 @@ from tests.builders import (
     a_session_ended,
     a_session_started,
 )
+from tests.sdk import CUT_OFF
 from tests.unit.conftest import Table, with_sorted_sets
 
 Fate = Literal["answered", "lost before the write", "lost after the write"]
@@ -70,7 +70,6 @@ class Wire:
     """A DynamoDB client that loses what its fates say, and sees what the table's stream shows."""
 
     def __init__(self, table: Table, fates: Iterator[Fate]) -> None:
-        self.exceptions = table.client.exceptions
         self.events: list[Event] = []
         self._table, self._fates = table, fates
         self._images: dict[str, Image] = {}
@@ -78,11 +77,11 @@ class Wire:
     def update_item(self, **arguments: Any) -> None:
         fate = next(self._fates)
         if fate == "lost before the write":
-            raise EndpointConnectionError(endpoint_url="https://dynamodb")
+            raise CUT_OFF
         answer = self._table.client.update_item(**arguments, ReturnValues="ALL_NEW")
         self._look_at(with_sorted_sets(answer["Attributes"]))
         if fate == "lost after the write":
-            raise ReadTimeoutError(endpoint_url="https://dynamodb")
+            raise CUT_OFF
 
     def _look_at(self, new: Image) -> None:
         key, old = new["pk"]["S"], self._images.get(new["pk"]["S"])

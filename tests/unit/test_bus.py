@@ -3,13 +3,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roomkeeper.aws import CallFailed
 from roomkeeper.bus import ATTEMPTS, Bus, Failure
 from roomkeeper.events import Event, Metadata, Unrecognized
 from tests.builders import NOON
+from tests.sdk import OUTAGES
 
 Entry = Mapping[str, Any]
 LIMIT = 256 * 1024
@@ -91,7 +92,7 @@ def test_an_event_becomes_an_entry() -> None:
                 "EventBusName": "rooms",
                 "Source": "roomkeeper",
                 "DetailType": "callback:unrecognized",
-                "Time": NOON,
+                "Time": NOON.timestamp(),
                 "Detail": event.detail(),
             }
         ]
@@ -198,7 +199,7 @@ def test_an_entry_that_makes_a_whole_call_senseless_is_refused_and_holds_up_no_o
     class Strict(FakeEventBridge):
         def put_events(self, Entries: Sequence[Entry]) -> dict[str, Any]:  # noqa: N803
             if "1" in keys(Entries):
-                raise ClientError({"Error": {"Code": code, "Message": "no"}}, "PutEvents")
+                raise CallFailed("PutEvents", code, "no")
             return super().put_events(Entries)
 
     client = Strict()
@@ -230,11 +231,6 @@ def test_an_error_code_tells_whether_another_try_is_worth_it(code: str, kind: st
 
 
 # --- what fails as a whole ------------------------------------------------------------------------
-
-OUTAGES = [
-    ClientError({"Error": {"Code": "InternalException", "Message": "Oh"}}, "PutEvents"),
-    EndpointConnectionError(endpoint_url="https://events.eu-west-1.amazonaws.com"),
-]
 
 
 @pytest.mark.parametrize("outage", OUTAGES, ids=repr)

@@ -4,9 +4,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
-from botocore.exceptions import EndpointConnectionError
 
 from functions.callback_intake import app
 from roomkeeper import settings
@@ -24,6 +22,7 @@ from tests.builders import (
     a_signature,
     sample,
 )
+from tests.sdk import CUT_OFF, Asked, note_calls
 from tests.template import environment
 from tests.unit.conftest import Output, Table
 
@@ -53,14 +52,9 @@ def secret_id(
 
 
 @pytest.fixture
-def calls(moto: None) -> list[str]:
+def calls(moto: None, monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
     """The calls to AWS, in their order."""
-    boto3.setup_default_session()
-    made: list[str] = []
-    boto3._get_default_session().events.register(
-        "before-call", lambda model, **_: made.append(model.name)
-    )
-    return made
+    return note_calls(monkeypatch)
 
 
 def answer_to(request: Any) -> Answer:
@@ -149,12 +143,12 @@ def test_a_signature_lets_in(token: str | None, as_base64: bool, table: Table) -
     assert kept(table) == ["SESSION"]
 
 
-def test_an_accepted_callback_makes_exactly_one_call(calls: list[str]) -> None:
+def test_an_accepted_callback_makes_exactly_one_call(calls: list[Asked]) -> None:
     answer_to(a_request(a_body("recording:started")))
     first = len(calls)
     answer_to(a_request(a_body("recording:ended")))
-    assert calls[first:] == ["UpdateItem"]
-    assert set(calls[:first]) == {"GetSecretValue", "UpdateItem"}
+    assert [call.operation for call in calls[first:]] == ["UpdateItem"]
+    assert {call.operation for call in calls[:first]} == {"GetSecretValue", "UpdateItem"}
 
 
 # --- what is refused ------------------------------------------------------------------------------
@@ -258,12 +252,8 @@ def test_after_a_rotation_the_previous_token_still_lets_in(
 class Unreachable:
     """A DynamoDB client that cannot reach DynamoDB."""
 
-    class exceptions:  # noqa: N801 - as in boto3
-        class ConditionalCheckFailedException(Exception):
-            """What the client raises where a condition does not hold."""
-
     def update_item(self, **_arguments: Any) -> None:
-        raise EndpointConnectionError(endpoint_url="https://dynamodb.eu-west-1.amazonaws.com")
+        raise CUT_OFF
 
 
 def no_table(monkeypatch: pytest.MonkeyPatch) -> None:

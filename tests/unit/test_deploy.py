@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from operations import deploy, sam
+from operations import bytecode, deploy, sam
 from operations.template import ROOT, parameters
 
 ENVIRONMENTS = ("default", "prod", "local")
@@ -113,6 +113,7 @@ def test_a_first_deployment_says_where_it_goes_and_what_comes_next(
 
     monkeypatch.setattr(deploy, "Stack", lambda name: AnAccount(name, there=there))
     monkeypatch.setattr(deploy, "_run", note)
+    monkeypatch.setattr(bytecode, "compile_built", lambda _folder: None)
     monkeypatch.setattr("sys.argv", ["deploy", "--environment", "prod", "--arguments", "--debug"])
     monkeypatch.setattr("sys.stdin", io.StringIO())  # nobody at the keyboard
 

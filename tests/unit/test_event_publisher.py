@@ -4,7 +4,6 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import EndpointConnectionError
 
 from functions.event_publisher import app
 from roomkeeper.bus import Bus
@@ -21,6 +20,7 @@ from tests.builders import (
     a_session_started,
     sample,
 )
+from tests.sdk import CUT_OFF
 from tests.template import environment
 from tests.unit.conftest import Output, Table
 
@@ -211,7 +211,7 @@ def test_what_cannot_be_set_aside_is_wanted_again(
 def test_without_a_queue_to_reach_it_is_wanted_again(monkeypatch: pytest.MonkeyPatch) -> None:
     class Unreachable:
         def send_message(self, **_message: str) -> None:
-            raise EndpointConnectionError(endpoint_url="https://sqs")
+            raise CUT_OFF
 
     monkeypatch.setattr(app, "_queue", Unreachable)
     assert publish(poison("1")) == ["1"]

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
 
+from roomkeeper.aws import CallFailed
 from roomkeeper.settings import (
     SECRET_MAX_AGE,
     CallbackCredentials,
@@ -17,6 +17,7 @@ from roomkeeper.settings import (
     VonageSettings,
 )
 from tests.builders import NOON
+from tests.sdk import OUTAGES
 
 # --- the environment ------------------------------------------------------------------------------
 
@@ -85,10 +86,6 @@ def test_a_variable_that_is_missing_is_named(
 GRACE = timedelta(hours=12)
 LATER = NOON + SECRET_MAX_AGE + timedelta(seconds=1)
 LONG_AGO = NOON - timedelta(days=30)
-OUTAGES = [
-    ClientError({"Error": {"Code": "InternalServiceError"}}, "GetSecretValue"),
-    EndpointConnectionError(endpoint_url="https://secretsmanager"),
-]
 
 
 class FakeSecrets:
@@ -113,9 +110,9 @@ class FakeSecrets:
         if VersionStage in self.outages:
             raise self.outages[VersionStage]
         if VersionStage not in self._versions:
-            raise ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "GetSecretValue")
+            raise CallFailed("GetSecretValue", "ResourceNotFoundException", "no such version")
         text, since = self._versions[VersionStage]
-        return {"SecretString": text, "CreatedDate": since}
+        return {"SecretString": text, "CreatedDate": since.timestamp()}
 
 
 def a_secret(client: Any, grace: timedelta = GRACE) -> CallbackSecret:
@@ -234,7 +231,7 @@ def test_a_secret_that_was_never_read_is_unavailable_and_asked_for_again() -> No
     client = FakeSecrets({"token": "t"})
     secret = a_secret(client)
     client.outages["AWSCURRENT"] = OUTAGES[0]
-    with pytest.raises(SecretUnavailable, match="InternalServiceError"):
+    with pytest.raises(SecretUnavailable, match="ThrottlingException"):
         secret.credentials(NOON)
     client.outages.clear()
     assert secret.credentials(NOON).tokens == ("t",)

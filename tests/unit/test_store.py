@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, NoReturn
 
+import boto3
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
 
 from roomkeeper.callbacks import Callback, parse
 from roomkeeper.recordings import Recording
-from roomkeeper.store import Store, StoreUnavailable, events_due
+from roomkeeper.store import Store, StoreUnavailable, connect, events_due
 from roomkeeper.times import from_iso, iso
 from tests.builders import (
     ENDED_AT,
@@ -31,6 +31,7 @@ from tests.builders import (
     a_session_ended,
     a_session_started,
 )
+from tests.sdk import CUT_OFF, OUTAGES, ThroughSdk
 from tests.unit.conftest import Table
 
 MINUTE = timedelta(minutes=1)
@@ -41,6 +42,12 @@ OUTBOX = [
     *(a_callback(name) for name in PUBLISHED if "participant" in name or name == "room:expired"),
     a_callback("archive:ready", id=5),
 ]
+
+
+@pytest.fixture(scope="module", params=["our client", "the SDK's"])
+def dynamodb(moto: None, request: pytest.FixtureRequest) -> Any:
+    """Both clients, as the store is held to the same on either."""
+    return connect() if request.param == "our client" else ThroughSdk(boto3.client("dynamodb"))
 
 
 @pytest.fixture
@@ -346,7 +353,7 @@ def test_rooms_are_told_of_any_number_of_sessions(store: Store) -> None:
 
 
 def test_of_no_sessions_no_rooms_are_asked() -> None:
-    client: Any = Failing(THROTTLED)
+    client: Any = Failing(CUT_OFF)
     assert Store(client, "any").rooms_of([]) == {}
 
 
@@ -385,18 +392,9 @@ def test_keys_that_are_never_processed_are_an_error_in_the_end(table: Table) -> 
 
 # --- when DynamoDB fails --------------------------------------------------------------------------
 
-THROTTLED = ClientError(
-    {"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}, "UpdateItem"
-)
-UNREACHABLE = EndpointConnectionError(endpoint_url="https://dynamodb.eu-west-1.amazonaws.com")
-
 
 class Failing:
     """A DynamoDB client of which every call fails."""
-
-    class exceptions:  # noqa: N801 - as in boto3
-        class ConditionalCheckFailedException(Exception):
-            """What the client raises where a condition does not hold."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
@@ -407,7 +405,7 @@ class Failing:
     update_item = get_item = batch_get_item = _fail
 
 
-@pytest.mark.parametrize("error", [THROTTLED, UNREACHABLE], ids=repr)
+@pytest.mark.parametrize("error", OUTAGES, ids=repr)
 @pytest.mark.parametrize(
     "use",
     [
@@ -422,7 +420,7 @@ def test_a_table_that_cannot_be_used_is_told_with_the_cause(
 ) -> None:
     client: Any = Failing(error)
     with pytest.raises(
-        StoreUnavailable, match=r"DynamoDB did not .*(Rate exceeded|connect)"
+        StoreUnavailable, match=r"DynamoDB did not .*(Rate exceeded|connect|problem)"
     ) as told:
         use(Store(client, "any"))
     assert told.value.__cause__ is error

@@ -6,13 +6,12 @@ Source: "PutEvents" in the EventBridge API reference, "Calculating event entry s
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from msgspec import Struct
 
+from roomkeeper import aws
+from roomkeeper.aws import CallFailed
 from roomkeeper.events import SOURCE, Event
 
 if TYPE_CHECKING:
@@ -33,12 +32,7 @@ _TRANSIENT = {
 }
 _SENSELESS = {"ValidationException", "SerializationException"}
 """What a whole call fails with because of what is in it; the same call would always fail so."""
-
-_SDK = Config(
-    connect_timeout=1,
-    read_timeout=3,
-    retries={"mode": "standard", "total_max_attempts": 3},
-)
+_PATIENCE = aws.Patience(connect=1, read=3, tries=3)
 _Entry = Any  # PutEventsRequestEntryTypeDef, whose stubs are not there at run time
 
 
@@ -87,7 +81,7 @@ class Bus:
             "EventBusName": self._name,
             "Source": SOURCE,
             "DetailType": event.name,
-            "Time": event.metadata.occurred_at,
+            "Time": event.metadata.occurred_at.timestamp(),
             "Detail": event.detail(),
         }
 
@@ -101,8 +95,8 @@ class Bus:
         """Send `entries` in one call; one by one when some entry makes the call senseless."""
         try:
             answer = self._client.put_events(Entries=list(entries.values()))
-        except (ClientError, BotoCoreError) as problem:
-            if not _blames_an_entry(problem):
+        except CallFailed as problem:
+            if problem.code not in _SENSELESS:
                 return dict.fromkeys(entries, Failure("unavailable", str(problem)))
             if len(entries) == 1:
                 return dict.fromkeys(entries, Failure("refused", str(problem)))
@@ -117,13 +111,7 @@ class Bus:
 
 def connect() -> "EventBridgeClient":
     """Return an EventBridge client with the timeouts and retries that the publisher lives by."""
-    return boto3.client("events", config=_SDK)
-
-
-def _blames_an_entry(problem: ClientError | BotoCoreError) -> bool:
-    if isinstance(problem, ClientError):
-        return problem.response["Error"]["Code"] in _SENSELESS
-    return isinstance(problem, ParamValidationError)
+    return cast("EventBridgeClient", aws.Client(aws.EVENTS, _PATIENCE))
 
 
 def _failure(answer: Mapping[str, Any]) -> Failure:

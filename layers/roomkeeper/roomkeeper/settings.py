@@ -5,15 +5,14 @@ The template sets every variable, and alone knows the defaults.
 
 import logging
 from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import boto3
 import msgspec
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
 
+from roomkeeper import aws
+from roomkeeper.aws import CallFailed
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.rooms import ExtensionPolicy, Selection
 
@@ -27,11 +26,7 @@ Held = TypeVar("Held", bound=Struct)
 SECRET_MAX_AGE = timedelta(minutes=5)
 """How long a secret is used before it is read again: a rotated one is in force after that."""
 
-_SDK = Config(
-    connect_timeout=1,
-    read_timeout=2,
-    retries={"mode": "standard", "total_max_attempts": 2},
-)
+_PATIENCE = aws.Patience(connect=1, read=2, tries=2)
 
 
 class SecretUnavailable(RoomkeeperError):
@@ -285,9 +280,10 @@ def read_secret(
             and the fields that it must have, and quotes nothing that it holds.
     """
     try:
-        answer = client.get_secret_value(SecretId=secret_id, VersionStage=stage)
-        return msgspec.json.decode(answer["SecretString"], type=kind), answer["CreatedDate"]
-    except (ClientError, BotoCoreError, KeyError, msgspec.DecodeError) as problem:
+        answer: Any = client.get_secret_value(SecretId=secret_id, VersionStage=stage)
+        since = datetime.fromtimestamp(answer["CreatedDate"], UTC)
+        return msgspec.json.decode(answer["SecretString"], type=kind), since
+    except (CallFailed, KeyError, msgspec.DecodeError) as problem:
         fields = ", ".join(field.name for field in msgspec.structs.fields(kind))
         raise SecretUnavailable(
             f"The secret {secret_id} ({stage}) cannot be used: {_name(problem)}. "
@@ -297,17 +293,13 @@ def read_secret(
 
 def connect() -> "SecretsManagerClient":
     """Return a Secrets Manager client with the timeouts and retries that the functions live by."""
-    return boto3.client("secretsmanager", config=_SDK)
+    return cast("SecretsManagerClient", aws.Client(aws.SECRETS_MANAGER, _PATIENCE))
 
 
 def _is_outage(problem: BaseException | None) -> bool:
-    if isinstance(problem, ClientError):
-        return _name(problem) != "ResourceNotFoundException"
-    return isinstance(problem, BotoCoreError)
+    return isinstance(problem, CallFailed) and problem.code != "ResourceNotFoundException"
 
 
 def _name(problem: Any) -> str:
     """Return what went wrong without a word of what the secret holds."""
-    if isinstance(problem, ClientError):
-        return problem.response["Error"]["Code"]
-    return type(problem).__name__
+    return problem.code if isinstance(problem, CallFailed) else type(problem).__name__

@@ -1,12 +1,10 @@
 """DynamoDB as the store uses it: a few operations on one table, failing in one way."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-
+from roomkeeper import aws
+from roomkeeper.aws import CallFailed
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.store.items import key_of, plain
 
@@ -16,12 +14,10 @@ if TYPE_CHECKING:
 _BATCH_GET_LIMIT = 100
 _BATCH_GET_TRIES = 5
 
+_CONDITION_FAILED = "ConditionalCheckFailedException"
+
 # A whole write, retries included, stays well below the intake's timeout.
-_SDK = Config(
-    connect_timeout=1,
-    read_timeout=2,
-    retries={"mode": "standard", "total_max_attempts": 3},
-)
+_PATIENCE = aws.Patience(connect=1, read=2, tries=3)
 
 
 class StoreUnavailable(RoomkeeperError):
@@ -93,7 +89,7 @@ class Table:
     def _holds(self, operation: Callable[..., Any], **arguments: Any) -> bool:
         try:
             self._ask(operation, **arguments)
-        except self._client.exceptions.ConditionalCheckFailedException:
+        except CallFailed:  # the one that `_answer` lets through
             return False
         return True
 
@@ -103,15 +99,13 @@ class Table:
 
 def connect() -> "DynamoDBClient":
     """Return a DynamoDB client with the timeouts and retries that the functions live by."""
-    return boto3.client("dynamodb", config=_SDK)
+    return cast("DynamoDBClient", aws.Client(aws.DYNAMODB, _PATIENCE))
 
 
 def _answer(operation: Callable[..., Any], **arguments: Any) -> Any:
     try:
         return operation(**arguments)
-    except ClientError as problem:
-        if problem.response["Error"]["Code"] == "ConditionalCheckFailedException":
+    except CallFailed as problem:
+        if problem.code == _CONDITION_FAILED:
             raise
-        raise StoreUnavailable(f"DynamoDB did not do as asked: {problem}") from problem
-    except BotoCoreError as problem:
         raise StoreUnavailable(f"DynamoDB did not do as asked: {problem}") from problem

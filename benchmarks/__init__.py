@@ -1,0 +1,1 @@
+"""How fast and how large Roomkeeper is, against what it is measured by: `make bench`."""

@@ -1,0 +1,66 @@
+"""A table and rooms without an end, made up as they are asked for: what a job works through."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+LONG_AGO = datetime(2021, 11, 2, 16, tzinfo=UTC)
+PAGE = 100
+
+
+def answer_of_dynamodb(operation: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what DynamoDB would answer, were there recordings past their retention without end."""
+    if operation == "Query":
+        return _due(asked)
+    if operation == "GetItem":
+        key = asked["Key"]["pk"]["S"]
+        return {"Item": _recording(key)} if key.startswith("RECORDING#") else {}
+    if operation == "BatchGetItem":
+        [(table, wanted)] = asked["RequestItems"].items()
+        found = [_recording(key["pk"]["S"]) for key in wanted["Keys"]]
+        return {"Responses": {table: found}, "UnprocessedKeys": {}}
+    return {}
+
+
+def rooms_page(start: int, size: int) -> dict[str, Any]:
+    """Return a page of the rooms, each of them due for an extension."""
+    soon = datetime.now(UTC) + timedelta(days=1)
+    rooms = [
+        {
+            "id": f"room-{number}",
+            "type": "long_term",
+            "is_available": True,
+            "created_at": LONG_AGO.isoformat(),
+            "expires_at": soon.isoformat(),
+        }
+        for number in range(start, start + size)
+    ]
+    after = f"rooms?page_size={size}&start_id={start + size}"
+    return {"_embedded": rooms, "_links": {"next": {"href": f"http://vonage/{after}"}}}
+
+
+def _due(asked: Mapping[str, Any]) -> dict[str, Any]:
+    shard = asked["ExpressionAttributeValues"][":shard"]["S"]
+    if asked.get("Select") == "COUNT" or not shard.startswith("retained"):
+        return {"Count": 0, "Items": []}
+    start = int(asked.get("ExclusiveStartKey", {"n": {"N": "0"}})["n"]["N"])
+    items = [
+        {
+            "pk": {"S": f"RECORDING#{shard[-1]}-{number}"},
+            "worklist": {"S": shard},
+            "since": {"S": (LONG_AGO + timedelta(seconds=number)).isoformat()},
+        }
+        for number in range(start, start + PAGE)
+    ]
+    more = {"n": {"N": str(start + PAGE)}}
+    return {"Count": PAGE, "Items": items, "LastEvaluatedKey": more}
+
+
+def _recording(key: str) -> dict[str, Any]:
+    return {
+        "pk": {"S": key},
+        "recording_id": {"S": key.removeprefix("RECORDING#")},
+        "session_id": {"S": "session"},
+        "seen": {"SS": ["recording:started", "recording:uploaded"]},
+        "uploaded_at": {"S": LONG_AGO.isoformat()},
+    }

@@ -1,0 +1,75 @@
+"""The callback intake against the floor: cold start, processor time, memory."""
+
+import hashlib
+import hmac
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks import processes
+from benchmarks.figures import Figure, paired
+from benchmarks.processes import HERE, LAYER, Measured
+from local.servers import PROJECT
+
+CALLS = 300
+FLOOR_SECRET = "the floor's secret"  # noqa: S105 - of nothing
+MEGABYTE = 1_000_000
+
+
+def measure(built: Path, repetitions: int) -> list[Figure]:
+    """Return the intake's figures; both handlers are measured in turn, each time in a new process.
+
+    The intake reads its secret at its cold start too, from an endpoint that answers at once.
+    """
+    processes.compile_sdk()
+    ours: list[Measured] = []
+    floor: list[Measured] = []
+    with processes.endpoint() as url:
+        for _ in range(repetitions):
+            ours.append(_intake(built, url))
+            floor.append(_floor(url))
+    cold, warm, rss = (
+        ([one[name] for one in ours], [one[name] for one in floor])
+        for name in ("cold", "warm_cpu", "rss")
+    )
+    return [
+        paired("intake_cold", *cold, "ms", "the floor's import and first call"),
+        paired("intake_warm_cpu", *warm, "µs CPU a callback", "the floor's"),
+        paired("intake_rss", *rss, "bytes at the peak", "the floor's"),
+    ]
+
+
+def _intake(built: Path, url: str) -> Measured:
+    settings = {
+        "CALLBACK_SECRET_ARN": "secret",
+        "ACCEPTED_CREDENTIALS": "token-or-signature",
+        "SIGNATURE_MAX_AGE_HOURS": "24",
+        "PREVIOUS_SECRET_GRACE_HOURS": "24",
+        "SESSION_DAYS": "400",
+        "EVENT_DAYS": "30",
+    }
+    return processes.run(
+        "container.py",
+        [built / "CallbackIntake", built / LAYER],
+        str(CALLS),
+        env=processes.environment(url, **settings),
+        stdin=json.dumps(request()),
+    )
+
+
+def _floor(url: str) -> Measured:
+    asked = request()
+    mac = hmac.new(FLOOR_SECRET.encode(), asked["body"].encode(), hashlib.sha256)
+    asked["headers"]["x-signature"] = mac.hexdigest()
+    return processes.run(
+        "container.py",
+        [HERE / "floor"],
+        str(CALLS),
+        env=processes.environment(url, FLOOR_SECRET=FLOOR_SECRET),
+        stdin=json.dumps(asked),
+    )
+
+
+def request() -> Any:
+    """Return what API Gateway hands over for a callback."""
+    return json.loads((PROJECT / "events/functions/callback_intake.json").read_text())

@@ -1,0 +1,63 @@
+"""One run of a job in a process of its own, as a script: `job_container.py PATHS COUNT [instant]`.
+
+It runs the built function on COUNT items, and writes seconds and peak bytes to stderr as JSON. With
+`instant` neither DynamoDB nor Vonage is spoken to over a socket: what is measured then is memory,
+on more items than sockets could serve in good time.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from container import Context, peak  # its neighbour, as a script's folder is where imports begin
+
+
+def answer_at_once() -> None:
+    """Have DynamoDB's and Vonage's answers made up in this process."""
+    from benchmarks.books import answer_of_dynamodb, rooms_page  # noqa: PLC0415 - after the paths
+    from roomkeeper.aws.connections import Answer, Connections  # noqa: PLC0415
+    from roomkeeper.vonage import transport  # noqa: PLC0415
+    from roomkeeper.vonage.calls import Call  # noqa: PLC0415
+
+    def post(_connections: Connections, headers: Mapping[str, str], body: bytes) -> Answer:
+        service, _, operation = headers["x-amz-target"].partition(".")
+        if service == "secretsmanager":
+            text = '{"api_key": "key", "api_secret": "secret"}'
+            told: dict[str, Any] = {"SecretString": text, "CreatedDate": 0}
+        else:
+            told = answer_of_dynamodb(operation, json.loads(body))
+        return Answer(200, json.dumps(told).encode())
+
+    def perform(_transport: transport.Transport, call: Call, _budget: float) -> bytes:
+        if call.method == "DELETE":
+            return b""
+        if call.method == "PATCH":
+            return json.dumps(rooms_page(0, 1)["_embedded"][0]).encode()
+        return json.dumps(rooms_page(int((call.query or {}).get("start_id", 0)), 20)).encode()
+
+    Connections.post = post  # type: ignore[method-assign]
+    transport.Transport.perform = perform  # type: ignore[method-assign]
+
+
+def main() -> None:
+    """Run the job; tell how long it took and what it needed."""
+    sys.path[:1] = sys.argv[1].split(os.pathsep)
+    count = int(sys.argv[2])
+    if sys.argv[3:] == ["instant"]:
+        answer_at_once()
+    from app import handler  # type: ignore[import-not-found]  # noqa: PLC0415 - it is measured
+
+    began = time.perf_counter()
+    report = handler({"limit": count}, Context())
+    seconds = time.perf_counter() - began
+    done = report.get("deleted", 0) + report.get("extended", 0)
+    if done != count:
+        raise SystemExit(f"The job did not do {count} items: {report}")
+    sys.stderr.write(json.dumps({"seconds": seconds, "rss": peak()}))
+
+
+if __name__ == "__main__":
+    main()

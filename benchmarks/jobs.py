@@ -1,0 +1,77 @@
+"""The jobs: what they get done a second at a latency of Vonage, and what memory they need."""
+
+from pathlib import Path
+
+from benchmarks import processes
+from benchmarks.figures import Figure, paired
+from benchmarks.processes import LAYER, Measured
+
+CONCURRENCY = 8
+"""The template's default for JobConcurrency."""
+
+OPERATIONS = {50: 800, 200: 320, 800: 160}
+"""How many operations are timed at each latency, in milliseconds."""
+
+JOBS = {"cleanup": "RecordingCleanup", "extender": "RoomExpiryExtender"}
+REPETITIONS = 2
+FEW, MANY = 1_000, 100_000
+SETTINGS = {
+    "DRY_RUN": "false",
+    "RETENTION_DAYS": "30",
+    "DELETED_RECORDING_DAYS": "90",
+    "VONAGE_SECRET_ARN": "secret",
+    "JOB_CONCURRENCY": str(CONCURRENCY),
+    "JOB_RATE_PER_SECOND": "1000000",  # what is to be seen is what concurrency lets it do
+    "JOB_CONSECUTIVE_FAILURES": "20",
+    "ROOM_SELECTION": "all",
+    "KEEP_MARKER": "keep",
+    "LET_EXPIRE_MARKER": "let-expire",
+    "EXTEND_WITHIN_DAYS": "7",
+    "EXTEND_TO_DAYS": "30",
+    "ONLY_ROOMS_USED_WITHIN_DAYS": "0",
+    "EXTEND_EXPIRE_AFTER_USE": "false",
+    "SESSION_DAYS": "400",
+    "EVENT_DAYS": "30",
+}
+
+
+def throughput(built: Path) -> list[Figure]:
+    """Return the operations a second of each job at each latency, all told: start and end too."""
+    with processes.endpoint() as url:
+        return [_throughput(built, url, job, ms) for job in JOBS for ms in OPERATIONS]
+
+
+def memory(built: Path) -> list[Figure]:
+    """Return the peak of each job at many due items against that at few."""
+    return [_memory(built, job) for job in JOBS]
+
+
+def _throughput(built: Path, url: str, job: str, milliseconds: int) -> Figure:
+    count = OPERATIONS[milliseconds]
+    best = CONCURRENCY / milliseconds * 1000
+    runs = [_run(built, job, count, f"{url}/{milliseconds}", url) for _ in range(REPETITIONS)]
+    return paired(
+        f"{job}_throughput_{milliseconds}ms",
+        [count / run["seconds"] for run in runs],
+        [best] * len(runs),
+        "operations a second",
+        f"{best:g}: a concurrency of {CONCURRENCY} by {milliseconds} ms",
+    )
+
+
+def _memory(built: Path, job: str) -> Figure:
+    few, many = (
+        _run(built, job, count, "http://vonage", "http://aws", "instant") for count in (FEW, MANY)
+    )
+    against = f"{few['rss']:.0f} at {FEW} due items"
+    return paired(f"{job}_memory", [many["rss"]], [few["rss"]], "bytes at the peak", against)
+
+
+def _run(built: Path, job: str, count: int, vonage: str, aws: str, *how: str) -> Measured:
+    return processes.run(
+        "job_container.py",
+        [built / JOBS[job], built / LAYER, processes.PROJECT],
+        str(count),
+        *how,
+        env=processes.environment(aws, VONAGE_BASE_URL=vonage, **SETTINGS),
+    )
