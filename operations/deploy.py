@@ -33,14 +33,14 @@ def main() -> int:
         chosen = {**environment.parameters, **given(options.parameters)}
         if options.only_build:
             return _build(chosen)
-        is_first = not stack.exists()
+        where, is_first = stack.whereabouts(), not stack.exists()
         if is_first:
-            print(f"The first deployment of stack {stack.name} into {stack.whereabouts()}.")
+            print(f"The first deployment of stack {stack.name} into {where}.")
             chosen |= answers(chosen, input) if sys.stdin.isatty() else {}
     except (StackError, Unusable, sam.UnknownEnvironment) as problem:
         print(problem, file=sys.stderr)
         return 2
-    code = _deploy(environment, stack, chosen, options.arguments)
+    code = _build(chosen) or _deploy(environment, stack, chosen, options.arguments)
     if is_first and code == 0:
         print(_next_steps(stack.name))
     return code
@@ -91,7 +91,7 @@ def _deploy(
     environment: sam.Environment, stack: Stack, chosen: Mapping[str, str], arguments: list[str]
 ) -> int:
     deploy = ["--config-env", environment.name, "--stack-name", stack.name, *arguments]
-    return _build(chosen) or _run(sam.command("deploy", chosen, *deploy))
+    return _run(sam.command("deploy", chosen, *deploy))
 
 
 def _run(command: list[str]) -> int:

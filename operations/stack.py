@@ -84,8 +84,8 @@ class Stack:
             account = self.client("sts").get_caller_identity()["Account"]
         except (ClientError, BotoCoreError) as problem:
             raise StackError(
-                f"There is no AWS account to deploy into: {problem}. Choose one and a region as "
-                "for the AWS CLI, for example with AWS_PROFILE and AWS_DEFAULT_REGION."
+                f"There is no AWS account at hand: {_told(problem)}. Choose one, and a region, as "
+                "for the AWS CLI: for example with AWS_PROFILE and AWS_DEFAULT_REGION."
             ) from problem
         return f"account {account}, region {self.region}"
 
@@ -95,8 +95,8 @@ class Stack:
             answer = self.client("cloudformation").describe_stacks(StackName=self.name)
         except (ClientError, BotoCoreError) as problem:
             raise StackError(
-                f"The stack {self.name} cannot be read: {problem}. Is it deployed (make deploy), "
-                "and are the region and credentials those of its account?"
+                f"The stack {self.name} cannot be read: {_told(problem)}. Is it deployed "
+                "(make deploy), and are the region and credentials those of its account?"
             ) from problem
         stack: dict[str, Any] = answer["Stacks"][0]
         return stack
@@ -155,3 +155,8 @@ class Stack:
         api_id = (urlsplit(self.outputs["CallbackUrl"]).hostname or "").partition(".")[0]
         port = urlsplit(self._endpoint).port
         return {"Host": f"{api_id}.execute-api.localhost:{port}"}
+
+
+def _told(problem: Exception) -> str:
+    """Return what the SDK says, some of which ends with a full stop."""
+    return str(problem).rstrip(".")

@@ -28,7 +28,7 @@ def heading(text: str) -> None:
 
 def say(text: str) -> None:
     """Tell a step of the work."""
-    _print(text, indent="  ")
+    _print(text, "  ")
 
 
 @contextmanager
@@ -94,41 +94,34 @@ def show_lives(lives: Lives) -> None:
         in_order = sorted(stages.items(), key=lambda stage: stage[1])
         # A stage and its time stay together, wherever a narrow terminal breaks the line.
         life = " -> ".join(f"{stage}\xa0{at:%H:%M:%S}" for stage, at in in_order)
-        _print(f"{recording_id[:8]}  {life}", indent="  ", hanging=10)
+        _print(life, f"  {recording_id[:8]}  ", " " * 12)
 
 
 def show_checks(checks: Sequence[Check], seconds: float) -> None:
     """Show what had to hold, and whether it did."""
     heading("Checked")
     for check in checks:
-        mark, style = ("ok  ", "green") if check.ok else ("FAIL", "bold red")
-        console.print(f"  [{style}]{mark}[/{style}] ", end="")
-        _print(f"{check.name}: {check.detail}", indent=" " * 7, begun=True)
+        mark, style = ("ok  ", None) if check.ok else ("FAIL", "bold red")
+        _print(f"{check.name}: {check.detail}", f"  {mark} ", " " * 7, style)
     failed = sum(not check.ok for check in checks)
     console.print(f"\n{len(checks) - failed} of {len(checks)} checks hold; {seconds:.0f} seconds.")
 
 
 def _show_fields(fields: Mapping[str, Any]) -> None:
     for name, value in fields.items():
-        _print(f"{name:<21} {_brief(value)}", indent="  ", hanging=22)
+        _print(_brief(value), f"  {name:<21} ", " " * 24)
 
 
-def _print(
-    text: str, *, indent: str = "", hanging: int = 0, begun: bool = False, style: str | None = None
-) -> None:
-    """Print text, wrapped to the terminal; `begun` says that the indent is there already."""
+def _print(text: str, first: str = "", rest: str | None = None, style: str | None = None) -> None:
+    """Print text wrapped to the terminal: `first` before its first line, `rest` before others."""
     lines = textwrap.wrap(
         text,
         max(console.width, 40),
-        initial_indent=indent,
-        subsequent_indent=indent + " " * hanging,
+        initial_indent=first,
+        subsequent_indent=first if rest is None else rest,
         break_on_hyphens=False,
-        drop_whitespace=True,
     )
-    shown = "\n".join(lines)
-    console.print(
-        shown.removeprefix(indent) if begun else shown, style=style, markup=False, soft_wrap=True
-    )
+    console.print("\n".join(lines), style=style, markup=False, soft_wrap=True)
 
 
 def _is_watched() -> bool:

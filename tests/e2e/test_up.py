@@ -1,12 +1,15 @@
-"""`make up` leaves a stack running, and every line that it prints to be pasted works."""
+"""A stack that `make up` leaves running: tried as it says, deployed again, destroyed, ended."""
 
 import os
 from collections.abc import Iterator, Mapping
 
 import pytest
+from msgspec import Struct
 
+from local.deployment import local_session
 from local.servers import free_port
-from tests.commands import Told, run
+from operations.stack import Stack
+from tests.commands import Told, make, run
 
 pytestmark = pytest.mark.local_stack
 
@@ -24,30 +27,82 @@ EXPECTED: Mapping[str, str] = {
 }
 """What is to be tried, by how it begins, and what is seen of it then."""
 
+LAST = "End it all"
+
+
+class Up(Struct, frozen=True):
+    """What `make up` has printed to be pasted, by the explanation before it, and where it runs."""
+
+    lines: Mapping[str, str]
+    url: str
+
+    def stack(self) -> Stack:
+        """Return the stack as it is now."""
+        return Stack("roomkeeper-local", local_session(), self.url)
+
+    def try_out(self, what: str) -> None:
+        """Paste a line into a shell, and see what is to be seen."""
+        [line] = [line for told, line in self.lines.items() if told.startswith(what)]
+        told = shell(line)
+        assert told.code == 0, f"{what}: {told.text}"
+        assert EXPECTED[what] in told.text.replace('": ', '":'), f"{what}: {told.text}"
+
 
 def shell(line: str) -> Told:
-    """Run a line as one that is pasted into a shell, whatever that has been told of AWS."""
+    """Run a line in a shell that knows nothing of AWS, nor of the make that runs the tests."""
     left_out = ("MAKE", "MFLAGS", "ARGS", "AWS_")
     plain = {k: v for k, v in os.environ.items() if not k.startswith(left_out)}
     return run(["sh", "-c", line], plain)
 
 
-@pytest.fixture
-def guide() -> Iterator[str]:
-    """What `make up` prints."""
-    ports = f"PORT={free_port()} VONAGE_PORT={free_port()}"
-    told = shell(f"make --no-print-directory up {ports}")
+@pytest.fixture(scope="module")
+def up() -> Iterator[Up]:
+    """What `make up` leaves running; it is ended by the line that it prints for that."""
+    port = free_port()
+    told = shell(f"make --no-print-directory up PORT={port} VONAGE_PORT={free_port()}")
     assert told.code == 0, told.text
-    yield told.text
-    shell(f"make down {ports}")
+    _, _, to_try = told.text.partition("Things to try")
+    printed = [line.strip() for line in to_try.splitlines()[1:] if line]
+    running = Up(dict(zip(printed[::2], printed[1::2], strict=True)), f"http://127.0.0.1:{port}")
+    yield running
+    running.try_out(LAST)
 
 
-def test_what_make_up_prints_can_be_pasted(guide: str) -> None:
-    _, _, to_try = guide.partition("Things to try")
-    lines = [line.strip() for line in to_try.splitlines()[1:] if line]
-    assert len(lines) == 2 * len(EXPECTED)
-    for what, seen in EXPECTED.items():
-        [place] = [number for number, line in enumerate(lines) if line.startswith(what)]
-        told = shell(lines[place + 1])
-        assert told.code == 0, f"{what}: {told.text}"
-        assert seen in told.text.replace('": ', '":'), f"{what}: {told.text}"
+def test_what_make_up_prints_can_be_pasted(up: Up) -> None:
+    assert len(up.lines) == len(EXPECTED)
+    for what in [each for each in EXPECTED if each != LAST]:
+        up.try_out(what)
+
+
+def test_a_later_deployment_changes_what_it_is_told_and_no_more(up: Up) -> None:
+    before = up.stack()
+    assert before.parameters["CleanupSchedule"] != "rate(2 hours)"
+
+    told = make(before, "deploy", "ENV=local", 'PARAMETERS=CleanupSchedule="rate(2 hours)"')
+    assert told.code == 0, told.text
+
+    after = up.stack()
+    assert "The first deployment" not in told.text
+    assert after.parameters["CleanupSchedule"] == "rate(2 hours)"
+    changed = {"CleanupSchedule", "VonageBaseUrl"}  # the latter is samconfig.toml's to set
+    assert {k: v for k, v in after.parameters.items() if k not in changed} == {
+        k: v for k, v in before.parameters.items() if k not in changed
+    }
+    assert after.outputs["TableName"] == before.outputs["TableName"]
+    assert after.callback_url() == before.callback_url()
+
+
+def test_a_stack_is_destroyed_but_for_its_table_once_its_name_is_given(up: Up) -> None:
+    table = up.stack().outputs["TableName"]
+
+    unconfirmed = make(up.stack(), "destroy")
+    assert unconfirmed.code != 0
+    assert "Nothing was deleted" in unconfirmed.text
+    assert up.stack().exists()
+
+    destroyed = make(up.stack(), "destroy", "CONFIRM=roomkeeper-local")
+    assert destroyed.code == 0, destroyed.text
+    assert f"the table {table}" in destroyed.text
+    assert not up.stack().exists()
+    kept = up.stack().client("dynamodb").describe_table(TableName=table)["Table"]
+    assert kept["ItemCount"] > 0

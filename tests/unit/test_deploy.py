@@ -1,11 +1,12 @@
 """What a deployment is given, asks for and passes on."""
 
+import io
 import tomllib
 from collections.abc import Iterator
 
 import pytest
 
-from operations import deploy, sam
+from operations import bytecode, deploy, sam
 from operations.template import ROOT, parameters
 
 ENVIRONMENTS = ("default", "prod", "local")
@@ -85,3 +86,42 @@ def test_a_first_deployment_asks_until_the_answer_can_be(
 def test_what_was_given_is_not_asked_for() -> None:
     given = dict.fromkeys(deploy.ASKED, "given")
     assert deploy.answers(given, typed()) == {}
+
+
+class AnAccount:
+    """Stands in for the stack: there or not, in an account."""
+
+    def __init__(self, name: str, *, there: bool) -> None:
+        self.name, self._there = name, there
+
+    def exists(self) -> bool:
+        return self._there
+
+    def whereabouts(self) -> str:
+        return "account 123456789012, region eu-west-1"
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_first_deployment_says_where_it_goes_and_what_comes_next(
+    there: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands: list[list[str]] = []
+
+    def note(command: list[str]) -> int:
+        commands.append(command)
+        return 0
+
+    monkeypatch.setattr(deploy, "Stack", lambda name: AnAccount(name, there=there))
+    monkeypatch.setattr(deploy, "_run", note)
+    monkeypatch.setattr(bytecode, "compile_built", lambda _folder: None)
+    monkeypatch.setattr("sys.argv", ["deploy", "--environment", "prod", "--arguments", "--debug"])
+    monkeypatch.setattr("sys.stdin", io.StringIO())  # nobody at the keyboard
+
+    assert deploy.main() == 0
+
+    shown = capsys.readouterr().out
+    assert [command[1] for command in commands] == ["build", "deploy"]
+    assert "--debug" in commands[1]
+    assert 'CleanupDryRun="false"' in commands[1]
+    assert ("account 123456789012" in shown) is not there
+    assert ("make configure STACK=roomkeeper-prod" in shown) is not there
