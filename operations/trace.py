@@ -102,7 +102,7 @@ def _told_by_table(known: Recording) -> Iterator[Step]:
         "began": known.started_at,
         f"ended, after {known.duration} s": known.ended_at,
         "its upload was heard of": known.uploaded_at,
-        "is on hold since": hold and hold.since,
+        "was put on hold": hold and hold.since,
         "was found missing at Vonage": known.missing_at,
         f"was deleted, by {known.deleted_by}": known.deleted_at,
     }

@@ -1,5 +1,7 @@
 """What the logs of the deployed functions tell: one id from callback to subscriber, and stories."""
 
+import json
+import re
 import sys
 import uuid
 from collections.abc import Callable
@@ -113,3 +115,13 @@ def test_without_an_id_it_asks_for_one(told: Told, capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit):
         told("")
     assert "make trace RECORDING=" in capsys.readouterr().err
+
+
+def test_the_dashboard_shows_this_stack(deployed: Deployed) -> None:
+    name = deployed.stack.outputs["DashboardUrl"].rpartition("name=")[2]
+    answer = deployed.stack.client("cloudwatch").get_dashboard(DashboardName=name)
+    body = answer["DashboardBody"]
+    assert len(json.loads(body)["widgets"]) == 12
+    functions = {v for k, v in deployed.stack.outputs.items() if k.startswith("Recording")}
+    assert all(f'"{function}"' in body for function in functions)
+    assert set(re.findall(r"\$\{.+?\}", body)) == {"${PROP('Dim.event')}", "${PROP('Dim.reason')}"}

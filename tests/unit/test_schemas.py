@@ -1,6 +1,7 @@
 """The events' schemas: written from the code's types, for people and for the schema registry."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from operations import event_schemas, schema_registry
 from roomkeeper import events, store
 from roomkeeper.store import Store
 from tests.builders import NOON, PUBLISHED, a_callback, a_record
-from tests.template import properties, template
+from tests.template import ROOT, properties, template
 from tests.unit.conftest import Table
 
 REWRITE = "run make schemas"
@@ -63,3 +64,22 @@ def test_what_is_published_is_as_the_registry_says(name: str, table: Table) -> N
     validator.validate(as_delivered(event))
     with pytest.raises(ValidationError):
         validator.validate(as_delivered(event) | {"detail": {"data": {}}})
+
+
+SUBSCRIBING = (ROOT / "docs/subscribing.md").read_text()
+
+
+def test_the_page_on_subscribing_names_every_event() -> None:
+    chapter = SUBSCRIBING.partition("## What an event looks like\n")[2].partition("```")[0]
+    named = set(re.findall(r"`((?:recording|session|room|callback):[\w:]+)`", chapter))
+    assert named == events.data_types.keys()
+
+
+def test_the_page_on_subscribing_shows_an_event_as_it_is() -> None:
+    [text] = re.findall(r"```json\n(.+?)```", SUBSCRIBING, re.DOTALL)
+    shown = json.loads(text)
+    schema = event_schemas.schemas()[f"{shown['detail-type'].replace(':', '-')}.json"]
+    Draft202012Validator(schema).validate(shown["detail"])
+    assert shown["source"] == events.SOURCE
+    data = shown["detail"]["data"]
+    assert data.keys() == set(events.data_types[shown["detail-type"]].__struct_fields__)

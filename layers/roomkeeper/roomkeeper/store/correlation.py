@@ -4,12 +4,16 @@ That id follows from the item and the event's name alone, so that whoever writes
 before the stream shows the write, and nothing has to be stored or handed on for it.
 """
 
+from typing import TYPE_CHECKING
+
 from roomkeeper import events
 from roomkeeper.callbacks import Callback
-from roomkeeper.rooms import Extension
 from roomkeeper.store.items import RECORDING, event_key
 from roomkeeper.store.updates import key_of
 from roomkeeper.times import iso
+
+if TYPE_CHECKING:
+    from roomkeeper.rooms import Extension
 
 
 def caused_by(callback: Callback) -> str:
@@ -22,11 +26,11 @@ def about_recording(recording_id: str, event: str) -> str:
     return events.event_id(RECORDING + recording_id, event)
 
 
-def about_extension(extension: Extension) -> str:
+def about_extension(extension: "Extension") -> str:
     """Return the id of the `room:extended` that tells of this extension."""
     return events.event_id(extension_key(extension), "room:extended")
 
 
-def extension_key(extension: Extension) -> str:
+def extension_key(extension: "Extension") -> str:
     """Return the key of the outbox item that tells of an extension: one for each new expiry."""
     return event_key(f"room:extended {extension.room_id} {iso(extension.expires_at)}")

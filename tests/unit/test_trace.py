@@ -1,0 +1,226 @@
+"""How the logs are asked, and how what they answer is told."""
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from operations import insights, trace
+from operations.stack import StackError
+from tests.builders import NOON, RECORDING_ID, SESSION_ID, Image
+
+AT = "2026-11-22 20:50:24,061+0000"
+CALLER = "arn:aws:iam::123456789012:user/ada"
+
+
+def a_line(message: str, **fields: Any) -> dict[str, Any]:
+    return {"message": message, "service": "a_function", "timestamp": AT, **fields}
+
+
+class ALogs:
+    """CloudWatch Logs: has `events`, and says each of `statuses` in turn while it looks."""
+
+    def __init__(self, events: list[str], *statuses: str) -> None:
+        self.events = events
+        self.statuses = [*statuses] or ["Complete"]
+        self.asked: dict[str, Any] = {}
+
+    def start_query(self, **query: Any) -> dict[str, str]:
+        self.asked = query
+        return {"queryId": "a-query"}
+
+    def get_query_results(self, queryId: str) -> dict[str, Any]:  # noqa: ARG002, N803
+        rows = [[{"field": "@message", "value": event}] for event in self.events]
+        return {"status": self.statuses.pop(0), "results": rows}
+
+
+class APaginator:
+    def paginate(self, StackName: str) -> Iterator[Any]:  # noqa: ARG002, N803
+        yield {
+            "StackResourceSummaries": [
+                resource("Logs::LogGroup", "one"),
+                resource("S3::Bucket", "b"),
+            ]
+        }
+        yield {"StackResourceSummaries": [resource("Logs::LogGroup", "two")]}
+
+
+def resource(kind: str, name: str) -> dict[str, str]:
+    return {"ResourceType": f"AWS::{kind}", "PhysicalResourceId": name}
+
+
+class AStack:
+    """A stack with these logs and items."""
+
+    name = "a-stack"
+    outputs = {"TableName": "table"}  # noqa: RUF012
+
+    def __init__(self, logs: ALogs, *items: Image) -> None:
+        self._logs = logs
+        self._items = {item["pk"]["S"]: item for item in items}
+
+    def client(self, service: str) -> Any:
+        return self._logs if service == "logs" else self
+
+    def get_paginator(self, _operation: str) -> APaginator:
+        return APaginator()
+
+    def get_item(self, Key: Any, **_how: Any) -> dict[str, Any]:  # noqa: N803
+        item = self._items.get(Key["pk"]["S"])
+        return {"Item": item} if item else {}
+
+
+def lines(logs: ALogs, *ids: str) -> list[insights.Line]:
+    stack: Any = AStack(logs)
+    return insights.lines(stack, ids or ["an-id"], NOON)
+
+
+def told(logs: list[dict[str, Any]], *items: Image) -> str:
+    stack: Any = AStack(ALogs([json.dumps(line) for line in logs]), *items)
+    return "\n".join(trace.story(stack, RECORDING_ID, timedelta(days=30)))
+
+
+# --- asking ---------------------------------------------------------------------------------------
+
+
+def test_every_log_group_of_the_stack_is_asked_from_that_time_on() -> None:
+    logs = ALogs([])
+    lines(logs)
+    assert logs.asked["logGroupNames"] == ["one", "two"]
+    assert logs.asked["startTime"] == NOON.timestamp()
+
+
+@pytest.mark.parametrize("id_", ["a.b", "a|b", 'a"b', "a b", "ä", "(a", "a-1_2"])
+def test_an_id_stands_for_itself_as_it_is_written_in_the_log(id_: str) -> None:
+    logs = ALogs([])
+    lines(logs, id_)
+    [pattern] = re.findall(r"like /(.+)/ \|", logs.asked["queryString"])
+    assert re.search(pattern, json.dumps({"id": id_}, ensure_ascii=False))
+    assert not re.search(pattern, "a1b")
+
+
+def test_an_answer_is_awaited() -> None:
+    logs = ALogs([json.dumps(a_line("it"))], "Scheduled", "Running", "Complete")
+    assert [line["message"] for line in lines(logs)] == ["it"]
+
+
+@pytest.mark.parametrize("status", ["Failed", "Cancelled", "Timeout"])
+def test_a_query_that_is_given_up_is_told(status: str) -> None:
+    with pytest.raises(StackError, match=status):
+        lines(ALogs([], status))
+
+
+def test_what_is_forbidden_is_told_with_the_permissions_that_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(**_query: Any) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "StartQuery")
+
+    logs = ALogs([])
+    monkeypatch.setattr(logs, "start_query", refuse)
+    with pytest.raises(StackError, match="logs:StartQuery"):
+        lines(logs)
+
+
+def test_only_lines_of_ours_count_in_the_order_of_their_own_times() -> None:
+    late, early = a_line("late"), a_line("early", timestamp="2026-11-22 20:50:24,060+0000")
+    texts = ["START RequestId: an-id", '{"_aws": {}}', "1", json.dumps(late), json.dumps(early)]
+    assert [line["message"] for line in lines(ALogs(texts))] == ["early", "late"]
+    assert insights.time_of(late) == datetime(2026, 11, 22, 20, 50, 24, 61_000, UTC)
+
+
+# --- telling --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (a_line("callback accepted", event="x:y", news=True), "x:y taken in"),
+        (a_line("callback accepted", event="x:y", news=False), "x:y came again: nothing new"),
+        (
+            a_line("callback could not be taken now", event="x:y", problem="throttled"),
+            "x:y turned away with 503, to be sent again: throttled",
+        ),
+        (a_line("event not published", event="x:y", reason="no"), "x:y not published: no"),
+        (a_line("callback made up for", event="x:y"), "x:y made up for: Vonage was asked"),
+        (a_line("recording deleted", by="vonage"), "found deleted at Vonage"),
+        (a_line("item failed", problem="Vonage answered 500"), "item failed: Vonage answered 500"),
+        (a_line("recording lost"), "recording lost"),
+        (
+            a_line(
+                "management call",
+                route="DELETE /recordings/{recording_id}",
+                status=409,
+                caller=CALLER,
+            ),
+            f"deleted by hand, answered 409; asked by {CALLER}",
+        ),
+    ],
+)
+def test_a_line_is_told_in_words(line: dict[str, Any], words: str) -> None:
+    text = told([line | {"recording_id": RECORDING_ID, "correlation_id": "an-event"}])
+    assert f"2026-11-22T20:50:24.061Z  a_function            {words}" in text
+    assert text.endswith("  an-event")
+
+
+def test_a_recording_that_only_the_logs_mention_is_told_of() -> None:
+    assert told([a_line("recording lost")]).startswith(
+        f"Recording {RECORDING_ID}: not in the table\n"
+    )
+
+
+def test_what_is_about_another_recording_or_a_participant_is_left_out() -> None:
+    other = a_line("callback accepted", event="x", news=True, recording_id="other")
+    joined = a_line("event published", event="session:participant:joined", session_id=SESSION_ID)
+    text = told([other, joined, a_line("recording lost")])
+    assert text.count(AT[11:19]) == 1
+
+
+def test_when_the_logs_are_gone_the_table_still_tells() -> None:
+    moments = ("started_at", "ended_at", "uploaded_at", "deleted_at", "url_expires_at")
+    times = {name: {"S": f"2026-11-0{day}T12:00:00.000Z"} for day, name in enumerate(moments, 1)}
+    hold = {
+        "reason": {"S": "an inquiry"},
+        "who": {"S": "legal"},
+        "since": {"S": "2026-11-05T12:00:00Z"},
+    }
+    recording: Image = {
+        "pk": {"S": f"RECORDING#{RECORDING_ID}"},
+        "recording_id": {"S": RECORDING_ID},
+        "session_id": {"S": SESSION_ID},
+        "seen": {"SS": ["recording:uploaded", "recording:deleted"]},
+        "duration": {"N": "38"},
+        "url": {"S": "https://a/b.mp4?Signature=secret"},
+        "deleted_by": {"S": "management"},
+        "hold": {"M": hold},
+        **times,
+    }
+    session: Image = {
+        "pk": {"S": f"SESSION#{SESSION_ID}"},
+        "session_id": {"S": SESSION_ID},
+        "room_id": {"S": "a-room"},
+        "seen": {"SS": ["session:started"]},
+        "started_at": {"S": "2026-11-01T11:00:00Z"},
+    }
+    text = told([], recording, session)
+    steps = [line.split(maxsplit=2)[2] for line in text.partition("\n\n")[2].splitlines()]
+    assert steps == [
+        "its session began",
+        "began",
+        "ended, after 38 s",
+        "its upload was heard of",
+        "was deleted, by management",
+        "was put on hold",
+    ]
+    assert "room a-room" in text
+    assert "on hold, by legal: an inquiry" in text
+    assert "secret" not in text
+
+
+def test_a_recording_that_nobody_knows_is_named() -> None:
+    with pytest.raises(StackError, match=rf"a-stack knows nothing of .*{RECORDING_ID}"):
+        told([])
