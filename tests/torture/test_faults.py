@@ -31,7 +31,7 @@ def test_what_is_acknowledged_arrives_although_so_many_calls_to_aws_fail(
     percent: int,
     meetings: int,
 ) -> None:
-    deployed.vonage.settings(attempts=100)
+    deployed.vonage.settings(attempts=100, backoff=0.05)
     for each in ON_THE_WAY:  # its next process has to read the secret
         jobs.kill_all(deployed, functions.named(deployed)[each])
     account = Account(deployed)
