@@ -97,8 +97,9 @@ def entered(figures: Figures, balance: Balance, kills: int, undone: Iterable[str
 
 
 def test_intake_and_publishing_lose_nothing_when_they_are_killed(
-    deployed: Deployed, figures: Figures, times: int
+    deployed: Deployed, figures: Figures, times: int, full: bool
 ) -> None:
+    meetings, senders = (20, 8) if full else (5, 4)
     deployed.vonage.settings(attempts=100, backoff=0.05)
     account = Account(deployed)
     killers = [Killer(deployed, name) for name in ("CallbackIntake", "EventPublisher")]
@@ -107,7 +108,8 @@ def test_intake_and_publishing_lose_nothing_when_they_are_killed(
         killing = [pool.submit(killer.kill_under_load, times) for killer in killers]
         seed = 0
         while not all(each.done() for each in killing):
-            deployed.vonage.hold_meetings(20, senders=8, drop=0.0, seed=(seed := seed + 1))
+            seed += 1
+            deployed.vonage.hold_meetings(meetings, senders=senders, drop=0.0, seed=seed)
     kills = [each.result() for each in killing]
 
     balance = entered(figures, account.balance(), sum(kills))
