@@ -15,7 +15,7 @@ import pytest
 from local import aging
 from local.waiting import eventually
 from roomkeeper.times import iso
-from tests import functions, jobs
+from tests import functions, jobs, leaks
 from tests.balance import Account, Balance
 from tests.deployed import WITHIN, Deployed
 from tests.figures import Figures
@@ -47,9 +47,7 @@ class Killer:
         """Kill a process that is at work, that many times, if there is one often enough."""
         kills = 0
         for _ in range(3 * times):
-            self._pause(self._dice.uniform(0.3, 2.0))  # others are to get through meanwhile
-            eventually(lambda: bool(self._at_work()), WITHIN, pause=0.005)
-            self._pause(self._dice.uniform(0.0, 0.03))
+            self._await_work()
             kills += self._kill()
             if kills == times:
                 break
@@ -76,6 +74,19 @@ class Killer:
             if fallen == times:
                 break
         return fallen, given
+
+    def _await_work(self) -> None:
+        """Return at some moment when the function has got something done, and is at more."""
+        written = self._written()
+        self._pause(self._dice.uniform(0.1, 1.5))
+        eventually(lambda: self._written() > written, WITHIN)
+        eventually(lambda: bool(self._at_work()), WITHIN, pause=0.005)
+        self._pause(self._dice.uniform(0.0, 0.03))
+
+    def _written(self) -> int:
+        """Return how many bytes the function has written into its log."""
+        log = leaks.LOCAL / "functions" / f"{self._name}.log"
+        return log.stat().st_size if log.exists() else 0
 
     def _at_work(self) -> list[int]:
         return list(filter(jobs.is_at_work, jobs.workers(self._deployed, self._name)))
