@@ -19,7 +19,7 @@ STRUCK = {"dynamodb", "events"} | RARE
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Try each rate on so many meetings; in the short form one rate on a few."""
     full = metafunc.config.getoption("--full")
-    trials = [(5, 1300), (20, 500), (50, 200)] if full else [(20, 8)]
+    trials = [(5, 1300), (20, 500), (50, 200)] if full else [(50, 8)]
     metafunc.parametrize(("percent", "meetings"), trials)
 
 
