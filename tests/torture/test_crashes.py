@@ -13,10 +13,11 @@ from functools import partial
 import pytest
 
 from local import aging
+from local.waiting import eventually
 from roomkeeper.times import iso
-from tests import functions, jobs
+from tests import functions, jobs, leaks
 from tests.balance import Account, Balance
-from tests.deployed import Deployed
+from tests.deployed import WITHIN, Deployed
 from tests.figures import Figures
 from tests.jobs import DAY, JobFailed
 
@@ -43,10 +44,10 @@ class Killer:
         self._pause = threading.Event().wait
 
     def kill_under_load(self, times: int) -> int:
-        """Kill one process that is at work, that many times, if there is one often enough."""
+        """Kill a process that is at work, that many times, if there is one often enough."""
         kills = 0
-        for _ in range(4 * times):
-            self._pause(self._dice.uniform(0.1, 1.5))
+        for _ in range(3 * times):
+            self._await_work()
             kills += self._kill()
             if kills == times:
                 break
@@ -67,16 +68,32 @@ class Killer:
             given.update(give_work())
             with ThreadPoolExecutor(1) as pool:
                 running = pool.submit(run)
-                self._pause(self._dice.uniform(0.2, 1.8))
+                self._pause(self._dice.uniform(0.5, 2.5))
                 self._kill()
             fallen += isinstance(running.exception(), JobFailed)
             if fallen == times:
                 break
         return fallen, given
 
+    def _await_work(self) -> None:
+        """Return at some moment when the function has got something done, and is at more."""
+        written = self._written()
+        self._pause(self._dice.uniform(0.1, 1.5))
+        eventually(lambda: self._written() > written, WITHIN)
+        eventually(lambda: bool(self._at_work()), WITHIN, pause=0.005)
+        self._pause(self._dice.uniform(0.0, 0.03))
+
+    def _written(self) -> int:
+        """Return how many bytes the function has written into its log."""
+        log = leaks.LOCAL / "functions" / f"{self._name}.log"
+        return log.stat().st_size if log.exists() else 0
+
+    def _at_work(self) -> list[int]:
+        return list(filter(jobs.is_at_work, jobs.workers(self._deployed, self._name)))
+
     def _kill(self) -> bool:
         """Kill a process in the middle of an invocation; return whether there was one."""
-        working = list(filter(jobs.is_at_work, jobs.workers(self._deployed, self._name)))
+        working = self._at_work()
         if working:
             with suppress(ProcessLookupError):
                 os.kill(self._dice.choice(working), signal.SIGKILL)
@@ -91,9 +108,10 @@ def entered(figures: Figures, balance: Balance, kills: int, undone: Iterable[str
 
 
 def test_intake_and_publishing_lose_nothing_when_they_are_killed(
-    deployed: Deployed, figures: Figures, times: int
+    deployed: Deployed, figures: Figures, times: int, full: bool
 ) -> None:
-    deployed.vonage.settings(attempts=100)
+    meetings, senders = (20, 8) if full else (5, 4)
+    deployed.vonage.settings(attempts=100, backoff=0.05)
     account = Account(deployed)
     killers = [Killer(deployed, name) for name in ("CallbackIntake", "EventPublisher")]
 
@@ -101,7 +119,8 @@ def test_intake_and_publishing_lose_nothing_when_they_are_killed(
         killing = [pool.submit(killer.kill_under_load, times) for killer in killers]
         seed = 0
         while not all(each.done() for each in killing):
-            deployed.vonage.hold_meetings(10, senders=4, drop=0.0, seed=(seed := seed + 1))
+            seed += 1
+            deployed.vonage.hold_meetings(meetings, senders=senders, drop=0.0, seed=seed)
     kills = [each.result() for each in killing]
 
     balance = entered(figures, account.balance(), sum(kills))
@@ -116,8 +135,8 @@ def test_cleanup_and_extension_lose_nothing_when_they_are_killed(
     for output in JOBS.values():
         finish(deployed, output)  # what other tests have left
     account = Account(deployed)
-    work = {"RecordingCleanup": partial(old_recordings, deployed, 8)}
-    work["RoomExpiryExtender"] = partial(lapsing_rooms, deployed, 8)
+    work = {"RecordingCleanup": partial(old_recordings, deployed, 5)}
+    work["RoomExpiryExtender"] = partial(lapsing_rooms, deployed, 5)
 
     with slowed_down(deployed), ThreadPoolExecutor(2) as pool:
         cleanup, extension = [
@@ -163,8 +182,11 @@ def slowed_down(deployed: Deployed) -> Iterator[None]:
     names = functions.named(deployed)
     with ExitStack() as exits:
         for name in JOBS:
-            slow = functions.configured(deployed, names[name], JOB_RATE_PER_SECOND="10")
+            slow = functions.configured(deployed, names[name], JOB_CONCURRENCY="1")
             exits.enter_context(slow)
+        for operation in ("delete_recording", "update_room"):
+            deployed.vonage.fault(operation, latency=0.3)
+        exits.callback(deployed.vonage.clear_faults)
         yield
 
 
