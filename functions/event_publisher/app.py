@@ -125,7 +125,7 @@ def _set_aside(records: Sequence[Record], refused: Reasons) -> Reasons:
             )
         except (ClientError, BotoCoreError) as problem:
             left[place] = str(problem)
-            logger.error("record not set aside", key=_key(records[place]), reason=str(problem))
+            logger.exception("record not set aside", key=_key(records[place]))
     return left
 
 
