@@ -126,6 +126,7 @@ def _set_aside(records: Sequence[Record], refused: Reasons) -> Reasons:
             )
         except CallFailed as problem:
             left[place] = str(problem)
+            logger.exception("record not set aside", key=_key(records[place]))
     return left
 
 

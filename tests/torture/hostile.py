@@ -4,28 +4,23 @@ A request comes from one of two: an `intruder`, who has no credentials, or ones 
 and an `insider`, whose credentials are good and whose requests are not.
 """
 
-import base64
-import gzip
 import json
 import random
-import time
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
 from itertools import product
 from typing import Any, Literal
 from urllib.parse import quote
 
-import jwt
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from msgspec import Struct
 from msgspec.structs import replace
 
 from tests.builders import PUBLISHED, a_signature
 from tests.template import resources
+from tests.torture.forgeries import FORGERIES
+from tests.torture.ingredients import BODIES, BROKEN_UTF8, HEADERS, IDS, QUERIES
 
 Caller = Literal["intruder", "insider"]
 
@@ -68,97 +63,6 @@ def routes() -> list[Route]:
         for method, path in (one.split(" ") for one in keys):
             found.append(Route(method, path, signed))
     return found
-
-
-# --- what requests are made of --------------------------------------------------------------------
-
-IDS = [
-    *("..", "../..", ".", "%", "%00", "%0d%0aX: y", "a/b", "a\\b", "RECORDING#x", "*", "$default"),
-    *("' OR 1=1 --", "${jndi:ldap://x}", "{{7*7}}", "<script>", "\u202e\u0000", "\ufeff", "null"),
-    *(
-        "%2e%2e%2f",
-        "\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16"),
-        "\U0001d54f" * 64,
-    ),
-    *("a" * 256, "a" * 257, "é" * 2000, " ", "\t", "-1", "9" * 400, "true", "__proto__", "~", ";"),
-]
-BROKEN_UTF8 = ["%ff%fe", "%c0%af", "%ED%A0%80", "%f0%9f", "%80"]
-NUMBERS = [
-    "1e400",
-    "-1e400",
-    "NaN",
-    "Infinity",
-    "9" * 5000,
-    "0.1e-999",
-    "-0",
-    "1E+9999",
-    "0x1",
-    "01",
-]
-BODIES = [
-    b"",
-    b"{}",
-    b"[]",
-    b"null",
-    b'"text"',
-    b"\xff\xfe{}",
-    b"\xc0\xaf",
-    b'{"event": "\xed\xa0\x80"}',
-    b"\xef\xbb\xbf{}",
-    '{"event": "recording:started"}'.encode("utf-16"),
-    b'{"event": "\\ud800"}',
-    b'{"event": "\\u0000"}',
-    b'{"\x00": "\x00"}',
-    b"[" * 50_000,
-    b'{"a":' * 20_000,
-    b'{"event":' + b"[" * 900 + b"]" * 900 + b"}",
-    b'{"event": "recording:started", "event": "room:expired", "room_id": "a", "room_id": 1}',
-    b'{"event": "recording:started", "recording_id": "../..", "session_id": "a/b"}',
-    b'{"event": "recording:started", "recording_id": {"S": "x"}, "session_id": ["x"]}',
-    b'{"event": "recording:uploaded", "url": "javascript:alert(1)"}',
-    b'{"reason": "\\u0000", "by": ["b"]}',
-    b'{"reason": "' + b"a" * 5000 + b'"}',
-    b'{"expires_at": "9999-12-31T23:59:59-23:59"}',
-    b'{"expires_at": "0001-01-01T00:00:00+23:59"}',
-    b'{"expires_at": "\\ud800"}',
-    b'{"dry_run": "perhaps", "limit": 1e400}',
-    b'{"limit": -1}',
-    b'{"retention_days": 1e308}',
-    b'{"__proto__": {"dry_run": true}}',
-    b"a=b&c=d",
-    b"<?xml version='1.0'?><!DOCTYPE x [<!ENTITY e SYSTEM 'file:///etc/passwd'>]><x>&e;</x>",
-    base64.b64encode(b'{"event": "recording:started"}'),
-    gzip.compress(b'{"event": "recording:started"}', mtime=0),
-    b"--x\r\nContent-Disposition: form-data; name=event\r\n\r\nrecording:started\r\n--x--",
-    b'{"event": "' + b"x" * 300_000 + b'"}',
-    *(f'{{"event": {n}, "duration": {n}, "limit": {n}}}'.encode() for n in NUMBERS),
-]
-HEADERS: list[dict[str, str]] = [
-    {},
-    {"Content-Type": ""},
-    {"Content-Type": "text/plain"},
-    {"Content-Type": "application/xml"},
-    {"Content-Type": "application/octet-stream"},
-    {"Content-Type": "application/json; charset=utf-16"},
-    {"Content-Type": "multipart/form-data; boundary=x"},
-    {"Content-Type": "a/b; charset=\xff"},
-    {"Content-Encoding": "gzip"},
-    {"Accept": "*/*;q=x"},
-    {"Cookie": ";;;=; a=b; a=c"},
-    {"X-Forwarded-For": "::1,,"},
-    {"X-HTTP-Method-Override": "DELETE", "X-Original-URL": "/rooms"},
-    {"X-Amzn-Trace-Id": "Root=1;Sampled=x"},
-    {"Forwarded": "a" * 4000},
-]
-QUERIES = [
-    "page_size=-1",
-    "page_size=1e9&cursor=" + "%00" * 50,
-    "page_size=%F0%9F%92%A9",
-    "cursor=..%2F..%2F&cursor=b",
-    "a%5B%5D=1&a%5B%5D=2&%3D=&%26",
-    "token=x&dry_run=false",
-    "x=" + "y" * 4000,
-]
 
 
 def attacks(known: Known, seed: int, count: int) -> Iterator[Attack]:
@@ -312,61 +216,3 @@ def _other(method: str) -> str:
 
 def _quoted(text: str) -> str:
     return quote(text, safe="", errors="replace")
-
-
-# --- signatures that do not hold ------------------------------------------------------------------
-
-
-@cache
-def _key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
-
-@cache
-def _public_pem() -> str:
-    return (
-        _key()
-        .public_key()
-        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        .decode()
-    )
-
-
-def _raw(header: object, claims: object, signature: bytes = b"") -> str:
-    parts = [json.dumps(header).encode(), json.dumps(claims).encode(), signature]
-    return "Bearer " + ".".join(base64.urlsafe_b64encode(p).rstrip(b"=").decode() for p in parts)
-
-
-def _now(**more: Any) -> dict[str, Any]:
-    return {"iat": int(time.time()), **more}
-
-
-FORGERIES: list[Callable[[bytes, str], str]] = [
-    lambda _body, _secret: "",
-    lambda _body, _secret: "Bearer",
-    lambda _body, _secret: "Bearer " + "A" * 5000,
-    lambda _body, _secret: "Basic dXNlcjpwYXNz",
-    lambda _body, _secret: "AWS4-HMAC-SHA256 Credential=x/y/z, SignedHeaders=, Signature=",
-    lambda _body, _secret: _raw({"alg": "none", "typ": "JWT"}, _now()),
-    lambda _body, _secret: _raw({"alg": "None"}, _now()),
-    lambda _body, _secret: _raw({"alg": ["HS256"]}, _now()),
-    lambda _body, _secret: _raw({"alg": "HS256", "kid": "../../dev/null"}, _now()),
-    lambda _body, _secret: _raw([], {}),
-    lambda _body, _secret: "Bearer " + base64.urlsafe_b64encode(b"[" * 4000).decode() + ".e30.x",
-    lambda _body, _secret: "Bearer " + jwt.encode(_now(), _key(), "RS256"),
-    lambda _body, _secret: a_signature(b"", secret=_public_pem().replace("PUBLIC KEY", "TEXT")),
-    lambda body, _secret: a_signature(body, secret="x" * 64),
-    lambda body, secret: a_signature(body, secret=secret.upper()),
-    lambda body, secret: a_signature(body + b" ", secret=secret),
-    lambda body, secret: a_signature(body, secret=secret, iat=0),
-    lambda body, secret: a_signature(body, secret=secret, iat=4_000_000_000),
-    lambda body, secret: a_signature(body, secret=secret, exp=1),
-    lambda body, secret: a_signature(body, secret=secret, nbf=4_000_000_000),
-    lambda body, secret: a_signature(body, secret=secret, iat=None),
-    lambda body, secret: a_signature(body, secret=secret, iat=float("nan")),
-    lambda body, secret: a_signature(body, secret=secret, payload_hash="0" * 64),
-    lambda body, secret: a_signature(body, secret=secret, payload_hash=["x"]),
-    lambda body, secret: a_signature(body, secret=secret)[:-2],
-    lambda body, secret: a_signature(body, secret=secret).replace(".", "..", 1),
-    lambda body, secret: a_signature(body, secret=secret * 2, algorithm="HS512"),
-]

@@ -35,6 +35,14 @@ def mailbox(deployed: Deployed) -> Iterator[Callable[[], list[str]]]:
     sqs, sns = deployed.stack.client("sqs"), deployed.stack.client("sns")
     url = sqs.create_queue(QueueName=f"alarms-{uuid.uuid4().hex[:8]}")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
+    let_in = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": arn["QueueArn"],
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [let_in]})
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
     subscription = sns.subscribe(
         TopicArn=deployed.id_of("AlarmTopic"), Protocol="sqs", Endpoint=arn["QueueArn"]
     )["SubscriptionArn"]
@@ -70,6 +78,7 @@ def test_what_goes_wrong_is_told(
     name = deployed.id_of(alarm)
     cloudwatch = deployed.stack.client("cloudwatch")
     [watched] = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    cloudwatch.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="to begin with")
     since = datetime.now(UTC)
 
     happen(deployed)

@@ -5,7 +5,7 @@ work: that must fail. Then every other call that there is to make on the stack's
 with the role's own credentials: it must be refused.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -18,6 +18,7 @@ from tests.deployed import WITHIN, Deployed
 from tests.figures import Figures
 from tests.roles import ROLES, Grant, Roles
 from tests.torture import exercises
+from tests.torture.calls import Ask, calls
 from tests.torture.exercises import EXERCISES, SCHEDULES
 
 pytestmark = pytest.mark.local_stack
@@ -128,156 +129,6 @@ def test_what_is_not_tried_is_what_aws_itself_uses(roles: Roles) -> None:
 
 
 # --- what is refused ------------------------------------------------------------------------------
-
-Ask = Callable[[Any], object]
-"""Makes a call with the SDK session's client of the call's service."""
-
-
-def calls(deployed: Deployed) -> dict[tuple[str, str], Ask]:
-    """Return every call worth making on the stack's resources, by action and resource."""
-    return _on_the_table(deployed) | _on_the_rest(deployed)
-
-
-def _on_the_table(deployed: Deployed) -> dict[tuple[str, str], Ask]:
-    name = deployed.stack.outputs["TableName"]
-    table = deployed.stack.client("dynamodb").describe_table(TableName=name)["Table"]
-    arn, stream = table["TableArn"], table["LatestStreamArn"]
-    key = {"pk": {"S": "RECORDING#none"}}
-    one: dict[str, Any] = {"TableName": name, "Key": key}
-    found: dict[tuple[str, str], Ask] = {
-        ("dynamodb:GetItem", arn): lambda db: db.get_item(**one),
-        ("dynamodb:UpdateItem", arn): lambda db: db.update_item(
-            **one,
-            UpdateExpression="REMOVE nothing",
-            ConditionExpression="attribute_exists(pk)",
-        ),
-        ("dynamodb:PutItem", arn): lambda db: db.put_item(
-            TableName=name, Item=key, ConditionExpression="attribute_exists(pk)"
-        ),
-        ("dynamodb:DeleteItem", arn): lambda db: db.delete_item(**one),
-        ("dynamodb:BatchGetItem", arn): lambda db: db.batch_get_item(
-            RequestItems={name: {"Keys": [key]}}
-        ),
-        ("dynamodb:BatchWriteItem", arn): lambda db: db.batch_write_item(
-            RequestItems={name: [{"DeleteRequest": {"Key": key}}]}
-        ),
-        ("dynamodb:Query", arn): lambda db: db.query(
-            TableName=name,
-            KeyConditionExpression="pk = :pk",
-            ExpressionAttributeValues={":pk": key["pk"]},
-        ),
-        ("dynamodb:Scan", arn): lambda db: db.scan(TableName=name, Limit=1),
-        ("dynamodb:DescribeTable", arn): lambda db: db.describe_table(TableName=name),
-        ("dynamodb:UpdateTable", arn): lambda db: db.update_table(
-            TableName=name, DeletionProtectionEnabled=True
-        ),
-        ("dynamodb:DescribeStream", stream): lambda db: db.describe_stream(StreamArn=stream),
-    }
-    for index in table["GlobalSecondaryIndexes"]:
-        found["dynamodb:Query", f"{arn}/index/{index['IndexName']}"] = _query_of(name, index)
-    return found
-
-
-def _query_of(table: str, index: dict[str, Any]) -> Ask:
-    [hash_key] = [key for key in index["KeySchema"] if key["KeyType"] == "HASH"]
-    return lambda db: db.query(
-        TableName=table,
-        IndexName=index["IndexName"],
-        KeyConditionExpression="#key = :none",
-        ExpressionAttributeNames={"#key": hash_key["AttributeName"]},
-        ExpressionAttributeValues={":none": {"S": "none"}},
-    )
-
-
-def _on_the_rest(deployed: Deployed) -> dict[tuple[str, str], Ask]:
-    stack, found = deployed.stack, dict[tuple[str, str], Ask]()
-    for secret in (stack.outputs["CallbackSecretArn"], stack.outputs["VonageSecretArn"]):
-        found |= _on_secret(secret)
-    for function in ("CallbackIntake", "RecordingCleanup", "RecordingReconciler", "ManagementApi"):
-        found |= _on_function(deployed, deployed.id_of(function))
-    found |= _on_function(deployed, stack.outputs["RoomExpiryExtenderName"])
-    for group in ("CallbackIntakeLogs", "ManagementApiLogs", "HttpApiAccessLogs"):
-        found |= _on_logs(deployed, deployed.id_of(group))
-    return found | _on_bus(deployed) | _on_dead_letters(deployed) | _on_the_account(deployed)
-
-
-def _on_secret(arn: str) -> dict[tuple[str, str], Ask]:
-    return {
-        ("secretsmanager:GetSecretValue", arn): lambda sm: sm.get_secret_value(SecretId=arn),
-        ("secretsmanager:PutSecretValue", arn): lambda sm: sm.put_secret_value(
-            SecretId=arn, SecretString="{}"
-        ),
-        ("secretsmanager:DescribeSecret", arn): lambda sm: sm.describe_secret(SecretId=arn),
-    }
-
-
-def _on_function(deployed: Deployed, name: str) -> dict[tuple[str, str], Ask]:
-    found = deployed.stack.client("lambda").get_function_configuration(FunctionName=name)
-    arn = found["FunctionArn"]
-    return {
-        ("lambda:InvokeFunction", arn): lambda lam: lam.invoke(
-            FunctionName=name, InvocationType="DryRun"
-        ),
-        ("lambda:GetFunctionConfiguration", arn): lambda lam: lam.get_function_configuration(
-            FunctionName=name
-        ),
-        ("lambda:UpdateFunctionConfiguration", arn): lambda lam: lam.update_function_configuration(
-            FunctionName=name, Description="changed"
-        ),
-    }
-
-
-def _on_logs(deployed: Deployed, group: str) -> dict[tuple[str, str], Ask]:
-    logs = deployed.stack.client("logs")
-    [found] = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
-    arn = found["arn"]
-    return {
-        ("logs:CreateLogStream", arn): lambda client: client.create_log_stream(
-            logGroupName=group, logStreamName="intruder"
-        ),
-        ("logs:FilterLogEvents", arn): lambda client: client.filter_log_events(logGroupName=group),
-        ("logs:DeleteLogGroup", arn): lambda client: client.delete_log_group(logGroupName=group),
-    }
-
-
-def _on_bus(deployed: Deployed) -> dict[tuple[str, str], Ask]:
-    ours = deployed.stack.outputs["EventBusArn"]
-    default = ours.rpartition("/")[0] + "/default"
-
-    def put(bus: str) -> Ask:
-        entry = {"Source": "roomkeeper", "DetailType": "forged", "Detail": "{}"}
-        return lambda events: events.put_events(Entries=[entry | {"EventBusName": bus}])
-
-    return {("events:PutEvents", bus): put(bus) for bus in (ours, default)}
-
-
-def _on_dead_letters(deployed: Deployed) -> dict[tuple[str, str], Ask]:
-    url = deployed.stack.outputs["DeadLetterQueueUrl"]
-    attributes = deployed.stack.client("sqs").get_queue_attributes(
-        QueueUrl=url, AttributeNames=["QueueArn"]
-    )
-    arn = attributes["Attributes"]["QueueArn"]
-    return {
-        ("sqs:SendMessage", arn): lambda sqs: sqs.send_message(QueueUrl=url, MessageBody="{}"),
-        ("sqs:ReceiveMessage", arn): lambda sqs: sqs.receive_message(QueueUrl=url),
-        ("sqs:PurgeQueue", arn): lambda sqs: sqs.purge_queue(QueueUrl=url),
-    }
-
-
-def _on_the_account(deployed: Deployed) -> dict[tuple[str, str], Ask]:
-    role = deployed.id_of("ManagementApiRole")
-    return {
-        ("iam:GetRole", role): lambda iam: iam.get_role(RoleName=role),
-        ("iam:DeleteRolePolicy", role): lambda iam: iam.delete_role_policy(
-            RoleName=role, PolicyName="management-api"
-        ),
-        ("sns:ListTopics", "*"): lambda sns: sns.list_topics(),
-        ("s3:ListAllMyBuckets", "*"): lambda s3: s3.list_buckets(),
-        ("cloudformation:DeleteStack", "*"): lambda cfn: cfn.delete_stack(
-            StackName=deployed.stack.name
-        ),
-    }
-
 
 DENIALS = {"AccessDenied", "AccessDeniedException", "AuthorizationError"}
 SDK_SERVICE = {"dynamodb:DescribeStream": "dynamodbstreams"}

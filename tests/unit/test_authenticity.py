@@ -1,6 +1,8 @@
 import base64
 import hashlib
+import hmac
 import json
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -91,6 +93,17 @@ def test_who_proves_nothing_is_told_how_to() -> None:
         "There is no signature in the Authorization header. Set the callback URL, with its token, "
         "that the operator's `make callback-url` prints."
     )
+
+
+def test_who_signs_is_not_sent_for_a_token() -> None:
+    for authorization in (
+        signed(at=NOON - 2 * DAY),
+        signed(secret=OTHER),
+        signed(payload_hash="x"),
+    ):
+        with pytest.raises(Unauthorized) as refused:
+            let_in(authorization=authorization)
+        assert "callback-url" not in str(refused.value)
 
 
 # --- the signature --------------------------------------------------------------------------------
@@ -208,6 +221,60 @@ def test_whatever_the_header_it_is_refused_and_no_error(header: str) -> None:
     for scheme in ("", "Bearer ", "Bearer e30.", "Bearer eyJhbGciOiJIUzI1NiJ9."):
         with pytest.raises(Unauthorized):
             let_in(authorization=scheme + header)
+
+
+# --- how long a comparison takes ------------------------------------------------------------------
+
+
+class Unequalled(str):
+    """A text that may not be compared but in constant time: that goes by its bytes."""
+
+    def __eq__(self, _other: object) -> bool:
+        raise AssertionError("A secret was compared in a time that tells of it.")
+
+    __ne__ = __lt__ = __gt__ = __contains__ = startswith = endswith = find = __eq__  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, bytes]]:
+    """What is compared in constant time; PyJWT uses the same function."""
+    seen: list[tuple[bytes, bytes]] = []
+    compare = hmac.compare_digest
+
+    def spy(one: bytes, other: bytes) -> bool:
+        seen.append((bytes(one), bytes(other)))
+        return compare(one, other)
+
+    monkeypatch.setattr(hmac, "compare_digest", spy)
+    return seen
+
+
+@pytest.mark.parametrize("given", [TOKEN, "x", TOKEN[:-1] + "x", "older"])
+def test_every_token_is_compared_whichever_holds_and_in_constant_time(
+    given: str, compared: list[tuple[bytes, bytes]]
+) -> None:
+    known = (Unequalled(TOKEN), Unequalled("older"), Unequalled("oldest"))
+    with suppress(Unauthorized):
+        let_in(token=Unequalled(given), tokens=known)
+    assert compared == [(given.encode(), str.encode(token)) for token in known]
+
+
+def test_a_signature_and_the_bodys_hash_are_compared_in_constant_time(
+    compared: list[tuple[bytes, bytes]],
+) -> None:
+    header = signed()
+    let_in(authorization=header, secrets=(Unequalled(SIGNATURE_SECRET),))
+
+    signing_input, _, signature = header.removeprefix("Bearer ").rpartition(".")
+    expected = hmac.new(SIGNATURE_SECRET.encode(), signing_input.encode(), "sha256").digest()
+    given = base64.urlsafe_b64decode(signature + "==")
+    by_hash = (hashlib.sha256(BODY).hexdigest().encode(),) * 2
+    assert {frozenset(pair) for pair in compared} == {
+        frozenset({given, expected}),
+        frozenset(by_hash),
+    }
+    assert len(compared) == 2
 
 
 # --- when it was signed ---------------------------------------------------------------------------

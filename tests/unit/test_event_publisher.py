@@ -208,13 +208,16 @@ def test_what_cannot_be_set_aside_is_wanted_again(
     assert [event["recording_id"] for event in bridge.published] == ["1"]
 
 
-def test_without_a_queue_to_reach_it_is_wanted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_queue_to_reach_it_is_wanted_again_and_the_log_says_why(
+    monkeypatch: pytest.MonkeyPatch, output: Output
+) -> None:
     class Unreachable:
         def send_message(self, **_message: str) -> None:
             raise CUT_OFF
 
     monkeypatch.setattr(app, "_queue", Unreachable)
     assert publish(poison("1")) == ["1"]
+    assert "https://sqs" in output.logged("record not set aside")["exception"]
 
 
 def test_what_comes_again_anyhow_is_set_aside_only_once(

@@ -84,6 +84,7 @@ def test_a_variable_that_is_missing_is_named(
 # --- the callback secret --------------------------------------------------------------------------
 
 GRACE = timedelta(hours=12)
+OLD, NEW = "the old signature secret of them", "the new signature secret of them"
 LATER = NOON + SECRET_MAX_AGE + timedelta(seconds=1)
 LONG_AGO = NOON - timedelta(days=30)
 
@@ -120,22 +121,22 @@ def a_secret(client: Any, grace: timedelta = GRACE) -> CallbackSecret:
 
 
 def rotated(at: datetime) -> FakeSecrets:
-    client = FakeSecrets({"token": "old", "signature_secret": "old-secret"})
-    client.set({"token": "new", "signature_secret": "new-secret"}, at)
+    client = FakeSecrets({"token": "old", "signature_secret": OLD})
+    client.set({"token": "new", "signature_secret": NEW}, at)
     return client
 
 
-ONLY_NEW = CallbackCredentials(("new",), ("new-secret",))
-BOTH = CallbackCredentials(("new", "old"), ("new-secret", "old-secret"))
+ONLY_NEW = CallbackCredentials(("new",), (NEW,))
+BOTH = CallbackCredentials(("new", "old"), (NEW, OLD))
 
 
 @pytest.mark.parametrize(
     ("secret", "accepted"),
     [
-        ({"token": "t", "signature_secret": "s"}, CallbackCredentials(("t",), ("s",))),
+        ({"token": "t", "signature_secret": NEW}, CallbackCredentials(("t",), (NEW,))),
         ({"token": "t", "signature_secret": ""}, CallbackCredentials(("t",), ())),
         ({"token": "t"}, CallbackCredentials(("t",), ())),
-        ({"signature_secret": "s", "note": 1}, CallbackCredentials((), ("s",))),
+        ({"signature_secret": NEW, "note": 1}, CallbackCredentials((), (NEW,))),
         ({}, CallbackCredentials((), ())),
     ],
 )
@@ -143,6 +144,13 @@ def test_what_is_set_is_accepted_and_what_is_empty_is_not(
     secret: object, accepted: CallbackCredentials
 ) -> None:
     assert a_secret(FakeSecrets(secret)).credentials(NOON) == accepted
+
+
+def test_a_signature_secret_that_could_be_guessed_is_not_used() -> None:
+    client = FakeSecrets({"token": "t", "signature_secret": NEW[:-1]})
+    with pytest.raises(SecretUnavailable, match="signature_secret has fewer than 32 bytes") as told:
+        a_secret(client).credentials(NOON)
+    assert NEW[:-1] not in str(told.value)
 
 
 def test_the_previous_secret_is_accepted_within_its_grace_period() -> None:
@@ -191,10 +199,10 @@ def test_a_secret_is_read_once_while_it_is_fresh() -> None:
 
 
 def test_a_rotated_secret_is_in_force_once_the_known_one_is_stale() -> None:
-    client = FakeSecrets({"token": "old", "signature_secret": "old-secret"})
+    client = FakeSecrets({"token": "old", "signature_secret": OLD})
     secret = a_secret(client)
     before = secret.credentials(NOON)
-    client.set({"token": "new", "signature_secret": "new-secret"}, NOON)
+    client.set({"token": "new", "signature_secret": NEW}, NOON)
     assert secret.credentials(NOON + SECRET_MAX_AGE) == before
     assert secret.credentials(LATER) == BOTH
     assert secret.credentials(NOON + GRACE + SECRET_MAX_AGE) == ONLY_NEW

@@ -51,8 +51,7 @@ def require_authentic(
     problem = _signature_problem(body, authorization, signature_secrets, max_age, now)
     if problem is not None:
         raise Unauthorized(
-            f"{'The token in the path is not valid. ' if token is not None else ''}{problem} "
-            "Set the callback URL, with its token, that the operator's `make callback-url` prints."
+            f"{'The token in the path is not valid. ' if token is not None else ''}{problem}"
         )
 
 
@@ -75,7 +74,10 @@ def _signature_problem(
 ) -> str | None:
     scheme, _, jwt = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not jwt:
-        return "There is no signature in the Authorization header."
+        return (
+            "There is no signature in the Authorization header. Set the callback URL, with its "
+            "token, that the operator's `make callback-url` prints."
+        )
     problem: str | None = "Signatures are not accepted here."
     for secret in filter(None, secrets):
         problem = _jwt_problem(jwt.strip(), secret, body, max_age, now)
@@ -94,12 +96,14 @@ def _jwt_problem(
         issued, starts = int(claims["iat"]), int(claims.get("nbf", 0))
         ends = int(claims.get("exp", 1e18))
     except (jwt.PyJWTError, TypeError, ValueError, OverflowError):
-        return "The signature is not valid."
+        return "The signature is not valid. Sign with the account's signature secret, by HS256."
     skew, moment = CLOCK_SKEW.total_seconds(), now.timestamp()
     if max(issued, starts) > moment + skew or ends <= moment - skew:
         return "The signature is not valid at this time."
     if issued < moment - max_age.total_seconds():
-        return f"The signature is more than {max_age.total_seconds() / 3600:g} hours old."
+        return (
+            f"The signature is more than {max_age.total_seconds() / 3600:g} hours old. Sign anew."
+        )
     payload_hash = claims.get("payload_hash")
     if payload_hash is not None and not _is_hash_of(payload_hash, body):
         return "The body is not the one that was signed."

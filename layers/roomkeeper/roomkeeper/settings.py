@@ -26,6 +26,9 @@ Held = TypeVar("Held", bound=Struct)
 SECRET_MAX_AGE = timedelta(minutes=5)
 """How long a secret is used before it is read again: a rotated one is in force after that."""
 
+SHORTEST_SIGNATURE_SECRET = 32
+"""Bytes that HS256 asks of a key (RFC 7518, section 3.2): a shorter one could be guessed."""
+
 _PATIENCE = aws.Patience(connect=1, read=2, tries=2)
 
 
@@ -267,7 +270,14 @@ class CallbackSecret:
             return []  # never rotated yet, or a mistake that the rotation has mended
 
     def _version(self, stage: str) -> tuple[_CallbackSecret, datetime]:
-        return read_secret(self._client, self._id, _CallbackSecret, stage)
+        secret, since = read_secret(self._client, self._id, _CallbackSecret, stage)
+        if 0 < len(secret.signature_secret.encode()) < SHORTEST_SIGNATURE_SECRET:
+            raise SecretUnavailable(
+                f"The secret {self._id} ({stage}) cannot be used: its signature_secret has fewer "
+                f"than {SHORTEST_SIGNATURE_SECRET} bytes. Put a longer one there and at Vonage, or "
+                "leave it empty to let callbacks in by the token alone."
+            )
+        return secret, since
 
 
 def read_secret(
