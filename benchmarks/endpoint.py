@@ -29,7 +29,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             status, told = await answer(lines[0], headers.get("x-amz-target", ""), body)
             writer.write(
                 f"HTTP/1.1 {status} OK\r\ncontent-type: application/json\r\n"
-                f"content-length: {len(told)}\r\n\r\n".encode() + told
+                f"content-length: {len(told)}\r\n\r\n".encode()
+                + told
             )
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
