@@ -18,12 +18,14 @@ from local import deployment
 from local.servers import BUILD
 
 REPETITIONS = 21
+WIDTH = 160
+"""Columns of what is printed into a file."""
 
 
 def main() -> None:
     """Measure; print; write; compare."""
     options = _options()
-    console = Console()
+    console = Console(width=None if Console().is_terminal else WIDTH)
     before = _figures(options.baseline) if options.baseline else None
     figures = []
     for figure in _measured(options.repetitions):
@@ -46,7 +48,7 @@ def table(figures: list[Figure]) -> Table:
     for figure in figures:
         shown.add_row(
             figure.name,
-            f"{figure.value:.6g}",
+            f"{figure.value:,.0f}" if figure.value >= 100 else f"{figure.value:.3g}",
             figure.unit,
             figure.against,
             "" if figure.ratio is None else f"{figure.ratio:.2f}",

@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 LAYER = "RoomkeeperLayer/python"
 SDK = ["boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3"]
 
-LONGEST = 300.0
+LONGEST = 1800.0
 """Seconds after which a process is ended that does not come to an end."""
 
 Measured = Mapping[str, float]
