@@ -129,6 +129,18 @@ test: $(LOCAL) ## run every test, those against the deployed template included (
 torture: $(LOCAL) ## try the promises hard: faults, crashes, hostile input, leaks (JSON=FILE for the figures)
 	@$(DEV)/pytest tests/torture --full --figures "$(or $(JSON),build/torture.json)" $(ARGS)
 
+.PHONY: bench
+bench: $(LOCAL) ## measure speed and size against the floor (JSON=FILE, BASELINE=FILE to compare with)
+	@$(DEV)/python -m benchmarks --json "$(or $(JSON),build/bench.json)" $(if $(BASELINE),--baseline "$(BASELINE)")
+
+CALLBACKS ?= 1000000
+RECORDINGS ?= $(shell echo $$(($(CALLBACKS) / 10)))
+ROOMS ?= 1000
+
+.PHONY: cost
+cost: $(TOOLS)/dev/.installed ## the monthly bill (CALLBACKS=, RECORDINGS=, ROOMS= a month)
+	@$(DEV)/python -m benchmarks.cost --callbacks $(CALLBACKS) --recordings $(RECORDINGS) --rooms $(ROOMS)
+
 # --- the product, in an account -------------------------------------------------------------------
 
 # One of samconfig.toml's environments. Its stack is roomkeeper, or roomkeeper-ENV for any other than

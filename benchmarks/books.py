@@ -24,14 +24,14 @@ def answer_of_dynamodb(operation: str, asked: Mapping[str, Any]) -> dict[str, An
 
 def rooms_page(start: int, size: int) -> dict[str, Any]:
     """Return a page of the rooms, each of them due for an extension."""
-    soon = datetime.now(UTC) + timedelta(days=1)
+    now, day = datetime.now(UTC), timedelta(days=1)
     rooms = [
         {
             "id": f"room-{number}",
             "type": "long_term",
             "is_available": True,
-            "created_at": LONG_AGO.isoformat(),
-            "expires_at": soon.isoformat(),
+            "created_at": (now - day).isoformat(),
+            "expires_at": (now + day).isoformat(),
         }
         for number in range(start, start + size)
     ]

@@ -5,6 +5,7 @@ from pathlib import Path
 from benchmarks import processes
 from benchmarks.figures import Figure, paired
 from benchmarks.processes import LAYER, Measured
+from local.servers import PROJECT
 
 CONCURRENCY = 8
 """The template's default for JobConcurrency."""
@@ -70,7 +71,7 @@ def _memory(built: Path, job: str) -> Figure:
 def _run(built: Path, job: str, count: int, vonage: str, aws: str, *how: str) -> Measured:
     return processes.run(
         "job_container.py",
-        [built / JOBS[job], built / LAYER, processes.PROJECT],
+        [built / JOBS[job], built / LAYER, PROJECT],
         str(count),
         *how,
         env=processes.environment(aws, VONAGE_BASE_URL=vonage, **SETTINGS),

@@ -17,6 +17,9 @@ HERE = Path(__file__).parent
 LAYER = "RoomkeeperLayer/python"
 SDK = ["boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3"]
 
+LONGEST = 1800.0
+"""Seconds after which a process is ended that does not come to an end."""
+
 Measured = Mapping[str, float]
 
 
@@ -55,6 +58,7 @@ def run(
         stderr=subprocess.PIPE,
         text=True,
         check=False,
+        timeout=LONGEST,
     )
     if done.returncode:
         raise MeasurementFailed(f"{script} of {paths[0].name}: {done.stderr[-2000:]}")

@@ -2,7 +2,7 @@
 
 A round works on several items at once, starts no more than so many a second, takes no new one when
 its time is nearly up or when nothing but failures comes back, and keeps no more in memory than what
-it is working on. What it leaves is for the next round.
+it is working on and as many items that come next. What it leaves is for the next round.
 """
 
 import threading
@@ -105,6 +105,7 @@ class Round:
         self._ends_at = bounds.ends_at
         self._next_start = clock()
         self._failures_in_a_row = 0
+        self._escaping = False
         self._lock = threading.Lock()
         self.summary = Summary()
 
@@ -113,7 +114,8 @@ class Round:
 
         `act` returns the item's outcome. A RoomkeeperError that it raises counts as a failure, a
         Refusal ends the round; any other error escapes once what has begun is finished. `items` is
-        read one by one, in this thread, as they are begun; a RoomkeeperError in that ends the round
+        read one by one, in this thread, a little ahead of the work, so that reading does not hold
+        it up; a RoomkeeperError in that ends the round
         too, and what was begun still counts.
         """
         try:
@@ -138,30 +140,39 @@ class Round:
                     future.result()
 
     def _wait_for_room(self, begun: set[Future[None]]) -> set[Future[None]]:
-        """Return what is still at work, once that leaves room and it is time for another start."""
-        if len(begun) >= self._bounds.concurrency:
+        """Return what is at work or next, once that leaves room for another item."""
+        if len(begun) >= 2 * self._bounds.concurrency:
             done, begun = wait(begun, return_when=FIRST_COMPLETED)
             for future in done:
                 future.result()
-        pause = self._next_start - self._clock()
-        if pause > 0:
-            self._sleep(min(pause, max(0.0, self._ends_at - self._clock())))
-        self._next_start = max(self._clock(), self._next_start) + 1 / self._bounds.per_second
         return begun
+
+    def _await_turn(self) -> None:
+        """Return when the rate lets another item be begun, or time is up."""
+        with self._lock:
+            starts_at = max(self._clock(), self._next_start)
+            self._next_start = starts_at + 1 / self._bounds.per_second
+        pause = min(starts_at, self._ends_at) - self._clock()
+        if pause > 0:
+            self._sleep(pause)
 
     def _may_go_on(self) -> bool:
         with self._lock:
             if self.summary.stopped_by is None and self._clock() >= self._ends_at:
                 self.summary.stopped_by = "deadline"
-            return self.summary.stopped_by is None
+            return self.summary.stopped_by is None and not self._escaping
 
     def _work_on(self, item: Item, act: Callable[[Item], Outcome]) -> None:
+        self._await_turn()
         if not self._may_go_on():
             return
         try:
             outcome = act(item)
         except RoomkeeperError as problem:
             self._note_failure(problem)
+        except BaseException:
+            self._escaping = True
+            raise
         else:
             with self._lock:
                 self.summary.outcomes[outcome] += 1

@@ -1,0 +1,91 @@
+"""`python -m benchmarks`: measures everything, prints a table, and writes it as JSON.
+
+It fails when something cannot be measured, never for being slow.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import counts, delivery, intake, jobs, package
+from benchmarks.baseline import changes
+from benchmarks.figures import Figure
+from local import deployment
+from local.servers import BUILD
+
+REPETITIONS = 21
+WIDTH = 160
+"""Columns of what is printed into a file."""
+
+
+def main() -> None:
+    """Measure; print; write; compare."""
+    options = _options()
+    console = Console(width=None if Console().is_terminal else WIDTH)
+    before = _figures(options.baseline) if options.baseline else None
+    figures = []
+    for figure in _measured(options.repetitions):
+        console.print(f"measured {figure.name}", style="dim")
+        figures.append(figure)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_bytes(msgspec.json.format(msgspec.json.encode(figures)) + b"\n")
+    console.print(table(figures))
+    for figure in figures:
+        if figure.note:
+            console.print(f"{figure.name}: {figure.note}")
+    if before is not None:
+        console.print("Against the baseline:")
+        console.print(*(list(changes(before, figures)) or ["nothing changed"]), sep="\n")
+
+
+def table(figures: list[Figure]) -> Table:
+    """Return the figures as they are printed."""
+    shown = Table("figure", "value", "unit", "against", "ratio", "aim", "met", "spread")
+    for figure in figures:
+        shown.add_row(
+            figure.name,
+            f"{figure.value:,.0f}" if figure.value >= 100 else f"{figure.value:.3g}",
+            figure.unit,
+            figure.against,
+            "" if figure.ratio is None else f"{figure.ratio:.2f}",
+            figure.aim or "",
+            {True: "yes", False: "no", None: ""}[figure.met],
+            f"{figure.spread:.0%}",
+        )
+    return shown
+
+
+def _measured(repetitions: int) -> Iterator[Figure]:
+    built = deployment.build().parent
+    yield from intake.measure(built, repetitions)
+    yield from counts.measure()
+    yield package.measure(built)
+    yield from jobs.throughput(built)
+    yield from jobs.memory(built)
+    yield delivery.measure()
+
+
+def _figures(file: Path) -> list[Figure]:
+    return msgspec.json.decode(file.read_bytes(), type=list[Figure])
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("--json", type=Path, default=BUILD / "bench.json", metavar="FILE")
+    parser.add_argument("--baseline", type=_saved, metavar="FILE")
+    parser.add_argument("--repetitions", type=int, default=REPETITIONS, metavar="COUNT")
+    return parser.parse_args()
+
+
+def _saved(name: str) -> Path:
+    if not (path := Path(name)).is_file():
+        raise argparse.ArgumentTypeError(f"there is no {name}; make bench JSON={name} writes one")
+    return path
+
+
+if __name__ == "__main__":
+    main()

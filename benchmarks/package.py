@@ -1,0 +1,78 @@
+"""The package's size: what the layer and the functions hold, and whether anybody imports it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.figures import Figure
+from benchmarks.processes import LAYER
+
+IMPORT_ALL = """
+import importlib.util, os, pathlib, sys
+os.environ["POWERTOOLS_METRICS_NAMESPACE"] = "Roomkeeper"
+layer, *functions = sys.argv[1:]
+sys.path[:0] = [layer]
+for number, folder in enumerate(functions):
+    spec = importlib.util.spec_from_file_location(f"app{number}", pathlib.Path(folder, "app.py"))
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+import jwt, cryptography.hazmat.primitives.serialization  # at the first signature
+files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+tops = {pathlib.Path(file).relative_to(layer).parts[0] for file in files
+        if file and pathlib.Path(file).is_relative_to(layer)}
+print(*sorted(tops), sep="\\n")
+"""
+
+
+def measure(built: Path) -> Figure:
+    """Return the bytes that are deployed, with the largest parts, and what nobody imports."""
+    layer = built / LAYER
+    functions = [path for path in built.iterdir() if path.is_dir() and path.name != layer.parts[-2]]
+    parts = {part.name: size_of(part) for part in layer.iterdir()}
+    functions_size = sum(map(size_of, functions))
+    idle = {name: parts[name] for name in unused(layer, functions, parts)}
+    largest = sorted(parts.items(), key=lambda part: -part[1])[:4]
+    return Figure(
+        name="package_size",
+        value=sum(parts.values()) + functions_size,
+        unit="bytes, unzipped",
+        against="what functions import",
+        aim="nothing that no function imports",
+        met=not idle,
+        note=f"functions {functions_size}; largest: {told(largest)}; idle: {told(idle.items())}",
+    )
+
+
+def unused(layer: Path, functions: list[Path], parts: dict[str, int]) -> list[str]:
+    """Return the layer's packages that no function's import has loaded."""
+    done = subprocess.run(  # noqa: S603 - our own command
+        [
+            sys.executable,
+            "-B",
+            "-c",
+            IMPORT_ALL,
+            str(layer.absolute()),
+            *(str(f.absolute()) for f in functions),
+        ],
+        cwd=layer.parent,
+        env={},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    used = set(done.stdout.split())
+    return [name for name in sorted(parts) if name not in used and not _is_metadata(name)]
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, or of all in a folder."""
+    files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+    return sum(file.stat().st_size for file in files)
+
+
+def told(parts: object) -> str:
+    """Return parts and their kilobytes in words."""
+    return ", ".join(f"{name} {size // 1000} kB" for name, size in parts) or "nothing"  # type: ignore[attr-defined]
+
+
+def _is_metadata(name: str) -> bool:
+    return name.endswith((".dist-info", ".data", ".txt")) or name == "__pycache__"

@@ -1,0 +1,25 @@
+"""Published prices in US dollars: us-east-1, without free tiers.
+
+As AWS's price pages had them in 2025; DynamoDB's on-demand prices are those since 1 November 2024.
+Europe (Ireland) is between the same and a tenth above.
+"""
+
+MILLION = 1e6
+
+HTTP_API = 1.00 / MILLION  # a request of up to 512 KB; 0.90 above 300 million a month
+REST_API = 3.50 / MILLION  # a request; 2.80 above 333 million a month
+LAMBDA_REQUEST = 0.20 / MILLION
+LAMBDA_GB_SECOND = 0.0000133334  # arm64
+WRITE_UNIT = 0.625 / MILLION  # DynamoDB, on demand
+READ_UNIT = 0.125 / MILLION
+TABLE_GB = 0.25  # a month
+RECOVERY_GB = 0.20  # a month: point-in-time recovery
+EVENT = 1.00 / MILLION  # EventBridge, a custom event of up to 64 KB
+ARCHIVED_GB = 0.10  # once; what keeping costs is below a cent a gigabyte in what follows
+SCHEDULED = 1.00 / MILLION  # EventBridge Scheduler, an invocation
+LOG_GB = 0.50  # taken in
+METRIC = 0.30  # a custom metric a month
+ALARM = 0.10  # a month
+SECRET = 0.40  # a month
+SECRET_READ = 0.05 / 10_000
+TRACE = 5.00 / MILLION  # X-Ray, recorded
