@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from operations.jobs import start
 from operations.management import ManagementApi
-from tests import jobs
+from tests import functions
 from tests.builders import a_body, a_signature
 from tests.deployed import Deployed
 
@@ -44,7 +44,7 @@ class Rotation:
     def start_anew(self, **variables: str) -> Any:
         """Have the intake forget the secret it knows, and have these variables for a while."""
         intake = self.deployed.id_of("CallbackIntake")
-        return jobs.configured(self.deployed, intake, STARTED=uuid.uuid4().hex, **variables)
+        return functions.configured(self.deployed, intake, STARTED=uuid.uuid4().hex, **variables)
 
     def answers(self, secret: dict[str, str]) -> tuple[int, int]:
         """Return what a callback is answered by the secret's token, and by its signature."""
