@@ -15,6 +15,7 @@ from msgspec import Struct
 TOOL = Path(__file__).parent.parent / ".tools/scan/bin/pip-audit"
 SERVICE = "osv"  # https://osv.dev, which collects PyPI's and GitHub's advisories
 OPTIONS = ["--vulnerability-service", SERVICE, "--require-hashes", "--disable-pip"]
+LONGEST = 60.0  # seconds; a service that takes longer is as good as none
 OFFLINE = ("ConnectionError", "ConnectTimeout", "ReadTimeout", "NameResolutionError", "ProxyError")
 
 
@@ -46,12 +47,16 @@ def audit(locks: list[str]) -> Audit:
         AuditFailed: no answer can be made of what the tool said.
     """
     files = [part for lock in locks for part in ("--requirement", lock)]
-    run = subprocess.run(  # noqa: S603 - our own command
-        [str(TOOL), *OPTIONS, "--progress-spinner", "off", "--format", "json", *files],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        run = subprocess.run(  # noqa: S603 - our own command
+            [str(TOOL), *OPTIONS, "--progress-spinner", "off", "--format", "json", *files],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LONGEST,
+        )
+    except subprocess.TimeoutExpired:
+        return Audit(offline=True)
     return judged(run.stdout, run.stderr)
 
 
