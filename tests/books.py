@@ -15,11 +15,11 @@ from roomkeeper.callbacks import Callback, parse
 from roomkeeper.store import Store, connect
 from roomkeeper.vonage import ApiKey, Pace, VonageClient
 from tests import sdk
-from tests.template import table_definition
+from tests.template import NAMESPACE, table_definition
 
 # Powertools reads these when a function is imported; every function has them from the template.
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "test")
-os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "Roomkeeper")
+os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", NAMESPACE)
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 TABLE = "books"

@@ -26,7 +26,7 @@ from roomkeeper.times import iso
 from tests.books import TABLE, Books, an_upload
 from tests.builders import TOKEN, AContext, a_body, a_record, a_request
 from tests.management import a_request_for
-from tests.template import environment
+from tests.template import NAMESPACE, environment
 
 APPS = (intake, publisher, management, cleanup, reconciler, extender)
 LONG_AGO = datetime.now(UTC) - timedelta(days=31)
@@ -69,7 +69,7 @@ class Telemetry(Struct):
             self.lines.append(line | {"service": function})
             return
         [directive] = line["_aws"]["CloudWatchMetrics"]
-        assert directive["Namespace"] == "Roomkeeper"
+        assert directive["Namespace"] == NAMESPACE
         [dimensions] = directive["Dimensions"]
         self.metrics |= {
             Metric(function, metric["Name"], frozenset(dimensions))
@@ -205,7 +205,7 @@ def _manage(books: Books) -> None:
 
 def _clean_up(books: Books) -> None:
     books.uploaded(3, LONG_AGO)
-    books.vonage.fault("delete_recording", status=400, times=1)
+    books.vonage.fault("delete_recording", status=401, times=1)
     with suppress(RoundIncomplete):
         cleanup.handler({}, Invocation())
     cleanup.handler({"dry_run": True}, Invocation())

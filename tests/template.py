@@ -4,7 +4,21 @@ from typing import Any
 
 from operations.template import ROOT, template
 
-__all__ = ["ROOT", "environment", "properties", "resources", "table_definition", "template"]
+__all__ = [
+    "NAMESPACE",
+    "ROOT",
+    "environment",
+    "properties",
+    "resources",
+    "table_definition",
+    "template",
+]
+
+
+NAMESPACE: str = template()["Globals"]["Function"]["Environment"]["Variables"][
+    "POWERTOOLS_METRICS_NAMESPACE"
+]["Sub"]
+"""Of the functions' own metrics, as the template writes it."""
 
 
 def resources(kind: str) -> dict[str, dict[str, Any]]:

@@ -343,9 +343,9 @@ def test_a_page_of_rooms_that_always_fail_holds_up_no_other_run_after_run(
     well = rooms.vonage.add_rooms(5, expires_at=SOON)
     rooms.client = SickRooms(rooms.client, set(sick), problem)  # type: ignore[assignment]
 
-    reports = [rooms.extend(a_run(now=NOW + timedelta(hours=run))) for run in range(20)]
+    reports = [rooms.extend(a_run(now=NOW + timedelta(hours=run))) for run in range(2)]
 
-    assert reports[0].summary.stopped_by == "failures"
+    assert [report.summary.stopped_by for report in reports] == [None, None]
     assert {room_id for room_id, _ in rooms.told()} == set(well)
     assert any(report.counts["walk_finished"] for report in reports)
 

@@ -79,7 +79,8 @@ def searches(widget: dict[str, Any]) -> Iterator[Metric]:
         for part in metric:
             if isinstance(part, dict) and "expression" in part:
                 found = re.search(
-                    r"SEARCH\('\{Roomkeeper,([\w,]+)\} service=\"(\w+)\" MetricName=\"(\w+)\"'",
+                    r"SEARCH\('\{\"Roomkeeper/AWS::StackName\",([\w,]+)\} "
+                    r"service=\"(\w+)\" MetricName=\"(\w+)\"'",
                     part["expression"],
                 )
                 assert found, f"not understood: {part['expression']}"
@@ -89,7 +90,7 @@ def searches(widget: dict[str, Any]) -> Iterator[Metric]:
 @pytest.mark.parametrize("widget", WIDGETS, ids=lambda widget: widget["properties"]["title"])
 def test_a_widget_shows_what_the_functions_put_out(widget: dict[str, Any], told: Telemetry) -> None:
     for figure in figures(widget):
-        if figure.namespace == "Roomkeeper":
+        if figure.namespace == "Roomkeeper/AWS::StackName":
             dimension, service = figure.dimensions
             assert dimension == "service"
             assert Metric(service, figure.name, frozenset({"service"})) in told.metrics

@@ -16,13 +16,10 @@ from hypothesis import HealthCheck, configuration, settings
 from roomkeeper import store
 from tests import sdk
 from tests.builders import Image
-from tests.template import ROOT, table_definition
+from tests.template import NAMESPACE, ROOT, table_definition
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-# Powertools reads this when a function is imported, which no fixture comes before.
-os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "Roomkeeper")
 
 # How long an example takes says more of what else the machine does than of the code.
 settings.register_profile("unit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -177,7 +174,7 @@ class Output:
         """Return the metrics of the one invocation, and their dimensions, by name."""
         [line] = [line for line in self.lines if "_aws" in line]
         [directive] = line["_aws"]["CloudWatchMetrics"]
-        assert directive["Namespace"] == "Roomkeeper"
+        assert directive["Namespace"] == NAMESPACE
         [dimensions] = directive["Dimensions"]
         names = {metric["Name"] for metric in directive["Metrics"]} | set(dimensions)
         found = {name: line[name] for name in names - {"service"}}

@@ -16,7 +16,7 @@ from roomkeeper.rounds import Summary
 from roomkeeper.settings import SecretUnavailable
 from roomkeeper.store import StoreUnavailable
 from tests.builders import AContext
-from tests.template import ROOT, environment, properties, resources
+from tests.template import NAMESPACE, ROOT, environment, properties, resources
 from tests.unit.conftest import Output
 
 ALARMS = resources("AWS::CloudWatch::Alarm")
@@ -36,7 +36,7 @@ WATCHED = {
 }
 """What type of resource a dimension of AWS's metrics names."""
 
-OURS = {name for name, alarm in ALARMS.items() if alarm["Properties"]["Namespace"] == "Roomkeeper"}
+OURS = {name for name in ALARMS if properties(name)["Namespace"] == {"Sub": NAMESPACE}}
 
 
 def dimensions(alarm: str) -> dict[str, Any]:
@@ -158,7 +158,8 @@ def test_an_alarm_watches_what_a_function_emits(
 
     [line] = [line for line in output.lines if properties(name)["MetricName"] in line]
     [told] = line["_aws"]["CloudWatchMetrics"]
-    assert told["Namespace"] == properties(name)["Namespace"]
+    assert told["Namespace"] == NAMESPACE
+    assert properties(name)["Namespace"] == {"Sub": NAMESPACE}
     assert properties(name)["MetricName"] in [metric["Name"] for metric in told["Metrics"]]
     assert [sorted(dimensions(name))] == [sorted(each) for each in told["Dimensions"]]
     assert {each: line[each] for each in dimensions(name)} == dimensions(name)

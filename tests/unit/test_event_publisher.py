@@ -217,7 +217,7 @@ def test_without_a_queue_to_reach_it_is_wanted_again_and_the_log_says_why(
 
     monkeypatch.setattr(app, "_queue", Unreachable)
     assert publish(poison("1")) == ["1"]
-    assert "https://sqs" in output.logged("record not set aside")["exception"]
+    assert str(CUT_OFF) in output.logged("record not set aside")["exception"]
 
 
 def test_what_comes_again_anyhow_is_set_aside_only_once(
