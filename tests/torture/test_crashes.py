@@ -139,8 +139,7 @@ def let_publishing_catch_up(deployed: Deployed, due: int) -> None:
 def test_cleanup_and_extension_lose_nothing_when_they_are_killed(
     deployed: Deployed, figures: Figures, times: int
 ) -> None:
-    for output in JOBS.values():
-        finish(deployed, output)  # what other tests have left
+    finish_all(deployed)  # what other tests have left
     account = Account(deployed)
     work = {"RecordingCleanup": partial(old_recordings, deployed, 5)}
     work["RoomExpiryExtender"] = partial(lapsing_rooms, deployed, 5)
@@ -155,8 +154,7 @@ def test_cleanup_and_extension_lose_nothing_when_they_are_killed(
             )
             for name, output in JOBS.items()
         ]
-    for output in JOBS.values():
-        finish(deployed, output)
+    finish_all(deployed)
 
     (deletions, recordings), (extensions, rooms) = cleanup.result(), extension.result()
     soon = iso(datetime.now(UTC) + 7 * DAY)
@@ -195,6 +193,12 @@ def slowed_down(deployed: Deployed) -> Iterator[None]:
             deployed.vonage.fault(operation, latency=0.3)
         exits.callback(deployed.vonage.clear_faults)
         yield
+
+
+def finish_all(deployed: Deployed) -> None:
+    """Run every job until there is nothing left for it to do."""
+    with ThreadPoolExecutor(len(JOBS)) as pool:
+        list(pool.map(partial(finish, deployed), JOBS.values()))
 
 
 def finish(deployed: Deployed, output: str) -> None:
