@@ -84,7 +84,7 @@ class Account:
     def __init__(self, deployed: Deployed) -> None:
         self._deployed = deployed
         self._deliveries = len(deployed.vonage.deliveries())
-        self._events = len(deployed.subscriber.drain())
+        self.events_before = len(deployed.subscriber.drain())
 
     def balance(self, due: Iterable[Fact] = ()) -> Balance:
         """Return the balance once everything has come, or nothing has for a while.
@@ -110,11 +110,11 @@ class Account:
         )
 
     def _received(self, due: set[Fact]) -> Sequence[dict[str, Any]]:
-        subscriber, waiting, seen = self._deployed.subscriber, set(due), self._events
+        subscriber, waiting, seen = self._deployed.subscriber, set(due), self.events_before
         while waiting and (new := subscriber.wait_for_more(seen, WITHIN)):
             waiting -= set(map(_fact_of, new))
             seen += len(new)
-        return subscriber.drain()[self._events :]
+        return subscriber.drain()[self.events_before :]
 
 
 class Kept:
