@@ -37,7 +37,8 @@ LOG_BYTES = 1_500
 
 ITEM_BYTES, EVENT_BYTES = 1_000, 1_000
 METRICS = 40
-"""Custom metrics with their dimensions: a name for each event and reason that occurs."""
+"""Custom metrics with their dimensions, each taken for a whole month: those for callbacks, a pair
+an event, are some twenty, the publisher's, the jobs' and the management API's as many together."""
 
 BATCH = 10
 """Stream records that one run of the publisher takes, at some load; one, when there is none."""
@@ -75,7 +76,8 @@ def bill(load: Load, lived: Life) -> dict[str, float]:
         "Scheduler": RUNS * prices.SCHEDULED,
         "CloudWatch": runs * LOG_BYTES / 1e9 * prices.LOG_GB
         + METRICS * prices.METRIC
-        + len(resources("AWS::CloudWatch::Alarm")) * prices.ALARM,
+        + len(resources("AWS::CloudWatch::Alarm")) * prices.ALARM
+        + len(resources("AWS::CloudWatch::Dashboard")) * prices.DASHBOARD,
         "X-Ray": min(load.callbacks, MONTH + SAMPLED * load.callbacks) * prices.TRACE,
         "Secrets Manager": len(resources("AWS::SecretsManager::Secret")) * prices.SECRET
         + _secret_reads(load) * prices.SECRET_READ,
@@ -115,9 +117,14 @@ def quotas() -> list[Quota]:
         ),
         Quota("API Gateway: 10,000 requests", 10_000, "Service Quotas: throttle rate"),
         Quota(
-            "EventBridge: 10,000 PutEvents entries (fewer in small regions)",
-            10_000,
+            "EventBridge: 10,000 PutEvents requests (400 to 2,400 in most regions), of 10 events",
+            10_000 * BATCH,
             "Service Quotas: PutEvents throttle limit",
+        ),
+        Quota(
+            "EventBridge: 18,750 targets invoked (750 to 4,500 in most regions), by one rule",
+            18_750,
+            "Service Quotas: invocations throttle limit",
         ),
         Quota(
             "DynamoDB: 40,000 write units of a table",

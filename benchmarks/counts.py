@@ -1,9 +1,12 @@
 """What is counted, not timed: calls to AWS and write units, on the code as it is."""
 
+import importlib
 import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -11,12 +14,11 @@ from msgspec import Struct
 
 from benchmarks.figures import Figure, counted
 from local.servers import PROJECT
-from roomkeeper import callbacks, store
-from roomkeeper.bus import Bus
+from roomkeeper import bus, callbacks, settings, store
 from roomkeeper.store import Store
 from tests import sdk
-from tests.builders import NOON, a_record
-from tests.template import properties, table_definition
+from tests.builders import NOON, TOKEN, AContext, a_body, a_record, a_request
+from tests.template import environment, properties, table_definition
 
 LIFE = ("started", "ended", "uploaded")
 """A recording's callbacks; a cleanup deletes it in the end."""
@@ -25,6 +27,7 @@ EVENTS = 1_000
 UNIT = 1024
 """Bytes of an item that one write unit pays for."""
 
+TABLE = table_definition()
 Item = Mapping[str, Any]
 
 
@@ -42,7 +45,7 @@ def measure() -> list[Figure]:
     wrote = len(LIFE) + 1
     units = lived.item_units + lived.index_units
     return [
-        counted("intake_calls", lived.calls / wrote, "calls a callback", "1", 1),
+        counted("intake_calls", intake_calls(), "calls a callback", "1", 1),
         Figure(
             name="intake_write_units",
             value=units,
@@ -101,21 +104,44 @@ def size(item: Item) -> int:
     return sum(len(name) + _size(value) for name, value in item.items())
 
 
+def intake_calls() -> int:
+    """Return the intake's calls to AWS for a callback, in a container that has had one before."""
+    with _deployed("CallbackIntake", "callback_intake") as (intake, noted):
+        known = environment("CallbackIntake")
+        store.connect().create_table(TableName=known["TABLE_NAME"], **TABLE)
+        content = json.dumps({"token": TOKEN})
+        name = known["CALLBACK_SECRET_ARN"]
+        settings.connect().create_secret(Name=name, SecretString=content)
+        for event in LIFE:
+            noted.clear()
+            _require(intake(a_request(a_body(f"recording:{event}")), AContext()), statusCode=204)
+        return len(noted)
+
+
 def put_events_calls() -> int:
-    """Return the calls for events that come in batches as the stream hands them over."""
-    calls: list[Sequence[Any]] = []
-
-    class Bridge:
-        def put_events(self, Entries: Sequence[Any]) -> dict[str, Any]:  # noqa: N803
-            calls.append(Entries)
-            return {"Entries": [{} for _ in Entries]}
-
-    bridge: Any = Bridge()
+    """Return the publisher's calls of PutEvents, by batches as the stream hands them over."""
     batch = properties("EventPublisher")["Events"]["TableStream"]["Properties"]["BatchSize"]
-    for start in range(0, EVENTS, batch):
-        due = [event for n in range(start, start + batch) for event in _due(str(n))]
-        Bus(bridge, "bus").publish(due)
-    return len(calls)
+    with _deployed("EventPublisher", "event_publisher") as (publisher, noted):
+        bus.connect().create_event_bus(Name=environment("EventPublisher")["EVENT_BUS_NAME"])
+        for start in range(0, EVENTS, batch):
+            records = [_due(str(n)) for n in range(start, start + batch)]
+            _require(publisher({"Records": records}, AContext()), batchItemFailures=[])
+        return sum(call.operation == "PutEvents" for call in noted)
+
+
+@contextmanager
+def _deployed(function: str, folder: str) -> Iterator[tuple[Callable[..., Any], list[sdk.Asked]]]:
+    """Yield a function's handler, as the template sets it up, and its calls to AWS, by moto."""
+    with sdk.moto(), pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()):
+        for name, value in environment(function).items():
+            patch.setenv(name, value)
+        app = importlib.import_module(f"functions.{folder}.app")
+        yield app.handler, sdk.note_calls(patch)
+
+
+def _require(answer: Mapping[str, Any], **expected: Any) -> None:
+    if answer != expected:
+        raise ValueError(f"What is counted did not happen: {answer}.")
 
 
 def _write(books: Store, name: str) -> None:
@@ -128,7 +154,7 @@ def _write(books: Store, name: str) -> None:
     books.apply(callbacks.parse(json.dumps(parsed).encode()), NOON)
 
 
-def _due(number: str) -> list[Any]:
+def _due(number: str) -> Mapping[str, Any]:
     item = {
         "pk": {"S": f"RECORDING#{number}"},
         "recording_id": {"S": number},
@@ -136,7 +162,7 @@ def _due(number: str) -> list[Any]:
         "room_id": {"S": "room"},
         "seen": {"SS": ["recording:started"]},
     }
-    return store.events_due(a_record(item))
+    return a_record(item)
 
 
 def _entry(names: Sequence[str], item: Item) -> tuple[str, ...] | None:

@@ -1,6 +1,7 @@
 """Published prices in US dollars: us-east-1, without free tiers.
 
-As AWS's price pages had them in 2025; DynamoDB's on-demand prices are those since 1 November 2024.
+As AWS's price pages had them in 2025, EventBridge's as of June 2026; DynamoDB's on-demand prices
+are those since 1 November 2024.
 Europe (Ireland) is between the same and a tenth above.
 """
 
@@ -20,6 +21,7 @@ SCHEDULED = 1.00 / MILLION  # EventBridge Scheduler, an invocation
 LOG_GB = 0.50  # taken in
 METRIC = 0.30  # a custom metric a month
 ALARM = 0.10  # a month
+DASHBOARD = 3.00  # a month
 SECRET = 0.40  # a month
 SECRET_READ = 0.05 / 10_000
 TRACE = 5.00 / MILLION  # X-Ray, recorded

@@ -6,6 +6,7 @@ environment or PARAMETERS name.
 
 import argparse
 import difflib
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -29,6 +30,7 @@ def main() -> int:
     options = _options()
     try:
         environment = sam.environment(options.environment)
+        _require_right_place(environment)
         stack = Stack(options.stack or environment.stack_name)
         chosen = {**environment.parameters, **given(options.parameters)}
         if options.only_build:
@@ -78,6 +80,14 @@ def _answer(parameter: Parameter, ask: Ask) -> str:
         if problem is None:
             return value
         print(f"  {problem}.")
+
+
+def _require_right_place(environment: sam.Environment) -> None:
+    if environment.name == "local" and "AWS_ENDPOINT_URL" not in os.environ:
+        raise Unusable(
+            "The environment local is for the local AWS, whose Vonage is an emulated one: run make "
+            "up, and set the variables that it prints. In an account choose ENV=default or prod."
+        )
 
 
 def _build(chosen: Mapping[str, str]) -> int:

@@ -1,5 +1,6 @@
 """That the benchmarks tell what they say: no time is measured here."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from benchmarks.books import answer_of_dynamodb, rooms_page
 from benchmarks.counts import Life
 from benchmarks.figures import AIMS, NAMES, Figure, counted, paired, percentile, spread_of
 from roomkeeper.vonage import models
+from tests.template import ROOT
 
 FIELDS = {"name", "value", "unit", "against", "ratio", "aim", "met", "spread"}
 LIFE = Life(calls=4, item_units=4, index_units=5)
@@ -90,6 +92,10 @@ def test_put_events_is_called_no_more_than_it_must() -> None:
     assert counts.put_events_calls() == 100
 
 
+def test_the_intake_makes_one_call_for_a_callback() -> None:
+    assert counts.intake_calls() == 1
+
+
 def test_what_jobs_are_measured_on_has_no_end() -> None:
     page = models.room_page(msgspec.json.encode(rooms_page(20, 20)))
     assert len(page.rooms) == 20
@@ -144,6 +150,23 @@ def test_a_recordings_writes_are_those_that_were_counted() -> None:
     one, two = (cost.bill(cost.Load(3 * n, n, 0), LIFE)["DynamoDB"] for n in (10**6, 2 * 10**6))
     writes, reads, stored = 9 * 0.625, (3 + 1.5) * 0.125, 3 * 0.45
     assert two - one == pytest.approx(writes + reads + stored)
+
+
+def test_the_page_on_costs_says_what_is_computed() -> None:
+    rows = re.findall(r"^\| ([^|]+) \|(.+)\|$", (ROOT / "docs/cost.md").read_text(), re.MULTILINE)
+    told = {name: [cell.strip(" *") for cell in cells.split("|")] for name, cells in rows}
+    loads = [cost.Load(count, count // 10, 1000) for count in (10**3, 10**6, 10**8)]
+    ours = [cost.bill(load, counts.life()) for load in loads]
+    rest = [cost.with_rest_api(*each) for each in zip(loads, ours, strict=True)]
+    one = [cost.in_one_function(*each) for each in zip(loads, ours, strict=True)]
+    for name in ours[0].keys() - {"Scheduler"}:  # too little to show
+        assert told[name] == [f"{bill[name]:.2f}" for bill in ours]
+    for name, bills in {
+        "**all**": ours,
+        "with a REST API instead": rest,
+        "put-item-then-put-events in one function": one,
+    }.items():
+        assert told[name] == [f"{sum(bill.values()):.2f}" for bill in bills]
 
 
 def test_the_alternatives_differ_where_they_should() -> None:

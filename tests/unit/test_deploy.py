@@ -40,6 +40,15 @@ def test_default_and_prod_differ_in_what_they_set_alone() -> None:
     assert both[0].keys() == both[1].keys()
 
 
+def test_the_local_environment_is_not_for_an_account(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setattr("sys.argv", ["deploy", "--environment", "local"])
+    assert deploy.main() == 2
+    assert "choose ENV=default or prod" in capsys.readouterr().err
+
+
 def test_an_environment_that_is_none_is_named_with_those_there_are() -> None:
     with pytest.raises(sam.UnknownEnvironment, match=r"no environment staging.*default, prod"):
         sam.environment("staging")
