@@ -11,7 +11,7 @@ from local.servers import PROJECT
 CONCURRENCY = 8
 """The template's default for JobConcurrency."""
 
-OPERATIONS = {50: 800, 200: 320, 800: 160}
+OPERATIONS = {50: 1600, 200: 480, 800: 160}
 """How many operations are timed at each latency, in milliseconds."""
 
 JOBS = {"cleanup": "RecordingCleanup", "extender": "RoomExpiryExtender"}
