@@ -1,16 +1,17 @@
-"""Every call worth making on the resources of a deployed stack, for whoever might be let."""
+"""The calls that are tried on the resources of a deployed stack, by whoever might be let."""
 
 from collections.abc import Callable
 from typing import Any
 
 from tests.deployed import Deployed
+from tests.template import resources
 
 Ask = Callable[[Any], object]
 """Makes a call with the SDK session's client of the call's service."""
 
 
 def calls(deployed: Deployed) -> dict[tuple[str, str], Ask]:
-    """Return every call worth making on the stack's resources, by action and resource."""
+    """Return the calls on the stack's resources, by the action that each needs and its resource."""
     return _on_the_table(deployed) | _on_the_rest(deployed)
 
 
@@ -51,7 +52,33 @@ def _on_the_table(deployed: Deployed) -> dict[tuple[str, str], Ask]:
     }
     for index in table["GlobalSecondaryIndexes"]:
         found["dynamodb:Query", f"{arn}/index/{index['IndexName']}"] = _query_of(name, index)
-    return found
+    return found | _on_the_table_by_another_road(name, arn)
+
+
+def _on_the_table_by_another_road(name: str, arn: str) -> dict[tuple[str, str], Ask]:
+    """A transaction asks for what is in it, PartiQL for permissions of its own.
+
+    Source: "Actions, resources, and condition keys for Amazon DynamoDB" in the service
+    authorization reference.
+    """
+    check: Any = {
+        "TableName": name,
+        "Key": {"pk": {"S": "RECORDING#none"}},
+        "ConditionExpression": "attribute_exists(pk)",
+    }
+    these = f"FROM \"{name}\" WHERE pk = 'RECORDING#none'"
+    return {
+        ("dynamodb:ConditionCheckItem", arn): lambda db: db.transact_write_items(
+            TransactItems=[{"ConditionCheck": check}]
+        ),
+        ("dynamodb:PartiQLSelect", arn): lambda db: db.execute_statement(
+            Statement=f"SELECT * {these}"
+        ),
+        ("dynamodb:PartiQLDelete", arn): lambda db: db.execute_statement(
+            Statement=f"DELETE {these}"
+        ),
+        ("dynamodb:DeleteTable", arn): lambda db: db.delete_table(TableName=name),
+    }
 
 
 def _query_of(table: str, index: dict[str, Any]) -> Ask:
@@ -69,10 +96,9 @@ def _on_the_rest(deployed: Deployed) -> dict[tuple[str, str], Ask]:
     stack, found = deployed.stack, dict[tuple[str, str], Ask]()
     for secret in (stack.outputs["CallbackSecretArn"], stack.outputs["VonageSecretArn"]):
         found |= _on_secret(secret)
-    for function in ("CallbackIntake", "RecordingCleanup", "RecordingReconciler", "ManagementApi"):
+    for function in resources("AWS::Serverless::Function"):
         found |= _on_function(deployed, deployed.id_of(function))
-    found |= _on_function(deployed, stack.outputs["RoomExpiryExtenderName"])
-    for group in ("CallbackIntakeLogs", "ManagementApiLogs", "HttpApiAccessLogs"):
+    for group in resources("AWS::Logs::LogGroup"):
         found |= _on_logs(deployed, deployed.id_of(group))
     return found | _on_bus(deployed) | _on_dead_letters(deployed) | _on_the_account(deployed)
 
@@ -124,7 +150,13 @@ def _on_bus(deployed: Deployed) -> dict[tuple[str, str], Ask]:
         entry = {"Source": "roomkeeper", "DetailType": "forged", "Detail": "{}"}
         return lambda events: events.put_events(Entries=[entry | {"EventBusName": bus}])
 
-    return {("events:PutEvents", bus): put(bus) for bus in (ours, default)}
+    name = deployed.stack.outputs["EventBusName"]
+    rule = ours.replace(":event-bus/", ":rule/") + "/intruder"
+    return {("events:PutEvents", bus): put(bus) for bus in (ours, default)} | {
+        ("events:PutRule", rule): lambda events: events.put_rule(
+            Name="intruder", EventBusName=name, EventPattern='{"source": ["roomkeeper"]}'
+        )
+    }
 
 
 def _on_dead_letters(deployed: Deployed) -> dict[tuple[str, str], Ask]:
@@ -136,6 +168,9 @@ def _on_dead_letters(deployed: Deployed) -> dict[tuple[str, str], Ask]:
     return {
         ("sqs:SendMessage", arn): lambda sqs: sqs.send_message(QueueUrl=url, MessageBody="{}"),
         ("sqs:ReceiveMessage", arn): lambda sqs: sqs.receive_message(QueueUrl=url),
+        ("sqs:DeleteMessage", arn): lambda sqs: sqs.delete_message(
+            QueueUrl=url, ReceiptHandle="none"
+        ),
         ("sqs:PurgeQueue", arn): lambda sqs: sqs.purge_queue(QueueUrl=url),
     }
 
@@ -143,6 +178,7 @@ def _on_dead_letters(deployed: Deployed) -> dict[tuple[str, str], Ask]:
 def _on_the_account(deployed: Deployed) -> dict[tuple[str, str], Ask]:
     role = deployed.id_of("ManagementApiRole")
     return {
+        # Not sns:Publish: the local AWS takes a topic's default policy to let the whole account in.
         ("iam:GetRole", role): lambda iam: iam.get_role(RoleName=role),
         ("iam:DeleteRolePolicy", role): lambda iam: iam.delete_role_policy(
             RoleName=role, PolicyName="management-api"

@@ -1,8 +1,8 @@
 """Least privilege, proven both ways: every permission is needed, and nothing else is allowed.
 
 Each grant (an action on a resource) is taken from the deployed role while the function does its
-work: that must fail. Then every other call that there is to make on the stack's resources is made
-with the role's own credentials: it must be refused.
+work: that must fail. Then the calls of a list (`calls`) are made on the stack's resources with the
+role's own credentials: each that the role does not name must be refused.
 """
 
 from collections.abc import Iterator
@@ -17,6 +17,7 @@ from tests import functions
 from tests.deployed import WITHIN, Deployed
 from tests.figures import Figures
 from tests.roles import ROLES, Grant, Roles
+from tests.template import ROOT
 from tests.torture import exercises
 from tests.torture.calls import Ask, calls
 from tests.torture.exercises import EXERCISES, SCHEDULES
@@ -154,6 +155,12 @@ def test_a_role_is_refused_all_that_it_does_not_name(
             if not is_refused(ask, clients[service]):
                 passed.append((action, resource))
     assert passed == []
+
+
+def test_the_security_page_says_how_many_calls_are_tried(deployed: Deployed) -> None:
+    assert f"makes {len(calls(deployed))} calls" in " ".join(
+        (ROOT / "SECURITY.md").read_text().split()
+    )
 
 
 def is_refused(ask: Ask, client: Any) -> bool:

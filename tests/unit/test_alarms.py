@@ -50,7 +50,7 @@ def dimensions(alarm: str) -> dict[str, Any]:
 def test_an_alarm_tells_when_it_begins_and_when_it_is_over(name: str) -> None:
     alarm = properties(name)
     assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}]
-    assert alarm["TreatMissingData"] in ("notBreaching", "breaching")
+    assert alarm["TreatMissingData"] in ("notBreaching", "breaching", "ignore")
 
 
 @pytest.mark.parametrize("name", ALARMS)
@@ -88,6 +88,19 @@ def test_only_a_function_that_reads_a_stream_has_an_iterator_age() -> None:
     assert properties("EventPublisher")["Events"]
 
 
+def test_one_attempt_of_a_publisher_that_lags_is_enough_to_tell() -> None:
+    # There is an age only when the function is invoked; when it fails that is ever more seldom.
+    alarm = properties("EventPublisherLagAlarm")
+    assert alarm["EvaluationPeriods"] == 1
+    assert alarm["Period"] * 1000 + alarm["Threshold"] <= 600_000  # ten minutes
+
+
+def test_letters_that_wait_in_a_queue_that_sqs_no_longer_measures_stay_told() -> None:
+    watching = [name for name in ALARMS if properties(name)["TreatMissingData"] == "ignore"]
+    assert watching == ["DeadLetterAlarm"]
+    assert properties("DeadLetterAlarm")["Namespace"] == "AWS/SQS"
+
+
 @pytest.mark.parametrize("schedule", resources("AWS::Scheduler::Schedule"))
 def test_a_schedule_that_starts_nothing_for_a_day_is_told_of(schedule: str) -> None:
     function = properties(schedule)["Target"]["Arn"]["GetAtt"].removesuffix(".Arn")
@@ -96,7 +109,8 @@ def test_a_schedule_that_starts_nothing_for_a_day_is_told_of(schedule: str) -> N
     assert dimensions(f"{function}MissedAlarm") == {"FunctionName": {"Ref": function}}
     assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
     assert alarm["TreatMissingData"] == "breaching"
-    assert alarm["Period"] * alarm["EvaluationPeriods"] == 86_400
+    hours = alarm["Period"] * alarm["EvaluationPeriods"] / 3600
+    assert hours >= 25  # two starts a day apart leave as many as 24 clock hours without one
     # A schedule that is switched off is not waited for.
     state = properties(schedule).get("State", {"If": [None]})
     condition = resources("AWS::CloudWatch::Alarm")[f"{function}MissedAlarm"].get("Condition")

@@ -61,7 +61,7 @@ def test_an_environment_that_is_none_is_named_with_those_there_are() -> None:
         ("AlarmEmail", "set as Name=value"),
         ("AlarmEmail=nobody", "must be empty or an e-mail address"),
         ("LogDays=2", "must be one of 1, 3, 5"),
-        ("EventDays=1", "must be from 2 to 3650"),
+        ("EventDays=1", "must be from 8 to 3650"),
         ("EventDays=ten", "must be a whole number"),
     ],
 )

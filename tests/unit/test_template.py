@@ -1,12 +1,16 @@
 import json
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from importlib import import_module
 from pathlib import PurePath
 from typing import Any, get_type_hints
 
 import pytest
 
+from operations.template import parameters
+from roomkeeper.authenticity import CLOCK_SKEW
+from roomkeeper.reconciliation import LONGEST_SESSION
 from roomkeeper.settings import JobSettings, VonageSettings
 from roomkeeper.store import Store
 from tests.builders import (
@@ -60,6 +64,43 @@ def test_a_default_is_one_of_the_values_that_may_be(name: str, parameter: dict[s
     if parameter["Type"] == "Number":
         limits = parameter.get("MinValue", default), parameter.get("MaxValue", default)
         assert limits[0] <= default <= limits[1]
+
+
+@pytest.mark.parametrize("name", ["SessionDays", "EventDays", "DeletedRecordingDays"])
+def test_what_a_callback_wrote_is_kept_for_longer_than_its_signature_holds(name: str) -> None:
+    # A session is kept from its start, and its end is told, and signed, at its end.
+    longest = timedelta(hours=template()["Parameters"]["SignatureMaxAgeHours"]["MaxValue"])
+    kept = timedelta(days=template()["Parameters"][name]["MinValue"])
+    assert kept >= longest + LONGEST_SESSION > longest + CLOCK_SKEW
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api-eu.vonage.com/beta/meetings",
+        "https://vonage.example",
+        "http://127.0.0.1:4570/beta/meetings",
+        "http://localhost:4570",
+    ],
+)
+def test_vonage_is_asked_over_tls_or_on_this_machine(url: str) -> None:
+    assert parameters()["VonageBaseUrl"].problem_with(url) is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://api-eu.vonage.com/beta/meetings",
+        "http://127.0.0.1.vonage.example/beta",
+        "http://localhost:4570@vonage.example",
+        "http://localhost.vonage.example",
+        "ftp://127.0.0.1/beta",
+        "https://vonage.example/beta/",
+        "https://vonage.example/beta?page=1",
+    ],
+)
+def test_credentials_for_vonage_never_leave_this_machine_in_the_clear(url: str) -> None:
+    assert "must be an https:// URL" in str(parameters()["VonageBaseUrl"].problem_with(url))
 
 
 def test_every_parameter_is_offered_in_one_group() -> None:
@@ -120,7 +161,8 @@ def test_a_role_names_every_action_and_every_resource(role: str) -> None:
         assert statement["Effect"] == "Allow"
         assert not [action for action in actions if "*" in action]
         if not all(action.startswith("xray:") for action in actions):
-            assert "*" not in as_list(statement["Resource"])
+            wild = [each for each in as_list(statement["Resource"]) if "*" in str(each)]
+            assert wild in ([], [{"Sub": "${Table.Arn}/stream/*"}])
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
