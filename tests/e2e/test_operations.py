@@ -8,6 +8,7 @@ import pytest
 
 from operations import callback_url, redrive
 from operations.stack import Stack, StackError
+from tests.builders import a_body
 from tests.deployed import Deployed
 
 

@@ -246,11 +246,15 @@ def _options(event: Event, kind: type[Wanted]) -> Wanted:
 
 
 def _told(report: Report) -> Report:
-    """Log the report and put its counts as metrics, unless nothing was done; return it."""
+    """Log the report and put its counts as metrics; return it.
+
+    A rehearsal puts none but that there was one: what it counts has not happened.
+    """
     told = report.as_json()
     planned = told.pop("planned", ())
     logger.info("round over", extra=told | {"planned": len(planned)})
-    if report.dry_run:  # what it counts has not happened, and nobody is to be alarmed by it
+    if report.dry_run:
+        metrics.add_metric("Rehearsal", unit=MetricUnit.Count, value=1)
         return report
     for name, value in told.items():
         if isinstance(value, int) and not isinstance(value, bool):

@@ -58,7 +58,7 @@ class Patience(Struct, frozen=True, kw_only=True):
     @property
     def longest(self) -> float:
         """The seconds that a call takes at most, its pauses included."""
-        return self.seconds * self.tries + FIRST_PAUSE * (2 ** (self.tries - 1) - 1)
+        return self.seconds * self.tries + FIRST_PAUSE * ((1 << (self.tries - 1)) - 1)
 
 
 class CallFailed(RoomkeeperError):
