@@ -1,14 +1,15 @@
 """`make redrive`: sends again what waits in the dead-letter queue.
 
-Two kinds of message wait there: a record that event_publisher has set aside, whole, and Lambda's
-note on a batch that failed for good, which names the stretch of the table's stream to read.
+Three kinds of message wait there: a record that event_publisher has set aside, whole; the key alone
+of one that the queue could not take; and Lambda's note on a batch that failed for good, which names
+the stretch of the table's stream to read.
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -69,10 +70,34 @@ def _waiting(sqs: Any, queue: str) -> Iterator[dict[str, Any]]:
 def _records(stack: Stack, letter: Mapping[str, Any]) -> Iterator[Record]:
     if "record" in letter:
         yield letter["record"]
+    elif "key" in letter:
+        yield _as_it_is_now(stack, letter["key"])
     elif "DDBStreamBatchInfo" in letter:
         yield from _from_stream(stack.client("dynamodbstreams"), letter["DDBStreamBatchInfo"])
     else:
-        raise NotSent("a message that is neither a record nor a note from Lambda")
+        raise NotSent("a message that is neither a record, nor a key, nor a note from Lambda")
+
+
+def _as_it_is_now(stack: Stack, key: str) -> Record:
+    """Return a record by which all that the table has under `key` is new.
+
+    So events that were published before come again, under the ids that they had.
+    """
+    found = stack.client("dynamodb").get_item(
+        TableName=stack.outputs["TableName"], Key={"pk": {"S": key}}, ConsistentRead=True
+    )
+    if "Item" not in found:
+        raise NotSent(
+            f"the table has no item {key} any more, of which the queue could take the key alone; "
+            "delete the message when its event is not missed"
+        )
+    change = {
+        "ApproximateCreationDateTime": datetime.now(UTC),
+        "Keys": {"pk": {"S": key}},
+        "NewImage": found["Item"],
+        "SequenceNumber": "1",
+    }
+    return {"eventName": "INSERT", "dynamodb": change}
 
 
 def _from_stream(streams: Any, stretch: Mapping[str, Any]) -> Iterator[Record]:

@@ -1,11 +1,11 @@
 """Table's stream -> event bus: publishes what has become due. Nothing else does."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-import msgspec
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
@@ -18,6 +18,10 @@ from roomkeeper.store import Store
 
 logger = Logger()
 metrics = Metrics()
+
+QUEUE_PATIENCE = aws.Patience(seconds=3, tries=3)
+LONGEST_REASON = 1000
+"""Characters of the reason in a letter that has to be short."""
 
 Record = Mapping[str, Any]
 Reasons = dict[int, str]
@@ -70,7 +74,7 @@ def _bus() -> Bus:
 
 @cache
 def _queue() -> Any:
-    return aws.Client(aws.SQS, aws.Patience(connect=1, read=3, tries=3))
+    return aws.Client(aws.SQS, QUEUE_PATIENCE)
 
 
 def _due(records: Sequence[Record]) -> tuple[list[tuple[int, Event]], Reasons]:
@@ -115,19 +119,34 @@ def _in_rooms(events: Sequence[Event]) -> list[Event]:
 
 
 def _set_aside(records: Sequence[Record], refused: Reasons) -> Reasons:
-    """Move refused records into the dead-letter queue; return those that it would not take."""
-    left: Reasons = {}
+    """Move refused records into the dead-letter queue, up to the first that it would not take.
+
+    That one is returned: Lambda hands it over again, and all that come after it.
+    """
     for place, reason in refused.items():
-        message = {"reason": reason, "record": records[place]}
         try:
-            _queue().send_message(
-                QueueUrl=_settings().dead_letter_queue_url,
-                MessageBody=msgspec.json.encode(message).decode(),
-            )
+            _send_letter(records[place], reason)
         except CallFailed as problem:
-            left[place] = str(problem)
             logger.exception("record not set aside", key=_key(records[place]))
-    return left
+            return {place: str(problem)}
+    return {}
+
+
+def _send_letter(record: Record, reason: str) -> None:
+    """Send a record to the dead-letter queue; its key alone when the queue can never take all."""
+    try:
+        _send({"reason": reason, "record": record})
+    except CallFailed as problem:
+        if problem.may_pass:
+            raise
+        logger.warning("record too much for the queue", key=_key(record), problem=str(problem))
+        _send({"reason": reason[:LONGEST_REASON], "key": _key(record)})
+
+
+def _send(letter: Mapping[str, Any]) -> None:
+    # Escaped to ASCII: there are characters in DynamoDB that SQS refuses in a message.
+    body = json.dumps(letter)
+    _queue().send_message(QueueUrl=_settings().dead_letter_queue_url, MessageBody=body)
 
 
 def _identity(event: Event) -> dict[str, str]:

@@ -23,8 +23,8 @@ from roomkeeper.settings import ManagementSettings
 from roomkeeper.store import Store
 from roomkeeper.vonage import VonageClient
 
-VONAGE_SECONDS = 10.0
-"""What one operation at Vonage may take, retries included; no request needs more than two."""
+VONAGE_SECONDS = 5.0
+"""What one operation at Vonage may take, retries included; no request needs more than three."""
 
 CAUSED = {
     "DELETE /recordings/{recording_id}": "recording:deleted",
@@ -145,7 +145,7 @@ def _settings() -> ManagementSettings:
 def _store() -> Store:
     known = _settings()
     return Store(
-        store.connect(),
+        store.connect(store.BRIEF),
         known.table_name,
         event_days=known.event_days,
         deleted_days=known.deleted_days,

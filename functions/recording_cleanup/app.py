@@ -42,7 +42,7 @@ def _settings() -> CleanupSettings:
 @cache
 def _store() -> Store:
     known = _settings()
-    return Store(store.connect(), known.table_name, deleted_days=known.deleted_days)
+    return Store(store.connect(store.BRIEF), known.table_name, deleted_days=known.deleted_days)
 
 
 def _run(run: Run[CleanupOptions]) -> Report:

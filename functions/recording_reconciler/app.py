@@ -39,7 +39,7 @@ def _settings() -> ReconcilerSettings:
 
 @cache
 def _store() -> Store:
-    return Store(store.connect(), _settings().table_name)
+    return Store(store.connect(store.BRIEF), _settings().table_name)
 
 
 def _run(run: Run[ReconciliationOptions]) -> Report:

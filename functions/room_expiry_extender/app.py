@@ -32,7 +32,7 @@ def _settings() -> ExtenderSettings:
 @cache
 def _table() -> RoomStore:
     known = _settings()
-    return RoomStore(store.connect(), known.table_name, event_days=known.event_days)
+    return RoomStore(store.connect(store.BRIEF), known.table_name, event_days=known.event_days)
 
 
 def _extend(run: Run[Options]) -> Report:

@@ -8,6 +8,7 @@ import pytest
 
 from operations import callback_url, redrive
 from operations.stack import Stack, StackError
+from tests.builders import a_body
 from tests.deployed import Deployed
 
 
@@ -119,13 +120,40 @@ def receive_dead_letter(deployed: Deployed) -> dict[str, Any]:
     return letter
 
 
+def test_of_a_letter_with_a_key_alone_the_item_is_published_as_it_is_now(
+    deployed: Deployed, recording_id: str
+) -> None:
+    body = a_body("recording:started", recording_id=recording_id)
+    assert deployed.post(body).status_code == 204
+    [first] = deployed.events_about(recording_id, count=1)
+    put_aside(deployed, {"reason": "too large", "key": f"RECORDING#{recording_id}"})
+
+    assert redrive.redrive(deployed.stack) == (1, [])
+
+    [_, again] = deployed.events_about(recording_id, count=2)
+    assert again["detail"]["data"] == first["detail"]["data"]
+    assert again["detail"]["metadata"]["event_id"] == first["detail"]["metadata"]["event_id"]
+
+
+def test_a_letter_with_the_key_of_an_item_that_is_gone_stays_and_says_so(
+    deployed: Deployed, recording_id: str
+) -> None:
+    put_aside(deployed, {"reason": "too large", "key": f"RECORDING#{recording_id}"})
+
+    sent, [reason] = redrive.redrive(deployed.stack)
+
+    assert sent == 0
+    assert f"the table has no item RECORDING#{recording_id} any more" in reason
+    receive_dead_letter(deployed)
+
+
 def test_a_dead_letter_that_is_none_of_ours_stays_and_is_named(deployed: Deployed) -> None:
     put_aside(deployed, {"what": "is this"})
 
     sent, left = redrive.redrive(deployed.stack)
 
     assert (sent, len(left)) == (0, 1)
-    assert "neither a record nor a note" in left[0]
+    assert "neither a record, nor a key, nor a note" in left[0]
     deployed.stack.client("sqs").purge_queue(QueueUrl=deployed.stack.outputs["DeadLetterQueueUrl"])
 
 

@@ -119,6 +119,15 @@ def test_what_vonage_no_longer_has_is_lost_once(books: Books) -> None:
     assert reconcile(books)[1].taken == 0
 
 
+def test_a_recording_that_is_uploaded_while_vonage_is_asked_is_not_told_as_lost(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books.hear({"event": "recording:started", "recording_id": "r", "session_id": "s"}, LONG_AGO)
+    monkeypatch.setattr(books.store, "mark_lost", lambda *_: False)
+
+    assert reconcile(books)[1].outcomes == {"settled": 1}
+
+
 def test_a_lost_recording_whose_upload_is_told_after_all_is_uploaded(books: Books) -> None:
     held, callbacks = a_meeting(books)
     [recording_id] = held["recording_ids"]

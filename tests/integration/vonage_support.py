@@ -1,5 +1,6 @@
 """What the tests of the client and the emulator share: loopback servers that do as a test says."""
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -61,7 +62,7 @@ def in_turn(statuses: Sequence[int]) -> Answer:
 
 
 @contextmanager
-def scripted(answer: Answer) -> Iterator[Script]:
+def scripted(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Script]:
     """Serve HTTP/1.1 with kept connections, each request answered by `answer`."""
     script = Script()
 
@@ -97,6 +98,8 @@ def scripted(answer: Answer) -> Iterator[Script]:
             """Keep quiet about clients that went away; that is what some tests are about."""
 
     with Server(("127.0.0.1", 0), Handler) as server:
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         script.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()

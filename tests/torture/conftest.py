@@ -20,8 +20,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name == "test_leaks.py")
 
 
+@pytest.fixture
+def faults(fault_proxy: FaultControl) -> Iterator[FaultControl]:
+    """Faults between these functions and AWS, for one test: after it all is as it was."""
+    yield fault_proxy
+    fault_proxy.set([])
+
+
 @pytest.fixture(scope="session")
-def faults(deployed: Deployed) -> Iterator[FaultControl]:
+def fault_proxy(deployed: Deployed) -> Iterator[FaultControl]:
     """A proxy through which these functions reach AWS, and nobody else does, from now on."""
     names = functions.named(deployed)
     with ExitStack() as exits:

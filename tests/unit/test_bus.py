@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roomkeeper import aws
 from roomkeeper.aws import CallFailed
-from roomkeeper.bus import ATTEMPTS, Bus, Failure
+from roomkeeper.aws.connections import Connections, Unreachable
+from roomkeeper.bus import ATTEMPTS, LONGEST, PATIENCE, Bus, Failure
 from roomkeeper.events import Event, Metadata, Unrecognized
 from tests.builders import NOON
 from tests.sdk import OUTAGES
@@ -234,25 +236,67 @@ def test_an_error_code_tells_whether_another_try_is_worth_it(code: str, kind: st
 
 
 @pytest.mark.parametrize("outage", OUTAGES, ids=repr)
-def test_a_call_that_fails_is_made_again(outage: Exception) -> None:
+def test_after_a_call_that_fails_no_other_is_made(outage: Exception) -> None:
+    """The client has tried it as often as there is time for."""
     client = FakeEventBridge(outages=[outage])
-    assert publish(client, [an_event(str(n)) for n in range(3)]) == {}
-    assert sizes(client) == [3, 3]
+    failures = publish(client, [an_event(str(n)) for n in range(25)])
+    assert failures == dict.fromkeys(range(25), Failure("unavailable", str(outage)))
+    assert sizes(client) == [10]
 
 
-@pytest.mark.parametrize("outage", OUTAGES, ids=repr)
-def test_calls_that_keep_failing_leave_all_their_events_unavailable(outage: Exception) -> None:
-    client = FakeEventBridge(outages=[outage] * ATTEMPTS)
-    failures = publish(client, [an_event("0"), an_event("1")])
-    assert failures == dict.fromkeys([0, 1], Failure("unavailable", str(outage)))
-    assert client.on_the_bus == []
+def test_what_went_through_before_a_call_failed_is_not_told_as_failed() -> None:
+    class Breaking(FakeEventBridge):
+        def put_events(self, Entries: Sequence[Entry]) -> dict[str, Any]:  # noqa: N803
+            if "10" in keys(Entries):
+                raise OUTAGES[0]
+            return super().put_events(Entries)
+
+    client = Breaking(lambda key, _times: {"3": THROTTLED, "4": REFUSED}.get(key, ACCEPTED))
+    failures = publish(client, [an_event(str(n)) for n in range(25)])
+    kinds = {index: failure.kind for index, failure in failures.items()}
+    assert kinds == {3: "unavailable", 4: "refused", **dict.fromkeys(range(10, 25), "unavailable")}
+    assert len(client.on_the_bus) == 8
 
 
-def test_a_call_that_fails_takes_none_of_the_others_with_it() -> None:
-    client = FakeEventBridge(outages=OUTAGES[:1])
-    assert publish(client, [an_event(str(n)) for n in range(15)]) == {}
-    assert sizes(client) == [10, 5, 10]
-    assert len(client.on_the_bus) == 15
+def test_a_silent_bus_costs_the_tries_of_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds: list[float] = []
+
+    def silent(_connections: Connections, _headers: object, _body: bytes) -> None:
+        seconds.append(PATIENCE.seconds)
+        raise Unreachable("TimeoutError: timed out")
+
+    monkeypatch.setattr(Connections, "post", silent)
+    env = {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "a"}
+    env |= {"AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": "http://localhost"}
+    client: Any = aws.Client(aws.EVENTS, PATIENCE, env=env, sleep=seconds.append)
+    clock = lambda: sum(seconds)  # noqa: E731
+
+    failures = Bus(client, "rooms", sleep=seconds.append, clock=clock).publish([an_event()] * 100)
+
+    assert {failure.kind for failure in failures.values()} == {"unavailable"}
+    assert (len(failures), seconds.count(PATIENCE.seconds)) == (100, PATIENCE.tries)
+    assert sum(seconds) <= PATIENCE.longest < 10
+
+
+def test_a_slow_bus_is_sent_no_more_than_there_is_time_for() -> None:
+    seconds: list[float] = []
+
+    class Slow(FakeEventBridge):
+        def put_events(self, Entries: Sequence[Entry]) -> dict[str, Any]:  # noqa: N803
+            seconds.append(PATIENCE.longest)
+            return super().put_events(Entries)
+
+    client = Slow()
+    events = [an_event(str(n)) for n in range(100)]
+    slow_bus: Any = client
+    failures = Bus(slow_bus, "rooms", sleep=seconds.append, clock=lambda: sum(seconds)).publish(
+        events
+    )
+
+    assert failures == dict.fromkeys(
+        range(30, 100), Failure("unavailable", "There was no time left to send it.")
+    )
+    assert sum(seconds) < LONGEST + PATIENCE.longest
 
 
 # --- pauses ---------------------------------------------------------------------------------------

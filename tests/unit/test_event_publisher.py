@@ -199,6 +199,29 @@ def test_an_event_that_the_bus_refuses_is_set_aside_whole(
     ]
 
 
+@pytest.mark.parametrize("character", ["\ufffe", "\uffff", "\x01", "\N{SNOWMAN}"])
+def test_a_record_is_set_aside_with_whatever_characters_it_has(
+    character: str, bridge: FakeEventBridge, sqs: Any, queue_url: str
+) -> None:
+    """SQS refuses some of them as they are, which the one in these tests does not."""
+    bridge.answers = {"1": REFUSED}
+    record = started("1", room_id=f"a{character}b")
+    assert publish(record) == []
+    [message] = sqs.receive_message(QueueUrl=queue_url)["Messages"]
+    assert message["Body"].isascii()
+    assert message["Body"].isprintable()
+    assert json.loads(message["Body"])["record"] == record
+
+
+def test_of_a_record_that_the_queue_can_never_take_the_key_is_set_aside(
+    bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
+) -> None:
+    bridge.answers = {"1": REFUSED}
+    record = started("1", room_id="x" * 1_100_000)
+    assert publish(record, poison("2")) == []
+    assert [message.get("key") for message in set_aside()] == ["RECORDING#1", None]
+
+
 def test_what_cannot_be_set_aside_is_wanted_again(
     bridge: FakeEventBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +241,22 @@ def test_without_a_queue_to_reach_it_is_wanted_again_and_the_log_says_why(
     monkeypatch.setattr(app, "_queue", Unreachable)
     assert publish(poison("1")) == ["1"]
     assert str(CUT_OFF) in output.logged("record not set aside")["exception"]
+
+
+def test_after_the_first_that_cannot_be_set_aside_no_other_is_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Lambda comes again with them all, and there is time for one failure alone."""
+    tried: list[str] = []
+
+    class Unreachable:
+        def send_message(self, MessageBody: str, **_more: str) -> None:  # noqa: N803
+            tried.append(MessageBody)
+            raise CUT_OFF
+
+    monkeypatch.setattr(app, "_queue", Unreachable)
+    assert publish(poison("1"), poison("2")) == ["1"]
+    assert len(tried) == 1
 
 
 def test_what_comes_again_anyhow_is_set_aside_only_once(

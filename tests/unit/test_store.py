@@ -11,6 +11,7 @@ import pytest
 from roomkeeper.callbacks import Callback, parse
 from roomkeeper.recordings import Recording
 from roomkeeper.store import Store, StoreUnavailable, connect, events_due
+from roomkeeper.store.table import Table as StoreTable
 from roomkeeper.times import from_iso, iso
 from tests.builders import (
     ENDED_AT,
@@ -383,10 +384,21 @@ def test_keys_that_were_not_processed_are_asked_for_again(store: Store, table: T
     assert client.calls == 3
 
 
+def test_pauses_before_keys_are_asked_for_again_grow(table: Table) -> None:
+    """A table that throttles is not asked again at once."""
+    pauses: list[float] = []
+    client: Any = Reluctant(table, most=0)
+    asked = StoreTable(client, table.name, sleep=pauses.append)
+    with pytest.raises(StoreUnavailable):
+        list(asked.get_all(["SESSION#s"]))
+    assert len(pauses) == client.calls - 1 == 4
+    assert all(0 < pause <= 0.1 * 2**n for n, pause in enumerate(pauses))
+
+
 def test_keys_that_are_never_processed_are_an_error_in_the_end(table: Table) -> None:
     client: Any = Reluctant(table, most=0)
     with pytest.raises(StoreUnavailable, match="throttles"):
-        Store(client, table.name).rooms_of(["s"])
+        list(StoreTable(client, table.name, sleep=lambda _: None).get_all(["SESSION#s"]))
     assert client.calls == 5
 
 

@@ -3,8 +3,10 @@
 Source: "PutEvents" in the EventBridge API reference, "Calculating event entry size" in its guide.
 """
 
+import itertools
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -32,7 +34,11 @@ _TRANSIENT = {
 }
 _SENSELESS = {"ValidationException", "SerializationException"}
 """What a whole call fails with because of what is in it; the same call would always fail so."""
-_PATIENCE = aws.Patience(connect=1, read=3, tries=3)
+PATIENCE = aws.Patience(seconds=3, tries=3)
+
+LONGEST = 25.0
+"""Seconds after which `publish` makes no further call: the last one ends PATIENCE.longest later."""
+
 _Entry = Any  # PutEventsRequestEntryTypeDef, whose stubs are not there at run time
 
 
@@ -47,34 +53,41 @@ class Bus:
     """The event bus called `name`."""
 
     def __init__(
-        self, client: "EventBridgeClient", name: str, *, sleep: Callable[[float], None] = time.sleep
+        self,
+        client: "EventBridgeClient",
+        name: str,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._name = name
         self._sleep = sleep
+        self._clock = clock
 
     def publish(self, events: Sequence[Event]) -> dict[int, Failure]:
         """Send `events`; return why, by index, for each that is not on the bus afterwards.
 
         An entry that the bus could not take just now is tried again by itself, ATTEMPTS times in
-        all; those that went through are never sent a second time.
+        all; those that went through are never sent a second time. A call that fails as a whole has
+        had its tries: all that it leaves, and what there is after LONGEST, is unavailable.
         """
-        waiting = {index: self._entry(event) for index, event in enumerate(events)}
-        refused = {
-            index: Failure("refused", f"The event has more than {MAX_BYTES} bytes.")
-            for index, entry in waiting.items()
-            if _size(entry) > MAX_BYTES
-        }
-        failures: dict[int, Failure] = {}
+        entries = {index: self._entry(event) for index, event in enumerate(events)}
+        too_large = Failure("refused", f"The event has more than {MAX_BYTES} bytes.")
+        refused = {i: too_large for i, entry in entries.items() if _size(entry) > MAX_BYTES}
+        sending = _Sending(self._client, until=self._clock() + LONGEST, clock=self._clock)
+        due = {i: entry for i, entry in entries.items() if i not in refused}
+        unavailable: dict[int, Failure] = {}
         for attempt in range(ATTEMPTS):
             if attempt:
                 self._sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311 - jitter
-            failures = self._send({i: e for i, e in waiting.items() if i not in refused})
+            failures = sending.send(due)
             refused |= {i: f for i, f in failures.items() if f.kind == "refused"}
-            waiting = {i: waiting[i] for i in failures}
-            if waiting.keys() <= refused.keys():
+            unavailable = {i: f for i, f in failures.items() if f.kind == "unavailable"}
+            due = {i: due[i] for i in unavailable}
+            if sending.is_over or not due:
                 break
-        return failures | refused
+        return unavailable | refused
 
     def _entry(self, event: Event) -> _Entry:
         return {
@@ -85,23 +98,48 @@ class Bus:
             "Detail": event.detail(),
         }
 
-    def _send(self, entries: Mapping[int, _Entry]) -> dict[int, Failure]:
+
+class _Sending:
+    """Calls to the bus, until one fails as a whole or it is `until` by `clock`: then it is over."""
+
+    def __init__(
+        self, client: "EventBridgeClient", *, until: float, clock: Callable[[], float]
+    ) -> None:
+        self._client = client
+        self._until = until
+        self._clock = clock
+        self.is_over = False
+
+    def send(self, entries: Mapping[int, _Entry]) -> dict[int, Failure]:
+        """Send `entries` in the fewest calls; return what failed, and what was left unsent.
+
+        Those of a call that some entry makes senseless go one by one.
+        """
         failures: dict[int, Failure] = {}
-        for chunk in _chunks(entries):
-            failures |= self._put({index: entries[index] for index in chunk})
+        calls = deque(_chunks(entries))
+        while calls:
+            call = calls.popleft()
+            try:
+                failures |= self._put({index: entries[index] for index in call})
+            except _Senseless as problem:
+                if len(call) == 1:
+                    failures[call[0]] = Failure("refused", str(problem))
+                else:
+                    calls.extendleft([index] for index in reversed(call))
+            except _Unavailable as problem:
+                self.is_over = True
+                unsent = [*call, *itertools.chain(*calls)]
+                return failures | dict.fromkeys(unsent, Failure("unavailable", str(problem)))
         return failures
 
     def _put(self, entries: Mapping[int, _Entry]) -> dict[int, Failure]:
-        """Send `entries` in one call; one by one when some entry makes the call senseless."""
+        if self._clock() >= self._until:
+            raise _Unavailable("There was no time left to send it.")
         try:
             answer = self._client.put_events(Entries=list(entries.values()))
         except CallFailed as problem:
-            if problem.code not in _SENSELESS:
-                return dict.fromkeys(entries, Failure("unavailable", str(problem)))
-            if len(entries) == 1:
-                return dict.fromkeys(entries, Failure("refused", str(problem)))
-            each_alone = [self._put({index: entry}) for index, entry in entries.items()]
-            return {index: failure for alone in each_alone for index, failure in alone.items()}
+            kind = _Senseless if problem.code in _SENSELESS else _Unavailable
+            raise kind(str(problem)) from problem
         return {
             index: _failure(entry)
             for index, entry in zip(entries, answer["Entries"], strict=True)
@@ -109,9 +147,17 @@ class Bus:
         }
 
 
+class _Senseless(Exception):
+    """Some entry makes the whole call one that can never succeed."""
+
+
+class _Unavailable(Exception):
+    """A whole call failed, or was not made: nothing is known to be on the bus."""
+
+
 def connect() -> "EventBridgeClient":
     """Return an EventBridge client with the timeouts and retries that the publisher lives by."""
-    return cast("EventBridgeClient", aws.Client(aws.EVENTS, _PATIENCE))
+    return cast("EventBridgeClient", aws.Client(aws.EVENTS, PATIENCE))
 
 
 def _failure(answer: Mapping[str, Any]) -> Failure:

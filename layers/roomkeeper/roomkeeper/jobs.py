@@ -17,7 +17,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from msgspec import Meta, Struct
 
-from roomkeeper import access, http_api, settings
+from roomkeeper import access, http_api, settings, store
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.rounds import FAILED, Bounds, Outcome, Refusal, Round, Summary, in_seconds
 from roomkeeper.settings import JobSettings, Misconfigured, VonageSettings
@@ -133,9 +133,14 @@ class _Patience(Struct, frozen=True):
         return max(0.0, left - CALLS_PER_ITEM * self.call - self.writes)
 
 
+OPERATIONS_PER_ITEM = 3
+"""Of the table that an item takes at most: the extender's note, its event, and the note's end."""
+
+_WRITES = OPERATIONS_PER_ITEM * store.BRIEF.longest
+
 # An HTTP API gives a function up after 30 seconds, a cold start included.
-_OVER_HTTP = _Patience(whole=25.0, call=4.0, writes=2.0)
-_OTHERWISE = _Patience(whole=float("inf"), call=10.0, writes=10.0)
+_OVER_HTTP = _Patience(whole=28.0, call=4.0, writes=_WRITES)
+_OTHERWISE = _Patience(whole=float("inf"), call=10.0, writes=_WRITES)
 
 # Behind what is unavailable there may be names and policies of our account.
 _NOT_NOW = "Roomkeeper cannot do that just now; its log has the cause. Try again later."
@@ -241,10 +246,16 @@ def _options(event: Event, kind: type[Wanted]) -> Wanted:
 
 
 def _told(report: Report) -> Report:
-    """Log the report and put its counts as metrics; return it."""
+    """Log the report and put its counts as metrics; return it.
+
+    A rehearsal puts none but that there was one: what it counts has not happened.
+    """
     told = report.as_json()
     planned = told.pop("planned", ())
     logger.info("round over", extra=told | {"planned": len(planned)})
+    if report.dry_run:
+        metrics.add_metric("Rehearsal", unit=MetricUnit.Count, value=1)
+        return report
     for name, value in told.items():
         if isinstance(value, int) and not isinstance(value, bool):
             metrics.add_metric(_metric(name), unit=MetricUnit.Count, value=value)

@@ -145,6 +145,8 @@ class Reconciliation:
             self._plan("recording:lost", recording_id)
         elif self._store.mark_lost(recording_id, self._now):
             _log("recording lost", "recording:lost", recording_id)
+        else:
+            return "settled"  # in the meantime
         return "lost"
 
     def _plan(self, event: str, recording_id: str) -> bool:

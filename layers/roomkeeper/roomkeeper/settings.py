@@ -29,7 +29,8 @@ SECRET_MAX_AGE = timedelta(minutes=5)
 SHORTEST_SIGNATURE_SECRET = 32
 """Bytes that HS256 asks of a key (RFC 7518, section 3.2): a shorter one could be guessed."""
 
-_PATIENCE = aws.Patience(connect=1, read=2, tries=2)
+PATIENCE = aws.Patience(seconds=2, tries=2)
+"""Of a secret's read."""
 
 
 class SecretUnavailable(RoomkeeperError):
@@ -303,7 +304,7 @@ def read_secret(
 
 def connect() -> "SecretsManagerClient":
     """Return a Secrets Manager client with the timeouts and retries that the functions live by."""
-    return cast("SecretsManagerClient", aws.Client(aws.SECRETS_MANAGER, _PATIENCE))
+    return cast("SecretsManagerClient", aws.Client(aws.SECRETS_MANAGER, PATIENCE))
 
 
 def _is_outage(problem: BaseException | None) -> bool:

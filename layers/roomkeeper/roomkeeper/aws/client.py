@@ -50,11 +50,15 @@ SQS = Service("sqs", "AmazonSQS", "1.0")
 
 
 class Patience(Struct, frozen=True, kw_only=True):
-    """How long a call may take: seconds to connect, and for each part of an answer; and tries."""
+    """How long a call may take: how often it is tried, and for how many `seconds` each time."""
 
-    connect: float
-    read: float
+    seconds: float
     tries: int
+
+    @property
+    def longest(self) -> float:
+        """The seconds that a call takes at most, its pauses included."""
+        return self.seconds * self.tries + FIRST_PAUSE * ((1 << (self.tries - 1)) - 1)
 
 
 class CallFailed(RoomkeeperError):
@@ -90,8 +94,7 @@ class Client:
         self._scope = Scope(env["AWS_DEFAULT_REGION"], service.name)
         self._connections = Connections(
             _endpoint(service.name, self._scope.region, env),
-            connect=patience.connect,
-            read=patience.read,
+            seconds=patience.seconds,
         )
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -129,9 +132,8 @@ class Client:
 
 
 def _endpoint(service: str, region: str, env: Mapping[str, str]) -> str:
-    for name in (f"AWS_ENDPOINT_URL_{service.upper()}", "AWS_ENDPOINT_URL"):
-        if name in env:
-            return env[name]
+    if "AWS_ENDPOINT_URL" in env:
+        return env["AWS_ENDPOINT_URL"]
     return f"https://{service}.{region}.{env['URL_SUFFIX']}"
 
 

@@ -13,9 +13,11 @@ from roomkeeper.store.items import DamagedItem
 from roomkeeper.store.recordings import Store
 from roomkeeper.store.rooms import BegunExtension, Checkpoint, RoomStore
 from roomkeeper.store.stream import events_due
-from roomkeeper.store.table import StoreUnavailable, connect
+from roomkeeper.store.table import BRIEF, PATIENCE, StoreUnavailable, connect
 
 __all__ = [
+    "BRIEF",
+    "PATIENCE",
     "BegunExtension",
     "Checkpoint",
     "DamagedItem",

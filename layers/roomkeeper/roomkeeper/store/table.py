@@ -1,5 +1,7 @@
 """DynamoDB as the store uses it: a few operations on one table, failing in one way."""
 
+import random
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,11 +15,16 @@ if TYPE_CHECKING:
 
 _BATCH_GET_LIMIT = 100
 _BATCH_GET_TRIES = 5
+_BATCH_GET_PAUSE = 0.05
+"""Half of what the first pause takes at most, in seconds; it doubles with every further one."""
 
 _CONDITION_FAILED = "ConditionalCheckFailedException"
 
-# A whole write, retries included, stays well below the intake's timeout.
-_PATIENCE = aws.Patience(connect=1, read=2, tries=3)
+PATIENCE = aws.Patience(seconds=2, tries=3)
+"""Of one operation, where nobody waits, or whoever does would only have to send it again."""
+
+BRIEF = aws.Patience(seconds=2, tries=2)
+"""Where several operations in a row have to end within an HTTP request's time."""
 
 
 class StoreUnavailable(RoomkeeperError):
@@ -27,9 +34,12 @@ class StoreUnavailable(RoomkeeperError):
 class Table:
     """The table called `name`. Every method raises StoreUnavailable when DynamoDB fails it."""
 
-    def __init__(self, client: "DynamoDBClient", name: str) -> None:
+    def __init__(
+        self, client: "DynamoDBClient", name: str, *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self._client = client
         self._name = name
+        self._sleep = sleep
 
     def get(self, key: str) -> dict[str, Any] | None:
         """Return the item under `key` as it is now; None when there is none."""
@@ -78,7 +88,9 @@ class Table:
 
     def _get_batch(self, keys: Sequence[str], how: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         pending: Any = {self._name: {"Keys": [key_of(key) for key in keys], **how}}
-        for _ in range(_BATCH_GET_TRIES):
+        for tried in range(_BATCH_GET_TRIES):
+            if tried:
+                self._sleep(random.uniform(0, _BATCH_GET_PAUSE * 2**tried))  # noqa: S311 - jitter
             answer = _answer(self._client.batch_get_item, RequestItems=pending)
             yield from map(plain, answer["Responses"].get(self._name, []))
             pending = answer["UnprocessedKeys"]
@@ -97,9 +109,9 @@ class Table:
         return _answer(operation, TableName=self._name, **arguments)
 
 
-def connect() -> "DynamoDBClient":
+def connect(patience: aws.Patience = PATIENCE) -> "DynamoDBClient":
     """Return a DynamoDB client with the timeouts and retries that the functions live by."""
-    return cast("DynamoDBClient", aws.Client(aws.DYNAMODB, _PATIENCE))
+    return cast("DynamoDBClient", aws.Client(aws.DYNAMODB, patience))
 
 
 def _answer(operation: Callable[..., Any], **arguments: Any) -> Any:
