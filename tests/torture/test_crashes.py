@@ -7,25 +7,22 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, datetime
 from functools import partial
 
 import pytest
 
-from local import aging
 from local.waiting import eventually
-from roomkeeper.times import iso
 from tests import functions, jobs, leaks
 from tests.balance import Account, Balance
 from tests.deployed import WITHIN, Deployed
 from tests.figures import Figures
-from tests.jobs import DAY, JobFailed
+from tests.jobs import JobFailed
+from tests.torture import work
 
 pytestmark = pytest.mark.local_stack
 
-KEEP = "roomkeeper:keep"
-JOBS = {"RecordingCleanup": "RecordingCleanupName", "RoomExpiryExtender": "RoomExpiryExtenderName"}
-"""The jobs, with the outputs that name their functions."""
+JOBS = {name: work.JOBS[name] for name in ("RecordingCleanup", "RoomExpiryExtender")}
+"""The jobs that change what Vonage has."""
 
 
 @pytest.fixture
@@ -68,7 +65,8 @@ class Killer:
             given.update(give_work())
             with ThreadPoolExecutor(1) as pool:
                 running = pool.submit(run)
-                self._pause(self._dice.uniform(0.5, 2.5))
+                eventually(lambda: bool(self._at_work()), WITHIN)
+                self._pause(self._dice.uniform(0.3, 1.3))
                 self._kill()
             fallen += isinstance(running.exception(), JobFailed)
             if fallen == times:
@@ -78,7 +76,7 @@ class Killer:
     def _await_work(self) -> None:
         """Return at some moment when the function has got something done, and is at more."""
         written = self._written()
-        self._pause(self._dice.uniform(0.1, 1.5))
+        self._pause(self._dice.uniform(0.0, 0.3))
         eventually(lambda: self._written() > written, WITHIN)
         eventually(lambda: bool(self._at_work()), WITHIN, pause=0.005)
         self._pause(self._dice.uniform(0.0, 0.03))
@@ -110,7 +108,7 @@ def entered(figures: Figures, balance: Balance, kills: int, undone: Iterable[str
 def test_intake_and_publishing_lose_nothing_when_they_are_killed(
     deployed: Deployed, figures: Figures, times: int, full: bool
 ) -> None:
-    meetings, senders = (20, 8) if full else (5, 4)
+    meetings, senders = (8, 8) if full else (5, 4)
     deployed.vonage.settings(attempts=100, backoff=0.05)
     account = Account(deployed)
     killers = [Killer(deployed, name) for name in ("CallbackIntake", "EventPublisher")]
@@ -133,52 +131,36 @@ def test_intake_and_publishing_lose_nothing_when_they_are_killed(
 
 def let_publishing_catch_up(deployed: Deployed, due: int) -> None:
     """Return when it is not far behind: what is sent faster than that would outlast the test."""
-    deployed.subscriber.wait_for(lambda events: len(events) > due - 300, 10)
+    deployed.subscriber.wait_for(lambda events: len(events) > due - 100, 3)
 
 
 def test_cleanup_and_extension_lose_nothing_when_they_are_killed(
     deployed: Deployed, figures: Figures, times: int
 ) -> None:
-    finish_all(deployed)  # what other tests have left
+    work.finish_all(deployed, JOBS.values())  # what other tests have left
     account = Account(deployed)
-    work = {"RecordingCleanup": partial(old_recordings, deployed, 5)}
-    work["RoomExpiryExtender"] = partial(lapsing_rooms, deployed, 5)
+    given = {"RecordingCleanup": partial(work.old_recordings, deployed, 5)}
+    given["RoomExpiryExtender"] = partial(work.lapsing_rooms, deployed, 5)
 
     with slowed_down(deployed), ThreadPoolExecutor(2) as pool:
         cleanup, extension = [
             pool.submit(
                 Killer(deployed, name).cut_off,
-                work[name],
+                given[name],
                 partial(jobs.run, deployed, output),
                 times,
             )
             for name, output in JOBS.items()
         ]
-    finish_all(deployed)
+    work.finish_all(deployed, JOBS.values())
 
     (deletions, recordings), (extensions, rooms) = cleanup.result(), extension.result()
-    soon = iso(datetime.now(UTC) + 7 * DAY)
-    kept = {each["id"] for each in deployed.vonage.recordings() if not each["deleted"]}
-    lapsing = {each["id"] for each in deployed.vonage.rooms() if each["expires_at"] < soon}
-    undone = (kept & recordings) | (lapsing & rooms)
+    undone = work.undone(deployed, recordings, rooms)
     due = {("recording:deleted", id_) for id_ in recordings}
     due |= {("room:extended", id_) for id_ in rooms}
     entered(figures, account.balance(due), deletions + extensions, undone).require()
     assert not undone
     assert (deletions, extensions) == (times, times)
-
-
-def old_recordings(deployed: Deployed, count: int) -> list[str]:
-    """Have the cleanup be due to delete so many recordings more; return their ids."""
-    ids = jobs.uploads(deployed, count)
-    aging.back_date(deployed.stack, aging.recordings(ids), 31 * DAY)
-    return ids
-
-
-def lapsing_rooms(deployed: Deployed, count: int) -> list[str]:
-    """Have the extender be due to extend so many rooms more; return their ids."""
-    soon = iso(datetime.now(UTC) + 2 * DAY)
-    return deployed.vonage.add_rooms(count, expires_at=soon, metadata=KEEP)
 
 
 @contextmanager
@@ -193,19 +175,3 @@ def slowed_down(deployed: Deployed) -> Iterator[None]:
             deployed.vonage.fault(operation, latency=0.3)
         exits.callback(deployed.vonage.clear_faults)
         yield
-
-
-def finish_all(deployed: Deployed) -> None:
-    """Run every job until there is nothing left for it to do."""
-    with ThreadPoolExecutor(len(JOBS)) as pool:
-        list(pool.map(partial(finish, deployed), JOBS.values()))
-
-
-def finish(deployed: Deployed, output: str) -> None:
-    """Run a job until there is nothing left for it to do."""
-    done = ("deleted", "gone_already", "extended", "completed", "left")
-    while True:
-        with suppress(JobFailed):
-            report = jobs.run(deployed, output)
-            if not any(report.get(name) for name in done):
-                return
