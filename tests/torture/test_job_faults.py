@@ -21,9 +21,6 @@ from tests.torture import work
 
 pytestmark = pytest.mark.local_stack
 
-ATTEMPTS_UNDER_FAULTS = 2
-"""How often each job runs while calls fail."""
-
 
 class Caller:
     """Calls the management API over and over until it is done, as its callers are told to."""
@@ -69,7 +66,7 @@ def run_all(deployed: Deployed) -> None:
 def test_what_jobs_and_callers_do_is_done_and_told_although_every_fifth_call_to_aws_fails(
     deployed: Deployed, past: Past, faults: FaultControl, figures: Figures, full: bool
 ) -> None:
-    count = 100 if full else 8
+    count, runs = (100, 3) if full else (3, 1)
     work.finish_all(deployed)  # what other tests have left
     account = Account(deployed)
     old, rooms = work.old_recordings(deployed, count), work.lapsing_rooms(deployed, count)
@@ -80,7 +77,7 @@ def test_what_jobs_and_callers_do_is_done_and_told_although_every_fifth_call_to_
         jobs.kill_all(deployed, name)
 
     faults.strike(0.2)
-    for _ in range(ATTEMPTS_UNDER_FAULTS):
+    for _ in range(runs):
         run_all(deployed)
     caller.each("DELETE", unwanted)
     caller.each("PUT", held, "/hold", json={"reason": "a trial"})
