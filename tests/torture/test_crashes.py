@@ -39,6 +39,7 @@ class Killer:
         self._name = functions.named(deployed)[function]
         self._dice = random.Random(function)
         self._pause = threading.Event().wait
+        self._others = {*jobs.processes()} - {*jobs.workers(deployed, self._name)}
 
     def kill_under_load(self, times: int) -> int:
         """Kill a process that is at work, that many times, if there is one often enough."""
@@ -53,7 +54,7 @@ class Killer:
     def cut_off(
         self, give_work: Callable[[], list[str]], run: Callable[[], object], times: int
     ) -> tuple[int, set[str]]:
-        """Start `run` over and over and kill the function during it.
+        """Start `run` over and over and kill the function once it has got something done.
 
         A run that was over before its moment came is no crash, and another is tried instead.
 
@@ -63,15 +64,20 @@ class Killer:
         fallen, given = 0, set[str]()
         for _ in range(3 * times):
             given.update(give_work())
-            with ThreadPoolExecutor(1) as pool:
-                running = pool.submit(run)
-                eventually(lambda: bool(self._at_work()), WITHIN)
-                self._pause(self._dice.uniform(0.3, 1.3))
-                self._kill()
-            fallen += isinstance(running.exception(), JobFailed)
+            fallen += self._falls(run)
             if fallen == times:
                 break
         return fallen, given
+
+    def _falls(self, run: Callable[[], object]) -> bool:
+        """Start `run` and kill the function once it has got something done; was it in time?"""
+        written = self._written()
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(run)
+            eventually(lambda: self._written() > written or running.done(), WITHIN)
+            self._pause(self._dice.uniform(0.0, 0.6))
+            self._kill()
+        return isinstance(running.exception(), JobFailed)
 
     def _await_work(self) -> None:
         """Return at some moment when the function has got something done, and is at more."""
@@ -87,7 +93,7 @@ class Killer:
         return log.stat().st_size if log.exists() else 0
 
     def _at_work(self) -> list[int]:
-        return list(filter(jobs.is_at_work, jobs.workers(self._deployed, self._name)))
+        return list(filter(jobs.is_at_work, jobs.workers(self._deployed, self._name, self._others)))
 
     def _kill(self) -> bool:
         """Kill a process in the middle of an invocation; return whether there was one."""
@@ -106,9 +112,8 @@ def entered(figures: Figures, balance: Balance, kills: int, undone: Iterable[str
 
 
 def test_intake_and_publishing_lose_nothing_when_they_are_killed(
-    deployed: Deployed, figures: Figures, times: int, full: bool
+    deployed: Deployed, figures: Figures, times: int
 ) -> None:
-    meetings, senders = (8, 8) if full else (5, 4)
     deployed.vonage.settings(attempts=100, backoff=0.05)
     account = Account(deployed)
     killers = [Killer(deployed, name) for name in ("CallbackIntake", "EventPublisher")]
@@ -118,7 +123,7 @@ def test_intake_and_publishing_lose_nothing_when_they_are_killed(
         sent = seed = 0
         while not all(each.done() for each in killing):
             seed += 1
-            held = deployed.vonage.hold_meetings(meetings, senders=senders, drop=0.0, seed=seed)
+            held = deployed.vonage.hold_meetings(5, senders=4, drop=0.0, seed=seed)
             sent += held["callbacks"]
             let_publishing_catch_up(deployed, account.events_before + sent)
     kills = [each.result() for each in killing]
