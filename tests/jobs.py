@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from collections.abc import Container
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -56,14 +57,25 @@ def kill_all(deployed: Deployed, name: str) -> int:
     return len(running)
 
 
-def workers(deployed: Deployed, name: str) -> list[int]:
-    """Return the processes in which the local AWS runs the function of that name."""
+def workers(deployed: Deployed, name: str, but: Container[int] = ()) -> list[int]:
+    """Return the processes in which the local AWS runs the function of that name.
+
+    Those in `but` are not looked at: it takes a while to look at all of a machine's.
+    """
     wanted = {
         f"AWS_LAMBDA_FUNCTION_NAME={name}".encode(),
         f"GATEWAY_PORT={deployed.stack.base_url.rpartition(':')[2]}".encode(),
     }
-    processes = Path("/proc").glob("[0-9]*")
-    return [int(each.name) for each in processes if wanted <= set(_environment_of(each))]
+    return [
+        each
+        for each in processes()
+        if each not in but and wanted <= set(_environment_of(Path(f"/proc/{each}")))
+    ]
+
+
+def processes() -> list[int]:
+    """Return all processes that there are."""
+    return [int(each) for each in os.listdir("/proc") if each.isdecimal()]  # noqa: PTH208 - fast
 
 
 def is_at_work(worker: int) -> bool:

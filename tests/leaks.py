@@ -19,6 +19,25 @@ SHAPES = {
 LOCAL = BUILD / "local/test"
 
 
+class Past:
+    """What came out in the course of a run, and is nowhere to be found at its end."""
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+        """The bodies of answers that were errors, to whoever it was but the emulated Vonage."""
+        self._deliveries: list[dict[str, Any]] = []
+
+    def reset_vonage(self, deployed: Deployed) -> None:
+        """Have the emulated Vonage forget everything, but not what its callbacks told."""
+        self._deliveries += deployed.vonage.deliveries()
+        deployed.vonage.reset()
+        deployed.vonage.callbacks_to(deployed.stack.callback_url(), headers=deployed.stack.headers)
+
+    def deliveries(self, deployed: Deployed) -> list[dict[str, Any]]:
+        """Return all callbacks of the run, each with how it was answered."""
+        return [*self._deliveries, *deployed.vonage.deliveries()]
+
+
 def found(texts: Mapping[str, str], secrets: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return which of the secrets and of SHAPES is in which of the texts, each by its name."""
     words = {what: rf"\b{re.escape(secret)}\b" for what, secret in secrets.items() if secret}
@@ -46,8 +65,8 @@ def logged(deployed: Deployed) -> str:
     return "\n".join(lines)
 
 
-def everything_told(deployed: Deployed) -> dict[str, str]:
-    """Return all that a local stack has logged, measured, published and answered to callbacks.
+def everything_told(deployed: Deployed, past: Past) -> dict[str, str]:
+    """Return all that a local stack has logged, measured, published and answered.
 
     A function's metrics are lines among what it writes. The download URL is left out of the one
     kind of event that is there to carry it.
@@ -59,7 +78,8 @@ def everything_told(deployed: Deployed) -> dict[str, str]:
         "the local AWS's own log": (LOCAL / "local.aws.log").read_text(),
         "the log groups": logged(deployed),
         "the events": events,
-        "the answers to callbacks": "\n".join(_answers(deployed.vonage.deliveries())),
+        "the answers to callbacks": "\n".join(_answers(past.deliveries(deployed))),
+        "the errors": "\n".join(past.errors),
     }
 
 

@@ -10,9 +10,7 @@ from local.faults.control import FaultControl
 from local.servers import BUILD
 from tests import functions
 from tests.deployed import Deployed
-
-ON_THE_WAY = ("CallbackIntake", "EventPublisher")
-"""The functions that every callback passes."""
+from tests.leaks import Past
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,21 +18,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name == "test_leaks.py")
 
 
-@pytest.fixture
-def faults(fault_proxy: FaultControl) -> Iterator[FaultControl]:
-    """Faults between these functions and AWS, for one test: after it all is as it was."""
-    yield fault_proxy
-    fault_proxy.set([])
+@pytest.fixture(scope="session")
+def past() -> Past:
+    """What has come out and would be gone when leaks are searched for."""
+    return Past()
 
 
 @pytest.fixture(scope="session")
 def fault_proxy(deployed: Deployed) -> Iterator[FaultControl]:
-    """A proxy through which these functions reach AWS, and nobody else does, from now on."""
-    names = functions.named(deployed)
+    """A proxy through which all functions reach AWS, and nobody else does, from now on."""
     with ExitStack() as exits:
         proxy = servers.start_faults(deployed.stack.base_url, BUILD / "local/test")
         exits.callback(proxy.stop)
-        for each in ON_THE_WAY:
-            led = functions.configured(deployed, names[each], AWS_ENDPOINT_URL=proxy.url)
-            exits.enter_context(led)
+        exits.enter_context(functions.all_configured(deployed, AWS_ENDPOINT_URL=proxy.url))
         yield FaultControl(proxy.url)
+
+
+@pytest.fixture
+def faults(fault_proxy: FaultControl) -> Iterator[FaultControl]:
+    """The proxy for one test, after which it lets everything pass again."""
+    yield fault_proxy
+    fault_proxy.set([])

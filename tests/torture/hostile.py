@@ -43,6 +43,11 @@ class Attack(Struct, frozen=True):
     headers: Mapping[str, str]
     body: bytes
 
+    @property
+    def has_oversize_headers(self) -> bool:
+        """Whether its headers are more than a server reads, the local one's 16 KB included."""
+        return sum(map(len, self.headers.values())) > 16 * 1024
+
 
 class Known(Struct, frozen=True):
     """What belongs to the stack that is attacked: its secrets, and a user who may do everything."""

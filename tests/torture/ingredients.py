@@ -80,6 +80,8 @@ HEADERS: list[dict[str, str]] = [
     {"X-HTTP-Method-Override": "DELETE", "X-Original-URL": "/rooms"},
     {"X-Amzn-Trace-Id": "Root=1;Sampled=x"},
     {"Forwarded": "a" * 4000},
+    {"X-Filler": "a" * 12_000},  # API Gateway takes 10,240 bytes of them in all
+    {"X-Filler": "a" * 70_000},
 ]
 QUERIES = [
     "page_size=-1",

@@ -7,25 +7,22 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, datetime
 from functools import partial
 
 import pytest
 
-from local import aging
 from local.waiting import eventually
-from roomkeeper.times import iso
 from tests import functions, jobs, leaks
 from tests.balance import Account, Balance
 from tests.deployed import WITHIN, Deployed
 from tests.figures import Figures
-from tests.jobs import DAY, JobFailed
+from tests.jobs import JobFailed
+from tests.torture import work
 
 pytestmark = pytest.mark.local_stack
 
-KEEP = "roomkeeper:keep"
-JOBS = {"RecordingCleanup": "RecordingCleanupName", "RoomExpiryExtender": "RoomExpiryExtenderName"}
-"""The jobs, with the outputs that name their functions."""
+JOBS = {name: work.JOBS[name] for name in ("RecordingCleanup", "RoomExpiryExtender")}
+"""The jobs that change what Vonage has."""
 
 
 @pytest.fixture
@@ -42,6 +39,7 @@ class Killer:
         self._name = functions.named(deployed)[function]
         self._dice = random.Random(function)
         self._pause = threading.Event().wait
+        self._others = {*jobs.processes()} - {*jobs.workers(deployed, self._name)}
 
     def kill_under_load(self, times: int) -> int:
         """Kill a process that is at work, that many times, if there is one often enough."""
@@ -56,7 +54,7 @@ class Killer:
     def cut_off(
         self, give_work: Callable[[], list[str]], run: Callable[[], object], times: int
     ) -> tuple[int, set[str]]:
-        """Start `run` over and over and kill the function during it.
+        """Start `run` over and over and kill the function once it has got something done.
 
         A run that was over before its moment came is no crash, and another is tried instead.
 
@@ -66,19 +64,25 @@ class Killer:
         fallen, given = 0, set[str]()
         for _ in range(3 * times):
             given.update(give_work())
-            with ThreadPoolExecutor(1) as pool:
-                running = pool.submit(run)
-                self._pause(self._dice.uniform(0.5, 2.5))
-                self._kill()
-            fallen += isinstance(running.exception(), JobFailed)
+            fallen += self._falls(run)
             if fallen == times:
                 break
         return fallen, given
 
+    def _falls(self, run: Callable[[], object]) -> bool:
+        """Start `run` and kill the function once it has got something done; was it in time?"""
+        written = self._written()
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(run)
+            eventually(lambda: self._written() > written or running.done(), WITHIN)
+            self._pause(self._dice.uniform(0.0, 0.6))
+            self._kill()
+        return isinstance(running.exception(), JobFailed)
+
     def _await_work(self) -> None:
         """Return at some moment when the function has got something done, and is at more."""
         written = self._written()
-        self._pause(self._dice.uniform(0.1, 1.5))
+        self._pause(self._dice.uniform(0.0, 0.3))
         eventually(lambda: self._written() > written, WITHIN)
         eventually(lambda: bool(self._at_work()), WITHIN, pause=0.005)
         self._pause(self._dice.uniform(0.0, 0.03))
@@ -89,7 +93,7 @@ class Killer:
         return log.stat().st_size if log.exists() else 0
 
     def _at_work(self) -> list[int]:
-        return list(filter(jobs.is_at_work, jobs.workers(self._deployed, self._name)))
+        return list(filter(jobs.is_at_work, jobs.workers(self._deployed, self._name, self._others)))
 
     def _kill(self) -> bool:
         """Kill a process in the middle of an invocation; return whether there was one."""
@@ -108,9 +112,8 @@ def entered(figures: Figures, balance: Balance, kills: int, undone: Iterable[str
 
 
 def test_intake_and_publishing_lose_nothing_when_they_are_killed(
-    deployed: Deployed, figures: Figures, times: int, full: bool
+    deployed: Deployed, figures: Figures, times: int
 ) -> None:
-    meetings, senders = (20, 8) if full else (5, 4)
     deployed.vonage.settings(attempts=100, backoff=0.05)
     account = Account(deployed)
     killers = [Killer(deployed, name) for name in ("CallbackIntake", "EventPublisher")]
@@ -120,7 +123,7 @@ def test_intake_and_publishing_lose_nothing_when_they_are_killed(
         sent = seed = 0
         while not all(each.done() for each in killing):
             seed += 1
-            held = deployed.vonage.hold_meetings(meetings, senders=senders, drop=0.0, seed=seed)
+            held = deployed.vonage.hold_meetings(5, senders=4, drop=0.0, seed=seed)
             sent += held["callbacks"]
             let_publishing_catch_up(deployed, account.events_before + sent)
     kills = [each.result() for each in killing]
@@ -133,52 +136,36 @@ def test_intake_and_publishing_lose_nothing_when_they_are_killed(
 
 def let_publishing_catch_up(deployed: Deployed, due: int) -> None:
     """Return when it is not far behind: what is sent faster than that would outlast the test."""
-    deployed.subscriber.wait_for(lambda events: len(events) > due - 300, 10)
+    deployed.subscriber.wait_for(lambda events: len(events) > due - 100, 3)
 
 
 def test_cleanup_and_extension_lose_nothing_when_they_are_killed(
     deployed: Deployed, figures: Figures, times: int
 ) -> None:
-    finish_all(deployed)  # what other tests have left
+    work.finish_all(deployed, JOBS.values())  # what other tests have left
     account = Account(deployed)
-    work = {"RecordingCleanup": partial(old_recordings, deployed, 5)}
-    work["RoomExpiryExtender"] = partial(lapsing_rooms, deployed, 5)
+    given = {"RecordingCleanup": partial(work.old_recordings, deployed, 5)}
+    given["RoomExpiryExtender"] = partial(work.lapsing_rooms, deployed, 5)
 
     with slowed_down(deployed), ThreadPoolExecutor(2) as pool:
         cleanup, extension = [
             pool.submit(
                 Killer(deployed, name).cut_off,
-                work[name],
+                given[name],
                 partial(jobs.run, deployed, output),
                 times,
             )
             for name, output in JOBS.items()
         ]
-    finish_all(deployed)
+    work.finish_all(deployed, JOBS.values())
 
     (deletions, recordings), (extensions, rooms) = cleanup.result(), extension.result()
-    soon = iso(datetime.now(UTC) + 7 * DAY)
-    kept = {each["id"] for each in deployed.vonage.recordings() if not each["deleted"]}
-    lapsing = {each["id"] for each in deployed.vonage.rooms() if each["expires_at"] < soon}
-    undone = (kept & recordings) | (lapsing & rooms)
+    undone = work.undone(deployed, recordings, rooms)
     due = {("recording:deleted", id_) for id_ in recordings}
     due |= {("room:extended", id_) for id_ in rooms}
     entered(figures, account.balance(due), deletions + extensions, undone).require()
     assert not undone
     assert (deletions, extensions) == (times, times)
-
-
-def old_recordings(deployed: Deployed, count: int) -> list[str]:
-    """Have the cleanup be due to delete so many recordings more; return their ids."""
-    ids = jobs.uploads(deployed, count)
-    aging.back_date(deployed.stack, aging.recordings(ids), 31 * DAY)
-    return ids
-
-
-def lapsing_rooms(deployed: Deployed, count: int) -> list[str]:
-    """Have the extender be due to extend so many rooms more; return their ids."""
-    soon = iso(datetime.now(UTC) + 2 * DAY)
-    return deployed.vonage.add_rooms(count, expires_at=soon, metadata=KEEP)
 
 
 @contextmanager
@@ -193,19 +180,3 @@ def slowed_down(deployed: Deployed) -> Iterator[None]:
             deployed.vonage.fault(operation, latency=0.3)
         exits.callback(deployed.vonage.clear_faults)
         yield
-
-
-def finish_all(deployed: Deployed) -> None:
-    """Run every job until there is nothing left for it to do."""
-    with ThreadPoolExecutor(len(JOBS)) as pool:
-        list(pool.map(partial(finish, deployed), JOBS.values()))
-
-
-def finish(deployed: Deployed, output: str) -> None:
-    """Run a job until there is nothing left for it to do."""
-    done = ("deleted", "gone_already", "extended", "completed", "left")
-    while True:
-        with suppress(JobFailed):
-            report = jobs.run(deployed, output)
-            if not any(report.get(name) for name in done):
-                return

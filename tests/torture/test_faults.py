@@ -7,10 +7,11 @@ from tests import functions, jobs
 from tests.balance import Account
 from tests.deployed import Deployed
 from tests.figures import Figures
-from tests.torture.conftest import ON_THE_WAY
 
 pytestmark = pytest.mark.local_stack
 
+ON_THE_WAY = ("CallbackIntake", "EventPublisher")
+"""The functions that every callback passes."""
 NAME = "Margaret Hamilton"
 RARE = {"secretsmanager"}
 STRUCK = {"dynamodb", "events"} | RARE

@@ -1,6 +1,7 @@
 """After all the rest: what went in as a secret is in nothing that came out."""
 
 import json
+import uuid
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests import jobs, leaks
 from tests.deployed import Deployed
 from tests.figures import Figures
 from tests.jobs import JobFailed
+from tests.leaks import Past
 
 pytestmark = pytest.mark.local_stack
 
@@ -36,8 +38,8 @@ def private_key(deployed: Deployed) -> str:
     return key.decode()
 
 
-def call_with_secrets(deployed: Deployed, signature_secret: str) -> list[str]:
-    """Send in secrets of every kind, in good and in bad requests; return the error bodies."""
+def call_with_secrets(deployed: Deployed, past: Past, signature_secret: str) -> None:
+    """Send in secrets of every kind, in good and in bad requests."""
     stack, vonage = deployed.stack, deployed.vonage
     meeting = vonage.hold_meeting(participants=[NAME])
     bare = f"{stack.base_url}/callbacks"
@@ -56,7 +58,7 @@ def call_with_secrets(deployed: Deployed, signature_secret: str) -> list[str]:
         ManagementApi(stack).call("PATCH", "/rooms/unknown", body.encode()),
     ]
     assert all(answer.status_code >= 400 for answer in answers)
-    return [answer.text for answer in answers]
+    past.errors += [answer.text for answer in answers]
 
 
 def run_jobs_with_secrets(deployed: Deployed) -> None:
@@ -73,21 +75,20 @@ def run_jobs_with_secrets(deployed: Deployed) -> None:
 
 
 def test_nothing_that_came_out_holds_a_secret(
-    deployed: Deployed, figures: Figures, signature_secret: str, private_key: str
+    deployed: Deployed, past: Past, figures: Figures, signature_secret: str, private_key: str
 ) -> None:
-    errors = call_with_secrets(deployed, signature_secret)
+    call_with_secrets(deployed, past, signature_secret)
     run_jobs_with_secrets(deployed)
-    deliveries = deployed.vonage.deliveries()
     secrets = {
         **leaks.secrets_of(deployed),
-        **leaks.names_in(deliveries),
+        **leaks.names_in(past.deliveries(deployed)),
         "private_key": private_key.splitlines()[1],
         "a guess": GUESS,
     }
     assert len(secrets) > 4
     assert f"the name {NAME}" in secrets
 
-    told = leaks.everything_told(deployed) | {"errors": "\n".join(errors)}
+    told = leaks.everything_told(deployed, past)
     leaked = leaks.found(told, secrets)
 
     figures.add("leaks", searched_bytes=sum(map(len, told.values())), found=len(leaked))
@@ -104,3 +105,20 @@ def test_the_search_finds_what_is_there() -> None:
     assert leaks.found({"a log": header}, {}) == [("a log", "an Authorization header")]
     assert leaks.found({"a log": f"from {NAME}."}, {"name": NAME}) == [("a log", "name")]
     assert leaks.found({"a log": "recording:uploaded"}, {"name": NAME, "none": ""}) == []
+
+
+def test_the_search_goes_back_to_before_vonage_forgot_everything(
+    deployed: Deployed, past: Past
+) -> None:
+    name = str(uuid.uuid4())
+    deployed.vonage.hold_meeting(participants=[name])
+    nowhere = f"{deployed.stack.base_url}/{name}"
+    deployed.vonage.callbacks_to(nowhere, headers=deployed.stack.headers)
+    deployed.vonage.hold_meeting()
+    answers = leaks.everything_told(deployed, past)["the answers to callbacks"]
+
+    past.reset_vonage(deployed)
+
+    assert name in leaks.names_in(past.deliveries(deployed)).values()
+    assert answers.strip()
+    assert leaks.everything_told(deployed, past)["the answers to callbacks"] == answers

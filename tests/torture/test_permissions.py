@@ -16,6 +16,7 @@ from local.waiting import eventually
 from tests import functions
 from tests.deployed import WITHIN, Deployed
 from tests.figures import Figures
+from tests.leaks import Past
 from tests.roles import ROLES, Grant, Roles
 from tests.template import ROOT
 from tests.torture import exercises
@@ -50,10 +51,9 @@ def roles(deployed: Deployed) -> Roles:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _prepared(deployed: Deployed) -> Iterator[None]:
+def _prepared(deployed: Deployed, past: Past) -> Iterator[None]:
     """An empty Vonage, and an extender that asks when a room was last used."""
-    deployed.vonage.reset()
-    deployed.vonage.callbacks_to(deployed.stack.callback_url(), headers=deployed.stack.headers)
+    past.reset_vonage(deployed)
     extender = deployed.stack.outputs["RoomExpiryExtenderName"]
     with functions.configured(deployed, extender, ONLY_ROOMS_USED_WITHIN_DAYS="14"):
         yield

@@ -1,0 +1,95 @@
+"""Faults between AWS and whatever changes things at Vonage: all is done in the end, once."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from requests import Response
+
+from local.faults.control import FaultControl
+from local.waiting import eventually
+from operations.management import ManagementApi
+from tests import functions, jobs
+from tests.balance import Account
+from tests.deployed import WITHIN, Deployed
+from tests.figures import Figures
+from tests.jobs import JobFailed
+from tests.leaks import Past
+from tests.torture import work
+
+pytestmark = pytest.mark.local_stack
+
+
+class Caller:
+    """Calls the management API over and over until it is done, as its callers are told to."""
+
+    def __init__(self, deployed: Deployed, past: Past) -> None:
+        self._deployed = deployed
+        self._past = past
+
+    def each(self, method: str, ids: Iterable[str], suffix: str = "", **options: Any) -> None:
+        """Make a call for each of these recordings."""
+        with ThreadPoolExecutor(4) as pool:
+            calls = [
+                pool.submit(self._call, method, f"/recordings/{id_}{suffix}", **options)
+                for id_ in ids
+            ]
+        for call in calls:
+            call.result()
+
+    def _call(self, method: str, path: str, **options: Any) -> None:
+        api = ManagementApi(self._deployed.stack)
+
+        def is_done() -> bool:
+            answer: Response = api.call(method, path, **options)
+            if not answer.ok:
+                self._past.errors.append(answer.text)
+                assert answer.status_code in (502, 503, 504), answer.text
+            return answer.ok
+
+        assert eventually(is_done, WITHIN)
+
+
+def run_all(deployed: Deployed) -> None:
+    """Run every job once, all at the same time."""
+
+    def run(output: str) -> None:
+        with suppress(JobFailed):
+            jobs.run(deployed, output)
+
+    with ThreadPoolExecutor(len(work.JOBS)) as pool:
+        list(pool.map(run, work.JOBS.values()))
+
+
+def test_what_jobs_and_callers_do_is_done_and_told_although_every_fifth_call_to_aws_fails(
+    deployed: Deployed, past: Past, faults: FaultControl, figures: Figures, full: bool
+) -> None:
+    count, runs = (100, 3) if full else (3, 1)
+    work.finish_all(deployed)  # what other tests have left
+    account = Account(deployed)
+    old, rooms = work.old_recordings(deployed, count), work.lapsing_rooms(deployed, count)
+    found = work.unheard_of_uploads(deployed, count)
+    unwanted, held = jobs.uploads(deployed, count), jobs.uploads(deployed, count)
+    caller = Caller(deployed, past)
+    for name in functions.named(deployed).values():  # the next process has to read the secret
+        jobs.kill_all(deployed, name)
+
+    faults.strike(0.2)
+    for _ in range(runs):
+        run_all(deployed)
+    caller.each("DELETE", unwanted)
+    caller.each("PUT", held, "/hold", json={"reason": "a trial"})
+    caller.each("GET", held)
+    assert faults.struck()["dynamodb"]
+    faults.set([])
+    work.finish_all(deployed)
+
+    assert not work.undone(deployed, [*old, *unwanted], rooms)
+    assert all(each.hold for each in deployed.store().recordings(held).values())
+    due = {("recording:deleted", id_) for id_ in (*old, *unwanted)}
+    due |= {("recording:uploaded", id_) for id_ in found} | {
+        ("room:extended", id_) for id_ in rooms
+    }
+    account.balance(due).entered(figures).require()
