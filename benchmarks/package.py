@@ -26,7 +26,7 @@ print(*sorted(tops), sep="\\n")
 def measure(built: Path) -> Figure:
     """Return the bytes that are deployed, with the largest parts, and what nobody imports."""
     layer = built / LAYER
-    functions = [path for path in built.iterdir() if path.is_dir() and path.name != layer.parts[-2]]
+    functions = [handler.parent for handler in built.glob("*/app.py")]
     parts = {part.name: size_of(part) for part in layer.iterdir()}
     functions_size = sum(map(size_of, functions))
     idle = {name: parts[name] for name in unused(layer, functions, parts)}

@@ -146,8 +146,8 @@ def refused_starts() -> int:
     return AWS_LOG.read_text().count(REFUSAL)
 
 
-def starts(deployed: Deployed) -> int:
-    """Return how often the functions that have a schedule were started within the last hour."""
+def starts(deployed: Deployed) -> list[int]:
+    """Return how often each function that has a schedule was started within the last hour."""
     metrics, now = deployed.stack.client("cloudwatch"), datetime.now(UTC)
     found = [
         metrics.get_metric_statistics(
@@ -163,7 +163,7 @@ def starts(deployed: Deployed) -> int:
         )["Datapoints"]
         for name in SCHEDULES.values()
     ]
-    return sum(int(point["Sum"]) for points in found for point in points)
+    return [sum(int(point["Sum"]) for point in points) for points in found]
 
 
 def _new() -> str:

@@ -121,7 +121,12 @@ def test_a_schedule_needs_its_role(
     if full:  # as the end-to-end tests of the jobs show, too
         started = exercises.starts(deployed)
         exercises.start_by_schedule(deployed)
-        assert eventually(lambda: exercises.starts(deployed) == started + 3, WITHIN, pause=0.5)
+        assert eventually(lambda: all_rose(started, exercises.starts(deployed)), WITHIN, pause=0.5)
+
+
+def all_rose(before: list[int], after: list[int]) -> bool:
+    """Whether every count has grown; a run that raises is started anew by the local AWS."""
+    return all(then < now for then, now in zip(before, after, strict=True))
 
 
 def test_what_is_not_tried_is_what_aws_itself_uses(roles: Roles) -> None:
