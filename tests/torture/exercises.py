@@ -146,25 +146,5 @@ def refused_starts() -> int:
     return AWS_LOG.read_text().count(REFUSAL)
 
 
-def starts(deployed: Deployed) -> list[int]:
-    """Return how often each function that has a schedule was started within the last hour."""
-    metrics, now = deployed.stack.client("cloudwatch"), datetime.now(UTC)
-    found = [
-        metrics.get_metric_statistics(
-            Namespace="AWS/Lambda",
-            MetricName="Invocations",
-            Dimensions=[
-                {"Name": "FunctionName", "Value": deployed.id_of(name.removesuffix("Schedule"))}
-            ],
-            StartTime=now - timedelta(hours=1),
-            EndTime=now + timedelta(minutes=1),
-            Period=3600,
-            Statistics=["Sum"],
-        )["Datapoints"]
-        for name in SCHEDULES.values()
-    ]
-    return [sum(int(point["Sum"]) for point in points) for points in found]
-
-
 def _new() -> str:
     return str(uuid.uuid4())
