@@ -36,9 +36,10 @@ LOG_BYTES = 1_500
 """Of one run: Lambda's START, END and REPORT, our line, our metrics, the access log's line."""
 
 ITEM_BYTES, EVENT_BYTES = 1_000, 1_000
-METRICS = 40
-"""Custom metrics with their dimensions, each taken for a whole month: those for callbacks, a pair
-an event, are some twenty, the publisher's, the jobs' and the management API's as many together."""
+METRICS = 47
+"""Metrics that are charged for, each with its dimensions and for a whole month. Callbacks have some
+twenty, a pair an event; the publisher, the jobs and the management API as many together; the event
+source mapping has six, and new callbacks are counted from the intake's log."""
 
 BATCH = 10
 """Stream records that one run of the publisher takes, at some load; one, when there is none."""
@@ -171,7 +172,7 @@ def _table(load: Load, lived: Life) -> float:
     others = max(0, load.callbacks - (lived.calls - 1) * load.recordings)
     units = load.recordings * (lived.item_units + lived.index_units) + others * 2
     units += load.rooms * 6  # begin, outbox and end of an extension, each with an index entry
-    reads = load.recordings * 3 + load.callbacks * 0.5 + RUNS * 16
+    reads = load.recordings * 3 + load.callbacks + RUNS * 16  # a room, consistently, for each event
     stored = load.callbacks * ITEM_BYTES / 1e9
     kept = stored * (prices.TABLE_GB + prices.RECOVERY_GB)
     return units * prices.WRITE_UNIT + reads * prices.READ_UNIT + kept
