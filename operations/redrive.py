@@ -331,8 +331,8 @@ class StreamRange:
         return NotSent(
             "the stream, which keeps records for 24 hours, has forgotten some of those that were "
             f"written from {self.written}, so their events cannot be redriven; the items are still "
-            "in the table: publish those by their keys, then delete the message "
-            "(docs/operations.md, Dead letters)"
+            "in the table: publish those by their keys, then delete the message, as described in "
+            "docs/operations.md, Dead letters."
         )
 
 
