@@ -515,8 +515,8 @@ def test_a_message_stays_invisible_for_as_long_as_it_is_worked_on() -> None:
 
 def test_an_interrupted_redrive_leaves_its_message_visible() -> None:
     class Interrupted(FakeLambda):
-        def invoke(self, **_asked: str) -> dict[str, Any]:
-            raise KeyboardInterrupt
+        def invoke(self, FunctionName: str, Payload: str) -> dict[str, Any]:  # noqa: N803
+            raise KeyboardInterrupt(FunctionName, len(Payload))
 
     queue = FakeQueue({"record": recording("1")})
     with pytest.raises(KeyboardInterrupt):
