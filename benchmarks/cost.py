@@ -36,9 +36,10 @@ LOG_BYTES = 1_500
 """Of one run: Lambda's START, END and REPORT, our line, our metrics, the access log's line."""
 
 ITEM_BYTES, EVENT_BYTES = 1_000, 1_000
-METRICS = 40
-"""Custom metrics with their dimensions, each taken for a whole month: those for callbacks, a pair
-an event, are some twenty, the publisher's, the jobs' and the management API's as many together."""
+METRICS = 47
+"""Metrics that are charged for, each with its dimensions and for a whole month. Callbacks have some
+twenty, a pair an event; the publisher, the jobs and the management API as many together; the event
+source mapping has six, and new callbacks are counted from the intake's log."""
 
 BATCH = 10
 """Stream records that one run of the publisher takes, at some load; one, when there is none."""
@@ -76,7 +77,7 @@ def bill(load: Load, lived: Life) -> dict[str, float]:
         "Scheduler": RUNS * prices.SCHEDULED,
         "CloudWatch": runs * LOG_BYTES / 1e9 * prices.LOG_GB
         + METRICS * prices.METRIC
-        + len(resources("AWS::CloudWatch::Alarm")) * prices.ALARM
+        + _alarm_metrics() * prices.ALARM
         + len(resources("AWS::CloudWatch::Dashboard")) * prices.DASHBOARD,
         "X-Ray": min(load.callbacks, MONTH + SAMPLED * load.callbacks) * prices.TRACE,
         "Secrets Manager": len(resources("AWS::SecretsManager::Secret")) * prices.SECRET
@@ -150,6 +151,14 @@ def first_met(load: Load) -> str:
     return f"{peak:.0f} callbacks in the busiest second go past: {told}."
 
 
+def _alarm_metrics() -> int:
+    """Return how many metrics alarms watch: one each, or those of an expression."""
+    alarms = [alarm["Properties"] for alarm in resources("AWS::CloudWatch::Alarm").values()]
+    return sum(
+        sum("MetricStat" in metric for metric in alarm.get("Metrics", [])) or 1 for alarm in alarms
+    )
+
+
 def _functions(load: Load) -> float:
     intake = load.callbacks * (
         prices.LAMBDA_REQUEST + INTAKE_SECONDS * INTAKE_GB * prices.LAMBDA_GB_SECOND
@@ -171,7 +180,7 @@ def _table(load: Load, lived: Life) -> float:
     others = max(0, load.callbacks - (lived.calls - 1) * load.recordings)
     units = load.recordings * (lived.item_units + lived.index_units) + others * 2
     units += load.rooms * 6  # begin, outbox and end of an extension, each with an index entry
-    reads = load.recordings * 3 + load.callbacks * 0.5 + RUNS * 16
+    reads = load.recordings * 3 + load.callbacks + RUNS * 16  # at most a room an event
     stored = load.callbacks * ITEM_BYTES / 1e9
     kept = stored * (prices.TABLE_GB + prices.RECOVERY_GB)
     return units * prices.WRITE_UNIT + reads * prices.READ_UNIT + kept

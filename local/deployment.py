@@ -68,7 +68,7 @@ def _for_ministack(built: Path) -> tuple[Path, list[str]]:
     """Write the built template but for what MiniStack refuses; return it, and what was left out."""
     template: dict[str, Any] = yaml.safe_load(built.read_text())
     resources = template["Resources"]
-    left_out = [name for name, each in resources.items() if each["Type"] in UNKNOWN_TO_MINISTACK]
+    left_out = [name for name, resource in resources.items() if _is_unknown(resource)]
     for name in left_out:
         del resources[name]
     for properties in (resource.get("Properties", {}) for resource in resources.values()):
@@ -77,6 +77,14 @@ def _for_ministack(built: Path) -> tuple[Path, list[str]]:
     local = BUILD / "template-local.yaml"  # not among what was built, which every build clears
     local.write_text(yaml.safe_dump(template, sort_keys=False))
     return local, left_out
+
+
+def _is_unknown(resource: Mapping[str, Any]) -> bool:
+    """Tell whether MiniStack refuses a resource: by its type, or as an alarm on metric math."""
+    is_metric_math = (
+        resource["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in resource["Properties"]
+    )
+    return is_metric_math or resource["Type"] in UNKNOWN_TO_MINISTACK
 
 
 def _run(command: Sequence[str], log: Path, settings: Mapping[str, str]) -> None:

@@ -18,7 +18,7 @@ OF_AWS = {
     "AWS/Lambda": (
         "FunctionName",
         "AWS::Serverless::Function",
-        {"Duration", "Errors", "IteratorAge"},
+        {"Duration", "Errors", "IteratorAge", "DestinationDeliveryFailures"},
     ),
     "AWS/SQS": ("QueueName", "AWS::SQS::Queue", {"ApproximateNumberOfMessagesVisible"}),
     "AWS/ApiGateway": ("ApiId", "AWS::ApiGatewayV2::Api", {"Latency", "Count", "4xx", "5xx"}),

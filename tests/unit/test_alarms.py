@@ -5,9 +5,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import boto3
 import pytest
 
 from functions.callback_intake import app as intake
+from functions.event_publisher import app as publisher
 from functions.recording_reconciler.app import ReconciliationOptions
 from roomkeeper import access, jobs
 from roomkeeper.authenticity import Unauthorized
@@ -15,15 +17,19 @@ from roomkeeper.jobs import Report
 from roomkeeper.rounds import Summary
 from roomkeeper.settings import SecretUnavailable
 from roomkeeper.store import StoreUnavailable
-from tests.builders import AContext
+from tests.builders import TOKEN, AContext, a_body, a_record, a_request
 from tests.template import NAMESPACE, ROOT, environment, properties, resources
-from tests.unit.conftest import Output
+from tests.unit.conftest import Output, Table
 
 ALARMS = resources("AWS::CloudWatch::Alarm")
 
 AWS_METRICS = {
-    # "Lambda metrics" in the Lambda guide; IteratorAge of functions that read a stream.
-    "AWS/Lambda": {"Errors", "Throttles", "Invocations", "IteratorAge"},
+    # "Types of metrics for Lambda functions" in the Lambda guide. IteratorAge and
+    # DestinationDeliveryFailures are those of functions that read a stream.
+    "AWS/Lambda": {
+        *("Errors", "Throttles", "Invocations", "IteratorAge"),
+        *("DestinationDeliveryFailures", "DroppedEventCount"),
+    },
     # "Monitor CloudWatch metrics for HTTP APIs" in the API Gateway guide.
     "AWS/ApiGateway": {"5xx"},
     # "Available CloudWatch metrics for Amazon SQS" in the SQS guide.
@@ -36,11 +42,37 @@ WATCHED = {
 }
 """What type of resource a dimension of AWS's metrics names."""
 
-OURS = {name for name in ALARMS if properties(name)["Namespace"] == {"Sub": NAMESPACE}}
+MAPPINGS = {
+    f"{function}{event}"
+    for function in resources("AWS::Serverless::Function")
+    for event in properties(function).get("Events", {})
+}
+"""Event source mappings by the logical ids that SAM gives them: the function's and the event's.
+
+Source: "Generated CloudFormation resources for AWS SAM" in its guide.
+"""
+
+MATH = {name for name in ALARMS if "Metrics" in properties(name)}
+"""Alarms on an expression of several metrics."""
+
+OURS = {name for name in {*ALARMS} - MATH if properties(name)["Namespace"] == {"Sub": NAMESPACE}}
 
 
 def dimensions(alarm: str) -> dict[str, Any]:
-    return {each["Name"]: each["Value"] for each in properties(alarm).get("Dimensions", [])}
+    return named(properties(alarm).get("Dimensions", []))
+
+
+def named(found: list[dict[str, Any]]) -> dict[str, Any]:
+    return {each["Name"]: each["Value"] for each in found}
+
+
+def period(alarm: str) -> int:
+    """Return the seconds of an alarm's period, the same for all metrics of an expression."""
+    if alarm not in MATH:
+        return int(properties(alarm)["Period"])
+    metrics = properties(alarm)["Metrics"]
+    [seconds] = {each["MetricStat"]["Period"] for each in metrics if "MetricStat" in each}
+    return int(seconds)
 
 
 # --- all of them ----------------------------------------------------------------------------------
@@ -55,9 +87,8 @@ def test_an_alarm_tells_when_it_begins_and_when_it_is_over(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALARMS)
 def test_an_alarm_looks_back_no_further_than_cloudwatch_does(name: str) -> None:
-    alarm = properties(name)
-    longest = 7 * 86_400 if alarm["Period"] >= 3600 else 86_400
-    assert alarm["Period"] * alarm["EvaluationPeriods"] <= longest
+    longest = 7 * 86_400 if period(name) >= 3600 else 86_400
+    assert period(name) * properties(name)["EvaluationPeriods"] <= longest
 
 
 @pytest.mark.parametrize("name", ALARMS)
@@ -73,17 +104,18 @@ def test_an_alarm_is_described_with_what_to_do(name: str) -> None:
 # --- AWS's own metrics ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted({*ALARMS} - OURS))
+@pytest.mark.parametrize("name", sorted({*ALARMS} - OURS - MATH))
 def test_an_alarm_watches_a_metric_that_aws_has_of_one_of_our_resources(name: str) -> None:
     alarm = properties(name)
     assert alarm["MetricName"] in AWS_METRICS[alarm["Namespace"]]
     [(kind, value)] = dimensions(name).items()
     target = value.get("Ref") or value["GetAtt"].partition(".")[0]
-    assert target in resources(WATCHED[kind])
+    known = MAPPINGS if kind == "EventSourceMappingUUID" else resources(WATCHED[kind])
+    assert target in known
 
 
 def test_only_a_function_that_reads_a_stream_has_an_iterator_age() -> None:
-    watching = [name for name in ALARMS if properties(name)["MetricName"] == "IteratorAge"]
+    watching = [n for n in ALARMS if properties(n).get("MetricName") == "IteratorAge"]
     assert [dimensions(name)["FunctionName"]["Ref"] for name in watching] == ["EventPublisher"]
     assert properties("EventPublisher")["Events"]
 
@@ -93,6 +125,31 @@ def test_one_attempt_of_a_publisher_that_lags_is_enough_to_tell() -> None:
     alarm = properties("EventPublisherLagAlarm")
     assert alarm["EvaluationPeriods"] == 1
     assert alarm["Period"] * 1000 + alarm["Threshold"] <= 600_000  # ten minutes
+
+
+def test_records_given_up_that_no_note_tells_of_are_told_at_once() -> None:
+    """On-failure destinations can fail, too: that is how events are lost without a dead letter."""
+    alarm = properties("EventPublisherDestinationAlarm")
+    assert alarm["MetricName"] == "DestinationDeliveryFailures"
+    assert dimensions("EventPublisherDestinationAlarm") == {
+        "FunctionName": {"Ref": "EventPublisher"}
+    }
+    assert (alarm["Statistic"], alarm["Threshold"], alarm["EvaluationPeriods"]) == ("Sum", 0, 1)
+
+
+def test_dropped_records_are_counted_because_the_event_source_is_told_to() -> None:
+    """Event source mappings have metrics of their own only where MetricsConfig asks for them.
+
+    Source: "Types of metrics for Lambda functions", Event source mapping metrics, in its guide.
+    """
+    [(event, source)] = properties("EventPublisher")["Events"].items()
+    assert source["Properties"]["MetricsConfig"] == {"Metrics": ["EventCount"]}
+    alarm = properties("EventPublisherDroppedAlarm")
+    assert alarm["MetricName"] == "DroppedEventCount"
+    assert dimensions("EventPublisherDroppedAlarm") == {
+        "EventSourceMappingUUID": {"Ref": f"EventPublisher{event}"}
+    }
+    assert (alarm["Statistic"], alarm["Threshold"], alarm["EvaluationPeriods"]) == ("Sum", 0, 1)
 
 
 def test_letters_that_wait_in_a_queue_that_sqs_no_longer_measures_stay_told() -> None:
@@ -196,3 +253,67 @@ def test_throttled_requests_are_counted_from_the_access_log() -> None:
 
 def test_every_alarm_on_a_metric_of_ours_is_held_to_what_emits_it() -> None:
     assert {*EMITTED, "HttpApiThrottleAlarm"} == OURS
+
+
+# --- accepted, but not published ------------------------------------------------------------------
+
+
+@pytest.fixture
+def accepted(table: Table, monkeypatch: pytest.MonkeyPatch, output: Output) -> list[dict[str, Any]]:
+    """What the intake logs of a callback, and of its repeat."""
+    secret = boto3.client("secretsmanager").create_secret(
+        Name=table.name, SecretString=json.dumps({"token": TOKEN})
+    )
+    ours = {"TABLE_NAME": table.name, "CALLBACK_SECRET_ARN": secret["ARN"]}
+    for name, value in (environment("CallbackIntake") | ours).items():
+        monkeypatch.setenv(name, value)
+    for _ in range(2):
+        assert intake.handler(a_request(a_body("room:expired")), AContext())["statusCode"] == 204
+    return [line for line in output.lines if line.get("message") == "callback accepted"]
+
+
+def test_new_callbacks_are_counted_from_the_intakes_log(accepted: list[dict[str, Any]]) -> None:
+    """Each of them makes an event due; a repeat makes none."""
+    counted = properties("NewCallback")
+    assert counted["LogGroupName"] == {"Ref": "CallbackIntakeLogs"}
+    assert counted["FilterPattern"] == ('{ ($.message = "callback accepted") && ($.news IS TRUE) }')
+    assert [line["news"] for line in accepted] == [True, False]
+
+
+def test_an_alarm_tells_that_callbacks_are_accepted_and_nothing_is_published() -> None:
+    alarming, accepted, published = properties("NothingPublishedAlarm")["Metrics"]
+    # A publisher that is never invoked puts out no zero: its metric has no data at all.
+    assert alarming["Expression"] == "IF(FILL(accepted, 0) > 0 AND FILL(published, 0) == 0, 1, 0)"
+    assert [accepted["Id"], published["Id"]] == ["accepted", "published"]
+    assert [each.get("ReturnData", True) for each in (alarming, accepted, published)] == [
+        True, False, False
+    ]  # fmt: skip
+    [counted] = properties("NewCallback")["MetricTransformations"]
+    assert accepted["MetricStat"]["Metric"] == {
+        "Namespace": counted["MetricNamespace"],
+        "MetricName": counted["MetricName"],
+    }
+    assert published["MetricStat"]["Metric"]["Namespace"] == {"Sub": NAMESPACE}
+    assert [each["MetricStat"]["Stat"] for each in (accepted, published)] == ["Sum", "Sum"]
+
+
+def test_the_alarm_on_published_events_watches_what_the_publisher_emits(
+    monkeypatch: pytest.MonkeyPatch, output: Output
+) -> None:
+    for name, value in environment("EventPublisher").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(publisher.metrics.provider, "service", "event_publisher")
+    publisher.handler({"Records": [a_record({"pk": {"S": "COUNTER#1"}})]}, AContext())
+
+    watched = properties("NothingPublishedAlarm")["Metrics"][-1]["MetricStat"]["Metric"]
+    [line] = [line for line in output.lines if watched["MetricName"] in line]
+    [told] = line["_aws"]["CloudWatchMetrics"]
+    [names] = told["Dimensions"]
+    assert {name: line[name] for name in names} == named(watched["Dimensions"])
+
+
+def test_a_callback_that_is_published_in_the_next_period_is_no_alarm() -> None:
+    """It looks so for one period; two within an hour are needed."""
+    alarm = properties("NothingPublishedAlarm")
+    assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"]) == (2, 12)
+    assert period("NothingPublishedAlarm") * alarm["EvaluationPeriods"] == 3600

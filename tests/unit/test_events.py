@@ -174,6 +174,13 @@ def test_an_event_occurred_when_it_is_told_to_have_else_when_we_heard(
     assert (metadata.occurred_at, metadata.received_at) == (from_iso(occurred_at), NOON)
 
 
+def test_it_is_known_of_every_event_of_an_item_when_its_cause_was_received() -> None:
+    of_items = [name for name in events.data_types if name.startswith(("recording:", "session:"))]
+    assert {*events.RECEIVED_AT} == {name for name in of_items if "participant" not in name}
+    fields = {*Recording.__struct_fields__, *Session.__struct_fields__}
+    assert fields >= {*events.RECEIVED_AT.values()}
+
+
 # --- ids ------------------------------------------------------------------------------------------
 
 

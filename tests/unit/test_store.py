@@ -9,6 +9,7 @@ import boto3
 import pytest
 
 from roomkeeper.callbacks import Callback, parse
+from roomkeeper.events import RECEIVED_AT
 from roomkeeper.recordings import Recording
 from roomkeeper.store import Store, StoreUnavailable, connect, events_due
 from roomkeeper.store.table import Table as StoreTable
@@ -37,6 +38,7 @@ from tests.unit.conftest import Table
 
 MINUTE = timedelta(minutes=1)
 RECORDING, SESSION = f"RECORDING#{RECORDING_ID}", f"SESSION#{SESSION_ID}"
+CALLBACKS_OF_A_RECORDING = [a_recording_uploaded(), a_recording_started(), a_recording_ended()]
 SHARD = zlib.crc32(RECORDING_ID.encode()) % 8
 SESSION_SHARD = zlib.crc32(SESSION_ID.encode()) % 8
 OUTBOX = [
@@ -73,6 +75,7 @@ def test_a_started_recording_waits_for_its_upload(store: Store, table: Table) ->
     assert table.plain_item(RECORDING) == {
         "recording_id": RECORDING_ID,
         "session_id": SESSION_ID,
+        "started_received_at": iso(NOON),
         "seen": ["recording:started"],
         "worklist": f"awaiting_upload#{SHARD}",
         "since": iso(NOON),
@@ -86,6 +89,7 @@ def test_an_ended_recording_has_its_times(store: Store, table: Table) -> None:
         "session_id": SESSION_ID,
         "started_at": STARTED_AT,
         "ended_at": ENDED_AT,
+        "ended_received_at": iso(NOON),
         "duration": 38,
         "seen": ["recording:ended"],
         "worklist": f"awaiting_upload#{SHARD}",
@@ -122,6 +126,7 @@ def test_a_started_session_is_kept_for_its_days(store: Store, table: Table) -> N
         "session_id": SESSION_ID,
         "room_id": ROOM_ID,
         "started_at": STARTED_AT,
+        "started_received_at": iso(NOON),
         "used_at": STARTED_AT,
         "seen": ["session:started"],
         "worklist": f"open_session#{SESSION_SHARD}",
@@ -137,6 +142,7 @@ def test_an_ended_session_waits_to_be_looked_at(store: Store, table: Table) -> N
         "room_id": ROOM_ID,
         "started_at": STARTED_AT,
         "ended_at": ENDED_AT,
+        "ended_received_at": iso(NOON),
         "used_at": STARTED_AT,
         "seen": ["session:ended"],
         "worklist": f"ended_session#{SESSION_SHARD}",
@@ -265,6 +271,7 @@ def test_after_the_upload_a_late_callback_is_noted_and_changes_no_state(
     assert store.apply(late, NOON + MINUTE)
     after = table.plain_item(RECORDING)
     assert after.pop("seen") == sorted([late.event, *before.pop("seen")])
+    assert after.pop(RECEIVED_AT[late.event]) == iso(NOON + MINUTE)
     assert after == before
 
 
@@ -335,6 +342,7 @@ def test_a_recording_is_read_as_it_was_told(store: Store) -> None:
         session_id=SESSION_ID,
         seen=frozenset({"recording:started", "recording:uploaded"}),
         started_at=from_iso(STARTED_AT),
+        started_received_at=NOON + MINUTE,
         ended_at=from_iso(ENDED_AT),
         duration=38,
         url=URL,
@@ -345,6 +353,20 @@ def test_a_recording_is_read_as_it_was_told(store: Store) -> None:
 
 def test_a_recording_that_nobody_told_of_is_none(store: Store) -> None:
     assert store.recording("unheard-of") is None
+
+
+def test_rooms_are_read_consistently(table: Table) -> None:
+    """An event is published once, so a room that was written just before must not be missed."""
+    requests: list[Any] = []
+
+    class Noting:
+        def batch_get_item(self, **request: Any) -> Any:
+            requests.append(request["RequestItems"][table.name])
+            return table.client.batch_get_item(**request)
+
+    client: Any = Noting()
+    assert Store(client, table.name).rooms_of(["a-session"]) == {}
+    assert [request["ConsistentRead"] for request in requests] == [True]
 
 
 def test_rooms_are_told_of_any_number_of_sessions(store: Store) -> None:
@@ -477,10 +499,48 @@ def test_each_change_of_an_item_makes_due_what_is_new(store: Store, table: Table
     ]  # fmt: skip
 
 
-def test_an_event_was_received_when_the_table_took_it(store: Store, table: Table) -> None:
+@pytest.mark.parametrize("event", [*PUBLISHED, "archive:ready"])
+def test_an_event_was_received_when_its_callback_came_whatever_the_stream_says(
+    event: str, store: Store, table: Table
+) -> None:
+    came_at = NOON + timedelta(milliseconds=102)  # the stream's NOON is rounded down to seconds
+    store.apply(a_callback(event), came_at)
+    [item] = table.items()
+    [due] = events_due(a_record(item))
+    assert due.metadata.received_at == came_at
+
+
+def test_each_event_of_an_item_keeps_the_time_at_which_its_own_callback_came(
+    store: Store, table: Table
+) -> None:
+    for minutes, callback in enumerate([*CALLBACKS_OF_A_RECORDING, *CALLBACKS_OF_A_RECORDING]):
+        store.apply(callback, NOON + minutes * MINUTE)
+    [item] = table.items()
+    received = {event.name: event.metadata.received_at for event in events_due(a_record(item))}
+    assert received == {
+        callback.event: NOON + minutes * MINUTE
+        for minutes, callback in enumerate(CALLBACKS_OF_A_RECORDING)
+    }
+
+
+@pytest.mark.parametrize("event", ["recording:ended", "room:expired"])
+def test_the_same_item_makes_the_same_event_whenever_the_stream_shows_it(
+    event: str, store: Store, table: Table
+) -> None:
+    store.apply(a_callback(event), NOON)
+    [item] = table.items()
+    later = a_record(item)
+    later["dynamodb"]["ApproximateCreationDateTime"] += 86_400
+    assert events_due(a_record(item)) == events_due(later)
+
+
+def test_the_stream_says_when_an_item_without_that_time_was_received(
+    store: Store, table: Table
+) -> None:
     store.apply(a_recording_started(), NOON - MINUTE)
     [item] = table.items()
-    [event] = events_due(a_record(item))
+    without = {name: value for name, value in item.items() if name != "started_received_at"}
+    [event] = events_due(a_record(without))
     assert event.metadata.received_at == NOON
 
 
@@ -488,6 +548,7 @@ def test_an_outbox_item_that_changes_makes_nothing_due(store: Store, table: Tabl
     store.apply(a_callback("room:expired"), NOON)
     [item] = table.items()
     assert events_due(a_record({**item, "ttl": {"N": "1"}}, item)) == []
+    assert events_due(a_record({**item, "metadata": {"S": "no JSON"}}, item)) == []
 
 
 def test_what_disappears_makes_nothing_due(store: Store, table: Table) -> None:

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from local.aws.stream_retries import LONGEST_PAUSE, Record, deliver
+from local.aws.stream_retries import LONGEST_PAUSE, NO_LIMIT, Limits, Record, deliver
 
 Behaviour = Callable[[list[str], int], dict[str, Any]]
 FAILED = {"error": True, "body": {"errorMessage": "oh"}}
@@ -12,24 +12,35 @@ FAILED = {"error": True, "body": {"errorMessage": "oh"}}
 class Delivery:
     """A delivery of records with these numbers to a function that behaves as it is told.
 
-    `behave` is asked with a batch's numbers and how many batches came before it.
+    `behave` is asked with a batch's numbers and how many batches came before it. Each record was
+    written at the second of its number; it is second 9, and later by the pauses that are made.
     """
 
     def __init__(
-        self, numbers: str, behave: Behaviour, *, max_retries: int = 10, bisect: bool = False
+        self,
+        numbers: str,
+        behave: Behaviour,
+        *,
+        max_retries: int = 10,
+        bisect: bool = False,
+        max_age: int = NO_LIMIT,
     ) -> None:
         self.invocations: list[str] = []
         self.discarded: list[tuple[str, dict[str, Any], str]] = []
         self.pauses: list[float] = []
         self._behave = behave
-        records = [{"dynamodb": {"SequenceNumber": number}} for number in numbers]
+        records = [
+            {"dynamodb": {"SequenceNumber": number, "ApproximateCreationDateTime": int(number)}}
+            for number in numbers
+        ]
         deliver(
             records,
             self._invoke,
             lambda *given: self.discarded.append((_numbers(given[0]), given[1], given[2])),
-            max_retries=max_retries,
+            limits=Limits(max_retries, max_age),
             bisect=bisect,
             wait=self.pauses.append,
+            clock=lambda: 9 + sum(self.pauses),
         )
 
     def _invoke(self, batch: Sequence[Record]) -> dict[str, Any]:
@@ -117,6 +128,26 @@ def test_what_still_fails_after_its_retries_is_discarded_with_the_reason(max_ret
     delivery = Delivery("123", poison("2"), max_retries=max_retries)
     assert delivery.invocations == ["123", *["23"] * max_retries]
     assert delivery.discarded == [("23", failing("2"), "RetryAttemptsExhausted")]
+
+
+def test_without_a_limit_of_retries_there_is_one_of_age_alone() -> None:
+    delivery = Delivery("89", poison("8", "9"), max_retries=NO_LIMIT, max_age=300)
+    assert len(delivery.invocations) > 100
+    assert [(numbers, why) for numbers, _, why in delivery.discarded] == [
+        ("8", "MaxRecordAgeExceeded"),
+        ("9", "MaxRecordAgeExceeded"),
+    ]
+
+
+def test_the_limit_that_comes_first_ends_the_retries() -> None:
+    delivery = Delivery("89", poison("8", "9"), max_retries=2, max_age=300)
+    assert [why for _, _, why in delivery.discarded] == ["RetryAttemptsExhausted"]
+
+
+def test_records_that_are_too_old_are_discarded_untried() -> None:
+    delivery = Delivery("1289", lambda _batch, _before: {}, max_age=5)
+    assert delivery.invocations == ["89"]
+    assert delivery.discarded == [("12", {}, "MaxRecordAgeExceeded")]
 
 
 def test_what_was_taken_is_never_discarded() -> None:

@@ -12,7 +12,7 @@ from operations.template import parameters
 from roomkeeper.authenticity import CLOCK_SKEW
 from roomkeeper.reconciliation import LONGEST_SESSION
 from roomkeeper.settings import JobSettings, VonageSettings
-from roomkeeper.store import Store
+from roomkeeper.store import Store, events_due
 from tests.builders import (
     NOON,
     PUBLISHED,
@@ -226,6 +226,11 @@ def test_the_table_outlives_the_stack_and_can_be_restored() -> None:
     assert recovery == {"PointInTimeRecoveryEnabled": True}
 
 
+def test_the_table_is_encrypted_by_a_key_that_costs_nothing() -> None:
+    # "DynamoDB encryption at rest" in its guide: always on; KMS charges for keys of the account.
+    assert "SSESpecification" not in properties("Table")
+
+
 def test_the_stream_shows_what_changed() -> None:
     assert properties("Table")["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
 
@@ -251,6 +256,7 @@ def test_the_publisher_is_invoked_where_there_is_news_of_an_item(key: str) -> No
 )
 def test_the_publisher_is_not_invoked_in_vain(record: dict[str, Any]) -> None:
     assert not lets_through(record)
+    assert events_due(record) == []  # a redrive hands over what the filter kept out, too
 
 
 def lets_through(record: dict[str, Any]) -> bool:
@@ -271,14 +277,20 @@ def _matches(pattern: Any, value: Any) -> bool:
 
 # --- the publisher's failures ---------------------------------------------------------------------
 
+FOR_REDRIVE = 12
+"""Hours that an operator has from the dead letter to the end of what the stream keeps."""
+
 
 def test_the_publisher_reports_in_part_gives_up_in_the_end_and_loses_nothing() -> None:
     [trigger] = properties("EventPublisher")["Events"].values()
     source = trigger["Properties"]
     assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert source["BisectBatchOnFunctionError"] is True
-    assert 0 < source["MaximumRetryAttempts"] <= 10_000
-    assert 0 < source["MaximumRecordAgeInSeconds"] < 24 * 3600  # what a stream keeps
+    # Attempts and age: whichever comes first ends the retries, and attempts have no known interval.
+    assert source["MaximumRetryAttempts"] == -1
+    # What the stream has forgotten, after 24 hours, goes to no destination and into no metric.
+    hours = source["MaximumRecordAgeInSeconds"] / 3600
+    assert 0 < hours <= 24 - FOR_REDRIVE
     on_failure = source["DestinationConfig"]["OnFailure"]["Destination"]
     assert on_failure == {"GetAtt": "DeadLetterQueue.Arn"}
 

@@ -136,6 +136,17 @@ _occurred: Mapping[str, str] = {
     "session:ended": "ended_at",
 }
 
+RECEIVED_AT: Mapping[str, str] = {
+    "recording:started": "started_received_at",
+    "recording:ended": "ended_received_at",
+    "recording:uploaded": "uploaded_at",
+    "recording:deleted": "deleted_at",
+    "recording:lost": "missing_at",
+    "session:started": "started_received_at",
+    "session:ended": "ended_received_at",
+}
+"""The attribute of a recording or session that says when each event's cause was received."""
+
 _deletions_origin: Mapping[DeletedBy, Origin] = {
     "cleanup": "cleanup",
     "management": "management",
@@ -146,7 +157,8 @@ _deletions_origin: Mapping[DeletedBy, Origin] = {
 class Metadata(Struct, frozen=True, kw_only=True):
     """What every event has: the id to drop repeats by, and when and how it came to be.
 
-    `occurred_at` is when it happened, as far as it was told; else it is `received_at`.
+    `occurred_at` is when it happened, by Vonage's clock where Vonage tells it; else it is
+    `received_at`, which is when this stack received it, by its own clock.
     """
 
     event_id: Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
@@ -196,7 +208,8 @@ class Seen(Protocol):
 def newly_seen(key: str, old: Seen | None, new: Seen, changed_at: datetime) -> list[Event]:
     """Return the events that became due when the item under `key` changed from `old` to `new`.
 
-    `old` is None for a new item; `changed_at` is when the table took the change.
+    `old` is None for a new item. `changed_at` is when the table took the change, in whole seconds:
+    it is `received_at` only where the item does not have that time itself.
     """
     names = new.seen - (old.seen if old else frozenset())
     return [
@@ -204,7 +217,7 @@ def newly_seen(key: str, old: Seen | None, new: Seen, changed_at: datetime) -> l
             key,
             name,
             msgspec.convert(new, data_types[name], from_attributes=True),
-            changed_at,
+            getattr(new, RECEIVED_AT[name]) or changed_at,
             reconciled=name in new.reconciled,
         )
         for name in sorted(names)
@@ -215,14 +228,14 @@ def from_outbox(
     key: str,
     name: str,
     data: bytes | str,
-    changed_at: datetime,
+    received_at: datetime,
     said: Mapping[str, Any] = MappingProxyType({}),
 ) -> Event:
     """Return the event that a new outbox item carries, its `data` being JSON.
 
     `said` is the metadata that the item itself knows better, as does one that sends an event again.
     """
-    event = _event(key, name, msgspec.json.decode(data, type=data_types[name]), changed_at)
+    event = _event(key, name, msgspec.json.decode(data, type=data_types[name]), received_at)
     known = msgspec.to_builtins(event.metadata)
     return msgspec.structs.replace(event, metadata=msgspec.convert({**known, **said}, Metadata))
 
@@ -233,12 +246,12 @@ def event_id(key: str, name: str) -> str:
 
 
 def _event(
-    key: str, name: str, data: Struct, changed_at: datetime, *, reconciled: bool = False
+    key: str, name: str, data: Struct, received_at: datetime, *, reconciled: bool = False
 ) -> Event:
     metadata = Metadata(
         event_id=event_id(key, name),
-        occurred_at=getattr(data, _occurred.get(name, ""), None) or changed_at,
-        received_at=changed_at,
+        occurred_at=getattr(data, _occurred.get(name, ""), None) or received_at,
+        received_at=received_at,
         origin="reconciliation" if reconciled else _origin(data),
     )
     return Event(name=name, metadata=metadata, data=data)

@@ -36,7 +36,11 @@ class Recording(Struct, frozen=True, kw_only=True):
     seen: frozenset[str]
     room_id: str | None = None
     started_at: datetime | None = None
+    started_received_at: datetime | None = None
+    """When `recording:started` was received."""
     ended_at: datetime | None = None
+    ended_received_at: datetime | None = None
+    """When `recording:ended` was received."""
     duration: int | None = None
     """Seconds."""
     url: str | None = None
@@ -64,7 +68,11 @@ class Session(Struct, frozen=True, kw_only=True):
     room_id: str
     seen: frozenset[str]
     started_at: datetime | None = None
+    started_received_at: datetime | None = None
+    """When `session:started` was received."""
     ended_at: datetime | None = None
+    ended_received_at: datetime | None = None
+    """When `session:ended` was received."""
     reconciled: frozenset[str] = frozenset()
     """Always empty: what happens to a session is told by callbacks alone."""
 

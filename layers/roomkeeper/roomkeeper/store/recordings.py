@@ -276,7 +276,9 @@ class Store:
             StoreUnavailable: not all could be read.
         """
         items = self._table.get_all(
-            (SESSION + id_ for id_ in session_ids), ProjectionExpression="session_id, room_id"
+            (SESSION + id_ for id_ in session_ids),
+            ProjectionExpression="session_id, room_id",
+            ConsistentRead=True,  # else a session written just now, and with it the room, is missed
         )
         return {item["session_id"]: item["room_id"] for item in items}
 

@@ -33,10 +33,10 @@ def key_of(callback: RecordingCallback | SessionCallback | OutboxCallback) -> st
 
 def recording_update(callback: RecordingCallback, now: datetime) -> Update:
     """Return what a recording's callback, heard at `now`, writes into its item."""
-    facts = msgspec.structs.asdict(callback)
+    facts = msgspec.structs.asdict(callback) | {events.RECEIVED_AT[callback.event]: now}
     shard = shard_of(callback.recording_id)
     if isinstance(callback, RecordingUploaded):
-        facts |= {"url_expires_at": url_expiry(callback.url), "uploaded_at": now}
+        facts |= {"url_expires_at": url_expiry(callback.url)}
         state = {"worklist": f"retained#{shard}", "since": now}
     else:
         facts |= {"worklist": f"awaiting_upload#{shard}", "since": now}
@@ -47,6 +47,7 @@ def recording_update(callback: RecordingCallback, now: datetime) -> Update:
 def session_update(callback: SessionCallback, now: datetime, until: datetime) -> Update:
     """Return what a session's callback, heard at `now`, writes; the item is kept `until` then."""
     facts = msgspec.structs.asdict(callback) | {"ttl": int(until.timestamp())}
+    facts |= {events.RECEIVED_AT[callback.event]: now}
     facts |= {"used_at": callback.started_at}  # only sessions have it, so only they are in by_room
     state: Mapping[str, Any] = {}
     shard = shard_of(callback.session_id)
