@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from container import Context, peak  # type: ignore[import-not-found]  # its neighbour, as a script's folder is where imports begin
 
@@ -35,7 +36,8 @@ def answer_at_once() -> None:
         if call.method == "DELETE":
             return b""
         if call.method == "PATCH":
-            return json.dumps(rooms_page(0, 1)["_embedded"][0]).encode()
+            room = rooms_page(0, 1)["_embedded"][0] | {"id": unquote(call.path.split("/")[-1])}
+            return json.dumps(room).encode()
         return json.dumps(rooms_page(int((call.query or {}).get("start_id", 0)), 20)).encode()
 
     patched: Any = Connections, transport.Transport

@@ -88,8 +88,8 @@ def ask_vonage(base_url: str, fields: Fields, within: float) -> str:
     except ValueError as problem:
         raise Malformed(str(problem)) from problem
     try:
-        with VonageClient(base_url, credentials, budget=within) as vonage:
-            vonage.get_rooms_page(page_size=1)
+        with VonageClient(base_url, credentials, total_timeout=within) as vonage:
+            vonage.list_rooms(page_size=1)
     except Unauthorized as problem:
         raise Refused(f"Vonage refuses these credentials: {problem}") from problem
     except VonageError as problem:

@@ -13,7 +13,7 @@ from local.vonage.control import VonageControl
 from local.vonage.server import served
 from roomkeeper.callbacks import Callback, parse
 from roomkeeper.store import Store, connect
-from roomkeeper.vonage import ApiKey, Pace, VonageClient
+from roomkeeper.vonage import ApiKey, RetryPolicy, VonageClient
 from tests import sdk
 from tests.template import NAMESPACE, table_definition
 
@@ -98,7 +98,11 @@ def books(emulator: VonageControl) -> Iterator[Books]:
     """An empty table and an emulated Vonage that knows nothing yet."""
     emulator.reset()
     client = VonageClient(
-        emulator.api_url, ApiKey("key", "secret"), budget=2.0, timeout=2.0, pace=Pace(first=0.001)
+        emulator.api_url,
+        ApiKey("key", "secret"),
+        total_timeout=2.0,
+        timeout=2.0,
+        retry=RetryPolicy(base_delay=0.001),
     )
     with sdk.moto(), client:
         dynamodb = connect()

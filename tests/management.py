@@ -9,8 +9,16 @@ from typing import Any
 
 from functions.management_api import app
 from roomkeeper.rooms import Room
-from roomkeeper.vonage import NotDeletableYet, NotFound, NotUpdatable, Recording, RoomPage
-from roomkeeper.vonage.errors import Exchange
+from roomkeeper.vonage import (
+    DeletionOutcome,
+    InvalidResponse,
+    NotFound,
+    NotUpdatable,
+    Recording,
+    RoomPage,
+    VonageError,
+)
+from roomkeeper.vonage.errors import RequestContext
 from tests.builders import NOON, RECORDING_ID, SESSION_ID, URL, AContext, sample
 
 CALLER = "arn:aws:iam::123456789012:user/ada"
@@ -30,9 +38,10 @@ def a_recording_at_vonage(**changes: Any) -> Recording:
     return replace(made, **changes)
 
 
-def no_such_thing(name: str | None = "NotFoundError") -> NotFound:
+def no_such_thing(name: str | None = "NotFoundError") -> VonageError:
     """Return what the client raises for a 404 with this `name` in its body."""
-    return NotFound("Vonage answered 404", Exchange("GET", "/it", 404, name))
+    error = InvalidResponse if name is None else NotFound
+    return error("Vonage answered 404", RequestContext("GET", "/it", 404, name))
 
 
 @dataclass
@@ -61,8 +70,8 @@ class AVonage:
         with self._asked("get_room", room_id):
             return self.rooms[room_id]
 
-    def get_rooms_page(self, start_id: str | None = None, page_size: int = 20) -> RoomPage:
-        with self._asked("get_rooms_page", str(start_id), str(page_size)):
+    def list_rooms(self, start_id: str | None = None, page_size: int = 20) -> RoomPage:
+        with self._asked("list_rooms", str(start_id), str(page_size)):
             start = int(start_id or 0)
             found = list(self.rooms.values())
             after = start + page_size
@@ -73,7 +82,7 @@ class AVonage:
     def update_room_expiry(self, room_id: str, expires_at: datetime) -> Room:
         with self._asked("update_room_expiry", room_id):
             if not self.rooms[room_id].is_long_term:
-                raise NotUpdatable("Vonage answered 400", Exchange("PATCH", "/rooms", 400))
+                raise NotUpdatable("Vonage answered 400", RequestContext("PATCH", "/rooms", 400))
             self.rooms[room_id] = replace(self.rooms[room_id], expires_at=expires_at)
             return self.rooms[room_id]
 
@@ -92,11 +101,15 @@ class AVonage:
         with self._asked("get_recording", recording_id):
             return self.recordings[recording_id]
 
-    def delete_recording(self, recording_id: str) -> None:
+    def delete_recording(self, recording_id: str) -> DeletionOutcome:
         with self._asked("delete_recording", recording_id):
-            if self.recordings[recording_id].status != "uploaded":
-                raise NotDeletableYet("Vonage answered 403", Exchange("DELETE", "/it", 403))
+            found = self.recordings.get(recording_id)
+            if found is None:
+                return "already_deleted"
+            if found.status != "uploaded":
+                return "not_yet"
             del self.recordings[recording_id]
+            return "deleted"
 
     @property
     def changes(self) -> list[tuple[str, ...]]:

@@ -159,7 +159,9 @@ def _vonage() -> VonageClient:
 
 @lru_cache(maxsize=1)
 def _vonage_since(_period: float) -> VonageClient:
-    return access.vonage_client(settings.connect(), _settings().vonage, budget=VONAGE_SECONDS)
+    return access.vonage_client(
+        settings.connect(), _settings().vonage, total_timeout=VONAGE_SECONDS
+    )
 
 
 def _management() -> Management:

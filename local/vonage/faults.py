@@ -31,7 +31,7 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What happens to the requests for an operation; `*` stands for every operation."""
 
     operation: Operation | Literal["*"]
-    status: Annotated[int, Meta(ge=300, le=599)] | None = None
+    status: Annotated[int, Meta(ge=200, le=599)] | None = None
     """Answer with this status."""
     retry_after: Annotated[int, Meta(ge=0)] | HeaderValue | None = None
     """Send this as Retry-After: seconds, or a text such as an HTTP date."""
@@ -39,6 +39,8 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Send this as Location, for a redirect."""
     body: str | None = None
     """Send this text as HTML instead of the error body in JSON."""
+    name: str = "EmulatedError"
+    """The error's name in the body, as the service's form has it."""
     latency: Seconds = 0.0
     """Answer this much later."""
     reset: bool = False
@@ -79,7 +81,7 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if status == 429:
             return msgspec.json.encode({"title": "Too Many Requests", "detail": "Slow down"})
         return msgspec.json.encode(
-            {"message": "A fault was switched on", "name": "EmulatedError", "status": status}
+            {"message": "A fault was switched on", "name": self.name, "status": status}
         )
 
 

@@ -21,8 +21,15 @@ from roomkeeper.rooms import ExtensionPolicy
 from roomkeeper.rounds import Bounds, in_seconds
 from roomkeeper.store import Checkpoint, RoomStore, Store, connect
 from roomkeeper.times import from_iso, iso
-from roomkeeper.vonage import ApiKey, Pace, Refused, Unauthorized, VonageClient, VonageError
-from roomkeeper.vonage.errors import Exchange
+from roomkeeper.vonage import (
+    ApiKey,
+    BadRequest,
+    Forbidden,
+    RetryPolicy,
+    VonageClient,
+    VonageError,
+)
+from roomkeeper.vonage.errors import RequestContext
 from tests import sdk
 
 TEMPLATE = Path(__file__).parent.parent.parent / "template.yaml"
@@ -123,7 +130,11 @@ def emulator() -> Iterator[VonageControl]:
 def rooms(emulator: VonageControl) -> Iterator[Rooms]:
     emulator.reset()
     client = VonageClient(
-        emulator.api_url, ApiKey("key", "secret"), budget=0.2, timeout=2.0, pace=Pace(first=0.001)
+        emulator.api_url,
+        ApiKey("key", "secret"),
+        total_timeout=0.2,
+        timeout=2.0,
+        retry=RetryPolicy(base_delay=0.001),
     )
     with sdk.moto(), client:
         dynamodb = connect()
@@ -330,9 +341,11 @@ def test_ending_what_was_cut_off_takes_its_time_off_the_walk(
 @pytest.mark.parametrize(
     "problem",
     [
-        pytest.param(Refused("an expiry that is over", Exchange("PATCH", "/rooms", 400)), id="400"),
         pytest.param(
-            Unauthorized("another application's", Exchange("PATCH", "/rooms", 403)), id="403"
+            BadRequest("an expiry that is over", RequestContext("PATCH", "/rooms", 400)), id="400"
+        ),
+        pytest.param(
+            Forbidden("another application's", RequestContext("PATCH", "/rooms", 403)), id="403"
         ),
     ],
 )
@@ -356,7 +369,7 @@ def test_a_cut_off_extension_of_a_room_that_is_not_ours_to_look_at_fails_once(
     [room_id] = rooms.vonage.add_rooms(1, expires_at=SOON)
     rooms.vonage.fault("update_room", status=503)
     rooms.extend()
-    problem = Unauthorized("another application's", Exchange("GET", "/rooms", 403))
+    problem = Forbidden("another application's", RequestContext("GET", "/rooms", 403))
     rooms.client = SickRooms(rooms.client, {room_id}, problem)  # type: ignore[assignment]
     opted_out = {"selection": "opt-in"}
 
@@ -385,7 +398,7 @@ class SickRooms:
         return self._client.update_room_expiry(room_id, expires_at)
 
     def get_room(self, room_id: str) -> Any:
-        if isinstance(self._problem, Unauthorized):
+        if isinstance(self._problem, Forbidden):
             self._refuse(room_id)
         return self._client.get_room(room_id)
 
@@ -408,10 +421,10 @@ def test_wrong_credentials_stop_the_run_at_once_and_pass_over_no_room(rooms: Roo
 
 def test_rooms_that_vanish_or_end_in_between_are_counted_and_no_failure(rooms: Rooms) -> None:
     rooms.vonage.add_rooms(4, expires_at=SOON)
-    listing = rooms.client.get_rooms_page
+    listing = rooms.client.list_rooms
 
     class Racing(SickRooms):
-        def get_rooms_page(self, start: str | None, size: int) -> Any:
+        def list_rooms(self, start: str | None, size: int) -> Any:
             page = listing(start, size)
             rooms.client.delete_room(page.rooms[0].id)
             return page

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from local.vonage import VonageControl
-from roomkeeper.vonage import ApiKey, Pace
+from roomkeeper.vonage import ApiKey, RetryPolicy
 
 KEY = ApiKey("abcd1234", "a-secret-secret")
-BRISK = Pace(first=0.01, longest=0.05)
+BRISK = RetryPolicy(base_delay=0.01, max_delay=0.05)
 """Retries that do not keep a test waiting."""
 
 

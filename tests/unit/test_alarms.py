@@ -208,7 +208,7 @@ EMITTED: dict[str, tuple[str, Callable[[], None]]] = {
     "CallbackTableAlarm": ("CallbackIntake", lack_the_table),
     "CallbackSecretAlarm": ("CallbackIntake", lack_the_secret),
     "RecordingLossAlarm": ("RecordingReconciler", lose_a_recording),
-    "VonageRefusalAlarm": ("RecordingCleanup", access.count_refusal),
+    "VonageRefusalAlarm": ("RecordingCleanup", access.count_unauthorized),
 }
 """For each alarm on a metric of ours: a function that emits it, and what makes it do so."""
 

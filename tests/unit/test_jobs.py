@@ -14,8 +14,8 @@ from roomkeeper.jobs import Options, Report, Run
 from roomkeeper.rounds import RoundIncomplete, Summary, in_seconds
 from roomkeeper.settings import Misconfigured, SecretUnavailable
 from roomkeeper.store import StoreUnavailable
-from roomkeeper.vonage import Unauthorized
-from roomkeeper.vonage.errors import Exchange
+from roomkeeper.vonage import BadRequest, Forbidden, Unauthorized, VonageError
+from roomkeeper.vonage.errors import RequestContext
 
 ENVIRONMENT = {
     "DRY_RUN": "false",
@@ -292,11 +292,13 @@ def test_no_more_items_are_worked_on_than_asked_for() -> None:
     assert jobs.work(a_run(limit=4), range(10**9), lambda _: "done").outcomes == {"done": 4}
 
 
-@pytest.mark.parametrize(("status", "stopped_by"), [(401, "refusal"), (403, None)])
+@pytest.mark.parametrize(
+    ("error", "stopped_by"), [(Unauthorized, "refusal"), (Forbidden, None), (BadRequest, None)]
+)
 def test_only_credentials_that_are_not_taken_end_the_round(
-    status: int, stopped_by: str | None
+    error: type[VonageError], stopped_by: str | None
 ) -> None:
     def act(_item: int) -> str:
-        raise Unauthorized("no", Exchange("GET", "/", status))
+        raise error("no", RequestContext("GET", "/"))
 
     assert jobs.work(a_run(), range(100), act).stopped_by == stopped_by

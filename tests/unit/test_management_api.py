@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from functions.management_api import app
 from roomkeeper import vonage
 from roomkeeper.callbacks import Callback
+from roomkeeper.management.operations import NotDeletableYet
 from roomkeeper.settings import SecretUnavailable
 from roomkeeper.store import Store, StoreUnavailable, events_due
 from roomkeeper.times import iso
-from roomkeeper.vonage.errors import Exchange, UnusableId
+from roomkeeper.vonage.errors import InvalidId, RequestContext
 from tests.builders import (
     NOON,
     RECORDING_ID,
@@ -333,19 +334,6 @@ def test_what_is_not_uploaded_cannot_be_deleted_yet(
     assert "deleted_at" not in table.plain_item(RECORDING)
 
 
-def test_a_404_for_what_is_still_there_means_not_yet(
-    at_vonage: AVonage, tell: Tell, table: Table, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(_recording_id: str) -> None:
-        raise no_such_thing()
-
-    tell(a_recording_started())
-    at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage(status="started", url=None)
-    monkeypatch.setattr(at_vonage, "delete_recording", refuse)
-    assert call("DELETE /recordings/{recording_id}", RECORDING_ID).code == "not_deletable_yet"
-    assert "deleted_at" not in table.plain_item(RECORDING)
-
-
 # --- holds ----------------------------------------------------------------------------------------
 
 
@@ -467,7 +455,7 @@ def test_what_is_deleted_is_not_republished(at_vonage: AVonage, tell: Tell) -> N
 
 # --- what goes wrong ------------------------------------------------------------------------------
 
-ASKED = Exchange("GET", "/rooms/room", 500)
+ASKED = RequestContext("GET", "/rooms/room", 500)
 
 
 @pytest.mark.parametrize(
@@ -475,14 +463,16 @@ ASKED = Exchange("GET", "/rooms/room", 500)
     [
         (no_such_thing(), 404, "not_found"),
         (no_such_thing(name=None), 502, "vonage_answered_unexpectedly"),
-        (UnusableId("x", ASKED), 404, "not_found"),
-        (vonage.Refused("x", ASKED), 400, "refused_by_vonage"),
+        (InvalidId("x", ASKED), 404, "not_found"),
+        (vonage.BadRequest("x", ASKED), 400, "refused_by_vonage"),
         (vonage.NotUpdatable("x", ASKED), 409, "not_updatable"),
-        (vonage.NotDeletableYet("x", ASKED), 409, "not_deletable_yet"),
+        (NotDeletableYet("x"), 409, "not_deletable_yet"),
+        (vonage.NotDeletable("x", ASKED), 502, "vonage_refused_the_deletion"),
+        (vonage.Forbidden("x", ASKED), 502, "vonage_refused_our_credentials"),
         (vonage.Unauthorized("x", ASKED), 502, "vonage_refused_our_credentials"),
-        (vonage.UnexpectedAnswer("x", ASKED), 502, "vonage_answered_unexpectedly"),
+        (vonage.InvalidResponse("x", ASKED), 502, "vonage_answered_unexpectedly"),
         (vonage.Unavailable("x", ASKED), 502, "vonage_failed"),
-        (vonage.Unavailable("x", Exchange("GET", "/rooms")), 504, "vonage_did_not_answer"),
+        (vonage.Unavailable("x", RequestContext("GET", "/rooms")), 504, "vonage_did_not_answer"),
         (vonage.RateLimited("x", ASKED), 503, "vonage_limits_our_rate"),
         (StoreUnavailable("arn:aws:dynamodb:secret"), 503, "unavailable"),
         (SecretUnavailable("arn:aws:secretsmanager:secret"), 503, "unavailable"),
@@ -500,7 +490,9 @@ def test_whatever_fails_is_told_in_the_one_form(
 
 
 def test_a_rate_limits_wait_is_passed_on(at_vonage: AVonage) -> None:
-    at_vonage.failure = vonage.RateLimited("x", Exchange("GET", "/rooms", 429, retry_after=11.2))
+    at_vonage.failure = vonage.RateLimited(
+        "x", RequestContext("GET", "/rooms", 429, retry_after=11.2)
+    )
     assert call("GET /rooms").headers["Retry-After"] == "12"
 
 

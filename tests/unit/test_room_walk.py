@@ -5,7 +5,7 @@ import pytest
 from roomkeeper.room_walk import Walk
 from roomkeeper.rooms import Room
 from roomkeeper.store import Checkpoint
-from roomkeeper.vonage import RoomPage, UnexpectedAnswer
+from roomkeeper.vonage import InvalidResponse, RoomPage
 from tests.memory import peak_of
 
 Pages = Mapping[str | None, RoomPage]
@@ -72,7 +72,7 @@ def test_pages_that_go_round_in_a_circle_end_the_walk() -> None:
     walk = a_walk(pages={None: a_page("a", then="2"), "2": a_page("b", then="2")})
     walk.read_on()
 
-    with pytest.raises(UnexpectedAnswer, match="circle"):
+    with pytest.raises(InvalidResponse, match="circle"):
         walk.read_on()
 
     assert walk.ended
@@ -96,7 +96,7 @@ def test_a_circle_is_found_wherever_it_begins(
 
     walk = Walk(read_page, Checkpoint(start_id=start_id))
 
-    with pytest.raises(UnexpectedAnswer, match="circle"):
+    with pytest.raises(InvalidResponse, match="circle"):
         read(walk, 3 * (before + around))
 
 

@@ -31,7 +31,7 @@ class Trouble(RoomkeeperError):
 
 
 class OwnTrouble(Trouble):
-    is_the_items_own = True
+    is_item_specific = True
 
 
 def bounds(*, seconds: float = 60.0, **changes: Any) -> Bounds:

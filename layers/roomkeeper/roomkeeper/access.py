@@ -26,10 +26,10 @@ def vonage_client(
     secrets: "SecretsManagerClient",
     settings: VonageSettings,
     *,
-    budget: float,
+    total_timeout: float,
     timeout: float = 10.0,
 ) -> VonageClient:
-    """Return a client of the Meetings API; `budget` and `timeout` in seconds, as it takes them.
+    """Return a client of the Meetings API; both timeouts are in seconds.
 
     The secret is read anew at every call, so that rotated credentials are in force at once. A 401
     is counted.
@@ -50,13 +50,13 @@ def vonage_client(
     return VonageClient(
         settings.base_url,
         credentials,
-        budget=budget,
+        total_timeout=total_timeout,
         timeout=timeout,
-        on_refusal=count_refusal,
+        on_unauthorized=count_unauthorized,
     )
 
 
-def count_refusal() -> None:
+def count_unauthorized() -> None:
     """Count that Vonage did not take our credentials: one metric, whichever function they were of.
 
     It is written by itself, since the functions' own metrics carry dimensions of theirs.

@@ -10,11 +10,17 @@ from roomkeeper.recordings import DeletedBy, Waiting
 from roomkeeper.rounds import Outcome
 from roomkeeper.store import Store, correlation
 from roomkeeper.times import iso
-from roomkeeper.vonage import NotDeletableYet, NotFound, VonageClient
+from roomkeeper.vonage import DeletionOutcome, VonageClient
 
 OUTCOMES: tuple[Outcome, ...] = ("deleted", "gone_already", "not_deletable_yet", "would_delete")
 
 _LOOKED_UP_AT_ONCE = 100
+
+_DELETED_BY: dict[DeletionOutcome, DeletedBy | None] = {
+    "deleted": "cleanup",
+    "already_deleted": "vonage",
+    "not_yet": None,
+}
 
 
 class Cleanup:
@@ -86,20 +92,4 @@ class Cleanup:
 
     def _delete(self, recording_id: str) -> DeletedBy | None:
         """Delete at Vonage; return by whom it is gone; None while it cannot be deleted yet."""
-        try:
-            self._vonage.delete_recording(recording_id)
-        except NotDeletableYet:
-            return None
-        except NotFound as missing:
-            missing.raise_unless_certain()
-            return None if self._is_there(recording_id) else "vonage"
-        return "cleanup"
-
-    def _is_there(self, recording_id: str) -> bool:
-        """Whether Vonage has the recording: it may answer 404 to the deletion of an unready one."""
-        try:
-            self._vonage.get_recording(recording_id)
-        except NotFound as missing:
-            missing.raise_unless_certain()
-            return False
-        return True
+        return _DELETED_BY[self._vonage.delete_recording(recording_id)]

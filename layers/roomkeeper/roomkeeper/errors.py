@@ -5,6 +5,6 @@ class RoomkeeperError(Exception):
     """Something went wrong that can be named; the message says what, where, and what to do."""
 
     @property
-    def is_the_items_own(self) -> bool:
+    def is_item_specific(self) -> bool:
         """Whether it says nothing about other items: they may well fare better."""
         return False

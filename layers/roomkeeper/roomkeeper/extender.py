@@ -13,13 +13,13 @@ from msgspec import Struct
 
 from roomkeeper import jobs
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.jobs import Options, Planned, Report, Run, logger, refuses_credentials
+from roomkeeper.jobs import Options, Planned, Report, Run, logger
 from roomkeeper.room_walk import Stretch, Walk
 from roomkeeper.rooms import Decision, Extension, ExtensionPolicy, Room, decide
 from roomkeeper.rounds import Bounds, Outcome, Summary
 from roomkeeper.store import BegunExtension, Checkpoint, RoomStore, correlation
 from roomkeeper.times import iso
-from roomkeeper.vonage import NotFound, NotUpdatable, Unauthorized, VonageClient
+from roomkeeper.vonage import Forbidden, NotFound, NotUpdatable, Unauthorized, VonageClient
 
 WALK = "room-expiry-extension"
 
@@ -57,7 +57,7 @@ class Extender:
         self._vonage = vonage
         self._table = table
         self._saved = table.checkpoint(WALK) or Checkpoint()
-        self._walk = Walk(lambda start: vonage.get_rooms_page(start, PAGE_SIZE), self._saved)
+        self._walk = Walk(lambda start: vonage.list_rooms(start, PAGE_SIZE), self._saved)
         self._out_of_time = False
         self._verdicts: Counter[str] = Counter()
         self._decisions = Planned(LISTED_EACH)
@@ -109,7 +109,7 @@ class Extender:
         try:
             outcome = self._treat(item.room)
         except RoomkeeperError as problem:
-            if not refuses_credentials(problem):  # which says nothing of the room
+            if not isinstance(problem, Unauthorized):  # which says nothing of the room
                 item.stretch.failed(item.room)
             raise
         item.stretch.done(item.room)
@@ -138,15 +138,12 @@ class Extender:
         self._table.begin(extension, self._run.now)
         try:
             self._vonage.update_room_expiry(extension.room_id, extension.expires_at)
-        except Unauthorized as problem:
-            if not problem.refuses_credentials:  # the room is not ours to extend, nor to look at
-                self._table.drop(extension)
-            raise
-        except (NotFound, NotUpdatable) as problem:
-            if isinstance(problem, NotFound):
-                problem.raise_unless_certain()
+        except Forbidden:  # the room belongs to another application
             self._table.drop(extension)
-            return "gone" if isinstance(problem, NotFound) else "not_updatable"
+            raise
+        except (NotFound, NotUpdatable) as error:
+            self._table.drop(extension)
+            return "gone" if isinstance(error, NotFound) else "not_updatable"
         self._complete(extension)
         return None
 
@@ -157,9 +154,8 @@ class Extender:
             return "forgotten"
         try:
             took_place = self._took_place(extension)
-        except Unauthorized as problem:
-            if not problem.refuses_credentials:  # nor will the next run be let look at the room
-                self._forget(extension)
+        except Forbidden:  # the room belongs to another application, at the next run too
+            self._forget(extension)
             raise
         if took_place:
             self._complete(extension)
@@ -175,8 +171,7 @@ class Extender:
     def _took_place(self, extension: BegunExtension) -> bool:
         try:
             return self._vonage.get_room(extension.room_id).expires_at == extension.expires_at
-        except NotFound as problem:
-            problem.raise_unless_certain()
+        except NotFound:
             return False
 
     def _complete(self, extension: Extension) -> None:

@@ -187,7 +187,7 @@ def work(run: Run[Any], items: Iterable[Item], act: Callable[[Item], Outcome]) -
             return act(item)
         except RoomkeeperError as problem:
             logger.warning("item failed", problem=str(problem), kind=type(problem).__name__)
-            if refuses_credentials(problem):
+            if isinstance(problem, Unauthorized):
                 raise Refusal(str(problem)) from problem
             raise
 
@@ -203,7 +203,7 @@ def vonage_client(run: Run[Any]) -> VonageClient:
     return access.vonage_client(
         settings.connect(),
         VonageSettings.from_env(os.environ),
-        budget=run.call_seconds,
+        total_timeout=run.call_seconds,
         timeout=run.call_seconds,
     )
 
@@ -211,11 +211,6 @@ def vonage_client(run: Run[Any]) -> VonageClient:
 def left(due: int, summary: Summary, passed_over: int = 0) -> int:
     """Return how many of those due were not come to, and are for the next run."""
     return max(0, due - passed_over - summary.taken)
-
-
-def refuses_credentials(problem: RoomkeeperError) -> bool:
-    """Whether going on is of no use, as Vonage does not take our credentials."""
-    return isinstance(problem, Unauthorized) and problem.refuses_credentials
 
 
 def _run(event: Event, context: Context, kind: type[Wanted], patience: _Patience) -> Run[Wanted]:

@@ -160,15 +160,13 @@ class Reconciliation:
         """Return what Vonage has of a session, by id; nothing when it knows no such session."""
         try:
             return {each.id: each for each in self._vonage.list_recordings(session_id)}
-        except NotFound as missing:
-            missing.raise_unless_certain()
+        except NotFound:
             return {}
 
     def _look_up(self, recording_id: str) -> vonage.Recording | None:
         try:
             return self._vonage.get_recording(recording_id)
-        except NotFound as missing:
-            missing.raise_unless_certain()
+        except NotFound:
             return None
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from roomkeeper.rooms import Room
 from roomkeeper.store import Checkpoint
-from roomkeeper.vonage import NotFound, Refused, RoomPage, UnexpectedAnswer
-from roomkeeper.vonage.errors import Exchange
+from roomkeeper.vonage import BadRequest, InvalidResponse, NotFound, RoomPage
+from roomkeeper.vonage.errors import RequestContext
 
 ReadPage = Callable[[str | None], RoomPage]
 
@@ -103,7 +103,7 @@ class Walk:
         if not self.ended and self._circle.closes_at(page.next_start_id):
             self.ended = True
             told = "The pages of rooms go round in a circle"
-            raise UnexpectedAnswer(told, Exchange("GET", "/rooms"))
+            raise InvalidResponse(told, RequestContext("GET", "/rooms"))
         self._total = page.total_items or 0
         self._ahead = Checkpoint(
             start_id=page.next_start_id, walked=begins.walked + len(page.rooms)
@@ -114,7 +114,7 @@ class Walk:
     def _read(self) -> RoomPage:
         try:
             return self._read_page(self._ahead.start_id)
-        except (NotFound, Refused):
+        except (NotFound, BadRequest):
             if self._circle or self._ahead.start_id is None:
                 raise
             # Where the last run stopped is no place any more: the walk begins anew.

@@ -181,7 +181,7 @@ class Round:
     def _note_failure(self, problem: RoomkeeperError) -> None:
         with self._lock:
             self.summary.outcomes[FAILED] += 1
-            self._failures_in_a_row += not problem.is_the_items_own
+            self._failures_in_a_row += not problem.is_item_specific
             self._quote(problem)
             if isinstance(problem, Refusal):
                 self.summary.stopped_by = "refusal"

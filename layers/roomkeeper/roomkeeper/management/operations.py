@@ -11,9 +11,8 @@ from roomkeeper.recordings import Hold, Recording, url_expiry
 from roomkeeper.rooms import Room
 from roomkeeper.store import Store
 from roomkeeper.times import from_iso, iso
-from roomkeeper.vonage import NotDeletableYet, NotFound, VonageClient
+from roomkeeper.vonage import NotFound, VonageClient
 from roomkeeper.vonage import Recording as VonageRecording
-from roomkeeper.vonage.errors import Exchange
 
 
 class NotKnown(RoomkeeperError):
@@ -26,6 +25,10 @@ class OnHold(RoomkeeperError):
 
 class AlreadyDeleted(RoomkeeperError):
     """The recording is deleted, and only on record here."""
+
+
+class NotDeletableYet(RoomkeeperError):
+    """Vonage deletes recordings only after their upload."""
 
 
 class NotUploaded(RoomkeeperError):
@@ -46,7 +49,7 @@ class Management:
 
     def rooms(self, page: Page) -> Rooms:
         """Return the rooms of a page; its cursor is Vonage's `start_id`."""
-        found = self._vonage.get_rooms_page(page.cursor, page.size)
+        found = self._vonage.list_rooms(page.cursor, page.size)
         return Rooms(
             rooms=found.rooms, next_cursor=found.next_start_id, total_items=found.total_items
         )
@@ -116,7 +119,11 @@ class Management:
         known = ours or self._theirs(recording_id)
         if known is None:
             raise NotKnown(f"Neither Vonage nor Roomkeeper knows the recording {recording_id!r}.")
-        self._delete_at_vonage(recording_id)
+        if self._vonage.delete_recording(recording_id) == "not_yet":
+            raise NotDeletableYet(
+                f"Vonage has not uploaded the recording {recording_id!r} yet. Delete it after its "
+                "recording:uploaded."
+            )
         session_id = known.session_id
         self._store.mark_deleted(recording_id, "management", now, session_id=session_id)
 
@@ -174,28 +181,14 @@ class Management:
     def _theirs(self, recording_id: str) -> VonageRecording | None:
         try:
             return self._vonage.get_recording(recording_id)
-        except NotFound as problem:
-            problem.raise_unless_certain()
+        except NotFound:
             return None
 
     def _theirs_in(self, session_id: str) -> list[VonageRecording] | None:
         try:
             return self._vonage.list_recordings(session_id)
-        except NotFound as problem:
-            problem.raise_unless_certain()
+        except NotFound:
             return None
-
-    def _delete_at_vonage(self, recording_id: str) -> None:
-        """Have Vonage delete it, or find that it has it no more."""
-        try:
-            self._vonage.delete_recording(recording_id)
-        except NotFound as problem:
-            problem.raise_unless_certain()
-            if self._theirs(recording_id) is None:
-                return
-            # Some versions of the API answer 404 where others answer 403.
-            refused = Exchange(problem.method, problem.path, problem.status, problem.name)
-            raise NotDeletableYet("It is there, but not uploaded yet", refused) from problem
 
 
 def _start(recording: KnownRecording) -> tuple[str, str]:

@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from roomkeeper import vonage
-from roomkeeper.management.operations import AlreadyDeleted, NotKnown, NotUploaded, OnHold
+from roomkeeper.management.operations import (
+    AlreadyDeleted,
+    NotDeletableYet,
+    NotKnown,
+    NotUploaded,
+    OnHold,
+)
 from roomkeeper.management.requests import InvalidRequest
 from roomkeeper.settings import SecretUnavailable
 from roomkeeper.store import StoreUnavailable
@@ -20,9 +26,11 @@ _ANSWERS: Mapping[type[Exception], tuple[int, str]] = {
     AlreadyDeleted: (409, "already_deleted"),
     NotUploaded: (409, "not_uploaded"),
     vonage.NotUpdatable: (409, "not_updatable"),
-    vonage.NotDeletableYet: (409, "not_deletable_yet"),
-    vonage.UnusableId: (404, "not_found"),
-    vonage.Refused: (400, "refused_by_vonage"),
+    NotDeletableYet: (409, "not_deletable_yet"),
+    vonage.NotFound: (404, "not_found"),
+    vonage.NotDeletable: (502, "vonage_refused_the_deletion"),
+    vonage.Forbidden: (502, "vonage_refused_our_credentials"),
+    vonage.BadRequest: (400, "refused_by_vonage"),
     vonage.Unauthorized: (502, "vonage_refused_our_credentials"),
     vonage.RateLimited: (503, "vonage_limits_our_rate"),
     vonage.VonageError: (502, "vonage_answered_unexpectedly"),
@@ -56,8 +64,6 @@ def problem_of(error: Exception) -> Problem:
 
 
 def _answer(error: Exception) -> tuple[int, str]:
-    if isinstance(error, vonage.NotFound) and error.is_vonages_own:
-        return 404, "not_found"
     if isinstance(error, vonage.Unavailable):
         return (504, "vonage_did_not_answer") if error.status is None else (502, "vonage_failed")
     return next(_ANSWERS[kind] for kind in type(error).__mro__ if kind in _ANSWERS)

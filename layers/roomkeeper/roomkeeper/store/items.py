@@ -61,7 +61,7 @@ class DamagedItem(RoomkeeperError):
     """An item that is not as we write it: somebody else has changed it by hand."""
 
     @property
-    def is_the_items_own(self) -> bool:
+    def is_item_specific(self) -> bool:
         """Others are as they should be."""
         return True
 

@@ -1,4 +1,4 @@
-"""The Meetings API as Python: every room and recording operation, with retries within a budget.
+"""The Meetings API as Python: rooms and recordings, with retries and a total timeout.
 
     with VonageClient(base_url, ApplicationKey(application_id, private_key)) as vonage:
         room = vonage.get_room(room_id)
@@ -6,41 +6,46 @@
 Source: Vonage's Meetings API reference and guides.
 """
 
-from roomkeeper.vonage.client import VonageClient
+from roomkeeper.vonage.client import DeletionOutcome, VonageClient
 from roomkeeper.vonage.credentials import ApiKey, ApplicationKey, Credentials, credentials_from
 from roomkeeper.vonage.errors import (
-    NotDeletableYet,
+    BadRequest,
+    Forbidden,
+    InvalidId,
+    InvalidResponse,
+    NotDeletable,
     NotFound,
-    NotSent,
     NotUpdatable,
     RateLimited,
-    Refused,
+    Refusal,
     Unauthorized,
     Unavailable,
-    UnexpectedAnswer,
-    UnusableId,
+    UntrustedCertificate,
     VonageError,
 )
 from roomkeeper.vonage.models import Recording, RoomPage
-from roomkeeper.vonage.retries import Pace
+from roomkeeper.vonage.retry import RetryPolicy
 
 __all__ = [
     "ApiKey",
     "ApplicationKey",
+    "BadRequest",
     "Credentials",
-    "NotDeletableYet",
+    "DeletionOutcome",
+    "Forbidden",
+    "InvalidId",
+    "InvalidResponse",
+    "NotDeletable",
     "NotFound",
-    "NotSent",
     "NotUpdatable",
-    "Pace",
     "RateLimited",
     "Recording",
-    "Refused",
+    "Refusal",
+    "RetryPolicy",
     "RoomPage",
     "Unauthorized",
     "Unavailable",
-    "UnexpectedAnswer",
-    "UnusableId",
+    "UntrustedCertificate",
     "VonageClient",
     "VonageError",
     "credentials_from",

@@ -1,4 +1,4 @@
-"""What is asked of the API, before it becomes HTTP. Pure."""
+"""The requests of the API, before they become HTTP."""
 
 import re
 from collections.abc import Mapping
@@ -6,41 +6,43 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from roomkeeper.vonage.errors import Exchange, UnusableId, VonageError
+from roomkeeper.vonage.errors import InvalidId, RequestContext, VonageError
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request: `path` is below the base URL, its segments quoted."""
+    """A request, idempotent as all requests here are. `path` is below the base URL, quoted.
+
+    `refusals` maps a status, alone or with Vonage's name for the error, to the error that it means
+    for this request.
+    """
 
     method: str
     path: str
     query: Mapping[str, str | int] = field(default_factory=dict)
     body: Mapping[str, Any] | None = None
-    repeatable: bool = True
-    """Whether doing it twice is the same as doing it once."""
     refusals: Mapping[tuple[int, str | None], type[VonageError]] = field(default_factory=dict)
-    """What a status means with this call: together with the error's name, or with any (None)."""
 
     @property
-    def exchange(self) -> Exchange:
-        """What an error that has no answer tells of it."""
-        return Exchange(self.method, self.path)
+    def context(self) -> RequestContext:
+        """The context of an error without a response."""
+        return RequestContext(self.method, self.path)
 
 
 def path(method: str, *segments: str) -> str:
-    """Return the path of these segments, ids among them, none of which can lead out of its place.
+    """Return the URL path of these segments, some of which are ids, each quoted.
 
-    Quoting does that for every id but those that mean "here" or "above" even when quoted, or would
-    once a proxy has unquoted them.
+    Quoting keeps an id within its segment, unless it is a dot segment: servers and proxies resolve
+    those even when quoted (RFC 3986, 5.2.4).
 
     Raises:
-        UnusableId: a segment is empty, is no Unicode text, or has a part that is `.` or `..`.
+        InvalidId: a segment is empty, is not Unicode text, or has a part that is `.` or `..`.
     """
     for segment in segments:
         if {"", ".", ".."} & set(re.split(r"[/\\]", segment)) or not _is_text(segment):
             shown = ascii(segment if len(segment) <= 80 else f"{segment[:80]}...")
-            raise UnusableId(f"{shown} is not an id", Exchange(method, f"/{segments[0]}/..."))
+            context = RequestContext(method, f"/{segments[0]}/...")
+            raise InvalidId(f"{shown} is not an id", context)
     return "".join(f"/{quote(segment, safe='')}" for segment in segments)
 
 

@@ -3,10 +3,10 @@
 Source: Vonage's Meetings API reference, "Rooms" and "Recordings".
 """
 
-import copy
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 from roomkeeper.rooms import Room
 from roomkeeper.times import iso
@@ -14,37 +14,46 @@ from roomkeeper.vonage import models
 from roomkeeper.vonage.calls import Call, path
 from roomkeeper.vonage.credentials import Credentials
 from roomkeeper.vonage.errors import (
-    Exchange,
-    NotDeletableYet,
+    InvalidResponse,
+    NotDeletable,
+    NotFound,
     NotUpdatable,
     Unauthorized,
-    UnexpectedAnswer,
+    VonageError,
 )
 from roomkeeper.vonage.models import Recording, RoomPage
-from roomkeeper.vonage.retries import Pace
+from roomkeeper.vonage.retry import RetryPolicy
 from roomkeeper.vonage.transport import Transport
 
 Item = TypeVar("Item")
 
 PAGE_SIZE = 20
-"""Rooms in a page: the API's own default; how many it allows is not published."""
+"""Rooms in a page: the API's own default; its maximum is not published."""
 
-_NOT_DELETABLE = {(403, None): NotDeletableYet, (409, None): NotDeletableYet}
-_NOT_UPDATABLE = {(400, "BadRequestError"): NotUpdatable}
+DeletionOutcome = Literal["deleted", "already_deleted", "not_yet"]
+
+_NOT_UPDATABLE: Mapping[tuple[int, str | None], type[VonageError]] = {
+    (400, "BadRequestError"): NotUpdatable
+}
+_NOT_DELETABLE: Mapping[tuple[int, str | None], type[VonageError]] = {
+    (403, None): NotDeletable,
+    (409, None): NotDeletable,
+}
 
 
 class VonageClient:
     """A client of the Meetings API at `base_url`. Safe to use from many threads.
 
-    Every operation may take `budget` seconds, retries included (`within` gives another budget);
-    `timeout` is the seconds that one try waits for a connection and for each part of the answer;
-    `pace` is how retries are spread; `on_refusal` is called at each 401, in the asking thread.
+    Every operation takes at most `total_timeout` seconds, retries included. `timeout` is the limit
+    in seconds of one attempt, for a connection and for each read. `retry` spaces the attempts.
+    `on_unauthorized` is called at each 401, in the calling thread.
 
-    429 (Retry-After is respected), 5xx and connection errors are retried, everything else never.
-    Every operation raises a VonageError when it fails; redirects are never followed.
+    429 (with Retry-After), 5xx and connection errors are retried, nothing else. Every operation
+    raises a VonageError when it fails, NotFound only when Vonage itself says so. Redirects are not
+    followed.
 
     Raises:
-        ValueError: `base_url` is no http(s) URL, or holds credentials or a query.
+        ValueError: `base_url` is not an http(s) URL, or has credentials or a query.
     """
 
     def __init__(
@@ -52,14 +61,16 @@ class VonageClient:
         base_url: str,
         credentials: Credentials,
         *,
-        budget: float = 30.0,
+        total_timeout: float = 30.0,
         timeout: float = 10.0,
-        pace: Pace | None = None,
-        on_refusal: Callable[[], None] = lambda: None,
+        retry: RetryPolicy | None = None,
+        on_unauthorized: Callable[[], None] = lambda: None,
     ) -> None:
-        self._budget = budget
-        self._on_refusal = on_refusal
-        self._transport = Transport(base_url, credentials, timeout=timeout, pace=pace or Pace())
+        self._total_timeout = total_timeout
+        self._on_unauthorized = on_unauthorized
+        self._transport = Transport(
+            base_url, credentials, timeout=timeout, retry=retry or RetryPolicy()
+        )
 
     def __repr__(self) -> str:
         return f"VonageClient({self._transport.base_url!r})"
@@ -71,14 +82,8 @@ class VonageClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connections that are kept open, this client's and all its `within`s'."""
+        """Close the connections that are kept alive."""
         self._transport.close()
-
-    def within(self, budget: float) -> Self:
-        """Return this client with another time budget, in seconds, on the same connections."""
-        other = copy.copy(self)
-        other._budget = budget
-        return other
 
     # --- rooms ------------------------------------------------------------------------------------
 
@@ -86,89 +91,47 @@ class VonageClient:
         """Return the room, available or not.
 
         Raises:
-            NotFound: there is none.
+            NotFound: it does not exist.
         """
-        return self._ask(models.room, "GET", "rooms", room_id)
+        return self._read(models.room, Call("GET", path("GET", "rooms", room_id)), room_id)
 
-    def list_rooms(self, page_size: int = PAGE_SIZE) -> Iterator[Room]:
-        """Yield every room, fetching pages as they are needed and keeping one at a time.
-
-        The budget holds for each page. Rooms that are created meanwhile may or may not appear.
-
-        Raises:
-            UnexpectedAnswer: a page leads back to one that was there already.
-        """
-        start_id: str | None = None
-        seen: set[str] = set()
-        while True:
-            page = self.get_rooms_page(start_id, page_size)
-            yield from page.rooms
-            start_id = page.next_start_id
-            if start_id is None:
-                return
-            if start_id in seen:
-                told = "The pages of rooms go round in a circle"
-                raise UnexpectedAnswer(told, Exchange("GET", "/rooms"))
-            seen.add(start_id)
-
-    def get_rooms_page(self, start_id: str | None = None, page_size: int = PAGE_SIZE) -> RoomPage:
-        """Return the rooms from `start_id` on, the first ones without it; `page_size` at most."""
+    def list_rooms(self, start_id: str | None = None, page_size: int = PAGE_SIZE) -> RoomPage:
+        """Return a page of at most `page_size` rooms: from `start_id` on, or the first ones."""
         query: dict[str, str | int] = {"page_size": page_size}
         if start_id is not None:
             query["start_id"] = start_id
-        return self._ask(models.room_page, "GET", "rooms", query=query)
-
-    def create_room(
-        self,
-        display_name: str,
-        *,
-        expires_at: datetime | None = None,
-        metadata: str | None = None,
-        auto_record: bool = False,
-        expire_after_use: bool = False,
-    ) -> Room:
-        """Create a room: a long-term one when `expires_at` is given, else an instant one.
-
-        It is retried only when it had no effect for sure: after 429, and when no connection was
-        made. After any other failure the room may exist; `Unavailable.may_have_acted` tells.
-
-        Raises:
-            Refused: a field breaks a rule, such as 200 characters at most for `display_name`.
-            ValueError: `expires_at` has no zone.
-        """
-        fields: dict[str, Any] = {
-            "display_name": display_name,
-            "type": "long_term" if expires_at else "instant",
-            "recording_options": {"auto_record": auto_record},
-        }
-        if expires_at is not None:
-            fields["expires_at"] = _instant(expires_at)
-            fields["expire_after_use"] = expire_after_use
-        if metadata is not None:
-            fields["metadata"] = metadata
-        return self._ask(models.room, "POST", "rooms", body=fields, repeatable=False)
+        page = self._read(models.room_page, Call("GET", "/rooms", query))
+        # Some servers end a list with an empty page that links to itself.
+        is_end = not page.rooms and page.next_start_id == start_id
+        return dataclasses.replace(page, next_start_id=None) if is_end else page
 
     def update_room_expiry(self, room_id: str, expires_at: datetime) -> Room:
-        """Have a long-term room expire at another time; return it as it is now.
+        """Set the expiry of a long-term room; return the room as it is now.
 
         Raises:
             NotUpdatable: it is an instant room, or is not available any more.
-            NotFound: there is no such room.
-            Refused: the time is past, or more than five years away.
-            ValueError: `expires_at` has no zone.
+            NotFound: it does not exist.
+            BadRequest: the time is in the past, or more than five years ahead.
+            ValueError: `expires_at` has no time zone.
         """
-        details = {"update_details": {"expires_at": _instant(expires_at)}}
-        return self._ask(
-            models.room, "PATCH", "rooms", room_id, body=details, refusals=_NOT_UPDATABLE
+        if expires_at.tzinfo is None:
+            raise ValueError("expires_at has no time zone: pass an aware datetime.")
+        call = Call(
+            "PATCH",
+            path("PATCH", "rooms", room_id),
+            body={"update_details": {"expires_at": iso(expires_at)}},
+            refusals=_NOT_UPDATABLE,
         )
+        return self._read(models.room, call, room_id)
 
     def delete_room(self, room_id: str) -> None:
         """Delete the room.
 
         Raises:
-            NotFound: there is none; also when an earlier try deleted it and its answer was lost.
+            NotFound: it does not exist; also when an earlier attempt deleted it and the response
+                was lost.
         """
-        self._ask(_nothing, "DELETE", "rooms", room_id)
+        self._delete(Call("DELETE", path("DELETE", "rooms", room_id)))
 
     # --- recordings -------------------------------------------------------------------------------
 
@@ -176,47 +139,70 @@ class VonageClient:
         """Return the session's recordings, whatever their status.
 
         Raises:
-            NotFound: there is no such session.
+            NotFound: the session does not exist.
         """
-        return self._ask(models.recordings, "GET", "sessions", session_id, "recordings")
+        call = Call("GET", path("GET", "sessions", session_id, "recordings"))
+        return self._read(models.recordings, call)
 
     def get_recording(self, recording_id: str) -> Recording:
         """Return the recording, with a fresh download URL once it is uploaded.
 
         Raises:
-            NotFound: there is none.
+            NotFound: it does not exist.
         """
-        return self._ask(models.recording, "GET", "recordings", recording_id)
+        call = Call("GET", path("GET", "recordings", recording_id))
+        return self._read(models.recording, call, recording_id)
 
-    def delete_recording(self, recording_id: str) -> None:
-        """Delete the recording.
+    def delete_recording(self, recording_id: str) -> DeletionOutcome:
+        """Delete the recording; return "already_deleted" if it does not exist.
+
+        "not_yet" means that it is not in status `uploaded`. Deployments of the API refuse that
+        with 403, 404 or 409, so that a GET decides what a refusal means.
 
         Raises:
-            NotFound: there is none; also when an earlier try deleted it and its answer was lost.
-            NotDeletableYet: it is not in status `uploaded`.
+            NotDeletable: Vonage refuses the deletion although the recording is uploaded.
         """
-        self._ask(_nothing, "DELETE", "recordings", recording_id, refusals=_NOT_DELETABLE)
-
-    def _ask(self, read: Callable[[bytes], Item], method: str, *segments: str, **call: Any) -> Item:
-        wanted = Call(method, path(method, *segments), **call)
+        call = Call("DELETE", path("DELETE", "recordings", recording_id), refusals=_NOT_DELETABLE)
         try:
-            body = self._transport.perform(wanted, self._budget)
-        except Unauthorized as problem:
-            if problem.refuses_credentials:
-                self._on_refusal()
+            self._delete(call)
+        except (NotFound, NotDeletable) as refusal:
+            return self._after_refused_deletion(recording_id, refusal)
+        return "deleted"
+
+    def _after_refused_deletion(self, recording_id: str, refusal: VonageError) -> DeletionOutcome:
+        try:
+            status = self.get_recording(recording_id).status
+        except NotFound:
+            return "already_deleted"
+        if status == "uploaded":
+            description = f"Vonage answered {refusal.status}, but the recording is uploaded"
+            context = Call(refusal.method, refusal.path).context
+            raise NotDeletable(description, context) from refusal
+        return "not_yet"
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    def _read(self, read: Callable[[bytes], Item], call: Call, expected_id: str = "") -> Item:
+        """Return the response, read; with `expected_id`, it must be of the item with that id."""
+        body = self._perform(call)
+        try:
+            item = read(body)
+        except models.UNREADABLE as error:
+            description = f"The response is not as the Meetings API describes it: {error}"
+            raise InvalidResponse(description, call.context) from error
+        found_id = getattr(item, "id", expected_id)
+        if expected_id and found_id != expected_id:
+            raise InvalidResponse(f"The response describes another id: {found_id!r}", call.context)
+        return item
+
+    def _delete(self, call: Call) -> None:
+        """Delete; a 2xx response with a body is not Vonage's: a deletion is answered with 204."""
+        if self._perform(call).strip():
+            raise InvalidResponse("The response to a deletion has a body", call.context)
+
+    def _perform(self, call: Call) -> bytes:
+        try:
+            return self._transport.perform(call, self._total_timeout)
+        except Unauthorized:
+            self._on_unauthorized()
             raise
-        try:
-            return read(body)
-        except models.UNREADABLE as problem:
-            told = f"The answer is not as the Meetings API describes it: {problem}"
-            raise UnexpectedAnswer(told, wanted.exchange) from problem
-
-
-def _instant(moment: datetime) -> str:
-    if moment.tzinfo is None:
-        raise ValueError("expires_at has no zone: pass an aware datetime.")
-    return iso(moment)
-
-
-def _nothing(_body: bytes) -> None:
-    """Read the body of an answer that has none."""

@@ -1,4 +1,8 @@
-"""What can come of a call to the Meetings API other than what was wanted."""
+"""What a call to the Meetings API raises when it does not succeed.
+
+Success, refusal and absence are believed in Vonage's own form only: a proxy, a captive portal or a
+wrong base URL answers with the same statuses. Everything else is an InvalidResponse.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,8 +11,8 @@ from roomkeeper.errors import RoomkeeperError
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
-    """A request, and what is known of the answer to it."""
+class RequestContext:
+    """A request, and what is known of the response to it; `retry_after` is in seconds."""
 
     method: str
     path: str
@@ -19,118 +23,114 @@ class Exchange:
 
 
 class VonageError(RoomkeeperError):
-    """A call failed. The message says what was asked, what came back, and what to do.
+    """A call failed. The message names the request, the response and what to do.
 
-    `method` and `path` are the request's; `status` is the answer's, None when there was none;
-    `name` is the service's own name for the error, None when the service itself did not answer;
-    `message` is the answer's text, without anything that could be a credential; `retry_after` is
-    the seconds that the answer asked to wait, None when it did not.
+    `method` and `path` are the request's. `status` is the response's, None without a response.
+    `name` is Vonage's name for the error, None when the response has none. `message` is Vonage's
+    text, credentials removed. `retry_after` is the wait in seconds that the response asks for.
     """
 
     advice: ClassVar[str] = "See the Meetings API reference."
 
-    def __init__(self, problem: str, exchange: Exchange) -> None:
-        super().__init__(f"{exchange.method} {exchange.path}: {problem}. {self.advice}")
-        self.method = exchange.method
-        self.path = exchange.path
-        self.status = exchange.status
-        self.name = exchange.name
-        self.message = exchange.message
-        self.retry_after = exchange.retry_after
+    def __init__(self, description: str, context: RequestContext) -> None:
+        super().__init__(f"{context.method} {context.path}: {description}. {self.advice}")
+        self.method = context.method
+        self.path = context.path
+        self.status = context.status
+        self.name = context.name
+        self.message = context.message
+        self.retry_after = context.retry_after
 
     @property
-    def is_the_items_own(self) -> bool:
-        """Whether Vonage refuses this request and may take others.
+    def is_item_specific(self) -> bool:
+        """True if Vonage refuses this item only, so that a batch should go on.
 
-        A 401 is about our credentials, a 404 may come of a wrong base URL, a 429 is about the rate.
+        False by default: a 401 is about the credentials, a 429 about the rate, and a response in
+        another form says nothing about the item.
         """
-        return self.status in range(400, 500) and self.status not in (401, 404, 429)
+        return False
+
+
+class Refusal(VonageError):
+    """Vonage itself refuses the request for this item."""
+
+    @property
+    def is_item_specific(self) -> bool:
+        """True: other items may be accepted."""
+        return True
 
 
 class NotFound(VonageError):
-    """404."""
+    """404 with Vonage's name NotFoundError: the room, session or recording does not exist."""
 
-    advice = "If nothing at all is found, check the base URL."
-
-    @property
-    def is_vonages_own(self) -> bool:
-        """Whether the service says so itself; any other 404 may just mean a wrong base URL."""
-        return self.name == "NotFoundError"
-
-    def raise_unless_certain(self) -> None:
-        """Return when there is no such thing for sure, by Vonage's own word; else raise this."""
-        if not self.is_vonages_own:
-            raise self
+    advice = "Check the id."
 
 
-class UnusableId(NotFound):
-    """No room, session or recording can have such an id. Nothing was sent."""
+class InvalidId(NotFound):
+    """No room, session or recording can have this id. No request was sent."""
 
     advice = "Pass the id as Vonage gave it."
 
-    def raise_unless_certain(self) -> None:
-        """Return: it is certain without Vonage's word."""
 
-
-class NotUpdatable(VonageError):
-    """400 for a room that cannot be updated: an instant one, or one that is over."""
+class NotUpdatable(Refusal):
+    """400 BadRequestError: an instant room, or a room that is not available any more."""
 
     advice = "Only long-term rooms that are available can be updated."
 
 
-class NotDeletableYet(VonageError):
-    """403, or 409, for a recording that is not in status `uploaded`."""
+class NotDeletable(Refusal):
+    """403 or 409 to the deletion of a recording."""
 
-    advice = "Delete it after its recording:uploaded; GET tells its status."
+    advice = "Only recordings in status uploaded can be deleted; GET returns the status."
+
+
+class Forbidden(Refusal):
+    """403 to any other request."""
+
+    advice = "Check that the credentials are those of the application that owns this."
+
+
+class BadRequest(Refusal):
+    """Any other 4xx: the request breaks a rule, and every repetition will be refused."""
+
+    advice = "Correct the request; repeating it does not help."
 
 
 class Unauthorized(VonageError):
-    """401, or 403 where it does not mean NotDeletableYet."""
+    """401: Vonage does not accept the credentials."""
 
-    advice = "Check the credentials, and that they are those of the application that owns this."
-
-    @property
-    def refuses_credentials(self) -> bool:
-        """Whether it is the credentials that are not taken, for whatever they were shown."""
-        return self.status == 401
+    advice = "Check the credentials (make configure stores them)."
 
 
-class Refused(VonageError):
-    """Any other 4xx: the request itself is wrong, and will be refused every time."""
+class InvalidResponse(VonageError):
+    """A response that is not the Meetings API's: a redirect, HTML, or a body of another form."""
 
-    advice = "Correct the request; repeating it is of no use."
-
-
-class UnexpectedAnswer(VonageError):
-    """An answer that is no answer of the Meetings API: a redirect, or a body of another form."""
-
-    advice = "Check that the base URL is that of a Meetings API."
+    advice = "Check that the base URL is that of a Meetings API, and any proxy in between."
 
 
-class Passing(VonageError):
-    """A failure that may be over the next time.
+class UntrustedCertificate(VonageError):
+    """The server's TLS certificate is not trusted. No request was sent, and none is repeated."""
 
-    `may_have_acted` tells whether the request may have had its effect all the same.
-    """
+    advice = (
+        "Check that the base URL names the right host, and that a public certificate authority "
+        "signed its certificate."
+    )
 
-    may_have_acted: ClassVar[bool]
+
+class TransientError(VonageError):
+    """A failure that may be over at the next attempt."""
 
 
-class RateLimited(Passing):
-    """429, still after all retries that the time budget allowed. The request had no effect."""
+class RateLimited(TransientError):
+    """429, still after all retries within the total timeout. The request had no effect."""
 
     advice = "Try again later, or with fewer requests at once."
-    may_have_acted = False
 
 
-class Unavailable(Passing):
-    """5xx, no connection or no answer, still after all retries that the time budget allowed."""
+class Unavailable(TransientError):
+    """5xx, no connection or no response, still after all retries within the total timeout.
 
-    advice = "Try again later; if it stays so, check Vonage's status page and the base URL."
-    may_have_acted = True
+    The request may have had its effect all the same.
+    """
 
-
-class NotSent(Unavailable):
-    """The request never left: no connection was made, or there was no time left."""
-
-    may_have_acted = False
+    advice = "Try again later; if it persists, check Vonage's status page and the base URL."

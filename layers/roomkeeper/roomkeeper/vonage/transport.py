@@ -1,5 +1,7 @@
-"""Calls over HTTP: sent, repeated while that is safe and there is time, and judged."""
+"""Calls over HTTP: sent, retried while there is time, and checked for success."""
 
+import codecs
+import ssl
 from datetime import UTC, datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -9,91 +11,77 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from roomkeeper.vonage.answers import Answer, require_success
 from roomkeeper.vonage.calls import Call
 from roomkeeper.vonage.credentials import Credentials
-from roomkeeper.vonage.errors import NotSent, Passing, Unavailable, UnexpectedAnswer
-from roomkeeper.vonage.retries import Pace
+from roomkeeper.vonage.errors import (
+    InvalidResponse,
+    Unavailable,
+    UntrustedCertificate,
+    VonageError,
+)
+from roomkeeper.vonage.responses import Response, raise_for_status
+from roomkeeper.vonage.retry import Deadline, RetryPolicy
 
-LARGEST_ANSWER = 32 * 1024 * 1024
-"""Bytes; a page of rooms has a thousandth of that."""
+MAX_RESPONSE_BYTES = 32 * 1024 * 1024
+"""A page of rooms has a thousandth of that."""
 
-CONNECTIONS = 32
-"""How many are kept open; more can be in use at once."""
+POOL_SIZE = 32
+"""Connections that are kept alive; more can be in use at once."""
 
-_PIECE = 64 * 1024
+_CHUNK_BYTES = 64 * 1024
 
 
 class Transport:
     """A pool of connections to one Meetings API. Safe to use from many threads.
 
-    `timeout` is the seconds to wait for a connection, and for each part of an answer.
+    `timeout` is in seconds, for a connection and for each read of a response.
 
     Raises:
-        ValueError: `base_url` is not an http(s) URL without user, query and fragment.
+        ValueError: `base_url` is not an http(s) URL, or has a user, query or fragment.
     """
 
     def __init__(
-        self, base_url: str, credentials: Credentials, *, timeout: float, pace: Pace
+        self, base_url: str, credentials: Credentials, *, timeout: float, retry: RetryPolicy
     ) -> None:
         self.base_url = _checked(base_url)
         self._timeout = timeout
-        self._pace = pace
+        self._retry = retry
         self._session = _Session()
         self._session.auth = _Authorization(credentials)
         self._session.headers.update({"Accept": "application/json", "User-Agent": "roomkeeper"})
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=POOL_SIZE))
 
     def close(self) -> None:
-        """Close the connections that are kept open."""
+        """Close the connections that are kept alive."""
         self._session.close()
 
-    def perform(self, call: Call, budget: float) -> bytes:
-        """Return the answer's body, tried for up to `budget` seconds in all.
+    def perform(self, call: Call, total_timeout: float) -> bytes:
+        """Return the body of a 2xx response, without a byte order mark.
 
-        429, 5xx and connection errors are tried again; what is not repeatable only when it had no
-        effect for sure.
+        429, 5xx and connection errors are retried until `total_timeout`, in seconds.
 
         Raises:
-            VonageError: it was not answered with success. When time is up, the last answer's error.
+            VonageError: no success; at the total timeout, the error of the last response.
         """
-        deadline = self._pace.monotonic() + budget
-        failures: list[Passing] = []
-        while True:
-            try:
-                return self._try(call, deadline)
-            except Passing as problem:
-                failures.append(problem)
-            if failures[-1].may_have_acted and not call.repeatable:
-                raise failures[-1]
-            wait = self._pace.wait(len(failures), failures[-1].retry_after)
-            if not self._has_slept(wait, deadline):
-                raise _most_telling(failures)
+        deadline = Deadline(total_timeout, self._retry.clock)
+        return self._retry.run(lambda: self._attempt(call, deadline), deadline)
 
-    def _has_slept(self, seconds: float, deadline: float) -> bool:
-        """Sleep if that leaves time for another try; return whether it does."""
-        if self._pace.monotonic() + seconds < deadline:
-            self._pace.sleep(seconds)
-            return self._pace.monotonic() < deadline
-        return False
-
-    def _try(self, call: Call, deadline: float) -> bytes:
-        left = deadline - self._pace.monotonic()
-        if left <= 0:
-            raise NotSent("There was no time left to ask", call.exchange)
+    def _attempt(self, call: Call, deadline: Deadline) -> bytes:
+        if deadline.has_passed:
+            raise Unavailable("There was no time left for the request", call.context)
         try:
-            answer = self._exchange(call, left, deadline)
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as problem:
-            kind = Unavailable if _may_have_arrived(problem) else NotSent
-            told = f"No answer: {type(problem).__name__}"
-            raise kind(told, call.exchange) from problem
-        return require_success(call, answer, datetime.now(UTC))
+            response = self._send(call, deadline)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            raise _connection_error(call, error) from error
+        return raise_for_status(call, response, datetime.now(UTC))
 
-    def _exchange(self, call: Call, left: float, deadline: float) -> Answer:
-        # requests takes urllib3's Timeout, of which its type hints do not know: a limit for both
-        # the connection and the answer's beginning, which a pair of numbers cannot express.
-        timeout: Any = urllib3.Timeout(total=left, connect=self._timeout, read=self._timeout)
+    def _send(self, call: Call, deadline: Deadline) -> Response:
+        # requests takes urllib3's Timeout, which its type hints do not know: one limit for the
+        # connection and the start of the response together, which a pair of numbers cannot express.
+        timeout: Any = urllib3.Timeout(
+            total=deadline.remaining(), connect=self._timeout, read=self._timeout
+        )
         with self._session.request(
             call.method,
             f"{self.base_url}{call.path}",
@@ -101,20 +89,21 @@ class Transport:
             json=call.body,
             timeout=timeout,
             stream=True,
-        ) as answer:
-            return Answer(answer.status_code, answer.headers, self._read(call, answer, deadline))
+        ) as response:
+            body = self._read(call, response, deadline)
+            return Response(response.status_code, response.headers, body)
 
-    def _read(self, call: Call, answer: requests.Response, deadline: float) -> bytes:
-        """Return the body, piece by piece as it arrives, so that a trickle cannot outlast us."""
+    def _read(self, call: Call, response: requests.Response, deadline: Deadline) -> bytes:
+        """Return the body, read in chunks as they arrive, so that the deadline covers all of it."""
         body = bytearray()
-        while piece := answer.raw.read1(_PIECE, decode_content=True):
-            body += piece
-            if self._pace.monotonic() > deadline:
-                raise requests.ReadTimeout("The answer was still arriving when time was up")
-            if len(body) > LARGEST_ANSWER:
-                told = f"The answer has more than {LARGEST_ANSWER} bytes"
-                raise UnexpectedAnswer(told, call.exchange)
-        return bytes(body)
+        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+            body += chunk
+            if deadline.has_passed:
+                raise requests.ReadTimeout("The response was incomplete at the total timeout")
+            if len(body) > MAX_RESPONSE_BYTES:
+                description = f"The response has more than {MAX_RESPONSE_BYTES} bytes"
+                raise InvalidResponse(description, call.context)
+        return bytes(body).removeprefix(codecs.BOM_UTF8)
 
 
 class _Session(requests.Session):
@@ -153,16 +142,24 @@ def _checked(base_url: str) -> str:
     return base_url.rstrip("/")
 
 
-def _may_have_arrived(problem: Exception) -> bool:
-    """Whether the request may have been received: not when no connection was made."""
-    if isinstance(problem, requests.ConnectTimeout):
-        return False
-    reason = getattr(problem.args[0], "reason", None) if problem.args else None
-    return not isinstance(reason, urllib3.exceptions.NewConnectionError)
+def _connection_error(call: Call, error: Exception) -> VonageError:
+    """Return the error for a request without a response."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            description = f"The server's certificate is not trusted: {cause.verify_message}"
+            return UntrustedCertificate(description, call.context)
+    return Unavailable(f"No response: {type(error).__name__}", call.context)
 
 
-def _most_telling(failures: list[Passing]) -> Passing:
-    """Return the last failure that was an answer; a try that time cut short says less than that."""
-    chosen = next((each for each in reversed(failures) if each.status), failures[-1])
-    chosen.add_note(f"Given up when time was up; tries: {len(failures)}.")
-    return chosen
+def _causes(error: BaseException) -> list[BaseException]:
+    """Return an exception, and those that it was raised for or carries, as urllib3 wraps them."""
+    found: list[BaseException] = []
+    pending = [error]
+    while pending:
+        current = pending.pop()
+        if any(current is each for each in found):
+            continue
+        found.append(current)
+        wrapped = (current.__cause__, current.__context__, getattr(current, "reason", None))
+        pending += [each for each in (*wrapped, *current.args) if isinstance(each, BaseException)]
+    return found

@@ -9,24 +9,23 @@ from requests.structures import CaseInsensitiveDict
 
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.vonage import (
-    NotDeletableYet,
+    BadRequest,
+    Forbidden,
+    InvalidResponse,
     NotFound,
     NotUpdatable,
     RateLimited,
-    Refused,
     Unauthorized,
     Unavailable,
-    UnexpectedAnswer,
     VonageError,
 )
-from roomkeeper.vonage.answers import LONGEST_MESSAGE, Answer, require_success
 from roomkeeper.vonage.calls import Call
+from roomkeeper.vonage.responses import MAX_MESSAGE_LENGTH, Response, raise_for_status
 from tests.vonage_samples import DOWNLOAD_URL, GATEWAY_ERROR, SERVICE_ERROR
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 GET_ROOM = Call("GET", "/rooms/42")
 UPDATE = Call("PATCH", "/rooms/42", refusals={(400, "BadRequestError"): NotUpdatable})
-DELETE = Call("DELETE", "/recordings/7", refusals={(403, None): NotDeletableYet})
 
 
 def error_of(
@@ -38,44 +37,53 @@ def error_of(
 ) -> VonageError:
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
     with pytest.raises(VonageError) as caught:
-        require_success(call, Answer(status, CaseInsensitiveDict(headers or {}), raw), NOON)
+        raise_for_status(call, Response(status, CaseInsensitiveDict(headers or {}), raw), NOON)
     return caught.value
-
-
-@pytest.mark.parametrize(
-    ("status", "own"),
-    [(400, True), (403, True), (409, True), (401, False), (404, False), (429, False), (503, False)],
-)
-def test_a_refusal_of_one_request_says_nothing_about_others(status: int, own: bool) -> None:
-    assert error_of(status).is_the_items_own is own
 
 
 @pytest.mark.parametrize("status", [200, 201, 204])
 def test_success_gives_the_body(status: int) -> None:
-    assert require_success(GET_ROOM, Answer(status, {}, b"{}"), NOON) == b"{}"
+    assert raise_for_status(GET_ROOM, Response(status, {}, b"{}"), NOON) == b"{}"
+
+
+SERVICE = {"message": "no", "name": "SomeError"}
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"),
+    ("status", "body", "kind", "is_item_specific"),
     [
-        (301, UnexpectedAnswer),
-        (302, UnexpectedAnswer),
-        (400, Refused),
-        (401, Unauthorized),
-        (403, Unauthorized),
-        (404, NotFound),
-        (409, Refused),
-        (429, RateLimited),
-        (500, Unavailable),
-        (503, Unavailable),
-        (504, Unavailable),
+        (301, SERVICE, InvalidResponse, False),
+        (302, b"", InvalidResponse, False),
+        (400, SERVICE, BadRequest, True),
+        (400, GATEWAY_ERROR, BadRequest, True),
+        (400, b"", InvalidResponse, False),
+        (401, SERVICE, Unauthorized, False),
+        (401, b"", Unauthorized, False),
+        (403, SERVICE, Forbidden, True),
+        (403, b"<html></html>", InvalidResponse, False),
+        (404, SERVICE_ERROR, NotFound, False),
+        (404, SERVICE, InvalidResponse, False),
+        (404, GATEWAY_ERROR, InvalidResponse, False),
+        (404, b"", InvalidResponse, False),
+        (409, SERVICE, BadRequest, True),
+        (409, b"", InvalidResponse, False),
+        (429, b"", RateLimited, False),
+        (500, b"", Unavailable, False),
+        (503, SERVICE, Unavailable, False),
+        (504, b"", Unavailable, False),
     ],
 )
-def test_every_status_has_its_error(status: int, kind: type[VonageError]) -> None:
-    problem = error_of(status)
-    assert type(problem) is kind
-    assert isinstance(problem, RoomkeeperError)
-    assert problem.status == status
+def test_a_status_counts_in_vonages_own_form_only(
+    status: int,
+    body: dict[str, Any] | bytes,
+    kind: type[VonageError],
+    is_item_specific: bool,
+) -> None:
+    error = error_of(status, body)
+    assert type(error) is kind
+    assert isinstance(error, RoomkeeperError)
+    assert error.status == status
+    assert error.is_item_specific is is_item_specific
 
 
 def test_an_error_of_the_service_is_kept_whole() -> None:
@@ -83,8 +91,7 @@ def test_an_error_of_the_service_is_kept_whole() -> None:
     assert (problem.method, problem.path) == ("GET", "/rooms/42")
     assert (problem.name, problem.message) == ("NotFoundError", "Failed to find it")
     assert str(problem) == (
-        "GET /rooms/42: Vonage answered 404 NotFoundError (Failed to find it). "
-        "If nothing at all is found, check the base URL."
+        "GET /rooms/42: Vonage answered 404 NotFoundError (Failed to find it). Check the id."
     )
 
 
@@ -92,17 +99,6 @@ def test_an_error_of_the_gateway_has_a_message_but_no_name() -> None:
     problem = error_of(401, GATEWAY_ERROR)
     assert problem.name is None
     assert problem.message == "Unauthorized: You did not provide correct credentials"
-
-
-def test_a_404_of_the_service_differs_from_that_of_a_wrong_base_url() -> None:
-    own, other = error_of(404, SERVICE_ERROR), error_of(404, {"title": "Not Found"})
-    assert isinstance(own, NotFound)
-    assert isinstance(other, NotFound)
-    assert own.is_vonages_own
-    assert not other.is_vonages_own
-    own.raise_unless_certain()
-    with pytest.raises(NotFound):
-        other.raise_unless_certain()
 
 
 @pytest.mark.parametrize(
@@ -122,12 +118,7 @@ def test_an_instant_room_is_not_updatable() -> None:
 
 def test_an_update_that_breaks_a_rule_is_refused() -> None:
     told = {"message": "at least 1 key", "name": "InputValidationError", "status": 400}
-    assert type(error_of(400, told, call=UPDATE)) is Refused
-
-
-@pytest.mark.parametrize("body", [SERVICE_ERROR | {"name": "ForbiddenError"}, GATEWAY_ERROR, b""])
-def test_a_403_means_not_deletable_yet_whatever_its_body(body: dict[str, Any] | bytes) -> None:
-    assert type(error_of(403, body, call=DELETE)) is NotDeletableYet
+    assert type(error_of(400, told, call=UPDATE)) is BadRequest
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -155,7 +146,7 @@ def test_a_message_is_one_line_of_bounded_length(text: str) -> None:
     told = msgspec.json.encode({"message": text.encode("utf-8", "ignore").decode()})
     message = error_of(500, told).message or ""
     assert len(message.splitlines()) <= 1
-    assert len(message) <= LONGEST_MESSAGE + 3
+    assert len(message) <= MAX_MESSAGE_LENGTH + 3
 
 
 @given(st.integers(100, 599).filter(lambda status: not 200 <= status < 300), st.binary())

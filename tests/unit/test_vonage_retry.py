@@ -4,30 +4,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomkeeper.vonage import Pace
-from roomkeeper.vonage.retries import seconds_to_wait
+from roomkeeper.vonage import RetryPolicy
+from roomkeeper.vonage.retry import parse_retry_after
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
-HIGH = Pace(first=0.25, longest=8, dice=lambda: 1.0)
-LOW = Pace(first=0.25, longest=8, dice=lambda: 0.0)
+HIGH = RetryPolicy(base_delay=0.25, max_delay=8, random=lambda: 1.0)
+LOW = RetryPolicy(base_delay=0.25, max_delay=8, random=lambda: 0.0)
 
 
 @pytest.mark.parametrize(
     ("failures", "most"), [(1, 0.25), (2, 0.5), (3, 1), (6, 8), (7, 8), (10_000, 8)]
 )
 def test_the_wait_doubles_up_to_a_limit_and_half_of_it_is_drawn(failures: int, most: float) -> None:
-    assert HIGH.wait(failures, None) == most
-    assert LOW.wait(failures, None) == most / 2
+    assert HIGH.delay(failures, None) == most
+    assert LOW.delay(failures, None) == most / 2
 
 
 @given(st.integers(1, 100), st.floats(0, 3600), st.floats(0, 1))
 def test_what_the_answer_asks_for_is_the_least(failures: int, asked: float, thrown: float) -> None:
-    wait = Pace(dice=lambda: thrown).wait(failures, asked)
+    wait = RetryPolicy(random=lambda: thrown).delay(failures, asked)
     assert asked <= wait <= max(asked + 0.25, 8)
 
 
 def test_those_who_are_told_to_wait_do_not_come_back_all_at_once() -> None:
-    assert LOW.wait(1, 30) < HIGH.wait(1, 30)
+    assert LOW.delay(1, 30) < HIGH.delay(1, 30)
 
 
 @pytest.mark.parametrize(
@@ -43,20 +43,20 @@ def test_those_who_are_told_to_wait_do_not_come_back_all_at_once() -> None:
     ],
 )
 def test_seconds_and_dates_are_understood(header: str, seconds: float) -> None:
-    assert seconds_to_wait(header, NOW) == seconds
+    assert parse_retry_after(header, NOW) == seconds
 
 
 @pytest.mark.parametrize("header", [None, "", "soon", "-5", "1.5", "١٢", "9" * 5000, "Wed, 99"])
 def test_anything_else_asks_for_nothing(header: str | None) -> None:
-    assert seconds_to_wait(header, NOW) is None
+    assert parse_retry_after(header, NOW) is None
 
 
 @given(st.text())
 def test_no_header_is_an_error(header: str) -> None:
-    assert (seconds_to_wait(header, NOW) or 0) >= 0
+    assert (parse_retry_after(header, NOW) or 0) >= 0
 
 
 @given(st.timedeltas(timedelta(0), timedelta(days=365)))
 def test_a_date_means_the_time_until_then(ahead: timedelta) -> None:
     header = (NOW + ahead).strftime("%a, %d %b %Y %H:%M:%S GMT")
-    assert seconds_to_wait(header, NOW) == int(ahead.total_seconds())
+    assert parse_retry_after(header, NOW) == int(ahead.total_seconds())

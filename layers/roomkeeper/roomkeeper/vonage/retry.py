@@ -1,0 +1,106 @@
+"""When a failed call to Vonage is repeated: backoff with jitter, until a deadline."""
+
+import email.utils
+import random
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import tenacity
+
+from roomkeeper.vonage.errors import TransientError
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """The backoff between attempts: `base_delay` seconds, doubled each time up to `max_delay`.
+
+    Half of each delay is random (jitter), so that callers that failed together do not return
+    together. `sleep`, `clock` (monotonic seconds) and `random` (0 to 1) are the machine's by
+    default.
+    """
+
+    base_delay: float = 0.25
+    max_delay: float = 8.0
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    random: Callable[[], float] = random.random
+
+    def delay(self, failures: int, retry_after: float | None) -> float:
+        """Return the seconds to wait after this number of consecutive failures (one or more).
+
+        `retry_after`, which the response asked for, is the minimum.
+        """
+        step = min(self.base_delay * 2.0 ** min(failures - 1, 32), self.max_delay)
+        if retry_after is not None and retry_after > step:
+            return retry_after + self.base_delay * self.random()
+        return max(step * (1 + self.random()) / 2, retry_after or 0.0)
+
+    def run(self, attempt: Callable[[], Result], deadline: "Deadline") -> Result:
+        """Return what `attempt` returns, repeated after each TransientError while there is time.
+
+        Raises:
+            TransientError: time is up. It is the last one that has a response, or else the first:
+                an attempt that the deadline cut short says less than those before it.
+        """
+        failures: list[TransientError] = []
+
+        def observed() -> Result:
+            try:
+                return attempt()
+            except TransientError as error:
+                failures.append(error)
+                raise
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(TransientError),
+            wait=lambda _: self.delay(len(failures), failures[-1].retry_after),
+            stop=lambda state: state.upcoming_sleep >= deadline.remaining(),
+            sleep=self.sleep,
+            retry_error_callback=lambda _: _raise_last_response_error(failures),
+        )
+        return retrying(observed)
+
+
+class Deadline:
+    """A moment that lies `seconds` ahead by a monotonic `clock`."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._ends_at = clock() + seconds
+
+    def remaining(self) -> float:
+        """Return the seconds that are left; negative once the deadline has passed."""
+        return self._ends_at - self._clock()
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether no time is left."""
+        return self.remaining() <= 0
+
+
+def parse_retry_after(header: str | None, now: datetime) -> float | None:
+    """Return the seconds that a Retry-After `header` asks for; None when it is not valid.
+
+    Source: RFC 9110, 10.2.3: a number of seconds or a date. A date in the past is 0.
+    """
+    text = (header or "").strip()
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return float(text)
+    try:
+        until = email.utils.parsedate_to_datetime(text)
+        aware = until if until.tzinfo else until.replace(tzinfo=UTC)
+        return max(0.0, (aware - now).total_seconds())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _raise_last_response_error(failures: list[TransientError]) -> None:
+    chosen = next((each for each in reversed(failures) if each.status), failures[0])
+    chosen.add_note(f"Gave up at the total timeout; attempts: {len(failures)}.")
+    raise chosen
