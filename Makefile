@@ -138,8 +138,9 @@ RECORDINGS ?= $(shell echo $$(($(CALLBACKS) / 10)))
 ROOMS ?= 1000
 
 .PHONY: cost
-cost: $(TOOLS)/dev/.installed ## the monthly bill (CALLBACKS=, RECORDINGS=, ROOMS= a month)
-	@$(DEV)/python -m benchmarks.cost --callbacks $(CALLBACKS) --recordings $(RECORDINGS) --rooms $(ROOMS)
+cost: $(TOOLS)/dev/.installed ## the monthly bill (CALLBACKS=, RECORDINGS=, ROOMS= a month), and what an attack can cost (RATE=, BURST=)
+	@$(DEV)/python -m benchmarks.cost --callbacks $(CALLBACKS) --recordings $(RECORDINGS) --rooms $(ROOMS) \
+		$(if $(RATE),--rate $(RATE)) $(if $(BURST),--burst $(BURST))
 
 # --- the product, in an account -------------------------------------------------------------------
 

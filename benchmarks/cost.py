@@ -1,5 +1,7 @@
 """`python -m benchmarks.cost`: what a month costs, service by service, and what is full first.
 
+And what a caller without credentials can cost a day (benchmarks.worst_case).
+
 What is done for each callback, recording and room is counted on the code (benchmarks.counts) or
 read off the template; how long a function runs and what a line of the log holds are assumptions,
 named below. Free tiers are left out.
@@ -12,7 +14,7 @@ from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import prices
+from benchmarks import prices, worst_case
 from benchmarks.counts import Life, life
 from tests.template import resources
 
@@ -29,11 +31,17 @@ PUBLISHER_SECONDS, PUBLISHER_GB = 0.030, 0.25
 JOB_SECONDS, JOB_GB = 0.5, 0.5
 """Of a job's run: for each item, at a concurrency of eight and a slow Vonage."""
 
+DAYTIME = 3
+"""A third of the day has the meetings: a month's average is kept up for eight hours in 24."""
+
 RUNS = 30 * 24 + 2 * 30 * 4
 """Scheduled runs a month: cleanup every hour, reconciliation and extension every six."""
 
+INTAKE_LOG_BYTES = 1_000
+"""Of one callback: our line, our metric, the access log's line."""
+
 LOG_BYTES = 1_500
-"""Of one run: Lambda's START, END and REPORT, our line, our metrics, the access log's line."""
+"""Of one run of the publisher: Lambda's START, END and REPORT, our lines, our metrics."""
 
 ITEM_BYTES, EVENT_BYTES = 1_000, 1_000
 METRICS = 47
@@ -68,21 +76,25 @@ class Quota(Struct, frozen=True):
 
 def bill(load: Load, lived: Life) -> dict[str, float]:
     """Return dollars a month by service."""
-    runs = load.callbacks + load.callbacks / BATCH
+    logged = load.callbacks * INTAKE_LOG_BYTES + load.callbacks / BATCH * LOG_BYTES
     return {
         "API Gateway (HTTP API)": load.callbacks * prices.HTTP_API,
         "Lambda": _functions(load),
         "DynamoDB": _table(load, lived),
         "EventBridge": _events(load) * (prices.EVENT + EVENT_BYTES / 1e9 * prices.ARCHIVED_GB),
         "Scheduler": RUNS * prices.SCHEDULED,
-        "CloudWatch": runs * LOG_BYTES / 1e9 * prices.LOG_GB
+        "CloudWatch": logged / 1e9 * prices.LOG_GB
         + METRICS * prices.METRIC
         + _alarm_metrics() * prices.ALARM
         + len(resources("AWS::CloudWatch::Dashboard")) * prices.DASHBOARD,
-        "X-Ray": min(load.callbacks, MONTH + SAMPLED * load.callbacks) * prices.TRACE,
         "Secrets Manager": len(resources("AWS::SecretsManager::Secret")) * prices.SECRET
         + _secret_reads(load) * prices.SECRET_READ,
     }
+
+
+def traces(load: Load) -> float:
+    """Return the dollars a month that Tracing=Active adds."""
+    return min(load.callbacks, MONTH + SAMPLED * load.callbacks) * prices.TRACE
 
 
 def with_rest_api(load: Load, ours: Bill) -> dict[str, float]:
@@ -105,10 +117,12 @@ def in_one_function(load: Load, ours: Bill) -> dict[str, float]:
 def quotas() -> list[Quota]:
     """Return what limits callbacks a second in an account as AWS gives it, the nearest first."""
     publisher = PUBLISHER_SECONDS / BATCH
+    own = worst_case.limits()
     limits = [
         Quota(
-            "the stack's own CallbackRateLimit",
-            200,
+            f"the stack's own CallbackRateLimit, {own.rate:g} on average by day; peaks are "
+            "CallbackBurstLimit's",
+            own.rate * PEAK / DAYTIME,
             "the parameter, up to the account's 10,000 a second for API Gateway",
         ),
         Quota(
@@ -159,6 +173,23 @@ def _alarm_metrics() -> int:
     )
 
 
+def worst_day(bounds: worst_case.Limits) -> list[str]:
+    """Return sentences on what a caller without credentials can cost a day, at these limits."""
+    kind, dollars = worst_case.worst(bounds)
+    rejected, told = worst_case.rejection(), worst_case.unnoticed_rejections()
+    day = worst_case.DAY
+    return [
+        f"A caller without credentials costs at most {dollars:.2f} dollars a day by what the "
+        f"stack's limits let through: {kind.name} to each of {len(worst_case.public_routes())} "
+        f"routes, {bounds.rate:g} a second after {bounds.burst} at once.",
+        f"API Gateway charges nothing for what it rejects itself (403, 404, 429), but a line of "
+        f"the access log and the response cost {rejected * 1e6:.2f} a million: "
+        f"{told * day * rejected:.2f} a day at the {told:g} a second at which HttpApiFloodAlarm "
+        f"fires, {worst_case.ACCOUNT_RATE * day * rejected:,.0f} at the account's limit of "
+        f"{worst_case.ACCOUNT_RATE:,} if all are logged (docs/cost.md, Under attack).",
+    ]
+
+
 def _functions(load: Load) -> float:
     intake = load.callbacks * (
         prices.LAMBDA_REQUEST + INTAKE_SECONDS * INTAKE_GB * prices.LAMBDA_GB_SECOND
@@ -200,7 +231,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cost", description=__doc__)
     for name in ("callbacks", "recordings", "rooms"):
         parser.add_argument(f"--{name}", type=int, required=True, metavar="COUNT")
-    load = Load(**vars(parser.parse_args()))
+    own = worst_case.limits()
+    parser.add_argument("--rate", type=float, default=own.rate, help="CallbackRateLimit")
+    parser.add_argument("--burst", type=int, default=own.burst, help="CallbackBurstLimit")
+    asked = vars(parser.parse_args())
+    bounds = worst_case.Limits(rate=asked.pop("rate"), burst=asked.pop("burst"))
+    load = Load(**asked)
     ours = bill(load, life())
     rest, one = with_rest_api(load, ours), in_one_function(load, ours)
     shown = Table("dollars a month", "Roomkeeper", "REST API", "one function")
@@ -211,6 +247,15 @@ def main() -> None:
     console = Console()
     console.print(shown)
     console.print(first_met(load))
+    console.print(f"Tracing=Active would add {traces(load):,.2f} dollars a month.")
+    console.print()
+    shown = Table("a caller without credentials, dollars", "a million", "a day")
+    for kind in worst_case.kinds():
+        a_day = worst_case.dollars_a_day(kind, bounds, worst_case.public_routes())
+        shown.add_row(kind.name, f"{kind.dollars * 1e6:.2f}", f"{a_day:.2f}")
+    console.print(shown)
+    for sentence in worst_day(bounds):
+        console.print(sentence)
 
 
 if __name__ == "__main__":

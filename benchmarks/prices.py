@@ -25,3 +25,4 @@ DASHBOARD = 3.00  # a month
 SECRET = 0.40  # a month
 SECRET_READ = 0.05 / 10_000
 TRACE = 5.00 / MILLION  # X-Ray, recorded
+DATA_OUT_GB = 0.09  # to the internet, the first 10 TB a month

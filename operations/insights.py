@@ -30,7 +30,7 @@ def lines(stack: Stack, mentioning: Sequence[str], since: datetime) -> list[Line
 
 def time_of(line: Line) -> datetime:
     """Return when a line was logged, to the millisecond."""
-    return datetime.strptime(line["timestamp"], "%Y-%m-%d %H:%M:%S,%f%z").astimezone(UTC)
+    return datetime.fromisoformat(line["timestamp"]).astimezone(UTC)
 
 
 def log_groups(stack: Stack) -> list[str]:

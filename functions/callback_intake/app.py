@@ -11,6 +11,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from roomkeeper import authenticity, callbacks, http_api, settings, store
 from roomkeeper.callbacks import CallbackRejected
 from roomkeeper.http_api import Answer, Request
+from roomkeeper.log_sample import LogSample
 from roomkeeper.settings import (
     CallbackSecret,
     IntakeSettings,
@@ -18,11 +19,14 @@ from roomkeeper.settings import (
 )
 from roomkeeper.store import Store, StoreUnavailable
 
-logger = Logger()
+# Lambda's JSON log format reads levels only beside times in RFC 3339 ("Log-level filtering").
+logger = Logger(use_rfc3339=True)
 metrics = Metrics()
 
+REFUSALS_LOGGED_PER_MINUTE = 20
+"""By each process. CallbackRefused (template.yaml) counts all of them, from the access log."""
 
-@metrics.log_metrics
+
 @logger.inject_lambda_context
 def handler(request: Request, _context: object) -> Answer:
     """Answer 204 once the callback is safe in the table, 4xx if it never can be, 503 to be retried.
@@ -40,8 +44,8 @@ def handler(request: Request, _context: object) -> Answer:
         return _refuse(rejected)
     except (StoreUnavailable, SecretUnavailable) as problem:
         return _ask_again(problem, about)
-    _count("CallbackAccepted" if news else "CallbackRepeated", event=callback.event)
     logger.info("callback accepted", extra=about | {"news": news})
+    _count("CallbackAccepted" if news else "CallbackRepeated", event=callback.event)
     return {"statusCode": 204}
 
 
@@ -67,10 +71,16 @@ def _secret() -> CallbackSecret:
     return CallbackSecret(settings.connect(), known.secret_id, known.previous_secret_grace)
 
 
+@cache
+def _refusals_logged() -> LogSample:
+    return LogSample(REFUSALS_LOGGED_PER_MINUTE)
+
+
 def _authentic_body(request: Request, now: datetime) -> bytes:
     """Return the body, once its sender has proven to be Vonage. The bytes are not parsed before."""
     known = _settings()
     body = http_api.body_of(request)
+    callbacks.require_size(body)  # first: a large body must not cost a look at the secret
     accepted = _secret().credentials(now)
     tokens = accepted.tokens if known.accepts_token else ()
     signature_secrets = accepted.signature_secrets if known.accepts_signature else ()
@@ -92,14 +102,14 @@ def _authentic_body(request: Request, now: datetime) -> bytes:
 
 
 def _refuse(rejected: CallbackRejected) -> Answer:
-    _count("CallbackRefused", reason=rejected.code)
-    logger.warning("callback refused", reason=rejected.code, problem=str(rejected))
+    if _refusals_logged().admits_one_more():
+        logger.warning("callback refused", reason=rejected.code, problem=str(rejected))
     return _error(rejected.status, rejected.code, str(rejected))
 
 
 def _ask_again(problem: StoreUnavailable | SecretUnavailable, about: dict[str, Any]) -> Answer:
-    _count("CallbackUnavailable", reason=type(problem).__name__)
     logger.error("callback could not be taken now", extra=about | {"problem": str(problem)})
+    _count("CallbackUnavailable", reason=type(problem).__name__)
     answer = _error(503, "unavailable", "The callback could not be kept just now; send it again.")
     return answer | {"headers": answer["headers"] | {"Retry-After": "5"}}
 
@@ -116,6 +126,7 @@ def _count(metric: str, **dimensions: str) -> None:
     for name, value in dimensions.items():
         metrics.add_dimension(name=name, value=value)
     metrics.add_metric(name=metric, unit=MetricUnit.Count, value=1)
+    metrics.flush_metrics()  # log_metrics would complain of a refusal, which counts nothing here
 
 
 def _identity(callback: callbacks.Callback) -> dict[str, Any]:

@@ -124,4 +124,6 @@ def test_the_dashboard_shows_this_stack(deployed: Deployed) -> None:
     assert len(json.loads(body)["widgets"]) == 12
     functions = {v for k, v in deployed.stack.outputs.items() if k.startswith("Recording")}
     assert all(f'"{function}"' in body for function in functions)
-    assert set(re.findall(r"\$\{.+?\}", body)) == {"${PROP('Dim.event')}", "${PROP('Dim.reason')}"}
+    assert set(re.findall(r"\$\{.+?\}", body)) == {
+        f"${{PROP('Dim.{name}')}}" for name in ("event", "reason", "status")
+    }

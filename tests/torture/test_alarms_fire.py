@@ -1,7 +1,8 @@
 """Alarms that fire: what goes wrong on the deployed stack comes to the subscriber of its topic.
 
 The local CloudWatch takes no metrics out of logs, as AWS does ("Embedded metric format" in the
-CloudWatch guide): here the test takes them from there and puts them in.
+CloudWatch guide): here the test takes them from there and puts them in. It has no
+access log either: tests/unit/test_alarms.py holds the alarms on what is counted from that.
 """
 
 import json
@@ -14,14 +15,17 @@ import pytest
 
 from local.waiting import eventually
 from operations.management import ManagementApi
+from tests import functions
 from tests.deployed import WITHIN, Deployed
 
 pytestmark = pytest.mark.local_stack
 
 
-def be_refused(deployed: Deployed) -> None:
-    for _ in range(20):
-        assert deployed.post("{}", "/callbacks/guessed").status_code == 401
+def lack_the_secret(deployed: Deployed) -> None:
+    with functions.configured(
+        deployed, deployed.id_of("CallbackIntake"), CALLBACK_SECRET_ARN="missing"
+    ):
+        assert deployed.post("{}", "/callbacks/any").status_code == 503
 
 
 def be_refused_by_vonage(deployed: Deployed) -> None:
@@ -64,7 +68,7 @@ def mailbox(deployed: Deployed) -> Iterator[Callable[[], list[str]]]:
 @pytest.mark.parametrize(
     ("alarm", "function", "happen"),
     [
-        ("CallbackRefusalAlarm", "CallbackIntake", be_refused),
+        ("CallbackSecretAlarm", "CallbackIntake", lack_the_secret),
         ("VonageRefusalAlarm", "ManagementApi", be_refused_by_vonage),
     ],
 )

@@ -18,7 +18,8 @@ from roomkeeper.rounds import Summary
 from roomkeeper.settings import SecretUnavailable
 from roomkeeper.store import StoreUnavailable
 from tests.builders import TOKEN, AContext, a_body, a_record, a_request
-from tests.template import NAMESPACE, ROOT, environment, properties, resources
+from tests.filter_pattern import matches
+from tests.template import NAMESPACE, ROOT, environment, properties, resources, template
 from tests.unit.conftest import Output, Table
 
 ALARMS = resources("AWS::CloudWatch::Alarm")
@@ -88,7 +89,10 @@ def test_an_alarm_tells_when_it_begins_and_when_it_is_over(name: str) -> None:
 @pytest.mark.parametrize("name", ALARMS)
 def test_an_alarm_looks_back_no_further_than_cloudwatch_does(name: str) -> None:
     longest = 7 * 86_400 if period(name) >= 3600 else 86_400
-    assert period(name) * properties(name)["EvaluationPeriods"] <= longest
+    periods = properties(name)["EvaluationPeriods"]
+    if isinstance(periods, dict):
+        periods = template()["Parameters"][periods["Ref"]]["MaxValue"]
+    assert period(name) * periods <= longest
 
 
 @pytest.mark.parametrize("name", ALARMS)
@@ -177,19 +181,12 @@ def test_a_schedule_that_starts_nothing_for_a_day_is_told_of(schedule: str) -> N
 # --- our own --------------------------------------------------------------------------------------
 
 
-def refuse() -> None:
-    intake._refuse(Unauthorized("no"))
-    intake.metrics.flush_metrics()
-
-
 def lack_the_table() -> None:
     intake._ask_again(StoreUnavailable("throttled"), {})
-    intake.metrics.flush_metrics()
 
 
 def lack_the_secret() -> None:
     intake._ask_again(SecretUnavailable("empty"), {})
-    intake.metrics.flush_metrics()
 
 
 def lose_a_recording() -> None:
@@ -204,7 +201,6 @@ class Invocation(AContext):
 
 
 EMITTED: dict[str, tuple[str, Callable[[], None]]] = {
-    "CallbackRefusalAlarm": ("CallbackIntake", refuse),
     "CallbackTableAlarm": ("CallbackIntake", lack_the_table),
     "CallbackSecretAlarm": ("CallbackIntake", lack_the_secret),
     "RecordingLossAlarm": ("RecordingReconciler", lose_a_recording),
@@ -236,23 +232,106 @@ def test_an_alarm_watches_what_a_function_emits(
     assert {each: line[each] for each in dimensions(name)} == dimensions(name)
 
 
-def test_throttled_requests_are_counted_from_the_access_log() -> None:
-    counted = properties("RequestThrottled")
-    [metric] = counted["MetricTransformations"]
-    alarm = properties("HttpApiThrottleAlarm")
-    assert (metric["MetricNamespace"], metric["MetricName"]) == (
-        alarm["Namespace"],
-        alarm["MetricName"],
-    )
-    assert dimensions("HttpApiThrottleAlarm") == {}
-    assert counted["LogGroupName"] == {"Ref": "HttpApiAccessLogs"}
+# --- on the access log ----------------------------------------------------------------------------
+
+ON_ACCESS_LOG = {
+    "CallbackRefusalAlarm": "CallbackRefused",
+    "CallbackSilenceAlarm": "CallbackAcknowledged",
+    "HttpApiFloodAlarm": "RequestRejected",
+    "HttpApiRejectedPostsAlarm": "PostRejected",
+    "HttpApiThrottleAlarm": "RequestThrottled",
+}
+"""Which metric filter counts what an alarm watches."""
+
+WITH_TOKEN = "POST /callbacks/{token}"
+
+
+def a_line(status: int, route: str = WITH_TOKEN, **fields: str) -> dict[str, str]:
+    """Return a line of the access log; what is not known is "-" there."""
+    line = dict.fromkeys(json.loads(properties("HttpApiStage")["AccessLogSettings"]["Format"]), "-")
+    answered = {"method": "POST", "routeKey": route, "status": str(status)}
+    return {**line, **answered, "integrationStatus": "200"} | fields
+
+
+def a_rejection(status: int, route: str = "-", **fields: str) -> dict[str, str]:
+    """Return the line of a request that API Gateway rejected, so that no function was called."""
+    return a_line(status, route) | {"integrationStatus": "-"} | fields
+
+
+@pytest.mark.parametrize("alarm", ON_ACCESS_LOG)
+def test_an_alarm_watches_what_is_counted_from_the_access_log(alarm: str) -> None:
+    counting = properties(ON_ACCESS_LOG[alarm])
+    [metric] = counting["MetricTransformations"]
+    watched = properties(alarm)
+    assert counting["LogGroupName"] == {"Ref": "HttpApiAccessLogs"}
+    assert metric["MetricNamespace"] == watched["Namespace"] == {"Sub": NAMESPACE}
+    assert metric["MetricName"] == watched["MetricName"] == ON_ACCESS_LOG[alarm]
+    assert (metric["MetricValue"], watched["Statistic"]) == ("1", "Sum")
+    assert {each["Key"] for each in metric.get("Dimensions", [])} == dimensions(alarm).keys()
+
+
+def test_what_the_filters_compare_is_what_the_access_log_has() -> None:
     logged = json.loads(properties("HttpApiStage")["AccessLogSettings"]["Format"])
     assert logged["status"] == "$context.status"
-    assert counted["FilterPattern"] == '{ $.status = "429" }'
+    assert logged["method"] == "$context.httpMethod"
+    assert logged["routeKey"] == "$context.routeKey"
+    assert logged["integrationStatus"] == "$context.integrationStatus"
+
+
+@pytest.mark.parametrize(
+    ("line", "counted"),
+    [
+        (a_line(204), {"CallbackAcknowledged"}),
+        (a_line(204, "POST /callbacks"), {"CallbackAcknowledged"}),
+        (a_line(204, "DELETE /recordings/{recording_id}", method="DELETE"), set()),
+        (a_line(401), {"CallbackRefused"}),
+        (a_line(400, "POST /callbacks"), {"CallbackRefused"}),
+        (a_line(413), {"CallbackRefused"}),
+        (a_line(503), set()),
+        (a_line(404, "POST /recordings/{recording_id}/republish"), set()),
+        (a_line(404, "GET /rooms/{room_id}", method="GET"), set()),
+        (a_rejection(429, WITH_TOKEN), {"RequestThrottled", "RequestRejected"}),
+        (a_rejection(404), {"PostRejected", "RequestRejected"}),
+        (a_rejection(400), {"PostRejected", "RequestRejected"}),
+        (a_rejection(403, "POST /jobs/recording-cleanup"), {"PostRejected", "RequestRejected"}),
+        (a_rejection(404, method="GET"), {"RequestRejected"}),
+        (a_rejection(403, "GET /rooms", method="GET"), {"RequestRejected"}),
+        (a_rejection(404, method="OPTIONS"), {"RequestRejected"}),
+        (a_rejection(500, WITH_TOKEN), set()),
+    ],
+)
+def test_each_request_is_counted_by_what_became_of_it(
+    line: dict[str, str], counted: set[str]
+) -> None:
+    filters = {name: properties(name) for name in resources("AWS::Logs::MetricFilter")}
+    found = {
+        name
+        for name, each in filters.items()
+        if each["LogGroupName"] == {"Ref": "HttpApiAccessLogs"}
+        and matches(each["FilterPattern"], line)
+    }
+    assert found == counted
+
+
+def test_refusals_are_counted_by_status_and_the_alarm_watches_the_unauthorized() -> None:
+    [metric] = properties("CallbackRefused")["MetricTransformations"]
+    assert metric["Dimensions"] == [{"Key": "status", "Value": "$.status"}]
+    assert dimensions("CallbackRefusalAlarm") == {"status": str(Unauthorized.status)}
+
+
+def test_silence_raises_an_alarm_only_where_the_operator_asks_for_it() -> None:
+    alarm = resources("AWS::CloudWatch::Alarm")["CallbackSilenceAlarm"]
+    assert template()["Parameters"]["CallbackSilenceHours"]["Default"] == 0
+    assert alarm["Condition"] == "HasSilenceAlarm"
+    asked_for = {"Not": [{"Equals": [{"Ref": "CallbackSilenceHours"}, "0"]}]}
+    assert template()["Conditions"]["HasSilenceAlarm"] == asked_for
+    assert alarm["Properties"]["Period"] == 3600
+    assert alarm["Properties"]["EvaluationPeriods"] == {"Ref": "CallbackSilenceHours"}
+    assert alarm["Properties"]["TreatMissingData"] == "breaching"
 
 
 def test_every_alarm_on_a_metric_of_ours_is_held_to_what_emits_it() -> None:
-    assert {*EMITTED, "HttpApiThrottleAlarm"} == OURS
+    assert {*EMITTED, *ON_ACCESS_LOG} == OURS
 
 
 # --- accepted, but not published ------------------------------------------------------------------

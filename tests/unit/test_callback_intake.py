@@ -8,6 +8,7 @@ import pytest
 
 from functions.callback_intake import app
 from roomkeeper import settings
+from roomkeeper.log_sample import LogSample
 from roomkeeper.store import Store, correlation
 from tests.builders import (
     PUBLISHED,
@@ -173,7 +174,27 @@ def test_a_body_that_is_no_callback_is_refused_saying_why(
     assert error_of(answer)["code"] == code
     assert error_of(answer)["message"].startswith(message)
     assert table.items() == []
-    assert output.metrics == {"CallbackRefused": 1, "reason": code}
+    assert output.logged("callback refused")["reason"] == code
+
+
+def test_a_body_that_is_too_large_is_refused_before_the_secret_is_read(calls: list[Asked]) -> None:
+    answer = answer_to(a_request(b"x" * (2**18 + 1), token="wrong"))
+    assert (answer["statusCode"], error_of(answer)["code"]) == (413, "body_too_large")
+    assert calls == []
+
+
+def test_refusals_are_logged_as_a_sample(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    within_one_minute = LogSample(app.REFUSALS_LOGGED_PER_MINUTE, clock=lambda: 0.0)
+    monkeypatch.setattr(app, "_refusals_logged", lambda: within_one_minute)
+    for _ in range(app.REFUSALS_LOGGED_PER_MINUTE + 5):
+        assert answer_to(a_request(b"{}", token="wrong"))["statusCode"] == 401
+    lines = [line for line in output.lines if line.get("message") == "callback refused"]
+    assert len(lines) == app.REFUSALS_LOGGED_PER_MINUTE
+
+
+def test_a_refusal_writes_one_line_and_no_metric(output: Output) -> None:
+    answer_to(a_request(b"{}", token="wrong"))
+    assert [line["message"] for line in output.lines] == ["callback refused"]
 
 
 @pytest.mark.parametrize(
@@ -200,7 +221,7 @@ def test_who_is_not_vonage_is_refused_and_nothing_is_stored(
     signed = "authorization" in request_["headers"]
     assert ("make callback-url" in error_of(answer)["message"]) is not signed
     assert table.items() == []
-    assert output.metrics == {"CallbackRefused": 1, "reason": "unauthorized"}
+    assert output.logged("callback refused")["reason"] == "unauthorized"
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,13 @@ CONSTRAINTS = {"AllowedValues", "AllowedPattern", "MinValue", "MaxValue", "MinLe
 def statements(role: str) -> list[dict[str, Any]]:
     """Return what a role may do."""
     policies = properties(role)["Policies"]
-    return [s for policy in policies for s in policy["PolicyDocument"]["Statement"]]
+    return [plain(s) for policy in policies for s in policy["PolicyDocument"]["Statement"]]
+
+
+def plain(statement: dict[str, Any]) -> dict[str, Any]:
+    """Return a statement; one that depends on a condition as if that were true."""
+    allowed: dict[str, Any] = statement["If"][1] if "If" in statement else statement
+    return allowed
 
 
 def role_of(function: str) -> str:
@@ -319,12 +325,48 @@ def test_a_scheduled_function_that_fails_raises_an_alarm(function: str) -> None:
     assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
 
 
-def test_access_logs_do_not_have_the_path_with_its_token() -> None:
+def test_access_logs_have_the_callers_address_but_not_the_path_with_its_token() -> None:
     logged = properties("HttpApiStage")["AccessLogSettings"]["Format"]
     fields = set(re.findall(r"\$context\.([\w.]+)", logged))
-    assert "routeKey" in fields
-    assert fields.isdisjoint({"path", "identity.sourceIp", "authorizer.error"})
+    assert fields >= {"routeKey", "identity.sourceIp"}
+    assert fields.isdisjoint({"path", "authorizer.error"})
     assert json.loads(logged).keys() >= {"requestId", "status"}
+
+
+def test_the_access_logs_group_needs_no_resource_policy_and_has_a_name_of_its_own() -> None:
+    # "Enabling logging from AWS services" in the CloudWatch Logs guide: groups elsewhere are added
+    # to a resource policy, which holds 5,120 characters. A group left behind keeps its name.
+    name, variables = properties("HttpApiAccessLogs")["LogGroupName"]["Sub"]
+    assert name.startswith("/aws/vendedlogs/${AWS::StackName}/")
+    assert name.endswith("/${UniqueId}")
+    stack_id = {"Split": ["/", {"Ref": "AWS::StackId"}]}
+    assert variables == {"UniqueId": {"Select": [2, stack_id]}}
+
+
+# --- traces ---------------------------------------------------------------------------------------
+
+
+def test_nothing_is_traced_unless_the_operator_asks_for_it() -> None:
+    assert template()["Parameters"]["Tracing"]["Default"] == "PassThrough"
+    assert template()["Globals"]["Function"]["Tracing"] == {"Ref": "Tracing"}
+    assert not [name for name in FUNCTIONS if "Tracing" in properties(name)]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_caller_cannot_have_its_requests_traced_by_a_header(name: str) -> None:
+    # With PassThrough, too, Lambda traces a request whose header says Sampled=1 ("TracingConfig"
+    # in its API reference): only the lack of the permission keeps it from that.
+    statements = properties(role_of(name))["Policies"][0]["PolicyDocument"]["Statement"]
+    tracing = [each for each in statements if "xray:" in str(each)]
+    assert [each["If"][0] for each in tracing] == ["TracesRequests"]
+    assert [each["If"][2] for each in tracing] == [{"Ref": "AWS::NoValue"}]
+    assert template()["Conditions"]["TracesRequests"] == {"Equals": [{"Ref": "Tracing"}, "Active"]}
+
+
+def test_lambda_writes_no_lines_of_its_own_for_each_refused_callback() -> None:
+    # "Log-level filtering" in the Lambda guide: start and report are told at INFO, errors at WARN.
+    logging = properties("CallbackIntake")["LoggingConfig"]
+    assert (logging["LogFormat"], logging["SystemLogLevel"]) == ("JSON", "WARN")
 
 
 @pytest.mark.parametrize("name", resources("AWS::SecretsManager::Secret"))

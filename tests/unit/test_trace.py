@@ -14,6 +14,7 @@ from operations.stack import StackError
 from tests.builders import NOON, RECORDING_ID, SESSION_ID, Image
 
 AT = "2026-11-22 20:50:24,061+0000"
+IN_RFC_3339 = "2026-11-22T20:50:24.061+00:00"
 CALLER = "arn:aws:iam::123456789012:user/ada"
 
 
@@ -126,11 +127,16 @@ def test_what_is_forbidden_is_told_with_the_permissions_that_it_takes(
         lines(logs)
 
 
+@pytest.mark.parametrize("written", [AT, IN_RFC_3339])
+def test_a_lines_time_is_read_in_either_of_powertools_forms(written: str) -> None:
+    moment = datetime(2026, 11, 22, 20, 50, 24, 61_000, UTC)
+    assert insights.time_of(a_line("x", timestamp=written)) == moment
+
+
 def test_only_lines_of_ours_count_in_the_order_of_their_own_times() -> None:
     late, early = a_line("late"), a_line("early", timestamp="2026-11-22 20:50:24,060+0000")
     texts = ["START RequestId: an-id", '{"_aws": {}}', "1", json.dumps(late), json.dumps(early)]
     assert [line["message"] for line in lines(ALogs(texts))] == ["early", "late"]
-    assert insights.time_of(late) == datetime(2026, 11, 22, 20, 50, 24, 61_000, UTC)
 
 
 # --- telling --------------------------------------------------------------------------------------

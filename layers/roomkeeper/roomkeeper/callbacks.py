@@ -170,6 +170,16 @@ OutboxCallback = ParticipantJoined | RoomExpired | Unrecognized
 Callback = RecordingCallback | SessionCallback | OutboxCallback
 
 
+def require_size(body: bytes) -> None:
+    """Return only when `body` is not larger than a callback can be.
+
+    Raises:
+        TooLarge: more than MAX_BODY_BYTES.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise TooLarge(f"The body has {len(body)} bytes; at most {MAX_BODY_BYTES} are taken.")
+
+
 def parse(body: bytes) -> Callback:
     """Return the callback that `body` holds; `Unrecognized` when it is some other JSON object.
 
@@ -191,8 +201,7 @@ def parse(body: bytes) -> Callback:
 
 def _read_object(body: bytes) -> tuple[str, bytes, dict[str, msgspec.Raw]]:
     """Return the body's text, the same in a form that can be decoded, and its fields."""
-    if len(body) > MAX_BODY_BYTES:
-        raise TooLarge(f"The body has {len(body)} bytes; at most {MAX_BODY_BYTES} are taken.")
+    require_size(body)
     try:
         text = body.decode()
     except UnicodeDecodeError as problem:
