@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from functions.callback_intake import app as intake
-from functions.recording_reconciler.app import ReconciliationOptions
 from roomkeeper import access, jobs
 from roomkeeper.authenticity import Unauthorized
+from roomkeeper.handlers import callback_intake as intake
+from roomkeeper.handlers.recording_reconciler import ReconciliationOptions
 from roomkeeper.jobs import Report
 from roomkeeper.rounds import Summary
 from roomkeeper.settings import SecretUnavailable
