@@ -135,7 +135,7 @@ def _deployed(function: str, folder: str) -> Iterator[tuple[Callable[..., Any], 
     with sdk.moto(), pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()):
         for name, value in environment(function).items():
             patch.setenv(name, value)
-        app = importlib.import_module(f"functions.{folder}.app")
+        app = importlib.import_module(f"roomkeeper.handlers.{folder}")
         yield app.handler, sdk.note_calls(patch)
 
 

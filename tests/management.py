@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from functions.management_api import app
+from roomkeeper.handlers import management_api as app
 from roomkeeper.rooms import Room
 from roomkeeper.vonage import (
     DeletionOutcome,

@@ -12,15 +12,15 @@ import boto3
 import pytest
 from msgspec import Struct, field
 
-from functions.callback_intake import app as intake
-from functions.event_publisher import app as publisher
-from functions.management_api import app as management
-from functions.recording_cleanup import app as cleanup
-from functions.recording_reconciler import app as reconciler
-from functions.room_expiry_extender import app as extender
 from roomkeeper import jobs
 from roomkeeper.bus import Failure
 from roomkeeper.events import Event
+from roomkeeper.handlers import callback_intake as intake
+from roomkeeper.handlers import event_publisher as publisher
+from roomkeeper.handlers import management_api as management
+from roomkeeper.handlers import recording_cleanup as cleanup
+from roomkeeper.handlers import recording_reconciler as reconciler
+from roomkeeper.handlers import room_expiry_extender as extender
 from roomkeeper.rounds import RoundIncomplete
 from roomkeeper.times import iso
 from tests.books import TABLE, Books, an_upload

@@ -9,8 +9,8 @@ from typing import Any
 import boto3
 import pytest
 
-from functions.recording_cleanup import app as cleanup
-from functions.recording_reconciler import app as reconciler
+from roomkeeper.handlers import recording_cleanup as cleanup
+from roomkeeper.handlers import recording_reconciler as reconciler
 from roomkeeper.rounds import RoundIncomplete
 from tests.books import TABLE, Books, an_upload
 

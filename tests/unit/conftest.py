@@ -61,7 +61,7 @@ def _no_aws_account() -> Iterator[None]:
 def _fresh_container() -> Iterator[None]:
     """Forget what the functions keep from one invocation to the next."""
     yield
-    for name in [name for name in sys.modules if name.startswith("functions.")]:
+    for name in [name for name in sys.modules if name.startswith("roomkeeper.handlers.")]:
         for kept in vars(sys.modules[name]).values():
             if hasattr(kept, "cache_clear"):
                 kept.cache_clear()
@@ -194,8 +194,8 @@ class Stdout:
 @pytest.fixture
 def output(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Output:
     """Catch what the functions' loggers and metrics print."""
-    from functions.callback_intake import app as intake  # noqa: PLC0415 - few tests need them
-    from functions.event_publisher import app as publisher  # noqa: PLC0415
+    from roomkeeper.handlers import callback_intake as intake  # noqa: PLC0415 - few tests need them
+    from roomkeeper.handlers import event_publisher as publisher  # noqa: PLC0415
 
     for handler in {*intake.logger.handlers, *publisher.logger.handlers}:
         monkeypatch.setattr(handler, "stream", Stdout())

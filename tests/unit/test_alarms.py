@@ -8,11 +8,11 @@ from typing import Any
 import boto3
 import pytest
 
-from functions.callback_intake import app as intake
-from functions.event_publisher import app as publisher
-from functions.recording_reconciler.app import ReconciliationOptions
 from roomkeeper import access, jobs
 from roomkeeper.authenticity import Unauthorized
+from roomkeeper.handlers import callback_intake as intake
+from roomkeeper.handlers import event_publisher as publisher
+from roomkeeper.handlers.recording_reconciler import ReconciliationOptions
 from roomkeeper.jobs import Report
 from roomkeeper.rounds import Summary
 from roomkeeper.settings import SecretUnavailable

@@ -3,9 +3,9 @@
 The reckoning has every call fail in every try but the last, and each of those take all its time.
 """
 
-from functions.event_publisher import app as publisher
-from functions.management_api import app as management
 from roomkeeper import bus, jobs, settings, store
+from roomkeeper.handlers import event_publisher as publisher
+from roomkeeper.handlers import management_api as management
 from tests.template import properties
 
 COLD_START = 1.0

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from functions.callback_intake import app
 from roomkeeper import settings
+from roomkeeper.handlers import callback_intake as app
 from roomkeeper.log_sample import LogSample
 from roomkeeper.store import Store, correlation
 from tests.builders import (

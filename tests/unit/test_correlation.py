@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from functions.management_api import app as management
 from roomkeeper import events, store
 from roomkeeper.cleanup import Cleanup
+from roomkeeper.handlers import management_api as management
 from roomkeeper.reconciliation import Reconciliation
 from roomkeeper.recordings import Waiting
 from roomkeeper.rooms import Extension

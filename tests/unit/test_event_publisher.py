@@ -5,8 +5,8 @@ from typing import Any
 import boto3
 import pytest
 
-from functions.event_publisher import app
 from roomkeeper.bus import Bus
+from roomkeeper.handlers import event_publisher as app
 from roomkeeper.store import Store, StoreUnavailable
 from tests.builders import (
     NOON,

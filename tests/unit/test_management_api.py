@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from functions.management_api import app
 from roomkeeper import vonage
 from roomkeeper.callbacks import Callback
+from roomkeeper.handlers import management_api as app
 from roomkeeper.management.operations import NotDeletableYet
 from roomkeeper.settings import SecretUnavailable
 from roomkeeper.store import Store, StoreUnavailable, events_due

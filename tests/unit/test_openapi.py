@@ -1,7 +1,7 @@
 import pytest
 from jsonschema import Draft202012Validator
 
-from functions.management_api.app import app
+from roomkeeper.handlers.management_api import app
 from tests.openapi import description, operations
 from tests.template import properties, resources
 

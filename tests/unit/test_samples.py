@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from functions.recording_cleanup.app import CleanupOptions
-from functions.recording_reconciler.app import ReconciliationOptions
 from roomkeeper import http_api
+from roomkeeper.handlers.recording_cleanup import CleanupOptions
+from roomkeeper.handlers.recording_reconciler import ReconciliationOptions
 from roomkeeper.jobs import Options
 from tests.template import ROOT, resources
 

@@ -180,7 +180,7 @@ def test_a_function_is_told_just_what_it_reads(name: str) -> None:
 
     read: set[str] = set()
     folder = PurePath(properties(name)["CodeUri"]).name
-    getter = import_module(f"functions.{folder}.app")._settings
+    getter = import_module(f"roomkeeper.handlers.{folder}")._settings
     kinds = [get_type_hints(getter.__wrapped__)["return"]]
     if "DRY_RUN" in environment(name):  # a job's way to Vonage is configured alike for all
         kinds += [JobSettings, VonageSettings]
