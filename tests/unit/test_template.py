@@ -1,9 +1,10 @@
+import ast
 import json
 import re
 from collections.abc import Mapping
 from datetime import timedelta
 from importlib import import_module
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, get_type_hints
 
 import pytest
@@ -124,6 +125,17 @@ def test_a_function_is_in_the_folder_of_its_name(name: str) -> None:
 def test_every_folder_of_a_function_is_deployed() -> None:
     folders = {path.parent.name for path in (ROOT / "functions").glob("*/app.py")}
     assert folders == {PurePath(properties(name)["CodeUri"]).name for name in FUNCTIONS}
+
+
+@pytest.mark.parametrize("file", [*(ROOT / "functions").rglob("*.py")], ids=lambda f: f.parent.name)
+def test_a_functions_own_code_only_imports_its_handler_from_the_layer(file: Path) -> None:
+    # Lambda updates the layer and the code in two calls; what is in the layer changes at once.
+    docstring, *code = ast.parse(file.read_text()).body
+    assert isinstance(docstring, ast.Expr)
+    assert "\n".join(map(ast.unparse, code)) == (
+        f"from roomkeeper.handlers.{file.parent.name} import handler\n__all__ = ['handler']"
+    )
+    assert file.name == "app.py"
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
