@@ -150,6 +150,7 @@ EMITTED: dict[str, tuple[str, Callable[[], None]]] = {
     "CallbackRefusalAlarm": ("CallbackIntake", refuse),
     "CallbackTableAlarm": ("CallbackIntake", lack_the_table),
     "CallbackSecretAlarm": ("CallbackIntake", lack_the_secret),
+    "CallbackTokenAlarm": ("CallbackIntake", intake.count_unusable_token),
     "RecordingLossAlarm": ("RecordingReconciler", lose_a_recording),
     "VonageRefusalAlarm": ("RecordingCleanup", access.count_refusal),
 }

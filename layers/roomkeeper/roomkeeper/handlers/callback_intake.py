@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools import Logger, Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
 from roomkeeper import authenticity, callbacks, http_api, settings, store
@@ -64,7 +64,15 @@ def _store() -> Store:
 @cache
 def _secret() -> CallbackSecret:
     known = _settings()
-    return CallbackSecret(settings.connect(), known.secret_id, known.previous_secret_grace)
+    return CallbackSecret(
+        settings.connect(), known.secret_id, known.previous_secret_grace, count_unusable_token
+    )
+
+
+def count_unusable_token() -> None:
+    """Count a token that cannot be used, apart from what becomes of the callback at hand."""
+    with single_metric(name="CallbackTokenUnusable", unit=MetricUnit.Count, value=1) as metric:
+        metric.add_dimension(name="service", value="callback_intake")
 
 
 def _authentic_body(request: Request, now: datetime) -> bytes:
@@ -85,8 +93,7 @@ def _authentic_body(request: Request, now: datetime) -> bytes:
         authorization=request["headers"].get("authorization"),
         tokens=tokens,
         signature_secrets=signature_secrets,
-        max_age=known.signature_max_age,
-        now=now,
+        rules=known.signature_rules,
     )
     return body
 
