@@ -220,7 +220,9 @@ def test_what_is_set_is_accepted_and_what_is_empty_is_not(
     assert a_secret(FakeSecrets(secret)).credentials(NOON) == expected
 
 
-@pytest.mark.parametrize("token", ["s3cret", "s3cret" * 5, "a/" * 20, "a%2F" * 20, "a b" * 20, "é" * 40])
+@pytest.mark.parametrize(
+    "token", ["s3cret", "s3cret" * 5, "a/" * 20, "a%2F" * 20, "a b" * 20, "é" * 40]
+)
 def test_a_token_that_a_url_would_change_counts_as_none_and_is_told(
     token: str, caplog: pytest.LogCaptureFixture
 ) -> None:

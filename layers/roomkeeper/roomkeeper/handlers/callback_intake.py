@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics, single_metric
+from aws_lambda_powertools import Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
 from roomkeeper import authenticity, callbacks, http_api, settings, store
 from roomkeeper.callbacks import CallbackRejected
 from roomkeeper.http_api import Answer, Request
+from roomkeeper.logs import function_logger
 from roomkeeper.settings import (
     CallbackSecret,
     IntakeSettings,
@@ -18,7 +19,7 @@ from roomkeeper.settings import (
 )
 from roomkeeper.store import Store, StoreUnavailable
 
-logger = Logger()
+logger = function_logger()
 metrics = Metrics()
 
 
