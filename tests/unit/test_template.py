@@ -75,6 +75,14 @@ def test_what_a_callback_wrote_is_kept_for_longer_than_its_signature_holds(name:
     assert kept >= longest + LONGEST_SESSION > longest + CLOCK_SKEW
 
 
+def test_a_callback_that_vonage_retries_for_24_hours_still_has_a_signature_that_holds() -> None:
+    # "Webhooks" in Vonage's guides: pauses double up to 15 minutes, for 24 hours.
+    last_retry = timedelta(hours=24, minutes=15)
+    limit = template()["Parameters"]["SignatureMaxAgeHours"]
+    assert timedelta(hours=limit["MinValue"]) > last_retry + CLOCK_SKEW
+    assert limit["Default"] >= limit["MinValue"]
+
+
 @pytest.mark.parametrize(
     "url",
     [

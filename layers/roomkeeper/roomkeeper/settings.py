@@ -316,7 +316,7 @@ class CallbackSecret:
 
     def _versions(self) -> Sequence["SecretVersion"]:
         found: list[SecretVersion] = []
-        page: dict[str, str] = {}
+        page: dict[str, Any] = {}
         while True:
             try:
                 response: Any = self._client.list_secret_version_ids(
