@@ -9,7 +9,7 @@ import json
 
 from benchmarks.books import answer_of_dynamodb, rooms_page
 
-SECRET = json.dumps({"token": "the-token", "signature_secret": ""})
+SECRET = json.dumps({"token": "the-token-of-the-sample-callback-url", "signature_secret": ""})
 SECRETS = {
     "SecretString": SECRET.replace("}", ', "api_key": "key", "api_secret": "secret"}'),
     "CreatedDate": 1_600_000_000,

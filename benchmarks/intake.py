@@ -43,7 +43,10 @@ def _intake(built: Path, url: str) -> Measured:
     settings = {
         "CALLBACK_SECRET_ARN": "secret",
         "ACCEPTED_CREDENTIALS": "token-or-signature",
-        "SIGNATURE_MAX_AGE_HOURS": "24",
+        "SIGNATURE_MAX_AGE_HOURS": "48",
+        "REQUIRE_PAYLOAD_HASH": "true",
+        "EXPECTED_API_KEY": "",
+        "EXPECTED_APPLICATION_ID": "",
         "PREVIOUS_SECRET_GRACE_HOURS": "24",
         "SESSION_DAYS": "400",
         "EVENT_DAYS": "30",

@@ -4,6 +4,7 @@ import hashlib
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -110,7 +111,9 @@ def signature(payload: bytes, sender: Target, secret: str) -> str:
         "application_id": sender.application_id,
         "payload_hash": hashlib.sha256(payload).hexdigest(),
     }
-    return jwt.encode(claims, secret, algorithm="HS256")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", jwt.InsecureKeyLengthWarning)
+        return jwt.encode(claims, secret, algorithm="HS256")
 
 
 class ExpiryWatch:

@@ -30,15 +30,18 @@ class Rotation:
         self.deployed = deployed
         self._client = deployed.stack.client("secretsmanager")
 
-    def put(self, output: str, content: str) -> None:
-        """Put a new version in force."""
-        secret_id = self.deployed.stack.outputs[output]
-        self._client.put_secret_value(SecretId=secret_id, SecretString=content)
+    def put(self, output: str, content: str, *, hours_ago: int = 0) -> None:
+        """Put a new version in force, which for the local AWS was created some hours ago."""
+        self._client.put_secret_value(
+            SecretId=self.deployed.stack.outputs[output],
+            SecretString=content,
+            ClientRequestToken=f"{hours_ago}-hours-ago-{uuid.uuid4().hex}",
+        )
 
-    def rotate(self) -> dict[str, str]:
+    def rotate(self, *, hours_ago: int = 0) -> dict[str, str]:
         """Give the callback secret a new token and signature secret; return them."""
         fresh = {"token": secrets.token_hex(24), "signature_secret": secrets.token_hex(32)}
-        self.put("CallbackSecretArn", json.dumps(fresh))
+        self.put("CallbackSecretArn", json.dumps(fresh), hours_ago=hours_ago)
         return fresh
 
     def start_anew(self, **variables: str) -> Any:
@@ -79,7 +82,21 @@ def test_a_new_token_and_signature_secret_hold_beside_the_old_for_the_grace_peri
             assert rotation.answers(old) == (401, 401)
 
 
-def test_a_mistake_takes_nothing_in_until_it_is_mended_and_then_is_the_previous_one(
+def test_a_second_change_leaves_the_first_token_the_rest_of_its_grace_time(
+    rotation: Rotation, deployed: Deployed
+) -> None:
+    first = rotation.rotate(hours_ago=40)
+    second = rotation.rotate(hours_ago=23)
+    third = rotation.rotate(hours_ago=1)
+    with rotation.start_anew():
+        assert [rotation.answers(each) for each in (third, second, first)] == [(204, 204)] * 3
+
+    with rotation.start_anew(PREVIOUS_SECRET_GRACE_HOURS="22"):  # an hour later, as it were
+        assert [rotation.answers(each) for each in (third, second)] == [(204, 204)] * 2
+        assert rotation.answers(first) == (401, 401)
+
+
+def test_a_mistake_takes_nothing_in_until_it_is_mended_and_ends_no_grace_time(
     rotation: Rotation, deployed: Deployed
 ) -> None:
     old = deployed.stack.callback_secret()
@@ -88,7 +105,7 @@ def test_a_mistake_takes_nothing_in_until_it_is_mended_and_then_is_the_previous_
         assert rotation.answers(old) == (503, 503)
         new = rotation.rotate()
         assert rotation.answers(new) == (204, 204)
-        assert rotation.answers(old) == (401, 401)
+        assert rotation.answers(old) == (204, 204)
 
 
 def test_new_vonage_credentials_are_used_by_the_next_run_and_after_the_first_refusal(

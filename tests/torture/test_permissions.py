@@ -80,7 +80,7 @@ def started_anew(deployed: Deployed, role: str) -> None:
 def is_needed(deployed: Deployed, roles: Roles, grant: Grant) -> bool:
     """Return whether the function's work fails when `grant` is taken away."""
     with roles.without(grant):
-        if grant.role in REMEMBER_SECRETS and grant.action == "secretsmanager:GetSecretValue":
+        if grant.role in REMEMBER_SECRETS and grant.action.startswith("secretsmanager:"):
             started_anew(deployed, grant.role)
         return not works(deployed, grant.role)
 

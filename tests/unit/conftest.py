@@ -1,6 +1,7 @@
 """Unit tests have no network and no AWS but moto's, which answers inside the process."""
 
 import json
+import logging
 import os
 import socket
 import sys
@@ -44,6 +45,12 @@ def _no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket.socket, "__init__", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture(autouse=True)
+def _logs_can_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the layer's records reach caplog: a function keeps them from all handlers but its own."""
+    monkeypatch.setattr(logging.getLogger("roomkeeper"), "propagate", True)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -203,6 +203,7 @@ class Invocation(AContext):
 EMITTED: dict[str, tuple[str, Callable[[], None]]] = {
     "CallbackTableAlarm": ("CallbackIntake", lack_the_table),
     "CallbackSecretAlarm": ("CallbackIntake", lack_the_secret),
+    "CallbackTokenAlarm": ("CallbackIntake", intake.count_unusable_token),
     "RecordingLossAlarm": ("RecordingReconciler", lose_a_recording),
     "VonageRefusalAlarm": ("RecordingCleanup", access.count_unauthorized),
 }

@@ -5,12 +5,14 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from jwt import InsecureKeyLengthWarning
 
 from roomkeeper import settings
 from roomkeeper.handlers import callback_intake as app
 from roomkeeper.log_sample import LogSample
 from roomkeeper.store import Store, correlation
 from tests.builders import (
+    ABSENT,
     PUBLISHED,
     RECORDING_ID,
     SESSION_ID,
@@ -89,8 +91,11 @@ def test_every_callback_is_accepted_once_it_is_in_the_table(event: str, table: T
 def test_the_sample_request_is_understood(
     table: Table, secrets: "SecretsManagerClient", secret_id: str
 ) -> None:
-    secrets.put_secret_value(SecretId=secret_id, SecretString='{"token": "the-token"}')
-    assert answer_to(sample("functions/callback_intake.json")) == {"statusCode": 204}
+    request = sample("functions/callback_intake.json")
+    secrets.put_secret_value(
+        SecretId=secret_id, SecretString=json.dumps({"token": request["pathParameters"]["token"]})
+    )
+    assert answer_to(request) == {"statusCode": 204}
     assert kept(table) == ["RECORDING"]
 
 
@@ -149,7 +154,11 @@ def test_an_accepted_callback_makes_exactly_one_call(calls: list[Asked]) -> None
     first = len(calls)
     answer_to(a_request(a_body("recording:ended")))
     assert [call.operation for call in calls[first:]] == ["UpdateItem"]
-    assert {call.operation for call in calls[:first]} == {"GetSecretValue", "UpdateItem"}
+    assert {call.operation for call in calls[:first]} == {
+        "GetSecretValue",
+        "ListSecretVersionIds",
+        "UpdateItem",
+    }
 
 
 # --- what is refused ------------------------------------------------------------------------------
@@ -239,12 +248,53 @@ def test_only_the_chosen_credentials_let_in(
 
 
 def test_a_signature_may_be_as_old_as_the_setting_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SIGNATURE_MAX_AGE_HOURS", "2")
+    monkeypatch.setenv("SIGNATURE_MAX_AGE_HOURS", "30")
     body, now = a_body("recording:started"), datetime.now(UTC)
-    for hours, status in ((1.9, 204), (2.1, 401)):
+    for hours, status in ((29.9, 204), (30.1, 401)):
         header = a_signature(body, at=now - timedelta(hours=hours))
         answer = answer_to(a_request(body, token=None, authorization=header))
         assert answer["statusCode"] == status
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "status"),
+    [
+        ("REQUIRE_PAYLOAD_HASH", "true", 401),
+        ("REQUIRE_PAYLOAD_HASH", "false", 204),
+        ("EXPECTED_API_KEY", "another", 401),
+        ("EXPECTED_APPLICATION_ID", "another", 401),
+    ],
+)
+def test_signatures_are_held_to_what_is_set(
+    variable: str, value: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    body = a_body("recording:started")
+    changes = {"payload_hash": ABSENT} if variable == "REQUIRE_PAYLOAD_HASH" else {}
+    request = a_request(body, token=None, authorization=a_signature(body, **changes))
+    assert answer_to(request)["statusCode"] == status
+
+
+def test_with_a_token_that_cannot_be_used_signatures_still_let_in(
+    secrets: "SecretsManagerClient",
+    secret_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+    output: Output,
+) -> None:
+    monkeypatch.setenv("PREVIOUS_SECRET_GRACE_HOURS", "0")
+    content = json.dumps({"token": "a/b" * 20, "signature_secret": "x"})
+    secrets.put_secret_value(SecretId=secret_id, SecretString=content)
+    body = a_body("recording:started")
+    signature = signed_with_a_short_secret(body)
+    assert answer_to(a_request(body, token="a/b" * 20))["statusCode"] == 401
+    assert answer_to(a_request(body, token=None, authorization=signature))["statusCode"] == 204
+    counted = [line for line in output.lines if "CallbackTokenUnusable" in line]
+    assert [line["service"] for line in counted] == ["callback_intake"]
+
+
+def signed_with_a_short_secret(body: bytes) -> str:
+    with pytest.warns(InsecureKeyLengthWarning):
+        return a_signature(body, secret="x")
 
 
 @pytest.mark.parametrize("content", ['{"token": ""}', "{}", '{"signature_secret": ""}'])
@@ -262,8 +312,8 @@ def test_a_secret_without_credentials_lets_nobody_in_and_turns_nobody_away(
 def test_after_a_rotation_the_previous_token_still_lets_in(
     secrets: "SecretsManagerClient", secret_id: str
 ) -> None:
-    secrets.put_secret_value(SecretId=secret_id, SecretString='{"token": "the-new-one"}')
-    for token, status in ((TOKEN, 204), ("the-new-one", 204), ("wrong", 401)):
+    secrets.put_secret_value(SecretId=secret_id, SecretString=json.dumps({"token": TOKEN[::-1]}))
+    for token, status in ((TOKEN, 204), (TOKEN[::-1], 204), ("wrong", 401)):
         answer = answer_to(a_request(a_body("recording:started"), token=token))
         assert answer["statusCode"] == status
 

@@ -1,5 +1,7 @@
 """The form of the credentials that `make configure` takes."""
 
+import codecs
+
 import pytest
 
 from operations.configure import Malformed, parse
@@ -16,6 +18,7 @@ from operations.configure import Malformed, parse
         b'["hunter2"]',
         b'{"api_key": "hunter2 "}',
         b'{"signature_secret": "hunter2\\n"}',
+        b'{"token": "hunter2 hunter2"}',
         b"\xff\xfehunter2",
         b'{"api_key": "\xff"}',
     ],
@@ -27,6 +30,20 @@ def test_what_is_malformed_is_refused_and_not_quoted(given: bytes) -> None:
     chain = [refusal.value, refusal.value.__cause__]
     assert "hunter2" not in " ".join(map(repr, chain))
     assert refusal.value.__suppress_context__ or refusal.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("mark", "encoding"),
+    [
+        (b"", "utf-8"),
+        (codecs.BOM_UTF8, "utf-8"),
+        (codecs.BOM_UTF16_LE, "utf-16-le"),
+        (codecs.BOM_UTF16_BE, "utf-16-be"),
+    ],
+)
+def test_a_file_may_be_in_the_encodings_of_windows(mark: bytes, encoding: str) -> None:
+    text = '{"signature_secret": "snow\N{SNOWMAN} man"}'
+    assert parse(mark + text.encode(encoding)) == {"signature_secret": "snow\N{SNOWMAN} man"}
 
 
 def test_some_of_the_fields_are_enough() -> None:

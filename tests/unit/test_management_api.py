@@ -85,9 +85,15 @@ def conforms(route: str, body: object, status: int = 200) -> bool:
 # --- rooms ----------------------------------------------------------------------------------------
 
 
-def test_a_request_that_nobody_signed_asks_nothing(at_vonage: AVonage) -> None:
+@pytest.mark.parametrize(
+    "authorizer",
+    [None, {}, {"iam": None}, {"iam": {}}, {"iam": {"userArn": ""}}, {"iam": {"userArn": None}}],
+)
+def test_a_request_that_nobody_signed_asks_nothing(
+    authorizer: dict[str, Any] | None, at_vonage: AVonage
+) -> None:
     request = a_request_for("DELETE /rooms/{room_id}", "room")
-    del request["requestContext"]["authorizer"]
+    request["requestContext"]["authorizer"] = authorizer
     answer = answered(request)
     assert (answer.status, answer.body) == (403, {"message": "Forbidden"})
     assert at_vonage.asked == []

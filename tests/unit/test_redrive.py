@@ -14,10 +14,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from functions.event_publisher import app as publisher
 from operations import redrive
 from operations.stack import Stack
 from roomkeeper.bus import Bus
+from roomkeeper.handlers import event_publisher as publisher
 from roomkeeper.store import events_due
 from tests.builders import NOON, AContext, a_record
 from tests.template import environment, properties

@@ -1,9 +1,10 @@
+import ast
 import json
 import re
 from collections.abc import Mapping
 from datetime import timedelta
 from importlib import import_module
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, get_type_hints
 
 import pytest
@@ -80,6 +81,14 @@ def test_what_a_callback_wrote_is_kept_for_longer_than_its_signature_holds(name:
     assert kept >= longest + LONGEST_SESSION > longest + CLOCK_SKEW
 
 
+def test_a_callback_that_vonage_retries_for_24_hours_still_has_a_signature_that_holds() -> None:
+    # "Webhooks" in Vonage's guides: pauses double up to 15 minutes, for 24 hours.
+    last_retry = timedelta(hours=24, minutes=15)
+    limit = template()["Parameters"]["SignatureMaxAgeHours"]
+    assert timedelta(hours=limit["MinValue"]) > last_retry + CLOCK_SKEW
+    assert limit["Default"] >= limit["MinValue"]
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -130,6 +139,17 @@ def test_a_function_is_in_the_folder_of_its_name(name: str) -> None:
 def test_every_folder_of_a_function_is_deployed() -> None:
     folders = {path.parent.name for path in (ROOT / "functions").glob("*/app.py")}
     assert folders == {PurePath(properties(name)["CodeUri"]).name for name in FUNCTIONS}
+
+
+@pytest.mark.parametrize("file", [*(ROOT / "functions").rglob("*.py")], ids=lambda f: f.parent.name)
+def test_a_functions_own_code_only_imports_its_handler_from_the_layer(file: Path) -> None:
+    # Lambda updates the layer and the code in two calls; what is in the layer changes at once.
+    docstring, *code = ast.parse(file.read_text()).body
+    assert isinstance(docstring, ast.Expr)
+    assert "\n".join(map(ast.unparse, code)) == (
+        f"from roomkeeper.handlers.{file.parent.name} import handler\n__all__ = ['handler']"
+    )
+    assert file.name == "app.py"
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -1,4 +1,5 @@
 import base64
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import jwt
@@ -102,9 +103,28 @@ def test_the_application_wins_over_the_account(key: rsa.RSAPrivateKey) -> None:
     assert half == ApiKey("k", "s")
 
 
-def test_half_of_each_is_not_enough() -> None:
-    with pytest.raises(ValueError, match="No complete Vonage credentials"):
-        credentials_from(application_id=APPLICATION, api_key="k")
+@pytest.mark.parametrize(
+    ("half", "missing"),
+    [
+        ({"application_id": APPLICATION, "api_key": "k"}, ["private_key", "api_secret"]),
+        ({"private_key": "hunter2"}, ["application_id"]),
+        ({"api_secret": "hunter2"}, ["api_key"]),
+        ({}, []),
+    ],
+)
+def test_half_of_a_pair_is_not_enough_and_the_other_half_is_named(
+    half: dict[str, str], missing: list[str]
+) -> None:
+    with pytest.raises(ValueError, match="No complete Vonage credentials") as told:
+        credentials_from(**half)
+    assert re.findall(r"without (\w+)\.", str(told.value)) == missing
+    assert "hunter2" not in str(told.value)
+
+
+@pytest.mark.parametrize("line_end", ["\\n", "\\r\\n", "\r\n"])
+def test_a_key_may_have_its_line_ends_written_out(line_end: str, key: rsa.RSAPrivateKey) -> None:
+    text = pem(key).replace("\n", line_end)
+    assert claims(ApplicationKey(APPLICATION, text).authorization(), key)
 
 
 def test_no_secret_is_in_a_repr(key: rsa.RSAPrivateKey) -> None:

@@ -2,24 +2,33 @@
 
 from typing import TYPE_CHECKING
 
+import msgspec
 from aws_lambda_powertools import single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 from msgspec import Struct
 
 from roomkeeper.settings import SecretUnavailable, VonageSettings, read_secret
-from roomkeeper.vonage import VonageClient, credentials_from
+from roomkeeper.vonage import Credentials, VonageClient, credentials_from
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 
-class _VonageSecret(Struct, frozen=True):
-    """The JSON that the Vonage secret holds; a pair of empty texts is a way in that is not used."""
+class VonageSecretContent(Struct, frozen=True):
+    """The JSON that the Vonage secret holds; a pair of empty texts is not in use."""
 
     application_id: str = ""
     private_key: str = ""
     api_key: str = ""
     api_secret: str = ""
+
+    def credentials(self) -> Credentials:
+        """Return the credentials that it makes.
+
+        Raises:
+            ValueError: it makes none. The message names the mistake, and quotes nothing.
+        """
+        return credentials_from(**msgspec.structs.asdict(self))
 
 
 def vonage_client(
@@ -37,14 +46,9 @@ def vonage_client(
     Raises:
         SecretUnavailable: it cannot be read, or holds no complete credentials.
     """
-    held, _since = read_secret(secrets, settings.secret_id, _VonageSecret)
+    content, _created = read_secret(secrets, settings.secret_id, VonageSecretContent)
     try:
-        credentials = credentials_from(
-            application_id=held.application_id,
-            private_key=held.private_key,
-            api_key=held.api_key,
-            api_secret=held.api_secret,
-        )
+        credentials = content.credentials()
     except ValueError as problem:
         raise SecretUnavailable(f"The secret {settings.secret_id}: {problem}") from problem
     return VonageClient(

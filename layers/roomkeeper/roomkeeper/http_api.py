@@ -35,20 +35,21 @@ def body_of(request: Request) -> bytes:
 
 
 def caller_of(request: Request) -> str | None:
-    """Return the ARN of whoever signed `request`; None on a route that asks for no signature."""
+    """Return the ARN of whoever signed `request`; None on a route that asks for no signature.
+
+    API Gateway may hand over an empty ARN, which is no caller either.
+    """
     authorizer = request["requestContext"].get("authorizer") or {}
-    arn: str | None = (authorizer.get("iam") or {}).get("userArn")
-    return arn
+    return (authorizer.get("iam") or {}).get("userArn") or None
 
 
 def refusal_unless_signed(request: Request) -> Answer | None:
     """Return the answer to a request that nobody signed; None when somebody did.
 
-    Every route that is not for callbacks asks for a signature, so that none comes through. It is
-    looked at once more for the day on which a route should lose that by mistake; the answer is the
-    one that API Gateway itself gives.
+    Every route that is not for callbacks asks for a signature, so that none comes through. This is
+    a second check, should a route lose its authorizer by mistake; the answer is API Gateway's own.
     """
-    if caller_of(request) is not None:
+    if caller_of(request):
         return None
     return {
         "statusCode": 403,

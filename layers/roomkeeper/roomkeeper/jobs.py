@@ -13,17 +13,18 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Protocol, TypeVar
 
 import msgspec
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from msgspec import Meta, Struct
 
 from roomkeeper import access, http_api, settings, store
 from roomkeeper.errors import RoomkeeperError
+from roomkeeper.logs import function_logger
 from roomkeeper.rounds import FAILED, Bounds, Outcome, Refusal, Round, Summary, in_seconds
 from roomkeeper.settings import JobSettings, Misconfigured, VonageSettings
 from roomkeeper.vonage import Unauthorized, VonageClient
 
-logger = Logger()
+logger = function_logger()
 metrics = Metrics()
 
 LISTED = 1000

@@ -4,7 +4,8 @@ The template sets every variable, and alone knows the defaults.
 """
 
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -12,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from roomkeeper import aws
+from roomkeeper.authenticity import TOKEN_RULE, SignatureRules, is_token
 from roomkeeper.aws import CallFailed
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.rooms import ExtensionPolicy, Selection
@@ -26,8 +28,11 @@ Held = TypeVar("Held", bound=Struct)
 SECRET_MAX_AGE = timedelta(minutes=5)
 """How long a secret is used before it is read again: a rotated one is in force after that."""
 
-SHORTEST_SIGNATURE_SECRET = 32
-"""Bytes that HS256 asks of a key (RFC 7518, section 3.2): a shorter one could be guessed."""
+READ_TIMEOUT = 8.0
+"""Seconds after which no further version of a secret is read."""
+
+MAX_EARLIER_VERSIONS = 10
+"""Versions before the current one that are accepted at once; a change a minute makes too many."""
 
 PATIENCE = aws.Patience(seconds=2, tries=2)
 """Of a secret's read."""
@@ -48,7 +53,7 @@ class IntakeSettings(Struct, frozen=True, kw_only=True):
     secret_id: str
     accepts_token: bool
     accepts_signature: bool
-    signature_max_age: timedelta
+    signature_rules: SignatureRules
     previous_secret_grace: timedelta
     session_days: int
     event_days: int
@@ -62,11 +67,23 @@ class IntakeSettings(Struct, frozen=True, kw_only=True):
             secret_id=env["CALLBACK_SECRET_ARN"],
             accepts_token="token" in accepted,
             accepts_signature="signature" in accepted,
-            signature_max_age=timedelta(hours=int(env["SIGNATURE_MAX_AGE_HOURS"])),
+            signature_rules=_signature_rules(env),
             previous_secret_grace=timedelta(hours=int(env["PREVIOUS_SECRET_GRACE_HOURS"])),
             session_days=int(env["SESSION_DAYS"]),
             event_days=int(env["EVENT_DAYS"]),
         )
+
+
+def _signature_rules(env: Mapping[str, str]) -> SignatureRules:
+    expected = {
+        "api_key": env["EXPECTED_API_KEY"],
+        "application_id": env["EXPECTED_APPLICATION_ID"],
+    }
+    return SignatureRules(
+        max_age=timedelta(hours=int(env["SIGNATURE_MAX_AGE_HOURS"])),
+        requires_payload_hash=env["REQUIRE_PAYLOAD_HASH"] == "true",
+        expected_claims={name: value for name, value in expected.items() if value},
+    )
 
 
 class PublisherSettings(Struct, frozen=True, kw_only=True):
@@ -201,41 +218,59 @@ class ExtenderSettings(Struct, frozen=True, kw_only=True):
 
 
 class CallbackCredentials(Struct, frozen=True):
-    """What a caller may prove to know; several, while a rotated one's predecessor holds."""
+    """The tokens and signature secrets that a caller may use, those of the grace time included."""
 
     tokens: tuple[str, ...] = ()
     signature_secrets: tuple[str, ...] = ()
 
 
-class _CallbackSecret(Struct, frozen=True):
+class CallbackSecretContent(Struct, frozen=True):
     """The JSON that the callback secret holds; an empty text is a credential not in use."""
 
     token: str = ""
     signature_secret: str = ""
 
+    def token_error(self) -> str | None:
+        """Return why `token` cannot be used; None if it can, or if there is none."""
+        if not self.token or is_token(self.token):
+            return None
+        return f"Its token must have {TOKEN_RULE}, so that it stays as it is in a URL."
+
 
 class CallbackSecret:
-    """The callback secret: its current version and, for a grace period, the one before.
+    """The callback secret: its current version and those that it replaced within a grace time.
 
-    Source: "Secret versions" in the Secrets Manager guide (AWSCURRENT, AWSPREVIOUS).
+    Each change of the secret starts the grace time of the version before it, and leaves that of
+    earlier ones alone. Labels do not tell these: Secrets Manager keeps AWSCURRENT and AWSPREVIOUS
+    alone. The versions are listed instead, which also finds those that somebody put by hand.
+
+    `on_unusable_token` is called for each version read whose token cannot be used.
+
+    Source: "ListSecretVersionIds" in the Secrets Manager API reference; "Secrets Manager quotas"
+    (versions without a label are removed when there are more than 100, and none within 24 hours).
     """
 
     def __init__(
-        self, client: "SecretsManagerClient", secret_id: str, previous_grace: timedelta
+        self,
+        client: "SecretsManagerClient",
+        secret_id: str,
+        previous_grace: timedelta,
+        on_unusable_token: Callable[[], None] = lambda: None,
     ) -> None:
         self._client = client
         self._id = secret_id
         self._previous_grace = previous_grace
+        self._on_unusable_token = on_unusable_token
         self._known: CallbackCredentials | None = None
         self._fresh_until = datetime.max
 
     def credentials(self, now: datetime) -> CallbackCredentials:
-        """Return what is accepted at `now`, read anew when what we know is SECRET_MAX_AGE old.
+        """Return what is accepted at `now`, read anew when it was read SECRET_MAX_AGE ago.
 
-        What we know is used on, with a warning, while Secrets Manager fails.
+        While Secrets Manager fails, what was read before is used on, with a warning.
 
         Raises:
-            SecretUnavailable: nothing is known yet; the next call tries again.
+            SecretUnavailable: nothing was read yet; the next call tries again.
         """
         if self._known is None:
             self._known, self._fresh_until = self._read(now), now + SECRET_MAX_AGE
@@ -246,59 +281,102 @@ class CallbackSecret:
     def _refreshed(self, known: CallbackCredentials, now: datetime) -> CallbackCredentials:
         try:
             return self._read(now)
-        except SecretUnavailable as problem:
-            logger.warning(
-                "Going on with credentials read over %s ago: %s", SECRET_MAX_AGE, problem
-            )
+        except SecretUnavailable as exc:
+            logger.warning("Using credentials read over %s ago: %s", SECRET_MAX_AGE, exc)
             return known
 
     def _read(self, now: datetime) -> CallbackCredentials:
-        current, since = self._version("AWSCURRENT")
-        secrets = [current]
-        if now - since < self._previous_grace:
-            secrets += self._previous()
+        current, created = read_secret(self._client, self._id, CallbackSecretContent)
+        contents = [current]
+        if now - created < self._previous_grace:
+            contents += self._replaced_since(now - self._previous_grace)
         return CallbackCredentials(
-            tokens=tuple(secret.token for secret in secrets if secret.token),
-            signature_secrets=tuple(s.signature_secret for s in secrets if s.signature_secret),
+            tokens=tuple(content.token for content in contents if self._has_token(content)),
+            signature_secrets=tuple(c.signature_secret for c in contents if c.signature_secret),
         )
 
-    def _previous(self) -> list[_CallbackSecret]:
-        try:
-            return [self._version("AWSPREVIOUS")[0]]
-        except SecretUnavailable as problem:
-            if _is_outage(problem.__cause__):
-                raise
-            return []  # never rotated yet, or a mistake that the rotation has mended
+    def _has_token(self, content: CallbackSecretContent) -> bool:
+        if error := content.token_error():
+            logger.error("The token of the secret %s is not used. %s", self._id, error)
+            self._on_unusable_token()
+            return False
+        return bool(content.token)
 
-    def _version(self, stage: str) -> tuple[_CallbackSecret, datetime]:
-        secret, since = read_secret(self._client, self._id, _CallbackSecret, stage)
-        if 0 < len(secret.signature_secret.encode()) < SHORTEST_SIGNATURE_SECRET:
-            raise SecretUnavailable(
-                f"The secret {self._id} ({stage}) cannot be used: its signature_secret has fewer "
-                f"than {SHORTEST_SIGNATURE_SECRET} bytes. Put a longer one there and at Vonage, or "
-                "leave it empty to let callbacks in by the token alone."
-            )
-        return secret, since
+    def _replaced_since(self, moment: datetime) -> Iterator[CallbackSecretContent]:
+        deadline = time.monotonic() + READ_TIMEOUT
+        for version in replaced_since(self._versions(), moment)[:MAX_EARLIER_VERSIONS]:
+            if time.monotonic() > deadline:
+                raise SecretUnavailable(f"The secret {self._id} takes too long to be read.")
+            try:
+                yield read_secret(self._client, self._id, CallbackSecretContent, version)[0]
+            except SecretUnavailable as exc:
+                if _is_outage(exc.__cause__):
+                    raise
+                # It was no JSON, which the change after it has mended, or it is deleted by now.
+
+    def _versions(self) -> Sequence["SecretVersion"]:
+        found: list[SecretVersion] = []
+        page: dict[str, Any] = {}
+        while True:
+            try:
+                response: Any = self._client.list_secret_version_ids(
+                    SecretId=self._id, IncludeDeprecated=True, **page
+                )
+            except CallFailed as exc:
+                raise SecretUnavailable(
+                    f"The versions of the secret {self._id} cannot be listed: {exc.code}."
+                ) from exc
+            found += msgspec.convert(response["Versions"], list[SecretVersion])
+            if not response.get("NextToken"):
+                return found
+            page = {"NextToken": response["NextToken"]}
+
+
+class SecretVersion(Struct, frozen=True, rename="pascal"):
+    """A version of a secret, as it is listed; `created_date` in Unix seconds."""
+
+    version_id: str
+    created_date: float
+    version_stages: frozenset[str] = frozenset()
+
+
+def replaced_since(versions: Sequence[SecretVersion], moment: datetime) -> list[str]:
+    """Return the ids of the versions that were in force after `moment`, but for the current one.
+
+    The newest comes first. A version was in force until the next one was created. One that is newer
+    than the current version was taken back by a label, and counts from its creation.
+    """
+    in_force = [v for v in versions if v.version_stages != {"AWSPENDING"}]
+    newest_first = sorted(in_force, key=lambda version: version.created_date, reverse=True)
+    ends = [v.created_date for v in newest_first[:1] + newest_first]
+    return [
+        version.version_id
+        for version, end in zip(newest_first, ends, strict=False)
+        if end > moment.timestamp() and "AWSCURRENT" not in version.version_stages
+    ]
 
 
 def read_secret(
-    client: "SecretsManagerClient", secret_id: str, kind: type[Held], stage: str = "AWSCURRENT"
+    client: "SecretsManagerClient", secret_id: str, kind: type[Held], version_id: str = ""
 ) -> tuple[Held, datetime]:
-    """Return what a version of a secret holds, JSON of this `kind`, and since when it does.
+    """Return the content of a secret, JSON of this `kind`, and when that version was created.
+
+    It is the current version unless `version_id` names another one.
 
     Raises:
         SecretUnavailable: it cannot be read, or holds something else. The message names the secret
             and the fields that it must have, and quotes nothing that it holds.
     """
+    which = {"VersionId": version_id} if version_id else {"VersionStage": "AWSCURRENT"}
     try:
-        answer: Any = client.get_secret_value(SecretId=secret_id, VersionStage=stage)
-        since = datetime.fromtimestamp(answer["CreatedDate"], UTC)
-        return msgspec.json.decode(answer["SecretString"], type=kind), since
+        answer: Any = client.get_secret_value(SecretId=secret_id, **which)
+        created = datetime.fromtimestamp(answer["CreatedDate"], UTC)
+        return msgspec.json.decode(answer["SecretString"], type=kind), created
     except (CallFailed, KeyError, msgspec.DecodeError) as problem:
         fields = ", ".join(field.name for field in msgspec.structs.fields(kind))
         raise SecretUnavailable(
-            f"The secret {secret_id} ({stage}) cannot be used: {_name(problem)}. "
-            f"It must hold a JSON object with the texts {fields}."
+            f"The secret {secret_id} ({version_id or 'AWSCURRENT'}) cannot be used: "
+            f"{_name(problem)}. It must hold a JSON object with the texts {fields}."
         ) from problem
 
 

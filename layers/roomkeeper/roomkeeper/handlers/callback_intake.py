@@ -5,13 +5,14 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools import Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
 from roomkeeper import authenticity, callbacks, http_api, settings, store
 from roomkeeper.callbacks import CallbackRejected
 from roomkeeper.http_api import Answer, Request
 from roomkeeper.log_sample import LogSample
+from roomkeeper.logs import function_logger
 from roomkeeper.settings import (
     CallbackSecret,
     IntakeSettings,
@@ -19,8 +20,7 @@ from roomkeeper.settings import (
 )
 from roomkeeper.store import Store, StoreUnavailable
 
-# Lambda's JSON log format reads levels only beside times in RFC 3339 ("Log-level filtering").
-logger = Logger(use_rfc3339=True)
+logger = function_logger()
 metrics = Metrics()
 
 REFUSALS_LOGGED_PER_MINUTE = 20
@@ -68,7 +68,15 @@ def _store() -> Store:
 @cache
 def _secret() -> CallbackSecret:
     known = _settings()
-    return CallbackSecret(settings.connect(), known.secret_id, known.previous_secret_grace)
+    return CallbackSecret(
+        settings.connect(), known.secret_id, known.previous_secret_grace, count_unusable_token
+    )
+
+
+def count_unusable_token() -> None:
+    """Count a token that cannot be used, apart from what becomes of the callback at hand."""
+    with single_metric(name="CallbackTokenUnusable", unit=MetricUnit.Count, value=1) as metric:
+        metric.add_dimension(name="service", value="callback_intake")
 
 
 @cache
@@ -95,8 +103,7 @@ def _authentic_body(request: Request, now: datetime) -> bytes:
         authorization=request["headers"].get("authorization"),
         tokens=tokens,
         signature_secrets=signature_secrets,
-        max_age=known.signature_max_age,
-        now=now,
+        rules=known.signature_rules,
     )
     return body
 

@@ -6,17 +6,18 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from roomkeeper import aws, bus, store
 from roomkeeper.aws import CallFailed
 from roomkeeper.bus import Bus
 from roomkeeper.events import Event
+from roomkeeper.logs import function_logger
 from roomkeeper.settings import PublisherSettings
 from roomkeeper.store import Store
 
-logger = Logger()
+logger = function_logger()
 metrics = Metrics()
 
 QUEUE_PATIENCE = aws.Patience(seconds=3, tries=3)

@@ -7,13 +7,14 @@ from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.metrics import MetricUnit
 
 from roomkeeper import access, http_api, settings, store
 from roomkeeper.http_api import Answer, Request
+from roomkeeper.logs import function_logger
 from roomkeeper.management import Management, requests
 from roomkeeper.management.problems import Problem, problem_of
 from roomkeeper.management.views import KnownRecording, Recordings, Republished, Rooms
@@ -32,7 +33,7 @@ CAUSED = {
 }
 """The event that follows from a call to a route, where one does."""
 
-logger = Logger()
+logger = function_logger()
 metrics = Metrics()
 app = APIGatewayHttpResolver(serializer=lambda answer: msgspec.json.encode(answer).decode())
 

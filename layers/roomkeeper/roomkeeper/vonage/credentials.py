@@ -96,19 +96,39 @@ def credentials_from(
     """Return the credentials that these make; an application's win over an account's.
 
     Raises:
-        ValueError: neither pair is complete, or the private key is none.
+        ValueError: neither pair is complete, or the private key is none. The message names the half
+            that is missing, and quotes nothing.
     """
     if application_id and private_key:
         return ApplicationKey(application_id, private_key)
     if api_key and api_secret:
         return ApiKey(api_key, api_secret)
+    halves = {
+        "application_id": application_id,
+        "private_key": private_key,
+        "api_key": api_key,
+        "api_secret": api_secret,
+    }
+    missing = "".join(
+        f" There is {name} without {other}." for name, other in _PARTNERS.items() if halves[name]
+    )
     raise ValueError(
-        "No complete Vonage credentials: give an application id with its private key, "
-        "or an API key with its secret."
+        f"No complete Vonage credentials.{missing} Give application_id with private_key, or "
+        "api_key with api_secret."
     )
 
 
+_PARTNERS = {
+    "application_id": "private_key",
+    "private_key": "application_id",
+    "api_key": "api_secret",
+    "api_secret": "api_key",
+}
+
+
 def _rsa_key(pem: str) -> RSAPrivateKey:
+    # JSON and environment files often carry line ends as the two characters backslash and n.
+    pem = pem.replace("\\r", "").replace("\\n", "\n")
     # What the library says of a key may quote it, so that it is not among the causes of our error.
     with suppress(ValueError, TypeError, UnsupportedAlgorithm):
         key = load_pem_private_key(pem.encode(), password=None)

@@ -1,0 +1,211 @@
+"""What `make configure` checks with Vonage and stores, on a stack that only keeps its secrets."""
+
+import json
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from local.vonage import VonageControl
+from operations.configure import Malformed, Refused, configure
+from roomkeeper.access import VonageSecretContent
+from roomkeeper.vonage import ApplicationKey
+
+TOKEN = "a-token-that-is-in-the-callback-url"
+PEM = (
+    rsa.generate_private_key(65537, 2048)
+    .private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    .decode()
+)
+APPLICATION = {"application_id": "app-0ne", "private_key": PEM}
+ACCOUNT = {"api_key": "k3y", "api_secret": "hunter2"}
+
+
+class KeptStack:
+    """A stack that is no more than its parameters and secrets."""
+
+    def __init__(self, base_url: str, held: dict[str, str], callback: dict[str, str]) -> None:
+        self.parameters = {
+            "VonageBaseUrl": base_url,
+            "AcceptedCredentials": "token-or-signature",
+            "PreviousSecretGraceHours": "24",
+        }
+        self.secrets = {"VonageSecretArn": held, "CallbackSecretArn": callback}
+        self.puts: list[str] = []
+
+    def secret(self, output: str) -> dict[str, str]:
+        return self.secrets[output]
+
+    def put_secret(self, output: str, content: str) -> None:
+        self.puts.append(output)
+        self.secrets[output] = json.loads(content)
+
+
+def a_stack(
+    emulator: VonageControl, held: dict[str, str] | None = None, **callback: str
+) -> KeptStack:
+    return KeptStack(
+        emulator.api_url, held or {}, {"token": TOKEN, "signature_secret": ""} | callback
+    )
+
+
+def store(stack: Any, **given: str) -> str:
+    return " ".join(configure(stack, given))
+
+
+def schemes(emulator: VonageControl) -> list[str]:
+    """Return how each request to Vonage was authorized."""
+    return [each["authorization"] for each in emulator.requests()]
+
+
+# --- the pair that was given is the one that is tried ---------------------------------------------
+
+
+def test_an_accounts_pair_is_tried_though_an_application_is_stored(
+    emulator: VonageControl,
+) -> None:
+    stack = a_stack(emulator, APPLICATION)
+    messages = store(stack, **ACCOUNT)
+    assert schemes(emulator) == ["Basic"]
+    assert "as those of an account" in messages
+    assert "The functions go on using the application" in messages
+    assert stack.secrets["VonageSecretArn"] == APPLICATION | ACCOUNT
+
+
+def test_an_accounts_pair_that_vonage_refuses_is_not_stored_beside_an_application(
+    emulator: VonageControl,
+) -> None:
+    stack = a_stack(emulator, APPLICATION)
+    emulator.fault("list_rooms", status=401)
+    with pytest.raises(Refused):
+        store(stack, **ACCOUNT)
+    assert stack.puts == []
+
+
+def test_both_pairs_are_tried_when_both_are_given(emulator: VonageControl) -> None:
+    messages = store(a_stack(emulator), **ACCOUNT, **APPLICATION)
+    assert schemes(emulator) == ["Bearer", "Basic"]
+    assert "go on using" not in messages
+
+
+def test_half_of_a_pair_replaces_that_half_and_the_whole_pair_is_tried(
+    emulator: VonageControl,
+) -> None:
+    stack = a_stack(emulator, APPLICATION | ACCOUNT)
+    store(stack, api_secret="new")
+    assert schemes(emulator) == ["Basic"]
+    assert stack.secrets["VonageSecretArn"] == APPLICATION | ACCOUNT | {"api_secret": "new"}
+
+
+def test_a_pair_that_is_taken_away_leaves_the_other_one_which_is_tried(
+    emulator: VonageControl,
+) -> None:
+    stack = a_stack(emulator, APPLICATION | ACCOUNT)
+    store(stack, application_id="", private_key="")
+    assert schemes(emulator) == ["Basic"]
+
+
+@pytest.mark.parametrize(
+    ("held", "given", "named"),
+    [
+        ({}, {"api_key": "k"}, "api_key is given without api_secret"),
+        (APPLICATION, {"api_key": "k"}, "api_key is given without api_secret"),
+        (APPLICATION, {"api_secret": "k"}, "api_secret is given without api_key"),
+        (ACCOUNT, {"application_id": "a"}, "application_id is given without private_key"),
+        (ACCOUNT, {"private_key": PEM}, "private_key is given without application_id"),
+        (APPLICATION | ACCOUNT, {"api_key": ""}, "api_secret is given without api_key"),
+        (ACCOUNT, {"api_key": "", "api_secret": ""}, "No complete Vonage credentials"),
+        (ACCOUNT, {"application_id": "a", "private_key": "hunter2"}, "not an RSA key"),
+        ({**ACCOUNT, "private_key": 5}, {"api_key": "k"}, "The secret holds something else"),
+    ],
+)
+def test_what_the_functions_could_not_use_is_not_stored(
+    held: dict[str, str], given: dict[str, str], named: str, emulator: VonageControl
+) -> None:
+    stack = a_stack(emulator, held)
+    with pytest.raises(Malformed, match=named) as refusal:
+        store(stack, **given)
+    assert "hunter2" not in str(refusal.value)
+    assert stack.puts == []
+    assert schemes(emulator) == []
+
+
+@pytest.mark.parametrize("line_end", ["\\n", "\\r\\n", "\r\n"])
+def test_a_private_key_may_have_its_line_ends_written_out(
+    line_end: str, emulator: VonageControl
+) -> None:
+    stack = a_stack(emulator)
+    store(stack, **APPLICATION | {"private_key": PEM.replace("\n", line_end)})
+    stored = VonageSecretContent(**stack.secrets["VonageSecretArn"])
+    assert isinstance(stored.credentials(), ApplicationKey)
+    assert schemes(emulator) == ["Bearer"]
+
+
+# --- the callback secret --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("token", ["t", "t" * 31, "a/b" * 20, "a%2Fb" * 20, "é" * 40])
+def test_a_token_that_a_url_would_change_is_not_stored(token: str, emulator: VonageControl) -> None:
+    stack = a_stack(emulator, signature_secret="s" * 32)
+    with pytest.raises(Malformed, match=r"token must have 32 characters or more.*URL") as refusal:
+        store(stack, token=token)
+    assert token not in str(refusal.value) or len(token) == 1
+    assert stack.puts == []
+
+
+def test_a_new_token_is_stored_and_the_operator_is_told_what_is_next(
+    emulator: VonageControl,
+) -> None:
+    stack = a_stack(emulator)
+    messages = store(stack, token=TOKEN[::-1])
+    assert stack.secrets["CallbackSecretArn"]["token"] == TOKEN[::-1]
+    assert "`make callback-url`" in messages
+    assert "PreviousSecretGraceHours, 24" in messages
+    assert TOKEN[::-1] not in messages
+
+
+@pytest.mark.parametrize(("length", "warned"), [(1, True), (3, True), (31, True), (32, False)])
+def test_a_short_signature_secret_is_stored_with_a_warning(
+    length: int, warned: bool, emulator: VonageControl
+) -> None:
+    stack = a_stack(emulator)
+    messages = store(stack, signature_secret="s" * length)
+    assert (f"Warning: the signature_secret has {length} characters" in messages) is warned
+    assert stack.secrets["CallbackSecretArn"] == {"token": TOKEN, "signature_secret": "s" * length}
+
+
+def test_a_key_file_is_no_signature_secret(emulator: VonageControl) -> None:
+    stack = a_stack(emulator)
+    with pytest.raises(Malformed, match="is a key file"):
+        store(stack, signature_secret=PEM)
+    assert stack.puts == []
+
+
+@pytest.mark.parametrize(
+    ("accepted", "given"),
+    [
+        ("token", {"token": ""}),
+        ("signature", {"signature_secret": ""}),
+        ("token-or-signature", {"token": "", "signature_secret": ""}),
+    ],
+)
+def test_a_callback_secret_that_lets_nobody_in_is_not_stored(
+    accepted: str, given: dict[str, str], emulator: VonageControl
+) -> None:
+    stack = a_stack(emulator, signature_secret="s" * 32)
+    stack.parameters["AcceptedCredentials"] = accepted
+    with pytest.raises(Malformed, match=f"AcceptedCredentials is {accepted}"):
+        store(stack, **given)
+    assert stack.puts == []
+
+
+def test_nothing_is_stored_when_one_of_two_secrets_is_malformed(emulator: VonageControl) -> None:
+    stack = a_stack(emulator)
+    with pytest.raises(Malformed, match="token"):
+        store(stack, **ACCOUNT, token="short")
+    assert stack.puts == []

@@ -1,0 +1,72 @@
+"""The layer's own loggers write as the functions do, seen in a process as Lambda sets it up."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.builders import AContext
+from tests.template import ROOT, environment
+
+# A function that knows a secret which cannot be read any more, called twice.
+CALL_TWICE = """
+import logging, sys
+logging.getLogger().addHandler(logging.StreamHandler(sys.stdout))  # as Lambda's runtime does
+from functions.callback_intake import app
+from roomkeeper.handlers import callback_intake
+from roomkeeper.settings import CallbackSecret
+from roomkeeper.aws import CallFailed
+from tests.builders import AContext, a_request
+
+class FailingSecrets:
+    def get_secret_value(self, **_):
+        raise CallFailed("GetSecretValue", "ThrottlingException", "slow down")
+
+from datetime import datetime, timedelta, UTC
+from roomkeeper.settings import CallbackCredentials
+secret = CallbackSecret(FailingSecrets(), "arn:secret", timedelta())
+secret._known = CallbackCredentials(("t",), ())
+secret._fresh_until = datetime.now(UTC) - timedelta(seconds=1)
+callback_intake._secret = lambda: secret
+for _ in range(2):
+    app.handler(a_request(b"{}", token="wrong"), AContext())
+"""
+
+
+def lines_of(**variables: str) -> list[dict[str, Any]]:
+    """Return what the function writes; each line has to be JSON."""
+    paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "layers/roomkeeper")])}
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", CALL_TWICE],
+        env=environment("CallbackIntake") | paths | variables,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def warnings_in(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [line for line in lines if "Using credentials read" in str(line.get("message"))]
+
+
+def test_a_warning_of_the_layer_is_one_line_of_json_with_the_request_id() -> None:
+    lines = lines_of()
+
+    [warning] = warnings_in(lines)
+    refusals = [line for line in lines if line.get("message") == "callback refused"]
+    assert len(refusals) == 2
+    assert warning["level"] == "WARNING"
+    assert warning["function_request_id"] == AContext().aws_request_id
+    assert warning["service"] == refusals[0]["service"] == "callback_intake"
+    assert warning["name"] == "roomkeeper.settings"
+
+
+@pytest.mark.parametrize("level", ["ERROR", "CRITICAL"])
+def test_the_layer_logs_from_the_level_that_is_set(level: str) -> None:
+    assert warnings_in(lines_of(POWERTOOLS_LOG_LEVEL=level)) == []
