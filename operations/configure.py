@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from operations.stack import Stack, StackError
+from operations.command import command, fail
+from operations.stack import Stack, StackError, deployed_stack
 from roomkeeper.vonage import Unauthorized, VonageClient, VonageError, credentials_from
 
 API = ("application_id", "private_key", "api_key", "api_secret")
@@ -36,6 +37,7 @@ class Refused(Exception):
     """Vonage does not take the credentials; the message tells its answer."""
 
 
+@command
 def main() -> int:
     """Store what is given; return the exit code: 0 when it is stored."""
     parser = argparse.ArgumentParser(prog="python -m operations.configure")
@@ -43,11 +45,11 @@ def main() -> int:
     parser.add_argument("--file", type=Path, help="JSON; without it, standard input is read")
     options = parser.parse_args()
     try:
-        for told in configure(Stack(options.stack), _given(options.file)):
+        stack = deployed_stack(options.stack)
+        for told in configure(stack, _given(options.file)):
             print(told)
-    except (StackError, Malformed, Refused) as problem:
-        print(f"{problem} Nothing was changed.", file=sys.stderr)
-        return 1
+    except (StackError, Malformed, Refused) as error:
+        return fail(f"{error} Nothing was changed.")
     return 0
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from operations.stack import Stack, StackError
+from operations.command import command
+from operations.stack import Stack, deployed_stack
 
 Record = Mapping[str, Any]
 
@@ -23,15 +24,12 @@ class NotSent(Exception):
     """A message that has to stay in the queue; the message says why."""
 
 
+@command
 def main() -> int:
     """Redrive the stack's dead letters; return the exit code: 0 when none is left behind."""
     parser = argparse.ArgumentParser(prog="python -m operations.redrive")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
-    try:
-        sent, left = redrive(Stack(parser.parse_args().stack))
-    except StackError as problem:
-        print(problem, file=sys.stderr)
-        return 1
+    sent, left = redrive(deployed_stack(parser.parse_args().stack))
     for reason in left:
         print(f"left in the queue: {reason}", file=sys.stderr)
     print(f"{sent} dead letters sent, {len(left)} left in the queue.")

@@ -34,7 +34,7 @@ class Parameter(Struct, frozen=True, kw_only=True):
 
     def _problem_with_number(self, value: str) -> str | None:
         least, most = self.limits
-        if not re.fullmatch(r"[0-9]+", value):
+        if not re.fullmatch(r"0|[1-9][0-9]*", value):  # "00" equals no "0" in a condition
             return f"{self.name} must be a whole number"
         if (least is not None and int(value) < least) or (most is not None and int(value) > most):
             return f"{self.name} must be from {least} to {most}"
@@ -68,6 +68,26 @@ def parameters() -> Mapping[str, Parameter]:
     """Return the template's parameters by their names, in its order."""
     declared = template()["Parameters"].items()
     return {name: _parameter(name, properties) for name, properties in declared}
+
+
+def included(values: Mapping[str, str]) -> dict[str, Any]:
+    """Return the template's resources, by name, whose condition holds for these parameters."""
+    return {
+        name: resource
+        for name, resource in template()["Resources"].items()
+        if "Condition" not in resource or _holds({"Condition": resource["Condition"]}, values)
+    }
+
+
+def _holds(condition: Mapping[str, Any], values: Mapping[str, str]) -> bool:
+    [(kind, operands)] = condition.items()
+    if kind == "Condition":
+        return _holds(template()["Conditions"][operands], values)
+    if kind == "Equals":
+        left, right = (values[each["Ref"]] if isinstance(each, dict) else each for each in operands)
+        return bool(left == right)
+    holding = [_holds(each, values) for each in operands]
+    return {"Not": not holding[0], "And": all(holding), "Or": any(holding)}[kind]
 
 
 def _parameter(name: str, declared: Mapping[str, Any]) -> Parameter:
