@@ -16,6 +16,7 @@ from botocore.exceptions import (
     SSOError,
     TokenRetrievalError,
 )
+from botocore.exceptions import ConnectionError as EndpointError
 
 _NO_CREDENTIALS = (
     NoCredentialsError,
@@ -69,7 +70,7 @@ def explain(error: ClientError | BotoCoreError) -> str:
         return _explain_profile(error)
     if isinstance(error, _NO_CREDENTIALS):
         return f"There are no AWS credentials ({_text(error)}): log in, or set AWS_PROFILE."
-    if isinstance(error, HTTPClientError):
+    if isinstance(error, (EndpointError, HTTPClientError)):
         return f"AWS cannot be reached ({_text(error)}): check the network and AWS_REGION."
     return f"AWS cannot be called: {_text(error)}."
 

@@ -15,8 +15,8 @@ _DELETED = """\
 The stack {stack} is deleted, with its functions, logs, secrets, event bus and archive."""
 _KEPT_TABLE = """\
 Kept, with all that it holds and all that it costs: the table {table}
-  To delete it, too, for good:   aws dynamodb delete-table --table-name {table}
-  To put it to use again:        docs/upgrading.md, "A table that was kept\""""
+  To put it to use again, see docs/upgrading.md, "A table that was kept".
+  To delete it, too, for good:  aws dynamodb delete-table --table-name {table}"""
 _REMINDER = """\
 Kept as well: SAM's bucket with the code (the stack aws-sam-cli-managed-default, which other
 applications share). Take the callback URL out of Vonage's settings: nothing answers it any more."""

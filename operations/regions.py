@@ -4,11 +4,12 @@ cfn-lint, whose locked version is among the development tools, brings the resour
 region, so that a deployment that cannot succeed is refused before it begins.
 """
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+from cfnlint.api import ManualArgs, lint_by_config
+from cfnlint.helpers import REGIONS
+from msgspec import Struct
 
 from operations.template import ROOT, included, template
 
@@ -21,7 +22,14 @@ _LEFT_OUT_BY = {
 }
 """The parameter that leaves out a resource type that not every region has."""
 
-Finding = Mapping[str, Any]
+
+class Finding(Struct, frozen=True):
+    """An error that cfn-lint has found: by which rule, in which file, and where in it."""
+
+    rule: str
+    message: str
+    file: str
+    path: tuple[str, ...]
 
 
 def why_not(region: str, values: Mapping[str, str]) -> str | None:
@@ -30,17 +38,27 @@ def why_not(region: str, values: Mapping[str, str]) -> str | None:
     `values` are all parameters: what they leave out of the stack is not looked at.
     A region that cfn-lint does not know yet is said so, and passes.
     """
+    if region not in REGIONS:
+        print(f"cfn-lint does not know {region}: whether it has all that is needed is not checked.")
+        return None
     resources = included(values)
     nested = [
         each["Properties"]["TemplateURL"]
         for each in resources.values()
         if each["Type"] == "AWS::CloudFormation::Stack"
     ]
-    done = _lint(region, ["template.yaml", *nested])
-    if not done.stdout.startswith("["):  # no list of findings: it does not know the region
-        print(f"cfn-lint cannot tell whether {region} has all that Roomkeeper needs.")
-        return None
-    return explain(region, _relevant(json.loads(done.stdout), resources))
+    findings = _lint(region, ["template.yaml", *nested])
+    return explain(region, relevant(findings, resources))
+
+
+def relevant(findings: Iterable[Finding], resources: Mapping[str, Any]) -> list[Finding]:
+    """Return the findings, but for those of the template's resources that are not deployed."""
+    left_out = template()["Resources"].keys() - resources.keys()
+    return [
+        each
+        for each in findings
+        if each.file != "template.yaml" or not left_out & set(each.path[1:2])
+    ]
 
 
 def explain(region: str, findings: Iterable[Finding]) -> str | None:
@@ -48,12 +66,13 @@ def explain(region: str, findings: Iterable[Finding]) -> str | None:
     findings = list(findings)
     if not findings:
         return None
-    missing = sorted({_type_in(each) for each in findings if each["Rule"]["Id"] == _UNKNOWN_TYPE})
-    problems = [f"it has no {each}" for each in missing] or [each["Message"] for each in findings]
+    missing = sorted({_type_in(each) for each in findings if each.rule == _UNKNOWN_TYPE})
+    others = [each.message for each in findings if each.rule != _UNKNOWN_TYPE]
+    problems = [f"it has no {each}" for each in missing] + others
     ways_out = sorted({way for each in missing for way in _ways_out(each)})
     advice = (
         f"leave it out with PARAMETERS='{' '.join(ways_out)}', or choose another region"
-        if missing and all(map(_can_be_left_out, missing))
+        if not others and all(map(_can_be_left_out, missing))
         else "choose another region"
     )
     return (
@@ -62,29 +81,16 @@ def explain(region: str, findings: Iterable[Finding]) -> str | None:
     )
 
 
-def _lint(region: str, templates: Iterable[str]) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "cfnlint", "--regions", region, "--format", "json"]
-    return subprocess.run(  # noqa: S603 - our own command
-        [*command, "--template", *templates], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-
-
-def _relevant(findings: Iterable[Finding], resources: Mapping[str, Any]) -> Iterator[Finding]:
-    """Yield the errors, but for those of resources that the parameters leave out."""
-    for each in findings:
-        if each["Level"] == "Error" and _is_deployed(each, resources):
-            yield each
-
-
-def _is_deployed(finding: Finding, resources: Mapping[str, Any]) -> bool:
-    left_out = template()["Resources"].keys() - resources.keys()
-    path = finding["Location"]["Path"]
-    return finding["Filename"] != "template.yaml" or not left_out & set(path[1:2])
+def _lint(region: str, files: Iterable[str]) -> Iterator[Finding]:
+    for file in files:
+        for match in lint_by_config(ManualArgs(templates=[str(ROOT / file)], regions=[region])):
+            if match.rule.severity == "error":
+                path = tuple(map(str, match.path))
+                yield Finding(match.rule.id, match.message, file, path)
 
 
 def _type_in(finding: Finding) -> str:
-    message: str = finding["Message"]
-    return message.split("'")[1]
+    return finding.message.split("'")[1]
 
 
 def _ways_out(resource_type: str) -> list[str]:

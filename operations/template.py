@@ -55,12 +55,16 @@ def _short_form(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str
 _Loader.add_multi_constructor("!", _short_form)
 
 
+def load(path: Path) -> dict[str, Any]:
+    """Return a CloudFormation template."""
+    loaded: dict[str, Any] = yaml.load(path.read_text(), _Loader)  # noqa: S506 - a SafeLoader
+    return loaded
+
+
 @cache
 def template() -> dict[str, Any]:
     """Return the whole template."""
-    text = (ROOT / "template.yaml").read_text()
-    loaded: dict[str, Any] = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader all the same
-    return loaded
+    return load(ROOT / "template.yaml")
 
 
 @cache
@@ -84,7 +88,9 @@ def _holds(condition: Mapping[str, Any], values: Mapping[str, str]) -> bool:
     if kind == "Condition":
         return _holds(template()["Conditions"][operands], values)
     if kind == "Equals":
-        left, right = (values[each["Ref"]] if isinstance(each, dict) else each for each in operands)
+        left, right = (
+            values.get(each["Ref"]) if isinstance(each, dict) else each for each in operands
+        )
         return bool(left == right)
     holding = [_holds(each, values) for each in operands]
     return {"Not": not holding[0], "And": all(holding), "Or": any(holding)}[kind]

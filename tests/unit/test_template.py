@@ -1,5 +1,6 @@
 import json
 import re
+import string
 from collections.abc import Mapping
 from datetime import timedelta
 from importlib import import_module
@@ -8,7 +9,7 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from operations.template import parameters
+from operations.template import included, load, parameters
 from roomkeeper.authenticity import CLOCK_SKEW
 from roomkeeper.reconciliation import LONGEST_SESSION
 from roomkeeper.settings import JobSettings, VonageSettings
@@ -25,6 +26,7 @@ from tests.builders import (
 from tests.template import ROOT, environment, properties, resources, template
 from tests.unit.conftest import Table
 
+DEFAULTS = {name: each.default for name, each in parameters().items()}
 FUNCTIONS = resources("AWS::Serverless::Function")
 CONSTRAINTS = {"AllowedValues", "AllowedPattern", "MinValue", "MaxValue", "MinLength", "MaxLength"}
 
@@ -107,6 +109,60 @@ def test_every_parameter_is_offered_in_one_group() -> None:
     groups = template()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     offered = [name for group in groups for name in group["Parameters"]]
     assert sorted(offered) == sorted(template()["Parameters"])
+
+
+def test_what_not_every_region_has_can_be_left_out() -> None:
+    assert template()["Resources"]["EventArchive"]["Condition"] == "HasEventArchive"
+    assert included(DEFAULTS | {"EventArchiveDays": "1"}).keys() >= {"EventArchive"}
+    assert "EventArchive" not in included(DEFAULTS | {"EventArchiveDays": "0"})
+    assert included(DEFAULTS | {"SchemaRegistry": "true"}).keys() >= {"EventSchemas"}
+    assert "EventSchemas" not in included(DEFAULTS)
+
+
+@pytest.mark.parametrize("name", resources("AWS::Events::EventBus"))
+def test_an_event_bus_has_no_description_which_govcloud_refuses(name: str) -> None:
+    assert "Description" not in properties(name)
+
+
+TEMPLATES = [ROOT / "template.yaml", *ROOT.glob("schemas/*.yaml"), *ROOT.glob("examples/*/*.yaml")]
+SECRETS = {
+    f"{path.relative_to(ROOT)}: {name}": resource["Properties"]["GenerateSecretString"]
+    for path in [
+        ROOT / "template.yaml",
+        *ROOT.glob("schemas/*.yaml"),
+        *ROOT.glob("examples/*/*.yaml"),
+    ]
+    for name, resource in load(path)["Resources"].items()
+    if "GenerateSecretString" in resource.get("Properties", {})
+}
+CLASSES = {
+    "ExcludeLowercase": string.ascii_lowercase,
+    "ExcludeUppercase": string.ascii_uppercase,
+    "ExcludeNumbers": string.digits,
+    "ExcludePunctuation": string.punctuation,
+}
+
+
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+def test_a_secret_is_one_that_aws_agrees_to_make(secret: dict[str, Any]) -> None:
+    """Source: Secrets Manager API Reference, GetRandomPassword.
+
+    With RequireEachIncludedType, true unless set, a class that is included must have a character
+    left: "All characters of the desired type have been excluded" is the error otherwise.
+    """
+    included_classes = {flag: each for flag, each in CLASSES.items() if not secret.get(flag)}
+    left = {
+        flag: set(each) - set(secret["ExcludeCharacters"])
+        for flag, each in included_classes.items()
+    }
+    assert secret.get("RequireEachIncludedType", True)
+    assert all(left), "ExcludeCharacters leaves nothing of a class that is not excluded as such"
+    # MiniStack knows ExcludeCharacters alone: locally, too, the secret must go into a URL.
+    assert set(secret["ExcludeCharacters"]) >= set(string.punctuation)
+
+
+def test_the_callback_token_is_among_the_generated_secrets() -> None:
+    assert "template.yaml: CallbackSecret" in SECRETS
 
 
 # --- functions ------------------------------------------------------------------------------------
@@ -221,7 +277,10 @@ def test_what_is_stored_can_be_found_by_every_index(index: str, table: Table) ->
 
 def test_the_table_outlives_the_stack_and_can_be_restored() -> None:
     table = template()["Resources"]["Table"]
-    assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    policies = table["DeletionPolicy"], table["UpdateReplacePolicy"]
+    # The former is no value of an UpdateReplacePolicy. A creation that is rolled back leaves no
+    # table: it would be empty, and bar nothing but its own name.
+    assert policies == ("RetainExceptOnCreate", "Retain")
     recovery = table["Properties"]["PointInTimeRecoverySpecification"]
     assert recovery == {"PointInTimeRecoveryEnabled": True}
 
