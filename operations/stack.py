@@ -22,15 +22,15 @@ class StackError(Exception):
     """A stack cannot be used; the message says why, and what to do."""
 
 
-class Outputs(dict[str, str]):
-    """A stack's outputs by name. A missing one raises a StackError that says what to do."""
+class Values(dict[str, str]):
+    """A stack's outputs or parameters by name. A missing one raises a StackError."""
 
-    def __init__(self, outputs: Mapping[str, str], reason: str) -> None:
-        super().__init__(outputs)
-        self._reason = reason
+    def __init__(self, values: Mapping[str, str], kind: str, reason: str) -> None:
+        super().__init__(values)
+        self._kind, self._reason = kind, reason
 
     def __missing__(self, name: str) -> NoReturn:
-        raise StackError(f"{self._reason} (It has no output {name}.)")
+        raise StackError(f"{self._reason} (It has no {self._kind} {name}.)")
 
 
 class Stack:
@@ -81,9 +81,7 @@ class Stack:
         Raises:
             StackError: the stack cannot be read.
         """
-        given = self._description.get("Outputs", [])
-        reason = stack_states.why_not_usable(self.name, self.status) or _missing_output(self.name)
-        return Outputs({each["OutputKey"]: each["OutputValue"] for each in given}, reason)
+        return self._values("Output")
 
     @cached_property
     def parameters(self) -> Mapping[str, str]:
@@ -92,8 +90,13 @@ class Stack:
         Raises:
             StackError: the stack cannot be read.
         """
-        given = self._description.get("Parameters", [])
-        return {each["ParameterKey"]: each["ParameterValue"] for each in given}
+        return self._values("Parameter")
+
+    def _values(self, kind: str) -> Values:
+        given = self._description.get(f"{kind}s", [])
+        reason = stack_states.why_not_usable(self.name, self.status) or _missing(self.name)
+        values = {each[f"{kind}Key"]: each[f"{kind}Value"] for each in given}
+        return Values(values, kind.lower(), reason)
 
     def exists(self) -> bool:
         """Tell whether the stack is there; one of which only a change set was ever made is not.
@@ -237,7 +240,7 @@ def resource_ids(stack: Stack, resource_type: str) -> list[str]:
     ]
 
 
-def _missing_output(name: str) -> str:
+def _missing(name: str) -> str:
     return (
         f"The stack {name} is another application's, or another version of Roomkeeper: choose "
         "another stack (ENV=, STACK=), or bring it up to date with make deploy."

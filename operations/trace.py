@@ -146,7 +146,10 @@ def _phrase(line: Line) -> str:
     if phrase is None:
         reason = line.get("problem") or line.get("reason")
         return f"{line['message']}: {reason}" if reason else str(line["message"])
-    return phrase(line)
+    try:
+        return phrase(line)
+    except KeyError:  # another version of Roomkeeper logged it, with other fields
+        return str(line["message"])
 
 
 def _management(line: Line) -> str:

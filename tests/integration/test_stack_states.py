@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 
+import boto3
 import pytest
 
-from operations import deploy
+from operations import configure, deploy
+from operations.stack import Stack, StackError
 from tests.cloudformation import NAME
 from tests.integration.operator_support import (
     COMMANDS,
@@ -206,6 +208,39 @@ def test_somebody_at_the_keyboard_is_asked_before_remains_are_deleted(
     assert ("DeleteStack" in formation.asked) is goes_on
     assert ran.sam == (["build", "deploy"] if goes_on else [])
     assert ("Nothing was deleted or deployed." in ran.text) is not goes_on
+
+
+def test_a_parameter_that_another_version_does_not_have_is_named(
+    account: Account, given: Put
+) -> None:
+    given(a_stack(account, "UPDATE_COMPLETE"))
+    api = {"api_key": "a-key", "api_secret": "a-secret"}
+
+    with pytest.raises(StackError, match=r"or another version.*no parameter VonageBaseUrl"):
+        configure.configure(Stack(NAME), api)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ('{"signature_secret": ""}', "holds no token"),
+        ('["a-token"]', "holds no JSON object"),
+        ("a-token", "holds no JSON object"),
+    ],
+)
+def test_a_callback_secret_without_a_token_is_named_and_not_quoted(
+    content: str, sentence: str, account: Account, given: Put, operator: Operator
+) -> None:
+    given(a_stack(account, "UPDATE_COMPLETE"))
+    manager, name = boto3.client("secretsmanager"), account.outputs["CallbackSecretArn"]
+    manager.put_secret_value(SecretId=name, SecretString=content)
+
+    ran = operator.run("callback-url")
+
+    manager.put_secret_value(SecretId=name, SecretString='{"token": "a-token"}')
+    assert ran.code == 1
+    assert sentence in ran.text
+    assert "a-token" not in ran.text
 
 
 def test_a_deployment_without_rollback_goes_on_where_one_has_failed(
