@@ -106,8 +106,8 @@ def serving(formation: CloudFormation) -> Iterator[str]:
 
 
 def _after_deletion(resource: Resource) -> Resource:
-    kind, name, _status = resource
-    is_kept = kind == "AWS::DynamoDB::Table"
+    kind, name, status = resource
+    is_kept = kind == "AWS::DynamoDB::Table" and status != "DELETE_COMPLETE"
     return kind, name, "DELETE_SKIPPED" if is_kept else "DELETE_COMPLETE"
 
 

@@ -51,7 +51,8 @@ def test_the_table_that_is_kept_is_named_with_or_without_outputs(
 def test_a_table_that_went_with_a_failed_creation_is_not_said_to_be_kept(
     account: Account, given: Put, operator: Operator
 ) -> None:
-    given(a_stack(account, "ROLLBACK_COMPLETE", resources=[]))
+    table = ("AWS::DynamoDB::Table", "the-table", "DELETE_COMPLETE")
+    given(a_stack(account, "ROLLBACK_COMPLETE", resources=[table]))
 
     ran = operator.run("destroy")
 
