@@ -3,18 +3,16 @@
 import argparse
 import sys
 
-from operations.stack import Stack, StackError
+from operations.command import command
+from operations.stack import deployed_stack
 
 
+@command
 def main() -> int:
     """Print the URL; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m operations.callback_url")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
-    try:
-        print(Stack(parser.parse_args().stack).callback_url())
-    except StackError as problem:
-        print(problem, file=sys.stderr)
-        return 1
+    print(deployed_stack(parser.parse_args().stack).callback_url())
     return 0
 
 

@@ -18,7 +18,8 @@ from typing import TypeVar
 
 import msgspec
 
-from operations.stack import Stack, StackError
+from operations.command import command, fail
+from operations.stack import Stack, StackError, deployed_stack
 from roomkeeper.access import VonageSecretContent
 from roomkeeper.authenticity import is_signature_secret
 from roomkeeper.settings import CallbackSecretContent
@@ -65,6 +66,7 @@ class Refused(Exception):
     """Vonage does not take the credentials; the message has its response."""
 
 
+@command
 def main() -> int:
     """Store what is given; return the exit code: 0 when it is stored."""
     parser = argparse.ArgumentParser(prog="python -m operations.configure")
@@ -72,11 +74,11 @@ def main() -> int:
     parser.add_argument("--file", type=Path, help="JSON; without it, standard input is read")
     options = parser.parse_args()
     try:
-        for told in configure(Stack(options.stack), _given(options.file)):
+        stack = deployed_stack(options.stack)
+        for told in configure(stack, _given(options.file)):
             print(told)
-    except (StackError, Malformed, Refused) as problem:
-        print(f"{problem} Nothing was changed.", file=sys.stderr)
-        return 1
+    except (StackError, Malformed, Refused) as error:
+        return fail(f"{error} Nothing was changed.")
     return 0
 
 

@@ -11,12 +11,20 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
 
-from operations import bytecode, sam
+from operations import account, bytecode, regions, sam, stack_states
+from operations.command import command, fail
+from operations.destroy import delete, require_deletable
 from operations.stack import Stack, StackError
 from operations.template import ROOT, Parameter, parameters
 
 ASKED = ("VonageBaseUrl", "RecordingRetentionDays", "AlarmEmail")
 """What a first deployment asks for: nobody else can know it, and a wrong guess does harm."""
+
+_PLACES = {"--stack-name": "STACK", "--region": "AWS_REGION", "--profile": "AWS_PROFILE"}
+
+_FIRST_FAILED = """
+The first deployment failed: the events above say why. make deploy again deletes
+what is left and starts over. See docs/deploying.md, "When a deployment fails"."""
 
 Ask = Callable[[str], str]
 
@@ -25,27 +33,75 @@ class Unusable(Exception):
     """A parameter that was given cannot be used; the message says which and why."""
 
 
+@command
 def main() -> int:
     """Build and deploy; return the exit code, which is the SAM CLI's when that was run."""
     options = _options()
     try:
         environment = sam.environment(options.environment)
         _require_right_place(environment)
-        stack = Stack(options.stack or environment.stack_name)
+        _require_no_other_place(options.arguments)
         chosen = {**environment.parameters, **given(options.parameters)}
         if options.only_build:
             return _build(chosen)
-        where, is_first = stack.whereabouts(), not stack.exists()
-        if is_first:
-            print(f"The first deployment of stack {stack.name} into {where}.")
-            chosen |= answers(chosen, input) if sys.stdin.isatty() else {}
-    except (StackError, Unusable, sam.UnknownEnvironment) as problem:
-        print(problem, file=sys.stderr)
-        return 2
-    code = _build(chosen) or _deploy(environment, stack, chosen, options.arguments)
-    if is_first and code == 0:
+        stack = Stack(options.stack or environment.stack_name)
+        return _guide(environment, stack, chosen, options.arguments)
+    except (Unusable, sam.UnknownEnvironment) as problem:
+        return fail(str(problem), 2)
+
+
+def _guide(
+    environment: sam.Environment, stack: Stack, chosen: dict[str, str], arguments: list[str]
+) -> int:
+    """Deploy the stack, whatever state it is in, or say why not; return the exit code."""
+    where = stack.whereabouts()
+    _require_deployable(stack, arguments)
+    failed = stack.status in stack_states.FAILED_CREATION
+    if failed and not _may_start_over(stack, where):
+        return fail("Nothing was deleted or deployed.")
+    is_first = failed or not stack.exists()
+    if is_first:
+        print(f"The first deployment of stack {stack.name} into {where}.")
+        chosen |= answers(chosen, input) if sys.stdin.isatty() else {}
+    _require_region(stack.region, chosen if is_first else {**stack.parameters, **chosen})
+    if code := _build(chosen):
+        return code
+    if failed:
+        delete(stack)
+    code = _deploy(environment, stack, chosen, arguments)
+    if is_first and code:
+        print(_FIRST_FAILED)
+    elif is_first and Stack(stack.name).exists():  # not so after a no to the change set
         print(_next_steps(stack.name))
     return code
+
+
+def _require_deployable(stack: Stack, arguments: Iterable[str]) -> None:
+    """Raise a StackError if the stack takes no deployment, or is another application's."""
+    goes_on = stack.status == "UPDATE_FAILED" and "--disable-rollback" in arguments
+    reason = stack_states.why_not_deployable(stack.name, stack.status)
+    if reason and not goes_on:
+        raise StackError(reason)
+    stack.require_roomkeepers()
+
+
+def _may_start_over(stack: Stack, where: str) -> bool:
+    """Say that a failed creation is deleted first; return whether somebody at hand agrees."""
+    require_deletable(stack)
+    print(
+        f"An earlier first deployment of stack {stack.name} ({where}) failed: its state is "
+        f"{stack.status}.\nWhat is left of it is deleted, then it is deployed anew."
+    )
+    if not sys.stdin.isatty():
+        return True
+    return input("Delete it and start over? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _require_region(region: str, chosen: Mapping[str, str]) -> None:
+    """Raise a StackError if the region lacks something that would be deployed."""
+    values = {name: each.default for name, each in parameters().items()} | dict(chosen)
+    if reason := regions.why_not(region, values):
+        raise StackError(reason)
 
 
 def given(pairs: Iterable[str]) -> dict[str, str]:
@@ -90,6 +146,13 @@ def _require_right_place(environment: sam.Environment) -> None:
         )
 
 
+def _require_no_other_place(arguments: Iterable[str]) -> None:
+    """Refuse what would have the SAM CLI deploy elsewhere than the stack is looked for."""
+    for name, instead in _PLACES.items():
+        if any(each.partition("=")[0] == name for each in arguments):
+            raise Unusable(f"{name} cannot be given in ARGS=: set {instead} instead.")
+
+
 def _build(chosen: Mapping[str, str]) -> int:
     code = _run(sam.command("build", chosen))
     if not code:
@@ -100,12 +163,14 @@ def _build(chosen: Mapping[str, str]) -> int:
 def _deploy(
     environment: sam.Environment, stack: Stack, chosen: Mapping[str, str], arguments: list[str]
 ) -> int:
-    deploy = ["--config-env", environment.name, "--stack-name", stack.name, *arguments]
+    place = ["--stack-name", stack.name, "--region", stack.region]
+    deploy = ["--config-env", environment.name, *place, *arguments]
     return _run(sam.command("deploy", chosen, *deploy))
 
 
-def _run(command: list[str]) -> int:
-    return subprocess.call(command, cwd=ROOT, env=sam.environ())  # noqa: S603 - our own command
+def _run(arguments: list[str]) -> int:
+    variables = {**sam.environ(), **account.region_variables()}
+    return subprocess.call(arguments, cwd=ROOT, env=variables)  # noqa: S603 - our own command
 
 
 def _next_steps(stack: str) -> str:

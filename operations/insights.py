@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from operations.stack import Stack, StackError
+from operations.stack import Stack, StackError, resource_ids
 
 MOST = 10_000
 """Lines that a query returns at most; no more can be asked for."""
@@ -35,13 +35,7 @@ def time_of(line: Line) -> datetime:
 
 def log_groups(stack: Stack) -> list[str]:
     """Return the names of the stack's log groups."""
-    pages = stack.client("cloudformation").get_paginator("list_stack_resources")
-    return [
-        resource["PhysicalResourceId"]
-        for page in pages.paginate(StackName=stack.name)
-        for resource in page["StackResourceSummaries"]
-        if resource["ResourceType"] == "AWS::Logs::LogGroup"
-    ]
+    return resource_ids(stack, "AWS::Logs::LogGroup")
 
 
 def _query(stack: Stack, condition: str, since: datetime) -> list[str]:

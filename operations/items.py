@@ -1,43 +1,57 @@
-"""`make items`: prints what the table holds, for a small one to be looked at."""
+"""`make items`: prints what the table holds, for a small one to be looked at.
+
+Callbacks bring texts that anybody who has the token can choose: they are escaped. Bodies of
+unrecognized callbacks, which may hold anything, and the queries of URLs, which hold signatures, are
+left out.
+"""
 
 import argparse
 import sys
 from collections.abc import Iterator
 from typing import Any
 
-from operations.stack import Stack, StackError
+from operations.command import command
+from operations.stack import Stack, deployed_stack
+from operations.terminal import escape, without_queries
 
 LIMIT = 50
 
 
+@command
 def main() -> int:
     """Print items, an empty line after each; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m operations.items")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
-    try:
-        for item in items(Stack(parser.parse_args().stack), LIMIT):
-            for name, value in item.items():
-                print(f"{name:<20} {value}")
-            print()
-    except StackError as problem:
-        print(problem, file=sys.stderr)
-        return 1
+    for item in items(deployed_stack(parser.parse_args().stack), LIMIT):
+        for name, value in item.items():
+            print(f"{name:<20} {value}")
+        print()
     return 0
 
 
 def items(stack: Stack, limit: int) -> Iterator[dict[str, str]]:
-    """Yield up to `limit` items, their attributes as texts, URLs without their secret part."""
+    """Yield up to `limit` items, their attributes as texts that are safe to print."""
     found = stack.client("dynamodb").scan(TableName=stack.outputs["TableName"], Limit=limit)
     for item in found["Items"]:
-        yield {name: _text(item[name]) for name in sorted(item, key=lambda name: name != "pk")}
+        names = sorted(item, key=lambda name: name != "pk")
+        yield {escape(name): _shown(name, item[name]) for name in names}
+
+
+def _shown(name: str, value_in_type: dict[str, Any]) -> str:
+    if name == "body":
+        return "(not shown)"
+    text = _text(value_in_type)
+    if name == "url":  # whatever a callback has put there, nothing after a question mark is shown
+        path, mark, _query = text.partition("?")
+        text = path + ("?..." if mark else "")
+    return escape(without_queries(text))
 
 
 def _text(value_in_type: dict[str, Any]) -> str:
     [value] = value_in_type.values()
     if isinstance(value, dict):
         return ", ".join(f"{name} {_text(each)}" for name, each in value.items())
-    text, query, _secret = str(value).partition("?")
-    return text + ("?..." if query else "")
+    return str(value)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ from typing import Any
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from operations.stack import Stack, StackError
+from operations.command import command
+from operations.stack import Stack, deployed_stack
 
 MAX_RECORDS = 100
 """Records of one invocation: as many as the event source mapping hands over (BatchSize)."""
@@ -59,15 +60,12 @@ class _Trimmed(NotSent):
     """The stream has forgotten the record that was asked for."""
 
 
+@command
 def main() -> int:
     """Redrive the stack's dead letters; return the exit code: 0 when none is left behind."""
     parser = argparse.ArgumentParser(prog="python -m operations.redrive")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
-    try:
-        sent, left = redrive(Stack(parser.parse_args().stack))
-    except StackError as error:
-        print(error, file=sys.stderr)
-        return 1
+    sent, left = redrive(deployed_stack(parser.parse_args().stack))
     for reason in left:
         print(f"left in the queue: {reason}", file=sys.stderr)
     print(f"{sent} dead letters sent, {len(left)} left in the queue.")

@@ -34,7 +34,7 @@ class Parameter(Struct, frozen=True, kw_only=True):
 
     def _problem_with_number(self, value: str) -> str | None:
         least, most = self.limits
-        if not re.fullmatch(r"[0-9]+", value):
+        if not re.fullmatch(r"0|[1-9][0-9]*", value):  # "00" equals no "0" in a condition
             return f"{self.name} must be a whole number"
         if (least is not None and int(value) < least) or (most is not None and int(value) > most):
             return f"{self.name} must be from {least} to {most}"
@@ -55,12 +55,16 @@ def _short_form(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str
 _Loader.add_multi_constructor("!", _short_form)
 
 
+def load(path: Path) -> dict[str, Any]:
+    """Return a CloudFormation template."""
+    loaded: dict[str, Any] = yaml.load(path.read_text(), _Loader)  # noqa: S506 - a SafeLoader
+    return loaded
+
+
 @cache
 def template() -> dict[str, Any]:
     """Return the whole template."""
-    text = (ROOT / "template.yaml").read_text()
-    loaded: dict[str, Any] = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader all the same
-    return loaded
+    return load(ROOT / "template.yaml")
 
 
 @cache
@@ -68,6 +72,28 @@ def parameters() -> Mapping[str, Parameter]:
     """Return the template's parameters by their names, in its order."""
     declared = template()["Parameters"].items()
     return {name: _parameter(name, properties) for name, properties in declared}
+
+
+def included(values: Mapping[str, str]) -> dict[str, Any]:
+    """Return the template's resources, by name, whose condition holds for these parameters."""
+    return {
+        name: resource
+        for name, resource in template()["Resources"].items()
+        if "Condition" not in resource or _holds({"Condition": resource["Condition"]}, values)
+    }
+
+
+def _holds(condition: Mapping[str, Any], values: Mapping[str, str]) -> bool:
+    [(kind, operands)] = condition.items()
+    if kind == "Condition":
+        return _holds(template()["Conditions"][operands], values)
+    if kind == "Equals":
+        left, right = (
+            values.get(each["Ref"]) if isinstance(each, dict) else each for each in operands
+        )
+        return bool(left == right)
+    holding = [_holds(each, values) for each in operands]
+    return {"Not": not holding[0], "And": all(holding), "Or": any(holding)}[kind]
 
 
 def _parameter(name: str, declared: Mapping[str, Any]) -> Parameter:

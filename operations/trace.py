@@ -13,9 +13,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
 
 from operations import insights
+from operations.command import command
 from operations.insights import Line
-from operations.stack import Stack, StackError
-from roomkeeper.errors import RoomkeeperError
+from operations.stack import Stack, StackError, deployed_stack
+from operations.terminal import escape, without_queries
 from roomkeeper.recordings import Recording, Session
 from roomkeeper.store import items
 from roomkeeper.times import iso
@@ -32,6 +33,7 @@ class Step(Struct, frozen=True):
     event_id: str = ""
 
 
+@command
 def main() -> int:
     """Print the story; return the exit code."""
     parser = argparse.ArgumentParser(prog="make trace", usage="make trace RECORDING=ID [STACK=]")
@@ -41,22 +43,26 @@ def main() -> int:
     options = parser.parse_args()
     if not options.recording_id:
         parser.error("which recording? Give its id: make trace RECORDING=17461b93-...")
-    try:
-        for line in story(Stack(options.stack), options.recording_id, timedelta(options.days)):
-            print(line)
-    except (StackError, RoomkeeperError) as problem:
-        print(problem, file=sys.stderr)
-        return 1
+    stack = deployed_stack(options.stack)
+    for line in story(stack, options.recording_id, timedelta(options.days)):
+        print(line)
     return 0
 
 
 def story(stack: Stack, recording_id: str, back: timedelta) -> Iterator[str]:
     """Yield the lines that tell a recording's story, those from the logs as far `back` as asked.
 
+    They are safe to print: control characters are escaped, and the queries of URLs left out.
+
     Raises:
         StackError: nothing is known of the recording, or the stack cannot be asked.
         RoomkeeperError: an item in the table is damaged.
     """
+    for line in _story(stack, recording_id, back):
+        yield escape(without_queries(line))
+
+
+def _story(stack: Stack, recording_id: str, back: timedelta) -> Iterator[str]:
     known = _item(stack, items.RECORDING + recording_id, Recording)
     session = _item(stack, items.SESSION + known.session_id, Session) if known else None
     steps = list(_told_by_logs(stack, recording_id, known.session_id if known else None, back))
@@ -140,7 +146,10 @@ def _phrase(line: Line) -> str:
     if phrase is None:
         reason = line.get("problem") or line.get("reason")
         return f"{line['message']}: {reason}" if reason else str(line["message"])
-    return phrase(line)
+    try:
+        return phrase(line)
+    except KeyError:  # another version of Roomkeeper logged it, with other fields
+        return str(line["message"])
 
 
 def _management(line: Line) -> str:

@@ -161,7 +161,7 @@ def test_the_callback_url_is_printed_whole(
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["callback_url", "--stack", deployed.stack.name])
-    monkeypatch.setattr(callback_url, "Stack", lambda _: deployed.stack)
+    monkeypatch.setattr(callback_url, "deployed_stack", lambda _: deployed.stack)
 
     assert callback_url.main() == 0
 
@@ -171,5 +171,5 @@ def test_the_callback_url_is_printed_whole(
 def test_a_stack_that_is_not_there_is_named_with_what_to_do(deployed: Deployed) -> None:
     missing = Stack("no-such-stack", deployed.stack._session, deployed.stack._endpoint)
 
-    with pytest.raises(StackError, match=r"no-such-stack cannot be read.*make deploy"):
-        _ = missing.outputs
+    with pytest.raises(StackError, match=r"no-such-stack does not exist.*make deploy"):
+        _ = missing.outputs["TableName"]

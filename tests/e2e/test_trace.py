@@ -38,7 +38,7 @@ def told(
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Told:
     """Return what `make trace` exits with, prints and complains of."""
-    monkeypatch.setattr(trace, "Stack", lambda _: deployed.stack)
+    monkeypatch.setattr(trace, "deployed_stack", lambda _: deployed.stack)
 
     def run(recording_id: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["trace", "--", recording_id])

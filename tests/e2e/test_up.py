@@ -100,9 +100,23 @@ def test_a_stack_is_destroyed_but_for_its_table_once_its_name_is_given(up: Up) -
     assert "Nothing was deleted" in unconfirmed.text
     assert up.stack().exists()
 
+    events, bus = up.stack().client("events"), up.stack().outputs["EventBusName"]
+    subscriber = {"Id": "1", "Arn": "arn:aws:sqs:eu-west-1:222222222222:a-subscriber"}
+    events.put_rule(Name="an-audit", EventBusName=bus, EventPattern='{"source": ["roomkeeper"]}')
+    events.put_targets(Rule="an-audit", EventBusName=bus, Targets=[subscriber])
+    subscribed = make(up.stack(), "destroy", "CONFIRM=roomkeeper-local")
+    assert subscribed.code != 0
+    assert f"an-audit on the bus {bus} -> {subscriber['Arn']}" in subscribed.text
+    assert up.stack().status in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+    events.remove_targets(Rule="an-audit", EventBusName=bus, Ids=["1"])
+    events.delete_rule(Name="an-audit", EventBusName=bus)
+
     destroyed = make(up.stack(), "destroy", "CONFIRM=roomkeeper-local")
     assert destroyed.code == 0, destroyed.text
     assert f"the table {table}" in destroyed.text
     assert not up.stack().exists()
     kept = up.stack().client("dynamodb").describe_table(TableName=table)["Table"]
     assert kept["ItemCount"] > 0
+
+    again = make(up.stack(), "destroy", "CONFIRM=roomkeeper-local")
+    assert (again.code, "There is no stack roomkeeper-local" in again.text) == (0, True)

@@ -2,11 +2,11 @@
 
 import io
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
-from operations import bytecode, deploy, sam
+from operations import bytecode, deploy, regions, sam
 from operations.template import ROOT, parameters
 
 ENVIRONMENTS = ("default", "prod", "local")
@@ -63,6 +63,7 @@ def test_an_environment_that_is_none_is_named_with_those_there_are() -> None:
         ("LogDays=2", "must be one of 1, 3, 5"),
         ("EventDays=1", "must be from 8 to 3650"),
         ("EventDays=ten", "must be a whole number"),
+        ("EventArchiveDays=00", "must be a whole number"),
     ],
 )
 def test_a_parameter_that_cannot_be_is_refused_before_anything_is_built(
@@ -98,39 +99,123 @@ def test_what_was_given_is_not_asked_for() -> None:
 
 
 class AnAccount:
-    """Stands in for the stack: there or not, in an account."""
+    """Stands in for the stack, in a state, in an account."""
 
-    def __init__(self, name: str, *, there: bool) -> None:
-        self.name, self._there = name, there
+    def __init__(self, status: str | None, name: str = "roomkeeper-prod") -> None:
+        self.name, self.status, self.region = name, status, "eu-central-1"
+        self.parameters = {"SchemaRegistry": "true"}
 
     def exists(self) -> bool:
-        return self._there
+        return self.status is not None
+
+    def require_roomkeepers(self) -> None:
+        pass
 
     def whereabouts(self) -> str:
-        return "account 123456789012, region eu-west-1"
+        return "account 123456789012, region eu-central-1"
 
 
-@pytest.mark.parametrize("there", [False, True])
+class Sam:
+    """Notes the SAM CLI's commands, and fails those that it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *stacks: AnAccount) -> None:
+        self.commands: list[list[str]] = []
+        self.failing: set[str] = set()
+        self.regions: list[tuple[str, str]] = []
+        """The regions that were checked, and whether there is to be a schema registry."""
+        looked_up = iter(stacks)
+        monkeypatch.setattr(deploy, "Stack", lambda _name: next(looked_up))
+        monkeypatch.setattr(deploy, "_run", self._run)
+        monkeypatch.setattr(regions, "why_not", self._check)
+        monkeypatch.setattr(bytecode, "compile_built", lambda _folder: None)
+        monkeypatch.setattr("sys.argv", ["deploy", "--environment", "prod"])
+        monkeypatch.setattr("sys.stdin", io.StringIO())  # nobody at the keyboard
+
+    def _run(self, command: list[str]) -> int:
+        self.commands.append(command)
+        return int(command[1] in self.failing)
+
+    def _check(self, region: str, values: Mapping[str, str]) -> str | None:
+        self.regions.append((region, values["SchemaRegistry"]))
+        return "It has no such thing." if region in self.failing else None
+
+
 def test_a_first_deployment_says_where_it_goes_and_what_comes_next(
-    there: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    commands: list[list[str]] = []
-
-    def note(command: list[str]) -> int:
-        commands.append(command)
-        return 0
-
-    monkeypatch.setattr(deploy, "Stack", lambda name: AnAccount(name, there=there))
-    monkeypatch.setattr(deploy, "_run", note)
-    monkeypatch.setattr(bytecode, "compile_built", lambda _folder: None)
+    ran = Sam(monkeypatch, AnAccount(None), AnAccount("CREATE_COMPLETE"))
     monkeypatch.setattr("sys.argv", ["deploy", "--environment", "prod", "--arguments", "--debug"])
-    monkeypatch.setattr("sys.stdin", io.StringIO())  # nobody at the keyboard
 
     assert deploy.main() == 0
 
     shown = capsys.readouterr().out
-    assert [command[1] for command in commands] == ["build", "deploy"]
-    assert "--debug" in commands[1]
-    assert 'CleanupDryRun="false"' in commands[1]
-    assert ("account 123456789012" in shown) is not there
-    assert ("make configure STACK=roomkeeper-prod" in shown) is not there
+    assert [command[1] for command in ran.commands] == ["build", "deploy"]
+    assert {"--debug", 'CleanupDryRun="false"'} <= set(ran.commands[1])
+    assert "The first deployment of stack roomkeeper-prod into account 123456789012" in shown
+    assert "make configure STACK=roomkeeper-prod" in shown
+
+
+def test_a_later_deployment_asks_and_tells_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = Sam(monkeypatch, AnAccount("UPDATE_COMPLETE"))
+
+    assert deploy.main() == 0
+
+    assert [command[1] for command in ran.commands] == ["build", "deploy"]
+    assert capsys.readouterr().out == ""
+
+
+def test_after_a_no_to_the_change_set_nothing_is_said_to_come_next(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Sam(monkeypatch, AnAccount(None), AnAccount(None))
+    assert deploy.main() == 0
+    assert "make configure" not in capsys.readouterr().out
+
+
+def test_a_first_deployment_that_fails_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Sam(monkeypatch, AnAccount(None)).failing = {"deploy"}
+    assert deploy.main() == 1
+    assert "make deploy again deletes" in capsys.readouterr().out
+
+
+def test_sam_deploys_into_the_region_where_the_stack_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran = Sam(monkeypatch, AnAccount("UPDATE_COMPLETE"))
+    deploy.main()
+    place = ran.commands[1].index("--region")
+    assert ran.commands[1][place + 1] == "eu-central-1"
+
+
+def test_the_target_region_is_checked_for_what_is_deployed_before_it_is_built(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = Sam(monkeypatch, AnAccount("UPDATE_COMPLETE"), AnAccount(None))
+    ran.failing = {"eu-central-1"}
+
+    assert deploy.main() == 1
+    assert capsys.readouterr().err == "It has no such thing.\n"
+    assert deploy.main() == 1
+
+    assert ran.commands == []
+    # The stack keeps what it was given; a first deployment takes the template's default.
+    assert ran.regions == [("eu-central-1", "true"), ("eu-central-1", "false")]
+
+
+def test_what_sam_runs_in_has_the_region_of_the_operator_commands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: dict[str, str] = {}
+
+    def call(_arguments: list[str], *, cwd: object, env: dict[str, str]) -> int:
+        seen.update(env)
+        return 0
+
+    monkeypatch.setattr("subprocess.call", call)
+    monkeypatch.setenv("AWS_REGION", "eu-north-1")
+    deploy._run(["sam"])
+    assert seen["AWS_DEFAULT_REGION"] == "eu-north-1"

@@ -1,6 +1,7 @@
 import ast
 import json
 import re
+import string
 from collections.abc import Mapping
 from datetime import timedelta
 from importlib import import_module
@@ -9,7 +10,7 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from operations.template import parameters
+from operations.template import included, load, parameters
 from roomkeeper.authenticity import CLOCK_SKEW
 from roomkeeper.reconciliation import LONGEST_SESSION
 from roomkeeper.settings import JobSettings, VonageSettings
@@ -26,6 +27,7 @@ from tests.builders import (
 from tests.template import ROOT, environment, properties, resources, template
 from tests.unit.conftest import Table
 
+DEFAULTS = {name: each.default for name, each in parameters().items()}
 FUNCTIONS = resources("AWS::Serverless::Function")
 CONSTRAINTS = {"AllowedValues", "AllowedPattern", "MinValue", "MaxValue", "MinLength", "MaxLength"}
 
@@ -122,6 +124,53 @@ def test_every_parameter_is_offered_in_one_group() -> None:
     groups = template()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     offered = [name for group in groups for name in group["Parameters"]]
     assert sorted(offered) == sorted(template()["Parameters"])
+
+
+def test_what_not_every_region_has_can_be_left_out() -> None:
+    assert template()["Resources"]["EventArchive"]["Condition"] == "HasEventArchive"
+    assert included(DEFAULTS | {"EventArchiveDays": "1"}).keys() >= {"EventArchive"}
+    assert "EventArchive" not in included(DEFAULTS | {"EventArchiveDays": "0"})
+    assert included(DEFAULTS | {"SchemaRegistry": "true"}).keys() >= {"EventSchemas"}
+    assert "EventSchemas" not in included(DEFAULTS)
+
+
+@pytest.mark.parametrize("name", resources("AWS::Events::EventBus"))
+def test_an_event_bus_has_no_description_which_govcloud_refuses(name: str) -> None:
+    assert "Description" not in properties(name)
+
+
+TEMPLATES = [ROOT / "template.yaml", *ROOT.glob("schemas/*.yaml"), *ROOT.glob("examples/*/*.yaml")]
+SECRETS = {
+    f"{path.relative_to(ROOT)}: {name}": resource["Properties"]["GenerateSecretString"]
+    for path in TEMPLATES
+    for name, resource in load(path)["Resources"].items()
+    if "GenerateSecretString" in resource.get("Properties", {})
+}
+CLASSES = {
+    "ExcludeLowercase": string.ascii_lowercase,
+    "ExcludeUppercase": string.ascii_uppercase,
+    "ExcludeNumbers": string.digits,
+    "ExcludePunctuation": string.punctuation,
+}
+
+
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+def test_a_secret_is_one_that_aws_agrees_to_make(secret: dict[str, Any]) -> None:
+    """Source: Secrets Manager API Reference, GetRandomPassword.
+
+    With RequireEachIncludedType, true unless set, a class that is included must have a character
+    left: "All characters of the desired type have been excluded" is the error otherwise.
+    """
+    asked_for = [each for flag, each in CLASSES.items() if not secret.get(flag)]
+    left = [set(each) - set(secret.get("ExcludeCharacters", "")) for each in asked_for]
+    assert asked_for
+    assert all(left), "ExcludeCharacters leaves nothing of a class that no other flag excludes"
+
+
+def test_the_callback_token_is_letters_and_digits_on_the_local_aws_too() -> None:
+    # MiniStack knows no other property than ExcludeCharacters; the token goes into a URL.
+    token = SECRETS["template.yaml: CallbackSecret"]
+    assert set(token["ExcludeCharacters"]) >= set(string.punctuation)
 
 
 # --- functions ------------------------------------------------------------------------------------
@@ -247,7 +296,10 @@ def test_what_is_stored_can_be_found_by_every_index(index: str, table: Table) ->
 
 def test_the_table_outlives_the_stack_and_can_be_restored() -> None:
     table = template()["Resources"]["Table"]
-    assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    policies = table["DeletionPolicy"], table["UpdateReplacePolicy"]
+    # The former is no value of an UpdateReplacePolicy. A creation that is rolled back leaves no
+    # table: it would be empty, and bar nothing but its own name.
+    assert policies == ("RetainExceptOnCreate", "Retain")
     recovery = table["Properties"]["PointInTimeRecoverySpecification"]
     assert recovery == {"PointInTimeRecoveryEnabled": True}
 

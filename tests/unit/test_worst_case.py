@@ -9,7 +9,7 @@ from itertools import repeat
 from pathlib import Path
 
 import pytest
-from cfnlint.api import lint_file  # type: ignore[import-untyped]
+from cfnlint.api import lint_file
 
 from benchmarks import cost, prices, worst_case
 from benchmarks.worst_case import DAY, Limits

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 client = boto3.client("dynamodb")
 
 REMEMBERED = 90 * 24 * 3600
-"""Seconds for which ids are kept: longer than Roomkeeper's archive can replay (ArchiveDays)."""
+"""Seconds for which ids are kept: longer than Roomkeeper's EventArchiveDays can replay."""
 
 
 def handler(batch: Mapping[str, Any], _context: object) -> dict[str, Any]:

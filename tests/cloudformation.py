@@ -1,0 +1,155 @@
+"""One CloudFormation stack in any state, served over loopback in CloudFormation's Query protocol.
+
+moto knows no failed states, and its stacks are made of resources that it can make.
+Source: CloudFormation API Reference, the sample responses of each action.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs
+from xml.sax.saxutils import escape
+
+NAME = "roomkeeper"
+STACK_ID = f"arn:aws:cloudformation:eu-west-1:123456789012:stack/{NAME}/d0a825a0"
+
+Fields = Mapping[str, str]
+Resource = tuple[str, str, str]
+"""A resource's type, its id, and its status."""
+
+
+class CloudFormation:
+    """The service, with one stack; `status` is None where there is none."""
+
+    def __init__(
+        self,
+        status: str | None,
+        *,
+        outputs: Fields | None = None,
+        parameters: Fields | None = None,
+        resources: Sequence[Resource] = (),
+        deletions: Sequence[str] = ("DELETE_COMPLETE",),
+    ) -> None:
+        self.status = status
+        self.outputs, self.parameters = outputs or {}, parameters or {}
+        self.resources = list(resources)
+        self.deletions = list(deletions)
+        """The status that each deletion in turn ends in."""
+        self.asked: list[str] = []
+
+    def answer(self, request: Fields) -> tuple[int, str]:
+        """Return the status code and the body that a request is answered with."""
+        action = request["Action"]
+        self.asked.append(action)
+        does_not_exist = self.status is None or (
+            self.status == "DELETE_COMPLETE" and request["StackName"] == NAME
+        )
+        if does_not_exist and action != "DeleteStack":
+            return 400, _error(f"Stack with id {request['StackName']} does not exist")
+        return 200, getattr(self, f"_{action}")()
+
+    def _DescribeStacks(self) -> str:  # noqa: N802 - named as the actions are
+        return _result(
+            "DescribeStacks",
+            f"<Stacks><member><StackName>{NAME}</StackName><StackId>{STACK_ID}</StackId>"
+            f"<StackStatus>{self.status}</StackStatus>"
+            "<CreationTime>2026-11-22T20:50:24Z</CreationTime>"
+            f"<Outputs>{_pairs('Output', self.outputs)}</Outputs>"
+            f"<Parameters>{_pairs('Parameter', self.parameters)}</Parameters></member></Stacks>",
+        )
+
+    def _ListStackResources(self) -> str:  # noqa: N802
+        members = "".join(map(_resource, self.resources))
+        return _result(
+            "ListStackResources",
+            f"<StackResourceSummaries>{members}</StackResourceSummaries>",
+        )
+
+    def _DescribeStackEvents(self) -> str:  # noqa: N802
+        members = "".join(map(_event, self.resources))
+        return _result("DescribeStackEvents", f"<StackEvents>{members}</StackEvents>")
+
+    def _DeleteStack(self) -> str:  # noqa: N802
+        if self.status is not None:
+            self.status = self.deletions.pop(0)
+        if self.status == "DELETE_COMPLETE":
+            self.resources = [_after_deletion(each) for each in self.resources]
+        return '<DeleteStackResponse xmlns="http://cloudformation.amazonaws.com/"/>'
+
+
+@contextmanager
+def serving(formation: CloudFormation) -> Iterator[str]:
+    """Serve it on a loopback port; yield the URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            code, text = formation.answer({key: each[0] for key, each in parse_qs(body).items()})
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(text.encode())))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_args: object) -> None:
+            """Write nothing: what was asked is in `asked`."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=[0.01])  # seconds to see its end
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _after_deletion(resource: Resource) -> Resource:
+    kind, name, status = resource
+    is_kept = kind == "AWS::DynamoDB::Table" and status != "DELETE_COMPLETE"
+    return kind, name, "DELETE_SKIPPED" if is_kept else "DELETE_COMPLETE"
+
+
+def _result(action: str, content: str) -> str:
+    return (
+        f'<{action}Response xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/">'
+        f"<{action}Result>{content}</{action}Result></{action}Response>"
+    )
+
+
+def _error(message: str) -> str:
+    return (
+        '<ErrorResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/"><Error>'
+        f"<Type>Sender</Type><Code>ValidationError</Code><Message>{message}</Message>"
+        "</Error></ErrorResponse>"
+    )
+
+
+def _pairs(kind: str, fields: Fields) -> str:
+    return "".join(
+        f"<member><{kind}Key>{name}</{kind}Key><{kind}Value>{escape(value)}</{kind}Value></member>"
+        for name, value in fields.items()
+    )
+
+
+def _resource(resource: Resource) -> str:
+    kind, name, status = resource
+    reason = "because it is in use" if status == "DELETE_FAILED" else ""
+    return (
+        f"<member><ResourceType>{kind}</ResourceType><PhysicalResourceId>{escape(name)}"
+        f"</PhysicalResourceId><LogicalResourceId>{kind.split('::')[2]}</LogicalResourceId>"
+        f"<ResourceStatus>{status}</ResourceStatus>"
+        f"<ResourceStatusReason>{reason}</ResourceStatusReason>"
+        "<LastUpdatedTimestamp>2026-11-22T20:50:24Z</LastUpdatedTimestamp></member>"
+    )
+
+
+def _event(resource: Resource) -> str:
+    kind, name, status = resource
+    return (
+        f"<member><ResourceType>{kind}</ResourceType><PhysicalResourceId>{escape(name)}"
+        f"</PhysicalResourceId><ResourceStatus>{status}</ResourceStatus><EventId>{name}</EventId>"
+        f"<StackId>{STACK_ID}</StackId><StackName>{NAME}</StackName>"
+        "<Timestamp>2026-11-22T20:50:24Z</Timestamp></member>"
+    )

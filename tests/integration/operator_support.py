@@ -1,0 +1,204 @@
+"""Operator commands run in this process, against a stack in any state and moto's account."""
+
+import io
+import json
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+
+import boto3
+import pytest
+from moto import mock_aws
+from msgspec import Struct
+
+from operations import (
+    bytecode,
+    callback_url,
+    configure,
+    deploy,
+    destroy,
+    items,
+    redrive,
+    regions,
+    trace,
+)
+from tests.builders import RECORDING_ID
+from tests.cloudformation import NAME, CloudFormation, Resource, serving
+from tests.template import table_definition
+
+REGION = "eu-west-1"
+PARAMETERS = {"RecordingRetentionDays": "30", "RoomExtensionDryRun": "true"}
+OTHERS = {"SomethingElse": "1"}
+COMMANDS: Mapping[str, tuple[Callable[[], int], Sequence[str]]] = {
+    "deploy": (deploy.main, ["--environment", "prod", "--stack", NAME]),
+    "destroy": (destroy.main, ["--stack", NAME, "--confirm", NAME]),
+    "configure": (configure.main, ["--stack", NAME]),
+    "callback-url": (callback_url.main, ["--stack", NAME]),
+    "redrive": (redrive.main, ["--stack", NAME]),
+    "items": (items.main, ["--stack", NAME]),
+    "trace": (trace.main, ["--stack", NAME, "--", RECORDING_ID]),
+}
+USERS = ("configure", "callback-url", "redrive", "items", "trace")
+"""The commands that use a stack's outputs."""
+
+PRINTS = {
+    "configure": "Stored in the callback secret: signature_secret.",
+    "callback-url": "/callbacks/a-token",
+    "redrive": "0 dead letters sent, 0 left in the queue.",
+    "items": f"RECORDING#{RECORDING_ID}",
+    "trace": f"Recording {RECORDING_ID}: started",
+}
+"""What each of them prints when it can do its work."""
+
+
+class Ran(Struct):
+    """How a command ended: its exit code, all that it printed, and what it had done."""
+
+    code: int
+    text: str
+    sam: list[str]
+    """The SAM CLI's commands, such as build."""
+
+
+class Stdin(io.TextIOWrapper):
+    """Standard input with signature_secret for make configure; a terminal when somebody types."""
+
+    def __init__(self, *, is_terminal: bool) -> None:
+        super().__init__(
+            io.BytesIO(json.dumps({"signature_secret": secrets.token_hex(32)}).encode())
+        )
+        self._is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+
+class Operator:
+    """Runs the commands in this process, against one stack."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._patch, self._capsys = monkeypatch, capsys
+        self.sam: list[list[str]] = []
+        self._types = False
+        monkeypatch.setattr(deploy, "_run", self._note)
+        monkeypatch.setattr(bytecode, "compile_built", lambda _folder: None)
+        monkeypatch.setattr(regions, "why_not", lambda _region, _values: None)
+
+    def _note(self, arguments: list[str]) -> int:
+        self.sam.append(arguments)
+        return 0
+
+    def types(self, *lines: str | BaseException) -> None:
+        """Have somebody at the keyboard type these lines, or a key such as Ctrl-C."""
+        typed = iter(lines)
+
+        def answer(_prompt: str = "") -> str:
+            line = next(typed)
+            if isinstance(line, BaseException):
+                raise line
+            return line
+
+        self._types = True
+        self._patch.setattr("builtins.input", answer)
+        self._patch.setattr("getpass.getpass", answer)
+
+    def run(self, name: str, *more: str) -> Ran:
+        main, arguments = COMMANDS[name]
+        self._patch.setattr(sys, "stdin", Stdin(is_terminal=self._types))
+        self._patch.setattr(sys, "argv", [name, *arguments, *more])
+        self.sam.clear()
+        code = main()
+        written = self._capsys.readouterr()
+        return Ran(code, written.out + written.err, [each[1] for each in self.sam])
+
+
+class Account(Struct):
+    """What the stack's resources are in the account: their outputs, and the stack's resources."""
+
+    outputs: dict[str, str]
+    resources: list[Resource]
+
+
+def make_resources() -> Account:
+    dynamodb, manager = boto3.client("dynamodb"), boto3.client("secretsmanager")
+    dynamodb.create_table(TableName="the-table", **table_definition())
+    item = {
+        "pk": f"RECORDING#{RECORDING_ID}",
+        "recording_id": RECORDING_ID,
+        "session_id": "a-session",
+        "started_at": "2026-11-22T20:50:24Z",
+    }
+    texts = {name: {"S": value} for name, value in item.items()}
+    dynamodb.put_item(TableName="the-table", Item={**texts, "seen": {"SS": ["recording:started"]}})
+    queue = boto3.client("sqs").create_queue(QueueName="dead-letters")["QueueUrl"]
+    boto3.client("events").create_event_bus(Name=NAME)
+    boto3.client("logs").create_log_group(logGroupName="the-logs")
+    secret = manager.create_secret(Name="callback", SecretString='{"token": "a-token"}')["ARN"]
+    outputs = {
+        "CallbackUrl": "https://an-api.execute-api.eu-west-1.amazonaws.com/callbacks",
+        "CallbackSecretArn": secret,
+        "VonageSecretArn": secret,
+        "TableName": "the-table",
+        "DeadLetterQueueUrl": queue,
+        "EventBusName": NAME,
+        "EventPublisherName": "publisher",
+    }
+    resources = [
+        ("AWS::DynamoDB::Table", "the-table", "CREATE_COMPLETE"),
+        ("AWS::SQS::Queue", queue, "CREATE_COMPLETE"),
+        ("AWS::Events::EventBus", NAME, "CREATE_COMPLETE"),
+        ("AWS::Logs::LogGroup", "the-logs", "CREATE_COMPLETE"),
+    ]
+    return Account(outputs, resources)
+
+
+def a_stack(account: Account, status: str | None, **options: object) -> CloudFormation:
+    """Return Roomkeeper's stack in a state, with what AWS has of it then."""
+    never_complete = status in FAILED_CREATION or status in CREATING
+    known = {
+        "outputs": {} if never_complete else account.outputs,
+        "parameters": PARAMETERS,
+        "resources": account.resources,
+    }
+    if status in (None, "REVIEW_IN_PROGRESS"):
+        known = {}
+    return CloudFormation(status, **{**known, **options})  # type: ignore[arg-type]
+
+
+FAILED_CREATION = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED")
+CREATING = ("CREATE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS")
+UPDATING = (
+    "UPDATE_IN_PROGRESS",
+    "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS",
+    "UPDATE_ROLLBACK_IN_PROGRESS",
+)
+COMPLETE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
+
+
+Put = Callable[[CloudFormation], None]
+
+
+@contextmanager
+def putting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Put]:
+    """Yield what has the account's stack be as a CloudFormation describes it."""
+    with ExitStack() as exits:
+
+        def put(formation: CloudFormation) -> None:
+            url = exits.enter_context(serving(formation))
+            monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", url)
+
+        yield put
+
+
+@contextmanager
+def only_moto() -> Iterator[None]:
+    """Have every service but CloudFormation answered by moto, in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_PROFILE", "AWS_REGION", "AWS_ENDPOINT_URL"):
+            patch.delenv(name, raising=False)
+        patch.setenv("AWS_DEFAULT_REGION", REGION)
+        patch.setenv("NO_PROXY", "127.0.0.1")
+        patch.setenv("no_proxy", "127.0.0.1")
+        with mock_aws():
+            yield

@@ -1,0 +1,71 @@
+"""What a region lacks is known before a deployment begins."""
+
+import pytest
+
+from operations import regions
+from operations.template import included, parameters, template
+
+DEFAULTS = {name: each.default for name, each in parameters().items()}
+
+
+@pytest.mark.parametrize("region", ["eu-west-1", "us-gov-west-1", "mx-central-1"])
+def test_the_defaults_can_be_deployed(region: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert regions.why_not(region, DEFAULTS) is None
+    assert capsys.readouterr().out == ""
+
+
+def test_a_schema_registry_is_refused_where_there_is_none() -> None:
+    reason = regions.why_not("mx-central-1", DEFAULTS | {"SchemaRegistry": "true"})
+    assert reason is not None
+    assert "into mx-central-1" in reason
+    assert "it has no AWS::EventSchemas::Registry" in reason
+    assert "PARAMETERS='SchemaRegistry=false'" in reason
+    assert "\n" not in reason
+
+
+def test_a_region_that_is_not_known_yet_is_said_so_and_passes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert regions.why_not("eu-nowhere-1", DEFAULTS) is None
+    assert "cfn-lint does not know eu-nowhere-1" in capsys.readouterr().out
+
+
+def a_finding(resource: str, resource_type: str) -> regions.Finding:
+    message = f"Resource type '{resource_type}' does not exist in 'a-region'"
+    return regions.Finding("E3006", message, "template.yaml", ("Resources", resource, "Type"))
+
+
+def test_an_archive_can_be_left_out_by_a_parameter() -> None:
+    reason = regions.explain("a-region", [a_finding("EventArchive", "AWS::Events::Archive")])
+    assert "leave it out with PARAMETERS='EventArchiveDays=0'" in str(reason)
+
+
+def test_what_else_cfn_lint_finds_is_quoted() -> None:
+    finding = regions.Finding("E3002", "'Description' is unexpected", "template.yaml", ())
+    reason = str(regions.explain("a-region", [finding]))
+    assert "like this: 'Description' is unexpected. To deploy it, choose another region" in reason
+
+
+def test_without_http_apis_only_another_region_helps() -> None:
+    findings = [
+        a_finding("EventArchive", "AWS::Events::Archive"),
+        a_finding("HttpApi", "AWS::ApiGatewayV2::Api"),
+    ]
+    reason = str(regions.explain("a-region", findings))
+    assert "no AWS::ApiGatewayV2::Api; it has no AWS::Events::Archive" in reason
+    assert "To deploy it, choose another region (AWS_REGION)." in reason
+
+
+@pytest.mark.parametrize(("days", "is_told"), [("0", False), ("7", True)])
+def test_what_the_parameters_leave_out_is_not_missed(days: str, is_told: bool) -> None:
+    findings = [a_finding("EventArchive", "AWS::Events::Archive")]
+    deployed = included(DEFAULTS | {"EventArchiveDays": days})
+    assert bool(regions.relevant(findings, deployed)) is is_told
+
+
+def test_resources_without_a_condition_are_always_included() -> None:
+    resources = template()["Resources"]
+    always = {name for name, each in resources.items() if "Condition" not in each}
+    assert included(DEFAULTS).keys() >= always
+    assert included(DEFAULTS | {"AlarmEmail": "a@b.example"}).keys() >= {"AlarmSubscription"}
+    assert "AlarmSubscription" not in included(DEFAULTS)

@@ -1,0 +1,122 @@
+"""Nothing that comes from a callback reaches the operator's terminal as it is."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from operations import items, trace
+from operations.command import command
+from operations.stack import StackError
+from operations.terminal import escape, without_queries
+from tests.builders import RECORDING_ID, Image
+
+CLEAR_SCREEN = "\x1b[2J"
+HOSTILE = f"{CLEAR_SCREEN}\x9b2J\r\n\x07\u202e\u2028"
+ESCAPED = r"\x1b[2J\x9b2J\r\n\x07\u202e\u2028"
+SIGNED = "https://bucket.example/a.mp4?X-Amz-Signature=s3cret&x=1"
+
+
+class ATable:
+    """A stack's table with these items, and logs that hold nothing."""
+
+    name = "a-stack"
+    outputs = {"TableName": "table"}  # noqa: RUF012
+
+    def __init__(self, *items: Image) -> None:
+        self._items = items
+
+    def client(self, _service: str) -> Any:
+        return self
+
+    def scan(self, **_how: Any) -> dict[str, Any]:
+        return {"Items": list(self._items)}
+
+    def get_item(self, Key: Any, **_how: Any) -> dict[str, Any]:  # noqa: N803
+        found = [item for item in self._items if item["pk"] == Key["pk"]]
+        return {"Item": found[0]} if found else {}
+
+
+def shown(**attributes: dict[str, Any]) -> dict[str, str]:
+    """Return how make items shows an item."""
+    stack: Any = ATable({"pk": {"S": "EVENT#1"}, **attributes})
+    [item] = items.items(stack, 1)
+    return item
+
+
+def test_control_characters_are_escaped_and_other_scripts_are_not() -> None:
+    assert escape(HOSTILE) == ESCAPED
+    assert escape("Ådåo 会議 🎥 a\\b") == "Ådåo 会議 🎥 a\\b"
+    assert escape("\ud800") == r"\ud800"
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (SIGNED, "https://bucket.example/a.mp4?..."),
+        (f'{{"url":"{SIGNED}","size":1}}', '{"url":"https://bucket.example/a.mp4?...","size":1}'),
+        (
+            f"GET {SIGNED} answered 404. Why?",
+            "GET https://bucket.example/a.mp4?... answered 404. Why?",
+        ),
+        ("why? because", "why? because"),
+    ],
+)
+def test_the_queries_of_urls_are_left_out(text: str, kept: str) -> None:
+    assert without_queries(text) == kept
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"S": HOSTILE}, {"SS": [HOSTILE]}, {"M": {HOSTILE: {"S": HOSTILE}}}],
+)
+def test_an_items_texts_are_escaped(value: dict[str, Any]) -> None:
+    assert CLEAR_SCREEN[0] not in shown(room_id=value)["room_id"]
+
+
+def test_an_attributes_name_is_escaped() -> None:
+    [_pk, name] = shown(**{HOSTILE: {"S": "x"}})
+    assert name == ESCAPED
+
+
+@pytest.mark.parametrize("url", [SIGNED, "https://bucket.example/a b?X-Amz-Signature=s3cret"])
+def test_an_items_url_is_shown_without_its_query(url: str) -> None:
+    assert "s3cret" not in shown(url={"S": url})["url"]
+    assert "s3cret" not in shown(detail={"S": f'{{"url":"{SIGNED}"}}'})["detail"]
+
+
+def test_the_body_of_an_unrecognized_callback_is_not_shown() -> None:
+    assert shown(body={"S": "Ada's name"})["body"] == "(not shown)"
+
+
+def test_a_story_is_escaped_and_has_no_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = {
+        "message": "item failed",
+        "problem": f"{HOSTILE} {SIGNED}",
+        "service": HOSTILE,
+        "timestamp": "2026-11-22 20:50:24,061+0000",
+    }
+    monkeypatch.setattr("operations.insights.lines", lambda *_args: [line])
+    recording: Image = {
+        "pk": {"S": f"RECORDING#{RECORDING_ID}"},
+        "recording_id": {"S": RECORDING_ID},
+        "session_id": {"S": HOSTILE},
+        "room_id": {"S": SIGNED},
+        "seen": {"SS": ["recording:started"]},
+    }
+    stack: Any = ATable(recording)
+
+    lines = list(trace.story(stack, RECORDING_ID, timedelta(days=1)))
+
+    assert all(line.isprintable() for line in lines)
+    assert "s3cret" not in "".join(lines)
+    assert ESCAPED in "".join(lines)
+
+
+def test_an_error_that_quotes_a_callback_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    @command
+    def main() -> int:
+        raise StackError(f"one {CLEAR_SCREEN}\ntwo")
+
+    assert main() == 1
+    assert capsys.readouterr().err == "one \\x1b[2J\ntwo\n"
