@@ -28,7 +28,14 @@ from tests.cloudformation import NAME, CloudFormation, Resource, serving
 from tests.template import table_definition
 
 REGION = "eu-west-1"
-PARAMETERS = {"RecordingRetentionDays": "30", "RoomExtensionDryRun": "true"}
+TOKEN = "a-token-of-as-many-characters-as-are-needed"
+PARAMETERS = {
+    "RecordingRetentionDays": "30",
+    "RoomExtensionDryRun": "true",
+    "AcceptedCredentials": "token-or-signature",
+    "PreviousSecretGraceHours": "24",
+    "VonageBaseUrl": "https://api-eu.vonage.com/beta/meetings",
+}
 OTHERS = {"SomethingElse": "1"}
 COMMANDS: Mapping[str, tuple[Callable[[], int], Sequence[str]]] = {
     "deploy": (deploy.main, ["--environment", "prod", "--stack", NAME]),
@@ -44,7 +51,7 @@ USERS = ("configure", "callback-url", "redrive", "items", "trace")
 
 PRINTS = {
     "configure": "Stored in the callback secret: signature_secret.",
-    "callback-url": "/callbacks/a-token",
+    "callback-url": f"/callbacks/{TOKEN}",
     "redrive": "0 dead letters sent, 0 left in the queue.",
     "items": f"RECORDING#{RECORDING_ID}",
     "trace": f"Recording {RECORDING_ID}: started",
@@ -134,7 +141,9 @@ def make_resources() -> Account:
     queue = boto3.client("sqs").create_queue(QueueName="dead-letters")["QueueUrl"]
     boto3.client("events").create_event_bus(Name=NAME)
     boto3.client("logs").create_log_group(logGroupName="the-logs")
-    secret = manager.create_secret(Name="callback", SecretString='{"token": "a-token"}')["ARN"]
+    secret = manager.create_secret(Name="callback", SecretString=json.dumps({"token": TOKEN}))[
+        "ARN"
+    ]
     outputs = {
         "CallbackUrl": "https://an-api.execute-api.eu-west-1.amazonaws.com/callbacks",
         "CallbackSecretArn": secret,

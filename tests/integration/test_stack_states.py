@@ -213,7 +213,7 @@ def test_somebody_at_the_keyboard_is_asked_before_remains_are_deleted(
 def test_a_parameter_that_another_version_does_not_have_is_named(
     account: Account, given: Put
 ) -> None:
-    given(a_stack(account, "UPDATE_COMPLETE"))
+    given(a_stack(account, "UPDATE_COMPLETE", parameters={"RecordingRetentionDays": "30"}))
     api = {"api_key": "a-key", "api_secret": "a-secret"}
 
     with pytest.raises(StackError, match=r"or another version.*no parameter VonageBaseUrl"):
