@@ -45,9 +45,11 @@ def api_model(service: str) -> Any:
 def violations(shape: Any, value: Any, path: str = "") -> Iterator[str]:
     """Yield where `value` breaks the limits that the API model has for `shape`.
 
-    References are left out: what they stand for is known only to CloudFormation.
+    Maps have no limits there, and what a reference stands for is known only to CloudFormation.
     """
-    if isinstance(value, dict) and value.keys() <= {"Ref", "Sub", "GetAtt", "If"}:
+    if shape.type_name == "map" or (
+        isinstance(value, dict) and value.keys() <= {"Ref", "Sub", "GetAtt", "If"}
+    ):
         return
     if shape.type_name == "structure":
         for name in value.keys() & shape.members.keys():
