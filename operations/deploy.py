@@ -15,7 +15,7 @@ from operations import account, bytecode, regions, sam, stack_states
 from operations.command import command, fail
 from operations.destroy import delete, require_deletable
 from operations.stack import Stack, StackError
-from operations.template import ROOT, Parameter, parameters
+from operations.template import ROOT, Parameter, parameters, stack_name_problem
 
 ASKED = ("VonageBaseUrl", "RecordingRetentionDays", "AlarmEmail")
 """What a first deployment asks for: nobody else can know it, and a wrong guess does harm."""
@@ -44,7 +44,7 @@ def main() -> int:
         chosen = {**environment.parameters, **given(options.parameters)}
         if options.only_build:
             return _build(chosen)
-        stack = Stack(options.stack or environment.stack_name)
+        stack = Stack(usable_stack_name(options.stack or environment.stack_name))
         return _guide(environment, stack, chosen, options.arguments)
     except (Unusable, sam.UnknownEnvironment) as problem:
         return fail(str(problem), 2)
@@ -121,6 +121,17 @@ def given(pairs: Iterable[str]) -> dict[str, str]:
             raise Unusable(f"{problem}; it was given {value!r}.")
         chosen[name] = value
     return chosen
+
+
+def usable_stack_name(name: str) -> str:
+    """Return `name` once it is known that AWS takes it, and all names that are made of it.
+
+    Raises:
+        Unusable: it does not.
+    """
+    if problem := stack_name_problem(name):
+        raise Unusable(f"{problem}. Give another one with STACK=.")
+    return name
 
 
 def answers(chosen: Mapping[str, str], ask: Ask) -> dict[str, str]:

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from operations.stack import Stack, StackError, resource_ids
 
 MOST = 10_000
-"""Lines that a query returns at most; no more can be asked for."""
+"""The most lines that one response has. Source: "StartQuery" in the CloudWatch Logs reference."""
 
 Line = Mapping[str, Any]
 """A function's structured line: `message`, `service`, `timestamp`, and what belongs to it."""

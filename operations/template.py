@@ -11,6 +11,9 @@ from msgspec import Struct
 
 ROOT = Path(__file__).parent.parent
 
+MAX_STACK_NAME = 64
+"""Characters. CloudFormation takes 128, but the schema registry, named after the stack, only 64."""
+
 
 class Parameter(Struct, frozen=True, kw_only=True):
     """A parameter of the template: what it is for, and what it may be."""
@@ -22,12 +25,15 @@ class Parameter(Struct, frozen=True, kw_only=True):
     pattern: str = ""
     constraint: str = ""
     limits: tuple[float | None, float | None] = (None, None)
+    max_length: int | None = None
     is_number: bool = False
 
     def problem_with(self, value: str) -> str | None:
         """Return why the parameter cannot be `value`; None when it can."""
         if self.allowed and value not in self.allowed:
             return f"{self.name} must be one of {', '.join(self.allowed)}"
+        if self.max_length is not None and len(value) > self.max_length:
+            return f"{self.name} must have at most {self.max_length} characters"
         if not re.search(self.pattern, value):
             return f"{self.name} {self.constraint}"
         return self._problem_with_number(value) if self.is_number else None
@@ -55,8 +61,23 @@ def _short_form(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str
 _Loader.add_multi_constructor("!", _short_form)
 
 
+def stack_name_problem(name: str) -> str | None:
+    """Return why a stack cannot be called `name`; None when it can.
+
+    The event bus and the schema registry are named after the stack. Sources: "CreateStack" in the
+    CloudFormation API reference, "CreateEventBus" in EventBridge's.
+    """
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name) is None:
+        return f"The stack's name {name!r} must be letters, digits and hyphens, a letter first"
+    if len(name) > MAX_STACK_NAME:
+        return f"The stack's name {name!r} must have at most {MAX_STACK_NAME} characters"
+    if name == "default":
+        return "The stack cannot be called default: AWS's own event bus has that name"
+    return None
+
+
 def load(path: Path) -> dict[str, Any]:
-    """Return a CloudFormation template."""
+    """Return the template in a file, CloudFormation's short forms read as in `_Loader`."""
     loaded: dict[str, Any] = yaml.load(path.read_text(), _Loader)  # noqa: S506 - a SafeLoader
     return loaded
 
@@ -105,5 +126,6 @@ def _parameter(name: str, declared: Mapping[str, Any]) -> Parameter:
         pattern=declared.get("AllowedPattern", ""),
         constraint=declared.get("ConstraintDescription", ""),
         limits=(declared.get("MinValue"), declared.get("MaxValue")),
+        max_length=declared.get("MaxLength"),
         is_number=declared["Type"] == "Number",
     )
