@@ -10,8 +10,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from urllib.parse import urlsplit
 
-from operations import bytecode, sam
+from msgspec import structs
+
+from operations import sam
+from operations.build import BuildFailed, Target, build, target
 from operations.stack import Stack, StackError
 from operations.template import ROOT, Parameter, parameters
 
@@ -34,15 +38,17 @@ def main() -> int:
         stack = Stack(options.stack or environment.stack_name)
         chosen = {**environment.parameters, **given(options.parameters)}
         if options.only_build:
-            return _build(chosen)
+            return _build(target({}, chosen))
         where, is_first = stack.whereabouts(), not stack.exists()
         if is_first:
             print(f"The first deployment of stack {stack.name} into {where}.")
             chosen |= answers(chosen, input) if sys.stdin.isatty() else {}
+        wanted = target({} if is_first else stack.parameters, chosen)
     except (StackError, Unusable, sam.UnknownEnvironment) as problem:
         print(problem, file=sys.stderr)
         return 2
-    code = _build(chosen) or _deploy(environment, stack, chosen, options.arguments)
+    chosen |= wanted.parameters
+    code = _build(wanted) or _deploy(environment, stack, chosen, options.arguments)
     if is_first and code == 0:
         print(_next_steps(stack.name))
     return code
@@ -90,11 +96,19 @@ def _require_right_place(environment: sam.Environment) -> None:
         )
 
 
-def _build(chosen: Mapping[str, str]) -> int:
-    code = _run(sam.command("build", chosen))
-    if not code:
-        bytecode.compile_built(ROOT / "build/sam")
-    return code
+def _build(wanted: Target) -> int:
+    try:
+        build(_placed(wanted), _run)
+    except BuildFailed as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _placed(wanted: Target) -> Target:
+    """Return the target, marked as this machine where AWS is a local one."""
+    host = urlsplit(os.environ.get("AWS_ENDPOINT_URL", "")).hostname
+    return structs.replace(wanted, is_local=host in ("127.0.0.1", "localhost"))
 
 
 def _deploy(

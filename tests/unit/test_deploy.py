@@ -2,11 +2,13 @@
 
 import io
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
-from operations import bytecode, deploy, sam
+from operations import deploy, sam
+from operations.build import BuildFailed, Target
 from operations.template import ROOT, parameters
 
 ENVIRONMENTS = ("default", "prod", "local")
@@ -100,6 +102,8 @@ def test_what_was_given_is_not_asked_for() -> None:
 class AnAccount:
     """Stands in for the stack: there or not, in an account."""
 
+    parameters: Mapping[str, str] = {"Architecture": "x86_64", "Runtime": "python3.12"}
+
     def __init__(self, name: str, *, there: bool) -> None:
         self.name, self._there = name, there
 
@@ -110,27 +114,100 @@ class AnAccount:
         return "account 123456789012, region eu-west-1"
 
 
-@pytest.mark.parametrize("there", [False, True])
-def test_a_first_deployment_says_where_it_goes_and_what_comes_next(
-    there: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    commands: list[list[str]] = []
+class Runs:
+    """What a deployment builds and which commands it runs, instead of building and running."""
 
-    def note(command: list[str]) -> int:
-        commands.append(command)
+    def __init__(self) -> None:
+        self.built: list[Target] = []
+        self.commands: list[list[str]] = []
+
+    def build(self, wanted: Target, _run: Callable[[list[str]], int]) -> Path:
+        self.built.append(wanted)
+        return Path("template.yaml")
+
+    def run(self, command: list[str]) -> int:
+        self.commands.append(command)
         return 0
 
-    monkeypatch.setattr(deploy, "Stack", lambda name: AnAccount(name, there=there))
-    monkeypatch.setattr(deploy, "_run", note)
-    monkeypatch.setattr(bytecode, "compile_built", lambda _folder: None)
-    monkeypatch.setattr("sys.argv", ["deploy", "--environment", "prod", "--arguments", "--debug"])
-    monkeypatch.setattr("sys.stdin", io.StringIO())  # nobody at the keyboard
 
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
+    recorded = Runs()
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setattr(deploy, "build", recorded.build)
+    monkeypatch.setattr(deploy, "_run", recorded.run)
+    monkeypatch.setattr("sys.stdin", io.StringIO())  # nobody at the keyboard
+    return recorded
+
+
+def deploy_with(monkeypatch: pytest.MonkeyPatch, *arguments: str, there: bool) -> int:
+    monkeypatch.setattr(deploy, "Stack", lambda name: AnAccount(name, there=there))
+    monkeypatch.setattr("sys.argv", ["deploy", *arguments])
+    return deploy.main()
+
+
+def test_a_later_deployment_builds_and_deploys_for_the_stacks_processor_and_runtime(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert deploy_with(monkeypatch, "--parameters", "LogDays=14", there=True) == 0
+    [command] = runs.commands
+    assert runs.built == [Target("python3.12", "x86_64")]
+    assert {'Architecture="x86_64"', 'Runtime="python3.12"', 'LogDays="14"'} <= {*command}
+
+
+def test_a_processor_that_is_given_is_built_for_and_deployed(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert deploy_with(monkeypatch, "--parameters", "Architecture=arm64", there=True) == 0
+    assert runs.built == [Target("python3.12", "arm64")]
+    assert 'Architecture="arm64"' in runs.commands[0]
+
+
+def test_a_new_stack_gets_the_templates_processor_and_runtime(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert deploy_with(monkeypatch, there=False) == 0
+    assert runs.built == [
+        Target(parameters()["Runtime"].default, parameters()["Architecture"].default)
+    ]
+
+
+def test_a_build_alone_asks_no_account(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy, "Stack", lambda _name: object())
+    monkeypatch.setattr(
+        "sys.argv", ["deploy", "--only-build", "--parameters", "Runtime=python3.11"]
+    )
     assert deploy.main() == 0
+    assert runs.built == [Target("python3.11", parameters()["Architecture"].default)]
+    assert not runs.commands
+
+
+def test_nothing_is_deployed_that_could_not_be_built(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> Path:
+        raise BuildFailed("The layer is not built: Hash mismatch")
+
+    monkeypatch.setattr(deploy, "build", fail)
+    assert deploy_with(monkeypatch, there=True) == 1
+    assert not runs.commands
+    assert "Hash mismatch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_first_deployment_says_where_it_goes_and_what_comes_next(
+    there: bool,
+    runs: Runs,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["--environment", "prod", "--arguments", "--debug"]
+    assert deploy_with(monkeypatch, *arguments, there=there) == 0
 
     shown = capsys.readouterr().out
-    assert [command[1] for command in commands] == ["build", "deploy"]
-    assert "--debug" in commands[1]
-    assert 'CleanupDryRun="false"' in commands[1]
+    [command] = runs.commands
+    assert command[1] == "deploy"
+    assert "--debug" in command
+    assert 'CleanupDryRun="false"' in command
     assert ("account 123456789012" in shown) is not there
     assert ("make configure STACK=roomkeeper-prod" in shown) is not there
