@@ -73,7 +73,7 @@ check: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed check-texts check-securit
 	@$(DEV)/mypy
 	@$(DEV)/lint-imports
 	@$(SAM) validate --lint --region eu-west-1
-	@$(DEV)/cfn-lint template.yaml schemas/*.yaml examples/*/*.yaml
+	@$(DEV)/cfn-lint template.yaml schemas/*.yaml operations/*.yaml examples/*/*.yaml
 
 LINT := $(TOOLS)/lint/bin
 # The renderer, kept from looking for a newer self and from counting in its file what it took.
