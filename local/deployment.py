@@ -8,6 +8,7 @@ from typing import Any
 import boto3
 import yaml
 
+from local.deployer import environment
 from local.servers import BUILD, CREDENTIALS, PROJECT, REGION, LocalStackError, Server
 from operations import sam
 from operations.build import BuildFailed, this_machine
@@ -35,8 +36,13 @@ def build() -> Path:
         raise LocalStackError(str(problem)) from problem
 
 
-def deploy(aws: Server, say: Say, parameters: Mapping[str, str] | None = None) -> Stack:
-    """Deploy the built template onto `aws`; return the stack once it is complete.
+def deploy(
+    aws: Server,
+    deployer: boto3.Session,
+    say: Say,
+    parameters: Mapping[str, str] | None = None,
+) -> Stack:
+    """Deploy the built template onto `aws` as `deployer`; return the stack once it is complete.
 
     It is samconfig.toml's environment `local`, but for these `parameters`.
 
@@ -51,7 +57,7 @@ def deploy(aws: Server, say: Say, parameters: Mapping[str, str] | None = None) -
     _run(
         sam.command("deploy", chosen, "--config-env", local.name, "--template-file", str(template)),
         Path(aws.log).with_name("sam-deploy.log"),
-        {**CREDENTIALS, "AWS_ENDPOINT_URL": aws.url},
+        {**environment(deployer.get_credentials()), "AWS_ENDPOINT_URL": aws.url},
     )
     return Stack(local.stack_name, local_session(), aws.url)
 

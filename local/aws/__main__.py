@@ -5,11 +5,19 @@ from pathlib import Path
 
 from ministack.app import main
 
-from local.aws import crashes, event_buses, function_output, schedule_roles, stream_retries
+from local.aws import (
+    crashes,
+    deployer_permissions,
+    event_buses,
+    function_output,
+    schedule_roles,
+    stream_retries,
+)
 
 crashes.install()
 stream_retries.install()
 function_output.install(Path(os.environ["FUNCTION_OUTPUT"]))
 schedule_roles.install()
+deployer_permissions.install()
 event_buses.install()
 main()

@@ -15,6 +15,7 @@ from tests.deployer import STACK, asked_for, is_allowed, resource_types
 
 DEPLOY = ("DeployPolicy", "DeployDataPolicy")
 HERE = "eu-west-1:123456789012"
+SCHEDULE = f"arn:aws:scheduler:{HERE}:schedule/default/{STACK}-RecordingCleanupSchedule-X"
 
 MADE = {
     "AWS::ApiGatewayV2::Api": "arn:aws:apigateway:eu-west-1::/apis/a1b2c3",
@@ -40,7 +41,7 @@ MADE = {
     "AWS::SNS::Subscription": f"arn:aws:sns:{HERE}:{STACK}-AlarmTopic-X:1-2-3",
     "AWS::SNS::Topic": f"arn:aws:sns:{HERE}:{STACK}-AlarmTopic-X",
     "AWS::SQS::Queue": f"arn:aws:sqs:{HERE}:{STACK}-DeadLetterQueue-X",
-    "AWS::Scheduler::Schedule": f"arn:aws:scheduler:{HERE}:schedule/default/{STACK}-CleanupSchedule-X",
+    "AWS::Scheduler::Schedule": SCHEDULE,
     "AWS::SecretsManager::Secret": f"arn:aws:secretsmanager:{HERE}:secret:CallbackSecret-X-Y",
 }
 """Something of each type, as CloudFormation and the template name it."""
@@ -102,7 +103,7 @@ NOT_NEEDED = {
 OTHER_SERVICES = re.compile(
     "^(kms|ec2|elasticfilesystem|s3files|kinesis|firehose):|^s3:(REST|ListBucket|GetObjectMetadata)"
 )
-"""Services of which the template uses nothing: keys of one's own, networks, file systems, streams."""
+"""Services of which the template uses nothing: keys of its own, networks, files, streams."""
 
 
 def test_something_of_every_type_that_is_deployed_is_known_here() -> None:
