@@ -1,29 +1,36 @@
 # `make` alone lists what there is to run. Everything installs itself below .tools/ on first use,
-# from the hashed locks in requirements/; only python3 (3.11 or newer) and make must be there.
+# from the hashed locks in requirements/; only Python (3.11 to 3.14) and make must be there.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
-TOOLS := $(CURDIR)/.tools
+# Relative, so that nothing depends on the name of the folder that the project is in: make splits
+# paths at blanks, and the shell reads characters such as & in them.
+TOOLS := .tools
 DEV := $(TOOLS)/dev/bin
 SAM := $(TOOLS)/sam/bin/sam
 UV := $(TOOLS)/uv/bin/uv
 
 # No download, cache or setting leaves the project's folder.
-export UV_CACHE_DIR := $(TOOLS)/cache/uv
+export UV_CACHE_DIR := $(CURDIR)/$(TOOLS)/cache/uv
 export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := hardlink
-export PIP_CACHE_DIR := $(TOOLS)/cache/pip
+export PIP_CACHE_DIR := $(CURDIR)/$(TOOLS)/cache/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The operator's settings that would install elsewhere.
+export PIP_USER := 0
+unexport PIP_TARGET PIP_PREFIX PIP_ROOT
 export SAM_CLI_TELEMETRY := 0
-export __SAM_CLI_APP_DIR := $(TOOLS)/cache/sam
+export __SAM_CLI_APP_DIR := $(CURDIR)/$(TOOLS)/cache/sam
 export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/roomkeeper
 export PYTHONDONTWRITEBYTECODE := 1
 
-# The first interpreter that is new enough: Lambda's own version where it exists, else what is at hand.
+# The first interpreter that the locks and Lambda's runtimes know: Lambda's own version where it
+# exists, else the one at hand.
+IS_KNOWN := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
 PYTHON ?= $(shell for python in python3.13 python3 python3.14 python3.12 python3.11 \
-	$${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.1[1-4]*/bin/python3; do \
-	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	"$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.1[1-4]*/bin/python3; do \
+	"$$python" -c '$(IS_KNOWN)' 2>/dev/null \
 	&& "$$python" -c 'import sys; print(sys.executable)' && break; done)
 
 .PHONY: help
@@ -32,14 +39,20 @@ help: ## list the commands
 
 # --- set-up ---------------------------------------------------------------------------------------
 
+# $(call may_be_cleared,FOLDER): fails where the folder holds anything but a virtual environment.
+may_be_cleared = [ ! -e $(1) ] || [ -e $(1)/pyvenv.cfg ] \
+	|| { echo "$(1) is not a virtual environment: move it away, then try again." >&2; exit 1; }
+
 $(UV): requirements/uv.txt
-	@[ -n "$(PYTHON)" ] || { echo "No Python 3.11 or newer was found. Install one, or name it: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
+	@"$(PYTHON)" -c '$(IS_KNOWN)' 2>/dev/null || { echo "Roomkeeper runs on Python 3.11 to 3.14, the versions that AWS Lambda has; none was found$(if $(PYTHON), at $(PYTHON)). Install one, or name it: make PYTHON=/path/to/python3.13 ..." >&2; exit 1; }
+	@$(call may_be_cleared,$(TOOLS)/uv)
 	@echo "Setting up in .tools/ with $(PYTHON) (first use only)"
 	@"$(PYTHON)" -m venv --clear $(TOOLS)/uv || { echo "Python cannot make virtual environments. Install its venv module (Debian and Ubuntu: the package python3-venv)." >&2; exit 1; }
-	@$(TOOLS)/uv/bin/pip install --quiet --require-hashes --requirement $<
+	@$(TOOLS)/uv/bin/python -m pip install --quiet --require-hashes --requirement $<
 	@touch $@
 
 $(TOOLS)/%/.installed: requirements/%.txt | $(UV)
+	@$(call may_be_cleared,$(TOOLS)/$*)
 	@echo "Installing $*"
 	@$(UV) venv --quiet --clear --python $(TOOLS)/uv/bin/python $(TOOLS)/$*
 	@$(UV) pip sync --quiet --require-hashes --python $(TOOLS)/$* $<
@@ -48,7 +61,7 @@ $(TOOLS)/%/.installed: requirements/%.txt | $(UV)
 .PHONY: lock
 lock: $(UV) ## update every locked version in requirements/
 	@cd requirements && for name in uv layer dev lint sam ministack scan; do \
-		$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		../$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 			--no-header --no-emit-index-url --no-emit-find-links $$name.in --output-file $$name.txt || exit 1; done
 
 # --- checks ---------------------------------------------------------------------------------------
@@ -60,7 +73,7 @@ check: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed check-texts check-securit
 	@$(DEV)/mypy
 	@$(DEV)/lint-imports
 	@$(SAM) validate --lint --region eu-west-1
-	@$(DEV)/cfn-lint template.yaml schemas/*.yaml examples/*/*.yaml
+	@$(DEV)/cfn-lint template.yaml schemas/*.yaml operations/*.yaml examples/*/*.yaml
 
 LINT := $(TOOLS)/lint/bin
 # The renderer, kept from looking for a newer self and from counting in its file what it took.

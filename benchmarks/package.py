@@ -25,7 +25,7 @@ print(*sorted(tops), sep="\\n")
 
 def measure(built: Path) -> Figure:
     """Return the bytes that are deployed, with the largest parts, and what nobody imports."""
-    layer = built / LAYER
+    layer = (built / LAYER).resolve()
     functions = [handler.parent for handler in built.glob("*/app.py")]
     parts = {part.name: size_of(part) for part in layer.iterdir()}
     functions_size = sum(map(size_of, functions))

@@ -14,7 +14,7 @@ from typing import Any
 from local.servers import PROJECT
 
 HERE = Path(__file__).parent
-LAYER = "RoomkeeperLayer/python"
+LAYER = "../layer/python"
 SDK = ["boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3"]
 
 LONGEST = 1800.0

@@ -1,6 +1,5 @@
 """Builds the real template and deploys it onto the local AWS, with the SAM CLI."""
 
-import platform
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,8 +8,11 @@ from typing import Any
 import boto3
 import yaml
 
+from local.deployer import environment
 from local.servers import BUILD, CREDENTIALS, PROJECT, REGION, LocalStackError, Server
-from operations import bytecode, sam
+from operations import sam
+from operations.build import BuildFailed, this_machine
+from operations.build import build as build_for
 from operations.stack import Stack
 
 UNKNOWN_TO_MINISTACK = {
@@ -22,20 +24,25 @@ Say = Callable[[str], None]
 
 
 def build() -> Path:
-    """Build functions and layer for the interpreter at hand; return the built template's path.
+    """Build functions and layer for this machine; return the built template's path.
 
     Raises:
         LocalStackError: the build failed; the message says where its output is.
     """
-    target = BUILD / "sam"
-    command = sam.command("build", _this_machine(), "--build-dir", str(target))
-    _run(command, BUILD / "local/sam-build.log", {})
-    bytecode.compile_built(target)
-    return target / "template.yaml"
+    log = BUILD / "local/sam-build.log"
+    try:
+        return build_for(this_machine(), lambda command: _run(command, log))
+    except BuildFailed as problem:
+        raise LocalStackError(str(problem)) from problem
 
 
-def deploy(aws: Server, say: Say, parameters: Mapping[str, str] | None = None) -> Stack:
-    """Deploy the built template onto `aws`; return the stack once it is complete.
+def deploy(
+    aws: Server,
+    deployer: boto3.Session,
+    say: Say,
+    parameters: Mapping[str, str] | None = None,
+) -> Stack:
+    """Deploy the built template onto `aws` as `deployer`; return the stack once it is complete.
 
     It is samconfig.toml's environment `local`, but for these `parameters`.
 
@@ -46,11 +53,11 @@ def deploy(aws: Server, say: Say, parameters: Mapping[str, str] | None = None) -
     template, left_out = _for_ministack(build())
     say(f"Deploying template.yaml, but for what MiniStack does not know: {', '.join(left_out)}")
     local = sam.environment("local")
-    chosen = {**local.parameters, **_this_machine(), **(parameters or {})}
+    chosen = {**local.parameters, **this_machine().parameters, **(parameters or {})}
     _run(
         sam.command("deploy", chosen, "--config-env", local.name, "--template-file", str(template)),
         Path(aws.log).with_name("sam-deploy.log"),
-        {**CREDENTIALS, "AWS_ENDPOINT_URL": aws.url},
+        {**environment(deployer.get_credentials()), "AWS_ENDPOINT_URL": aws.url},
     )
     return Stack(local.stack_name, local_session(), aws.url)
 
@@ -87,13 +94,13 @@ def _is_unknown(resource: Mapping[str, Any]) -> bool:
     return is_metric_math or resource["Type"] in UNKNOWN_TO_MINISTACK
 
 
-def _run(command: Sequence[str], log: Path, settings: Mapping[str, str]) -> None:
+def _run(command: Sequence[str], log: Path, settings: Mapping[str, str] | None = None) -> int:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
         code = subprocess.call(  # noqa: S603 - our own command
             command,
             cwd=PROJECT,
-            env={**_environment(), **settings},
+            env={**_environment(), **(settings or {})},
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -102,12 +109,7 @@ def _run(command: Sequence[str], log: Path, settings: Mapping[str, str]) -> None
         raise LocalStackError(
             f"`sam {command[1]}` failed: {_complaint(log)} Its whole output is in {log}."
         )
-
-
-def _this_machine() -> dict[str, str]:
-    """Return the parameters under which the functions run here: those of its processor."""
-    is_arm = platform.machine() in ("aarch64", "arm64")
-    return {"Architecture": "arm64" if is_arm else "x86_64"}
+    return code
 
 
 def _environment() -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from local import deployment, servers
+from local import deployer, deployment, servers
 from local.deployment import Say
 from local.servers import BUILD, LocalStackError, Server
 from local.vonage.control import VonageControl
@@ -18,9 +18,10 @@ from operations.stack import Stack
 
 
 class LocalStack(Struct, frozen=True):
-    """A local stack that runs."""
+    """A local stack that runs: as the root user sees it, and as its deployer does."""
 
     stack: Stack
+    operated: Stack
     vonage: VonageControl
     aws: Server
     emulator: Server
@@ -100,9 +101,11 @@ def _start(
     say("Starting the Vonage emulator")
     started.append(emulator := servers.start_vonage(vonage_port or servers.free_port(), folder))
     vonage = VonageControl(emulator.url)
-    stack = deployment.deploy(aws, say, {"VonageBaseUrl": vonage.api_url})
-    _store_vonage_credentials(stack)
-    local = LocalStack(stack, vonage, aws, emulator)
+    user = deployer.create(deployment.local_session(), aws.url)
+    stack = deployment.deploy(aws, user, say, {"VonageBaseUrl": vonage.api_url})
+    operated = Stack(stack.name, user, aws.url)
+    _store_vonage_credentials(operated)
+    local = LocalStack(stack, operated, vonage, aws, emulator)
     local.connect_callbacks()
     return local
 

@@ -5,9 +5,9 @@ import json
 import sys
 from urllib.parse import urlsplit
 
-from local import stack
+from local import deployer, stack
 from local.demo import timeline
-from local.servers import CREDENTIALS, REGION, LocalStackError, port_number
+from local.servers import REGION, LocalStackError, port_number
 from local.stack import LocalStack
 
 SAMPLE = "events/callbacks/session-started.json"
@@ -51,7 +51,11 @@ def _things_to_try(local: LocalStack) -> list[tuple[str, str]]:
     json_type = "-H 'Content-Type: application/json'"
     meeting = json.dumps({"participants": ["Ada", "Grace"], "recordings": 1})
     signed = f"--aws-sigv4 aws:amz:{REGION}:execute-api --user test:test"
-    account = {**CREDENTIALS, "AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": local.aws.url}
+    account = {
+        **deployer.environment(local.operated.credentials),
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ENDPOINT_URL": local.aws.url,
+    }
     env = "env " + " ".join(f"{name}={value}" for name, value in account.items())
     operate, name = f"{env} make --no-print-directory", f"STACK={local.stack.name}"
     credentials = '{"api_key": "key", "api_secret": "secret"}'

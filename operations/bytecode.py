@@ -1,12 +1,14 @@
-"""`python -m operations.bytecode FOLDER`: compiles what `sam build` has built.
+"""`python operations/bytecode.py FOLDER ...`: compiles functions and layer that were built.
 
 Lambda mounts functions and layers read-only, so that Python cannot keep what it compiles there:
 without this, every cold start compiles all that it imports. The bytecode is for the Python that
-runs this; another version does not look at it, and compiles as it would have.
+runs this; another version does not look at it, and compiles as it would have. So this is run by the
+Python that the functions get, and imports nothing but the standard library.
 """
 
 import compileall
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
@@ -15,13 +17,13 @@ class NotCompiled(Exception):
     """A file that was built is not Python; the compiler has printed which."""
 
 
-def compile_built(folder: Path) -> None:
-    """Compile the layer and every function that `sam build` has put into `folder`.
+def compile_built(parts: Iterable[Path]) -> None:
+    """Compile every folder of `parts`, each a function or a layer as it is packed.
 
     Raises:
         NotCompiled: something cannot be compiled.
     """
-    for part in sorted(path for path in folder.iterdir() if path.is_dir()):
+    for part in parts:
         compiled = compileall.compile_dir(
             part,
             quiet=1,
@@ -37,4 +39,4 @@ def compile_built(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    compile_built(Path(sys.argv[1]))
+    compile_built(map(Path, sys.argv[1:]))

@@ -10,8 +10,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from urllib.parse import urlsplit
 
-from operations import account, bytecode, regions, sam, stack_states
+from msgspec import structs
+
+from operations import account, regions, sam, stack_states
+from operations.build import BuildFailed, Target, build, target
 from operations.command import command, fail
 from operations.destroy import delete, require_deletable
 from operations.stack import Stack, StackError
@@ -43,7 +47,7 @@ def main() -> int:
         _require_no_other_place(options.arguments)
         chosen = {**environment.parameters, **given(options.parameters)}
         if options.only_build:
-            return _build(chosen)
+            return _build(target({}, chosen))
         stack = Stack(usable_stack_name(options.stack or environment.stack_name))
         return _guide(environment, stack, chosen, options.arguments)
     except (Unusable, sam.UnknownEnvironment) as problem:
@@ -63,8 +67,12 @@ def _guide(
     if is_first:
         print(f"The first deployment of stack {stack.name} into {where}.")
         chosen |= answers(chosen, input) if sys.stdin.isatty() else {}
-    _require_region(stack.region, chosen if is_first else {**stack.parameters, **chosen})
-    if code := _build(chosen):
+    # What a failed creation was given must not count: it is deleted.
+    remembered = {} if is_first else stack.parameters
+    wanted = target(remembered, chosen)
+    chosen |= wanted.parameters
+    _require_region(stack.region, {**remembered, **chosen})
+    if code := _build(wanted):
         return code
     if failed:
         delete(stack)
@@ -164,11 +172,18 @@ def _require_no_other_place(arguments: Iterable[str]) -> None:
             raise Unusable(f"{name} cannot be given in ARGS=: set {instead} instead.")
 
 
-def _build(chosen: Mapping[str, str]) -> int:
-    code = _run(sam.command("build", chosen))
-    if not code:
-        bytecode.compile_built(ROOT / "build/sam")
-    return code
+def _build(wanted: Target) -> int:
+    try:
+        build(_placed(wanted), _run)
+    except BuildFailed as error:
+        return fail(str(error))
+    return 0
+
+
+def _placed(wanted: Target) -> Target:
+    """Return the target, marked as this machine where AWS is a local one."""
+    host = urlsplit(os.environ.get("AWS_ENDPOINT_URL", "")).hostname
+    return structs.replace(wanted, is_local=host in ("127.0.0.1", "localhost"))
 
 
 def _deploy(

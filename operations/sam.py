@@ -1,7 +1,6 @@
 """The SAM CLI, run for one of the environments in samconfig.toml."""
 
 import os
-import sys
 import tomllib
 from collections.abc import Mapping
 
@@ -40,15 +39,11 @@ def environment(name: str) -> Environment:
 
 
 def command(verb: str, parameters: Mapping[str, str], *arguments: str) -> list[str]:
-    """Return the command line of `sam build` or `sam deploy` under these parameters.
-
-    Compiled libraries go with the Python that builds them, so that Runtime is the one at hand.
-    """
-    runtime = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    pairs = {"Runtime": runtime, **parameters}.items()
-    quoted = [f'{name}="{value}"' for name, value in pairs]
+    """Return the command line of `sam build` or `sam deploy` under these parameters."""
+    quoted = [f'{name}="{value}"' for name, value in parameters.items()]
     config = ["--config-file", str(ROOT / "samconfig.toml")]
-    return [str(TOOLS / "sam/bin/sam"), verb, *config, *arguments, "--parameter-overrides", *quoted]
+    overrides = ["--parameter-overrides", *quoted] if quoted else []
+    return [str(TOOLS / "sam/bin/sam"), verb, *config, *arguments, *overrides]
 
 
 def environ() -> dict[str, str]:

@@ -30,9 +30,13 @@ WITHIN = 60.0  # seconds; a deadline, not a wait: what is awaited takes one or t
 
 
 class Deployed(Struct, frozen=True):
-    """A deployed stack, an emulated Vonage that posts to it, and a subscriber to its events."""
+    """A deployed stack, an emulated Vonage that posts to it, and a subscriber to its events.
+
+    `stack` is seen by the root user, `operated` by the one that has deployed it.
+    """
 
     stack: Stack
+    operated: Stack
     vonage: VonageControl
     subscriber: Subscriber
 
@@ -89,11 +93,11 @@ def deployed() -> Iterator[Deployed]:
     """A deployed stack for the whole run."""
     with ExitStack() as exits:
         name = os.environ.get("ROOMKEEPER_STACK")
-        stack, vonage = _remote(name, exits) if name else _local(exits)
+        stack, operated, vonage = _remote(name, exits) if name else _local(exits)
         vonage.callbacks_to(stack.callback_url(), headers=stack.headers)
         subscriber = Subscriber(stack, f"test-{secrets.token_hex(4)}")
         exits.callback(subscriber.close)
-        yield Deployed(stack, vonage, subscriber)
+        yield Deployed(stack, operated, vonage, subscriber)
 
 
 @pytest.fixture(scope="session")
@@ -104,16 +108,16 @@ def signature_secret(deployed: Deployed) -> str:
     return secret
 
 
-def _local(exits: ExitStack) -> tuple[Stack, VonageControl]:
+def _local(exits: ExitStack) -> tuple[Stack, Stack, VonageControl]:
     local = exits.enter_context(local_stack.running(BUILD / "local/test", print))
     secret = local.stack.callback_secret() | {"signature_secret": secrets.token_hex(32)}
     local.stack.client("secretsmanager").put_secret_value(
         SecretId=local.stack.outputs["CallbackSecretArn"], SecretString=json.dumps(secret)
     )
-    return local.stack, local.vonage
+    return local.stack, local.operated, local.vonage
 
 
-def _remote(name: str, exits: ExitStack) -> tuple[Stack, VonageControl]:
+def _remote(name: str, exits: ExitStack) -> tuple[Stack, Stack, VonageControl]:
     emulator = servers.start_vonage(servers.free_port(), BUILD / "local/test")
     exits.callback(emulator.stop)
-    return Stack(name), VonageControl(emulator.url)
+    return Stack(name), Stack(name), VonageControl(emulator.url)

@@ -7,6 +7,7 @@ from ministack.app import main
 
 from local.aws import (
     crashes,
+    deployer_permissions,
     event_buses,
     function_output,
     schedule_roles,
@@ -18,6 +19,7 @@ crashes.install()
 stream_retries.install()
 function_output.install(Path(os.environ["FUNCTION_OUTPUT"]))
 schedule_roles.install()
+deployer_permissions.install()
 event_buses.install()
 secret_versions.install()
 main()

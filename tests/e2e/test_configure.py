@@ -31,7 +31,7 @@ def configure(deployed: Deployed) -> Iterator[Configure]:
 
     def run(given: str | bytes, *arguments: str) -> Told:
         text = given.encode() if isinstance(given, str) else given
-        return commands.make(deployed.stack, "configure", *arguments, given=text)
+        return commands.make(deployed.operated, "configure", *arguments, given=text)
 
     yield run
     for name, content in before.items():

@@ -2,14 +2,18 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
+import boto3
 import pytest
 from msgspec import Struct
 
 from local.deployment import local_session
 from local.servers import free_port
+from local.vonage.control import VonageControl
 from operations.stack import Stack
 from tests.commands import Told, make, run
+from tests.template import ROOT, resources
 
 pytestmark = pytest.mark.local_stack
 
@@ -39,6 +43,22 @@ class Up(Struct, frozen=True):
     def stack(self) -> Stack:
         """Return the stack as it is now."""
         return Stack("roomkeeper-local", local_session(), self.url)
+
+    def operated(self) -> Stack:
+        """Return the stack as the user sees it whose keys are in what was printed."""
+        settings = self.lines["See what the table holds"].removeprefix("env ").split(" make ")[0]
+        given = dict(each.split("=", 1) for each in settings.split())
+        user = boto3.Session(
+            aws_access_key_id=given["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"],
+            region_name=given["AWS_DEFAULT_REGION"],
+        )
+        return Stack("roomkeeper-local", user, self.url)
+
+    def vonage_api(self) -> str:
+        """Return the base URL of the emulated Vonage's API."""
+        deliveries = self.lines["See how its callbacks were answered"].split()[-1]
+        return VonageControl(deliveries.removesuffix("/control/deliveries")).api_url
 
     def try_out(self, what: str) -> None:
         """Paste a line into a shell, and see what is to be seen."""
@@ -78,7 +98,7 @@ def test_a_later_deployment_changes_what_it_is_told_and_no_more(up: Up) -> None:
     before = up.stack()
     assert before.parameters["CleanupSchedule"] != "rate(2 hours)"
 
-    told = make(before, "deploy", "ENV=local", 'PARAMETERS=CleanupSchedule="rate(2 hours)"')
+    told = make(up.operated(), "deploy", "ENV=local", 'PARAMETERS=CleanupSchedule="rate(2 hours)"')
     assert told.code == 0, told.text
 
     after = up.stack()
@@ -92,10 +112,30 @@ def test_a_later_deployment_changes_what_it_is_told_and_no_more(up: Up) -> None:
     assert after.callback_url() == before.callback_url()
 
 
+def test_every_function_runs_after_a_deployment_with_another_parameter(up: Up) -> None:
+    """The libraries that are deployed anew are those of the stack's processor."""
+    given = f"PARAMETERS=LogDays=14 VonageBaseUrl={up.vonage_api()}"
+    told = make(up.operated(), "deploy", "ENV=local", given)
+    assert told.code == 0, told.text
+    assert up.stack().parameters["LogDays"] == "14"
+
+    formation, functions = up.stack().client("cloudformation"), up.stack().client("lambda")
+    for logical_id, function in resources("AWS::Serverless::Function").items():
+        found = formation.describe_stack_resource(
+            StackName=up.stack().name, LogicalResourceId=logical_id
+        )["StackResourceDetail"]
+        sample = f"{Path(function['Properties']['CodeUri']).name}.json"
+        answer = functions.invoke(
+            FunctionName=found["PhysicalResourceId"],
+            Payload=(ROOT / "events/functions" / sample).read_bytes(),
+        )
+        assert "FunctionError" not in answer, f"{logical_id}: {answer['Payload'].read()!r}"
+
+
 def test_a_stack_is_destroyed_but_for_its_table_once_its_name_is_given(up: Up) -> None:
     table = up.stack().outputs["TableName"]
 
-    unconfirmed = make(up.stack(), "destroy")
+    unconfirmed = make(up.operated(), "destroy")
     assert unconfirmed.code != 0
     assert "Nothing was deleted" in unconfirmed.text
     assert up.stack().exists()
@@ -104,14 +144,14 @@ def test_a_stack_is_destroyed_but_for_its_table_once_its_name_is_given(up: Up) -
     subscriber = {"Id": "1", "Arn": "arn:aws:sqs:eu-west-1:222222222222:a-subscriber"}
     events.put_rule(Name="an-audit", EventBusName=bus, EventPattern='{"source": ["roomkeeper"]}')
     events.put_targets(Rule="an-audit", EventBusName=bus, Targets=[subscriber])
-    subscribed = make(up.stack(), "destroy", "CONFIRM=roomkeeper-local")
+    subscribed = make(up.operated(), "destroy", "CONFIRM=roomkeeper-local")
     assert subscribed.code != 0
     assert f"an-audit on the bus {bus} -> {subscriber['Arn']}" in subscribed.text
     assert up.stack().status in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
     events.remove_targets(Rule="an-audit", EventBusName=bus, Ids=["1"])
     events.delete_rule(Name="an-audit", EventBusName=bus)
 
-    destroyed = make(up.stack(), "destroy", "CONFIRM=roomkeeper-local")
+    destroyed = make(up.operated(), "destroy", "CONFIRM=roomkeeper-local")
     assert destroyed.code == 0, destroyed.text
     assert f"the table {table}" in destroyed.text
     assert not up.stack().exists()

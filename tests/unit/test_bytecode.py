@@ -13,8 +13,11 @@ def built(folder: Path, text: str = "ANSWER = 42\n") -> Path:
     for file in (folder / "Intake/app.py", folder / "Layer/python/shared/thing.py"):
         file.parent.mkdir(parents=True)
         file.write_text(text)
-    (folder / "template.yaml").write_text("Resources: {}\n")
     return folder / "Intake/app.py"
+
+
+def parts(folder: Path) -> list[Path]:
+    return [folder / "Intake", folder / "Layer"]
 
 
 def compiled(file: Path) -> bytes:
@@ -25,7 +28,7 @@ def test_functions_and_layer_are_compiled_under_the_names_that_lambda_has_for_th
     tmp_path: Path,
 ) -> None:
     app = built(tmp_path)
-    compile_built(tmp_path)
+    compile_built(parts(tmp_path))
     shared = tmp_path / "Layer/python/shared/thing.py"
     assert marshal.loads(compiled(app)[16:]).co_filename == "/var/task/app.py"
     assert marshal.loads(compiled(shared)[16:]).co_filename == "/opt/python/shared/thing.py"
@@ -33,7 +36,7 @@ def test_functions_and_layer_are_compiled_under_the_names_that_lambda_has_for_th
 
 def test_bytecode_outlives_a_change_of_the_sources_time(tmp_path: Path) -> None:
     app = built(tmp_path)
-    compile_built(tmp_path)
+    compile_built(parts(tmp_path))
     os.utime(app, (0, 0))
     assert compiled(app)[:4] == importlib.util.MAGIC_NUMBER
     assert compiled(app)[4:8] == b"\1\0\0\0"  # by hash, and not to be checked: PEP 552
@@ -42,4 +45,4 @@ def test_bytecode_outlives_a_change_of_the_sources_time(tmp_path: Path) -> None:
 def test_what_cannot_be_compiled_is_told(tmp_path: Path) -> None:
     built(tmp_path, "def broken(:\n")
     with pytest.raises(NotCompiled, match="Intake"):
-        compile_built(tmp_path)
+        compile_built(parts(tmp_path))

@@ -2,11 +2,13 @@
 
 import io
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
-from operations import bytecode, deploy, regions, sam
+from operations import deploy, regions, sam
+from operations.build import BuildFailed, Target
 from operations.template import ROOT, parameters
 
 ENVIRONMENTS = ("default", "prod", "local")
@@ -103,7 +105,11 @@ class AnAccount:
 
     def __init__(self, status: str | None, name: str = "roomkeeper-prod") -> None:
         self.name, self.status, self.region = name, status, "eu-central-1"
-        self.parameters = {"SchemaRegistry": "true"}
+        self.parameters = {
+            "SchemaRegistry": "true",
+            "Architecture": "x86_64",
+            "Runtime": "python3.12",
+        }
 
     def exists(self) -> bool:
         return self.status is not None
@@ -115,21 +121,28 @@ class AnAccount:
         return "account 123456789012, region eu-central-1"
 
 
-class Sam:
-    """Notes the SAM CLI's commands, and fails those that it is told to."""
+class Runs:
+    """Records what is built and which commands run, and fails those in `failing`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *stacks: AnAccount) -> None:
+        self.built: list[Target] = []
         self.commands: list[list[str]] = []
         self.failing: set[str] = set()
         self.regions: list[tuple[str, str]] = []
         """The regions that were checked, and whether there is to be a schema registry."""
         looked_up = iter(stacks)
+        monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
         monkeypatch.setattr(deploy, "Stack", lambda _name: next(looked_up))
+        monkeypatch.setattr(deploy, "build", self._build)
         monkeypatch.setattr(deploy, "_run", self._run)
         monkeypatch.setattr(regions, "why_not", self._check)
-        monkeypatch.setattr(bytecode, "compile_built", lambda _folder: None)
-        monkeypatch.setattr("sys.argv", ["deploy", "--environment", "prod"])
         monkeypatch.setattr("sys.stdin", io.StringIO())  # nobody at the keyboard
+
+    def _build(self, wanted: Target, _run: Callable[[list[str]], int]) -> Path:
+        if "build" in self.failing:
+            raise BuildFailed("The layer is not built: Hash mismatch")
+        self.built.append(wanted)
+        return Path("template.yaml")
 
     def _run(self, command: list[str]) -> int:
         self.commands.append(command)
@@ -140,36 +153,98 @@ class Sam:
         return "It has no such thing." if region in self.failing else None
 
 
+@pytest.fixture(autouse=True)
+def prod(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line that a test gives unless it says otherwise."""
+    monkeypatch.setattr("sys.argv", ["deploy", "--environment", "prod"])
+
+
+def test_a_later_deployment_builds_and_deploys_for_the_stacks_processor_and_runtime(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runs = Runs(monkeypatch, AnAccount("UPDATE_COMPLETE"))
+    monkeypatch.setattr("sys.argv", ["deploy", "--parameters", "LogDays=14"])
+    assert deploy.main() == 0
+    [command] = runs.commands
+    assert runs.built == [Target("python3.12", "x86_64")]
+    assert {'Architecture="x86_64"', 'Runtime="python3.12"', 'LogDays="14"'} <= {*command}
+
+
+def test_a_processor_that_is_given_is_built_for_and_deployed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runs = Runs(monkeypatch, AnAccount("UPDATE_COMPLETE"))
+    monkeypatch.setattr("sys.argv", ["deploy", "--parameters", "Architecture=arm64"])
+    assert deploy.main() == 0
+    assert runs.built == [Target("python3.12", "arm64")]
+    assert 'Architecture="arm64"' in runs.commands[0]
+
+
+@pytest.mark.parametrize("before", [None, "ROLLBACK_COMPLETE"])
+def test_a_new_stack_gets_the_templates_processor_and_runtime(
+    before: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one whose first creation failed: what that was given is deleted with it."""
+    runs = Runs(monkeypatch, AnAccount(before), AnAccount("CREATE_COMPLETE"))
+    monkeypatch.setattr(deploy, "require_deletable", lambda _stack: None)
+    monkeypatch.setattr(deploy, "delete", lambda _stack: None)
+    assert deploy.main() == 0
+    assert runs.built == [
+        Target(parameters()["Runtime"].default, parameters()["Architecture"].default)
+    ]
+
+
+def test_a_build_alone_asks_no_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = Runs(monkeypatch)
+    monkeypatch.setattr(
+        "sys.argv", ["deploy", "--only-build", "--parameters", "Runtime=python3.11"]
+    )
+    assert deploy.main() == 0
+    assert runs.built == [Target("python3.11", parameters()["Architecture"].default)]
+    assert not runs.commands
+
+
+def test_nothing_is_deployed_that_could_not_be_built(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = Runs(monkeypatch, AnAccount("UPDATE_COMPLETE"))
+    runs.failing = {"build"}
+    assert deploy.main() == 1
+    assert not runs.commands
+    assert "Hash mismatch" in capsys.readouterr().err
+
+
 def test_a_first_deployment_says_where_it_goes_and_what_comes_next(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ran = Sam(monkeypatch, AnAccount(None), AnAccount("CREATE_COMPLETE"))
+    runs = Runs(monkeypatch, AnAccount(None), AnAccount("CREATE_COMPLETE"))
     monkeypatch.setattr("sys.argv", ["deploy", "--environment", "prod", "--arguments", "--debug"])
 
     assert deploy.main() == 0
 
     shown = capsys.readouterr().out
-    assert [command[1] for command in ran.commands] == ["build", "deploy"]
-    assert {"--debug", 'CleanupDryRun="false"'} <= set(ran.commands[1])
+    [command] = runs.commands
+    assert command[1] == "deploy"
+    assert {"--debug", 'CleanupDryRun="false"'} <= set(command)
     assert "The first deployment of stack roomkeeper-prod into account 123456789012" in shown
     assert "make configure STACK=roomkeeper-prod" in shown
 
 
-def test_a_later_deployment_asks_and_tells_nothing(
+def test_a_later_deployment_asks_and_prints_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ran = Sam(monkeypatch, AnAccount("UPDATE_COMPLETE"))
+    runs = Runs(monkeypatch, AnAccount("UPDATE_COMPLETE"))
 
     assert deploy.main() == 0
 
-    assert [command[1] for command in ran.commands] == ["build", "deploy"]
+    assert [command[1] for command in runs.commands] == ["deploy"]
     assert capsys.readouterr().out == ""
 
 
 def test_after_a_no_to_the_change_set_nothing_is_said_to_come_next(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Sam(monkeypatch, AnAccount(None), AnAccount(None))
+    Runs(monkeypatch, AnAccount(None), AnAccount(None))
     assert deploy.main() == 0
     assert "make configure" not in capsys.readouterr().out
 
@@ -177,7 +252,7 @@ def test_after_a_no_to_the_change_set_nothing_is_said_to_come_next(
 def test_a_first_deployment_that_fails_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Sam(monkeypatch, AnAccount(None)).failing = {"deploy"}
+    Runs(monkeypatch, AnAccount(None)).failing = {"deploy"}
     assert deploy.main() == 1
     assert "make deploy again deletes" in capsys.readouterr().out
 
@@ -185,25 +260,25 @@ def test_a_first_deployment_that_fails_says_what_to_do(
 def test_sam_deploys_into_the_region_where_the_stack_is_looked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ran = Sam(monkeypatch, AnAccount("UPDATE_COMPLETE"))
+    runs = Runs(monkeypatch, AnAccount("UPDATE_COMPLETE"))
     deploy.main()
-    place = ran.commands[1].index("--region")
-    assert ran.commands[1][place + 1] == "eu-central-1"
+    [command] = runs.commands
+    assert command[command.index("--region") + 1] == "eu-central-1"
 
 
 def test_the_target_region_is_checked_for_what_is_deployed_before_it_is_built(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ran = Sam(monkeypatch, AnAccount("UPDATE_COMPLETE"), AnAccount(None))
-    ran.failing = {"eu-central-1"}
+    runs = Runs(monkeypatch, AnAccount("UPDATE_COMPLETE"), AnAccount(None))
+    runs.failing = {"eu-central-1"}
 
     assert deploy.main() == 1
     assert capsys.readouterr().err == "It has no such thing.\n"
     assert deploy.main() == 1
 
-    assert ran.commands == []
+    assert (runs.built, runs.commands) == ([], [])
     # The stack keeps what it was given; a first deployment takes the template's default.
-    assert ran.regions == [("eu-central-1", "true"), ("eu-central-1", "false")]
+    assert runs.regions == [("eu-central-1", "true"), ("eu-central-1", "false")]
 
 
 def test_what_sam_runs_in_has_the_region_of_the_operator_commands(

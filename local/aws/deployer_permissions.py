@@ -1,0 +1,281 @@
+"""CloudFormation with no more permissions than whoever deploys, for MiniStack, where it has all.
+
+MiniStack 1.5 checks the calls that a user makes to CloudFormation, and then makes every resource.
+Here, as on AWS, a user also needs the permission for what CloudFormation does in its name.
+
+Source: "Control CloudFormation access with AWS Identity and Access Management" in the
+CloudFormation guide; the actions are the "handlers" of AWS's resource type schemas.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+
+class Handlers(NamedTuple):
+    """What CloudFormation does for a resource type, and the ARN of what it does it to.
+
+    In an ARN, `{name}` is the stack's name and the logical id, as CloudFormation joins them.
+    """
+
+    arn: str
+    create: tuple[str, ...]
+    update: tuple[str, ...]
+    delete: tuple[str, ...]
+
+
+_API = "arn:aws:apigateway:{region}::/apis"
+_FUNCTION = "arn:aws:lambda:{region}:{account}:function:{name}-X"
+_GROUP = "arn:aws:logs:{region}:{account}:log-group:{name}-X"
+_TOPIC = "arn:aws:sns:{region}:{account}:{name}-X"
+
+_PART_OF_API = Handlers(
+    f"{_API}/x", ("apigateway:POST",), ("apigateway:PATCH",), ("apigateway:DELETE",)
+)
+
+HANDLERS = {
+    "AWS::ApiGatewayV2::Api": _PART_OF_API._replace(arn=_API),
+    "AWS::ApiGatewayV2::Integration": _PART_OF_API,
+    "AWS::ApiGatewayV2::Route": _PART_OF_API,
+    "AWS::ApiGatewayV2::Stage": _PART_OF_API,
+    "AWS::CloudFormation::Stack": Handlers(
+        "arn:aws:cloudformation:{region}:{account}:stack/{name}-X/1",
+        ("cloudformation:CreateStack", "cloudformation:DescribeStacks"),
+        ("cloudformation:UpdateStack", "cloudformation:DescribeStacks"),
+        ("cloudformation:DeleteStack", "cloudformation:DescribeStacks"),
+    ),
+    "AWS::CloudWatch::Alarm": Handlers(
+        "arn:aws:cloudwatch:{region}:{account}:alarm:{name}-X",
+        ("cloudwatch:PutMetricAlarm", "cloudwatch:DescribeAlarms"),
+        ("cloudwatch:PutMetricAlarm", "cloudwatch:DescribeAlarms"),
+        ("cloudwatch:DeleteAlarms",),
+    ),
+    "AWS::CloudWatch::Dashboard": Handlers(
+        "arn:aws:cloudwatch::{account}:dashboard/{logical}-X",
+        ("cloudwatch:PutDashboard",),
+        ("cloudwatch:PutDashboard",),
+        ("cloudwatch:DeleteDashboards",),
+    ),
+    "AWS::DynamoDB::Table": Handlers(
+        "arn:aws:dynamodb:{region}:{account}:table/{name}-X",
+        (
+            *("dynamodb:CreateTable", "dynamodb:DescribeTable"),
+            *("dynamodb:UpdateTimeToLive", "dynamodb:UpdateContinuousBackups"),
+        ),
+        ("dynamodb:UpdateTable", "dynamodb:DescribeTable"),
+        ("dynamodb:DeleteTable",),
+    ),
+    "AWS::EventSchemas::Registry": Handlers(
+        "arn:aws:schemas:{region}:{account}:registry/{stack}",
+        ("schemas:CreateRegistry",),
+        ("schemas:UpdateRegistry",),
+        ("schemas:DeleteRegistry",),
+    ),
+    "AWS::EventSchemas::Schema": Handlers(
+        "arn:aws:schemas:{region}:{account}:schema/{stack}/x",
+        ("schemas:CreateSchema",),
+        ("schemas:UpdateSchema",),
+        ("schemas:DeleteSchema",),
+    ),
+    "AWS::Events::Archive": Handlers(
+        "arn:aws:events:{region}:{account}:archive/{name}-X",
+        ("events:CreateArchive",),
+        ("events:UpdateArchive",),
+        ("events:DeleteArchive",),
+    ),
+    "AWS::Events::EventBus": Handlers(
+        "arn:aws:events:{region}:{account}:event-bus/{stack}",
+        ("events:CreateEventBus", "events:DescribeEventBus"),
+        ("events:UpdateEventBus", "events:DescribeEventBus"),
+        ("events:DeleteEventBus",),
+    ),
+    "AWS::IAM::Role": Handlers(
+        "arn:aws:iam::{account}:role/{name}-X",
+        ("iam:CreateRole", "iam:PutRolePolicy", "iam:GetRole"),
+        ("iam:UpdateRole", "iam:PutRolePolicy", "iam:UpdateAssumeRolePolicy"),
+        ("iam:DeleteRole", "iam:DeleteRolePolicy", "iam:ListRolePolicies"),
+    ),
+    "AWS::Lambda::EventInvokeConfig": Handlers(
+        _FUNCTION,
+        ("lambda:PutFunctionEventInvokeConfig",),
+        ("lambda:UpdateFunctionEventInvokeConfig",),
+        ("lambda:DeleteFunctionEventInvokeConfig",),
+    ),
+    "AWS::Lambda::EventSourceMapping": Handlers(
+        "arn:aws:lambda:{region}:{account}:event-source-mapping:1",
+        ("lambda:CreateEventSourceMapping",),
+        ("lambda:UpdateEventSourceMapping",),
+        ("lambda:DeleteEventSourceMapping",),
+    ),
+    "AWS::Lambda::Function": Handlers(
+        _FUNCTION,
+        ("lambda:CreateFunction", "lambda:GetFunction", "iam:PassRole"),
+        (
+            *("lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration"),
+            *("lambda:GetFunction", "iam:PassRole"),
+        ),
+        ("lambda:DeleteFunction",),
+    ),
+    "AWS::Lambda::LayerVersion": Handlers(
+        "arn:aws:lambda:{region}:{account}:layer:RoomkeeperLayer",
+        ("lambda:PublishLayerVersion",),
+        (),
+        ("lambda:DeleteLayerVersion",),
+    ),
+    "AWS::Lambda::Permission": Handlers(
+        _FUNCTION, ("lambda:AddPermission",), (), ("lambda:RemovePermission",)
+    ),
+    "AWS::Logs::LogGroup": Handlers(
+        _GROUP,
+        ("logs:CreateLogGroup", "logs:PutRetentionPolicy"),
+        ("logs:PutRetentionPolicy",),
+        ("logs:DeleteLogGroup",),
+    ),
+    "AWS::Logs::MetricFilter": Handlers(
+        _GROUP,
+        ("logs:PutMetricFilter",),
+        ("logs:PutMetricFilter",),
+        ("logs:DeleteMetricFilter",),
+    ),
+    "AWS::SNS::Subscription": Handlers(
+        _TOPIC, ("sns:Subscribe",), ("sns:SetSubscriptionAttributes",), ("sns:Unsubscribe",)
+    ),
+    "AWS::SNS::Topic": Handlers(
+        _TOPIC,
+        ("sns:CreateTopic", "sns:GetTopicAttributes"),
+        ("sns:SetTopicAttributes",),
+        ("sns:DeleteTopic",),
+    ),
+    "AWS::SQS::Queue": Handlers(
+        "arn:aws:sqs:{region}:{account}:{name}-X",
+        ("sqs:CreateQueue", "sqs:GetQueueAttributes"),
+        ("sqs:SetQueueAttributes",),
+        ("sqs:DeleteQueue",),
+    ),
+    "AWS::Scheduler::Schedule": Handlers(
+        "arn:aws:scheduler:{region}:{account}:schedule/default/{name}-X",
+        ("scheduler:CreateSchedule", "iam:PassRole"),
+        ("scheduler:UpdateSchedule", "iam:PassRole"),
+        ("scheduler:DeleteSchedule",),
+    ),
+    "AWS::SecretsManager::Secret": Handlers(
+        "arn:aws:secretsmanager:{region}:{account}:secret:{logical}-X",
+        ("secretsmanager:CreateSecret", "secretsmanager:DescribeSecret"),
+        ("secretsmanager:UpdateSecret",),
+        ("secretsmanager:DeleteSecret", "secretsmanager:DescribeSecret"),
+    ),
+}
+
+MORE_AT_CREATION = {
+    # "Configure logging for HTTP APIs in API Gateway": where AccessLogSettings are set.
+    "AWS::ApiGatewayV2::Stage": ("logs:CreateLogDelivery", "logs:PutResourcePolicy"),
+    # Where GenerateSecretString is set.
+    "AWS::SecretsManager::Secret": ("secretsmanager:GetRandomPassword",),
+}
+"""What no ARN is named for, beside what the handlers do."""
+
+_PASSED_TO = {
+    "AWS::Lambda::Function": "lambda.amazonaws.com",
+    "AWS::Scheduler::Schedule": "scheduler.amazonaws.com",
+}
+
+
+class Refused(Exception):
+    """The deployer may not do what CloudFormation was to do in its name; AWS's words."""
+
+
+def checks(
+    resource_type: str, logical_id: str, properties: Mapping[str, Any], place: Mapping[str, str]
+) -> dict[str, Iterator[tuple[str, str, dict[str, str]]]]:
+    """Return for each of create, update and delete what is needed: action, ARN and context.
+
+    `place` has the `stack`, the `account` and the `region`.
+    """
+    handlers = HANDLERS[resource_type]
+    named = {**place, "logical": logical_id, "name": f"{place['stack']}-{logical_id}"}
+    more = MORE_AT_CREATION.get(resource_type, ())
+
+    def needed(actions: tuple[str, ...]) -> Iterator[tuple[str, str, dict[str, str]]]:
+        for action in actions:
+            if action == "iam:PassRole":
+                role = properties.get("Role") or properties["Target"]["RoleArn"]
+                yield action, role, {"iam:passedtoservice": _PASSED_TO[resource_type]}
+            elif action in more:
+                yield action, "*", {}
+            else:
+                function = _FUNCTION.format(**named)
+                yield action, handlers.arn.format(**named), {"lambda:functionarn": function}
+
+    return {
+        "create": needed((*handlers.create, *more)),
+        "update": needed(handlers.update),
+        "delete": needed(handlers.delete),
+    }
+
+
+def install() -> None:
+    """Make CloudFormation in this MiniStack process do what its caller may do, and no more."""
+    from ministack import app  # noqa: PLC0415 - only there in MiniStack's process
+    from ministack.core.responses import get_account_id, get_region  # noqa: PLC0415
+    from ministack.services.cloudformation import stacks  # noqa: PLC0415
+
+    create, update, delete = (
+        stacks._provision_resource,
+        stacks._update_resource,
+        stacks._delete_resource,
+    )
+
+    def require(kind: str, verb: str, logical_id: str, properties: Any, stack: str) -> None:
+        if kind in HANDLERS:
+            place = {"stack": stack, "account": get_account_id(), "region": get_region()}
+            for action, arn, context in checks(kind, logical_id, properties, place)[verb]:
+                _require_allowed(action, arn, context)
+
+    def create_if_allowed(kind: str, logical_id: str, properties: Any, stack: str) -> Any:
+        require(kind, "create", logical_id, properties, stack)
+        return create(kind, logical_id, properties, stack)
+
+    def update_if_allowed(
+        kind: str,
+        physical_id: str,
+        old: Any,
+        new: Any,
+        stack: str,
+        logical_id: Any = None,
+        *rest: Any,
+    ) -> Any:
+        if old != new:
+            require(kind, "update", logical_id or physical_id, new, stack)
+        return update(kind, physical_id, old, new, stack, logical_id, *rest)
+
+    def delete_if_allowed(
+        kind: str, physical_id: str, properties: Any, stack: Any = None, logical_id: Any = None
+    ) -> Any:
+        require(kind, "delete", logical_id or physical_id, properties, stack or "")
+        return delete(kind, physical_id, properties, stack, logical_id)
+
+    # SAM's bucket lets nobody but the root user in without TLS, which loopback does not have.
+    pin = app.pin_request_origin
+    app.pin_request_origin = lambda source_ip, _secure: pin(source_ip, True)
+
+    stacks._provision_resource = create_if_allowed
+    stacks._update_resource = update_if_allowed
+    stacks._delete_resource = delete_if_allowed
+
+
+def _require_allowed(action: str, arn: str, context: Mapping[str, str]) -> None:
+    from ministack.core import iam_evaluator  # noqa: PLC0415 - only in MiniStack's process
+
+    caller = iam_evaluator.caller_arn()
+    kind, _, name = caller.split(":", 5)[5].partition("/")
+    if kind != "user":  # the root user, who may do everything
+        return
+    account = caller.split(":")[4]
+    asked = iam_evaluator.EvalContext(
+        caller, "User", account, action, arn, "", service_context=dict(context)
+    )
+    policies = iam_evaluator._gather_user_policies(name, account)
+    if iam_evaluator.evaluate(asked, policies).decision != "Allow":
+        raise Refused(
+            f"User: {caller} is not authorized to perform: {action} on resource: {arn} because no "
+            "identity-based policy allows it"
+        )

@@ -1,0 +1,44 @@
+"""The user that deploys onto the local AWS: it has the policies that docs/deploying.md names."""
+
+from typing import Any
+
+import boto3
+
+from local.servers import PROJECT, REGION
+from operations.stack import Stack
+
+TEMPLATE = PROJECT / "operations/deployer-policy.yaml"
+NAME = "deployer"
+
+
+def create(root: boto3.Session, endpoint: str) -> boto3.Session:
+    """Make the user with an access key, as an administrator would; return its SDK session."""
+    made = _policies(Stack("allow-deployment", root, endpoint))
+    iam: Any = root.client("iam", endpoint_url=endpoint)
+    iam.create_user(UserName=NAME)
+    for arn in made.outputs.values():
+        iam.attach_user_policy(UserName=NAME, PolicyArn=arn)
+    key = iam.create_access_key(UserName=NAME)["AccessKey"]
+    return boto3.Session(
+        aws_access_key_id=key["AccessKeyId"],
+        aws_secret_access_key=key["SecretAccessKey"],
+        region_name=REGION,
+    )
+
+
+def _policies(stack: Stack) -> Stack:
+    """Deploy the policies' template; return its stack once it is complete."""
+    formation = stack.client("cloudformation")
+    formation.create_stack(
+        StackName=stack.name,
+        TemplateBody=TEMPLATE.read_text(),
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    complete = formation.get_waiter("stack_create_complete")
+    complete.wait(StackName=stack.name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    return stack
+
+
+def environment(user: Any) -> dict[str, str]:
+    """Return the variables that have the SAM CLI and the commands act with a user's credentials."""
+    return {"AWS_ACCESS_KEY_ID": user.access_key, "AWS_SECRET_ACCESS_KEY": user.secret_key}

@@ -1,0 +1,82 @@
+"""The deployer's policies as IAM reads them, and what AWS's resource schemas ask for."""
+
+import fnmatch
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import yaml
+from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
+
+from operations.template import ROOT, _Loader, template
+
+FILE = ROOT / "operations/deployer-policy.yaml"
+STACK = "roomkeeper-prod"
+VALUES = {
+    "${AWS::Partition}": "aws",
+    "${AWS::Region}": "eu-west-1",
+    "${AWS::AccountId}": "123456789012",
+    "${StackPrefix}": "roomkeeper",
+}
+
+TRANSLATED = {
+    "AWS::Serverless::Function": (
+        "AWS::Lambda::Function",
+        "AWS::Lambda::EventInvokeConfig",
+        "AWS::Lambda::EventSourceMapping",
+    ),
+    "AWS::Serverless::LayerVersion": ("AWS::Lambda::LayerVersion",),
+}
+"""What SAM makes of its types as the template uses them."""
+
+
+@cache
+def statements(name: str) -> list[dict[str, Any]]:
+    """Return a policy's statements, for the stack prefix `roomkeeper` in an account's region."""
+    read = yaml.load(FILE.read_text(), _Loader)
+    text = json.dumps(read["Resources"][name]["Properties"]["PolicyDocument"]["Statement"])
+    for place, value in VALUES.items():
+        text = text.replace(place, value)
+    found: list[dict[str, Any]] = _plain(json.loads(text))
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Return a value without Fn::Sub and Ref around its texts."""
+    if isinstance(value, dict):
+        if {*value} in ({"Sub"}, {"Ref"}):
+            return next(iter(value.values()))
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list) else value
+
+
+def is_allowed(action: str, resource: str, *names: str) -> bool:
+    """Whether one of the named policies allows an action, its conditions being met."""
+    return any(
+        _matches(action.lower(), each["Action"], lower=True)
+        and _matches(resource, each["Resource"])
+        for name in names
+        for each in statements(name)
+    )
+
+
+def _matches(value: str, patterns: str | list[str], *, lower: bool = False) -> bool:
+    wanted = [patterns] if isinstance(patterns, str) else patterns
+    return any(fnmatch.fnmatchcase(value, each.lower() if lower else each) for each in wanted)
+
+
+def resource_types() -> set[str]:
+    """Return the types that CloudFormation makes for template.yaml and its nested stack."""
+    nested = yaml.load((ROOT / "schemas/template.yaml").read_text(), _Loader)
+    named = {each["Type"] for part in (template(), nested) for each in part["Resources"].values()}
+    return {made for name in named for made in TRANSLATED.get(name, (name,))}
+
+
+def asked_for(resource_type: str) -> Iterator[tuple[str, str]]:
+    """Yield what a type's schema asks for: the handler's name and an action of IAM's."""
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", resource_type).schema
+    handlers: Mapping[str, Mapping[str, Any]] = schema["handlers"]
+    for name in ("create", "read", "update", "delete"):
+        for action in handlers.get(name, {}).get("permissions", ()):
+            yield name, action

@@ -1,0 +1,38 @@
+"""The real lock, installed for each processor that Lambda has."""
+
+from pathlib import Path
+
+import pytest
+
+from operations.build import Target, install_layer
+from operations.template import parameters
+
+MACHINES = {"x86_64": 62, "arm64": 183}  # EM_X86_64 and EM_AARCH64 of elf.h
+
+
+def machine_of(shared_object: Path) -> int:
+    """Return the `e_machine` of an ELF header."""
+    header = shared_object.read_bytes()[:20]
+    assert header[:6] == b"\x7fELF\x02\x01", shared_object  # 64 bits, little-endian
+    return int.from_bytes(header[18:20], "little")
+
+
+@pytest.mark.parametrize("architecture", parameters()["Architecture"].allowed)
+@pytest.mark.parametrize("runtime", parameters()["Runtime"].allowed)
+def test_every_shared_object_of_the_layer_is_for_the_processor_that_is_deployed(
+    runtime: str, architecture: str, tmp_path: Path
+) -> None:
+    install_layer(Target(runtime, architecture), folder=tmp_path / "layer")
+    found = [*tmp_path.rglob("*.so")]
+    assert found
+    assert {machine_of(each) for each in found} == {MACHINES[architecture]}
+
+
+@pytest.mark.parametrize("runtime", parameters()["Runtime"].allowed)
+def test_every_shared_object_of_the_layer_is_for_the_runtime_that_is_deployed(
+    runtime: str, tmp_path: Path
+) -> None:
+    install_layer(Target(runtime, "arm64"), folder=tmp_path / "layer")
+    tag = runtime.removeprefix("python").replace(".", "")
+    names = {each.name.split(".")[1] for each in tmp_path.rglob("*.so")}
+    assert names == {f"cpython-{tag}-aarch64-linux-gnu", "abi3"}

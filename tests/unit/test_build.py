@@ -1,0 +1,190 @@
+"""The layer is what the lock names, for the target that is deployed; nothing else is installed."""
+
+import hashlib
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+from operations import build
+from operations.build import BuildFailed, Target, install_layer
+
+ARM = Target("python3.13", "arm64")
+X86 = Target("python3.13", "x86_64")
+DEFAULTS = {"Runtime": "python3.13", "Architecture": "arm64"}
+
+
+def a_wheel(folder: Path, *, platform: str = "any", content: str = "ANSWER = 42\n") -> Path:
+    """Return a wheel of the distribution `thing`, the only one that there is in `folder`."""
+    tags = "py3-none-any" if platform == "any" else f"cp313-cp313-{platform}"
+    wheel, info = folder / f"thing-1.0-{tags}.whl", "thing-1.0.dist-info"
+    with zipfile.ZipFile(wheel, "w") as written:
+        written.writestr("thing.py", content)
+        written.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n")
+        written.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nGenerator: test\nTag: {tags}\n")
+        written.writestr(f"{info}/RECORD", "")
+    return wheel
+
+
+def a_lock(folder: Path, *wheels: Path) -> Path:
+    lock = folder / "layer.txt"
+    hashes = [f"--hash=sha256:{hashlib.sha256(w.read_bytes()).hexdigest()}" for w in wheels]
+    lock.write_text(" ".join(["thing==1.0", *hashes]) + "\n")
+    return lock
+
+
+@pytest.fixture
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is the only place from which wheels are taken."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("UV_FIND_LINKS", str(folder))
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    return folder
+
+
+@pytest.mark.parametrize("wanted", [ARM, X86, Target("python3.11", "arm64"), build.this_machine()])
+def test_a_locked_wheel_is_installed_beside_the_package(
+    wanted: Target, wheels: Path, tmp_path: Path
+) -> None:
+    install_layer(wanted, a_lock(tmp_path, a_wheel(wheels)), tmp_path / "layer")
+    installed = tmp_path / "layer/python"
+    assert (installed / "thing.py").is_file()
+    assert (installed / "roomkeeper/callbacks.py").is_file()
+    assert not [*installed.rglob("__pycache__"), *installed.glob(".lock")]
+
+
+@pytest.mark.parametrize("wanted", [ARM, X86, build.this_machine()])
+def test_a_wheel_that_is_not_the_one_that_was_locked_fails_the_build(
+    wanted: Target, wheels: Path, tmp_path: Path
+) -> None:
+    lock = a_lock(tmp_path, a_wheel(wheels))
+    a_wheel(wheels, content="import evil\n")
+    with pytest.raises(BuildFailed, match="Hash mismatch"):
+        install_layer(wanted, lock, tmp_path / "layer")
+    assert not (tmp_path / "layer").exists()
+
+
+def test_a_layer_that_was_built_before_does_not_outlive_a_build_that_fails(
+    wheels: Path, tmp_path: Path
+) -> None:
+    install_layer(ARM, a_lock(tmp_path, a_wheel(wheels)), tmp_path / "layer")
+    with pytest.raises(BuildFailed):
+        install_layer(ARM, a_lock(tmp_path), tmp_path / "layer")
+    assert not (tmp_path / "layer").exists()
+
+
+def test_no_setting_of_the_operators_turns_the_hashes_off(
+    wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_NO_VERIFY_HASHES", "1")
+    monkeypatch.setenv("UV_REQUIRE_HASHES", "0")
+    lock = a_lock(tmp_path, a_wheel(wheels))
+    a_wheel(wheels, content="import evil\n")
+    with pytest.raises(BuildFailed, match="Hash mismatch"):
+        install_layer(ARM, lock, tmp_path / "layer")
+
+
+def test_a_lock_without_a_hash_fails_the_build(wheels: Path, tmp_path: Path) -> None:
+    a_wheel(wheels)
+    with pytest.raises(BuildFailed, match="hash"):
+        install_layer(ARM, a_lock(tmp_path), tmp_path / "layer")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "other"), [(ARM, "manylinux2014_x86_64"), (X86, "manylinux2014_aarch64")]
+)
+def test_a_wheel_for_another_processor_is_not_taken(
+    wanted: Target, other: str, wheels: Path, tmp_path: Path
+) -> None:
+    lock = a_lock(tmp_path, a_wheel(wheels, platform=other))
+    with pytest.raises(BuildFailed, match="no wheels with a matching platform tag"):
+        install_layer(wanted, lock, tmp_path / "layer")
+
+
+def test_a_wheel_that_needs_a_newer_glibc_than_lambda_has_is_not_taken(
+    wheels: Path, tmp_path: Path
+) -> None:
+    newer = a_wheel(wheels, platform="manylinux_2_28_aarch64")  # Amazon Linux 2 has 2.26
+    with pytest.raises(BuildFailed, match="no wheels with a matching platform tag"):
+        install_layer(ARM, a_lock(tmp_path, newer), tmp_path / "layer")
+
+
+def test_nothing_is_built_from_source(wheels: Path, tmp_path: Path) -> None:
+    source = wheels / "thing-1.0.tar.gz"
+    source.write_bytes(b"")
+    with pytest.raises(BuildFailed, match="no usable wheels"):
+        install_layer(ARM, a_lock(tmp_path, source), tmp_path / "layer")
+
+
+@pytest.mark.parametrize(
+    ("remembered", "chosen", "expected"),
+    [
+        ({}, {}, DEFAULTS),
+        ({"Architecture": "x86_64"}, {}, DEFAULTS | {"Architecture": "x86_64"}),
+        ({"Runtime": "python3.11"}, {}, DEFAULTS | {"Runtime": "python3.11"}),
+        ({"Architecture": "x86_64"}, {"Architecture": "arm64"}, DEFAULTS),
+        ({"Architecture": "x86_64", "Gone": "1"}, {"LogDays": "7"}, {"Architecture": "x86_64"}),
+    ],
+)
+def test_what_is_chosen_comes_before_what_the_stack_remembers_and_that_before_the_default(
+    remembered: Mapping[str, str], chosen: Mapping[str, str], expected: Mapping[str, str]
+) -> None:
+    wanted = build.target(remembered, chosen).parameters
+    assert wanted == {**DEFAULTS, **expected}
+
+
+def test_a_built_template_takes_no_other_processor_or_runtime(tmp_path: Path) -> None:
+    template = tmp_path / "template.yaml"
+    declared = {
+        "Runtime": {"Type": "String", "Default": "python3.13", "AllowedValues": ["python3.13"]},
+        "Architecture": {
+            "Type": "String",
+            "Default": "arm64",
+            "AllowedValues": ["arm64", "x86_64"],
+        },
+        "LogDays": {"Type": "Number", "Default": 30},
+    }
+    template.write_text(yaml.safe_dump({"Parameters": declared, "Resources": {}}))
+    build._pin(template, X86)
+    pinned = yaml.safe_load(template.read_text())["Parameters"]
+    assert pinned["Architecture"]["AllowedValues"] == ["x86_64"]
+    assert pinned["Architecture"]["Default"] == "x86_64"
+    assert pinned["LogDays"] == declared["LogDays"]
+
+
+@pytest.mark.parametrize("wanted", [ARM, X86])
+def test_macos_gets_its_own_wheels_for_a_local_aws_alone(
+    wanted: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.libc_ver", lambda: ("", ""))  # as on macOS
+    assert wanted.platform is not None
+    assert Target(wanted.runtime, wanted.architecture, is_local=True).platform is None
+
+
+def test_without_the_targets_python_nothing_is_compiled_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = tmp_path / "CallbackIntake/app.py"
+    app.parent.mkdir()
+    app.write_text("ANSWER = 42\n")
+    monkeypatch.setattr(build, "FUNCTIONS", tmp_path)
+    monkeypatch.setattr(build, "UV", Path("/usr/bin/false"))  # it finds no interpreter
+    build._compile(Target("python3.99", "arm64"))
+    assert "There is no Python 3.99 here" in capsys.readouterr().out
+    assert not [*tmp_path.rglob("*.pyc")]
+
+
+def test_what_cannot_be_compiled_fails_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "CallbackIntake/app.py"
+    broken.parent.mkdir()
+    broken.write_text("def broken(:\n")
+    monkeypatch.setattr(build, "FUNCTIONS", tmp_path)
+    monkeypatch.setattr(build, "LAYER", tmp_path / "layer")
+    with pytest.raises(BuildFailed, match="CallbackIntake"):
+        build._compile(build.this_machine())

@@ -1,0 +1,37 @@
+"""What the local CloudFormation asks its caller's permission for is what AWS's does."""
+
+import pytest
+
+from local.aws.deployer_permissions import HANDLERS, MORE_AT_CREATION, checks
+from tests.deployer import asked_for, is_allowed, resource_types
+
+PLACE = {"stack": "roomkeeper-prod", "account": "123456789012", "region": "eu-west-1"}
+ROLE = "arn:aws:iam::123456789012:role/roomkeeper-prod-Role-X"
+
+
+def test_every_type_that_is_deployed_is_checked() -> None:
+    assert resource_types() == {*HANDLERS}
+
+
+@pytest.mark.parametrize("kind", sorted(HANDLERS))
+def test_what_is_checked_is_what_awss_schema_names(kind: str) -> None:
+    handlers, named = HANDLERS[kind], {*asked_for(kind)}
+    for verb in ("create", "update", "delete"):
+        assert {(verb, action) for action in getattr(handlers, verb)} <= named
+
+
+@pytest.mark.parametrize("kind", sorted(HANDLERS))
+@pytest.mark.parametrize("verb", ["create", "update", "delete"])
+def test_what_is_checked_is_what_the_policies_allow(kind: str, verb: str) -> None:
+    properties = {"Role": ROLE, "Target": {"RoleArn": ROLE}}
+    logical_id = "CallbackSecret" if "Secret" in kind else "Dashboard"
+    if "Schedule" in kind:
+        logical_id = "RecordingCleanupSchedule"
+    for action, arn, _ in checks(kind, logical_id, properties, PLACE)[verb]:
+        assert is_allowed(action, arn, "DeployPolicy", "DeployDataPolicy"), (action, arn)
+
+
+def test_access_logs_take_permissions_of_their_own() -> None:
+    assert "logs:CreateLogDelivery" in MORE_AT_CREATION["AWS::ApiGatewayV2::Stage"]
+    stage = checks("AWS::ApiGatewayV2::Stage", "HttpApiStage", {}, PLACE)
+    assert ("logs:CreateLogDelivery", "*", {}) in [*stage["create"]]

@@ -1,0 +1,192 @@
+"""The deployer's policies allow what CloudFormation does for the template, and little else.
+
+AWS publishes for each resource type which permissions CloudFormation's handlers take ("handlers" in
+the resource type schemas, "Resource type definition schema" in the CloudFormation CLI guide).
+cfn-lint brings these schemas along.
+"""
+
+import json
+import re
+
+import pytest
+
+from tests import deployer
+from tests.deployer import STACK, asked_for, is_allowed, resource_types
+
+DEPLOY = ("DeployPolicy", "DeployDataPolicy")
+HERE = "eu-west-1:123456789012"
+SCHEDULE = f"arn:aws:scheduler:{HERE}:schedule/default/{STACK}-RecordingCleanupSchedule-X"
+
+MADE = {
+    "AWS::ApiGatewayV2::Api": "arn:aws:apigateway:eu-west-1::/apis/a1b2c3",
+    "AWS::ApiGatewayV2::Integration": "arn:aws:apigateway:eu-west-1::/apis/a1b2c3/integrations/x",
+    "AWS::ApiGatewayV2::Route": "arn:aws:apigateway:eu-west-1::/apis/a1b2c3/routes/x",
+    "AWS::ApiGatewayV2::Stage": "arn:aws:apigateway:eu-west-1::/apis/a1b2c3/stages/$default",
+    "AWS::CloudFormation::Stack": f"arn:aws:cloudformation:{HERE}:stack/{STACK}-EventSchemas-X/1",
+    "AWS::CloudWatch::Alarm": f"arn:aws:cloudwatch:{HERE}:alarm:{STACK}-CallbackIntakeAlarm-X",
+    "AWS::CloudWatch::Dashboard": "arn:aws:cloudwatch::123456789012:dashboard/Dashboard-X",
+    "AWS::DynamoDB::Table": f"arn:aws:dynamodb:{HERE}:table/{STACK}-Table-X",
+    "AWS::EventSchemas::Registry": f"arn:aws:schemas:{HERE}:registry/{STACK}",
+    "AWS::EventSchemas::Schema": f"arn:aws:schemas:{HERE}:schema/{STACK}/roomkeeper@RoomDeleted",
+    "AWS::Events::Archive": f"arn:aws:events:{HERE}:archive/{STACK}-EventArchive-X",
+    "AWS::Events::EventBus": f"arn:aws:events:{HERE}:event-bus/{STACK}",
+    "AWS::IAM::Role": f"arn:aws:iam::123456789012:role/{STACK}-CallbackIntakeRole-X",
+    "AWS::Lambda::EventInvokeConfig": f"arn:aws:lambda:{HERE}:function:{STACK}-RecordingCleanup-X",
+    "AWS::Lambda::EventSourceMapping": f"arn:aws:lambda:{HERE}:event-source-mapping:1-2-3",
+    "AWS::Lambda::Function": f"arn:aws:lambda:{HERE}:function:{STACK}-CallbackIntake-X",
+    "AWS::Lambda::LayerVersion": f"arn:aws:lambda:{HERE}:layer:RoomkeeperLayer:1",
+    "AWS::Lambda::Permission": f"arn:aws:lambda:{HERE}:function:{STACK}-CallbackIntake-X",
+    "AWS::Logs::LogGroup": f"arn:aws:logs:{HERE}:log-group:{STACK}-CallbackIntakeLogs-X",
+    "AWS::Logs::MetricFilter": f"arn:aws:logs:{HERE}:log-group:{STACK}-HttpApiAccessLogs-X",
+    "AWS::SNS::Subscription": f"arn:aws:sns:{HERE}:{STACK}-AlarmTopic-X:1-2-3",
+    "AWS::SNS::Topic": f"arn:aws:sns:{HERE}:{STACK}-AlarmTopic-X",
+    "AWS::SQS::Queue": f"arn:aws:sqs:{HERE}:{STACK}-DeadLetterQueue-X",
+    "AWS::Scheduler::Schedule": SCHEDULE,
+    "AWS::SecretsManager::Secret": f"arn:aws:secretsmanager:{HERE}:secret:CallbackSecret-X-Y",
+}
+"""Something of each type, as CloudFormation and the template name it."""
+
+ELSEWHERE = {
+    "iam:PassRole": MADE["AWS::IAM::Role"],
+    "iam:GetRole": MADE["AWS::IAM::Role"],
+    "lambda:GetLayerVersion": MADE["AWS::Lambda::LayerVersion"],
+    "s3:GetObject": "arn:aws:s3:::aws-sam-cli-managed-default-samclisourcebucket-x/code",
+}
+"""What an action is done to, where that is not what is made."""
+
+NOT_NEEDED = {
+    "AWS::ApiGatewayV2::Api": {"s3:getObject"},  # an OpenAPI body in S3
+    "AWS::CloudFormation::Stack": {
+        "cloudformation:GetStackPolicy",
+        "cloudformation:SetStackPolicy",
+        "cloudformation:UpdateTerminationProtection",
+    },
+    "AWS::DynamoDB::Table": {
+        *("dynamodb:" + each for each in ("AssociateTableReplica", "CreateTableReplica")),
+        *("dynamodb:" + each for each in ("ImportTable", "UpdateContributorInsights")),
+        *("dynamodb:" + each for each in ("PutResourcePolicy", "DeleteResourcePolicy")),
+        *("dynamodb:" + each for each in ("Scan", "Query", "BatchWriteItem")),  # of replicas
+        *("dynamodb:" + each for each in ("GetItem", "PutItem", "UpdateItem", "DeleteItem")),
+        "dynamodb:EnableKinesisStreamingDestination",
+        "dynamodb:DisableKinesisStreamingDestination",
+        "dynamodb:UpdateKinesisStreamingDestination",
+        "iam:CreateServiceLinkedRole",  # of replicas
+    },
+    "AWS::Events::EventBus": {"events:PutPermission", "events:RemovePermission"},  # its Policy
+    "AWS::IAM::Role": {  # inline policies alone
+        *("iam:AttachRolePolicy", "iam:DetachRolePolicy"),
+        *("iam:PutRolePermissionsBoundary", "iam:DeleteRolePermissionsBoundary"),
+    },
+    "AWS::Lambda::Function": {
+        *("lambda:PutFunctionConcurrency", "lambda:DeleteFunctionConcurrency"),
+        *("lambda:PutRuntimeManagementConfig", "lambda:PublishVersion"),
+        *("lambda:PutFunctionRecursionConfig", "lambda:PutFunctionScalingConfig"),
+        *("lambda:PassCapacityProvider", "lambda:AssociateRuntimeAlias"),
+        *("lambda:PutFunctionCodeSigningConfig", "lambda:GetCodeSigningConfig"),
+        "s3:GetObjectVersion",  # the bucket's version of the code
+    },
+    "AWS::Lambda::LayerVersion": {"s3:GetObjectVersion"},
+    "AWS::Logs::LogGroup": {
+        *("logs:PutDataProtectionPolicy", "logs:DeleteDataProtectionPolicy"),
+        *("logs:AssociateKmsKey", "logs:DisassociateKmsKey"),
+        *("logs:PutIndexPolicy", "logs:DeleteIndexPolicy", "logs:DeleteResourcePolicy"),
+        *("logs:PutLogGroupDeletionProtection", "logs:PutBearerTokenAuthentication"),
+    },
+    "AWS::SNS::Topic": {"sns:PutDataProtectionPolicy"},
+    "AWS::SecretsManager::Secret": {
+        "secretsmanager:ReplicateSecretToRegions",
+        "secretsmanager:RemoveRegionsFromReplication",
+    },
+}
+"""What schemas ask for in the name of properties that the template does not set."""
+
+OTHER_SERVICES = re.compile(
+    "^(kms|ec2|elasticfilesystem|s3files|kinesis|firehose):|^s3:(REST|ListBucket|GetObjectMetadata)"
+)
+"""Services of which the template uses nothing: keys of its own, networks, files, streams."""
+
+
+def test_something_of_every_type_that_is_deployed_is_known_here() -> None:
+    assert resource_types() == {*MADE}
+
+
+@pytest.mark.parametrize("kind", sorted(MADE))
+def test_what_cloudformation_does_for_a_resource_is_allowed(kind: str) -> None:
+    wanted = {
+        action
+        for _, action in asked_for(kind)
+        if action not in NOT_NEEDED.get(kind, ()) and not OTHER_SERVICES.match(action)
+    }
+    if kind == "AWS::DynamoDB::Table":
+        wanted = {action for action in wanted if not action.startswith("logs:")}  # of imports
+    refused = {
+        action
+        for action in wanted
+        if not is_allowed(action, ELSEWHERE.get(action, MADE[kind]), *DEPLOY)
+    }
+    assert not refused
+
+
+def test_nothing_is_listed_as_not_needed_that_no_schema_asks_for() -> None:
+    for kind, actions in NOT_NEEDED.items():
+        assert actions <= {action for _, action in asked_for(kind)}, kind
+
+
+UNNAMED = {
+    "StreamToFunction": "limited by the function instead",
+    "ReadStreamToFunction": "a mapping's id is made up by Lambda",
+    "Apis": "an API's id is made up by API Gateway",
+    "ApiGatewaysOwnRole": "one for each account",
+    "SamTransform": "AWS's own",
+    "SamBucketStack": "one for each account and region",
+    "SamBucket": "one for each account and region",
+    "AccessLogs": "no resource but *",
+    "RulesOfSubscribers": "no resource but *",
+    "GenerateTheToken": "no resource but *",
+    "QueryResults": "no resource but *",
+    "Schedules": "named by logical id",
+    "Secrets": "named by logical id",
+    "Credentials": "named by logical id",
+}
+"""Statements of which not every resource carries the stack's name, and why."""
+
+
+@pytest.mark.parametrize("name", [*DEPLOY, "OperatePolicy"])
+def test_a_statement_is_limited_to_what_carries_the_stacks_name(name: str) -> None:
+    for each in deployer.statements(name):
+        named = each["Resource"] if isinstance(each["Resource"], list) else [each["Resource"]]
+        logical = ("archive/EventArchive-", "dashboard/Dashboard-", "layer:RoomkeeperLayer")
+        stray = [arn for arn in named if "roomkeeper" not in arn and not _has(arn, logical)]
+        assert bool(stray) == (each["Sid"] in UNNAMED), each["Sid"]
+
+
+def _has(arn: str, parts: tuple[str, ...]) -> bool:
+    return any(part in arn for part in parts)
+
+
+def test_a_role_is_passed_to_lambda_and_scheduler_alone() -> None:
+    [statement] = [
+        each
+        for name in DEPLOY
+        for each in deployer.statements(name)
+        if "iam:PassRole" in each["Action"]
+    ]
+    assert statement["Condition"] == {
+        "StringEquals": {"iam:PassedToService": ["lambda.amazonaws.com", "scheduler.amazonaws.com"]}
+    }
+
+
+def test_no_statement_is_for_everything() -> None:
+    for name in (*DEPLOY, "OperatePolicy"):
+        for each in deployer.statements(name):
+            assert each["Effect"] == "Allow"
+            actions = [each["Action"]] if isinstance(each["Action"], str) else each["Action"]
+            assert not [action for action in actions if re.fullmatch(r"\*|[a-z0-9]+:\*", action)]
+
+
+@pytest.mark.parametrize("name", [*DEPLOY, "OperatePolicy"])
+def test_a_policy_is_no_longer_than_iam_takes(name: str) -> None:
+    """6,144 characters without blanks: "IAM and AWS STS quotas"."""
+    document = {"Version": "2012-10-17", "Statement": deployer.statements(name)}
+    longest = json.dumps(document, separators=(",", ":")).replace("roomkeeper", "x" * 20)
+    assert len(longest.replace("eu-west-1", "ap-southeast-99")) <= 6144

@@ -1,0 +1,128 @@
+"""make sets itself up wherever the project is, and touches nothing else."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from operations.template import ROOT
+
+INTERPRETER = """#!/bin/sh
+# Stands in for Python: makes a virtual environment of itself, and installs nothing.
+[ "$2" = venv ] || exit 0
+rm -rf "$4" && mkdir -p "$4/bin" && cp "$0" "$4/bin/python" && touch "$4/pyvenv.cfg"
+"""
+
+NEWER = f"""#!/bin/sh
+# Stands in for a Python that Lambda does not have: says 3.15, and is this one otherwise.
+says="import sys; sys.version_info = (3, 15, 0); exec(sys.argv[1])"
+[ "$1" != -c ] || exec "{sys.executable}" -c "$says" "$2"
+exec "{sys.executable}" "$@"
+"""
+
+
+def a_clone(folder: Path) -> Path:
+    """Return a folder with what `make` reads to set itself up."""
+    (folder / "requirements").mkdir(parents=True)
+    shutil.copy(ROOT / "Makefile", folder)
+    shutil.copy(ROOT / "requirements/uv.txt", folder / "requirements")
+    return folder
+
+
+def an_interpreter(folder: Path, text: str, name: str = "python") -> Path:
+    script = folder / name
+    folder.mkdir(exist_ok=True)
+    script.write_text(text)
+    script.chmod(0o755)
+    return script
+
+
+def make(clone: Path, *arguments: str, path: str = os.environ["PATH"]) -> tuple[int, str]:
+    """Run make with nothing of a make that has started the tests."""
+    kept = {"HOME": os.environ["HOME"], "PATH": path, "PYENV_ROOT": str(clone / "none")}
+    done = subprocess.run(
+        ["make", "--no-print-directory", *arguments],
+        cwd=clone,
+        env=kept,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["R&D/rk", "my projects/rk", "it's $HOME;#/(rk)", 'say "hi"/rk'])
+def test_the_folder_may_have_any_name_and_its_neighbours_are_left_alone(
+    name: str, tmp_path: Path
+) -> None:
+    neighbour = tmp_path / "R/precious"
+    neighbour.parent.mkdir()
+    neighbour.write_text("mine")
+    clone = a_clone(tmp_path / name)
+    python = an_interpreter(tmp_path / "bin", INTERPRETER)
+
+    code, told = make(clone, f"PYTHON={python}", ".tools/uv/bin/uv")
+
+    assert code == 0, told
+    assert (clone / ".tools/uv/bin/uv").exists()
+    assert neighbour.read_text() == "mine"
+    assert {*tmp_path.iterdir()} == {tmp_path / "R", tmp_path / "bin", clone.parent}
+
+
+def test_a_folder_that_make_did_not_make_is_not_cleared(tmp_path: Path) -> None:
+    clone = a_clone(tmp_path / "rk")
+    precious = clone / ".tools/uv/precious"
+    precious.parent.mkdir(parents=True)
+    precious.write_text("mine")
+    python = an_interpreter(tmp_path / "bin", INTERPRETER)
+
+    code, told = make(clone, f"PYTHON={python}", ".tools/uv/bin/uv")
+
+    assert code
+    assert "is not a virtual environment: move it away" in told
+    assert precious.read_text() == "mine"
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_python_that_lambda_does_not_have_is_refused_in_one_sentence(
+    by_name: bool, tmp_path: Path
+) -> None:
+    """Whether the operator names it, or no other is found in the path."""
+    clone = a_clone(tmp_path / "rk")
+    python = an_interpreter(tmp_path / "bin", NEWER, "python3")
+    tools = {name: shutil.which(name) for name in ("bash", "sh", "make", "grep", "awk", "touch")}
+    for name, place in tools.items():
+        assert place is not None
+        (tmp_path / "bin" / name).symlink_to(place)
+
+    arguments = [f"PYTHON={python}"] if by_name else []
+    code, told = make(clone, *arguments, ".tools/uv/bin/uv", path=str(tmp_path / "bin"))
+
+    assert code
+    assert "runs on Python 3.11 to 3.14" in told
+    assert "Traceback" not in told
+    assert not (clone / ".tools").exists()
+
+
+def test_the_operators_settings_do_not_move_what_is_installed(tmp_path: Path) -> None:
+    clone = a_clone(tmp_path / "rk")
+    python = an_interpreter(
+        tmp_path / "bin",
+        INTERPRETER.replace('[ "$2" = venv ]', 'env | grep "^PIP_" >>settings; [ "$2" = venv ]'),
+    )
+    moved = ["PIP_USER=1", "PIP_TARGET=/elsewhere", "PIP_PREFIX=/elsewhere", "PIP_ROOT=/elsewhere"]
+    done = subprocess.run(
+        ["env", *moved, "make", f"PYTHON={python}", ".tools/uv/bin/uv"],
+        cwd=clone,
+        env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    settings = (clone / "settings").read_text()
+    assert "PIP_USER=0" in settings
+    assert "elsewhere" not in settings
