@@ -71,7 +71,7 @@ class Rooms(Struct):
         return [each["path"] for each in self.vonage.requests() if each["method"] != "GET"]
 
     def hear(self, event: str, room_id: str, started_at: datetime, **more: Any) -> None:
-        session = {"session_id": f"{room_id}-{iso(started_at)}", "room_id": room_id}
+        session = {"session_id": f"{room_id}-{started_at:%Y%m%dT%H%M}", "room_id": room_id}
         body = {"event": event, "started_at": iso(started_at)} | session | more
         store = Store(self.dynamodb, TABLE, session_days=400, event_days=30)
         store.apply(parse(json.dumps(body).encode()), NOW)
@@ -330,9 +330,12 @@ def test_ending_what_was_cut_off_takes_its_time_off_the_walk(
 @pytest.mark.parametrize(
     "problem",
     [
-        pytest.param(Refused("an expiry that is over", Exchange("PATCH", "/rooms", 400)), id="400"),
         pytest.param(
-            Unauthorized("another application's", Exchange("PATCH", "/rooms", 403)), id="403"
+            Refused("over", Exchange("PATCH", "/rooms", 400, "InputValidationError", "over")),
+            id="400",
+        ),
+        pytest.param(
+            Unauthorized("no", Exchange("PATCH", "/rooms", 403, "ForbiddenError")), id="403"
         ),
     ],
 )
