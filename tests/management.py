@@ -9,7 +9,14 @@ from typing import Any
 
 from functions.management_api import app
 from roomkeeper.rooms import Room
-from roomkeeper.vonage import NotDeletableYet, NotFound, NotUpdatable, Recording, RoomPage
+from roomkeeper.vonage import (
+    NotDeletableYet,
+    NotFound,
+    NotUpdatable,
+    Recording,
+    RoomPage,
+    SessionRecordings,
+)
 from roomkeeper.vonage.errors import Exchange
 from tests.builders import NOON, RECORDING_ID, SESSION_ID, URL, AContext, sample
 
@@ -81,12 +88,12 @@ class AVonage:
         with self._asked("delete_room", room_id):
             del self.rooms[room_id]
 
-    def list_recordings(self, session_id: str) -> list[Recording]:
+    def list_recordings(self, session_id: str) -> SessionRecordings:
         with self._asked("list_recordings", session_id):
             found = [each for each in self.recordings.values() if each.session_id == session_id]
             if not found:
                 raise no_such_thing()
-            return found
+            return SessionRecordings(found)
 
     def get_recording(self, recording_id: str) -> Recording:
         with self._asked("get_recording", recording_id):
@@ -95,7 +102,9 @@ class AVonage:
     def delete_recording(self, recording_id: str) -> None:
         with self._asked("delete_recording", recording_id):
             if self.recordings[recording_id].status != "uploaded":
-                raise NotDeletableYet("Vonage answered 403", Exchange("DELETE", "/it", 403))
+                raise NotDeletableYet(
+                    "Vonage answered 403", Exchange("DELETE", "/it", 403, "ForbiddenError")
+                )
             del self.recordings[recording_id]
 
     @property

@@ -47,7 +47,21 @@ def error_of(
     [(400, True), (403, True), (409, True), (401, False), (404, False), (429, False), (503, False)],
 )
 def test_a_refusal_of_one_request_says_nothing_about_others(status: int, own: bool) -> None:
-    assert error_of(status).is_the_items_own is own
+    assert error_of(status, SERVICE_ERROR).is_the_items_own is own
+
+
+@pytest.mark.parametrize("status", [400, 403, 409, 410])
+@pytest.mark.parametrize("body", [b"", b"<h1>Forbidden</h1>", {"error": "no"}])
+def test_a_refusal_in_another_form_than_vonages_may_be_about_everything(
+    status: int, body: dict[str, Any] | bytes
+) -> None:
+    assert not error_of(status, body).is_the_items_own
+
+
+def test_a_403_of_a_gateway_may_be_about_everything() -> None:
+    assert not error_of(403, GATEWAY_ERROR).is_the_items_own
+    assert not error_of(403, {"message": "Forbidden"}).is_the_items_own
+    assert error_of(400, GATEWAY_ERROR).is_the_items_own
 
 
 @pytest.mark.parametrize("status", [200, 201, 204])
@@ -125,9 +139,16 @@ def test_an_update_that_breaks_a_rule_is_refused() -> None:
     assert type(error_of(400, told, call=UPDATE)) is Refused
 
 
-@pytest.mark.parametrize("body", [SERVICE_ERROR | {"name": "ForbiddenError"}, GATEWAY_ERROR, b""])
-def test_a_403_means_not_deletable_yet_whatever_its_body(body: dict[str, Any] | bytes) -> None:
-    assert type(error_of(403, body, call=DELETE)) is NotDeletableYet
+def test_a_403_in_vonages_own_form_may_mean_not_deletable_yet() -> None:
+    told = SERVICE_ERROR | {"name": "ForbiddenError"}
+    assert type(error_of(403, told, call=DELETE)) is NotDeletableYet
+
+
+@pytest.mark.parametrize("body", [GATEWAY_ERROR, {"message": "Forbidden"}, b"", b"<h1>No</h1>"])
+def test_a_403_without_vonages_name_for_it_means_nothing_about_the_recording(
+    body: dict[str, Any] | bytes,
+) -> None:
+    assert type(error_of(403, body, call=DELETE)) is Unauthorized
 
 
 @pytest.mark.parametrize("status", [429, 503])

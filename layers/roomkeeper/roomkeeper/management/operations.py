@@ -1,5 +1,6 @@
 """What the management API does. Vonage comes first, then our table."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -178,9 +179,9 @@ class Management:
             problem.raise_unless_certain()
             return None
 
-    def _theirs_in(self, session_id: str) -> list[VonageRecording] | None:
+    def _theirs_in(self, session_id: str) -> Sequence[VonageRecording] | None:
         try:
-            return self._vonage.list_recordings(session_id)
+            return self._vonage.list_recordings(session_id).found
         except NotFound as problem:
             problem.raise_unless_certain()
             return None

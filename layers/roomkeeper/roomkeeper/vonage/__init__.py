@@ -9,6 +9,7 @@ Source: Vonage's Meetings API reference and guides.
 from roomkeeper.vonage.client import VonageClient
 from roomkeeper.vonage.credentials import ApiKey, ApplicationKey, Credentials, credentials_from
 from roomkeeper.vonage.errors import (
+    DeletionRefused,
     NotDeletableYet,
     NotFound,
     NotSent,
@@ -18,16 +19,18 @@ from roomkeeper.vonage.errors import (
     Unauthorized,
     Unavailable,
     UnexpectedAnswer,
+    UnreadableRecording,
     UnusableId,
     VonageError,
 )
-from roomkeeper.vonage.models import Recording, RoomPage
+from roomkeeper.vonage.models import Recording, RoomPage, SessionRecordings
 from roomkeeper.vonage.retries import Pace
 
 __all__ = [
     "ApiKey",
     "ApplicationKey",
     "Credentials",
+    "DeletionRefused",
     "NotDeletableYet",
     "NotFound",
     "NotSent",
@@ -37,9 +40,11 @@ __all__ = [
     "Recording",
     "Refused",
     "RoomPage",
+    "SessionRecordings",
     "Unauthorized",
     "Unavailable",
     "UnexpectedAnswer",
+    "UnreadableRecording",
     "UnusableId",
     "VonageClient",
     "VonageError",

@@ -53,7 +53,7 @@ def require_success(call: Call, answer: Answer, now: datetime) -> bytes:
 
 def _kind(call: Call, status: int, name: str | None) -> type[VonageError]:
     particular = call.refusals.get((status, name)) or call.refusals.get((status, None))
-    if particular is not None:
+    if particular is not None and name is not None:  # else a firewall's, not Vonage's
         return particular
     if status < 400:
         return errors.UnexpectedAnswer

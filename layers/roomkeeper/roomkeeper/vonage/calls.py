@@ -20,7 +20,10 @@ class Call:
     repeatable: bool = True
     """Whether doing it twice is the same as doing it once."""
     refusals: Mapping[tuple[int, str | None], type[VonageError]] = field(default_factory=dict)
-    """What a status means with this call: together with the error's name, or with any (None)."""
+    """What a status means with this call: together with the error's name, or with any (None).
+
+    An answer without a name is not Vonage's own, and has no such meaning.
+    """
 
     @property
     def exchange(self) -> Exchange:

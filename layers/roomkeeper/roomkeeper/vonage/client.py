@@ -4,6 +4,7 @@ Source: Vonage's Meetings API reference, "Rooms" and "Recordings".
 """
 
 import copy
+import logging
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Self, TypeVar
@@ -19,10 +20,13 @@ from roomkeeper.vonage.errors import (
     NotUpdatable,
     Unauthorized,
     UnexpectedAnswer,
+    UnreadableRecording,
 )
-from roomkeeper.vonage.models import Recording, RoomPage
+from roomkeeper.vonage.models import Recording, RoomPage, SessionRecordings
 from roomkeeper.vonage.retries import Pace
 from roomkeeper.vonage.transport import Transport
+
+logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
@@ -172,21 +176,36 @@ class VonageClient:
 
     # --- recordings -------------------------------------------------------------------------------
 
-    def list_recordings(self, session_id: str) -> list[Recording]:
+    def list_recordings(self, session_id: str) -> SessionRecordings:
         """Return the session's recordings, whatever their status.
 
         Raises:
             NotFound: there is no such session.
         """
-        return self._ask(models.recordings, "GET", "sessions", session_id, "recordings")
+        listed = self._ask(models.recordings, "GET", "sessions", session_id, "recordings")
+        for problem in listed.unreadable:
+            logger.warning("Vonage's list of a session has an invalid recording: %s", problem)
+        return listed
 
     def get_recording(self, recording_id: str) -> Recording:
         """Return the recording, with a fresh download URL once it is uploaded.
 
         Raises:
             NotFound: there is none.
+            UnreadableRecording: Vonage's data of it is invalid.
         """
-        return self._ask(models.recording, "GET", "recordings", recording_id)
+
+        def read(body: bytes) -> Recording:
+            try:
+                return models.recording(body)
+            except models.UNREADABLE as problem:
+                if models.recording_id(body) != recording_id:
+                    raise
+                told = f"The recording is not as the Meetings API describes it: {problem}"
+                where = Exchange("GET", path("GET", "recordings", recording_id))
+                raise UnreadableRecording(told, where) from problem
+
+        return self._ask(read, "GET", "recordings", recording_id)
 
     def delete_recording(self, recording_id: str) -> None:
         """Delete the recording.

@@ -43,8 +43,13 @@ class VonageError(RoomkeeperError):
         """Whether Vonage refuses this request and may take others.
 
         A 401 is about our credentials, a 404 may come of a wrong base URL, a 429 is about the rate.
+        Without the form of Vonage's errors it may be a firewall, which refuses all: then a 4xx says
+        nothing about the item, and neither does a 403 without Vonage's name for the error.
         """
-        return self.status in range(400, 500) and self.status not in (401, 404, 429)
+        if self.status == 403:
+            return self.name is not None
+        is_refusal = self.status in range(400, 500) and self.status not in (401, 404, 429)
+        return is_refusal and self.message is not None
 
 
 class NotFound(VonageError):
@@ -79,9 +84,23 @@ class NotUpdatable(VonageError):
 
 
 class NotDeletableYet(VonageError):
-    """403, or 409, for a recording that is not in status `uploaded`."""
+    """403 or 409, with Vonage's name for the error, at the deletion of a recording.
+
+    It is usually not in status `uploaded`; GET tells.
+    """
 
     advice = "Delete it after its recording:uploaded; GET tells its status."
+
+
+class DeletionRefused(VonageError):
+    """A recording in status `uploaded` that Vonage refuses to delete all the same."""
+
+    advice = "Ask Vonage why, and whether the credentials may delete recordings."
+
+    @property
+    def is_the_items_own(self) -> bool:
+        """Vonage said so about this recording, in its own form."""
+        return True
 
 
 class Unauthorized(VonageError):
@@ -105,6 +124,17 @@ class UnexpectedAnswer(VonageError):
     """An answer that is no answer of the Meetings API: a redirect, or a body of another form."""
 
     advice = "Check that the base URL is that of a Meetings API."
+
+
+class UnreadableRecording(UnexpectedAnswer):
+    """An answer about the recording that was asked for, with data that is missing or invalid."""
+
+    advice = "Ask Vonage about this recording."
+
+    @property
+    def is_the_items_own(self) -> bool:
+        """Vonage answered, and other recordings may be as they should be."""
+        return True
 
 
 class Passing(VonageError):
