@@ -194,6 +194,22 @@ def test_a_run_that_is_killed_is_completed_by_the_next(deployed: Deployed) -> No
     assert Counter(event["detail"]["data"]["recording_id"] for event in events) == Counter(ids)
 
 
+def test_without_stored_credentials_a_run_ends_quietly_and_a_call_is_told_so(
+    deployed: Deployed,
+) -> None:
+    stored = deployed.stack.secret("VonageSecretArn")
+    deployed.stack.put_secret("VonageSecretArn", json.dumps(dict.fromkeys(stored, "")))
+    try:
+        assert jobs.run(deployed, FUNCTION) == {"not_configured": True}
+        answer = http.post(deployed.stack, JOB, {})
+    finally:
+        deployed.stack.put_secret("VonageSecretArn", json.dumps(stored))
+
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "not_configured"
+    assert "make configure" in answer.json()["error"]["message"]
+
+
 def test_the_schedule_starts_the_cleanup_under_its_own_role(deployed: Deployed) -> None:
     ids = jobs.uploads(deployed, 2)
     aging.back_date(deployed.stack, aging.recordings(ids), 31 * DAY)
