@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import prices
-from benchmarks.counts import Life, life
+from benchmarks.counts import LIFE, Life, life
 from tests.template import resources
 
 MONTH = 30 * 24 * 3600
@@ -36,7 +36,7 @@ LOG_BYTES = 1_500
 """Of one run: Lambda's START, END and REPORT, our line, our metrics, the access log's line."""
 
 ITEM_BYTES, EVENT_BYTES = 1_000, 1_000
-METRICS = 40
+METRICS = 44
 """Custom metrics with their dimensions, each taken for a whole month: those for callbacks, a pair
 an event, are some twenty, the publisher's, the jobs' and the management API's as many together."""
 
@@ -168,10 +168,10 @@ def _publisher(load: Load) -> float:
 
 def _table(load: Load, lived: Life) -> float:
     """Return DynamoDB's part; other callbacks than a recording's write an item and an index."""
-    others = max(0, load.callbacks - (lived.calls - 1) * load.recordings)
+    others = max(0, load.callbacks - len(LIFE) * load.recordings)
     units = load.recordings * (lived.item_units + lived.index_units) + others * 2
     units += load.rooms * 6  # begin, outbox and end of an extension, each with an index entry
-    reads = load.recordings * 3 + load.callbacks * 0.5 + RUNS * 16
+    reads = load.recordings * 3 + load.callbacks * 0.5 + RUNS * 48
     stored = load.callbacks * ITEM_BYTES / 1e9
     kept = stored * (prices.TABLE_GB + prices.RECOVERY_GB)
     return units * prices.WRITE_UNIT + reads * prices.READ_UNIT + kept
