@@ -186,6 +186,10 @@ destroy: $(TOOLS)/dev/.installed ## delete the stack but for its table, once its
 items: $(TOOLS)/dev/.installed ## print what the table holds, the first fifty items (ENV=, STACK=)
 	@$(DEV)/python -m operations.items --stack $(STACK)
 
+.PHONY: purge
+purge: $(TOOLS)/dev/.installed ## remove items that only callbacks say exist (FROM=, TO=, ARGS=--refused, ENV=, STACK=, CONFIRM=)
+	@$(DEV)/python -m operations.purge --stack $(STACK) --start "$(FROM)" --end "$(TO)" --confirm "$(CONFIRM)" $(ARGS)
+
 .PHONY: redrive
 redrive: $(TOOLS)/dev/.installed ## publish again what waits in the dead-letter queue (ENV=, STACK=)
 	@$(DEV)/python -m operations.redrive --stack $(STACK)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import prices, worst_case
-from benchmarks.counts import Life, life
+from benchmarks.counts import LIFE, Life, life
 from tests.template import resources
 
 MONTH = 30 * 24 * 3600
@@ -44,7 +44,7 @@ LOG_BYTES = 1_500
 """Of one run of the publisher: Lambda's START, END and REPORT, our lines, our metrics."""
 
 ITEM_BYTES, EVENT_BYTES = 1_000, 1_000
-METRICS = 47
+METRICS = 51
 """Metrics that are charged for, each with its dimensions and for a whole month. Callbacks have some
 twenty, a pair an event; the publisher, the jobs and the management API as many together; the event
 source mapping has six, and new callbacks are counted from the intake's log."""
@@ -208,10 +208,10 @@ def _publisher(load: Load) -> float:
 
 def _table(load: Load, lived: Life) -> float:
     """Return DynamoDB's part; other callbacks than a recording's write an item and an index."""
-    others = max(0, load.callbacks - (lived.calls - 1) * load.recordings)
+    others = max(0, load.callbacks - len(LIFE) * load.recordings)
     units = load.recordings * (lived.item_units + lived.index_units) + others * 2
     units += load.rooms * 6  # begin, outbox and end of an extension, each with an index entry
-    reads = load.recordings * 3 + load.callbacks + RUNS * 16  # at most a room an event
+    reads = load.recordings * 3 + load.callbacks + RUNS * 48  # at most a room an event
     stored = load.callbacks * ITEM_BYTES / 1e9
     kept = stored * (prices.TABLE_GB + prices.RECOVERY_GB)
     return units * prices.WRITE_UNIT + reads * prices.READ_UNIT + kept

@@ -16,6 +16,7 @@ from roomkeeper.vonage import (
     NotUpdatable,
     Recording,
     RoomPage,
+    SessionRecordings,
     VonageError,
 )
 from roomkeeper.vonage.errors import RequestContext
@@ -90,12 +91,12 @@ class AVonage:
         with self._asked("delete_room", room_id):
             del self.rooms[room_id]
 
-    def list_recordings(self, session_id: str) -> list[Recording]:
+    def list_recordings(self, session_id: str) -> SessionRecordings:
         with self._asked("list_recordings", session_id):
             found = [each for each in self.recordings.values() if each.session_id == session_id]
             if not found:
                 raise no_such_thing()
-            return found
+            return SessionRecordings(found)
 
     def get_recording(self, recording_id: str) -> Recording:
         with self._asked("get_recording", recording_id):

@@ -21,6 +21,7 @@ from local.vonage.paging import Page
 from local.vonage.recordings import ACCOUNT, Recording
 from local.vonage.refusal import Refusal, invalid
 from local.vonage.state import State
+from roomkeeper.callbacks import Id
 
 PREFIXES = ("/beta/meetings", "/v1/meetings")
 
@@ -165,11 +166,19 @@ class MeetingsApi:
 
     def _authorized(self, view: View) -> View:
         def serve(**ids: str) -> Response:
-            if is_authorized(request.headers.get("Authorization"), self._public_key):
-                return view(**ids)
-            return gateway_error(401, "Unauthorized", "You did not provide correct credentials")
+            if not is_authorized(request.headers.get("Authorization"), self._public_key):
+                return gateway_error(401, "Unauthorized", "You did not provide correct credentials")
+            self._require_valid(*ids.values())
+            return view(**ids)
 
         return serve
+
+    def _require_valid(self, *ids: str) -> None:
+        """Raise Refusal for an id that Vonage never makes, or that the settings have refused."""
+        refused = self._state.switches.settings.refused_ids
+        for id_ in ids:
+            if (refused and id_.startswith(refused)) or not _is_id(id_):
+                raise invalid("The id in the path is invalid")
 
     def _struck(self, operation: Operation, view: View) -> View:
         def serve(**ids: str) -> Response:
@@ -185,6 +194,14 @@ class MeetingsApi:
             return fault.answer(request)
 
         return serve
+
+
+def _is_id(text: str) -> bool:
+    try:
+        msgspec.convert(text, Id)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def gateway_error(status: int, title: str, detail: str) -> Response:

@@ -26,6 +26,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     url_form: Literal["X-Amz", "Expires"] = "X-Amz"
     url_lifetime: Annotated[int, Meta(ge=1, le=604_800)] = 72_000
     """Seconds until a download URL expires."""
+    refused_ids: str = ""
+    """A prefix: requests for what has an id that starts so are answered 400."""
     attempts: Annotated[int, Meta(ge=1, le=100)] = 5
     """How often a callback is posted at most, until it is answered by other than 429 or 5xx."""
     backoff: Seconds = 0.25

@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,9 +13,11 @@ DAY = timedelta(days=1)
 MONTH_AGO = NOW - 30 * DAY
 
 
-def clean(books: Books, *, dry_run: bool = False, **bounds: Any) -> tuple[Cleanup, Summary]:
-    """Delete what was uploaded a month ago or earlier."""
-    cleanup = Cleanup(books.store, books.client, until=MONTH_AGO, now=NOW, dry_run=dry_run)
+def clean(
+    books: Books, *, dry_run: bool = False, now: datetime = NOW, **bounds: Any
+) -> tuple[Cleanup, Summary]:
+    """Delete what was uploaded a month before `now` or earlier."""
+    cleanup = Cleanup(books.store, books.client, until=now - 30 * DAY, now=now, dry_run=dry_run)
     ends_at = in_seconds(bounds.pop("seconds", 60.0))
     within = {"concurrency": 4, "per_second": 1000.0, "ends_at": ends_at} | bounds
     run = Run(
@@ -138,7 +140,9 @@ def test_what_is_not_deletable_yet_is_left_whatever_way_vonage_says_so(
     recording = books.store.recording(recording_id)
     assert recording is not None
     assert recording.deleted_at is None
-    assert [entry.id for entry in books.store.waiting("retained", MONTH_AGO)] == [recording_id]
+    assert recording.confirmed_at == NOW
+    later = NOW + timedelta(hours=1)
+    assert [each.id for each in books.store.waiting("deferred_confirmed", later)] == [recording_id]
 
 
 def test_credentials_that_are_not_taken_stop_the_run_at_once(books: Books) -> None:

@@ -9,7 +9,7 @@ from roomkeeper.callbacks import RecordingEnded, RecordingStarted, RecordingUplo
 from roomkeeper.jobs import Options, Run, work
 from roomkeeper.reconciliation import Implausible, Reconciliation, told_by
 from roomkeeper.rounds import Bounds, Summary, in_seconds
-from roomkeeper.vonage import Recording, VonageClient
+from roomkeeper.vonage import Recording, SessionRecordings, VonageClient
 from tests.books import NOW, Books
 
 HOUR = timedelta(hours=1)
@@ -18,11 +18,11 @@ NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 
 def reconcile(
-    books: Books, *, dry_run: bool = False, client: Any = None
+    books: Books, *, dry_run: bool = False, client: Any = None, now: datetime = NOW
 ) -> tuple[Reconciliation, Summary]:
     """Ask about what has waited for six hours."""
     reconciliation = Reconciliation(
-        books.store, client or books.client, grace=6 * HOUR, now=NOW, dry_run=dry_run
+        books.store, client or books.client, grace=6 * HOUR, now=now, dry_run=dry_run
     )
     bounds = Bounds(concurrency=1, per_second=1000.0, ends_at=in_seconds(60.0))
     run = Run(options=Options(), dry_run=dry_run, bounds=bounds, call_seconds=1.0, now=NOW)
@@ -67,7 +67,7 @@ def test_a_missed_upload_is_healed_and_told_as_found_out(books: Books) -> None:
         "recording:started by callback",
         "recording:uploaded by reconciliation",
     ]
-    assert [entry.id for entry in books.store.waiting("retained", NOW)] == [recording_id]
+    assert [entry.id for entry in books.store.waiting("confirmed", NOW)] == [recording_id]
 
 
 def test_a_callback_that_comes_after_the_healing_changes_nothing(books: Books) -> None:
@@ -132,14 +132,18 @@ def test_a_lost_recording_whose_upload_is_told_after_all_is_uploaded(books: Book
     held, callbacks = a_meeting(books)
     [recording_id] = held["recording_ids"]
     books.hear_all(callbacks, LONG_AGO, "recording:uploaded", "session:ended", "session:started")
-    books.store.mark_lost(recording_id, NOW)
+    lost = books.store.recording(recording_id)
+    assert lost is not None
+    assert books.store.mark_lost(lost, NOW)
+    assert "ttl" in books.item(f"RECORDING#{recording_id}")
 
     books.hear_all(callbacks, NOW)
 
     recording = books.store.recording(recording_id)
     assert recording is not None
     assert recording.status == "uploaded"
-    assert not books.store.mark_lost(recording_id, NOW)
+    assert "ttl" not in books.item(f"RECORDING#{recording_id}")
+    assert not books.store.mark_lost(recording, NOW)
     assert [entry.id for entry in books.store.waiting("retained", NOW)] == [recording_id]
 
 
@@ -200,7 +204,7 @@ def test_a_session_is_asked_for_its_recordings_once(
     reconciliation, summary = reconcile(books)
 
     assert (summary.outcomes, reconciliation.adopted) == ({"session_asked": 1}, 2)
-    assert {entry.id for entry in books.store.waiting("retained", NOW)} == set(
+    assert {entry.id for entry in books.store.waiting("confirmed", NOW)} == set(
         held["recording_ids"]
     )
     assert reconcile(books)[1].taken == 0
@@ -247,10 +251,11 @@ def test_a_recording_that_is_told_of_implausibly_holds_up_no_other(books: Books)
 
     assert summary.outcomes == {"failed": 2}  # the recording's turn, and its session's
     assert all(f"recording {odd}" in example for example in summary.examples)
-    assert {entry.id for entry in books.store.waiting("retained", NOW)} == {due, *silent}
-    again = reconcile(books, client=Telling(books.client, without_an_end=odd))[1]
+    assert {entry.id for entry in books.store.waiting("confirmed", NOW)} == {due, *silent}
+    later = NOW + HOUR
+    again = reconcile(books, client=Telling(books.client, without_an_end=odd), now=later)[1]
     assert again.outcomes == {"failed": 1}  # the session waits for what it still lacks
-    assert reconcile(books)[1].outcomes == {"session_asked": 1}
+    assert reconcile(books, now=later + 2 * HOUR)[1].outcomes == {"session_asked": 1}
     assert books.store.recording(odd)
 
 
@@ -289,11 +294,13 @@ class Telling:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
-    def list_recordings(self, session_id: str) -> list[Recording]:
-        return [
-            replace(each, ended_at=None) if each.id == self._odd else each
-            for each in self._client.list_recordings(session_id)
-        ]
+    def list_recordings(self, session_id: str) -> SessionRecordings:
+        return SessionRecordings(
+            [
+                replace(each, ended_at=None) if each.id == self._odd else each
+                for each in self._client.list_recordings(session_id).found
+            ]
+        )
 
 
 def test_a_rehearsal_tells_what_would_be_made_up_for_and_changes_nothing(books: Books) -> None:

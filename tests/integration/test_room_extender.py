@@ -78,7 +78,7 @@ class Rooms(Struct):
         return [each["path"] for each in self.vonage.requests() if each["method"] != "GET"]
 
     def hear(self, event: str, room_id: str, started_at: datetime, **more: Any) -> None:
-        session = {"session_id": f"{room_id}-{iso(started_at)}", "room_id": room_id}
+        session = {"session_id": f"{room_id}-{started_at:%Y%m%dT%H%M}", "room_id": room_id}
         body = {"event": event, "started_at": iso(started_at)} | session | more
         store = Store(self.dynamodb, TABLE, session_days=400, event_days=30)
         store.apply(parse(json.dumps(body).encode()), NOW)

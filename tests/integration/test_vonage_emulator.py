@@ -279,11 +279,11 @@ def test_recordings_can_be_there_by_the_thousand(emulator: VonageControl) -> Non
 def test_recordings_can_be_added_to_a_session_of_a_given_id(
     emulator: VonageControl, api: requests.Session
 ) -> None:
-    first = emulator.add_recordings(3, session_id="a session", ids=["1", "2", "3", "4"])
-    more = emulator.add_recordings(2, session_id="a session")
-    assert first["session_ids"] == more["session_ids"] == ["a session"]
+    first = emulator.add_recordings(3, session_id="a-session", ids=["1", "2", "3", "4"])
+    more = emulator.add_recordings(2, session_id="a-session")
+    assert first["session_ids"] == more["session_ids"] == ["a-session"]
     assert first["room_id"] == more["room_id"]
-    listed = api.get(f"{emulator.api_url}/sessions/a%20session/recordings").json()
+    listed = api.get(f"{emulator.api_url}/sessions/a-session/recordings").json()
     assert [each["id"] for each in listed["_embedded"]["recordings"]] == [
         *("1", "2", "3", "4"),
         *more["recording_ids"],
@@ -322,3 +322,18 @@ def test_a_reset_forgets_everything(emulator: VonageControl, api: requests.Sessi
 def test_the_emulator_tells_how_it_is_used(emulator: VonageControl) -> None:
     told = requests.get(emulator.base, timeout=5).text
     assert f"curl {emulator.base}/control/meetings -d" in told
+
+
+@pytest.mark.parametrize("id_", ["a%20b", "a%2Fb", "%C3%BC", "a%25", "..."])
+def test_an_id_that_vonage_never_makes_is_refused(
+    emulator: VonageControl, api: requests.Session, id_: str
+) -> None:
+    answer = api.get(f"{emulator.api_url}/recordings/{id_}")
+    assert (answer.status_code, answer.json()["name"]) == (400, "InputValidationError")
+
+
+def test_ids_can_be_refused_by_a_prefix(emulator: VonageControl, api: requests.Session) -> None:
+    [kept, refused] = emulator.add_recordings(2, ids=["kept", "refused"])["recording_ids"]
+    emulator.settings(refused_ids="ref")
+    asked = [api.get(f"{emulator.api_url}/recordings/{id_}") for id_ in (kept, refused)]
+    assert [answer.status_code for answer in asked] == [200, 400]

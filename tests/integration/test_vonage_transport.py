@@ -18,6 +18,7 @@ import pytest
 import trustme
 
 from roomkeeper.vonage import (
+    InvalidRecording,
     InvalidResponse,
     NotFound,
     RetryPolicy,
@@ -344,3 +345,34 @@ def test_what_is_no_base_url_is_told_at_once_and_not_quoted(url: str) -> None:
     with pytest.raises(ValueError, match="base URL must be like") as caught:
         VonageClient(url, KEY)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"session_id": None}, {"status": 5}, {"started_at": "yesterday"}, {"session_id": "a/b"}],
+)
+def test_an_invalid_recording_says_nothing_about_others(change: dict[str, Any]) -> None:
+    body = msgspec.json.encode({**RECORDING, **change})
+    with asking(answering(200, body)) as (_, client), pytest.raises(InvalidRecording) as caught:
+        client.get_recording(RECORDING["id"])
+    assert caught.value.is_item_specific
+    assert RECORDING["id"] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body", [b"<h1>Welcome</h1>", b"{}", b'{"id": "another", "status": 5}', b'{"id": null}', b"[]"]
+)
+def test_a_response_that_is_not_about_the_recording_may_be_what_all_get(body: bytes) -> None:
+    with asking(answering(200, body)) as (_, client), pytest.raises(InvalidResponse) as caught:
+        client.get_recording(RECORDING["id"])
+    assert not caught.value.is_item_specific
+
+
+def test_an_invalid_recording_in_a_list_is_logged_by_its_id(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    listed = [{**RECORDING, "id": "bad", "status": None}, RECORDING]
+    body = msgspec.json.encode({"_embedded": {"recordings": listed}})
+    with asking(answering(200, body)) as (_, client):
+        assert len(client.list_recordings(SESSION_ID).found) == 1
+    assert "recording bad: " in caplog.text

@@ -1,15 +1,21 @@
 import itertools
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from roomkeeper.recordings import Waiting
 from roomkeeper.store import recordings as store_recordings
+from roomkeeper.store.items import shard_of
 from tests import sdk
 from tests.books import NOW, Books, an_upload
 
 HOUR = timedelta(hours=1)
+
+
+def on(worklist: str, recording_id: str, since: datetime) -> Waiting:
+    """Return a recording's entry of a worklist."""
+    return Waiting("recording", recording_id, since, f"{worklist}#{shard_of(recording_id)}")
 
 
 @pytest.fixture
@@ -27,7 +33,7 @@ def test_a_worklist_is_read_oldest_first_across_its_shards_and_pages(books: Book
     read = list(books.store.waiting("retained", NOW - timedelta(seconds=10)))
 
     assert [entry.id for entry in read] == [f"recording-{age}" for age in range(199, 9, -1)]
-    assert read[0] == Waiting("recording", "recording-199", NOW - timedelta(seconds=199))
+    assert read[0] == on("retained", "recording-199", NOW - timedelta(seconds=199))
     assert books.store.count_waiting("retained", NOW - timedelta(seconds=10)) == 190
 
 
@@ -50,12 +56,12 @@ def test_a_recording_waits_for_its_upload_from_the_first_callback_on(books: Book
     books.hear(ended, NOW - 2 * HOUR)
 
     [waiting] = books.store.waiting("awaiting_upload", NOW)
-    assert waiting == Waiting("recording", "r", NOW - 3 * HOUR)
+    assert waiting == on("awaiting_upload", "r", NOW - 3 * HOUR)
 
     books.hear(an_upload("r"), NOW - HOUR)
 
     assert list(books.store.waiting("awaiting_upload", NOW)) == []
-    assert list(books.store.waiting("retained", NOW)) == [Waiting("recording", "r", NOW - HOUR)]
+    assert list(books.store.waiting("retained", NOW)) == [on("retained", "r", NOW - HOUR)]
     assert list(books.store.waiting("retained", NOW - 2 * HOUR)) == []
 
 
@@ -72,7 +78,7 @@ def test_a_session_is_open_until_its_end_is_told_and_then_waits_to_be_asked(book
 
     assert list(books.store.waiting("open_session", NOW)) == []
     [ended] = books.store.waiting("ended_session", NOW)
-    assert ended == Waiting("session", "s", NOW - HOUR)
+    assert ended == Waiting("session", "s", NOW - HOUR, f"ended_session#{shard_of('s')}")
     assert not books.store.settle_session(open_one)  # it has come onto the list anew
     assert books.store.settle_session(ended)
     assert list(books.store.waiting("ended_session", NOW)) == []

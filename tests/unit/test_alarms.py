@@ -83,7 +83,7 @@ def period(alarm: str) -> int:
 def test_an_alarm_tells_when_it_begins_and_when_it_is_over(name: str) -> None:
     alarm = properties(name)
     assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}]
-    assert alarm["TreatMissingData"] in ("notBreaching", "breaching", "ignore")
+    assert alarm["TreatMissingData"] in ("notBreaching", "breaching", "ignore", "missing")
 
 
 @pytest.mark.parametrize("name", ALARMS)
@@ -195,6 +195,13 @@ def lose_a_recording() -> None:
     jobs.metrics.flush_metrics()
 
 
+def give_an_upload_up() -> None:
+    counts = {"due": 1, "never_uploaded": 1, "left": 0}
+    report = Report(dry_run=False, counts=counts, summary=Summary())
+    jobs.handle({}, Invocation(), ReconciliationOptions, lambda _: report)
+    jobs.metrics.flush_metrics()
+
+
 class Invocation(AContext):
     def get_remaining_time_in_millis(self) -> int:
         return 900_000
@@ -205,7 +212,9 @@ EMITTED: dict[str, tuple[str, Callable[[], None]]] = {
     "CallbackSecretAlarm": ("CallbackIntake", lack_the_secret),
     "CallbackTokenAlarm": ("CallbackIntake", intake.count_unusable_token),
     "RecordingLossAlarm": ("RecordingReconciler", lose_a_recording),
+    "RecordingUploadAlarm": ("RecordingReconciler", give_an_upload_up),
     "VonageRefusalAlarm": ("RecordingCleanup", access.count_unauthorized),
+    "NotConfiguredAlarm": ("RecordingCleanup", lambda: access.count_not_configured(1)),
 }
 """For each alarm on a metric of ours: a function that emits it, and what makes it do so."""
 
@@ -231,6 +240,18 @@ def test_an_alarm_watches_what_a_function_emits(
     assert properties(name)["MetricName"] in [metric["Name"] for metric in told["Metrics"]]
     assert [sorted(dimensions(name))] == [sorted(each) for each in told["Dimensions"]]
     assert {each: line[each] for each in dimensions(name)} == dimensions(name)
+
+
+def test_missing_credentials_are_told_of_after_a_day_and_only_while_none_are_stored() -> None:
+    alarm = properties("NotConfiguredAlarm")
+    assert alarm["Period"] * alarm["EvaluationPeriods"] == 86_400
+    # Of an hour in which credentials were stored the lowest value, 0, counts.
+    assert (alarm["Statistic"], alarm["Threshold"]) == ("Minimum", 0)
+    assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+    # Runs are up to 6 hours apart: a missing hour must count neither as 0 nor as 1.
+    watching = [name for name in ALARMS if properties(name)["TreatMissingData"] == "missing"]
+    assert watching == ["NotConfiguredAlarm"]
+    assert alarm["DatapointsToAlarm"] == alarm["EvaluationPeriods"]
 
 
 # --- on the access log ----------------------------------------------------------------------------

@@ -3,12 +3,14 @@ import json
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Annotated, Any
 
 import pytest
 from msgspec import Meta
 
-from roomkeeper import jobs
+from roomkeeper import jobs, settings
+from roomkeeper.access import NotConfigured
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.jobs import Options, Report, Run
 from roomkeeper.rounds import RoundIncomplete, Summary, in_seconds
@@ -197,6 +199,86 @@ def test_a_run_that_cannot_begin_is_unavailable_over_http_and_raises_otherwise()
     assert json.loads(answer["body"])["error"]["code"] == "unavailable"
     with pytest.raises(SecretUnavailable):
         handle({}, job)
+
+
+def test_a_scheduled_run_without_stored_credentials_ends_quietly(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    job = Job(error=NotConfigured("The secret holds no Vonage credentials yet."))
+
+    assert handle({}, job) == {"not_configured": True}
+
+    [line] = [record for record in caplog.records if record.message == "not configured yet"]
+    assert line.levelname == "INFO"
+
+
+def test_over_http_missing_credentials_have_their_own_code_and_say_what_to_do() -> None:
+    answer = handle(over_http(), Job(error=NotConfigured("Store them with make configure.")))
+
+    assert answer["statusCode"] == 503
+    assert json.loads(answer["body"])["error"] == {
+        "code": "not_configured",
+        "message": "Store them with make configure.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("held", "value"),
+    [
+        ({"application_id": "", "private_key": "", "api_key": "", "api_secret": ""}, 1),
+        ({}, 1),
+        ({"api_key": "key", "api_secret": "secret"}, 0),
+    ],
+)
+def test_a_run_puts_out_whether_credentials_are_stored(
+    held: dict[str, str],
+    value: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("VONAGE_BASE_URL", "https://vonage.example")
+    monkeypatch.setenv("VONAGE_SECRET_ARN", "vonage")
+    answer = {"SecretString": json.dumps(held), "CreatedDate": 0}
+    monkeypatch.setattr(settings, "connect", lambda: Secrets(answer))
+    with suppress(NotConfigured):
+        jobs.vonage_client(a_run()).close()
+
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "NotConfigured" in line]
+    told = json.loads(line)
+    assert (told["NotConfigured"], told["service"]) == ([value], "vonage")
+
+
+def test_half_of_a_pair_of_credentials_is_a_mistake_and_not_a_state(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("VONAGE_BASE_URL", "https://vonage.example")
+    monkeypatch.setenv("VONAGE_SECRET_ARN", "vonage")
+    answer = {"SecretString": '{"api_key": "key"}', "CreatedDate": 0}
+    monkeypatch.setattr(settings, "connect", lambda: Secrets(answer))
+    with pytest.raises(SecretUnavailable) as refused:
+        jobs.vonage_client(a_run())
+    assert not isinstance(refused.value, NotConfigured)
+
+
+class Secrets:
+    """Secrets Manager, which always answers so."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        self._answer = answer
+
+    def get_secret_value(self, **_: str) -> dict[str, Any]:
+        return self._answer
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds", "most"), [(None, 900.0, 86_000), (200, 900.0, 20), (5, 900.0, 1)]
+)
+def test_a_tenth_of_what_a_run_can_do_may_be_deferred_items(
+    limit: int | None, seconds: float, most: int
+) -> None:
+    job = Job()
+    handle({"limit": limit}, job, seconds)
+    assert job.run.deferred_at_most == pytest.approx(most, rel=0.05)
 
 
 @pytest.mark.parametrize("kind", [SecretUnavailable, StoreUnavailable, RoomkeeperError])

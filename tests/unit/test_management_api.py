@@ -47,6 +47,7 @@ from tests.unit.conftest import Table
 RECORDING = f"RECORDING#{RECORDING_ID}"
 LATER = datetime.now(UTC) + MONTH
 ROUTES = [route for route in operations() if "/callbacks" not in route and "/jobs" not in route]
+SESSION_ROUTE = "GET /sessions/{session_id}/recordings"
 UNUSUAL = ["a/b", "..", "a b", "line\n", "%2e", "ünï", "#", "?", "\x00", "a\\b", '"', "{room_id}"]
 
 
@@ -238,7 +239,7 @@ def test_a_session_may_have_more_recordings_than_one_read_takes(
 
 
 def test_a_session_that_nobody_knows_is_not_found(at_vonage: AVonage) -> None:
-    assert call("GET /sessions/{session_id}/recordings", "nobody's").code == "not_found"
+    assert call("GET /sessions/{session_id}/recordings", "nobodys").code == "not_found"
 
 
 @pytest.mark.parametrize(
@@ -268,7 +269,7 @@ def test_a_recordings_url_is_fresh_and_never_the_one_that_we_keep(
 
 
 def test_a_recording_that_nobody_knows_is_not_found(at_vonage: AVonage) -> None:
-    assert call("GET /recordings/{recording_id}", "nobody's").status == 404
+    assert call("GET /recordings/{recording_id}", "nobodys").status == 404
 
 
 def test_a_404_that_is_not_vonages_own_says_nothing_of_a_recording(
@@ -326,7 +327,7 @@ def test_a_recording_that_only_vonage_knows_is_deleted_and_put_on_record(
 
 
 def test_the_deletion_of_what_nobody_knows_is_not_found(at_vonage: AVonage, table: Table) -> None:
-    assert call("DELETE /recordings/{recording_id}", "nobody's").code == "not_found"
+    assert call("DELETE /recordings/{recording_id}", "nobodys").code == "not_found"
     assert table.items() == []
 
 
@@ -393,7 +394,7 @@ def test_a_hold_without_a_reason_is_refused(at_vonage: AVonage, tell: Tell, body
     "route", ["PUT /recordings/{recording_id}/hold", "DELETE /recordings/{recording_id}/hold"]
 )
 def test_what_is_not_in_the_table_has_no_hold(at_vonage: AVonage, route: str) -> None:
-    assert call(route, "nobody's", body={"reason": "x"}).code == "not_found"
+    assert call(route, "nobodys", body={"reason": "x"}).code == "not_found"
 
 
 def test_a_hold_comes_too_late_for_what_is_deleted(at_vonage: AVonage, tell: Tell) -> None:
@@ -531,11 +532,39 @@ def test_a_client_is_kept_until_its_credentials_may_be_the_trouble(secret: None)
     assert app._vonage() is not kept
 
 
+def test_missing_credentials_have_their_own_code_and_say_what_to_do(
+    moto: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment("ManagementApi").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("VONAGE_SECRET_ARN", "empty")
+    empty = '{"application_id": "", "private_key": "", "api_key": "", "api_secret": ""}'
+    boto3.client("secretsmanager").create_secret(Name="empty", SecretString=empty)
+
+    told = call("GET /rooms")
+
+    assert (told.status, told.code) == (503, "not_configured")
+    assert "make configure" in told.message
+
+
 # --- ids and bodies of all kinds ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("id_", UNUSUAL)
-def test_an_unusual_id_arrives_as_it_is_and_leads_nowhere_else(
+@pytest.mark.parametrize(
+    "route", ["DELETE /rooms/{room_id}", "GET /recordings/{recording_id}", SESSION_ROUTE]
+)
+def test_an_id_that_vonage_never_makes_is_refused_and_not_asked_about(
+    at_vonage: AVonage, route: str, id_: str
+) -> None:
+    refused = call(route, id_)
+    assert (refused.status, refused.code) == (400, "invalid_request")
+    assert "letters, digits" in refused.message
+    assert at_vonage.asked == []
+
+
+@pytest.mark.parametrize("id_", [RECORDING_ID, SESSION_ID, "46201502", "a.b~c_d-e=", "..a"])
+def test_an_id_of_the_kinds_that_vonage_makes_arrives_as_it_is(
     at_vonage: AVonage, id_: str
 ) -> None:
     assert call("DELETE /rooms/{room_id}", id_).code == "not_found"
@@ -543,8 +572,8 @@ def test_an_unusual_id_arrives_as_it_is_and_leads_nowhere_else(
 
 
 def test_an_id_of_256_characters_is_the_longest(at_vonage: AVonage) -> None:
-    assert call("GET /rooms/{room_id}", "é" * 256).status == 404
-    assert call("GET /rooms/{room_id}", "é" * 257).code == "invalid_request"
+    assert call("GET /rooms/{room_id}", "e" * 256).status == 404
+    assert call("GET /rooms/{room_id}", "e" * 257).code == "invalid_request"
 
 
 def test_a_body_that_comes_as_base64_is_read(at_vonage: AVonage) -> None:

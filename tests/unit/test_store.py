@@ -79,6 +79,7 @@ def test_a_started_recording_waits_for_its_upload(store: Store, table: Table) ->
         "seen": ["recording:started"],
         "worklist": f"awaiting_upload#{SHARD}",
         "since": iso(NOON),
+        "received_at": iso(NOON),
     }
 
 
@@ -94,6 +95,7 @@ def test_an_ended_recording_has_its_times(store: Store, table: Table) -> None:
         "seen": ["recording:ended"],
         "worklist": f"awaiting_upload#{SHARD}",
         "since": iso(NOON),
+        "received_at": iso(NOON),
     }
 
 
@@ -112,6 +114,7 @@ def test_an_uploaded_recording_is_retained(store: Store, table: Table) -> None:
         "seen": ["recording:uploaded"],
         "worklist": f"retained#{SHARD}",
         "since": iso(NOON),
+        "received_at": iso(NOON),
     }
 
 
@@ -131,8 +134,18 @@ def test_a_started_session_is_kept_for_its_days(store: Store, table: Table) -> N
         "seen": ["session:started"],
         "worklist": f"open_session#{SESSION_SHARD}",
         "since": iso(NOON),
+        "received_at": iso(NOON),
         "ttl": int((NOON + timedelta(days=400)).timestamp()),
     }
+
+
+@pytest.mark.parametrize("session", [a_session_started, a_session_ended])
+def test_a_room_was_last_used_no_later_than_the_callback_arrived(
+    store: Store, table: Table, session: Callable[..., Callback]
+) -> None:
+    store.apply(session(started_at="9998-12-31T23:59:59Z", ended_at="9998-12-31T23:59:59Z"), NOON)
+    assert table.plain_item(SESSION)["used_at"] == iso(NOON)
+    assert table.plain_item(SESSION)["started_at"] == "9998-12-31T23:59:59.000Z"
 
 
 def test_an_ended_session_waits_to_be_looked_at(store: Store, table: Table) -> None:
@@ -147,6 +160,7 @@ def test_an_ended_session_waits_to_be_looked_at(store: Store, table: Table) -> N
         "seen": ["session:ended"],
         "worklist": f"ended_session#{SESSION_SHARD}",
         "since": iso(NOON),
+        "received_at": iso(NOON),
         "ttl": int((NOON + timedelta(days=400)).timestamp()),
     }
 
@@ -348,6 +362,8 @@ def test_a_recording_is_read_as_it_was_told(store: Store) -> None:
         url=URL,
         url_expires_at=from_iso(URL_EXPIRES_AT),
         uploaded_at=NOON,
+        received_at=NOON,
+        worklist=f"retained#{SHARD}",
     )
 
 

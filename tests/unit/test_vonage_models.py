@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roomkeeper.callbacks import URL_MAX_LENGTH
 from roomkeeper.rooms import Room
-from roomkeeper.vonage import Recording, models
+from roomkeeper.vonage import Recording, SessionRecordings, models
 from tests.vonage_samples import (
     DOWNLOAD_URL,
     NEXT_LINKS,
@@ -116,7 +117,36 @@ def test_the_published_recordings_are_read_whole() -> None:
         url=DOWNLOAD_URL,
     )
     assert models.recording(encoded(RECORDING)) == expected
-    assert models.recordings(encoded({"_embedded": {"recordings": [RECORDING]}})) == [expected]
+    listed = models.recordings(encoded({"_embedded": {"recordings": [RECORDING]}}))
+    assert listed == SessionRecordings((expected,))
+
+
+@pytest.mark.parametrize(
+    ("bad", "named"),
+    [
+        ({**RECORDING, "id": "bad", "started_at": "yesterday"}, "recording bad: "),
+        ({**RECORDING, "id": "bad", "status": None}, "recording bad: "),
+        ({**RECORDING, "id": 5}, "recording without an id: "),
+        ({**RECORDING, "id": "a/b"}, "recording without an id: "),
+        ("no object", "recording without an id: "),
+        (None, "recording without an id: "),
+    ],
+)
+def test_one_invalid_recording_does_not_spoil_the_others_of_its_session(
+    bad: Any, named: str
+) -> None:
+    listed = models.recordings(encoded({"_embedded": {"recordings": [bad, RECORDING]}}))
+    assert [each.id for each in listed.found] == [RECORDING_ID]
+    [problem] = listed.invalid
+    assert problem.startswith(named)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://recordings.example/a", "ftp://a/b", "https://a/" + "x" * URL_MAX_LENGTH]
+)
+def test_a_download_url_that_no_callback_may_have_is_none(url: str) -> None:
+    found = models.recording(encoded({**RECORDING, "_links": {"url": {"href": url}}}))
+    assert found.url is None
 
 
 @pytest.mark.parametrize("links", [None, {}, {"url": None}, {"url": {}}])

@@ -31,6 +31,10 @@ class VonageSecretContent(Struct, frozen=True):
         return credentials_from(**msgspec.structs.asdict(self))
 
 
+class NotConfigured(SecretUnavailable):
+    """No Vonage credentials were ever stored: the secret still has the template's empty texts."""
+
+
 def vonage_client(
     secrets: "SecretsManagerClient",
     settings: VonageSettings,
@@ -44,9 +48,15 @@ def vonage_client(
     is counted.
 
     Raises:
+        NotConfigured: no credentials were ever stored.
         SecretUnavailable: it cannot be read, or holds no complete credentials.
     """
     content, _created = read_secret(secrets, settings.secret_id, VonageSecretContent)
+    if content == VonageSecretContent():
+        raise NotConfigured(
+            f"The secret {settings.secret_id} holds no Vonage credentials yet. Store them with "
+            "make configure."
+        )
     try:
         credentials = content.credentials()
     except ValueError as problem:
@@ -65,5 +75,17 @@ def count_unauthorized() -> None:
 
     It is written by itself, since the functions' own metrics carry dimensions of theirs.
     """
-    with single_metric(name="VonageRefusedCredentials", unit=MetricUnit.Count, value=1) as metric:
+    _count("VonageRefusedCredentials", 1)
+
+
+def count_not_configured(value: int) -> None:
+    """Put out the metric NotConfigured: 1 while no credentials are stored, 0 once there are.
+
+    The 0 ends the alarm: an alarm keeps its state while nothing is put out.
+    """
+    _count("NotConfigured", value)
+
+
+def _count(name: str, value: int) -> None:
+    with single_metric(name=name, unit=MetricUnit.Count, value=value) as metric:
         metric.add_dimension(name="service", value="vonage")

@@ -5,7 +5,7 @@ Source of names and fields: Vonage's Meetings API guide, "Callbacks".
 
 import json
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -23,16 +23,34 @@ ALIASES = {
 }
 """Other names that Vonage's own descriptions use, and the one name that we use."""
 
-# 256 characters are at most 1,024 bytes, which fits every kind of DynamoDB key.
-AnyId = Annotated[str, Meta(min_length=1, max_length=256)]
-# What is kept to be asked about later: an id with a slash,
-# or of dots alone, could never be asked about at Vonage: in a URL it would name something else.
-Id = Annotated[str, Meta(pattern=r"^[^/\\]*[^./\\][^/\\]*$", max_length=256)]
+# The characters of uuids, of base64 and of its URL-safe form, which Vonage makes its ids of. An id
+# becomes a path segment, and HTTP APIs decode paths, so that "%", "?", "#" and slashes would name
+# something else; so would one of dots alone. `$(?!\n)`: Python's `$` lets a line break follow.
+ID_PATTERN = r"^(?!\.+$)[A-Za-z0-9_~.=+-]+$(?!\n)"
+Id = Annotated[str, Meta(min_length=1, max_length=256, pattern=ID_PATTERN)]
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 Moment = Annotated[datetime, Meta(tz=True)]
-Url = Annotated[str, Meta(pattern=r"^https?://[^\s]+$", max_length=4096)]
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+"""A moment is at or after the one and before the other, whatever its offset from UTC."""
+
+URL_MAX_LENGTH = 16 * 1024
+"""Characters. The same limit holds for callbacks and for what the Meetings API returns.
+
+Pre-signed URLs grow with the session token in them. A table item may have 400 KB, an entry of
+PutEvents 256 KB ("Amazon EventBridge quotas"): 16 KB leave room for all else.
+"""
+Url = Annotated[
+    str,
+    Meta(
+        # Plain HTTP is for the emulated Vonage alone, which listens on the loopback interface.
+        pattern=r"^(https://[^\s/]|http://(127\.0\.0\.1|localhost)(:[0-9]+)?/)\S*$(?!\n)",
+        max_length=URL_MAX_LENGTH,
+    ),
+]
 Seconds = Annotated[int, Meta(ge=0, le=10**9)]
+_OPTIONAL_SECONDS = Seconds | None
+"""Read in any form of a whole number, such as 38.0 and "38"."""
 
 
 class CallbackRejected(RoomkeeperError):
@@ -62,7 +80,7 @@ class _Callback(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for field in self.__struct_fields__:
             value = getattr(self, field)
-            if isinstance(value, datetime) and not 1970 <= value.year < 9999:
+            if isinstance(value, datetime) and not EARLIEST <= value < LATEST:
                 raise ValueError(f"{field} is not a year that a meeting can be in: {value.year}")
 
 
@@ -76,12 +94,15 @@ class RecordingStarted(_Callback, frozen=True, kw_only=True):
 
 
 class RecordingEnded(RecordingStarted, frozen=True, kw_only=True):
-    """A recording has ended; its file is not there yet. `duration` is in seconds."""
+    """A recording has ended; its file is not there yet. `duration` is in seconds.
+
+    Vonage always sends a duration. Nothing depends on it, so one that is invalid is left out.
+    """
 
     event = "recording:ended"
     started_at: Moment
     ended_at: Moment
-    duration: Seconds
+    duration: Seconds | None = None
 
 
 class RecordingUploaded(RecordingEnded, frozen=True, kw_only=True):
@@ -193,10 +214,46 @@ def parse(body: bytes) -> Callback:
     if decoder is None:
         return Unrecognized(name=name, reason="an event that is not known here", body=text)
     try:
-        callback: Callback = decoder.decode(readable)
+        return _decode(decoder, readable, fields)
     except msgspec.DecodeError as problem:
         return Unrecognized(name=name, reason=str(problem), body=text)
+
+
+def _decode(
+    decoder: msgspec.json.Decoder[Any], body: bytes, fields: dict[str, msgspec.Raw]
+) -> Callback:
+    """Return the callback in `body`; if it is invalid, the one without its invalid optional fields.
+
+    Raises:
+        msgspec.DecodeError: a field that must be there is missing or invalid.
+    """
+    try:
+        callback: Callback = decoder.decode(body)
+    except msgspec.DecodeError:
+        callback = decoder.decode(msgspec.json.encode(_without_invalid(decoder.type, fields)))
     return callback
+
+
+def _without_invalid(
+    kind: type[Callback], fields: dict[str, msgspec.Raw]
+) -> dict[str, msgspec.Raw]:
+    """Return `fields` without the optional ones that are invalid; numbers in their plain form."""
+    valid = dict(fields)
+    for field in msgspec.structs.fields(kind):
+        if not field.required and field.name in fields:
+            value = _optional(fields[field.name], field.type)
+            valid[field.name] = msgspec.Raw(msgspec.json.encode(value))
+    return valid
+
+
+def _optional(raw: msgspec.Raw, kind: Any) -> Any:
+    """Return the value of an optional field; None if it is invalid."""
+    try:
+        value = msgspec.json.decode(raw, type=kind, strict=kind != _OPTIONAL_SECONDS)
+        # Checked here, as in a callback, so that only this field is left out.
+        return None if isinstance(value, datetime) and not EARLIEST <= value < LATEST else value
+    except msgspec.DecodeError:
+        return None
 
 
 def _read_object(body: bytes) -> tuple[str, bytes, dict[str, msgspec.Raw]]:

@@ -14,8 +14,11 @@ from typing import Annotated, Any, Literal, Protocol
 import msgspec
 from msgspec import Meta, Struct
 
-from roomkeeper.callbacks import Id, Moment, Seconds
+from roomkeeper.callbacks import Moment, Seconds
 from roomkeeper.recordings import DeletedBy
+
+# Wider than the ids that callbacks may have: the table may hold items of before that was narrowed.
+Id = Annotated[str, Meta(pattern=r"^[^/\\]*[^./\\][^/\\]*$", max_length=256)]
 
 SOURCE = "roomkeeper"
 VERSION: Literal["1"] = "1"

@@ -5,8 +5,10 @@ scheduled event is the options themselves, as JSON; over HTTP they are the body.
 """
 
 import itertools
+import math
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,6 +20,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from msgspec import Meta, Struct
 
 from roomkeeper import access, http_api, settings, store
+from roomkeeper.access import NotConfigured
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.logs import function_logger
 from roomkeeper.rounds import FAILED, Bounds, Outcome, Refusal, Round, Summary, in_seconds
@@ -36,6 +39,10 @@ CALLS_PER_ITEM = 2
 Event = Mapping[str, Any]
 Answer = dict[str, Any]
 Item = TypeVar("Item")
+
+
+DEFERRED_SHARE = 10
+"""One in so many items of a run may be one that failed before, for a reason of its own."""
 
 
 class BadRequest(RoomkeeperError):
@@ -73,6 +80,13 @@ class Run(Struct, Generic[Wanted], frozen=True, kw_only=True):
     bounds: Bounds
     call_seconds: float
     now: datetime
+
+    @property
+    def deferred_at_most(self) -> int:
+        """How many deferred items a run may try again: its share of what the run can do in all."""
+        seconds = max(0.0, self.bounds.ends_at - time.monotonic())
+        capacity = min(self.bounds.per_second * seconds, self.options.limit or math.inf)
+        return max(1, int(capacity / DEFERRED_SHARE))
 
 
 class Report(Struct, kw_only=True):
@@ -147,34 +161,53 @@ _OTHERWISE = _Patience(whole=float("inf"), call=10.0, writes=_WRITES)
 _NOT_NOW = "Roomkeeper cannot do that just now; its log has the cause. Try again later."
 
 
+_REFUSALS: Mapping[type[RoomkeeperError], tuple[int, str]] = {
+    BadRequest: (400, "bad_request"),
+    Misconfigured: (500, "misconfigured"),
+    NotConfigured: (503, "not_configured"),
+}
+"""What a caller is told in so many words; all else is told as unavailable."""
+
+
 def handle(
     event: Event, context: Context, kind: type[Wanted], run: Callable[[Run[Wanted]], Report]
 ) -> Answer:
     """Run a job, whose options are of `kind`, as `event` asks; return what its function returns.
 
     Over HTTP: 200 and the report; 400 for options that make no sense; 403 unless it is signed; 500
-    for parameters that cannot be; 503 when the run could not begin or be noted. Otherwise: the
-    report.
+    for parameters that cannot be; 503 when the run could not begin or be noted, with the code
+    `not_configured` while no Vonage credentials are stored. Otherwise: the report, or
+    `{"not_configured": true}`.
 
     Raises:
         RoundIncomplete: something failed, and it was not over HTTP. The round is finished.
         RoomkeeperError: the run could not begin, and it was not over HTTP.
     """
     if "http" not in event.get("requestContext", {}):
-        report = _told(run(_run(event, context, kind, _OTHERWISE)))
-        report.summary.raise_if_failed()
-        return report.as_json()
+        return _by_schedule(event, context, kind, run)
     if refusal := http_api.refusal_unless_signed(event):
         return refusal
     try:
         report = _told(run(_run(event, context, kind, _OVER_HTTP)))
         return _answer(200, msgspec.json.encode(report.as_json()).decode())
-    except BadRequest as problem:
-        return _refuse(400, "bad_request", problem)
-    except Misconfigured as problem:
-        return _refuse(500, "misconfigured", problem)
     except RoomkeeperError as problem:
+        for known, (status, code) in _REFUSALS.items():
+            if isinstance(problem, known):
+                return _refuse(status, code, problem)
         return _refuse(503, "unavailable", problem, told=_NOT_NOW, **{"Retry-After": "5"})
+
+
+def _by_schedule(
+    event: Event, context: Context, kind: type[Wanted], run: Callable[[Run[Wanted]], Report]
+) -> Answer:
+    try:
+        report = _told(run(_run(event, context, kind, _OTHERWISE)))
+    except NotConfigured as problem:
+        # A schedule starts right after the first deployment, before anybody can store credentials.
+        logger.info("not configured yet", extra={"reason": str(problem)})
+        return {"not_configured": True}
+    report.summary.raise_if_failed()
+    return report.as_json()
 
 
 def work(run: Run[Any], items: Iterable[Item], act: Callable[[Item], Outcome]) -> Summary:
@@ -199,14 +232,21 @@ def vonage_client(run: Run[Any]) -> VonageClient:
     """Return a client of the Meetings API, any call of which takes no longer than a run's may.
 
     Raises:
+        NotConfigured: none were ever stored.
         SecretUnavailable: the credentials cannot be read.
     """
-    return access.vonage_client(
-        settings.connect(),
-        VonageSettings.from_env(os.environ),
-        total_timeout=run.call_seconds,
-        timeout=run.call_seconds,
-    )
+    try:
+        client = access.vonage_client(
+            settings.connect(),
+            VonageSettings.from_env(os.environ),
+            total_timeout=run.call_seconds,
+            timeout=run.call_seconds,
+        )
+    except NotConfigured:
+        access.count_not_configured(1)
+        raise
+    access.count_not_configured(0)
+    return client
 
 
 def left(due: int, summary: Summary, passed_over: int = 0) -> int:

@@ -52,6 +52,14 @@ class Recording(Struct, frozen=True, kw_only=True):
     deleted_by: DeletedBy | None = None
     missing_at: datetime | None = None
     """When Vonage was found not to have it any more, though no upload was ever told."""
+    received_at: datetime | None = None
+    """When the first callback about it arrived; None for items of earlier versions."""
+    confirmed_at: datetime | None = None
+    """When Vonage's API first returned it. None: only callbacks say that it exists."""
+    queued_at: datetime | None = None
+    """While it is deferred: since when it had been on its worklist."""
+    worklist: str | None = None
+    """The shard of the worklist that it is on, such as `retained#3`."""
     reconciled: frozenset[str] = frozenset()
     """The names of what was not told by a callback, but found out by asking Vonage."""
 
@@ -77,9 +85,27 @@ class Session(Struct, frozen=True, kw_only=True):
     """Always empty: what happens to a session is told by callbacks alone."""
 
 
-Worklist = Literal["retained", "awaiting_upload", "ended_session", "open_session"]
-"""What a job has to look at some day: recordings that are uploaded or are not yet, sessions whose
-end was told, and sessions of which only the start was."""
+Worklist = Literal[
+    "confirmed",
+    "retained",
+    "awaiting_upload",
+    "ended_session",
+    "open_session",
+    "deferred_confirmed",
+    "deferred_retained",
+    "deferred_awaiting_upload",
+    "deferred_ended_session",
+    "deferred_open_session",
+]
+"""What a job has to look at some day.
+
+`confirmed` and `retained` are uploaded recordings that Vonage's API has returned or has not, and
+`awaiting_upload` those that are not uploaded. Sessions are on `ended_session` once their end was
+told, before that on `open_session`. Each has a `deferred_` list for what failed for a reason of its
+own; there, `since` is the time of the next attempt.
+"""
+
+DEFERRED = "deferred_"
 
 
 class Waiting(Struct, frozen=True):
@@ -88,6 +114,13 @@ class Waiting(Struct, frozen=True):
     kind: Literal["recording", "session"]
     id: str
     since: datetime
+    worklist: str = ""
+    """The shard of the worklist that it is on, such as `retained#3`."""
+
+    @property
+    def is_deferred(self) -> bool:
+        """Whether `since` is the time of its next attempt."""
+        return self.worklist.startswith(DEFERRED)
 
 
 def furthest(seen: Iterable[str]) -> Status:

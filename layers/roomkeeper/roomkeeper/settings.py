@@ -175,11 +175,16 @@ class ReconcilerSettings(Struct, frozen=True, kw_only=True):
 
     table_name: str
     grace_hours: int
+    deleted_days: int
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "ReconcilerSettings":
         """Raise KeyError, naming the variable, when one is missing."""
-        return cls(table_name=env["TABLE_NAME"], grace_hours=int(env["UPLOAD_GRACE_HOURS"]))
+        return cls(
+            table_name=env["TABLE_NAME"],
+            grace_hours=int(env["UPLOAD_GRACE_HOURS"]),
+            deleted_days=int(env["DELETED_RECORDING_DAYS"]),
+        )
 
 
 class ExtenderSettings(Struct, frozen=True, kw_only=True):

@@ -49,25 +49,33 @@ def _run(run: Run[CleanupOptions]) -> Report:
     days = run.options.retention_days or _settings().retention_days
     if not days:
         logger.info("cleanup is switched off")
-        return Report(dry_run=run.dry_run, counts=_counts(0, 0, Summary()), summary=Summary())
+        return Report(dry_run=run.dry_run, counts=_counts(0, 0, 0, Summary()), summary=Summary())
     until = run.now - timedelta(days=days)
-    due = _store().count_waiting("retained", until)
     with jobs.vonage_client(run) as vonage:
-        cleanup = Cleanup(_store(), vonage, until=until, now=run.now, dry_run=run.dry_run)
+        cleanup = Cleanup(
+            _store(),
+            vonage,
+            until=until,
+            now=run.now,
+            dry_run=run.dry_run,
+            deferred_at_most=run.deferred_at_most,
+        )
+        due = cleanup.count_due()
         summary = jobs.work(run, cleanup.due(), cleanup.act)
     return Report(
         dry_run=run.dry_run,
-        counts=_counts(due, cleanup.held, summary),
+        counts=_counts(due, cleanup.held, cleanup.deferred, summary),
         summary=summary,
         planned=cleanup.planned,
     )
 
 
-def _counts(due: int, held: int, summary: Summary) -> Mapping[str, int]:
+def _counts(due: int, held: int, deferred: int, summary: Summary) -> Mapping[str, int]:
     outcomes = Counter(dict.fromkeys(OUTCOMES, 0) | summary.outcomes)
     return {
         "due": due,
         **{name: outcomes[name] for name in OUTCOMES},
         "held": held + outcomes["held"],
+        "deferred": deferred,
         "left": jobs.left(due, summary, passed_over=held),
     }

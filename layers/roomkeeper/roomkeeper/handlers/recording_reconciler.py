@@ -39,7 +39,8 @@ def _settings() -> ReconcilerSettings:
 
 @cache
 def _store() -> Store:
-    return Store(store.connect(store.BRIEF), _settings().table_name)
+    known = _settings()
+    return Store(store.connect(store.BRIEF), known.table_name, deleted_days=known.deleted_days)
 
 
 def _run(run: Run[ReconciliationOptions]) -> Report:
@@ -47,7 +48,12 @@ def _run(run: Run[ReconciliationOptions]) -> Report:
     grace = timedelta(hours=_settings().grace_hours if asked is None else asked)
     with jobs.vonage_client(run) as vonage:
         reconciliation = Reconciliation(
-            _store(), vonage, grace=grace, now=run.now, dry_run=run.dry_run
+            _store(),
+            vonage,
+            grace=grace,
+            now=run.now,
+            dry_run=run.dry_run,
+            deferred_at_most=run.deferred_at_most,
         )
         due = reconciliation.count_due()
         summary = jobs.work(run, reconciliation.due(), reconciliation.act)
@@ -57,6 +63,7 @@ def _run(run: Run[ReconciliationOptions]) -> Report:
             "due": due,
             **{name: summary.outcomes[name] for name in OUTCOMES},
             "adopted": reconciliation.adopted,
+            "deferred": reconciliation.deferred,
             "left": jobs.left(due, summary),
         },
         summary=summary,

@@ -1,5 +1,6 @@
 """What the management API does. Vonage comes first, then our table."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -184,9 +185,9 @@ class Management:
         except NotFound:
             return None
 
-    def _theirs_in(self, session_id: str) -> list[VonageRecording] | None:
+    def _theirs_in(self, session_id: str) -> Sequence[VonageRecording] | None:
         try:
-            return self._vonage.list_recordings(session_id)
+            return self._vonage.list_recordings(session_id).found
         except NotFound:
             return None
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from roomkeeper import vonage
+from roomkeeper.access import NotConfigured
 from roomkeeper.management.operations import (
     AlreadyDeleted,
     NotDeletableYet,
@@ -35,6 +36,7 @@ _ANSWERS: Mapping[type[Exception], tuple[int, str]] = {
     vonage.RateLimited: (503, "vonage_limits_our_rate"),
     vonage.VonageError: (502, "vonage_answered_unexpectedly"),
     StoreUnavailable: (503, "unavailable"),
+    NotConfigured: (503, "not_configured"),
     SecretUnavailable: (503, "unavailable"),
     Exception: (500, "internal_error"),
 }
@@ -56,7 +58,7 @@ def problem_of(error: Exception) -> Problem:
     """Return how `error` is told to a caller of the management API."""
     status, code = _answer(error)
     message = str(error)
-    if status in _OURS_TO_KNOW and not isinstance(error, vonage.VonageError):
+    if status in _OURS_TO_KNOW and not isinstance(error, vonage.VonageError | NotConfigured):
         message = "Roomkeeper cannot do that just now; its log has the cause. Try again later."
     wait = error.retry_after if isinstance(error, vonage.VonageError) else None
     retry_after = math.ceil(wait or RETRY_AFTER) if status == 503 else None

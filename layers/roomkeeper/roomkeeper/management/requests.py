@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import Meta, Struct
 
-from roomkeeper.callbacks import AnyId
+from roomkeeper.callbacks import Id
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.times import iso
 
@@ -48,12 +48,15 @@ def id_in(segment: str) -> str:
     """Return the id that a `segment` of a path holds, percent-encoded.
 
     Raises:
-        InvalidRequest: it is too long to be one.
+        InvalidRequest: Vonage makes no such ids.
     """
     try:
-        return msgspec.convert(unquote(segment), AnyId)
+        return msgspec.convert(unquote(segment), Id)
     except msgspec.ValidationError as problem:
-        raise InvalidRequest(f"The id in the path: {problem}.") from problem
+        raise InvalidRequest(
+            "The id in the path is none of Vonage's: those have 1 to 256 letters, digits and "
+            "characters of -_~.=+, and more than dots."
+        ) from problem
 
 
 def page_in(query: Mapping[str, str]) -> Page:

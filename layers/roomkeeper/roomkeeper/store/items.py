@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 RECORDING, SESSION, EVENT = "RECORDING#", "SESSION#", "EVENT#"
 ROOM, CHECKPOINT = "ROOM#", "CHECKPOINT#"
 
+DEFERRAL = ("attempts", "queued_at")
+"""Attributes of an item while it is deferred."""
+
 SHARDS = 8
 """Parts of a worklist, so that no one index partition takes every write."""
 
@@ -26,11 +29,13 @@ class Update(Struct, frozen=True, kw_only=True):
     """One UpdateItem to be: `facts` hold unless known already, `state` always, `seen` is added.
 
     Without a name in `seen` it makes a new item or none; with one, nothing when the name is there.
+    The attributes in `removed` are removed.
     """
 
     key: str
     facts: Mapping[str, Any]
     state: Mapping[str, Any] = {}
+    removed: Sequence[str] = ()
     seen: str | None = None
     reconciled: bool = False
 
@@ -38,11 +43,13 @@ class Update(Struct, frozen=True, kw_only=True):
 def expression(update: Update) -> dict[str, Any]:
     """Return what `Table.update` takes. Every name has an alias, as any may be a reserved word."""
     facts = {name: value for name, value in update.facts.items() if value is not None}
-    names = {f"#{name}": name for name in [*facts, *update.state]}
+    names = {f"#{name}": name for name in [*facts, *update.state, *update.removed]}
     values = {f":{name}": typed(value) for name, value in [*facts.items(), *update.state.items()]}
     sets = [f"#{name} = if_not_exists(#{name}, :{name})" for name in facts]
     sets += [f"#{name} = :{name}" for name in update.state]
     sets_and_adds = "SET " + ", ".join(sets)
+    if update.removed:
+        sets_and_adds += " REMOVE " + ", ".join(f"#{name}" for name in update.removed)
     condition = "attribute_not_exists(pk)"
     if update.seen is not None:
         sets_and_adds += " ADD seen :seen" + (", reconciled :seen" if update.reconciled else "")

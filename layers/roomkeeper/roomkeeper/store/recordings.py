@@ -3,17 +3,19 @@
 import heapq
 import logging
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from roomkeeper import events
 from roomkeeper.callbacks import Callback, RecordingCallback, SessionCallback
-from roomkeeper.recordings import DeletedBy, Hold, Recording, Waiting, Worklist
+from roomkeeper.recordings import DEFERRED, DeletedBy, Hold, Recording, Waiting, Worklist
 from roomkeeper.store import correlation, updates
 from roomkeeper.store.items import (
+    DEFERRAL,
     RECORDING,
     SESSION,
     DamagedItem,
@@ -33,6 +35,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_IF_CONFIRMED = {
+    "retained": "confirmed",
+    "deferred_retained": "deferred_confirmed",
+    "deferred_awaiting_upload": "awaiting_upload",
+}
+"""Where a recording belongs, by its worklist, once Vonage's API has returned it."""
+
 _PAGE = 100
 """Entries of a worklist's shard that are read, and kept in memory, at once."""
 
@@ -45,7 +54,8 @@ class Store:
         table: the table's name.
         session_days: how long a session's item is kept.
         event_days: how long an outbox item is kept, to know repeats by.
-        deleted_days: how long a deleted recording's item is kept.
+        deleted_days: how long the item of a recording is kept that is deleted, lost or was never
+            uploaded.
     """
 
     def __init__(
@@ -76,8 +86,7 @@ class Store:
         Raises:
             StoreUnavailable: nothing is known to be written.
         """
-        update = updates.recording_update(callback, now)
-        return self._write(msgspec.structs.replace(update, reconciled=True))
+        return self._write(updates.confirmed_update(callback, now))
 
     def waiting(self, worklist: Worklist, until: datetime) -> Iterator[Waiting]:
         """Yield what is on a worklist since `until` or longer, oldest first, as it is read.
@@ -106,36 +115,150 @@ class Store:
             for page in self._pages(shard, until, Select="COUNT")
         )
 
-    def mark_lost(self, recording_id: str, now: datetime) -> bool:
+    def mark_lost(self, recording: Recording, now: datetime) -> bool:
         """Note that Vonage has no such recording, and ask no more; False when it is accounted for.
+
+        The item leaves the table once its days are over, unless the recording is on hold.
 
         Raises:
             StoreUnavailable: nothing is known to be written.
         """
+        return self._give_up(
+            recording,
+            now,
+            "missing_at",
+            " ADD seen :lost, reconciled :lost",
+            {":lost": {"SS": ["recording:lost"]}},
+        )
+
+    def mark_never_uploaded(self, recording: Recording, now: datetime) -> bool:
+        """Note that no upload is expected any more, and ask no more; False if there was one.
+
+        The item leaves the table once its days are over, unless the recording is on hold. An upload
+        that is heard of until then counts as always.
+
+        Raises:
+            StoreUnavailable: nothing is known to be written.
+        """
+        return self._give_up(recording, now, "never_uploaded_at")
+
+    def _give_up(
+        self,
+        recording: Recording,
+        now: datetime,
+        moment: str,
+        adds: str = "",
+        values: Mapping[str, Any] = MappingProxyType({}),
+    ) -> bool:
+        ends = {} if recording.hold else {":ttl": typed(self._forget_at(now))}
         return self._table.update(
-            RECORDING + recording_id,
-            "SET missing_at = if_not_exists(missing_at, :at) "
-            "REMOVE worklist, since ADD seen :lost, reconciled :lost",
+            RECORDING + recording.recording_id,
+            f"SET {moment} = if_not_exists({moment}, :at){', #ttl = :ttl' if ends else ''} "
+            f"REMOVE worklist, since, attempts, queued_at{adds}",
             "attribute_exists(pk) AND attribute_not_exists(deleted_at) "
             "AND NOT contains(seen, :uploaded)",
+            **({"ExpressionAttributeNames": {"#ttl": "ttl"}} if ends else {}),
             ExpressionAttributeValues={
                 ":at": typed(now),
-                ":lost": {"SS": ["recording:lost"]},
                 ":uploaded": {"S": "recording:uploaded"},
+                **ends,
+                **values,
             },
         )
 
-    def settle_session(self, session: Waiting) -> bool:
-        """Take a session off its worklist; False when it has come there anew since.
+    def confirm(self, recording: Recording, now: datetime) -> bool:
+        """Note that Vonage's API has returned a recording; False when nothing had to be written.
+
+        Cleanup handles confirmed recordings first: nobody can forge what Vonage's API returns. One
+        that was deferred while its upload was awaited is back on its worklist.
 
         Raises:
             StoreUnavailable: nothing is known to be written.
         """
+        name, _, shard = (recording.worklist or "").partition("#")
+        if name not in _IF_CONFIRMED and recording.confirmed_at:
+            return False
+        sets, removes = "SET confirmed_at = if_not_exists(confirmed_at, :at)", ""
+        condition, values = "attribute_exists(pk)", {":at": typed(now)}
+        if name in _IF_CONFIRMED:
+            sets, condition = f"{sets}, worklist = :to", "worklist = :from"
+            values[":from"] = typed(f"{name}#{shard}")
+            values[":to"] = typed(f"{_IF_CONFIRMED[name]}#{shard}")
+        if name == "deferred_awaiting_upload" and recording.queued_at:
+            sets, removes = f"{sets}, since = :queued", f" REMOVE {', '.join(DEFERRAL)}"
+            values[":queued"] = typed(recording.queued_at)
+        return self._table.update(
+            RECORDING + recording.recording_id,
+            sets + removes,
+            condition,
+            ExpressionAttributeValues=values,
+        )
+
+    def defer(
+        self, entry: Waiting, now: datetime, delay: Callable[[int], timedelta], *, confirmed: bool
+    ) -> bool:
+        """Move an entry of a worklist to its deferred list; False when it has moved meanwhile.
+
+        `delay` returns how long after `now` the next attempt is, given the number of failures so
+        far. `confirmed` says that Vonage's API has just returned it. The stream shows the change,
+        and no event follows from it, since `seen` stays as it is.
+
+        Raises:
+            StoreUnavailable: nothing is known to be written.
+        """
+        key = (RECORDING if entry.kind == "recording" else SESSION) + entry.id
+        item = self._table.get(key) or {}
+        attempts, queued_at = 1, entry.since
+        target = entry.worklist if entry.is_deferred else DEFERRED + entry.worklist
+        if entry.is_deferred:
+            attempts += int(item.get("attempts", 0))
+            queued_at = item.get("queued_at", queued_at)
+        sets = "worklist = :to, since = :next, attempts = :attempts, queued_at = :queued"
+        values = {
+            ":from": typed(entry.worklist),
+            ":since": typed(entry.since),
+            ":next": typed(now + delay(attempts)),
+            ":attempts": typed(attempts),
+            ":queued": typed(queued_at),
+        }
+        if confirmed:
+            name, _, shard = target.partition("#")
+            target = f"{_IF_CONFIRMED.get(name, name)}#{shard}"
+            sets += ", confirmed_at = if_not_exists(confirmed_at, :at)"
+            values[":at"] = typed(now)
+        return self._table.update(
+            key,
+            f"SET {sets}",
+            "worklist = :from AND since = :since",
+            ExpressionAttributeValues={**values, ":to": typed(target)},
+        )
+
+    def queued_at(self, entry: Waiting) -> datetime:
+        """Return since when an entry is on its worklist, the time included that it was deferred.
+
+        Raises:
+            StoreUnavailable: it could not be read.
+        """
+        key = (RECORDING if entry.kind == "recording" else SESSION) + entry.id
+        item = (self._table.get(key) or {}) if entry.is_deferred else {}
+        return from_iso(item["queued_at"]) if "queued_at" in item else entry.since
+
+    def settle_session(self, session: Waiting, confirmed_at: datetime | None = None) -> bool:
+        """Take a session off its worklist; False when it has come there anew since.
+
+        `confirmed_at` is when Vonage's API returned its recordings; None if it knows no such
+        session.
+
+        Raises:
+            StoreUnavailable: nothing is known to be written.
+        """
+        confirmed = {":at": typed(confirmed_at)} if confirmed_at else {}
+        sets = "SET confirmed_at = if_not_exists(confirmed_at, :at) " if confirmed else ""
         return self._table.update(
             SESSION + session.id,
-            "REMOVE worklist, since",
+            f"{sets}REMOVE worklist, since, attempts, queued_at",
             "since = :since",
-            ExpressionAttributeValues={":since": typed(session.since)},
+            ExpressionAttributeValues={":since": typed(session.since), **confirmed},
         )
 
     def _pages(self, shard: str, until: datetime, **how: Any) -> Iterator[Any]:
@@ -204,14 +327,14 @@ class Store:
         return self._table.update(
             RECORDING + recording_id,
             f"SET deleted_at = :at, deleted_by = :by, #ttl = :ttl{identity} "
-            "REMOVE worklist, since ADD seen :seen",
+            "REMOVE worklist, since, attempts, queued_at ADD seen :seen",
             condition,
             ExpressionAttributeNames={"#ttl": "ttl"},
             ExpressionAttributeValues={
                 **values,
                 ":at": typed(now),
                 ":by": typed(by),
-                ":ttl": typed(int((now + self._deleted_time).timestamp())),
+                ":ttl": typed(self._forget_at(now)),
                 ":seen": {"SS": ["recording:deleted"]},
             },
         )
@@ -226,9 +349,9 @@ class Store:
         fields = {name: typed(value) for name, value in msgspec.structs.asdict(hold).items()}
         return self._table.update(
             RECORDING + recording_id,
-            "SET #hold = :hold",
+            "SET #hold = :hold REMOVE #ttl",
             "attribute_exists(pk) AND attribute_not_exists(deleted_at)",
-            ExpressionAttributeNames={"#hold": "hold"},
+            ExpressionAttributeNames={"#hold": "hold", "#ttl": "ttl"},
             ExpressionAttributeValues={":hold": {"M": fields}},
         )
 
@@ -289,6 +412,9 @@ class Store:
             return updates.session_update(callback, now, now + self._session_time)
         return updates.outbox_update(callback, now, now + self._event_time)
 
+    def _forget_at(self, now: datetime) -> int:
+        return int((now + self._deleted_time).timestamp())
+
     def _write(self, update: Update) -> bool:
         return self._table.update(**expression(update))
 
@@ -302,7 +428,7 @@ def _sound(item: Mapping[str, Any]) -> Recording | None:
 
 
 def _waiting(entry: Mapping[str, Any]) -> Waiting:
-    key, since = entry["pk"], from_iso(entry["since"])
+    key, since, worklist = entry["pk"], from_iso(entry["since"]), entry["worklist"]
     if key.startswith(RECORDING):
-        return Waiting("recording", key.removeprefix(RECORDING), since)
-    return Waiting("session", key.removeprefix(SESSION), since)
+        return Waiting("recording", key.removeprefix(RECORDING), since, worklist)
+    return Waiting("session", key.removeprefix(SESSION), since, worklist)

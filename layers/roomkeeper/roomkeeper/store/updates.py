@@ -17,7 +17,7 @@ from roomkeeper.callbacks import (
     Unrecognized,
 )
 from roomkeeper.recordings import url_expiry
-from roomkeeper.store.items import RECORDING, SESSION, Update, event_key, shard_of
+from roomkeeper.store.items import DEFERRAL, RECORDING, SESSION, Update, event_key, shard_of
 
 
 def key_of(callback: RecordingCallback | SessionCallback | OutboxCallback) -> str:
@@ -33,29 +33,48 @@ def key_of(callback: RecordingCallback | SessionCallback | OutboxCallback) -> st
 
 def recording_update(callback: RecordingCallback, now: datetime) -> Update:
     """Return what a recording's callback, heard at `now`, writes into its item."""
-    facts = msgspec.structs.asdict(callback) | {events.RECEIVED_AT[callback.event]: now}
+    facts = msgspec.structs.asdict(callback)
+    facts |= {"received_at": now, events.RECEIVED_AT[callback.event]: now}
     shard = shard_of(callback.recording_id)
-    if isinstance(callback, RecordingUploaded):
-        facts |= {"url_expires_at": url_expiry(callback.url)}
-        state = {"worklist": f"retained#{shard}", "since": now}
-    else:
+    if not isinstance(callback, RecordingUploaded):
         facts |= {"worklist": f"awaiting_upload#{shard}", "since": now}
-        state = {}
-    return Update(key=key_of(callback), facts=facts, state=state, seen=callback.event)
+        return Update(key=key_of(callback), facts=facts, seen=callback.event)
+    facts |= {"url_expires_at": url_expiry(callback.url)}
+    state = {"worklist": f"retained#{shard}", "since": now}
+    # It may have been deferred before, or given up, and then have a ttl.
+    removed = (*DEFERRAL, "ttl")
+    return Update(
+        key=key_of(callback), facts=facts, state=state, removed=removed, seen=callback.event
+    )
+
+
+def confirmed_update(callback: RecordingCallback, now: datetime) -> Update:
+    """Return what is written of a recording that Vonage's API has returned, as if by a callback."""
+    update = recording_update(callback, now)
+    facts, state = {**update.facts, "confirmed_at": now}, dict(update.state)
+    if isinstance(callback, RecordingUploaded):
+        state["worklist"] = f"confirmed#{shard_of(callback.recording_id)}"
+    return msgspec.structs.replace(update, facts=facts, state=state, reconciled=True)
 
 
 def session_update(callback: SessionCallback, now: datetime, until: datetime) -> Update:
     """Return what a session's callback, heard at `now`, writes; the item is kept `until` then."""
     facts = msgspec.structs.asdict(callback) | {"ttl": int(until.timestamp())}
-    facts |= {events.RECEIVED_AT[callback.event]: now}
-    facts |= {"used_at": callback.started_at}  # only sessions have it, so only they are in by_room
+    facts |= {"received_at": now, events.RECEIVED_AT[callback.event]: now}
+    # Only sessions have used_at, so only they are in by_room. A start in the future would keep the
+    # room from being unused, for ever if it is far enough away.
+    facts |= {"used_at": min(callback.started_at, now)}
     state: Mapping[str, Any] = {}
+    removed: tuple[str, ...] = ()
     shard = shard_of(callback.session_id)
     if isinstance(callback, SessionEnded):
         state = {"worklist": f"ended_session#{shard}", "since": now}
+        removed = DEFERRAL
     else:
         facts |= {"worklist": f"open_session#{shard}", "since": now}
-    return Update(key=key_of(callback), facts=facts, state=state, seen=callback.event)
+    return Update(
+        key=key_of(callback), facts=facts, state=state, removed=removed, seen=callback.event
+    )
 
 
 def outbox_update(callback: OutboxCallback, now: datetime, until: datetime) -> Update:

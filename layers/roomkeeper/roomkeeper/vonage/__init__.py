@@ -12,6 +12,7 @@ from roomkeeper.vonage.errors import (
     BadRequest,
     Forbidden,
     InvalidId,
+    InvalidRecording,
     InvalidResponse,
     NotDeletable,
     NotFound,
@@ -23,7 +24,7 @@ from roomkeeper.vonage.errors import (
     UntrustedCertificate,
     VonageError,
 )
-from roomkeeper.vonage.models import Recording, RoomPage
+from roomkeeper.vonage.models import Recording, RoomPage, SessionRecordings
 from roomkeeper.vonage.retry import RetryPolicy
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "DeletionOutcome",
     "Forbidden",
     "InvalidId",
+    "InvalidRecording",
     "InvalidResponse",
     "NotDeletable",
     "NotFound",
@@ -43,6 +45,7 @@ __all__ = [
     "Refusal",
     "RetryPolicy",
     "RoomPage",
+    "SessionRecordings",
     "Unauthorized",
     "Unavailable",
     "UntrustedCertificate",

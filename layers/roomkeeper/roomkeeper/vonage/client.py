@@ -4,6 +4,7 @@ Source: Vonage's Meetings API reference, "Rooms" and "Recordings".
 """
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Literal, Self, TypeVar
@@ -14,6 +15,7 @@ from roomkeeper.vonage import models
 from roomkeeper.vonage.calls import Call, path
 from roomkeeper.vonage.credentials import Credentials
 from roomkeeper.vonage.errors import (
+    InvalidRecording,
     InvalidResponse,
     NotDeletable,
     NotFound,
@@ -21,9 +23,11 @@ from roomkeeper.vonage.errors import (
     Unauthorized,
     VonageError,
 )
-from roomkeeper.vonage.models import Recording, RoomPage
+from roomkeeper.vonage.models import Recording, RoomPage, SessionRecordings
 from roomkeeper.vonage.retry import RetryPolicy
 from roomkeeper.vonage.transport import Transport
+
+logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
@@ -135,23 +139,37 @@ class VonageClient:
 
     # --- recordings -------------------------------------------------------------------------------
 
-    def list_recordings(self, session_id: str) -> list[Recording]:
-        """Return the session's recordings, whatever their status.
+    def list_recordings(self, session_id: str) -> SessionRecordings:
+        """Return the session's recordings, whatever their status; invalid ones are logged.
 
         Raises:
             NotFound: the session does not exist.
         """
         call = Call("GET", path("GET", "sessions", session_id, "recordings"))
-        return self._read(models.recordings, call)
+        listed = self._read(models.recordings, call)
+        for message in listed.invalid:
+            logger.warning("Vonage's list of a session has an invalid recording: %s", message)
+        return listed
 
     def get_recording(self, recording_id: str) -> Recording:
         """Return the recording, with a fresh download URL once it is uploaded.
 
         Raises:
             NotFound: it does not exist.
+            InvalidRecording: Vonage's data of it is missing or invalid.
         """
         call = Call("GET", path("GET", "recordings", recording_id))
-        return self._read(models.recording, call, recording_id)
+
+        def read(body: bytes) -> Recording:
+            try:
+                return models.recording(body)
+            except models.UNREADABLE as error:
+                if models.recording_id(body) != recording_id:
+                    raise
+                description = f"The recording is not as the Meetings API describes it: {error}"
+                raise InvalidRecording(description, call.context) from error
+
+        return self._read(read, call, recording_id)
 
     def delete_recording(self, recording_id: str) -> DeletionOutcome:
         """Delete the recording; return "already_deleted" if it does not exist.

@@ -108,6 +108,17 @@ class InvalidResponse(VonageError):
     advice = "Check that the base URL is that of a Meetings API, and any proxy in between."
 
 
+class InvalidRecording(InvalidResponse):
+    """A response about the recording that was asked for, with data that is missing or invalid."""
+
+    advice = "Ask Vonage about this recording."
+
+    @property
+    def is_item_specific(self) -> bool:
+        """True: Vonage answered, and other recordings may be valid."""
+        return True
+
+
 class UntrustedCertificate(VonageError):
     """The server's TLS certificate is not trusted. No request was sent, and none is repeated."""
 

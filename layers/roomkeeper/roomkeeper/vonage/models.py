@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 import msgspec
 from msgspec import Struct
 
+from roomkeeper.callbacks import Id, Url
 from roomkeeper.rooms import Room
 
 
@@ -27,6 +28,15 @@ class Recording:
     ended_at: datetime | None = None
     url: str | None = field(default=None, repr=False)
     """Where it can be downloaded: a secret that expires. None until it is uploaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecordings:
+    """A session's recordings: those that could be read, and a message for each of the others."""
+
+    found: Sequence[Recording]
+    invalid: Sequence[str] = ()
+    """A message for each recording that could not be read; it names the id if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +82,13 @@ class _RecordingLinks(Struct):
     url: _Link | None = None
 
 
+class _Identified(Struct):
+    id: Id
+
+
 class _Recording(Struct):
-    id: str
-    session_id: str
+    id: Id
+    session_id: Id
     status: str
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -96,7 +110,7 @@ class _RoomPage(Struct):
 
 
 class _Recordings(Struct):
-    recordings: list[_Recording]
+    recordings: list[msgspec.Raw]
 
 
 class _SessionRecordings(Struct):
@@ -126,14 +140,29 @@ def room_page(body: bytes) -> RoomPage:
     return RoomPage([_room(each) for each in found], _start_id(next_link), page.total_items)
 
 
-def recording(body: bytes) -> Recording:
+def recording(body: bytes | msgspec.Raw) -> Recording:
     """Return the recording that `body` describes."""
     return _recording(_read_recording(body))
 
 
-def recordings(body: bytes) -> list[Recording]:
-    """Return the recordings that `body` lists."""
-    return [_recording(each) for each in _read_recordings(body).embedded.recordings]
+def recordings(body: bytes) -> SessionRecordings:
+    """Return the recordings that `body` lists. One that is invalid does not spoil the others."""
+    found: list[Recording] = []
+    invalid: list[str] = []
+    for raw in _read_recordings(body).embedded.recordings:
+        try:
+            found.append(recording(raw))
+        except UNREADABLE as problem:
+            invalid.append(f"recording {recording_id(raw) or 'without an id'}: {problem}")
+    return SessionRecordings(tuple(found), tuple(invalid))
+
+
+def recording_id(body: bytes | msgspec.Raw) -> str | None:
+    """Return the id of the recording that `body` describes, however invalid the rest is."""
+    try:
+        return msgspec.json.decode(body, type=_Identified).id
+    except UNREADABLE:
+        return None
 
 
 def _room(wire: _Room) -> Room:
@@ -162,8 +191,16 @@ def _recording(wire: _Recording) -> Recording:
         status=wire.status,
         started_at=_utc(wire.started_at),
         ended_at=_utc(wire.ended_at),
-        url=_href(wire.links.url) if wire.links else None,
+        url=_usable(_href(wire.links.url)) if wire.links else None,
     )
+
+
+def _usable(url: str | None) -> str | None:
+    """Return a download URL by the rules for those in callbacks; None if it breaks one."""
+    try:
+        return msgspec.convert(url, Url | None)
+    except msgspec.ValidationError:
+        return None
 
 
 def _is_available(wire: _Room) -> bool:

@@ -1,0 +1,225 @@
+"""`make purge FROM=... TO=...`: removes recordings and sessions that only callbacks say exist.
+
+For items that somebody has forged with the callback token. It is a dry run unless CONFIRM is the
+stack's name. Nothing is deleted at Vonage, and no event follows: the publisher ignores removals.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import Struct
+
+from operations.stack import Stack, StackError
+from roomkeeper.recordings import DEFERRED
+from roomkeeper.store.items import RECORDING, SESSION, plain
+from roomkeeper.times import from_iso, iso
+
+SAMPLES = 5
+"""Keys that are shown of each kind."""
+
+_THREADS = 16
+_ATTRIBUTES = (
+    "pk",
+    "received_at",
+    "uploaded_at",
+    "queued_at",
+    "since",
+    "worklist",
+    "confirmed_at",
+    "hold",
+    "deleted_at",
+)
+
+
+class Window(Struct, frozen=True):
+    """Which items to select: received from `start` on and before `end`.
+
+    With `only_refused`, only those that Vonage refused to talk about.
+    """
+
+    start: datetime
+    end: datetime
+    only_refused: bool = False
+
+
+class Selection(Struct):
+    """What a scan of the table found: keys to remove by kind, and keys to leave by reason."""
+
+    recordings: list[str]
+    sessions: list[str]
+    refused: int
+    left: dict[str, list[str]]
+
+    @property
+    def keys(self) -> list[str]:
+        """All keys to remove."""
+        return self.recordings + self.sessions
+
+
+def main() -> int:
+    """Show what would be removed, or remove it; return the exit code."""
+    parser = argparse.ArgumentParser(prog="make purge", usage="make purge FROM= TO= [CONFIRM=]")
+    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
+    parser.add_argument("--start", required=True, type=_moment, help="received at or after this")
+    parser.add_argument("--end", required=True, type=_moment, help="received before this")
+    parser.add_argument("--refused", action="store_true", help="only what Vonage has refused")
+    parser.add_argument("--confirm", default="", help="the stack's name, to remove the items")
+    options = parser.parse_args()
+    if options.confirm not in ("", options.stack):
+        parser.error(f"CONFIRM must be the stack's name, {options.stack}, to remove the items.")
+    window = Window(options.start, options.end, options.refused)
+    try:
+        return _purge(Stack(options.stack), window, is_confirmed=bool(options.confirm))
+    except StackError as problem:
+        print(problem, file=sys.stderr)
+    except (ClientError, BotoCoreError) as problem:
+        print(f"The table cannot be read or written: {problem}", file=sys.stderr)
+    return 1
+
+
+def select(stack: Stack, window: Window) -> Selection:
+    """Read the whole table; return what is in the window and was never confirmed by Vonage's API.
+
+    Raises:
+        StackError: the stack cannot be read.
+        ClientError, BotoCoreError: the table cannot be read.
+    """
+    selection = Selection([], [], 0, {})
+    for item in _items(stack):
+        key = item["pk"]
+        if reason := _reason_to_leave(item, window):
+            selection.left.setdefault(reason, []).append(key)
+            continue
+        selection.refused += _is_refused(item)
+        (selection.recordings if key.startswith(RECORDING) else selection.sessions).append(key)
+    return selection
+
+
+def remove(stack: Stack, keys: list[str]) -> list[str]:
+    """Remove the items under these keys; return those that were left, as they had changed.
+
+    An item that is on hold, confirmed or deleted by now is left.
+
+    Raises:
+        ClientError, BotoCoreError: the table cannot be written; some items may be removed.
+    """
+    client = stack.client("dynamodb", config=Config(max_pool_connections=_THREADS))
+    table = stack.outputs["TableName"]
+
+    def is_removed(key: str) -> bool:
+        try:
+            client.delete_item(
+                TableName=table,
+                Key={"pk": {"S": key}},
+                ConditionExpression="attribute_not_exists(confirmed_at) AND "
+                "attribute_not_exists(#hold) AND attribute_not_exists(deleted_at)",
+                ExpressionAttributeNames={"#hold": "hold"},
+            )
+        except client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        removed = pool.map(is_removed, keys)
+        return [key for key, is_gone in zip(keys, removed, strict=True) if not is_gone]
+
+
+def _purge(stack: Stack, window: Window, *, is_confirmed: bool) -> int:
+    selection = select(stack, window)
+    print(
+        f"Stack {stack.name} ({stack.whereabouts()}): received from {iso(window.start)} to before "
+        f"{iso(window.end)}, and never returned by Vonage's API:"
+    )
+    for line in _lines(selection):
+        print(f"  {line}")
+    if not is_confirmed:
+        print(f"Nothing was removed. To remove them, add CONFIRM={stack.name}.")
+        return 0
+    left = remove(stack, selection.keys)
+    print(f"{len(selection.keys) - len(left)} items were removed.")
+    if left:
+        print(f"{len(left)} had changed meanwhile and were left: {_sample(left)}", file=sys.stderr)
+    return 1 if left else 0
+
+
+def _lines(selection: Selection) -> Iterator[str]:
+    yield f"{len(selection.recordings)} recordings{_sample(selection.recordings, ': ')}"
+    yield f"{len(selection.sessions)} sessions{_sample(selection.sessions, ': ')}"
+    unasked = len(selection.keys) - selection.refused
+    yield f"Vonage refused to talk about {selection.refused}; {unasked} it was not asked about yet,"
+    yield "or it does not know them. If one of those is real, cleanup will not delete it any more."
+    for reason, keys in sorted(selection.left.items()):
+        yield f"left, {reason}: {len(keys)}{_sample(keys, ', ')}"
+
+
+def _sample(keys: list[str], before: str = "") -> str:
+    # As Python would write them, since ids in the table may hold control characters.
+    shown = ", ".join(ascii(key)[1:-1] for key in keys[:SAMPLES])
+    return f"{before}{shown}{', ...' if len(keys) > SAMPLES else ''}" if keys else ""
+
+
+def _items(stack: Stack) -> Iterator[dict[str, Any]]:
+    """Yield the recordings and sessions in the table, without the attributes that do not matter."""
+    names = {f"#{name}": name for name in _ATTRIBUTES}
+    pages = stack.client("dynamodb").get_paginator("scan")
+    for page in pages.paginate(
+        TableName=stack.outputs["TableName"],
+        ConsistentRead=True,
+        FilterExpression="begins_with(#pk, :recording) OR begins_with(#pk, :session)",
+        ProjectionExpression=", ".join(names),
+        ExpressionAttributeNames=names,
+        ExpressionAttributeValues={":recording": {"S": RECORDING}, ":session": {"S": SESSION}},
+    ):
+        yield from map(plain, page["Items"])
+
+
+def _reason_to_leave(item: Mapping[str, Any], window: Window) -> str | None:
+    received_at = _received_at(item)
+    reasons = {
+        "as Vonage's API has returned it": "confirmed_at" in item,
+        "as it is on hold": "hold" in item,
+        "as it is deleted": "deleted_at" in item,
+        "as it has no time of receipt": received_at is None,
+        "as it was received at another time": received_at is not None
+        and not window.start <= received_at < window.end,
+        "as Vonage has not refused it": window.only_refused and not _is_refused(item),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _received_at(item: Mapping[str, Any]) -> datetime | None:
+    """Return when the first callback arrived; items of earlier versions know it less directly."""
+    names = ("received_at", "uploaded_at", "queued_at", "since")
+    text = next((item[name] for name in names if name in item), None)
+    return from_iso(text) if text else None
+
+
+def _is_refused(item: Mapping[str, Any]) -> bool:
+    return str(item.get("worklist", "")).startswith(DEFERRED)
+
+
+def _moment(text: str) -> datetime:
+    """Return the moment that an option gives.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none, or has no offset.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = datetime.min
+    if moment.tzinfo is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no time with an offset, such as 2026-07-01T12:00:00Z"
+        )
+    return moment.astimezone(UTC)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

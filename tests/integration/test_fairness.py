@@ -1,0 +1,528 @@
+"""Items that always fail, by the thousand: they cost little, and keep nothing else waiting."""
+
+import dataclasses
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from roomkeeper import store
+from roomkeeper.cleanup import Cleanup
+from roomkeeper.fairness import MAX_DELAY
+from roomkeeper.jobs import Options, Run, work
+from roomkeeper.reconciliation import UPLOAD_TIMEOUT, Reconciliation
+from roomkeeper.recordings import Recording
+from roomkeeper.rounds import Bounds, Summary, in_seconds
+from roomkeeper.vonage import SessionRecordings, VonageClient
+from tests.books import NOW, Books, an_upload
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+GRACE = 6 * HOUR
+MONTH_AGO = NOW - 30 * DAY
+FORGED = 300
+CAPACITY = FORGED // 10
+"""What a run can do in these tests."""
+
+
+def a_run(now: datetime, limit: int | None, *, dry_run: bool = False) -> Run[Options]:
+    bounds = Bounds(concurrency=4, per_second=100_000.0, ends_at=in_seconds(300.0))
+    return Run(
+        options=Options(limit=limit), dry_run=dry_run, bounds=bounds, call_seconds=1.0, now=now
+    )
+
+
+def clean(
+    books: Books, now: datetime = NOW, *, limit: int | None = None, dry_run: bool = False
+) -> tuple[Cleanup, Summary]:
+    """Delete what was uploaded a month before `now` or earlier."""
+    cleanup = Cleanup(
+        books.store,
+        books.client,
+        until=now - 30 * DAY,
+        now=now,
+        dry_run=dry_run,
+        deferred_at_most=CAPACITY // 10,
+    )
+    return cleanup, work(a_run(now, limit), cleanup.due(), cleanup.act)
+
+
+def reconcile(
+    books: Books, now: datetime = NOW, *, limit: int | None = None, client: Any = None
+) -> tuple[Reconciliation, Summary]:
+    reconciliation = Reconciliation(
+        books.store,
+        client or books.client,
+        grace=GRACE,
+        now=now,
+        dry_run=False,
+        deferred_at_most=CAPACITY // 10,
+    )
+    return reconciliation, work(a_run(now, limit), reconciliation.due(), reconciliation.act)
+
+
+def forge(books: Books, count: int, at: datetime, spread: timedelta = timedelta(0)) -> list[str]:
+    """Post uploads of recordings that Vonage refuses to talk about, at times around `at`."""
+    books.vonage.settings(refused_ids="forged")
+    ids = [f"forged-{place}" for place in range(count)]
+    for place, recording_id in enumerate(ids):
+        moment = at + spread * (2 * place / count - 1)
+        books.hear(an_upload(recording_id, f"forged-session-{place}"), moment)
+    return ids
+
+
+def forge_sessions(books: Books, count: int, at: datetime) -> None:
+    books.vonage.settings(refused_ids="forged")
+    for place in range(count):
+        books.hear(a_session(f"forged-{place}"), at)
+
+
+def a_session(session_id: str, event: str = "session:ended") -> dict[str, Any]:
+    times = {"started_at": "2026-06-01T10:00:00Z", "ended_at": "2026-06-01T11:00:00Z"}
+    return {"event": event, "session_id": session_id, "room_id": "room", **times}
+
+
+def a_start(recording_id: str, session_id: str = "s") -> dict[str, Any]:
+    event = "recording:started"
+    return {"event": event, "recording_id": recording_id, "session_id": session_id}
+
+
+def deferred(books: Books, worklist: Any, until: datetime) -> list[str]:
+    return [each.id for each in books.store.waiting(worklist, until)]
+
+
+def requests_for(books: Books, prefix: str) -> int:
+    return sum(prefix in each["path"] for each in books.vonage.requests())
+
+
+# --- cleanup --------------------------------------------------------------------------------------
+
+
+def test_a_confirmed_recording_among_forged_ones_is_deleted_by_the_first_run(books: Books) -> None:
+    held = books.vonage.hold_meeting()
+    [real] = held["recording_ids"]
+    books.hear_all(held["callbacks"], MONTH_AGO - DAY)
+    reconcile(books, MONTH_AGO - DAY + 7 * HOUR)
+    forge(books, FORGED, MONTH_AGO - 2 * DAY, DAY + 23 * HOUR)
+
+    _, summary = clean(books, limit=CAPACITY)
+
+    assert real not in books.left_at_vonage()
+    assert summary.outcomes == {"deleted": 1, "failed": CAPACITY - 1}
+    assert summary.stopped_by is None
+
+
+def test_an_unconfirmed_one_waits_for_no_forged_one_twice(books: Books) -> None:
+    forge(books, CAPACITY, MONTH_AGO - 2 * DAY)
+    [real] = books.uploaded(1, MONTH_AGO - DAY)
+
+    clean(books, limit=CAPACITY)
+    assert real in books.left_at_vonage()
+    clean(books, NOW + HOUR, limit=CAPACITY)
+
+    assert real not in books.left_at_vonage()
+
+
+def test_forged_ones_cost_less_than_a_tenth_of_a_run_once_each_was_asked_about(
+    books: Books,
+) -> None:
+    forge(books, CAPACITY, MONTH_AGO - DAY)
+    costs = []
+    for run in range(4):
+        before = requests_for(books, "forged")
+        clean(books, NOW + run * HOUR, limit=CAPACITY)
+        costs.append(requests_for(books, "forged") - before)
+
+    assert costs[0] == CAPACITY
+    assert all(cost <= CAPACITY / 10 for cost in costs[1:])
+
+
+def test_the_deferred_have_a_tenth_of_a_run_and_the_others_the_rest(books: Books) -> None:
+    forge(books, CAPACITY, MONTH_AGO - DAY)
+    clean(books)
+    real = books.uploaded(CAPACITY, MONTH_AGO - DAY)
+
+    _, summary = clean(books, NOW + 2 * HOUR, limit=CAPACITY)
+
+    assert summary.outcomes == {"deleted": CAPACITY - CAPACITY // 10, "failed": CAPACITY // 10}
+    assert len(set(real) & books.left_at_vonage()) == CAPACITY // 10
+
+
+def test_what_fails_again_is_tried_later_and_later_up_to_a_day(books: Books) -> None:
+    [forged] = forge(books, 1, MONTH_AGO - DAY)
+    now, waits = NOW, []
+    for attempt in range(1, 8):
+        assert clean(books, now)[1].outcomes == {"failed": 1}
+        item = books.item(f"RECORDING#{forged}")
+        assert item["attempts"] == {"N": str(attempt)}
+        [entry] = books.store.waiting("deferred_retained", now + MAX_DELAY)
+        waits.append(entry.since - now)
+        assert clean(books, entry.since - timedelta(seconds=1))[1].taken == 0
+        now = entry.since
+
+    longest = [1, 2, 4, 8, 16, 24, 24]
+    assert all(
+        hours * HOUR / 2 <= wait <= hours * HOUR for hours, wait in zip(longest, waits, strict=True)
+    )
+
+
+def test_a_deferral_is_one_change_and_no_event(books: Books) -> None:
+    [forged] = forge(books, 1, MONTH_AGO - DAY)
+    before = books.item(f"RECORDING#{forged}")
+
+    cleanup, _ = clean(books)
+
+    after = books.item(f"RECORDING#{forged}")
+    assert cleanup.deferred == 1
+    changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+    assert changed == {"worklist", "since", "attempts", "queued_at"}
+    assert after["queued_at"] == before["since"]
+    change = {"ApproximateCreationDateTime": 0, "Keys": {"pk": after["pk"]}}
+    record = {"eventName": "MODIFY", "dynamodb": change | {"OldImage": before, "NewImage": after}}
+    assert store.events_due(record) == []
+
+
+def test_a_deferred_one_is_deleted_once_vonage_lets_it_and_nothing_of_the_deferral_stays(
+    books: Books,
+) -> None:
+    [recording_id] = books.uploaded(1, MONTH_AGO - DAY)
+    books.vonage.fault("delete_recording", status=400, times=1)
+    assert clean(books)[1].outcomes == {"failed": 1}
+
+    assert clean(books, NOW + HOUR)[1].outcomes == {"deleted": 1}
+
+    item = books.item(f"RECORDING#{recording_id}")
+    assert not {"worklist", "since", "attempts", "queued_at"} & item.keys()
+
+
+def test_a_new_upload_takes_a_recording_off_the_deferred(books: Books) -> None:
+    books.hear(a_start("forged"), NOW - 7 * HOUR)
+    books.vonage.settings(refused_ids="forged")
+    reconcile(books)
+    assert deferred(books, "deferred_awaiting_upload", NOW + HOUR) == ["forged"]
+
+    books.hear(an_upload("forged"), NOW)
+
+    assert deferred(books, "retained", NOW) == ["forged"]
+    assert not {"attempts", "queued_at"} & books.item("RECORDING#forged").keys()
+
+
+def test_a_deferred_recording_on_hold_is_not_asked_about(books: Books) -> None:
+    [forged] = forge(books, 1, MONTH_AGO - DAY)
+    clean(books)
+    books.store.hold(forged, "a court order", "legal", NOW)
+    asked = requests_for(books, "forged")
+
+    cleanup, summary = clean(books, NOW + HOUR)
+
+    assert (cleanup.held, summary.taken, requests_for(books, "forged")) == (1, 0, asked)
+
+
+def test_a_deferred_recording_is_not_deleted_before_a_longer_retention_is_over(
+    books: Books,
+) -> None:
+    [recording_id] = books.uploaded(1, MONTH_AGO - DAY)
+    books.vonage.fault("delete_recording", status=400, times=1)
+    clean(books)
+    later = NOW + 2 * HOUR
+
+    longer = Cleanup(books.store, books.client, until=later - 60 * DAY, now=later, dry_run=False)
+    assert list(longer.due()) == []
+
+    assert books.left_at_vonage() == {recording_id}
+
+
+def test_a_dry_run_defers_nothing_and_lists_the_deferred_by_their_upload(books: Books) -> None:
+    [recording_id] = books.uploaded(1, MONTH_AGO - DAY)
+    books.vonage.fault("delete_recording", status=400, times=1)
+    clean(books)
+    before = books.item(f"RECORDING#{recording_id}")
+
+    cleanup, _ = clean(books, NOW + HOUR, dry_run=True)
+
+    [plan] = cleanup.planned
+    assert plan == {"recording_id": recording_id, "uploaded_at": "2026-05-31T12:00:00.000Z"}
+    assert (books.item(f"RECORDING#{recording_id}"), cleanup.deferred) == (before, 0)
+
+
+def test_what_is_damaged_is_deferred_too(books: Books) -> None:
+    [recording_id] = books.uploaded(1, MONTH_AGO - DAY)
+    item = books.item(f"RECORDING#{recording_id}") | {"seen": {"N": "5"}}
+    books.dynamodb.put_item(TableName="books", Item=item)
+
+    assert clean(books)[1].outcomes == {"failed": 1}
+
+    assert deferred(books, "deferred_retained", NOW + HOUR) == [recording_id]
+
+
+# --- what Vonage's refusals mean ------------------------------------------------------------------
+
+
+def test_an_uploaded_recording_that_vonage_refuses_to_delete_is_a_failure(books: Books) -> None:
+    [recording_id] = books.uploaded(1, MONTH_AGO - DAY)
+    books.vonage.fault("delete_recording", status=403)
+
+    _, summary = clean(books)
+
+    assert summary.outcomes == {"failed": 1}
+    assert "refuses to delete" in summary.examples[0]
+    assert deferred(books, "deferred_confirmed", NOW + HOUR) == [recording_id]
+
+
+@pytest.mark.parametrize("status", [403, 409, 400])
+def test_a_refusal_that_is_not_in_vonages_form_fails_ends_the_run_and_defers_nothing(
+    books: Books, status: int
+) -> None:
+    ids = books.uploaded(30, MONTH_AGO - DAY)
+    books.vonage.fault("delete_recording", status=status, body="<h1>Forbidden</h1>")
+
+    _, summary = clean(books)
+
+    assert summary.stopped_by == "failures"
+    assert summary.outcomes["not_deletable_yet"] == 0
+    assert set(deferred(books, "retained", NOW)) == set(ids)
+
+
+# --- reconciliation -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("forged", ["recordings", "sessions"])
+def test_recordings_and_sessions_each_get_a_share_of_every_run(books: Books, forged: str) -> None:
+    held = books.vonage.hold_meeting()
+    if forged == "recordings":
+        books.vonage.settings(refused_ids="forged")
+        for place in range(FORGED):
+            books.hear(a_start(f"forged-{place}"), NOW - 8 * HOUR)
+        books.hear_all([b for b in held["callbacks"] if b["event"] == "session:ended"], NOW - GRACE)
+    else:
+        forge_sessions(books, FORGED, NOW - 8 * HOUR)
+        heard = [b for b in held["callbacks"] if b["event"] == "recording:started"]
+        books.hear_all(heard, NOW - GRACE)
+
+    reconcile(books, limit=CAPACITY)
+
+    found = books.store.recording(held["recording_ids"][0])
+    assert found is not None
+    assert found.status == "uploaded"
+
+
+def test_forged_recordings_and_sessions_cost_a_tenth_of_a_run_once_each_was_asked_about(
+    books: Books,
+) -> None:
+    books.vonage.settings(refused_ids="forged")
+    for place in range(CAPACITY):
+        books.hear(a_start(f"forged-{place}", f"forged-{place}"), NOW - 8 * HOUR)
+    forge_sessions(books, CAPACITY, NOW - 8 * HOUR)
+    reconcile(books)
+
+    reconciliation, summary = reconcile(books, NOW + 2 * HOUR)
+
+    assert summary.outcomes == {"failed": CAPACITY // 10}
+    assert reconciliation.deferred == CAPACITY // 10
+
+
+def test_what_vonage_has_is_confirmed_by_the_answer_about_its_session(books: Books) -> None:
+    held = books.vonage.hold_meeting(recordings=2)
+    books.hear_all(held["callbacks"], NOW - 7 * HOUR)
+    books.hear(an_upload("forged", held["session_id"]), NOW - 7 * HOUR)
+
+    reconcile(books)
+
+    assert set(deferred(books, "confirmed", NOW)) == set(held["recording_ids"])
+    assert deferred(books, "retained", NOW) == ["forged"]
+    assert "confirmed_at" in books.item(f"SESSION#{held['session_id']}")
+    assert "confirmed_at" not in books.item("RECORDING#forged")
+
+
+def test_a_session_that_vonage_does_not_know_is_not_confirmed(books: Books) -> None:
+    books.hear(a_session("unknown"), NOW - 7 * HOUR)
+    reconcile(books)
+    assert "confirmed_at" not in books.item("SESSION#unknown")
+
+
+def test_confirming_is_one_write_and_no_event(books: Books) -> None:
+    held = books.vonage.hold_meeting()
+    key = f"RECORDING#{held['recording_ids'][0]}"
+    books.hear_all(held["callbacks"], NOW - 7 * HOUR)
+    before = books.item(key)
+
+    reconcile(books)
+
+    after = books.item(key)
+    changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+    assert changed == {"worklist", "confirmed_at"}
+    known = books.store.recording(held["recording_ids"][0])
+    assert known is not None
+    assert not books.store.confirm(known, NOW + HOUR)
+
+
+def test_a_deferred_recording_that_vonage_returns_after_all_is_back_on_its_list(
+    books: Books,
+) -> None:
+    recording_id = a_meeting_heard(books, NOW - 7 * HOUR)
+    books.vonage.fault("*", status=400, times=1)
+    reconcile(books)
+    assert deferred(books, "deferred_awaiting_upload", NOW + HOUR) == [recording_id]
+
+    assert reconcile(books, NOW + HOUR)[1].outcomes == {"waiting": 1}
+
+    [entry] = books.store.waiting("awaiting_upload", NOW)
+    assert entry.since == NOW - 7 * HOUR
+    assert not {"attempts", "queued_at"} & books.item(f"RECORDING#{recording_id}").keys()
+
+
+def test_a_deferred_upload_that_vonage_returns_has_the_share_of_the_confirmed(
+    books: Books,
+) -> None:
+    held = books.vonage.hold_meeting()
+    [recording_id] = held["recording_ids"]
+    books.hear_all(held["callbacks"], MONTH_AGO - DAY, "session:ended", "session:started")
+    books.vonage.fault("delete_recording", status=400, times=1)
+    clean(books)
+    books.hear_all(held["callbacks"], NOW - 7 * HOUR)
+
+    reconcile(books)
+
+    assert deferred(books, "deferred_confirmed", NOW + HOUR) == [recording_id]
+
+
+# --- waiting comes to an end ----------------------------------------------------------------------
+
+
+class Saying:
+    """A client to whom Vonage says that every recording has this status."""
+
+    def __init__(self, client: VonageClient, status: str) -> None:
+        self._client, self._status = client, status
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def list_recordings(self, session_id: str) -> SessionRecordings:
+        listed = self._client.list_recordings(session_id)
+        found = [dataclasses.replace(each, status=self._status) for each in listed.found]
+        return SessionRecordings(found)
+
+
+def a_meeting_heard(books: Books, at: datetime) -> str:
+    held = books.vonage.hold_meeting(upload=False)
+    books.hear_all([b for b in held["callbacks"] if b["event"] == "recording:started"], at)
+    recording_id: str = held["recording_ids"][0]
+    return recording_id
+
+
+@pytest.mark.parametrize(
+    ("status", "waited", "outcome"),
+    [
+        ("failed", 7 * HOUR, "never_uploaded"),
+        ("transmogrified", 7 * HOUR, "waiting"),
+        ("transmogrified", GRACE + UPLOAD_TIMEOUT, "never_uploaded"),
+        ("started", GRACE + UPLOAD_TIMEOUT - HOUR, "waiting"),
+        ("stopped", GRACE + UPLOAD_TIMEOUT, "never_uploaded"),
+    ],
+)
+def test_an_upload_is_not_waited_for_for_ever(
+    books: Books, status: str, waited: timedelta, outcome: str
+) -> None:
+    recording_id = a_meeting_heard(books, NOW - waited)
+
+    assert reconcile(books, client=Saying(books.client, status))[1].outcomes == {outcome: 1}
+
+    again = reconcile(books, client=Saying(books.client, status))[1]
+    assert again.taken == (outcome == "waiting")
+    item = books.item(f"RECORDING#{recording_id}")
+    assert ("ttl" in item) == (outcome == "never_uploaded")
+
+
+def test_an_upload_that_comes_after_all_counts_as_always(books: Books) -> None:
+    recording_id = a_meeting_heard(books, NOW - 7 * HOUR)
+    reconcile(books, client=Saying(books.client, "failed"))
+
+    books.hear(an_upload(recording_id), NOW)
+
+    item = books.item(f"RECORDING#{recording_id}")
+    assert "ttl" not in item
+    assert deferred(books, "retained", NOW) == [recording_id]
+
+
+@pytest.mark.parametrize("kind", ["recording", "session"])
+def test_what_vonage_refuses_to_talk_about_for_a_month_is_asked_about_no_more(
+    books: Books, kind: str
+) -> None:
+    books.vonage.settings(refused_ids="forged")
+    books.hear(a_start("forged") if kind == "recording" else a_session("forged"), NOW - 7 * HOUR)
+    reconcile(books)
+
+    reconcile(books, NOW + UPLOAD_TIMEOUT)
+
+    item = books.item(f"{kind.upper()}#forged")
+    assert "worklist" not in item
+    assert "ttl" in item
+    assert reconcile(books, NOW + UPLOAD_TIMEOUT + 2 * DAY)[1].taken == 0
+
+
+def test_lost_recordings_leave_the_table_unless_they_are_on_hold(books: Books) -> None:
+    for recording_id in ("lost", "held"):
+        books.hear(a_start(recording_id), NOW - 7 * HOUR)
+    books.store.hold("held", "a court order", "legal", NOW)
+
+    assert reconcile(books)[1].outcomes == {"lost": 2}
+
+    assert books.item("RECORDING#lost")["ttl"] == {"N": str(int((NOW + 90 * DAY).timestamp()))}
+    assert "ttl" not in books.item("RECORDING#held")
+
+
+def test_a_hold_keeps_a_lost_recording_in_the_table(books: Books) -> None:
+    books.hear(a_start("lost"), NOW - 7 * HOUR)
+    reconcile(books)
+
+    books.store.hold("lost", "a court order", "legal", NOW)
+
+    assert "ttl" not in books.item("RECORDING#lost")
+
+
+# --- one bad element ------------------------------------------------------------------------------
+
+
+class Listing(Saying):
+    """A client whose lists have an invalid recording beside the others."""
+
+    def list_recordings(self, session_id: str) -> SessionRecordings:
+        listed = self._client.list_recordings(session_id)
+        return dataclasses.replace(listed, invalid=["recording bad: no status"])
+
+
+def test_an_invalid_recording_counts_as_failed_with_its_id_and_the_others_are_added(
+    books: Books,
+) -> None:
+    held = books.vonage.hold_meeting(recordings=2)
+    books.hear_all([b for b in held["callbacks"] if b["event"] == "session:ended"], NOW - GRACE)
+
+    reconciliation, summary = reconcile(books, client=Listing(books.client, ""))
+
+    assert (summary.outcomes, reconciliation.adopted) == ({"failed": 1}, 2)
+    assert "recording bad" in summary.examples[0]
+    assert reconcile(books, NOW + HOUR)[1].outcomes == {"session_asked": 1}
+
+
+def known(books: Books, ids: Iterable[str]) -> dict[str, Recording]:
+    return books.store.recordings(ids)
+
+
+def test_items_of_earlier_versions_are_read_without_what_is_new(books: Books) -> None:
+    [recording_id] = books.uploaded(1, NOW)
+    item = books.item(f"RECORDING#{recording_id}")
+    del item["received_at"]
+    books.dynamodb.put_item(TableName="books", Item=item)
+    [recording] = known(books, [recording_id]).values()
+    assert msgspec.structs.asdict(recording)["received_at"] is None
+
+
+def test_an_entry_that_has_moved_meanwhile_is_not_deferred(books: Books) -> None:
+    books.hear(a_start("forged"), NOW - 7 * HOUR)
+    [entry] = books.store.waiting("awaiting_upload", NOW)
+    books.hear(an_upload("forged"), NOW)
+
+    assert not books.store.defer(entry, NOW, lambda _: HOUR, confirmed=False)
+    assert deferred(books, "retained", NOW) == ["forged"]

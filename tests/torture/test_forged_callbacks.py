@@ -1,0 +1,164 @@
+"""Forged recordings by the thousand on the deployed stack: cleanup reaches the real one at once.
+
+`make torture` forges 20,000, `make test` as many as a test has time for.
+"""
+
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from local import aging
+from local.waiting import eventually
+from roomkeeper.callbacks import RecordingUploaded, parse
+from roomkeeper.store import updates
+from roomkeeper.store.items import typed
+from roomkeeper.times import from_iso
+from tests import commands, functions, jobs
+from tests.builders import a_body
+from tests.deployed import WITHIN, Deployed
+from tests.figures import Figures
+from tests.jobs import DAY, JobFailed
+
+pytestmark = pytest.mark.local_stack
+
+CLEANUP, RECONCILER = "RecordingCleanupName", "RecordingReconcilerName"
+
+
+@pytest.fixture
+def prefix(deployed: Deployed) -> Iterator[str]:
+    """How ids start that the emulated Vonage refuses to talk about."""
+    refused = f"forged-{uuid.uuid4().hex[:8]}-"
+    deployed.vonage.settings(refused_ids=refused)
+    yield refused
+    deployed.vonage.settings(refused_ids="")
+
+
+def item_of(body: bytes, at: datetime) -> dict[str, Any]:
+    """Return the item that the intake writes of an upload that arrives at that time."""
+    callback = parse(body)
+    assert isinstance(callback, RecordingUploaded)
+    update = updates.recording_update(callback, at)
+    written = {
+        name: typed(value)
+        for name, value in {**update.facts, **update.state}.items()
+        if value is not None
+    }
+    return {"pk": {"S": update.key}, "seen": {"SS": [callback.event]}, **written}
+
+
+def put_all(deployed: Deployed, items: list[dict[str, Any]]) -> None:
+    client, table = deployed.stack.client("dynamodb"), deployed.stack.outputs["TableName"]
+
+    def put(batch: Any) -> None:
+        pending = {table: [{"PutRequest": {"Item": item}} for item in batch]}
+        while pending:
+            pending = client.batch_write_item(RequestItems=pending)["UnprocessedItems"]
+
+    with ThreadPoolExecutor(4) as pool:
+        batches = [items[start : start + 25] for start in range(0, len(items), 25)]
+        list(pool.map(put, batches))
+
+
+def forge(deployed: Deployed, prefix: str, count: int) -> list[str]:
+    """Put the uploads of forged recordings into the table, received from 30 to 32 days ago."""
+    middle = datetime.now(UTC) - 31 * DAY
+    ids = [f"{prefix}{place}" for place in range(count)]
+    moments = [middle + DAY * (2 * place / count - 1) for place in range(count)]
+    bodies = [
+        a_body("recording:uploaded", recording_id=id_, session_id=f"session-{id_}") for id_ in ids
+    ]
+    put_all(deployed, [item_of(*each) for each in zip(bodies, moments, strict=True)])
+    return ids
+
+
+def a_real_recording(deployed: Deployed) -> str:
+    """Hold a meeting that the reconciliation has asked about, and that is past its retention."""
+    held = deployed.vonage.hold_meeting()
+    [recording_id] = held["recording_ids"]
+    assert eventually(lambda: deployed.item(f"SESSION#{held['session_id']}") is not None, WITHIN)
+    with suppress(JobFailed):  # other tests may have left what Vonage does not answer for
+        jobs.run(deployed, RECONCILER, grace_hours=0)
+    assert "confirmed_at" in (deployed.item(f"RECORDING#{recording_id}") or {})
+    aging.back_date(deployed.stack, aging.recordings([recording_id]), 31 * DAY)
+    return str(recording_id)
+
+
+def asked_about(deployed: Deployed, prefix: str) -> int:
+    return sum(prefix in request["path"] for request in deployed.vonage.requests())
+
+
+def clean(deployed: Deployed, **options: Any) -> None:
+    with suppress(JobFailed):  # as forged ones fail
+        jobs.run(deployed, CLEANUP, **options)
+
+
+def test_forged_items_are_put_into_the_table_as_the_intake_writes_them(
+    deployed: Deployed,
+) -> None:
+    recording_id = str(uuid.uuid4())
+    body = a_body("recording:uploaded", recording_id=recording_id)
+    assert deployed.post(body).status_code == 204
+    written = deployed.item(f"RECORDING#{recording_id}")
+    assert written is not None
+    assert written == item_of(body, from_iso(written["received_at"]["S"]))
+
+
+def test_a_real_recording_among_forged_ones_is_deleted_by_the_first_run(
+    deployed: Deployed, prefix: str, figures: Figures, full: bool
+) -> None:
+    count = 20_000 if full else 500
+    real = a_real_recording(deployed)
+    ids = forge(deployed, prefix, count)
+    deployed.store().hold(ids[0], "a court order", "legal", datetime.now(UTC))
+    costs: list[int] = []
+
+    quickly = {"JOB_RATE_PER_SECOND": "1000", "JOB_CONCURRENCY": "16"}
+    with functions.configured(deployed, deployed.stack.outputs[CLEANUP], **quickly):
+        for limit in (count // 10, None, None, None):
+            before = asked_about(deployed, prefix)
+            clean(deployed, **({"limit": limit} if limit else {}))
+            costs.append(asked_about(deployed, prefix) - before)
+            assert real not in {e["id"] for e in deployed.vonage.recordings() if not e["deleted"]}
+
+    figures.add("forged", recordings=count, first_run=costs[0], third_run=costs[2])
+    assert sum(costs) == count - 1
+    assert costs[0] < count // 10
+    assert costs[2:] == [0, 0]
+    purge_all(deployed, prefix, ids)
+
+
+def purge_all(deployed: Deployed, prefix: str, ids: list[str]) -> None:
+    """Remove what was forged, all but the one on hold, as an operator does."""
+    deployed.subscriber.drain()
+    now = datetime.now(UTC)
+    window = (
+        f"FROM={(now - 33 * DAY).isoformat()}",
+        f"TO={(now - timedelta(days=29)).isoformat()}",
+    )
+
+    seen = commands.make(deployed.stack, "purge", *window, "ARGS=--refused")
+    assert seen.code == 0, seen.text
+    assert f"{len(ids) - 1} recordings: " in seen.text
+    assert f"left, as it is on hold: 1, RECORDING#{ids[0]}" in seen.text
+    assert "Nothing was removed." in seen.text
+    assert deployed.item(f"RECORDING#{ids[1]}") is not None
+
+    done = commands.make(
+        deployed.stack, "purge", *window, "ARGS=--refused", f"CONFIRM={deployed.stack.name}"
+    )
+    assert done.code == 0, done.text
+    assert f"{len(ids) - 1} items were removed." in done.text
+    assert deployed.item(f"RECORDING#{ids[0]}") is not None
+    assert deployed.item(f"RECORDING#{ids[1]}") is None
+    told = len(deployed.subscriber.received)
+    marker = str(uuid.uuid4())
+    assert deployed.post(a_body("recording:started", recording_id=marker)).status_code == 204
+    deployed.events_about(marker, count=1)  # after which a removal's event would have come, too
+    later = deployed.subscriber.received[told:]
+    assert not [event for event in later if prefix in str(event["detail"])]
+    assert deployed.store().release(ids[0])

@@ -1,0 +1,202 @@
+"""`make purge` removes what only callbacks say exists, and nothing else."""
+
+import sys
+from datetime import timedelta
+from typing import Any
+
+import boto3
+import pytest
+
+from operations import purge
+from operations.purge import Window
+from roomkeeper import store
+from roomkeeper.recordings import Waiting
+from roomkeeper.store import Store
+from tests.builders import (
+    NOON,
+    a_callback,
+    a_record,
+    a_recording_started,
+    a_recording_uploaded,
+    a_session_ended,
+)
+from tests.unit.conftest import Table
+
+HOUR = timedelta(hours=1)
+ALL = Window(NOON - HOUR, NOON + HOUR)
+
+
+class AStack:
+    """A stack of which there is only the table."""
+
+    name = "roomkeeper"
+
+    def __init__(self, table: Table) -> None:
+        self.outputs = {"TableName": table.name}
+
+    def client(self, service: str, **options: Any) -> Any:
+        session: Any = boto3
+        return session.client(service, region_name="eu-west-1", **options)
+
+    def whereabouts(self) -> str:
+        return "account 123456789012, region eu-west-1"
+
+
+@pytest.fixture
+def books(table: Table) -> Store:
+    return Store(table.client, table.name, session_days=400, event_days=30, deleted_days=90)
+
+
+@pytest.fixture
+def stack(table: Table) -> Any:
+    return AStack(table)
+
+
+def defer(books: Store, recording_id: str) -> None:
+    known = books.recording(recording_id)
+    assert known is not None
+    entry = Waiting("recording", recording_id, NOON, known.worklist or "")
+    assert books.defer(entry, NOON, lambda _: HOUR, confirmed=False)
+
+
+def test_only_what_vonage_never_confirmed_is_selected(books: Store, stack: Any) -> None:
+    for recording_id in ("forged", "held", "real", "deleted"):
+        books.apply(a_recording_uploaded(recording_id=recording_id), NOON)
+    books.hold("held", "a court order", "legal", NOON)
+    real = books.recording("real")
+    assert real is not None
+    books.confirm(real, NOON)
+    books.mark_deleted("deleted", "cleanup", NOON)
+    books.apply(a_recording_started(recording_id="started"), NOON)
+    books.apply(a_session_ended(session_id="forged"), NOON)
+    books.apply(a_session_ended(session_id="real"), NOON)
+    asked = next(e for e in books.waiting("ended_session", NOON) if e.id == "real")
+    books.settle_session(asked, NOON)
+    books.apply(a_callback("room:expired"), NOON)
+
+    selection = purge.select(stack, ALL)
+
+    assert sorted(selection.recordings) == ["RECORDING#forged", "RECORDING#started"]
+    assert selection.sessions == ["SESSION#forged"]
+    assert {reason: sorted(keys) for reason, keys in selection.left.items()} == {
+        "as Vonage's API has returned it": ["RECORDING#real", "SESSION#real"],
+        "as it is on hold": ["RECORDING#held"],
+        "as it is deleted": ["RECORDING#deleted"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("at", "is_selected"), [(-HOUR, True), (-2 * HOUR, False), (0 * HOUR, True), (HOUR, False)]
+)
+def test_the_time_of_receipt_decides(
+    books: Store, stack: Any, at: timedelta, is_selected: bool
+) -> None:
+    books.apply(a_recording_uploaded(recording_id="forged"), NOON + at)
+    selection = purge.select(stack, ALL)
+    assert bool(selection.recordings) is is_selected
+    assert bool(selection.left.get("as it was received at another time")) is not is_selected
+
+
+def test_a_deferral_does_not_change_the_time_of_receipt(
+    books: Store, stack: Any, table: Table
+) -> None:
+    books.apply(a_recording_started(recording_id="forged"), NOON)
+    defer(books, "forged")
+    item = dict(table.item("RECORDING#forged") or {})
+    del item["received_at"]  # as items of earlier versions are
+    table.put(item)
+    selection = purge.select(stack, Window(NOON, NOON + HOUR / 2))
+    assert selection.recordings == ["RECORDING#forged"]
+
+
+def test_only_what_vonage_refused_is_selected_if_so_asked(books: Store, stack: Any) -> None:
+    for recording_id in ("refused", "unasked"):
+        books.apply(a_recording_uploaded(recording_id=recording_id), NOON)
+    defer(books, "refused")
+
+    assert purge.select(stack, ALL).refused == 1
+    only = purge.select(stack, Window(ALL.start, ALL.end, only_refused=True))
+    assert only.recordings == ["RECORDING#refused"]
+    assert only.left == {"as Vonage has not refused it": ["RECORDING#unasked"]}
+
+
+def test_what_has_changed_since_it_was_selected_is_left(
+    books: Store, stack: Any, table: Table
+) -> None:
+    for recording_id in ("forged", "held", "real"):
+        books.apply(a_recording_uploaded(recording_id=recording_id), NOON)
+    keys = purge.select(stack, ALL).keys
+    books.hold("held", "a court order", "legal", NOON)
+    real = books.recording("real")
+    assert real is not None
+    books.confirm(real, NOON)
+
+    assert sorted(purge.remove(stack, keys)) == ["RECORDING#held", "RECORDING#real"]
+    assert [item["pk"]["S"] for item in table.items()] == ["RECORDING#held", "RECORDING#real"]
+
+
+def test_a_removal_is_no_event(books: Store, table: Table) -> None:
+    books.apply(a_recording_uploaded(recording_id="forged"), NOON)
+    [item] = table.items()
+    record = a_record(item)
+    record["eventName"] = "REMOVE"
+    record["dynamodb"]["OldImage"] = record["dynamodb"].pop("NewImage")
+    assert store.events_due(record) == []
+
+
+@pytest.fixture
+def command(stack: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run the command with these arguments; return its exit code and what it printed."""
+    monkeypatch.setattr(purge, "Stack", lambda _: stack)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        window = ["--start", ALL.start.isoformat(), "--end", ALL.end.isoformat()]
+        monkeypatch.setattr(sys, "argv", ["purge", *window, *arguments])
+        code = purge.main()
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
+
+    return run
+
+
+def test_without_confirmation_it_shows_and_removes_nothing(
+    books: Store, table: Table, command: Any
+) -> None:
+    for number in range(7):
+        books.apply(a_recording_uploaded(recording_id=f"forged-{number}"), NOON)
+
+    code, text = command()
+
+    assert code == 0
+    assert "7 recordings: RECORDING#forged-" in text
+    assert text.count("RECORDING#") == purge.SAMPLES
+    assert "Nothing was removed. To remove them, add CONFIRM=roomkeeper." in text
+    assert len(table.items()) == 7
+
+
+def test_with_the_stacks_name_it_removes(books: Store, table: Table, command: Any) -> None:
+    books.apply(a_recording_uploaded(recording_id="forged"), NOON)
+    code, text = command("--confirm", "roomkeeper")
+    assert (code, table.items()) == (0, [])
+    assert "1 items were removed." in text
+
+
+def test_with_another_name_it_does_not_start(books: Store, table: Table, command: Any) -> None:
+    books.apply(a_recording_uploaded(recording_id="forged"), NOON)
+    with pytest.raises(SystemExit):
+        command("--confirm", "roomkeeper-prod")
+    assert len(table.items()) == 1
+
+
+@pytest.mark.parametrize("moment", ["", "yesterday", "2026-07-01T12:00:00"])
+def test_a_time_without_an_offset_is_refused_by_name(
+    command: Any, capsys: pytest.CaptureFixture[str], moment: str
+) -> None:
+    with pytest.raises(SystemExit):
+        command("--start", moment)
+    assert "no time with an offset" in capsys.readouterr().err
+
+
+def test_control_characters_of_an_id_do_not_reach_the_terminal(table: Table, command: Any) -> None:
+    table.put({"pk": {"S": "RECORDING#\x1b[2J"}, "received_at": {"S": "2021-11-02T16:00:00.000Z"}})
+    assert "\x1b" not in command()[1]
