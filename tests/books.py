@@ -13,8 +13,9 @@ from local.vonage.control import VonageControl
 from local.vonage.server import served
 from roomkeeper.callbacks import Callback, parse
 from roomkeeper.store import Store, connect
-from roomkeeper.vonage import ApiKey, RetryPolicy, VonageClient
+from roomkeeper.vonage import ApiKey, VonageClient
 from tests import sdk
+from tests.builders import instant_retries
 from tests.template import NAMESPACE, table_definition
 
 # Powertools reads these when a function is imported; every function has them from the template.
@@ -100,9 +101,9 @@ def books(emulator: VonageControl) -> Iterator[Books]:
     client = VonageClient(
         emulator.api_url,
         ApiKey("key", "secret"),
-        total_timeout=2.0,
-        timeout=2.0,
-        retry=RetryPolicy(base_delay=0.001),
+        total_timeout=20.0,
+        timeout=20.0,
+        retry=instant_retries(),
     )
     with sdk.moto(), client:
         dynamodb = connect()

@@ -25,12 +25,12 @@ from roomkeeper.vonage import (
     ApiKey,
     BadRequest,
     Forbidden,
-    RetryPolicy,
     VonageClient,
     VonageError,
 )
 from roomkeeper.vonage.errors import RequestContext
 from tests import sdk
+from tests.builders import instant_retries
 
 TEMPLATE = Path(__file__).parent.parent.parent / "template.yaml"
 TABLE = "rooms"
@@ -132,9 +132,9 @@ def rooms(emulator: VonageControl) -> Iterator[Rooms]:
     client = VonageClient(
         emulator.api_url,
         ApiKey("key", "secret"),
-        total_timeout=0.2,
-        timeout=2.0,
-        retry=RetryPolicy(base_delay=0.001),
+        total_timeout=20.0,
+        timeout=20.0,
+        retry=instant_retries(),
     )
     with sdk.moto(), client:
         dynamodb = connect()

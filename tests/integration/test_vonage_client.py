@@ -387,7 +387,7 @@ def test_a_refused_deletion_of_an_uploaded_recording_is_a_failure(
     recording_id = emulator.hold_meeting()["recording_ids"][0]
     name = "NotFoundError" if status == 404 else "ForbiddenError"
     emulator.fault("delete_recording", status=status, name=name)
-    with pytest.raises(NotDeletable, match="the recording is uploaded") as caught:
+    with pytest.raises(NotDeletable, match="refuses to delete") as caught:
         client.delete_recording(recording_id)
     assert caught.value.is_item_specific
 

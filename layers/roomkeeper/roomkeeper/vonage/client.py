@@ -193,7 +193,7 @@ class VonageClient:
         except NotFound:
             return "already_deleted"
         if status == "uploaded":
-            description = f"Vonage answered {refusal.status}, but the recording is uploaded"
+            description = f"Vonage has it, uploaded, and refuses to delete it ({refusal.status})"
             context = Call(refusal.method, refusal.path).context
             raise NotDeletable(description, context) from refusal
         return "not_yet"

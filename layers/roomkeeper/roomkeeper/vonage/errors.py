@@ -81,7 +81,7 @@ class NotUpdatable(Refusal):
 class NotDeletable(Refusal):
     """403 or 409 to the deletion of a recording."""
 
-    advice = "Only recordings in status uploaded can be deleted; GET returns the status."
+    advice = "Ask Vonage why, and whether the credentials may delete recordings."
 
 
 class Forbidden(Refusal):
