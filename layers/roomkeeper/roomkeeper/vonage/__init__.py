@@ -23,7 +23,7 @@ from roomkeeper.vonage.errors import (
     UntrustedCertificate,
     VonageError,
 )
-from roomkeeper.vonage.models import Recording, RoomPage
+from roomkeeper.vonage.models import InvalidRoom, Recording, RoomPage
 from roomkeeper.vonage.retry import RetryPolicy
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Forbidden",
     "InvalidId",
     "InvalidResponse",
+    "InvalidRoom",
     "NotDeletable",
     "NotFound",
     "NotUpdatable",
