@@ -78,7 +78,8 @@ class Summary(Struct, kw_only=True):
 
     def add_failures(self, other: "Summary") -> None:
         """Count another summary's failures as well, and quote the first ones."""
-        self.outcomes[FAILED] += other.outcomes[FAILED]
+        if other.outcomes[FAILED]:
+            self.outcomes[FAILED] += other.outcomes[FAILED]
         for message in other.examples:
             self.quote(message)
 
