@@ -521,6 +521,7 @@ def test_an_invalid_room_is_a_failure_and_all_others_are_extended(
     assert rooms.told() == Counter((room_id, LATER) for room_id in others)
     assert (report.counts["seen"], report.counts["extended"]) == (25, 24)
     assert (report.counts["walk_finished"], report.counts["left"]) == (True, 0)
+    assert report.counts["unlisted"] == 0
     assert report.summary.outcomes["failed"] == 1
     assert report.summary.stopped_by is None
     [logged] = [vars(each) for each in caplog.records if each.message == "room is invalid"]
