@@ -3,8 +3,7 @@
 Source: Vonage's Meetings API reference.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -105,7 +104,7 @@ class MeetingsApi:
             {
                 "page_size": page.size,
                 "_embedded": {"rooms": shown} if settings.page_form == "embedded" else shown,
-                "_links": page.links(f"{base}{request.path.rstrip('/')}"),
+                "_links": page.links(f"{base}{request.path.rstrip('/')}", settings.list_end),
                 "total_items": page.total,
             }
         )
@@ -186,12 +185,7 @@ class MeetingsApi:
             if fault is None:
                 return view(**ids)
             self._state.stopping.wait(fault.latency)
-            if not fault.replaces_answer:
-                return view(**ids)
-            if fault.after:
-                with suppress(Refusal):  # whatever came of it, the fault is what is answered
-                    view(**ids)
-            return fault.answer(request)
+            return fault.respond(request, lambda: _response(view, ids), self._state.stopping)
 
         return serve
 
@@ -202,6 +196,14 @@ def _is_id(text: str) -> bool:
     except msgspec.ValidationError:
         return False
     return True
+
+
+def _response(view: View, ids: Mapping[str, str]) -> Response:
+    """Return the response to a request, even if that is a refusal."""
+    try:
+        return view(**ids)
+    except Refusal as refusal:
+        return answer_refusal(refusal)
 
 
 def gateway_error(status: int, title: str, detail: str) -> Response:

@@ -196,7 +196,10 @@ class VonageControl:
         return self._get("/requests")
 
     def fault(self, operation: str, **fault: Any) -> None:
-        """Make requests for `operation` fail, as the class `Fault` describes; `*` is every one."""
+        """Change the responses for `operation`, as the class `Fault` describes; `*` is every one.
+
+        `elements` are changes as the class `ElementChange` describes them.
+        """
         self._post("/faults", {"operation": operation} | fault)
 
     def clear_faults(self) -> None:
@@ -206,6 +209,11 @@ class VonageControl:
     def settings(self, **changes: str | float) -> dict[str, Any]:
         """Change settings, which the class `Settings` describes; return all of them."""
         return self._post("/settings", changes)
+
+    def https_api_url(self) -> str:
+        """Return `api_url` over https, with a self-signed certificate; served from now on."""
+        base: str = self._post("/https", {})["base"]
+        return f"{base}/beta/meetings"
 
     def advance_clock(self, seconds: float) -> None:
         """Put the clock forward; return once the rooms that this expired were told of."""

@@ -44,10 +44,13 @@ class _Advance(Struct, forbid_unknown_fields=True):
 class ControlApi:
     """What steers and watches the emulator, as HTTP routes."""
 
-    def __init__(self, state: State, sender: Sender, watch: ExpiryWatch) -> None:
+    def __init__(
+        self, state: State, sender: Sender, watch: ExpiryWatch, https_base: Callable[[], str]
+    ) -> None:
         self._state = state
         self._sender = sender
         self._watch = watch
+        self._https_base = https_base
 
     def blueprint(self) -> Blueprint:
         """Return the control interface's routes."""
@@ -69,6 +72,7 @@ class ControlApi:
             ("POST", "/faults", self.add_fault),
             ("DELETE", "/faults", self.clear_faults),
             ("POST", "/settings", self.change_settings),
+            ("POST", "/https", self.open_https),
             ("POST", "/clock", self.advance_clock),
             ("POST", "/reset", self.reset),
         ]
@@ -162,6 +166,10 @@ class ControlApi:
             return json_answer(self._state.switches.change_settings(_fields()))
         except msgspec.ValidationError as problem:
             raise invalid(str(problem)) from problem
+
+    def open_https(self) -> Response:
+        """Serve everything over https as well, with a self-signed certificate; show the address."""
+        return json_answer({"base": self._https_base()})
 
     def advance_clock(self) -> Response:
         """Put the clock forward; answer once the rooms that this expired were told of."""

@@ -1,15 +1,20 @@
 """What can be made to go wrong, and when it does."""
 
+import base64
 import math
 import random
 from collections import deque
-from typing import Annotated, Literal
+from collections.abc import Callable, Mapping
+from threading import Event
+from typing import Annotated, Any, Literal
 
 import msgspec
 from flask import Request, Response
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct
 
-from local.vonage.settings import HeaderValue, Seconds
+from local.vonage.elements import ElementChange, change_elements
+from local.vonage.settings import HeaderName, HeaderValue, Seconds
+from local.vonage.wire import WireResponse
 
 Operation = Literal[
     "create_room",
@@ -26,63 +31,156 @@ Operation = Literal[
 RESET = "vonage.reset"
 """Set in a request's environment to have its connection broken off instead of an answer."""
 
+_WITHOUT_BODY = (204, 304)
+"""Statuses whose responses have no body (RFC 9110, 6.4.1), unless the fault gives one."""
+
 
 class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What happens to the requests for an operation; `*` stands for every operation."""
+    """A change to the responses for an operation; `*` stands for every operation.
+
+    With a status or a body, that is the response, in place of the proper one. All other fields
+    change the response, whichever it is. At most one of `body`, `body_base64`, `body_json`.
+
+    Raises:
+        ValueError: the fields contradict each other.
+    """
 
     operation: Operation | Literal["*"]
     status: Annotated[int, Meta(ge=200, le=599)] | None = None
-    """Answer with this status."""
+    """Respond with this status; 200 where only a body is given."""
+    body: str | None = None
+    """Respond with this text, as HTML unless there is a `content_type`."""
+    body_base64: str | None = None
+    """Respond with these bytes."""
+    body_json: Any = UNSET
+    """Respond with this JSON, which may be null."""
+    name: str = "EmulatedError"
+    """The error's name in the body, in the service's form, if no body is given."""
+    content_type: HeaderValue | None = None
+    headers: Mapping[HeaderName, HeaderValue] = {}
+    """Headers to add; for instance a Content-Encoding that the body does not have."""
     retry_after: Annotated[int, Meta(ge=0)] | HeaderValue | None = None
     """Send this as Retry-After: seconds, or a text such as an HTTP date."""
     location: HeaderValue | None = None
     """Send this as Location, for a redirect."""
-    body: str | None = None
-    """Send this text as HTML instead of the error body in JSON."""
-    name: str = "EmulatedError"
-    """The error's name in the body, as the service's form has it."""
+    encoding: Literal["utf-8-sig", "utf-16", "utf-16-le", "utf-32"] | None = None
+    """Send a text in this encoding; `utf-8-sig` puts a byte order mark before it. Bytes that are
+    not UTF-8 stay as they are."""
+    elements: tuple[ElementChange, ...] = ()
+    """Change single elements of a list."""
+    truncate: Annotated[int, Meta(ge=1)] | None = None
+    """Close the connection this many bytes before the end of the body."""
+    chunked: bool = False
+    """Send the body in chunks instead of with a Content-Length."""
+    endless: bool = False
+    """Send white space after the body, in chunks and without an end."""
+    trickle: Seconds = 0.0
+    """Send one byte after the other, with this pause."""
     latency: Seconds = 0.0
-    """Answer this much later."""
+    """Respond this much later."""
     reset: bool = False
-    """Reset the connection instead of answering."""
+    """Reset the connection instead of responding."""
     rate_limit: Annotated[int, Meta(ge=1)] | None = None
-    """Answer 429 to what exceeds this number of requests in `per` seconds."""
+    """Respond 429 to what exceeds this number of requests in `per` seconds."""
     per: Annotated[float, Meta(gt=0)] = 1.0
     after: bool = False
-    """Carry the operation out first, so that only its answer is lost."""
+    """Carry the operation out first, so that only its response is lost."""
     times: Annotated[int, Meta(ge=1)] | None = None
     """Strike this often, then never again."""
     probability: Annotated[float, Meta(ge=0, le=1)] = 1.0
     seed: int = 0
     """Seeds the dice of `probability`."""
 
-    @property
-    def replaces_answer(self) -> bool:
-        """Whether there is no proper answer; latency alone leaves it as it is."""
-        return self.reset or self.status is not None
+    def __post_init__(self) -> None:
+        given = (self.body is not None, self.body_base64 is not None, self.body_json is not UNSET)
+        if sum(given) > 1:
+            raise ValueError("Give one of body, body_base64 and body_json.")
+        if self.endless and self.truncate:
+            raise ValueError("An endless response has no end to truncate.")
+        self._given_body()  # raises for what is not base64
 
-    def answer(self, request: Request) -> Response:
-        """Return what is sent instead of the proper answer."""
+    @property
+    def changes_response(self) -> bool:
+        """Whether a response is sent in another form than it has."""
+        wire = (self.encoding, self.truncate, self.chunked, self.endless, self.trickle)
+        return any((*wire, self.elements, self._headers()))
+
+    @property
+    def replaces_response(self) -> bool:
+        """Whether the proper response is not sent."""
+        return self.reset or self.status is not None or self._given_body() is not None
+
+    def respond(
+        self, request: Request, proper: Callable[[], Response], stopping: Event
+    ) -> Response:
+        """Return what is sent; `proper` carries the operation out and returns its response."""
         if self.reset:
             request.environ[RESET] = True
-        status = self.status or 500
-        response = Response(self._body(status), status, content_type="application/json")
-        if self.body is not None:
-            response.content_type = "text/html; charset=utf-8"
-        if self.retry_after is not None:
-            response.headers["Retry-After"] = str(self.retry_after)
-        if self.location is not None:
-            response.headers["Location"] = self.location
-        return response
+        if not self.replaces_response:
+            return self._changed(proper(), stopping) if self.changes_response else proper()
+        if self.after:
+            proper()
+        return self._changed(self._replacement(), stopping)
 
-    def _body(self, status: int) -> bytes:
+    def _changed(self, response: Response, stopping: Event) -> WireResponse:
+        body = self._body(response.get_data())
+        is_chunked = self.chunked or self.endless
+        has_body = response.status_code not in _WITHOUT_BODY
+        return WireResponse(
+            body[: -self.truncate] if self.truncate else body,
+            response.status_code,
+            {**dict(response.headers), **self._headers()},
+            declared=None if is_chunked or not (body or has_body) else len(body),
+            cut_off=self.truncate is not None,
+            endless=self.endless,
+            pause=self.trickle,
+            stopping=stopping,
+        )
+
+    def _body(self, body: bytes) -> bytes:
+        if self.elements:
+            body = change_elements(body, self.elements)
+        return _encoded(body, self.encoding) if self.encoding else body
+
+    def _headers(self) -> dict[str, str]:
+        ours = {
+            "Content-Type": self.content_type,
+            "Retry-After": None if self.retry_after is None else str(self.retry_after),
+            "Location": self.location,
+        }
+        return {name: value for name, value in ours.items() if value is not None} | dict(
+            self.headers
+        )
+
+    def _replacement(self) -> Response:
+        given = self._given_body()
+        status = self.status or (500 if given is None else 200)
+        body = self._error_body(status) if given is None else given
+        kind = "application/json" if self.body is None else "text/html; charset=utf-8"
+        return Response(body, status, content_type=kind)
+
+    def _given_body(self) -> bytes | None:
         if self.body is not None:
             return self.body.encode(errors="replace")
+        if self.body_base64 is not None:
+            return base64.b64decode(self.body_base64, validate=True)
+        return None if self.body_json is UNSET else msgspec.json.encode(self.body_json)
+
+    def _error_body(self, status: int) -> bytes:
+        if status in _WITHOUT_BODY:
+            return b""
         if status == 429:
             return msgspec.json.encode({"title": "Too Many Requests", "detail": "Slow down"})
         return msgspec.json.encode(
             {"message": "A fault was switched on", "name": self.name, "status": status}
         )
+
+
+def _encoded(body: bytes, encoding: str) -> bytes:
+    try:
+        return body.decode().encode(encoding)
+    except UnicodeDecodeError:
+        return body
 
 
 class ArmedFault:

@@ -11,7 +11,10 @@ Steering it (JSON in, JSON out; all fields are described in local/README.md):
   Place a room       curl {base}/control/rooms -d '{{"display_name": "Standup", "type": "long_term"}}'
   See the callbacks  curl {base}/control/deliveries
   Make things fail   curl {base}/control/faults -d '{{"operation": "get_room", "status": 503, "times": 3}}'
+  ... in HTML        curl {base}/control/faults -d '{{"operation": "*", "status": 200, "body": "<h1>Sign in</h1>"}}'
   ... and no more    curl -X DELETE {base}/control/faults
+  End a list oddly   curl {base}/control/settings -d '{{"list_end": "empty_page"}}'
+  Self-signed https  curl -X POST {base}/control/https
   Advance the clock  curl {base}/control/clock -d '{{"seconds": 600}}'
   Start afresh       curl -X POST {base}/control/reset
 """  # noqa: E501 - commands to be copied are not wrapped

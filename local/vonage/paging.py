@@ -6,11 +6,20 @@ Source: Vonage's Meetings API reference, "Get all rooms" (a serial number, not t
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 from local.vonage.refusal import invalid
 
 DEFAULT_SIZE = 20
+
+ListEnd = Literal["no_next", "empty_page", "cut_short", "loop"]
+"""The `next` link where a list should end:
+
+- `no_next`: the last page has none.
+- `empty_page`: the last page's leads to an empty page, whose own leads to itself.
+- `cut_short`: the first page has none, even if there are more rooms.
+- `loop`: the last page's leads to the first page.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +56,24 @@ class Page:
         """Return the serial number before which every page stops."""
         return total + 1 if end is None else max(1, min(end, total + 1))
 
-    def links(self, rooms_url: str) -> dict[str, dict[str, str]]:
+    def links(self, rooms_url: str, end: ListEnd = "no_next") -> dict[str, dict[str, str]]:
         """Return the page's links; `prev` and `next` only where there is something."""
-        end = {} if self.end is None else {"end_id": self.end}
-        links = {"first": {}, "self": {"start_id": self.first, **end}}
+        links = {"first": {}, "self": {"start_id": self.first, **self._end()}}
         if self.first > 1:
             links["prev"] = {"end_id": self.first}
-        if self.stop < self._limit(self.end, self.total):
-            links["next"] = {"start_id": self.stop, **end}
+        following = self._following(end)
+        if following is not None:
+            links["next"] = {"start_id": following, **self._end()}
         return {name: {"href": self._href(rooms_url, query)} for name, query in links.items()}
+
+    def _end(self) -> dict[str, int]:
+        return {} if self.end is None else {"end_id": self.end}
+
+    def _following(self, end: ListEnd) -> int | None:
+        """Return the number of the room with which the next page starts; None without one."""
+        if end != "cut_short" and self.stop < self._limit(self.end, self.total):
+            return self.stop
+        return {"empty_page": max(self.first, self.stop), "loop": 1}.get(end)
 
     def _href(self, rooms_url: str, query: Mapping[str, int]) -> str:
         pairs = {"page_size": self.size, **query}

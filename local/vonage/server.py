@@ -2,10 +2,11 @@
 
 import re
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -20,6 +21,7 @@ from local.vonage.api import PREFIXES, MeetingsApi, answer_http_error, answer_re
 from local.vonage.control_api import ControlApi
 from local.vonage.faults import RESET
 from local.vonage.guide import guide
+from local.vonage.https import self_signed
 from local.vonage.refusal import Refusal
 from local.vonage.sender import ExpiryWatch, Sender
 from local.vonage.state import State
@@ -44,28 +46,72 @@ def served(port: int, host: str, public_key: str | None) -> Iterator[str]:
         ValueError: `public_key` is no RSA key in PEM.
     """
     key = rsa_public_key(public_key) if public_key is not None else None
-    with socket.create_server((host, port), backlog=128, family=_family(host)) as listener:
+    with (
+        ExitStack() as servers,
+        socket.create_server((host, port), backlog=128, family=_family(host)) as listener,
+    ):
         state = State(_base(host, listener.getsockname()[1]))
         sender = Sender(state)
         watch = ExpiryWatch(state, sender)
-        server = _Server(host, 0, application(state, sender, watch, key), listener)
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="vonage-server")
-        thread.start()
+        https = _Https(host, servers)
+        app = application(state, sender, watch, key, lambda: https.base(app))
+        servers.enter_context(_serving(_Server(host, app, listener)))
         watch.start()
         try:
             yield state.base
         finally:
             state.stop()
-            server.shutdown()
-            thread.join()
+            servers.close()
             watch.join()
             sender.close()
 
 
+@contextmanager
+def _serving(server: "_Server") -> Iterator[None]:
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="vonage-server")
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Https:
+    """A second address of the emulator, with a self-signed certificate, opened when asked for."""
+
+    def __init__(self, host: str, servers: ExitStack) -> None:
+        self._host = host
+        self._servers = servers
+        self._lock = threading.Lock()
+        self._base: str | None = None
+
+    def base(self, app: Flask) -> str:
+        """Return the base URL at which `app` is served."""
+        with self._lock:
+            if self._base is None:
+                self._base = self._open(app)
+            return self._base
+
+    def _open(self, app: Flask) -> str:
+        listener = socket.create_server((self._host, 0), family=_family(self._host))
+        self._servers.enter_context(listener)
+        self._servers.enter_context(_serving(_Server(self._host, app, listener, self_signed())))
+        return _base(self._host, listener.getsockname()[1], "https")
+
+
 def application(
-    state: State, sender: Sender, watch: ExpiryWatch, public_key: RSAPublicKey | None
+    state: State,
+    sender: Sender,
+    watch: ExpiryWatch,
+    public_key: RSAPublicKey | None,
+    https_base: Callable[[], str],
 ) -> Flask:
-    """Return the web application: the API under both paths, the downloads, the controls."""
+    """Return the web application: the API under both paths, the downloads, the controls.
+
+    `https_base` opens the https address and returns its base URL.
+    """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
     app.url_map.converters["id"] = _Id
@@ -75,7 +121,7 @@ def application(
     for prefix in PREFIXES:
         app.register_blueprint(api.blueprint(prefix))
     app.register_blueprint(api.downloads())
-    app.register_blueprint(ControlApi(state, sender, watch).blueprint())
+    app.register_blueprint(ControlApi(state, sender, watch, https_base).blueprint())
     app.add_url_rule("/", "guide", lambda: Response(guide(state.base), mimetype="text/plain"))
     app.register_error_handler(Refusal, answer_refusal)
     app.register_error_handler(HTTPException, answer_http_error)
@@ -127,8 +173,14 @@ class _Handler(WSGIRequestHandler):
 class _Server(ThreadedWSGIServer):
     """A threaded server on a socket that is bound already, which can break connections off."""
 
-    def __init__(self, host: str, port: int, app: Flask, listener: socket.socket) -> None:
-        super().__init__(host, port, _resetting(app), _Handler, fd=listener.fileno())
+    def __init__(
+        self,
+        host: str,
+        app: Flask,
+        listener: socket.socket,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        super().__init__(host, 0, _resetting(app), _Handler, ssl_context=tls, fd=listener.fileno())
 
     def shutdown_request(self, request: Any) -> None:
         """Close a connection; one that is to be reset without the farewell of a shutdown."""
@@ -157,6 +209,7 @@ def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-def _base(host: str, port: int) -> str:
+def _base(host: str, port: int, scheme: str = "http") -> str:
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared only
-    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+    address = f"[{reachable}]" if ":" in reachable else reachable
+    return f"{scheme}://{address}:{port}"

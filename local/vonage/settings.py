@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from local.vonage.paging import ListEnd
 from local.vonage.rooms import RoomForm
 
 Kind = Literal["rooms", "sessions", "recordings"]
@@ -22,6 +23,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`_embedded.rooms` (guide, OpenAPI) or `_embedded` itself the list (SDK fixtures)."""
     link_form: Literal["absolute", "bare"] = "absolute"
     """Whether the links of a page start with a scheme; the SDK fixtures' do not."""
+    list_end: ListEnd = "no_next"
+    """How a list of rooms ends; see `paging.ListEnd`."""
     room_form: RoomForm = "is_available"
     url_form: Literal["X-Amz", "Expires"] = "X-Amz"
     url_lifetime: Annotated[int, Meta(ge=1, le=604_800)] = 72_000

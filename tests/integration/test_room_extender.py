@@ -18,7 +18,7 @@ from roomkeeper.callbacks import parse
 from roomkeeper.extender import PAGE_SIZE, WALK, Extender
 from roomkeeper.jobs import Options, Report, Run
 from roomkeeper.rooms import ExtensionPolicy
-from roomkeeper.rounds import Bounds, in_seconds
+from roomkeeper.rounds import Bounds, RoundIncomplete, in_seconds
 from roomkeeper.store import Checkpoint, RoomStore, Store, connect
 from roomkeeper.times import from_iso, iso
 from roomkeeper.vonage import (
@@ -488,3 +488,135 @@ def test_overlapping_runs_end_with_every_room_extended_and_no_event_twice(rooms:
     told = rooms.told()
     assert {room_id for room_id, _ in told} == set(due)
     assert set(told.values()) == {1}
+
+
+# --- single invalid rooms -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fields": {"expires_at": 1_900_000_000}},
+        {"fields": {"type": ["long_term"]}},
+        {"fields": {"created_at": "yesterday"}},
+        {"fields": {"is_available": "yes"}},
+        {"fields": {"expire_after_use": "no"}},
+        {"fields": {"id": 7}},
+        {"fields": {"id": ".."}},
+        {"without": ["id"]},
+        {"value": None},
+        {"value": "room"},
+    ],
+    ids=str,
+)
+def test_an_invalid_room_is_a_failure_and_all_others_are_extended(
+    rooms: Rooms, change: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    due = rooms.vonage.add_rooms(25, expires_at=SOON)
+    rooms.vonage.fault("list_rooms", elements=[{"element": due[2], **change}])
+
+    report = rooms.extend()
+
+    others = [*due[:2], *due[3:]]
+    assert rooms.told() == Counter((room_id, LATER) for room_id in others)
+    assert (report.counts["seen"], report.counts["extended"]) == (25, 24)
+    assert (report.counts["walk_finished"], report.counts["left"]) == (True, 0)
+    assert report.counts["unlisted"] == 0
+    assert report.summary.outcomes["failed"] == 1
+    assert report.summary.stopped_by is None
+    [logged] = [vars(each) for each in caplog.records if each.message == "room is invalid"]
+    [example] = report.summary.examples
+    assert logged["problem"] == example
+    shown = {"7": "'7'", "..": "'..'"}.get(str(change.get("fields", {}).get("id")))
+    known = "fields" in change and "id" not in change["fields"]
+    assert (shown or (repr(due[2]) if known else "Room 3 on the page")) in example
+    with pytest.raises(RoundIncomplete, match="failed 1"):
+        report.summary.raise_if_failed()
+
+
+def test_a_page_of_invalid_rooms_only_stops_no_run(rooms: Rooms) -> None:
+    due = rooms.vonage.add_rooms(2 * PAGE_SIZE + 1, expires_at=SOON)
+    bad = [{"element": room_id, "fields": {"type": 5}} for room_id in due[: 2 * PAGE_SIZE]]
+    rooms.vonage.fault("list_rooms", elements=bad)
+
+    report = rooms.extend(a_run(limit=1))
+
+    assert rooms.told() == {(due[-1], LATER): 1}
+    assert report.summary.outcomes == {"extended": 1, "failed": 2 * PAGE_SIZE}
+    assert len(report.summary.examples) == 5
+    assert report.counts["walk_finished"] is True
+
+
+def test_metadata_that_is_no_text_still_has_its_markers(rooms: Rooms) -> None:
+    kept, left = rooms.vonage.add_rooms(2, expires_at=SOON)
+    tags = {"tags": ["a", "roomkeeper:keep"]}
+    bad = [
+        {"element": kept, "fields": {"metadata": tags, "display_name": 5, "_links": "none"}},
+        {"element": left, "fields": {"metadata": {"team": "a"}}},
+    ]
+    rooms.vonage.fault("*", elements=bad)
+
+    report = rooms.extend(selection="opt-in")
+
+    assert rooms.told() == {(kept, LATER): 1}
+    assert report.summary.outcomes == {"extended": 1}
+    assert report.counts["opted_out"] == 1
+
+
+def test_a_room_that_is_twice_on_a_page_is_extended_once(rooms: Rooms) -> None:
+    first, second = rooms.vonage.add_rooms(2, expires_at=SOON)
+    rooms.vonage.fault("list_rooms", elements=[{"element": second, "fields": {"id": first}}])
+
+    report = rooms.extend()
+
+    assert rooms.told() == {(first, LATER): 1}
+    assert len(rooms.changing_calls()) == 1
+    assert report.counts["walk_finished"] is True
+
+
+# --- how a list ends ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [0, 5, PAGE_SIZE, 2 * PAGE_SIZE + 5])
+def test_a_list_that_ends_with_an_empty_page_which_links_to_itself_is_finished(
+    rooms: Rooms, count: int
+) -> None:
+    rooms.vonage.settings(list_end="empty_page")
+    due = rooms.vonage.add_rooms(count, expires_at=SOON) if count else []
+
+    report = rooms.extend()
+
+    assert report.summary.stopped_by is None
+    assert (report.counts["walk_finished"], report.counts["extended"]) == (True, len(due))
+    assert rooms.table.checkpoint(WALK) is None
+
+
+def test_a_list_that_leads_back_to_pages_with_rooms_is_an_error(rooms: Rooms) -> None:
+    rooms.vonage.settings(list_end="loop")
+    due = rooms.vonage.add_rooms(2 * PAGE_SIZE + 5, expires_at=SOON)
+
+    report = rooms.extend()
+
+    assert report.summary.stopped_by == "source"
+    assert {room_id for room_id, _ in rooms.told()} == set(due)
+    assert "circle" in report.summary.examples[0]
+
+
+def test_a_last_page_of_invalid_rooms_that_links_to_itself_is_not_the_end(rooms: Rooms) -> None:
+    rooms.vonage.settings(list_end="loop")
+    [room_id] = rooms.vonage.add_rooms(1, expires_at=SOON)
+    rooms.vonage.fault("list_rooms", elements=[{"element": room_id, "fields": {"type": 5}}])
+
+    assert rooms.extend().summary.stopped_by == "source"
+
+
+def test_a_list_that_ends_before_all_its_rooms_says_so(
+    rooms: Rooms, caplog: pytest.LogCaptureFixture
+) -> None:
+    rooms.vonage.settings(list_end="cut_short")
+    rooms.vonage.add_rooms(PAGE_SIZE + 5, expires_at=SOON)
+
+    report = rooms.extend()
+
+    assert (report.counts["seen"], report.counts["unlisted"]) == (PAGE_SIZE, 5)
+    assert "the list of rooms is incomplete" in caplog.text

@@ -260,6 +260,9 @@ def test_a_time_without_a_zone_is_a_mistake_of_ours(client: VonageClient) -> Non
         ({"status": 503, "retry_after": 0}, 503),
         ({"status": 429}, 429),
         ({"reset": True}, None),
+        ({"truncate": 10}, 200),
+        ({"truncate": 10, "chunked": True}, 200),
+        ({"body": "", "truncate": 1, "chunked": True}, 200),
     ],
 )
 def test_a_passing_failure_is_ridden_out(

@@ -27,7 +27,7 @@ def routes() -> list[tuple[str, str]]:
     """Return method and path pattern of every route there is, except those that hold many."""
     state = State("http://127.0.0.1")
     sender = Sender(state)
-    app = application(state, sender, ExpiryWatch(state, sender), None)
+    app = application(state, sender, ExpiryWatch(state, sender), None, lambda: "")
     sender.close()
     return sorted(
         (method, rule.rule)
@@ -46,7 +46,7 @@ def target() -> Iterator[VonageControl]:
 
 
 def test_the_routes_are_all_known() -> None:
-    assert len(ROUTES) == 8 * len(PREFIXES) + 18 + 2
+    assert len(ROUTES) == 8 * len(PREFIXES) + 19 + 2
 
 
 ids = st.sampled_from([ROOM, SESSION, RECORDING, "..", ".", "%", "\x00"]) | st.text(

@@ -201,6 +201,29 @@ def test_an_answer_that_breaks_off_is_asked_for_again() -> None:
     assert [each.connection for each in script.asked] == [1, 2]
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_response_that_claims_a_compression_which_it_lacks_is_invalid_at_once(
+    encoding: str,
+) -> None:
+    claimed = answering(200, ROOM_BODY, Content_Encoding=encoding)
+    with asking(claimed) as (script, client), pytest.raises(InvalidResponse, match="claims"):
+        client.get_room(ROOM_ID)
+    assert len(script.asked) == 1
+
+
+def test_a_204_with_a_body_is_a_deletion_and_spoils_no_later_response() -> None:
+    def answer(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
+        if asked.method == "DELETE":
+            reply(handler, 204, b"<html>It works!</html>")
+        else:
+            reply(handler, 200, ROOM_BODY)
+
+    with asking(answer) as (_script, client):
+        for _ in range(3):
+            assert client.delete_recording("some-id") == "deleted"
+            assert client.get_room(ROOM_ID).id == ROOM_ID
+
+
 def test_connections_are_kept_and_shared_by_threads() -> None:
     together = threading.Barrier(16)
 

@@ -75,9 +75,103 @@ def test_every_time_is_in_utc(text: str) -> None:
 
 @pytest.mark.parametrize("form", ["embedded", "list"])
 def test_both_forms_of_a_page_are_read(form: str) -> None:
-    read = models.room_page(encoded(page([ROOM, ROOM_2021], form=form)))
+    read = models.room_page(encoded(page([ROOM, ROOM_2021 | {"id": "another"}], form=form)))
     assert [room.is_available for room in read.rooms] == [True, False]
     assert read.total_items == (5 if form == "list" else None)
+
+
+BAD: list[Any] = ["", 7, 7.5, True, [], {}, [None], {"team": "a"}]
+"""Values of types that no text, flag or time has."""
+
+
+@pytest.mark.parametrize("bad", [value for value in BAD if value != ""], ids=str)
+@pytest.mark.parametrize(
+    "field", ["display_name", "meeting_code", "_links", "recording_options", "theme_id"]
+)
+def test_a_field_that_nobody_needs_makes_no_room_invalid(field: str, bad: Any) -> None:
+    kept = {"theme_id", *({"recording_options", "_links"} if bad == {} else ())}
+    expected = models.room(encoded(ROOM | {field: ROOM[field] if field == "theme_id" else None}))
+    assert field in kept or models.room(encoded(ROOM | {field: bad})) == expected
+    assert models.room(encoded(ROOM | {field: bad})).id == ROOM_ID
+
+
+@pytest.mark.parametrize("bad", [5, [], "x", {"href": 5}, {"href": []}], ids=str)
+def test_a_bad_link_drops_only_itself(bad: Any) -> None:
+    read = models.room(encoded(ROOM | {"_links": ROOM["_links"] | {"guest_url": bad}}))
+    assert (read.guest_url, read.host_url) == (None, ROOM["_links"]["host_url"]["href"])
+
+
+@pytest.mark.parametrize(
+    ("metadata", "text"),
+    [
+        ({"team": "a"}, '{"team":"a"}'),
+        (["roomkeeper:keep"], '["roomkeeper:keep"]'),
+        (7, "7"),
+        (False, "false"),
+        ("text", "text"),
+        (None, None),
+        ({"k\u00f6": "/"}, '{"k\u00f6":"/"}'),
+        (10**30, "1" + 30 * "0"),
+    ],
+    ids=str,
+)
+def test_metadata_that_is_no_text_is_its_json(metadata: Any, text: str | None) -> None:
+    assert models.room(encoded(ROOM | {"metadata": metadata})).metadata == text
+
+
+NEEDED = [
+    *[("id", bad) for bad in [*BAD, None, "..", "a/../b"]],
+    *[("type", bad) for bad in BAD if bad != ""],
+    *[("is_available", bad) for bad in BAD if bad is not True],
+    *[("status", bad) for bad in BAD if bad != ""],
+    *[("expires_at", bad) for bad in [*BAD, "soon"]],
+    *[("created_at", bad) for bad in [*BAD, "0001-01-01T00:00:00+14:00"]],
+    *[("expire_after_use", bad) for bad in [*BAD, "true"] if bad is not True],
+]
+
+
+@pytest.mark.parametrize(("field", "bad"), NEEDED, ids=str)
+@pytest.mark.parametrize("form", ["embedded", "list"])
+def test_an_invalid_room_is_told_and_spoils_no_other(form: str, field: str, bad: Any) -> None:
+    others = [ROOM | {"id": "a"}, ROOM | {"id": "c"}]
+    rooms = [others[0], ROOM | {"id": "b", field: bad}, others[1]]
+    read = models.room_page(encoded(page(rooms, form=form, next_link="x?start_id=20")))
+    assert [room.id for room in read.rooms] == ["a", "c"]
+    [invalid] = read.invalid
+    shown = {"": None, "..": "..", "a/../b": "a/../b"}.get(str(bad)) if field == "id" else "b"
+    if field == "id" and type(bad) in (int, float):
+        shown = str(bad)
+    assert (invalid.id, invalid.place) == (shown, 2)
+    assert str(invalid).startswith(f"Room {shown!r}" if shown else "Room 2 on the page")
+    assert read.next_start_id == "20"
+
+
+@pytest.mark.parametrize("element", [None, 7, "room", [], [ROOM], True, {}], ids=str)
+def test_an_element_that_is_no_room_is_invalid_at_its_place(element: Any) -> None:
+    read = models.room_page(encoded(page([element, ROOM], form="embedded")))
+    assert [room.id for room in read.rooms] == [ROOM_ID]
+    assert [(each.id, each.place) for each in read.invalid] == [(None, 1)]
+
+
+def test_what_an_invalid_room_tells_is_short() -> None:
+    read = models.room_page(encoded(page([{"id": "x" * 10_000, "type": 5}], form="list")))
+    assert len(str(read.invalid[0])) < 500
+
+
+def test_a_room_that_is_twice_on_a_page_is_read_once() -> None:
+    read = models.room_page(encoded(page([ROOM, ROOM | {"display_name": "Again"}], form="list")))
+    assert [room.display_name for room in read.rooms] == [ROOM["display_name"]]
+
+
+@pytest.mark.parametrize("total", ["5", 5.5, -1, [], {}, 10**30], ids=str)
+def test_a_total_that_is_none_is_left_out(total: Any) -> None:
+    assert models.room_page(encoded({"_embedded": [], "total_items": total})).total_items is None
+
+
+@pytest.mark.parametrize("links", [[], "x", {"next": 5}, {"next": {"href": 5}}], ids=str)
+def test_links_that_cannot_be_read_are_not_taken_for_the_end(links: Any) -> None:
+    with pytest.raises(models.UNREADABLE):
+        models.room_page(encoded({"_embedded": [], "_links": links}))
 
 
 @pytest.mark.parametrize("link", NEXT_LINKS.values(), ids=NEXT_LINKS)

@@ -61,6 +61,7 @@ class Extender:
         self._out_of_time = False
         self._verdicts: Counter[str] = Counter()
         self._decisions = Planned(LISTED_EACH)
+        self._invalid = Summary()
 
     def report(self) -> Report:
         """Do the run; return how it went.
@@ -69,6 +70,7 @@ class Extender:
             StoreUnavailable: how far it came could not be noted; the next run repeats some of it.
         """
         summary = jobs.work(self._run, self._items(), self._act)
+        summary.add_failures(self._invalid)
         if self._out_of_time and summary.stopped_by is None:
             summary.stopped_by = "deadline"
         reached = self._walk.reached()
@@ -87,11 +89,19 @@ class Extender:
             if self._walk.ended:
                 return
             stretch = self._walk.read_on()
+            self._note_invalid(stretch)
             due = [room for room in stretch.rooms if self._is_due(room)]
             to_do = stretch.to_do(due)
             self._save(self._walk.reached())
             yield from (_Due(room, stretch) for room in to_do)
         self._out_of_time = True
+
+    def _note_invalid(self, stretch: Stretch) -> None:
+        """Log the rooms that could not be read; they count as failures that concern no other."""
+        for invalid in stretch.invalid:
+            message = f"{invalid} (start_id of its page: {stretch.start_id or 'none'})"
+            self._invalid.add_failure(message)
+            logger.warning("room is invalid", room_id=invalid.id, problem=message)
 
     def _is_due(self, room: Room) -> bool:
         """Whether the room would be extended if it were used now; if not, count why."""
@@ -186,7 +196,7 @@ class Extender:
     def _counts(self, summary: Summary) -> dict[str, int]:
         verdicts, outcomes = self._verdicts, summary.outcomes
         return {
-            "seen": verdicts.total(),
+            "seen": verdicts.total() + self._invalid.taken,
             "selected": verdicts["due"] - outcomes["idle"],
             "extended": outcomes["extended"] + outcomes["extended_to_limit"],
             "extended_to_limit": outcomes["extended_to_limit"],
@@ -200,7 +210,14 @@ class Extender:
             "not_updatable": verdicts["not_updatable"] + outcomes["not_updatable"],
             "gone": outcomes["gone"],
             "left": self._walk.left(),
+            "unlisted": self._unlisted(),
         }
+
+    def _unlisted(self) -> int:
+        unlisted = self._walk.unlisted()
+        if unlisted:
+            logger.warning("the list of rooms is incomplete", unlisted=unlisted)
+        return unlisted
 
 
 def _told(room: Room, decision: Decision) -> dict[str, str]:

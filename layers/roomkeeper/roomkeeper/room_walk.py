@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from roomkeeper.rooms import Room
 from roomkeeper.store import Checkpoint
-from roomkeeper.vonage import BadRequest, InvalidResponse, NotFound, RoomPage
+from roomkeeper.vonage import BadRequest, InvalidResponse, InvalidRoom, NotFound, RoomPage
 from roomkeeper.vonage.errors import RequestContext
 
 ReadPage = Callable[[str | None], RoomPage]
@@ -17,14 +17,23 @@ ReadPage = Callable[[str | None], RoomPage]
 class Stretch:
     """The rooms of one page, and what is still to be done there. Safe to use from many threads.
 
-    `begins` is the checkpoint at which a walk comes to this page.
+    `begins` is the checkpoint at which a walk comes to this page; `invalid` are the elements of the
+    page that could not be read as rooms.
     """
 
-    def __init__(self, begins: Checkpoint, rooms: Sequence[Room]) -> None:
+    def __init__(
+        self, begins: Checkpoint, rooms: Sequence[Room], invalid: Sequence[InvalidRoom] = ()
+    ) -> None:
         self.rooms = rooms
+        self.invalid = invalid
         self._begins = begins
         self._failed = set(begins.failed)
         self._open: set[str] = set()
+
+    @property
+    def start_id(self) -> str | None:
+        """Where the page starts; None for the first one."""
+        return self._begins.start_id
 
     def to_do(self, rooms: Iterable[Room]) -> list[Room]:
         """Return those of `rooms` to be worked on: not those that the last run tried in vain.
@@ -106,9 +115,10 @@ class Walk:
             raise InvalidResponse(told, RequestContext("GET", "/rooms"))
         self._total = page.total_items or 0
         self._ahead = Checkpoint(
-            start_id=page.next_start_id, walked=begins.walked + len(page.rooms)
+            start_id=page.next_start_id,
+            walked=begins.walked + len(page.rooms) + len(page.invalid),
         )
-        self._open.append(Stretch(begins, page.rooms))
+        self._open.append(Stretch(begins, page.rooms, page.invalid))
         return self._open[-1]
 
     def _read(self) -> RoomPage:
@@ -134,3 +144,7 @@ class Walk:
         """Return how many rooms are left for the next run, as far as Vonage tells their number."""
         reached = self.reached()
         return max(self._total, self._ahead.walked) - reached.walked if reached else 0
+
+    def unlisted(self) -> int:
+        """Return how many rooms Vonage counts beyond those on all pages; 0 before the last page."""
+        return max(0, self._total - self._ahead.walked) if self.ended else 0

@@ -71,6 +71,23 @@ class Summary(Struct, kw_only=True):
         """How many items were worked on."""
         return self.outcomes.total()
 
+    def add_failure(self, message: str) -> None:
+        """Count a failure, and quote it if it is one of the first."""
+        self.outcomes[FAILED] += 1
+        self.quote(message)
+
+    def add_failures(self, other: "Summary") -> None:
+        """Count another summary's failures as well, and quote the first ones."""
+        if other.outcomes[FAILED]:
+            self.outcomes[FAILED] += other.outcomes[FAILED]
+        for message in other.examples:
+            self.quote(message)
+
+    def quote(self, message: str) -> None:
+        """Add to the examples, if there is room."""
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(message)
+
     def raise_if_failed(self) -> None:
         """Raise RoundIncomplete when anything failed, so that the Errors metric tells."""
         if self.outcomes[FAILED] or self.stopped_by not in (None, "deadline"):
@@ -122,7 +139,7 @@ class Round:
             self._work_through(items, act)
         except _SourceFailed as failed:
             problem = failed.problem
-            self._quote(problem)
+            self.summary.quote(str(problem))
             self.summary.stopped_by = "refusal" if isinstance(problem, Refusal) else "source"
         return self.summary
 
@@ -180,17 +197,12 @@ class Round:
 
     def _note_failure(self, problem: RoomkeeperError) -> None:
         with self._lock:
-            self.summary.outcomes[FAILED] += 1
+            self.summary.add_failure(str(problem))
             self._failures_in_a_row += not problem.is_item_specific
-            self._quote(problem)
             if isinstance(problem, Refusal):
                 self.summary.stopped_by = "refusal"
             elif self._failures_in_a_row >= self._bounds.consecutive_failures:
                 self.summary.stopped_by = self.summary.stopped_by or "failures"
-
-    def _quote(self, problem: RoomkeeperError) -> None:
-        if len(self.summary.examples) < EXAMPLES:
-            self.summary.examples.append(str(problem))
 
 
 def _read(items: Iterable[Item]) -> Iterator[Item]:

@@ -52,7 +52,10 @@ class Management:
         """Return the rooms of a page; its cursor is Vonage's `start_id`."""
         found = self._vonage.list_rooms(page.cursor, page.size)
         return Rooms(
-            rooms=found.rooms, next_cursor=found.next_start_id, total_items=found.total_items
+            rooms=found.rooms,
+            next_cursor=found.next_start_id,
+            total_items=found.total_items,
+            invalid_rooms=len(found.invalid),
         )
 
     def room(self, room_id: str) -> Room:

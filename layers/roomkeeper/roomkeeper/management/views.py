@@ -36,6 +36,8 @@ class Rooms(Struct, frozen=True, kw_only=True):
     next_cursor: str | None
     total_items: int | None
     """How many rooms there are in all, when Vonage tells."""
+    invalid_rooms: int
+    """How many rooms of the page could not be read, and are left out."""
 
 
 class KnownRecording(Struct, frozen=True, kw_only=True):

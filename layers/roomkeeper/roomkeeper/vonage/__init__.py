@@ -24,7 +24,7 @@ from roomkeeper.vonage.errors import (
     UntrustedCertificate,
     VonageError,
 )
-from roomkeeper.vonage.models import Recording, RoomPage, SessionRecordings
+from roomkeeper.vonage.models import InvalidRoom, Recording, RoomPage, SessionRecordings
 from roomkeeper.vonage.retry import RetryPolicy
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "InvalidId",
     "InvalidRecording",
     "InvalidResponse",
+    "InvalidRoom",
     "NotDeletable",
     "NotFound",
     "NotUpdatable",

@@ -106,7 +106,7 @@ class VonageClient:
             query["start_id"] = start_id
         page = self._read(models.room_page, Call("GET", "/rooms", query))
         # Some servers end a list with an empty page that links to itself.
-        is_end = not page.rooms and page.next_start_id == start_id
+        is_end = not (page.rooms or page.invalid) and page.next_start_id == start_id
         return dataclasses.replace(page, next_start_id=None) if is_end else page
 
     def update_room_expiry(self, room_id: str, expires_at: datetime) -> Room:
@@ -164,7 +164,7 @@ class VonageClient:
             try:
                 return models.recording(body)
             except models.UNREADABLE as error:
-                if models.recording_id(body) != recording_id:
+                if models.id_of(body) != recording_id:
                     raise
                 description = f"The recording is not as the Meetings API describes it: {error}"
                 raise InvalidRecording(description, call.context) from error

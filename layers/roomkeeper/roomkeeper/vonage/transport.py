@@ -143,7 +143,10 @@ def _checked(base_url: str) -> str:
 
 
 def _connection_error(call: Call, error: Exception) -> VonageError:
-    """Return the error for a request without a response."""
+    """Return the error for a request without a response, or with one that cannot be decoded."""
+    if isinstance(error, urllib3.exceptions.DecodeError):
+        description = "The response is not in the Content-Encoding that it claims"
+        return InvalidResponse(description, call.context)
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             description = f"The server's certificate is not trusted: {cause.verify_message}"

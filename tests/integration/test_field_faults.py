@@ -1,0 +1,303 @@
+"""The jobs and the management API against a Vonage that misbehaves as others do in the field.
+
+The handlers run as Lambda calls them: an alarm watches their Errors, so each must raise.
+"""
+
+import json
+from datetime import UTC, datetime, timedelta
+from types import ModuleType
+from typing import Any
+
+import boto3
+import pytest
+
+from roomkeeper.handlers import management_api as management
+from roomkeeper.handlers import recording_cleanup as cleanup
+from roomkeeper.handlers import recording_reconciler as reconciler
+from roomkeeper.handlers import room_expiry_extender as extender
+from roomkeeper.rounds import RoundIncomplete
+from roomkeeper.times import iso
+from tests.books import TABLE, Books, an_upload
+from tests.builders import AContext
+from tests.management import Answered, a_request_for
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+SOON = iso(NOW + timedelta(days=2))
+STOPS_AFTER = 3
+ITEMS = STOPS_AFTER + 2
+
+ENVIRONMENT = {
+    "TABLE_NAME": TABLE,
+    "DRY_RUN": "false",
+    "RETENTION_DAYS": "30",
+    "DELETED_RECORDING_DAYS": "90",
+    "UPLOAD_GRACE_HOURS": "6",
+    "EVENT_DAYS": "30",
+    "SESSION_DAYS": "400",
+    "ONLY_ROOMS_USED_WITHIN_DAYS": "0",
+    "EXTEND_WITHIN_DAYS": "7",
+    "EXTEND_TO_DAYS": "30",
+    "ROOM_SELECTION": "all",
+    "KEEP_MARKER": "roomkeeper:keep",
+    "LET_EXPIRE_MARKER": "roomkeeper:let-expire",
+    "EXTEND_EXPIRE_AFTER_USE": "false",
+    "JOB_CONCURRENCY": "1",
+    "JOB_RATE_PER_SECOND": "1000",
+    "JOB_CONSECUTIVE_FAILURES": str(STOPS_AFTER),
+    "VONAGE_SECRET_ARN": "vonage",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+}
+HTML = "<html><body>Sign in to the network</body></html>"
+NOT_FOUND = {"message": "Failed to find it", "name": "NotFoundError", "status": 404}
+
+# Responses in place of Vonage's, none of which says anything about a recording or a room.
+FOREIGN: dict[str, dict[str, Any]] = {
+    "captive portal": {"status": 200, "body": HTML},
+    "catch-all in JSON": {"body_json": {"status": "ok"}},
+    "null": {"body_json": None},
+    "empty list": {"body_json": []},
+    "text": {"body_json": "text"},
+    "UTF-16": {"body_json": NOT_FOUND, "encoding": "utf-16"},
+    "false gzip": {"body": HTML, "headers": {"Content-Encoding": "gzip"}},
+    "binary": {"body_base64": "AP8A/w=="},
+    "redirect to a sign-in page": {"status": 302, "location": "https://sso.invalid/", "body": HTML},
+    "firewall": {"status": 403, "body": HTML},
+    "web server's 404": {"status": 404, "body": HTML},
+    "nameless 404": {"status": 404, "body_json": {"message": "Not Found"}},
+    "404 of UTF-16": {"status": 404, "body_json": NOT_FOUND, "encoding": "utf-16"},
+    "404 whose body is null": {"status": 404, "body_json": None},
+    "empty 404": {"status": 404, "body": ""},
+    "empty 403": {"status": 403, "body": ""},
+    "teapot": {"status": 418, "body": HTML},
+    "gone": {"status": 410, "body_json": {"error": "gone"}},
+}
+
+
+@pytest.fixture(autouse=True)
+def _deployed(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (ENVIRONMENT | {"VONAGE_BASE_URL": books.vonage.api_url}).items():
+        monkeypatch.setenv(name, value)
+    boto3.client("secretsmanager").create_secret(
+        Name="vonage", SecretString=json.dumps({"api_key": "key", "api_secret": "secret"})
+    )
+    forget_environment()
+
+
+class Invocation(AContext):
+    """An invocation with as much time as Lambda gives at most."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 900_000
+
+
+def forget_environment() -> None:
+    """Have the next invocation read its settings anew."""
+    for app in (cleanup, reconciler, management):
+        app._settings.cache_clear()
+        app._store.cache_clear()
+    extender._settings.cache_clear()
+    extender._table.cache_clear()
+    management._vonage_since.cache_clear()
+
+
+def prepare(books: Books) -> None:
+    """Have something to do for each job, more than what ends a run of failures."""
+    books.uploaded(ITEMS, NOW - timedelta(days=400))
+    for each in range(ITEMS):
+        started = {"event": "recording:started", "recording_id": f"r{each}", "session_id": "s"}
+        books.hear(started, NOW - timedelta(hours=7))
+    books.vonage.add_rooms(ITEMS, expires_at=SOON)
+
+
+def items(books: Books) -> list[dict[str, Any]]:
+    """Return the table's recordings as DynamoDB writes them."""
+    found = books.dynamodb.scan(TableName=TABLE)["Items"]
+    return sorted(
+        (item for item in found if item["pk"]["S"].startswith("RECORDING#")),
+        key=lambda item: str(item["pk"]),
+    )
+
+
+def run(app: ModuleType) -> str:
+    """Return the message with which a scheduled run raises."""
+    with pytest.raises(RoundIncomplete) as caught:
+        app.handler({}, Invocation())
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("fault", FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize("app", [cleanup, reconciler], ids=["cleanup", "reconciler"])
+def test_a_foreign_response_to_everything_changes_nothing_and_raises(
+    app: ModuleType, fault: dict[str, Any], books: Books
+) -> None:
+    prepare(books)
+    before, at_vonage = items(books), books.left_at_vonage()
+    books.vonage.fault("*", **fault)
+
+    told = run(app)
+
+    assert f"failed {STOPS_AFTER}, stopped by failures" in told
+    assert items(books) == before
+    assert books.left_at_vonage() == at_vonage
+    assert len(books.vonage.requests()) == STOPS_AFTER
+
+
+@pytest.mark.parametrize("fault", FOREIGN.values(), ids=FOREIGN)
+def test_a_foreign_response_to_deletions_deletes_nothing_and_raises(
+    fault: dict[str, Any], books: Books
+) -> None:
+    prepare(books)
+    before, at_vonage = items(books), books.left_at_vonage()
+    books.vonage.fault("delete_recording", **fault)
+
+    told = run(cleanup)
+
+    assert f"failed {STOPS_AFTER}, stopped by failures" in told
+    assert items(books) == before
+    assert books.left_at_vonage() == at_vonage
+    assert {each["method"] for each in books.vonage.requests()} == {"DELETE"}
+
+
+@pytest.mark.parametrize("fault", FOREIGN.values(), ids=FOREIGN)
+def test_a_foreign_response_about_recordings_loses_none(
+    fault: dict[str, Any], books: Books
+) -> None:
+    """The session is not found in Vonage's own words, the recording is not."""
+    prepare(books)
+    before = items(books)
+    books.vonage.fault("get_recording", **fault)
+
+    assert f"failed {STOPS_AFTER}, stopped by failures" in run(reconciler)
+    assert items(books) == before
+
+
+@pytest.mark.parametrize("fault", FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize("operation", ["list_rooms", "update_room", "*"])
+def test_a_foreign_response_about_rooms_extends_none_and_raises(
+    operation: str, fault: dict[str, Any], books: Books
+) -> None:
+    prepare(books)
+    before = books.vonage.rooms()
+    books.vonage.fault(operation, **fault)
+
+    told = run(extender)
+
+    stop = f"failed {STOPS_AFTER}, stopped by failures"
+    assert (stop if operation == "update_room" else "nothing done, stopped by source") in told
+    assert books.vonage.rooms() == before
+    assert not any(
+        item["pk"]["S"].startswith("EVENT#")
+        for item in books.dynamodb.scan(TableName=TABLE)["Items"]
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig"])
+def test_a_byte_order_mark_before_every_response_disturbs_no_job(
+    encoding: str, books: Books
+) -> None:
+    prepare(books)
+    books.hear(an_upload("gone"), NOW - timedelta(days=400))
+    books.vonage.fault("*", encoding=encoding)
+
+    cleaned = cleanup.handler({}, Invocation())
+    reconciled = reconciler.handler({}, Invocation())
+    extended = extender.handler({}, Invocation())
+
+    assert (cleaned["deleted"], cleaned["gone_already"], cleaned["failed"]) == (ITEMS, 1, 0)
+    assert (reconciled["lost"], reconciled["failed"]) == (ITEMS, 0)
+    assert (extended["extended"], extended["failed"]) == (ITEMS, 0)
+
+
+@pytest.mark.parametrize("app", [cleanup, reconciler, extender], ids=lambda app: app.__name__)
+def test_a_self_signed_certificate_is_named_and_not_retried(
+    app: ModuleType, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(books)
+    before = items(books)
+    monkeypatch.setenv("VONAGE_BASE_URL", books.vonage.https_api_url())
+    forget_environment()
+
+    told = run(app)
+
+    assert "certificate is not trusted: self-signed certificate" in told
+    assert "status page" not in told
+    stop = "nothing done, stopped by source" if app is extender else f"failed {STOPS_AFTER}"
+    assert stop in told
+    assert items(books) == before
+    assert books.vonage.requests() == []
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_deletion_whose_response_is_cut_off_is_found_done_by_the_next_attempt(
+    chunked: bool, books: Books
+) -> None:
+    [recording_id] = books.uploaded(1, NOW - timedelta(days=400))
+    books.vonage.fault(
+        "delete_recording", body=HTML, truncate=5, chunked=chunked, after=True, times=1
+    )
+
+    report = cleanup.handler({}, Invocation())
+
+    assert (report["gone_already"], report["failed"]) == (1, 0)
+    assert books.left_at_vonage() == set()
+    assert books.store.recording(recording_id).deleted_at is not None  # type: ignore[union-attr]
+
+
+# --- the management API ---------------------------------------------------------------------------
+
+
+def rooms_page(**query: str) -> Answered:
+    answer = management.handler(a_request_for("GET /rooms", **query), AContext())
+    return Answered(answer["statusCode"], json.loads(answer["body"]), answer["headers"])
+
+
+def test_a_page_of_rooms_shows_the_valid_ones_and_counts_the_others(books: Books) -> None:
+    ids = books.vonage.add_rooms(12, expires_at=SOON)
+    bad = [
+        {"element": ids[3], "fields": {"metadata": {"team": "a"}}},
+        {"element": ids[5], "fields": {"expires_at": 5}},
+        {"element": ids[7], "value": None},
+    ]
+    books.vonage.fault("list_rooms", elements=bad)
+
+    answer = rooms_page()
+
+    assert answer.status == 200
+    shown = {room["id"]: room for room in answer.body["rooms"]}
+    assert list(shown) == [room_id for room_id in ids if room_id not in (ids[5], ids[7])]
+    assert shown[ids[3]]["metadata"] == '{"team":"a"}'
+    assert (answer.body["invalid_rooms"], answer.body["total_items"]) == (2, 12)
+
+
+@pytest.mark.parametrize("count", [0, 5, 6])
+def test_the_cursor_ends_with_an_empty_page_that_links_to_itself(books: Books, count: int) -> None:
+    books.vonage.settings(list_end="empty_page")
+    if count:
+        books.vonage.add_rooms(count)
+    seen, query = 0, {"page_size": "3"}
+    for _ in range(10):
+        page = rooms_page(**query).body
+        seen += len(page["rooms"])
+        if page["next_cursor"] is None:
+            break
+        query["cursor"] = page["next_cursor"]
+    assert (seen, page["next_cursor"]) == (count, None)
+
+
+@pytest.mark.parametrize("fault", FOREIGN.values(), ids=FOREIGN)
+def test_a_foreign_response_to_a_managed_deletion_is_an_error(
+    fault: dict[str, Any], books: Books
+) -> None:
+    [recording_id] = books.uploaded(1, NOW)
+    [room_id] = books.vonage.add_rooms(1)
+    before = items(books)
+    books.vonage.fault("*", **fault)
+
+    for route, id_ in (
+        ("DELETE /recordings/{recording_id}", recording_id),
+        ("DELETE /rooms/{room_id}", room_id),
+    ):
+        answer = management.handler(a_request_for(route, id_), AContext())
+        error = json.loads(answer["body"])["error"]["code"]
+        assert (answer["statusCode"], error) == (502, "vonage_answered_unexpectedly")
+    assert items(books) == before
