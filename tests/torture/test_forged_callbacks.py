@@ -14,6 +14,7 @@ import pytest
 
 from local import aging
 from local.waiting import eventually
+from operations import purge
 from roomkeeper.callbacks import RecordingUploaded, parse
 from roomkeeper.store import updates
 from roomkeeper.store.items import typed
@@ -135,16 +136,16 @@ def test_a_real_recording_among_forged_ones_is_deleted_by_the_first_run(
 def purge_all(deployed: Deployed, prefix: str, ids: list[str]) -> None:
     """Remove what was forged, all but the one on hold, as an operator does."""
     deployed.subscriber.drain()
-    now = datetime.now(UTC)
-    window = (
-        f"FROM={(now - 33 * DAY).isoformat()}",
-        f"TO={(now - timedelta(days=29)).isoformat()}",
-    )
+    start, end = (datetime.now(UTC) - timedelta(days=days) for days in (33, 29))
+    window = (f"FROM={start.isoformat()}", f"TO={end.isoformat()}")
+    selected = purge.select(deployed.stack, purge.Window(start, end, only_refused=True))
+    assert {f"RECORDING#{id_}" for id_ in ids[1:]} <= set(selected.recordings)
+    assert f"RECORDING#{ids[0]}" in selected.left["as it is on hold"]
 
     seen = commands.make(deployed.stack, "purge", *window, "ARGS=--refused")
     assert seen.code == 0, seen.text
-    assert f"{len(ids) - 1} recordings: " in seen.text
-    assert f"left, as it is on hold: 1, RECORDING#{ids[0]}" in seen.text
+    assert f"{len(selected.recordings)} recordings: " in seen.text
+    assert f"left, as it is on hold: {len(selected.left['as it is on hold'])}, " in seen.text
     assert "Nothing was removed." in seen.text
     assert deployed.item(f"RECORDING#{ids[1]}") is not None
 
@@ -152,7 +153,7 @@ def purge_all(deployed: Deployed, prefix: str, ids: list[str]) -> None:
         deployed.stack, "purge", *window, "ARGS=--refused", f"CONFIRM={deployed.stack.name}"
     )
     assert done.code == 0, done.text
-    assert f"{len(ids) - 1} items were removed." in done.text
+    assert f"{len(selected.keys)} items were removed." in done.text
     assert deployed.item(f"RECORDING#{ids[0]}") is not None
     assert deployed.item(f"RECORDING#{ids[1]}") is None
     told = len(deployed.subscriber.received)
