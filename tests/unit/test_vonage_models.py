@@ -220,8 +220,8 @@ def test_the_published_recordings_are_read_whole() -> None:
     [
         ({**RECORDING, "id": "bad", "started_at": "yesterday"}, "recording bad: "),
         ({**RECORDING, "id": "bad", "status": None}, "recording bad: "),
-        ({**RECORDING, "id": 5}, "recording without an id: "),
-        ({**RECORDING, "id": "a/b"}, "recording without an id: "),
+        ({**RECORDING, "id": 5}, "recording 5: "),
+        ({**RECORDING, "id": "a/b"}, "recording a/b: "),
         ("no object", "recording without an id: "),
         (None, "recording without an id: "),
     ],
