@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from benchmarks.figures import Figure, counted
 from local.servers import PROJECT
-from roomkeeper import bus, callbacks, settings, store
+from roomkeeper import callbacks
+from roomkeeper.aws import sdk as aws
 from roomkeeper.store import Store
 from tests import sdk
 from tests.builders import NOON, TOKEN, AContext, a_body, a_record, a_request
@@ -68,11 +69,11 @@ def measure() -> list[Figure]:
 def life() -> Life:
     """Count what is done for a recording that is told of three times, confirmed and deleted."""
     with sdk.moto(), pytest.MonkeyPatch.context() as patch:
-        client: Any = store.connect()
+        noted = sdk.note_calls(patch)
+        client = aws.dynamodb(sdk.PATIENT)
         client.create_table(TableName="table", **table_definition())
         books = Store(client, "table", deleted_days=90)
         images: list[Item] = [{}]
-        noted = sdk.note_calls(patch)
         calls = 0
         for name in (*LIFE, "confirmed", "deleted"):
             noted.clear()
@@ -108,10 +109,10 @@ def intake_calls() -> int:
     """Return the intake's calls to AWS for a callback, in a container that has had one before."""
     with _deployed("CallbackIntake", "callback_intake") as (intake, noted):
         known = environment("CallbackIntake")
-        store.connect().create_table(TableName=known["TABLE_NAME"], **TABLE)
+        aws.dynamodb(sdk.PATIENT).create_table(TableName=known["TABLE_NAME"], **TABLE)
         content = json.dumps({"token": TOKEN})
         name = known["CALLBACK_SECRET_ARN"]
-        settings.connect().create_secret(Name=name, SecretString=content)
+        aws.secrets_manager(sdk.PATIENT).create_secret(Name=name, SecretString=content)
         for event in LIFE:
             noted.clear()
             _require(intake(a_request(a_body(f"recording:{event}")), AContext()), statusCode=204)
@@ -122,18 +123,24 @@ def put_events_calls() -> int:
     """Return the publisher's calls of PutEvents, by batches as the stream hands them over."""
     batch = properties("EventPublisher")["Events"]["TableStream"]["Properties"]["BatchSize"]
     with _deployed("EventPublisher", "event_publisher") as (publisher, noted):
-        bus.connect().create_event_bus(Name=environment("EventPublisher")["EVENT_BUS_NAME"])
+        name = environment("EventPublisher")["EVENT_BUS_NAME"]
+        aws.events(sdk.PATIENT).create_event_bus(Name=name)
         for start in range(0, EVENTS, batch):
             records = [_due(str(n)) for n in range(start, start + batch)]
             _require(publisher({"Records": records}, AContext()), batchItemFailures=[])
-        return sum(call.operation == "PutEvents" for call in noted)
+        return noted.count("PutEvents")
 
 
 @contextmanager
-def _deployed(function: str, folder: str) -> Iterator[tuple[Callable[..., Any], list[sdk.Asked]]]:
+def _deployed(function: str, folder: str) -> Iterator[tuple[Callable[..., Any], list[str]]]:
     """Yield a function's handler, as the template sets it up, and its calls to AWS, by moto."""
-    with sdk.moto(), pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()):
-        for name, value in environment(function).items():
+    with (
+        sdk.moto(),
+        sdk.moto_server() as url,
+        pytest.MonkeyPatch.context() as patch,
+        redirect_stdout(StringIO()),
+    ):
+        for name, value in (environment(function) | sdk.endpoints(url)).items():
             patch.setenv(name, value)
         app = importlib.import_module(f"roomkeeper.handlers.{folder}")
         yield app.handler, sdk.note_calls(patch)

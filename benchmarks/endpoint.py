@@ -28,7 +28,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             body = await reader.readexactly(int(headers.get("content-length", 0)))
             status, told = await answer(lines[0], headers.get("x-amz-target", ""), body)
             writer.write(
-                f"HTTP/1.1 {status} OK\r\ncontent-type: application/json\r\n"
+                f"HTTP/1.1 {status} OK\r\ncontent-type: application/json\r\nx-amzn-requestid: 1\r\n"
                 f"content-length: {len(told)}\r\n\r\n".encode()
                 + told
             )

@@ -11,8 +11,9 @@ from msgspec import Struct
 
 from local.vonage.control import VonageControl
 from local.vonage.server import served
+from roomkeeper.aws import sdk as aws
 from roomkeeper.callbacks import Callback, parse
-from roomkeeper.store import Store, connect
+from roomkeeper.store import Store
 from roomkeeper.vonage import ApiKey, VonageClient
 from tests import sdk
 from tests.builders import instant_retries
@@ -106,7 +107,7 @@ def books(emulator: VonageControl) -> Iterator[Books]:
         retry=instant_retries(),
     )
     with sdk.moto(), client:
-        dynamodb = connect()
+        dynamodb = aws.dynamodb(sdk.PATIENT)
         dynamodb.create_table(TableName=TABLE, **table_definition())
         store = Store(dynamodb, TABLE, session_days=400, event_days=30, deleted_days=90)
         yield Books(store, client, emulator, dynamodb)

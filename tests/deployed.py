@@ -23,8 +23,8 @@ from local.servers import BUILD
 from local.subscriber import Subscriber
 from local.vonage.control import VonageControl
 from operations.stack import Stack
+from roomkeeper.aws import sdk
 from roomkeeper.store import Store
-from tests.sdk import ThroughSdk
 
 WITHIN = 60.0  # seconds; a deadline, not a wait: what is awaited takes one or two
 
@@ -51,7 +51,7 @@ class Deployed(Struct, frozen=True):
 
     def store(self) -> Store:
         """Return the stack's table."""
-        client: Any = ThroughSdk(self.stack.client("dynamodb"))
+        client: Any = sdk.Client(self.stack.client("dynamodb"))
         return Store(client, self.stack.outputs["TableName"])
 
     def item(self, key: str) -> dict[str, Any] | None:

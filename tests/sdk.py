@@ -1,91 +1,79 @@
-"""What stands in for AWS, and for the functions' own client of it, in tests."""
+"""AWS in tests: moto's for boto3, moto's server for the Common Runtime, and errors of either."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
-from unittest import mock
 
-import msgspec
+import boto3
 import pytest
-from botocore.awsrequest import AWSPreparedRequest
-from botocore.compat import HTTPHeaders
-from botocore.exceptions import BotoCoreError, ClientError
 from moto import mock_aws
-from moto.core.models import botocore_stubber
-from msgspec import Struct
+from moto.server import ThreadedMotoServer
 
-from roomkeeper.aws import CallFailed
-from roomkeeper.aws.client import UNREACHABLE
-from roomkeeper.aws.connections import Answer, Connections
+from roomkeeper.aws import AwsError, RetryPolicy, crt
+from roomkeeper.aws.errors import CONNECTION_FAILED
 
-THROTTLED = CallFailed("Operation", "ThrottlingException", "Rate exceeded", 400)
-FAILING = CallFailed("Operation", "InternalServerError", "We had a problem", 500)
-CUT_OFF = CallFailed("Operation", UNREACHABLE, "cannot connect")
+THROTTLED = AwsError("ThrottlingException", "Rate exceeded", "REQUEST-1")
+FAILING = AwsError("InternalServerError", "We had a problem", "REQUEST-2", is_retryable=True)
+CUT_OFF = AwsError(CONNECTION_FAILED, "cannot connect")
 OUTAGES = [THROTTLED, FAILING, CUT_OFF]
+
+PATIENT = RetryPolicy(max_attempts=1, timeout=60)
+"""For tests that are about no timeout: a busy machine fails none of them."""
 
 
 @contextmanager
 def moto() -> Iterator[None]:
-    """Have moto answer, inside the process: the SDK's clients and those of our own."""
-    lambdas = {"AWS_DEFAULT_REGION": "eu-west-1", "URL_SUFFIX": "amazonaws.com"}
-    with (
-        mock_aws(),
-        mock.patch.dict(os.environ, lambdas),
-        mock.patch.object(Connections, "post", _ask_moto),
-    ):
+    """Have moto answer boto3's clients, inside the process."""
+    with mock_aws(), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
         yield
 
 
-def _ask_moto(connections: Connections, headers: Mapping[str, str], body: bytes) -> Answer:
-    request = AWSPreparedRequest(
-        "POST", f"https://{connections.host}/", HTTPHeaders(), body, stream_output=False
-    )
-    for name, value in headers.items():
-        request.headers[name] = value
-    answer = botocore_stubber("before-send", request)
-    assert answer is not None, "moto is not switched on"
-    return Answer(answer.status_code, answer.content)
+@contextmanager
+def moto_server() -> Iterator[str]:
+    """Serve what `moto` holds on the loopback interface; yield the URL."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
 
 
-class ThroughSdk:
-    """An SDK's client in place of ours: the same methods, which fail in the same way."""
+def endpoints(url: str) -> dict[str, str]:
+    """Return the variables that lead the intake's clients to `url`, and leave boto3's alone.
 
-    def __init__(self, client: Any) -> None:
+    boto3 reads them when a client is made, so make its clients first.
+    """
+    return {"AWS_ENDPOINT_URL_DYNAMODB": url, "AWS_ENDPOINT_URL_SECRETS_MANAGER": url}
+
+
+class AnyOperation:
+    """A client of the Common Runtime with every operation as a method, as boto3's clients have."""
+
+    def __init__(self, client: crt.Client) -> None:
         self._client = client
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        operation = getattr(self._client, name)
-
-        def call(**arguments: Any) -> Any:
-            try:
-                return operation(**arguments)
-            except ClientError as problem:
-                told = problem.response["Error"]
-                raise CallFailed(name, told["Code"], told.get("Message", "")) from problem
-            except BotoCoreError as problem:
-                raise CallFailed(name, UNREACHABLE, str(problem)) from problem
-
-        return call
+        return partial(self._client.call, "".join(map(str.capitalize, name.split("_"))))
 
 
-class Asked(Struct, frozen=True):
-    """A call that was made: the operation's name, and what was answered."""
+def note_calls(patch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list to which the operation of every call is added from now on.
 
-    operation: str
-    answer: Any
+    Of boto3's clients it notes those that are made from now on.
+    """
+    made: list[str] = []
+    call = crt.Client.call
 
+    def noting(self: crt.Client, operation: str, **arguments: Any) -> Any:
+        made.append(operation)
+        return call(self, operation, **arguments)
 
-def note_calls(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
-    """Return a list to which every call of our clients is added from now on."""
-    made: list[Asked] = []
-    post = Connections.post
-
-    def noting(self: Connections, headers: Mapping[str, str], body: bytes) -> Answer:
-        answer = post(self, headers, body)
-        operation = headers["x-amz-target"].partition(".")[2]
-        made.append(Asked(operation, msgspec.json.decode(answer.body or b"{}")))
-        return answer
-
-    monkeypatch.setattr(Connections, "post", noting)
+    patch.setattr(crt.Client, "call", noting)
+    session = boto3.Session()
+    session.events.register("before-call", lambda model, **_: made.append(model.name))
+    patch.setattr(boto3, "DEFAULT_SESSION", session)
     return made

@@ -14,12 +14,13 @@ from msgspec import Struct
 
 from local.vonage.control import VonageControl
 from local.vonage.server import served
+from roomkeeper.aws import sdk as aws
 from roomkeeper.callbacks import parse
 from roomkeeper.extender import PAGE_SIZE, WALK, Extender
 from roomkeeper.jobs import Options, Report, Run
 from roomkeeper.rooms import ExtensionPolicy
 from roomkeeper.rounds import Bounds, RoundIncomplete, in_seconds
-from roomkeeper.store import Checkpoint, RoomStore, Store, connect
+from roomkeeper.store import Checkpoint, RoomStore, Store
 from roomkeeper.times import from_iso, iso
 from roomkeeper.vonage import (
     ApiKey,
@@ -137,7 +138,7 @@ def rooms(emulator: VonageControl) -> Iterator[Rooms]:
         retry=instant_retries(),
     )
     with sdk.moto(), client:
-        dynamodb = connect()
+        dynamodb = aws.dynamodb(sdk.PATIENT)
         template = yaml.load(TEMPLATE.read_text(), _Cloudformation)
         table = template["Resources"]["Table"]["Properties"]
         wanted = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")

@@ -99,10 +99,14 @@ def scripted(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Scri
 
     with Server(("127.0.0.1", 0), Handler) as server:
         if tls:
-            server.socket = tls.wrap_socket(server.socket, server_side=True)
+            server.socket = tls.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
         script.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        yield script
-        server.shutdown()
-        thread.join()
+        try:
+            yield script
+        finally:
+            server.shutdown()
+            thread.join()

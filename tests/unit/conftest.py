@@ -1,4 +1,4 @@
-"""Unit tests have no network and no AWS but moto's, which answers inside the process."""
+"""Unit tests have no network and no AWS but moto's, inside the process or on loopback."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ import boto3
 import pytest
 from hypothesis import HealthCheck, configuration, settings
 
-from roomkeeper import store
+from roomkeeper.aws import sdk as aws
 from tests import sdk
 from tests.builders import Image
 from tests.template import NAMESPACE, ROOT, table_definition
@@ -39,7 +39,11 @@ NO_AWS = {
 
 
 @pytest.fixture(autouse=True)
-def _no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_sockets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse sockets to tests, but for those that ask for a server on loopback."""
+    if {"moto_server", "loopback"} & set(request.fixturenames):
+        return
+
     def refuse(*_args: object, **_options: object) -> NoReturn:
         raise AssertionError("A unit test tried to open a socket.")
 
@@ -80,9 +84,21 @@ def moto(_no_aws_account: None) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[str]:
+    """The URL where the Common Runtime finds what `moto` holds."""
+    with sdk.moto_server() as url:
+        yield url
+
+
+@pytest.fixture
+def loopback() -> None:
+    """Let a test serve on the loopback interface and connect to it."""
+
+
 @pytest.fixture(scope="module")
 def dynamodb(moto: None) -> "DynamoDBClient":
-    return store.connect()
+    return aws.dynamodb(sdk.PATIENT)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from roomkeeper.settings import SecretUnavailable
 from roomkeeper.store import StoreUnavailable
 from tests.builders import TOKEN, AContext, a_body, a_record, a_request
 from tests.filter_pattern import matches
+from tests.sdk import endpoints
 from tests.template import NAMESPACE, ROOT, environment, properties, resources, template
 from tests.unit.conftest import Output, Table
 
@@ -360,13 +361,15 @@ def test_every_alarm_on_a_metric_of_ours_is_held_to_what_emits_it() -> None:
 
 
 @pytest.fixture
-def accepted(table: Table, monkeypatch: pytest.MonkeyPatch, output: Output) -> list[dict[str, Any]]:
+def accepted(
+    table: Table, moto_server: str, monkeypatch: pytest.MonkeyPatch, output: Output
+) -> list[dict[str, Any]]:
     """What the intake logs of a callback, and of its repeat."""
     secret = boto3.client("secretsmanager").create_secret(
         Name=table.name, SecretString=json.dumps({"token": TOKEN})
     )
     ours = {"TABLE_NAME": table.name, "CALLBACK_SECRET_ARN": secret["ARN"]}
-    for name, value in (environment("CallbackIntake") | ours).items():
+    for name, value in (environment("CallbackIntake") | endpoints(moto_server) | ours).items():
         monkeypatch.setenv(name, value)
     for _ in range(2):
         assert intake.handler(a_request(a_body("room:expired")), AContext())["statusCode"] == 204

@@ -88,10 +88,12 @@ def test_an_index_is_written_when_its_entry_changes_alone() -> None:
     assert counts.index_writes(moved, {}) == 1
 
 
+@pytest.mark.usefixtures("loopback")
 def test_put_events_is_called_no_more_than_it_must() -> None:
     assert counts.put_events_calls() == 100
 
 
+@pytest.mark.usefixtures("loopback")
 def test_the_intake_makes_one_call_for_a_callback() -> None:
     assert counts.intake_calls() == 1
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jwt import InsecureKeyLengthWarning
 
-from roomkeeper import settings
+from roomkeeper.aws import RetryPolicy, crt, sdk
 from roomkeeper.handlers import callback_intake as app
 from roomkeeper.log_sample import LogSample
 from roomkeeper.store import Store, correlation
@@ -25,11 +25,12 @@ from tests.builders import (
     a_signature,
     sample,
 )
-from tests.sdk import CUT_OFF, Asked, note_calls
+from tests.sdk import CUT_OFF, PATIENT, endpoints, note_calls
 from tests.template import environment
 from tests.unit.conftest import Output, Table
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 OTHER = "another-secret-of-sufficient-length"
@@ -38,24 +39,27 @@ Answer = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def secrets(moto: None) -> "SecretsManagerClient":
-    return settings.connect()
+    return sdk.secrets_manager(PATIENT)
 
 
 @pytest.fixture(autouse=True)
 def secret_id(
-    secrets: "SecretsManagerClient", table: Table, monkeypatch: pytest.MonkeyPatch
+    secrets: "SecretsManagerClient",
+    table: Table,
+    moto_server: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> str:
     """Set up the function as the template does, with a secret and a table of its own."""
     content = json.dumps({"token": TOKEN, "signature_secret": SIGNATURE_SECRET})
     arn = secrets.create_secret(Name=table.name, SecretString=content)["ARN"]
     ours = {"TABLE_NAME": table.name, "CALLBACK_SECRET_ARN": arn}
-    for name, value in (environment("CallbackIntake") | ours).items():
+    for name, value in (environment("CallbackIntake") | endpoints(moto_server) | ours).items():
         monkeypatch.setenv(name, value)
     return arn
 
 
 @pytest.fixture
-def calls(moto: None, monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
+def calls(moto: None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The calls to AWS, in their order."""
     return note_calls(monkeypatch)
 
@@ -149,16 +153,27 @@ def test_a_signature_lets_in(token: str | None, as_base64: bool, table: Table) -
     assert kept(table) == ["SESSION"]
 
 
-def test_an_accepted_callback_makes_exactly_one_call(calls: list[Asked]) -> None:
+def test_an_accepted_callback_makes_exactly_one_call(calls: list[str]) -> None:
     answer_to(a_request(a_body("recording:started")))
     first = len(calls)
     answer_to(a_request(a_body("recording:ended")))
-    assert [call.operation for call in calls[first:]] == ["UpdateItem"]
-    assert {call.operation for call in calls[:first]} == {
-        "GetSecretValue",
-        "ListSecretVersionIds",
-        "UpdateItem",
-    }
+    assert calls[first:] == ["UpdateItem"]
+    assert set(calls[:first]) == {"GetSecretValue", "ListSecretVersionIds", "UpdateItem"}
+
+
+def test_the_tables_connection_opens_while_the_secret_is_read(
+    calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cold start waits for two new connections, so they are opened at the same time."""
+
+    def noting(policy: RetryPolicy) -> "DynamoDBClient":
+        calls.append("connect to DynamoDB")
+        return connect(policy)
+
+    connect = crt.dynamodb
+    monkeypatch.setattr(crt, "dynamodb", noting)
+    answer_to(a_request(a_body("recording:started")))
+    assert calls[:2] == ["connect to DynamoDB", "GetSecretValue"]
 
 
 # --- what is refused ------------------------------------------------------------------------------
@@ -186,7 +201,7 @@ def test_a_body_that_is_no_callback_is_refused_saying_why(
     assert output.logged("callback refused")["reason"] == code
 
 
-def test_a_body_that_is_too_large_is_refused_before_the_secret_is_read(calls: list[Asked]) -> None:
+def test_a_body_that_is_too_large_is_refused_before_the_secret_is_read(calls: list[str]) -> None:
     answer = answer_to(a_request(b"x" * (2**18 + 1), token="wrong"))
     assert (answer["statusCode"], error_of(answer)["code"]) == (413, "body_too_large")
     assert calls == []

@@ -18,12 +18,12 @@ logging.getLogger().addHandler(logging.StreamHandler(sys.stdout))  # as Lambda's
 from functions.callback_intake import app
 from roomkeeper.handlers import callback_intake
 from roomkeeper.settings import CallbackSecret
-from roomkeeper.aws import CallFailed
+from roomkeeper.aws import AwsError
 from tests.builders import AContext, a_request
 
 class FailingSecrets:
     def get_secret_value(self, **_):
-        raise CallFailed("GetSecretValue", "ThrottlingException", "slow down")
+        raise AwsError("ThrottlingException", "slow down")
 
 from datetime import datetime, timedelta, UTC
 from roomkeeper.settings import CallbackCredentials
@@ -36,12 +36,22 @@ for _ in range(2):
 """
 
 
+NOWHERE = {
+    "AWS_REGION": "eu-west-1",
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+    "AWS_ACCESS_KEY_ID": "a-key",
+    "AWS_SECRET_ACCESS_KEY": "a-secret",
+    "URL_SUFFIX": "amazonaws.com",
+}
+"""An AWS where nothing answers: the table is not reached in these tests."""
+
+
 def lines_of(**variables: str) -> list[dict[str, Any]]:
     """Return what the function writes; each line has to be JSON."""
     paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "layers/roomkeeper")])}
     done = subprocess.run(
         [sys.executable, "-B", "-c", CALL_TWICE],
-        env=environment("CallbackIntake") | paths | variables,
+        env=environment("CallbackIntake") | NOWHERE | paths | variables,
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roomkeeper.authenticity import SignatureRules
-from roomkeeper.aws import CallFailed
+from roomkeeper.aws import AwsError
 from roomkeeper.settings import (
     MAX_EARLIER_VERSIONS,
     READ_TIMEOUT,
@@ -151,7 +151,7 @@ class FakeSecrets:
         self.versions[version_id] = {
             "VersionId": version_id,
             "SecretString": value if isinstance(value, str) else json.dumps(value),
-            "CreatedDate": since.timestamp(),
+            "CreatedDate": since,
             "VersionStages": list(labels),
         }
         return version_id
@@ -167,7 +167,7 @@ class FakeSecrets:
         for version in self.versions.values():
             if version["VersionId"] == VersionId or VersionStage in version["VersionStages"]:
                 return version
-        raise CallFailed("GetSecretValue", "ResourceNotFoundException", "no such version")
+        raise AwsError("ResourceNotFoundException", "no such version")
 
     def list_secret_version_ids(
         self,
@@ -333,7 +333,7 @@ def test_an_earlier_secret_that_was_a_mistake_is_left_alone(
 
 def test_an_earlier_secret_that_is_deleted_by_now_is_left_alone() -> None:
     client = rotated(NOON)
-    client.outages["version-0"] = CallFailed("Get", "ResourceNotFoundException", "deleted")
+    client.outages["version-0"] = AwsError("ResourceNotFoundException", "deleted")
     assert a_secret(client).credentials(NOON) == accepted("1")
 
 

@@ -1,17 +1,18 @@
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, NoReturn
 
-import boto3
 import pytest
 
+from roomkeeper.aws import crt, sdk
 from roomkeeper.callbacks import Callback, parse
 from roomkeeper.events import RECEIVED_AT
 from roomkeeper.recordings import Recording
-from roomkeeper.store import Store, StoreUnavailable, connect, events_due
+from roomkeeper.store import Store, StoreUnavailable, events_due
 from roomkeeper.store.table import Table as StoreTable
 from roomkeeper.times import from_iso, iso
 from tests.builders import (
@@ -33,7 +34,7 @@ from tests.builders import (
     a_session_ended,
     a_session_started,
 )
-from tests.sdk import CUT_OFF, OUTAGES, ThroughSdk
+from tests.sdk import CUT_OFF, OUTAGES, PATIENT, AnyOperation
 from tests.unit.conftest import Table
 
 MINUTE = timedelta(minutes=1)
@@ -47,10 +48,13 @@ OUTBOX = [
 ]
 
 
-@pytest.fixture(scope="module", params=["our client", "the SDK's"])
-def dynamodb(moto: None, request: pytest.FixtureRequest) -> Any:
-    """Both clients, as the store is held to the same on either."""
-    return connect() if request.param == "our client" else ThroughSdk(boto3.client("dynamodb"))
+@pytest.fixture(scope="module", params=["boto3", "awscrt"])
+def dynamodb(moto: None, moto_server: str, request: pytest.FixtureRequest) -> Any:
+    """Both clients: the store works alike on either."""
+    if request.param == "boto3":
+        return sdk.dynamodb(PATIENT)
+    env = {**os.environ, "AWS_ENDPOINT_URL_DYNAMODB": moto_server}
+    return AnyOperation(crt.Client(crt.DYNAMODB, PATIENT, env=env))
 
 
 @pytest.fixture

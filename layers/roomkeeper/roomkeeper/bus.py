@@ -8,12 +8,11 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
-from roomkeeper import aws
-from roomkeeper.aws import CallFailed
+from roomkeeper.aws import AwsError, RetryPolicy
 from roomkeeper.events import SOURCE, Event
 
 if TYPE_CHECKING:
@@ -32,12 +31,14 @@ _TRANSIENT = {
     "ServiceUnavailableException",
     "ThrottlingException",
 }
-_SENSELESS = {"ValidationException", "SerializationException"}
-"""What a whole call fails with because of what is in it; the same call would always fail so."""
-PATIENCE = aws.Patience(seconds=3, tries=3)
+_NON_RETRYABLE = {"ValidationException", "SerializationException"}
+"""Codes of a whole call that some entry of it makes invalid: a retry would fail alike."""
 
-LONGEST = 25.0
-"""Seconds after which `publish` makes no further call: the last one ends PATIENCE.longest later."""
+RETRY = RetryPolicy(max_attempts=3, timeout=3)
+"""Of one call."""
+
+PUBLISH_TIMEOUT = 23.0
+"""Seconds after which `publish` makes no further call: the last ends RETRY.worst_case later."""
 
 _Entry = Any  # PutEventsRequestEntryTypeDef, whose stubs are not there at run time
 
@@ -70,12 +71,14 @@ class Bus:
 
         An entry that the bus could not take just now is tried again by itself, ATTEMPTS times in
         all; those that went through are never sent a second time. A call that fails as a whole has
-        had its tries: all that it leaves, and what there is after LONGEST, is unavailable.
+        had its tries: all that it leaves, and what there is after PUBLISH_TIMEOUT, is unavailable.
         """
         entries = {index: self._entry(event) for index, event in enumerate(events)}
         too_large = Failure("refused", f"The event has more than {MAX_BYTES} bytes.")
         refused = {i: too_large for i, entry in entries.items() if _size(entry) > MAX_BYTES}
-        sending = _Sending(self._client, until=self._clock() + LONGEST, clock=self._clock)
+        sending = _PutEventsSession(
+            self._client, until=self._clock() + PUBLISH_TIMEOUT, clock=self._clock
+        )
         due = {i: entry for i, entry in entries.items() if i not in refused}
         unavailable: dict[int, Failure] = {}
         for attempt in range(ATTEMPTS):
@@ -100,7 +103,7 @@ class Bus:
         }
 
 
-class _Sending:
+class _PutEventsSession:
     """Calls to the bus, until one fails as a whole or it is `until` by `clock`: then it is over."""
 
     def __init__(
@@ -114,7 +117,7 @@ class _Sending:
     def send(self, entries: Mapping[int, _Entry]) -> dict[int, Failure]:
         """Send `entries` in the fewest calls; return what failed, and what was left unsent.
 
-        Those of a call that some entry makes senseless go one by one.
+        If one entry makes a call invalid, the entries of that call are sent singly.
         """
         failures: dict[int, Failure] = {}
         calls = deque(_chunks(entries))
@@ -122,7 +125,7 @@ class _Sending:
             call = calls.popleft()
             try:
                 failures |= self._put({index: entries[index] for index in call})
-            except _Senseless as problem:
+            except _InvalidRequest as problem:
                 if len(call) == 1:
                     failures[call[0]] = Failure("refused", str(problem))
                 else:
@@ -138,9 +141,9 @@ class _Sending:
             raise _Unavailable("There was no time left to send it.")
         try:
             answer = self._client.put_events(Entries=list(entries.values()))
-        except CallFailed as problem:
-            kind = _Senseless if problem.code in _SENSELESS else _Unavailable
-            raise kind(str(problem)) from problem
+        except AwsError as exc:
+            kind = _InvalidRequest if exc.code in _NON_RETRYABLE else _Unavailable
+            raise kind(str(exc)) from exc
         return {
             index: _failure(entry)
             for index, entry in zip(entries, answer["Entries"], strict=True)
@@ -148,17 +151,12 @@ class _Sending:
         }
 
 
-class _Senseless(Exception):
+class _InvalidRequest(Exception):
     """Some entry makes the whole call one that can never succeed."""
 
 
 class _Unavailable(Exception):
     """A whole call failed, or was not made: nothing is known to be on the bus."""
-
-
-def connect() -> "EventBridgeClient":
-    """Return an EventBridge client with the timeouts and retries that the publisher lives by."""
-    return cast("EventBridgeClient", aws.Client(aws.EVENTS, PATIENCE))
 
 
 def _failure(answer: Mapping[str, Any]) -> Failure:

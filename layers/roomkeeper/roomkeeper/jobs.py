@@ -21,6 +21,7 @@ from msgspec import Meta, Struct
 
 from roomkeeper import access, http_api, settings, store
 from roomkeeper.access import NotConfigured
+from roomkeeper.aws import sdk
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.logs import function_logger
 from roomkeeper.rounds import FAILED, Bounds, Outcome, Refusal, Round, Summary, in_seconds
@@ -151,7 +152,7 @@ class _Patience(Struct, frozen=True):
 OPERATIONS_PER_ITEM = 3
 """Of the table that an item takes at most: the extender's note, its event, and the note's end."""
 
-_WRITES = OPERATIONS_PER_ITEM * store.BRIEF.longest
+_WRITES = OPERATIONS_PER_ITEM * store.SHORT_RETRY.worst_case
 
 # An HTTP API gives a function up after 30 seconds, a cold start included.
 _OVER_HTTP = _Patience(whole=28.0, call=4.0, writes=_WRITES)
@@ -237,7 +238,7 @@ def vonage_client(run: Run[Any]) -> VonageClient:
     """
     try:
         client = access.vonage_client(
-            settings.connect(),
+            sdk.secrets_manager(settings.SECRET_RETRY),
             VonageSettings.from_env(os.environ),
             total_timeout=run.call_seconds,
             timeout=run.call_seconds,

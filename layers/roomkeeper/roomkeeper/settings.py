@@ -6,15 +6,14 @@ The template sets every variable, and alone knows the defaults.
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from roomkeeper import aws
 from roomkeeper.authenticity import TOKEN_RULE, SignatureRules, is_token
-from roomkeeper.aws import CallFailed
+from roomkeeper.aws import AwsError, RetryPolicy
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.rooms import ExtensionPolicy, Selection
 
@@ -28,14 +27,14 @@ Held = TypeVar("Held", bound=Struct)
 SECRET_MAX_AGE = timedelta(minutes=5)
 """How long a secret is used before it is read again: a rotated one is in force after that."""
 
-READ_TIMEOUT = 8.0
+READ_TIMEOUT = 6.0
 """Seconds after which no further version of a secret is read."""
 
 MAX_EARLIER_VERSIONS = 10
 """Versions before the current one that are accepted at once; a change a minute makes too many."""
 
-PATIENCE = aws.Patience(seconds=2, tries=2)
-"""Of a secret's read."""
+SECRET_RETRY = RetryPolicy(max_attempts=2, timeout=1.5)
+"""Of one read of a secret."""
 
 
 class SecretUnavailable(RoomkeeperError):
@@ -327,7 +326,7 @@ class CallbackSecret:
                 response: Any = self._client.list_secret_version_ids(
                     SecretId=self._id, IncludeDeprecated=True, **page
                 )
-            except CallFailed as exc:
+            except AwsError as exc:
                 raise SecretUnavailable(
                     f"The versions of the secret {self._id} cannot be listed: {exc.code}."
                 ) from exc
@@ -338,10 +337,10 @@ class CallbackSecret:
 
 
 class SecretVersion(Struct, frozen=True, rename="pascal"):
-    """A version of a secret, as it is listed; `created_date` in Unix seconds."""
+    """A version of a secret, as it is listed; `created_date` is aware."""
 
     version_id: str
-    created_date: float
+    created_date: datetime
     version_stages: frozenset[str] = frozenset()
 
 
@@ -357,7 +356,7 @@ def replaced_since(versions: Sequence[SecretVersion], moment: datetime) -> list[
     return [
         version.version_id
         for version, end in zip(newest_first, ends, strict=False)
-        if end > moment.timestamp() and "AWSCURRENT" not in version.version_stages
+        if end > moment and "AWSCURRENT" not in version.version_stages
     ]
 
 
@@ -374,10 +373,9 @@ def read_secret(
     """
     which = {"VersionId": version_id} if version_id else {"VersionStage": "AWSCURRENT"}
     try:
-        answer: Any = client.get_secret_value(SecretId=secret_id, **which)
-        created = datetime.fromtimestamp(answer["CreatedDate"], UTC)
-        return msgspec.json.decode(answer["SecretString"], type=kind), created
-    except (CallFailed, KeyError, msgspec.DecodeError) as problem:
+        response: Any = client.get_secret_value(SecretId=secret_id, **which)
+        return msgspec.json.decode(response["SecretString"], type=kind), response["CreatedDate"]
+    except (AwsError, KeyError, msgspec.DecodeError) as problem:
         fields = ", ".join(field.name for field in msgspec.structs.fields(kind))
         raise SecretUnavailable(
             f"The secret {secret_id} ({version_id or 'AWSCURRENT'}) cannot be used: "
@@ -385,15 +383,10 @@ def read_secret(
         ) from problem
 
 
-def connect() -> "SecretsManagerClient":
-    """Return a Secrets Manager client with the timeouts and retries that the functions live by."""
-    return cast("SecretsManagerClient", aws.Client(aws.SECRETS_MANAGER, PATIENCE))
-
-
 def _is_outage(problem: BaseException | None) -> bool:
-    return isinstance(problem, CallFailed) and problem.code != "ResourceNotFoundException"
+    return isinstance(problem, AwsError) and problem.code != "ResourceNotFoundException"
 
 
 def _name(problem: Any) -> str:
     """Return what went wrong without a word of what the secret holds."""
-    return problem.code if isinstance(problem, CallFailed) else type(problem).__name__
+    return problem.code if isinstance(problem, AwsError) else type(problem).__name__

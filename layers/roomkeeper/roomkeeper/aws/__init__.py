@@ -1,29 +1,12 @@
-"""AWS's JSON services, called over HTTPS without an SDK: what the functions need of one.
+"""Calls to AWS, through the libraries that AWS maintains.
 
-DynamoDB, Secrets Manager, EventBridge and SQS share one protocol: a signed POST of JSON, answered
-in JSON. That much is quick to load, where the SDK takes longer than all else that a cold start
-does; docs/performance.md has the figures, and what was weighed. Operations have the SDK's names
-and arguments, so that its clients and type stubs fit the same places.
-
-Source: "AWS JSON 1.0 protocol" and "AWS JSON 1.1 protocol" in the Smithy documentation.
+`sdk` makes boto3 clients. `crt` makes the callback intake's clients on the Common Runtime, which a
+cold start loads in a quarter of the time; docs/performance.md has the figures. Import the one that
+you need: this package imports neither. Both are called with boto3's method names and arguments,
+and raise `AwsError`.
 """
 
-from roomkeeper.aws.client import (
-    DYNAMODB,
-    EVENTS,
-    SECRETS_MANAGER,
-    SQS,
-    CallFailed,
-    Client,
-    Patience,
-)
+from roomkeeper.aws.errors import AwsError
+from roomkeeper.aws.retries import RetryPolicy
 
-__all__ = [
-    "DYNAMODB",
-    "EVENTS",
-    "SECRETS_MANAGER",
-    "SQS",
-    "CallFailed",
-    "Client",
-    "Patience",
-]
+__all__ = ["AwsError", "RetryPolicy"]

@@ -9,6 +9,7 @@ from aws_lambda_powertools import Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
 from roomkeeper import authenticity, callbacks, http_api, settings, store
+from roomkeeper.aws import crt
 from roomkeeper.callbacks import CallbackRejected
 from roomkeeper.http_api import Answer, Request
 from roomkeeper.log_sample import LogSample
@@ -36,10 +37,11 @@ def handler(request: Request, _context: object) -> Answer:
     """
     now = datetime.now(UTC)
     about: dict[str, Any] = {}
+    table = _store()  # its connection opens while the secret is read
     try:
         callback = callbacks.parse(_authentic_body(request, now))
         about = _identity(callback)
-        news = _store().apply(callback, now)
+        news = table.apply(callback, now)
     except CallbackRejected as rejected:
         return _refuse(rejected)
     except (StoreUnavailable, SecretUnavailable) as problem:
@@ -58,7 +60,7 @@ def _settings() -> IntakeSettings:
 def _store() -> Store:
     known = _settings()
     return Store(
-        store.connect(),
+        crt.dynamodb(store.RETRY),
         known.table_name,
         session_days=known.session_days,
         event_days=known.event_days,
@@ -69,7 +71,10 @@ def _store() -> Store:
 def _secret() -> CallbackSecret:
     known = _settings()
     return CallbackSecret(
-        settings.connect(), known.secret_id, known.previous_secret_grace, count_unusable_token
+        crt.secrets_manager(settings.SECRET_RETRY),
+        known.secret_id,
+        known.previous_secret_grace,
+        count_unusable_token,
     )
 
 

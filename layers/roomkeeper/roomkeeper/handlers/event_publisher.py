@@ -9,8 +9,8 @@ from typing import Any
 from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from roomkeeper import aws, bus, store
-from roomkeeper.aws import CallFailed
+from roomkeeper import bus, store
+from roomkeeper.aws import AwsError, RetryPolicy, sdk
 from roomkeeper.bus import Bus
 from roomkeeper.events import Event
 from roomkeeper.logs import function_logger
@@ -20,7 +20,7 @@ from roomkeeper.store import Store
 logger = function_logger()
 metrics = Metrics()
 
-QUEUE_PATIENCE = aws.Patience(seconds=3, tries=3)
+SQS_RETRY = RetryPolicy(max_attempts=3, timeout=3)
 LONGEST_REASON = 1000
 """Characters of the reason in a letter that has to be short."""
 
@@ -65,17 +65,17 @@ def _settings() -> PublisherSettings:
 
 @cache
 def _store() -> Store:
-    return Store(store.connect(), _settings().table_name)
+    return Store(sdk.dynamodb(store.RETRY), _settings().table_name)
 
 
 @cache
 def _bus() -> Bus:
-    return Bus(bus.connect(), _settings().bus_name)
+    return Bus(sdk.events(bus.RETRY), _settings().bus_name)
 
 
 @cache
 def _queue() -> Any:
-    return aws.Client(aws.SQS, QUEUE_PATIENCE)
+    return sdk.sqs(SQS_RETRY)
 
 
 def _due(records: Sequence[Record]) -> tuple[list[tuple[int, Event]], Reasons]:
@@ -127,9 +127,9 @@ def _set_aside(records: Sequence[Record], refused: Reasons) -> Reasons:
     for place, reason in refused.items():
         try:
             _send_letter(records[place], reason)
-        except CallFailed as problem:
+        except AwsError as exc:
             logger.exception("record not set aside", key=_key(records[place]))
-            return {place: str(problem)}
+            return {place: str(exc)}
     return {}
 
 
@@ -137,10 +137,10 @@ def _send_letter(record: Record, reason: str) -> None:
     """Send a record to the dead-letter queue; its key alone when the queue can never take all."""
     try:
         _send({"reason": reason, "record": record})
-    except CallFailed as problem:
-        if problem.may_pass:
+    except AwsError as exc:
+        if exc.is_retryable:
             raise
-        logger.warning("record too much for the queue", key=_key(record), problem=str(problem))
+        logger.warning("record too much for the queue", key=_key(record), problem=str(exc))
         _send({"reason": reason[:LONGEST_REASON], "key": _key(record)})
 
 

@@ -13,6 +13,7 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.metrics import MetricUnit
 
 from roomkeeper import access, http_api, settings, store
+from roomkeeper.aws import sdk
 from roomkeeper.http_api import Answer, Request
 from roomkeeper.logs import function_logger
 from roomkeeper.management import Management, requests
@@ -24,7 +25,7 @@ from roomkeeper.settings import ManagementSettings
 from roomkeeper.store import Store
 from roomkeeper.vonage import VonageClient
 
-VONAGE_SECONDS = 5.0
+VONAGE_SECONDS = 4.5
 """What one operation at Vonage may take, retries included; no request needs more than three."""
 
 CAUSED = {
@@ -146,7 +147,7 @@ def _settings() -> ManagementSettings:
 def _store() -> Store:
     known = _settings()
     return Store(
-        store.connect(store.BRIEF),
+        sdk.dynamodb(store.SHORT_RETRY),
         known.table_name,
         event_days=known.event_days,
         deleted_days=known.deleted_days,
@@ -161,7 +162,7 @@ def _vonage() -> VonageClient:
 @lru_cache(maxsize=1)
 def _vonage_since(_period: float) -> VonageClient:
     return access.vonage_client(
-        settings.connect(), _settings().vonage, total_timeout=VONAGE_SECONDS
+        sdk.secrets_manager(settings.SECRET_RETRY), _settings().vonage, total_timeout=VONAGE_SECONDS
     )
 
 

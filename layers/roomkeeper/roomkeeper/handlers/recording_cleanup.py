@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from roomkeeper import jobs, store
+from roomkeeper.aws import sdk
 from roomkeeper.cleanup import OUTCOMES, Cleanup
 from roomkeeper.jobs import Options, Report, Run, logger, metrics
 from roomkeeper.rounds import Summary
@@ -42,7 +43,7 @@ def _settings() -> CleanupSettings:
 @cache
 def _store() -> Store:
     known = _settings()
-    return Store(store.connect(store.BRIEF), known.table_name, deleted_days=known.deleted_days)
+    return Store(sdk.dynamodb(store.SHORT_RETRY), known.table_name, deleted_days=known.deleted_days)
 
 
 def _run(run: Run[CleanupOptions]) -> Report:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from roomkeeper import jobs, store
+from roomkeeper.aws import sdk
 from roomkeeper.jobs import Options, Report, Run, logger, metrics
 from roomkeeper.reconciliation import OUTCOMES, Reconciliation
 from roomkeeper.settings import ReconcilerSettings
@@ -40,7 +41,7 @@ def _settings() -> ReconcilerSettings:
 @cache
 def _store() -> Store:
     known = _settings()
-    return Store(store.connect(store.BRIEF), known.table_name, deleted_days=known.deleted_days)
+    return Store(sdk.dynamodb(store.SHORT_RETRY), known.table_name, deleted_days=known.deleted_days)
 
 
 def _run(run: Run[ReconciliationOptions]) -> Report:

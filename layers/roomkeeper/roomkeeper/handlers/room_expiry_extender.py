@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from roomkeeper import jobs, store
+from roomkeeper.aws import sdk
 from roomkeeper.extender import Extender
 from roomkeeper.jobs import Answer, Context, Options, Report, Run, logger, metrics
 from roomkeeper.settings import ExtenderSettings
@@ -32,7 +33,7 @@ def _settings() -> ExtenderSettings:
 @cache
 def _table() -> RoomStore:
     known = _settings()
-    return RoomStore(store.connect(store.BRIEF), known.table_name, event_days=known.event_days)
+    return RoomStore(sdk.dynamodb(store.SHORT_RETRY), known.table_name, event_days=known.event_days)
 
 
 def _extend(run: Run[Options]) -> Report:

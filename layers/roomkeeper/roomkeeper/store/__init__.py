@@ -13,18 +13,17 @@ from roomkeeper.store.items import DamagedItem
 from roomkeeper.store.recordings import Store
 from roomkeeper.store.rooms import BegunExtension, Checkpoint, RoomStore
 from roomkeeper.store.stream import events_due
-from roomkeeper.store.table import BRIEF, PATIENCE, StoreUnavailable, connect
+from roomkeeper.store.table import RETRY, SHORT_RETRY, StoreUnavailable
 
 __all__ = [
-    "BRIEF",
-    "PATIENCE",
+    "RETRY",
+    "SHORT_RETRY",
     "BegunExtension",
     "Checkpoint",
     "DamagedItem",
     "RoomStore",
     "Store",
     "StoreUnavailable",
-    "connect",
     "correlation",
     "events_due",
 ]

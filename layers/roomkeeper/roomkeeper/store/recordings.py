@@ -50,7 +50,7 @@ class Store:
     """The table, in the domain's words.
 
     Args:
-        client: a DynamoDB client, as `connect` makes it.
+        client: a DynamoDB client of `roomkeeper.aws`.
         table: the table's name.
         session_days: how long a session's item is kept.
         event_days: how long an outbox item is kept, to know repeats by.

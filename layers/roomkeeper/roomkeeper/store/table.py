@@ -3,10 +3,9 @@
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from roomkeeper import aws
-from roomkeeper.aws import CallFailed
+from roomkeeper.aws import AwsError, RetryPolicy
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.store.items import key_of, plain
 
@@ -20,11 +19,11 @@ _BATCH_GET_PAUSE = 0.05
 
 _CONDITION_FAILED = "ConditionalCheckFailedException"
 
-PATIENCE = aws.Patience(seconds=2, tries=3)
-"""Of one operation, where nobody waits, or whoever does would only have to send it again."""
+RETRY = RetryPolicy(max_attempts=3, timeout=2)
+"""Of one operation, in the callback intake and the publisher."""
 
-BRIEF = aws.Patience(seconds=2, tries=2)
-"""Where several operations in a row have to end within an HTTP request's time."""
+SHORT_RETRY = RetryPolicy(max_attempts=2, timeout=2)
+"""Of one operation, where several in a row must end within an HTTP request's time."""
 
 
 class StoreUnavailable(RoomkeeperError):
@@ -101,7 +100,7 @@ class Table:
     def _holds(self, operation: Callable[..., Any], **arguments: Any) -> bool:
         try:
             self._ask(operation, **arguments)
-        except CallFailed:  # the one that `_answer` lets through
+        except AwsError:  # the failed condition, which `_answer` lets through
             return False
         return True
 
@@ -109,15 +108,10 @@ class Table:
         return _answer(operation, TableName=self._name, **arguments)
 
 
-def connect(patience: aws.Patience = PATIENCE) -> "DynamoDBClient":
-    """Return a DynamoDB client with the timeouts and retries that the functions live by."""
-    return cast("DynamoDBClient", aws.Client(aws.DYNAMODB, patience))
-
-
 def _answer(operation: Callable[..., Any], **arguments: Any) -> Any:
     try:
         return operation(**arguments)
-    except CallFailed as problem:
-        if problem.code == _CONDITION_FAILED:
+    except AwsError as exc:
+        if exc.code == _CONDITION_FAILED:
             raise
-        raise StoreUnavailable(f"DynamoDB did not do as asked: {problem}") from problem
+        raise StoreUnavailable(f"DynamoDB did not do as asked: {exc}") from exc

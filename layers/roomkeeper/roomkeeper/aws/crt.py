@@ -1,0 +1,282 @@
+"""The callback intake's clients of DynamoDB and Secrets Manager, on AWS's Common Runtime.
+
+`awscrt` signs, speaks TLS and HTTP, and finds credentials. Only the JSON protocol is here. It
+loads in a quarter of boto3's time, which a cold start has to wait for.
+
+Source: "AWS JSON 1.0 protocol" and "AWS JSON 1.1 protocol" in the Smithy documentation.
+"""
+
+import io
+import os
+import random
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import urlsplit
+
+import msgspec
+from awscrt import auth, checksums, http
+from awscrt import io as crt_io
+from awscrt.exceptions import AwsCrtError
+from msgspec import Struct
+
+from roomkeeper.aws.endpoints import endpoint_of
+from roomkeeper.aws.errors import (
+    CONNECTION_FAILED,
+    INVALID_RESPONSE,
+    RETRYABLE_CODES,
+    AwsError,
+    is_retryable_status,
+)
+from roomkeeper.aws.retries import RetryPolicy
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+BASE_DELAY = 0.1
+"""Seconds of the longest pause before the second attempt; it doubles before each further one."""
+
+ResultT = TypeVar("ResultT")
+
+
+class Service(Struct, frozen=True):
+    """A service: its name in host names and signatures, and how its protocol names operations."""
+
+    name: str
+    target: str
+    json_version: str
+
+
+DYNAMODB = Service("dynamodb", "DynamoDB_20120810", "1.0")
+SECRETS_MANAGER = Service("secretsmanager", "secretsmanager", "1.1")
+
+
+class Response(Struct, frozen=True):
+    """An HTTP response; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def request_id(self) -> str:
+        """Return AWS's id of the request, or an empty text."""
+        return self.headers.get("x-amzn-requestid", "")
+
+    @property
+    def is_damaged(self) -> bool:
+        """Return whether the body differs from the checksum that DynamoDB sends along."""
+        checksum = self.headers.get("x-amz-crc32")
+        return checksum is not None and int(checksum) != checksums.crc32(self.body)
+
+
+def dynamodb(policy: RetryPolicy) -> "DynamoDBClient":
+    """Return a client of DynamoDB with boto3's `update_item`, for one thread."""
+    return cast("DynamoDBClient", Client(DYNAMODB, policy))
+
+
+def secrets_manager(policy: RetryPolicy) -> "SecretsManagerClient":
+    """Return a client of Secrets Manager with boto3's methods that read secrets, for one thread."""
+    return cast("SecretsManagerClient", Client(SECRETS_MANAGER, policy))
+
+
+class Client:
+    """A client of one service, with one connection, opened at once, that stays open between calls.
+
+    Region, endpoint and credentials come from the environment, as AWS's SDKs read it. All clients
+    of a process share the event loop, the credentials and the trusted certificates.
+
+    Raises:
+        AwsError: no endpoint is known, see `endpoint_of`.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        policy: RetryPolicy,
+        *,
+        env: Mapping[str, str] = os.environ,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._service = service
+        self._policy = policy
+        self._env = env
+        self._sleep = sleep
+        self._url = urlsplit(endpoint_of(service.name, env))
+        self._tls = self._tls_options() if self._url.scheme == "https" else None
+        self._connection: Any = None
+        self._opening: Future[Any] | None = self._connect()
+
+    def update_item(self, **arguments: Any) -> Any:
+        """Call UpdateItem."""
+        return self.call("UpdateItem", **arguments)
+
+    def get_secret_value(self, **arguments: Any) -> Any:
+        """Call GetSecretValue; `CreatedDate` is a datetime, as boto3 returns it."""
+        return _with_date(self.call("GetSecretValue", **arguments))
+
+    def list_secret_version_ids(self, **arguments: Any) -> Any:
+        """Call ListSecretVersionIds; each `CreatedDate` is a datetime, as boto3 returns it."""
+        response = self.call("ListSecretVersionIds", **arguments)
+        return response | {"Versions": [_with_date(version) for version in response["Versions"]]}
+
+    def call(self, operation: str, **arguments: Any) -> Any:
+        """Call any operation, named as in the API reference; return its response's JSON.
+
+        Retryable errors are retried after a random pause (full jitter), as the policy says.
+
+        Raises:
+            AwsError: the last attempt failed, or another one would be useless.
+        """
+        body = msgspec.json.encode(arguments)
+        for retry in range(self._policy.max_attempts - 1):
+            try:
+                return self._attempt(operation, body)
+            except AwsError as exc:
+                if not exc.is_retryable:
+                    raise
+            self._sleep(random.uniform(0, BASE_DELAY * 2**retry))  # noqa: S311 - jitter
+        return self._attempt(operation, body)
+
+    def _attempt(self, operation: str, body: bytes) -> Any:
+        deadline = time.monotonic() + self._policy.timeout
+        try:
+            return _parsed(operation, self._send(operation, body, deadline))
+        except (AwsCrtError, TimeoutError) as exc:
+            self._close()
+            message = f"{operation}: {str(exc) or 'no response in time'}"
+            raise AwsError(CONNECTION_FAILED, message) from exc
+
+    def _send(self, operation: str, body: bytes, deadline: float) -> Response:
+        """Send a request, at once a second time if the kept connection turns out to be dead.
+
+        A connection may die unnoticed while Lambda freezes the process.
+        """
+        if self._opening is not None:
+            opening, self._opening = self._opening, None
+            self._connection = _result(opening, deadline)
+        if self._connection is not None and self._connection.is_open():
+            request = self._signed(operation, body, deadline)
+            with suppress(AwsCrtError):
+                return self._exchange(request, deadline)
+        request = self._signed(operation, body, deadline)
+        self._connection = _result(self._connect(), deadline)
+        return self._exchange(request, deadline)
+
+    def _signed(self, operation: str, body: bytes, deadline: float) -> Any:
+        """Return a request to send once, with the credentials of this moment."""
+        headers = [
+            ("host", self._url.netloc),
+            ("content-type", f"application/x-amz-json-{self._service.json_version}"),
+            ("content-length", str(len(body))),
+            ("x-amz-target", f"{self._service.target}.{operation}"),
+        ]
+        if trace := self._env.get("_X_AMZN_TRACE_ID"):
+            headers.append(("x-amzn-trace-id", trace))
+        request = http.HttpRequest("POST", "/", http.HttpHeaders(headers), io.BytesIO(body))
+        config = auth.AwsSigningConfig(
+            credentials_provider=credentials(),
+            region=self._env["AWS_DEFAULT_REGION"],
+            service=self._service.name,
+        )
+        try:
+            return _result(auth.aws_sign_request(request, config), deadline)
+        except AwsCrtError as exc:
+            raise AwsError("CredentialsUnavailable", f"{operation}: {exc}") from exc
+
+    def _connect(self) -> "Future[Any]":
+        options = crt_io.SocketOptions()
+        options.connect_timeout_ms = int(self._policy.timeout * 1000)
+        future: Future[Any] = http.HttpClientConnection.new(
+            self._url.hostname,
+            self._url.port or (443 if self._tls else 80),
+            socket_options=options,
+            tls_connection_options=self._tls,
+        )
+        return future
+
+    def _exchange(self, request: Any, deadline: float) -> Response:
+        heads: list[tuple[int, list[tuple[str, str]]]] = []
+        body = bytearray()
+        stream = self._connection.request(
+            request,
+            lambda status_code, headers, **_: heads.append((status_code, headers)),
+            lambda chunk, **_: body.extend(chunk),
+        )
+        stream.activate()
+        _result(stream.completion_future, deadline)
+        [(status, headers)] = heads
+        return Response(status, {name.lower(): value for name, value in headers}, bytes(body))
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _tls_options(self) -> Any:
+        """Return options by which certificate and host name are checked, with the system's CAs."""
+        options = _tls_context(self._env.get("AWS_CA_BUNDLE")).new_connection_options()
+        options.set_server_name(self._url.hostname)
+        return options
+
+
+@cache
+def credentials() -> Any:
+    """Return the process's provider of credentials: the default chain.
+
+    Its first link, the environment, is taken by itself where it has credentials, as in Lambda:
+    the whole chain loads the trusted certificates for links that are then never used.
+    """
+    if "AWS_ACCESS_KEY_ID" in os.environ:
+        return auth.AwsCredentialsProvider.new_environment()
+    return auth.AwsCredentialsProvider.new_default_chain()
+
+
+@cache
+def _tls_context(bundle: str | None) -> Any:
+    """Return what trusts the system's certificate authorities, or those of a file."""
+    options = crt_io.TlsContextOptions()
+    if bundle:
+        options.override_default_trust_store_from_path(None, bundle)
+    return crt_io.ClientTlsContext(options)
+
+
+def _result(future: "Future[ResultT]", deadline: float) -> ResultT:
+    return future.result(max(0.0, deadline - time.monotonic()))
+
+
+def _with_date(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {**content, "CreatedDate": datetime.fromtimestamp(content["CreatedDate"], UTC)}
+
+
+def _parsed(operation: str, response: Response) -> Any:
+    try:
+        content = msgspec.json.decode(response.body or b"{}")
+    except msgspec.DecodeError as exc:
+        if response.status == 200:
+            message = f"{operation}: {len(response.body)} bytes are no JSON"
+            raise AwsError(INVALID_RESPONSE, message, response.request_id) from exc
+        content = {}
+    if response.is_damaged:
+        raise AwsError(INVALID_RESPONSE, f"{operation}: wrong checksum", response.request_id)
+    if response.status == 200:
+        return content
+    raise _from_response(operation, response, content if isinstance(content, dict) else {})
+
+
+def _from_response(operation: str, response: Response, content: Mapping[str, Any]) -> AwsError:
+    # Such as com.amazonaws.dynamodb.v20120810#ThrottlingException, or the name with ":" and a URL.
+    name = content.get("__type") or response.headers.get("x-amzn-errortype") or response.status
+    code = str(name).partition(":")[0].rpartition("#")[2]
+    message = content.get("message") or content.get("Message") or "no message"
+    return AwsError(
+        code,
+        f"{operation}: {message}",
+        response.request_id,
+        code in RETRYABLE_CODES or is_retryable_status(response.status),
+    )

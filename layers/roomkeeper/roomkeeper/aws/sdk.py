@@ -1,0 +1,126 @@
+"""boto3 clients with bounded retries, which raise AwsError. The callback intake uses `crt` instead.
+
+Source: "Configuration" in the boto3 guide; "Retries" in it for the standard retry mode.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as BotocoreConnectionError
+
+from roomkeeper.aws.errors import (
+    CONNECTION_FAILED,
+    INVALID_RESPONSE,
+    RETRYABLE_CODES,
+    AwsError,
+    is_retryable_status,
+)
+from roomkeeper.aws.retries import RetryPolicy
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sqs import SQSClient
+
+MAX_CONNECTIONS = 50
+"""Connections that a client keeps: more than the threads of any job."""
+
+
+def dynamodb(policy: RetryPolicy) -> "DynamoDBClient":
+    """Return a DynamoDB client. Safe to use from many threads."""
+    return cast("DynamoDBClient", _client("dynamodb", policy))
+
+
+def events(policy: RetryPolicy) -> "EventBridgeClient":
+    """Return an EventBridge client. Safe to use from many threads."""
+    return cast("EventBridgeClient", _client("events", policy))
+
+
+def secrets_manager(policy: RetryPolicy) -> "SecretsManagerClient":
+    """Return a Secrets Manager client. Safe to use from many threads."""
+    return cast("SecretsManagerClient", _client("secretsmanager", policy))
+
+
+def sqs(policy: RetryPolicy) -> "SQSClient":
+    """Return an SQS client. Safe to use from many threads."""
+    return cast("SQSClient", _client("sqs", policy))
+
+
+class Client:
+    """A boto3 client whose operations raise AwsError in place of botocore's exceptions."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        operation = getattr(self._client, name)
+
+        def call(**arguments: Any) -> Any:
+            try:
+                return _checked(name, operation(**arguments))
+            except ClientError as exc:
+                raise _from_response(name, exc.response) from exc
+            except BotoCoreError as exc:
+                raise _without_response(name, exc) from exc
+
+        return call
+
+
+def _client(service: str, policy: RetryPolicy) -> Client:
+    client = boto3.client(service, config=_config(policy))  # type: ignore[call-overload]
+    retries_of_service = f"needs-retry.{client.meta.service_model.service_id.hyphenize()}"
+    client.meta.events.register_first(retries_of_service, _drop_retry_after)
+    return Client(client)
+
+
+def _config(policy: RetryPolicy) -> Config:
+    """Return botocore's settings: TCP and TLS have a quarter of the timeout each, reading half.
+
+    botocore has no timeout for a whole attempt. A response that trickles in, or a host with
+    several dead addresses, takes longer; the function's own timeout bounds that.
+    """
+    return Config(
+        retries={"mode": "standard", "total_max_attempts": policy.max_attempts},
+        connect_timeout=policy.timeout / 4,
+        read_timeout=policy.timeout / 2,
+        max_pool_connections=MAX_CONNECTIONS,
+    )
+
+
+def _drop_retry_after(response: Any, **_: Any) -> None:
+    """Keep pauses within RetryPolicy.worst_case: the header would add up to 5 s to each.
+
+    Source: `ExponentialBackoff` in botocore.retries.standard (1.43 and later).
+    """
+    if response is not None:
+        response[0].headers.pop("x-amz-retry-after", None)
+
+
+def _checked(operation: str, response: Any) -> Any:
+    """Return a response that AWS sent: botocore takes a body that is no JSON for an empty one."""
+    if response["ResponseMetadata"].get("RequestId"):
+        return response
+    raise AwsError(INVALID_RESPONSE, f"{operation}: the response has no request id")
+
+
+def _from_response(operation: str, response: Any) -> AwsError:
+    error, metadata = response["Error"], response["ResponseMetadata"]
+    code = error.get("Code", "Unknown")
+    return AwsError(
+        code,
+        f"{operation}: {error.get('Message') or 'no message'}",
+        metadata.get("RequestId", ""),
+        code in RETRYABLE_CODES or is_retryable_status(metadata.get("HTTPStatusCode", 0)),
+    )
+
+
+def _without_response(operation: str, error: BotoCoreError) -> AwsError:
+    no_response = isinstance(error, HTTPClientError | BotocoreConnectionError)
+    code = CONNECTION_FAILED if no_response else type(error).__name__
+    return AwsError(code, f"{operation}: {error}")
