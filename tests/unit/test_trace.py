@@ -163,7 +163,7 @@ def test_only_lines_of_ours_count_in_the_order_of_their_own_times() -> None:
                 status=409,
                 caller=CALLER,
             ),
-            f"deleted by hand, answered 409; asked by {CALLER}",
+            f"refused with 409: DELETE /recordings/{{recording_id}}; asked by {CALLER}",
         ),
     ],
 )
