@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,11 +90,14 @@ def _is_unknown(resource: Mapping[str, Any]) -> bool:
 
 def _run(command: Sequence[str], log: Path, settings: Mapping[str, str]) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as output:
+    with (
+        log.open("w") as output,
+        tempfile.TemporaryDirectory(prefix="sam-", dir=BUILD) as scratch,
+    ):
         code = subprocess.call(  # noqa: S603 - our own command
             command,
             cwd=PROJECT,
-            env={**_environment(), **settings},
+            env={**_environment(), **settings, "TMPDIR": scratch},
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -112,10 +116,7 @@ def _this_machine() -> dict[str, str]:
 
 def _environment() -> dict[str, str]:
     """Return the SAM CLI's environment without what would lead it to a real AWS."""
-    ours = {name: value for name, value in sam.environ().items() if not name.startswith("AWS_")}
-    scratch = BUILD / "local/tmp"
-    scratch.mkdir(parents=True, exist_ok=True)
-    return {**ours, "TMPDIR": str(scratch)}
+    return {name: value for name, value in sam.environ().items() if not name.startswith("AWS_")}
 
 
 def _complaint(log: Path) -> str:
