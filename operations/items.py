@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from operations.selection import Selection, select
 from operations.stack import Stack, StackError
 
 LIMIT = 50
@@ -14,8 +15,13 @@ def main() -> int:
     """Print items, an empty line after each; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m operations.items")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
+    parser.add_argument("--recording", default="", help="the item of the recording with this id")
+    parser.add_argument("--session", default="", help="those of a session and its recordings")
+    parser.add_argument("--room", default="", help="those of a room, its sessions and recordings")
+    options = parser.parse_args()
+    selection = Selection(options.recording, options.session, options.room)
     try:
-        for item in items(Stack(parser.parse_args().stack), LIMIT):
+        for item in items(Stack(options.stack), LIMIT, selection):
             for name, value in item.items():
                 print(f"{name:<20} {value}")
             print()
@@ -25,10 +31,9 @@ def main() -> int:
     return 0
 
 
-def items(stack: Stack, limit: int) -> Iterator[dict[str, str]]:
+def items(stack: Stack, limit: int, selection: Selection) -> Iterator[dict[str, str]]:
     """Yield up to `limit` items, their attributes as texts, URLs without their secret part."""
-    found = stack.client("dynamodb").scan(TableName=stack.outputs["TableName"], Limit=limit)
-    for item in found["Items"]:
+    for item in select(stack, selection, limit):
         yield {name: _text(item[name]) for name in sorted(item, key=lambda name: name != "pk")}
 
 
