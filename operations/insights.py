@@ -28,6 +28,17 @@ def lines(stack: Stack, mentioning: Sequence[str], since: datetime) -> list[Line
     return sorted(filter(None, map(_structured, found)), key=time_of)
 
 
+def last_by_service(stack: Stack, message: str, since: datetime) -> dict[str, Line]:
+    """Return the newest structured line with this message of each service that logged one.
+
+    Raises:
+        StackError: the logs cannot be asked; the message says why.
+    """
+    found = _query(stack, f"filter @message like /{_any_of([message])}/", since, order="desc")
+    lines = [each for each in map(_structured, found) if each and each["message"] == message]
+    return {str(each.get("service", "")): each for each in sorted(lines, key=time_of)}
+
+
 def time_of(line: Line) -> datetime:
     """Return when a line was logged, to the millisecond."""
     return datetime.fromisoformat(line["timestamp"]).astimezone(UTC)
@@ -44,10 +55,10 @@ def log_groups(stack: Stack) -> list[str]:
     ]
 
 
-def _query(stack: Stack, condition: str, since: datetime) -> list[str]:
-    """Return the messages of the log events that fulfil a condition, oldest first."""
+def _query(stack: Stack, condition: str, since: datetime, order: str = "asc") -> list[str]:
+    """Return the messages of the log events that fulfil a condition: the first MOST by `order`."""
     try:
-        return list(_messages(stack, condition, since))
+        return list(_messages(stack, condition, since, order))
     except (ClientError, BotoCoreError) as problem:
         raise StackError(
             f"The logs of the stack {stack.name} cannot be asked: {problem}. It takes permission "
@@ -55,13 +66,13 @@ def _query(stack: Stack, condition: str, since: datetime) -> list[str]:
         ) from problem
 
 
-def _messages(stack: Stack, condition: str, since: datetime) -> Iterator[str]:
+def _messages(stack: Stack, condition: str, since: datetime, order: str) -> Iterator[str]:
     logs = stack.client("logs")
     query = logs.start_query(
         logGroupNames=log_groups(stack),
         startTime=int(since.timestamp()),
         endTime=int(time.time()) + 1,
-        queryString=f"fields @timestamp, @message | {condition} | sort @timestamp asc",
+        queryString=f"fields @timestamp, @message | {condition} | sort @timestamp {order}",
         limit=MOST,
     )["queryId"]
     while (answer := logs.get_query_results(queryId=query))["status"] in ("Scheduled", "Running"):
