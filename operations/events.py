@@ -7,8 +7,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing
 from typing import Any
 
 from operations import subscriber
@@ -34,14 +34,17 @@ def main() -> int:
     options = parser.parse_args()
     seen = 0
     try:
-        for event in _from_bus(Stack(options.stack), options.count, options.seconds):
-            print(as_json(event) if options.json else as_line(event), flush=True)
-            seen += 1
+        with closing(_from_bus(Stack(options.stack), options.count, options.seconds)) as arriving:
+            for event in arriving:
+                print(as_json(event) if options.json else as_line(event), flush=True)
+                seen += 1
     except KeyboardInterrupt:
         print(f"\n{seen} events. The rule and the queue are deleted.", file=sys.stderr)
         return 0
     if options.count and seen < options.count:
-        print(f"Only {seen} events came in {options.seconds} seconds.", file=sys.stderr)
+        print(
+            f"{seen} of {options.count} events came in {options.seconds} seconds.", file=sys.stderr
+        )
         return 1
     return 0
 
@@ -69,7 +72,7 @@ def as_json(event: Any) -> str:
     return without_queries(json.dumps(event))  # ASCII alone: control characters are escaped
 
 
-def _from_bus(stack: Stack, count: int | None, seconds: float | None) -> Iterator[Any]:
+def _from_bus(stack: Stack, count: int | None, seconds: float | None) -> Generator[Any, None, None]:
     with ExitStack() as exits:
         with progress("Subscribing"):
             source = exits.enter_context(subscriber.temporary(stack, "events"))

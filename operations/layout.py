@@ -26,8 +26,13 @@ def line(text: str, indent: int = 2) -> None:
 
 
 def field(name: str, value: str) -> None:
-    """Print a name and its value, which is wrapped in a column of its own."""
-    _print(escape(value) or "(empty)", f"  {escape(name):<{_NAME_WIDTH}} ", " " * 4)
+    """Print a name and its value; one that does not fit beside its name goes below it."""
+    text = escape(value) or "(empty)"
+    first = f"  {escape(name):<{_NAME_WIDTH}} "
+    if len(first) + len(text.partition(" ")[0]) > _width():
+        print(first.rstrip())
+        first = " " * 4
+    _print(text, first, " " * 4)
 
 
 @contextmanager
@@ -44,13 +49,16 @@ def progress(text: str) -> Iterator[None]:
 
 
 def _print(text: str, first: str, rest: str) -> None:
-    width = max(MIN_WIDTH, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 10_000
     wrapped = textwrap.wrap(
         text,
-        width,
+        _width(),
         initial_indent=first,
         subsequent_indent=rest,
         break_on_hyphens=False,
         break_long_words=False,  # a URL or an id can be copied as it is
     )
     print("\n".join(wrapped or [first.rstrip()]), flush=True)
+
+
+def _width() -> int:
+    return max(MIN_WIDTH, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 10_000

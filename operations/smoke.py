@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -175,12 +175,21 @@ def _items_removed(stack: Stack) -> Iterator[list[bytes]]:
     sent: list[bytes] = []
     try:
         yield sent
-    finally:
-        with _step("delete its item"):
-            for body in sent:
-                stack.client("dynamodb").delete_item(
-                    TableName=stack.outputs["TableName"], Key=items.key_of(key_of(body))
-                )
+    except BaseException:
+        try:
+            _delete_items(stack, sent)
+        except StepFailed as error:  # told beside the failure that came first
+            line(f"FAIL {error}", 0)
+        raise
+    _delete_items(stack, sent)
+
+
+def _delete_items(stack: Stack, sent: Iterable[bytes]) -> None:
+    with _step("delete its item"):
+        for body in sent:
+            stack.client("dynamodb").delete_item(
+                TableName=stack.outputs["TableName"], Key=items.key_of(key_of(body))
+            )
 
 
 @contextmanager

@@ -49,7 +49,11 @@ def show(stack: Stack) -> bool:
     show_outputs(stack)
     show_parameters(stack)
     if "TableName" not in stack.outputs:
-        line("It has no outputs, so that nothing more can be read: run make deploy.", 0)
+        line(
+            "It has no output TableName, so that nothing more can be read: its deployment failed "
+            "or goes on (make deploy), or it is not Roomkeeper's (STACK=).",
+            0,
+        )
         return False
     parts = (show_jobs, show_worklists, show_dead_letters, show_alarms)
     shown = [_is_shown(part, stack) for part in parts]
@@ -209,10 +213,17 @@ def _described(stack: Stack) -> Mapping[str, Any]:
     """Return CloudFormation's description of the stack.
 
     Raises:
-        StackError: there is none.
+        StackError: there is no such stack.
     """
-    _ = stack.outputs  # raises a StackError where the stack cannot be read
-    found = stack.client("cloudformation").describe_stacks(StackName=stack.name)["Stacks"]
+    try:
+        found = stack.client("cloudformation").describe_stacks(StackName=stack.name)["Stacks"]
+    except ClientError as error:
+        if "does not exist" not in str(error):  # there is no error code of its own for that
+            raise
+        raise StackError(
+            f"The stack {stack.name} does not exist: deploy it (make deploy), or choose another "
+            "stack (ENV=, STACK=) or region (AWS_REGION)."
+        ) from error
     described: Mapping[str, Any] = found[0]
     return described
 
