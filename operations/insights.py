@@ -18,6 +18,23 @@ Line = Mapping[str, Any]
 """A function's structured line: `message`, `service`, `timestamp`, and what belongs to it."""
 
 
+_COMMON = {
+    "timestamp",
+    "message",
+    "service",
+    "level",
+    "location",
+    "cold_start",
+    "function_name",
+    "function_memory_size",
+    "function_arn",
+    "function_request_id",
+    "xray_trace_id",
+    "sampling_rate",
+}
+"""Fields of every line (Powertools for AWS Lambda, Logger, "Standard structured keys")."""
+
+
 def lines(stack: Stack, mentioning: Sequence[str], since: datetime) -> list[Line]:
     """Return the structured lines that mention any of these ids, as they were logged.
 
@@ -37,6 +54,11 @@ def last_by_service(stack: Stack, message: str, since: datetime) -> dict[str, Li
     found = _query(stack, f"filter @message like /{_any_of([message])}/", since, order="desc")
     lines = [each for each in map(_structured, found) if each and each["message"] == message]
     return {str(each.get("service", "")): each for each in sorted(lines, key=time_of)}
+
+
+def own_fields(line: Line) -> dict[str, Any]:
+    """Return what a line says beside its message: its fields but for those that all lines have."""
+    return {name: value for name, value in line.items() if name not in _COMMON}
 
 
 def time_of(line: Line) -> datetime:

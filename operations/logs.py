@@ -16,6 +16,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
 
+from operations import insights
 from operations.account import explain
 from operations.arguments import duration
 from operations.command import command
@@ -30,22 +31,6 @@ OVERLAP = timedelta(seconds=30)
 
 _BOILERPLATE = re.compile(r'^(START|END|REPORT|INIT_START) |"_aws"')
 """Lines of Lambda itself about invocations that went well, and metrics."""
-
-_NOT_SHOWN = {
-    "timestamp",
-    "message",
-    "service",
-    "level",
-    "location",
-    "cold_start",
-    "function_name",
-    "function_memory_size",
-    "function_arn",
-    "function_request_id",
-    "xray_trace_id",
-    "sampling_rate",
-}
-"""Fields that all lines have, or that are shown in another way."""
 
 
 class Event(Struct, frozen=True, order=True):
@@ -92,13 +77,13 @@ def lines(stack: Stack, function: str, since: datetime, *, follow: bool = False)
         StackError: there is no such function.
     """
     groups = log_groups(stack, function)
-    seen: set[str] = set()
+    seen: set[tuple[int, str]] = set()
     while True:
         begun = datetime.now(UTC)
         for event in _events(stack, groups, since):
-            if event.id not in seen and not _BOILERPLATE.search(event.text):
+            if (event.at, event.id) not in seen and not _BOILERPLATE.search(event.text):
                 yield readable(event)
-            seen.add(event.id)
+            seen.add((event.at, event.id))
         if not follow:
             return
         since = max(since, begun - OVERLAP)
@@ -150,7 +135,7 @@ def _content(text: str) -> str:
     if not isinstance(fields, dict) or "message" not in fields:
         return text.rstrip()
     level = str(fields.get("level", "INFO"))
-    rest = {name: value for name, value in fields.items() if name not in _NOT_SHOWN}
+    rest = insights.own_fields(fields)
     told = [*([] if level == "INFO" else [level]), _value(fields["message"])]
     return " ".join([*told, *(f"{name}={_value(value)}" for name, value in rest.items())])
 
@@ -173,10 +158,15 @@ def _events_of(stack: Stack, function: str, group: str, since: datetime) -> list
         .paginate(logGroupName=group, startTime=int(since.timestamp() * 1000))
     )
     return sorted(
-        Event(found["timestamp"], found["eventId"], function, found["message"])
+        Event(found["timestamp"], _id(found), function, found["message"])
         for page in pages
         for found in page["events"]
     )
+
+
+def _id(found: Mapping[str, Any]) -> str:
+    """Return what tells a log event from others; the local AWS gives it no id."""
+    return found.get("eventId") or f"{found['logStreamName']} {found['message']}"
 
 
 def _print(texts: Iterator[str]) -> int:

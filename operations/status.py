@@ -27,6 +27,7 @@ RUN_ENDED = "round over"
 LOGS_BACK = timedelta(hours=48)
 """How far back runs are looked for: as long as two of the longest pauses that raise no alarm."""
 
+_LAST = ("failed", "left")
 _NOT_COUNTS = {"dry_run", "stopped_by", "examples", "planned"}
 _ALARMS_A_CALL = 100  # CloudWatch API Reference, DescribeAlarms, AlarmNames
 
@@ -120,7 +121,8 @@ def show_jobs(stack: Stack) -> None:
 
 
 def _run(run: Line) -> str:
-    counts = [f"{name} {run[name]}" for name in run if _is_count(name, run[name])]
+    report = sorted(insights.own_fields(run).items(), key=lambda each: (each[0] in _LAST, each[0]))
+    counts = [f"{name} {value}" for name, value in report if _is_count(name, value)]
     ended = f"stopped by {run['stopped_by']}" if run.get("stopped_by") else "finished"
     kind = " (dry run)" if run.get("dry_run") else ""
     return f"{_ago(insights.time_of(run))}{kind}, {ended}: {', '.join(counts) or 'nothing to do'}"
@@ -130,7 +132,7 @@ def _is_count(name: str, value: object) -> bool:
     """Tell whether a field is a count. Zeros are left out, but for what failed and what is left."""
     if name in _NOT_COUNTS or isinstance(value, bool) or not isinstance(value, int):
         return False
-    return value > 0 or name in ("failed", "left")
+    return value > 0 or name in _LAST
 
 
 def show_worklists(stack: Stack) -> None:
