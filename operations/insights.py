@@ -22,6 +22,7 @@ _COMMON = {
     "timestamp",
     "message",
     "service",
+    "name",
     "level",
     "location",
     "cold_start",
@@ -42,7 +43,7 @@ def lines(stack: Stack, mentioning: Sequence[str], since: datetime) -> list[Line
         StackError: the logs cannot be asked; the message says why.
     """
     found = _query(stack, f"filter @message like /{_any_of(mentioning)}/", since)
-    return sorted(filter(None, map(_structured, found)), key=time_of)
+    return sorted(filter(None, map(structured, found)), key=time_of)
 
 
 def last_by_service(stack: Stack, message: str, since: datetime) -> dict[str, Line]:
@@ -52,7 +53,7 @@ def last_by_service(stack: Stack, message: str, since: datetime) -> dict[str, Li
         StackError: the logs cannot be asked; the message says why.
     """
     found = _query(stack, f"filter @message like /{_any_of([message])}/", since, order="desc")
-    lines = [each for each in map(_structured, found) if each and each["message"] == message]
+    lines = [each for each in map(structured, found) if each and each["message"] == message]
     return {str(each.get("service", "")): each for each in sorted(lines, key=time_of)}
 
 
@@ -110,7 +111,7 @@ def _any_of(ids: Sequence[str]) -> str:
     return "|".join(re.escape(json.dumps(id_, ensure_ascii=False)[1:-1]) for id_ in ids)
 
 
-def _structured(text: str) -> Line | None:
+def structured(text: str) -> Line | None:
     """Return a line of ours; None for one that Lambda itself or a metric wrote."""
     try:
         line = json.loads(text)

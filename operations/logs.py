@@ -128,11 +128,8 @@ def readable(event: Event) -> str:
 
 
 def _content(text: str) -> str:
-    try:
-        fields = json.loads(text)
-    except ValueError:
-        return text.rstrip()
-    if not isinstance(fields, dict) or "message" not in fields:
+    fields = insights.structured(text)
+    if fields is None:
         return text.rstrip()
     level = str(fields.get("level", "INFO"))
     rest = insights.own_fields(fields)
@@ -158,10 +155,19 @@ def _events_of(stack: Stack, function: str, group: str, since: datetime) -> list
         .paginate(logGroupName=group, startTime=int(since.timestamp() * 1000))
     )
     return sorted(
-        Event(found["timestamp"], _id(found), function, found["message"])
+        Event(_written_at(found), _id(found), function, found["message"])
         for page in pages
         for found in page["events"]
     )
+
+
+def _written_at(found: Mapping[str, Any]) -> int:
+    """Return when a line was written, as it says itself; else when CloudWatch got it (both ms)."""
+    line = insights.structured(found["message"])
+    try:
+        return int(insights.time_of(line).timestamp() * 1000) if line else int(found["timestamp"])
+    except (TypeError, ValueError):  # another version of Roomkeeper logged it
+        return int(found["timestamp"])
 
 
 def _id(found: Mapping[str, Any]) -> str:

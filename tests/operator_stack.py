@@ -47,7 +47,7 @@ class _Formation:
 
     def describe_stacks(self, StackName: str) -> Any:  # noqa: N803
         if not self._stack.status:
-            error = {"Code": "ValidationError", "Message": f"Stack {StackName} does not exist"}
+            error: Any = {"Code": "ValidationError", "Message": f"Stack {StackName} does not exist"}
             raise ClientError({"Error": error}, "DescribeStacks")
         at = datetime(2026, 11, 20, tzinfo=UTC)
         return {"Stacks": [{"StackStatus": self._stack.status, "CreationTime": at}]}
@@ -69,7 +69,7 @@ class Refusing:
 
     def __getattr__(self, name: str) -> Any:
         def refuse(*_args: Any, **_options: Any) -> Any:
-            error = {"Code": "AccessDenied", "Message": f"not authorized: {name}"}
+            error: Any = {"Code": "AccessDenied", "Message": f"not authorized: {name}"}
             raise ClientError({"Error": error}, name)
 
         return refuse

@@ -62,6 +62,19 @@ def test_lines_of_all_functions_are_told_in_the_order_of_time(stack: AStack) -> 
     ]
 
 
+def test_lines_are_in_the_order_of_the_times_that_they_say_themselves(stack: AStack) -> None:
+    def line(message: str, ago: int) -> str:
+        at = (NOW - timedelta(seconds=ago)).isoformat()
+        return json.dumps({"message": message, "timestamp": at, "service": "s"})
+
+    log("a-intake", line("second", ago=20), ago=10)
+    log("a-publisher", line("first", ago=30), ago=9)
+    assert [told[9:] for told in read(stack)] == [
+        "event_publisher first",
+        "callback_intake second",
+    ]
+
+
 def test_a_structured_line_is_told_by_its_message_and_its_own_fields(stack: AStack) -> None:
     line = {
         "level": "WARNING",
@@ -93,7 +106,8 @@ def test_what_lambda_and_metrics_write_is_left_out_and_failures_are_not(stack: A
 
 
 def test_each_line_is_one_line_without_control_characters_or_secrets(stack: AStack) -> None:
-    fields = {"message": "a\nb", "url": "https://files.example/x?signature=secret"}
+    at = datetime.now(UTC).isoformat()
+    fields = {"message": "a\nb", "timestamp": at, "url": "https://files.example/x?signature=secret"}
     log("a-intake", "Traceback\n  File \x1b[2J", json.dumps(fields))
     first, second = read(stack)
     assert first.endswith(r"Traceback\n  File \x1b[2J")
