@@ -28,7 +28,7 @@ PYTHON ?= $(shell for python in python3.13 python3 python3.14 python3.12 python3
 
 # `make` lists the commands under these headings, in this order, wrapped to the terminal's width.
 TO_TRY := demo up down vonage
-TO_OPERATE := deploy configure callback-url smoke status events logs trace items redrive destroy cost
+TO_OPERATE := deploy configure callback-url smoke status events logs trace items redrive purge destroy cost
 TO_DEVELOP := test check format reference schemas picture torture bench build clean lock help
 
 .PHONY: help
@@ -37,7 +37,7 @@ help: ## list the commands
 		-v try="$(TO_TRY)" -v operate="$(TO_OPERATE)" -v develop="$(TO_DEVELOP)" ' \
 		function list(heading, names,  count, name, i, j, words, text, column) { \
 			print heading; count = split(names, name, " "); \
-			for (i = 1; i <= count; i++) { \
+			for (i = 1; i <= count; i++) if (name[i] in told) { \
 				printf "  make %-12s", name[i]; column = 19; \
 				text = split(told[name[i]], words, " "); \
 				for (j = 1; j <= text; j++) { \

@@ -132,9 +132,14 @@ def _content(text: str) -> str:
     if fields is None:
         return text.rstrip()
     level = str(fields.get("level", "INFO"))
-    rest = insights.own_fields(fields)
+    rest = dict(sorted(insights.own_fields(fields).items(), key=_rank))
     told = [*([] if level == "INFO" else [level]), _value(fields["message"])]
     return " ".join([*told, *(f"{name}={_value(value)}" for name, value in rest.items())])
+
+
+def _rank(field: tuple[str, Any]) -> tuple[bool, str]:
+    """Put the event's name first; the logger has no order of its own."""
+    return field[0] != "event", field[0]
 
 
 def _value(value: Any) -> str:

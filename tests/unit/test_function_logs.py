@@ -85,10 +85,13 @@ def test_a_structured_line_is_told_by_its_message_and_its_own_fields(stack: ASta
         "function_request_id": "a-request",
         "reason": "wrong_token",
         "count": 3,
+        "event": "x:y",
     }
     log("a-intake", json.dumps(line))
     [told] = read(stack)
-    assert told[9:] == "callback_intake WARNING callback refused reason=wrong_token count=3"
+    assert (
+        told[9:] == "callback_intake WARNING callback refused event=x:y count=3 reason=wrong_token"
+    )
 
 
 def test_what_lambda_and_metrics_write_is_left_out_and_failures_are_not(stack: AStack) -> None:
