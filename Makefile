@@ -33,9 +33,28 @@ PYTHON ?= $(shell for python in python3.13 python3 python3.14 python3.12 python3
 	"$$python" -c '$(IS_KNOWN)' 2>/dev/null \
 	&& "$$python" -c 'import sys; print(sys.executable)' && break; done)
 
+# `make` lists the commands under these headings, in this order, wrapped to the terminal's width.
+TO_TRY := demo up down vonage
+TO_OPERATE := deploy configure callback-url smoke status events logs trace items redrive purge destroy cost
+TO_DEVELOP := test check format reference schemas picture torture bench build clean lock help
+
 .PHONY: help
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@awk -F':.*## ' -v width="$$(stty size 2>/dev/null | cut -d' ' -f2)" \
+		-v try="$(TO_TRY)" -v operate="$(TO_OPERATE)" -v develop="$(TO_DEVELOP)" ' \
+		function list(heading, names,  count, name, i, j, words, text, column) { \
+			print heading; count = split(names, name, " "); \
+			for (i = 1; i <= count; i++) if (name[i] in told) { \
+				printf "  make %-12s", name[i]; column = 19; \
+				text = split(told[name[i]], words, " "); \
+				for (j = 1; j <= text; j++) { \
+					if (column + 1 + length(words[j]) > width) { printf "\n%19s", ""; column = 19 } \
+					printf " %s", words[j]; column += 1 + length(words[j]) } \
+				print "" } } \
+		/^[a-z][a-z-]*:.*## / { told[$$1] = $$2 } \
+		END { if (width < 40) width = 80; \
+			list("Try it on this machine", try); list("\nOperate it in an AWS account (ENV=, STACK=)", operate); \
+			list("\nDevelop it", develop) }' $(MAKEFILE_LIST)
 
 # --- set-up ---------------------------------------------------------------------------------------
 
@@ -129,6 +148,11 @@ up: $(LOCAL) ## leave the same stack running to play with (PORT=, VONAGE_PORT=)
 down: $(LOCAL) ## end the stack that make up has left running (PORT=)
 	@$(DEV)/python -m local.up down --port $(PORT)
 
+.PHONY: clean
+clean: ## remove build products and leftovers of local runs, but for the last one's logs (ALL=1: these and .tools too)
+	@[ -n "$(PYTHON)" ] || { echo "No Python 3.11 or newer was found. Install one, or name it: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
+	@"$(PYTHON)" -m local.clean $(if $(ALL),--all)
+
 .PHONY: vonage
 vonage: PORT := 8200
 vonage: $(TOOLS)/dev/.installed ## run the Vonage emulator alone (PORT=, 8200 by default)
@@ -182,9 +206,27 @@ callback-url: $(TOOLS)/dev/.installed ## print the URL to enter at Vonage, its t
 destroy: $(TOOLS)/dev/.installed ## delete the stack but for its table, once its name is typed (ENV=, STACK=, CONFIRM=)
 	@$(DEV)/python -m operations.destroy --stack $(STACK) --confirm "$(CONFIRM)"
 
+.PHONY: smoke
+smoke: $(TOOLS)/dev/.installed ## send one marked callback through the stack, then remove it
+	@$(DEV)/python -m operations.smoke --stack $(STACK)
+
+.PHONY: status
+status: $(TOOLS)/dev/.installed ## show what is deployed, what the jobs did, what waits, and what is wrong
+	@$(DEV)/python -m operations.status --stack $(STACK)
+
+.PHONY: events
+events: $(TOOLS)/dev/.installed ## print events as they happen (COUNT=, SECONDS= to end, JSON=1 for whole ones)
+	@$(DEV)/python -m operations.events --stack $(STACK) $(if $(COUNT),--count "$(COUNT)") \
+		$(if $(SECONDS),--seconds "$(SECONDS)") $(if $(JSON),--json)
+
+.PHONY: logs
+logs: $(TOOLS)/dev/.installed ## print the functions' last log lines (FUNCTION=, SINCE=10m, FOLLOW=1)
+	@$(DEV)/python -m operations.logs --stack $(STACK) $(if $(FUNCTION),--function "$(FUNCTION)") \
+		$(if $(SINCE),--since "$(SINCE)") $(if $(FOLLOW),--follow)
+
 .PHONY: items
-items: $(TOOLS)/dev/.installed ## print what the table holds, the first fifty items (ENV=, STACK=)
-	@$(DEV)/python -m operations.items --stack $(STACK)
+items: $(TOOLS)/dev/.installed ## print what the table holds, recordings first, up to fifty items (RECORDING=, SESSION=, ROOM=)
+	@$(DEV)/python -m operations.items --stack $(STACK) --recording "$(RECORDING)" --session "$(SESSION)" --room "$(ROOM)"
 
 .PHONY: purge
 purge: $(TOOLS)/dev/.installed ## remove items that only callbacks say exist (FROM=, TO=, ARGS=--refused, ENV=, STACK=, CONFIRM=)

@@ -9,7 +9,7 @@ from benchmarks.figures import Figure, percentile, spread_of
 from local import stack as local_stack
 from local.servers import BUILD
 from local.stack import LocalStack
-from local.subscriber import Subscriber
+from operations.subscriber import Subscriber
 
 CALLBACKS = 60
 WITHIN = 30.0

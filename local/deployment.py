@@ -1,6 +1,7 @@
 """Builds the real template and deploys it onto the local AWS, with the SAM CLI."""
 
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,11 +97,14 @@ def _is_unknown(resource: Mapping[str, Any]) -> bool:
 
 def _run(command: Sequence[str], log: Path, settings: Mapping[str, str] | None = None) -> int:
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as output:
+    with (
+        log.open("w") as output,
+        tempfile.TemporaryDirectory(prefix="sam-", dir=BUILD) as scratch,
+    ):
         code = subprocess.call(  # noqa: S603 - our own command
             command,
             cwd=PROJECT,
-            env={**_environment(), **(settings or {})},
+            env={**_environment(), **(settings or {}), "TMPDIR": scratch},
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -114,10 +118,7 @@ def _run(command: Sequence[str], log: Path, settings: Mapping[str, str] | None =
 
 def _environment() -> dict[str, str]:
     """Return the SAM CLI's environment without what would lead it to a real AWS."""
-    ours = {name: value for name, value in sam.environ().items() if not name.startswith("AWS_")}
-    scratch = BUILD / "local/tmp"
-    scratch.mkdir(parents=True, exist_ok=True)
-    return {**ours, "TMPDIR": str(scratch)}
+    return {name: value for name, value in sam.environ().items() if not name.startswith("AWS_")}
 
 
 def _complaint(log: Path) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 import requests
 from msgspec import Struct
 
+from local import leftovers
 from local.waiting import eventually
 
 PROJECT = Path(__file__).parent.parent
@@ -123,7 +124,7 @@ def _start(
         )
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{command[2]}.log"
-    with log.open("w") as output:
+    with log.open("w") as output, leftovers.lock(folder) as lock:
         process = subprocess.Popen(  # noqa: S603 - our own commands
             command,
             cwd=PROJECT,
@@ -132,6 +133,7 @@ def _start(
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            pass_fds=[lock],
         )
     _children[process.pid] = process
     server = Server(name, process.pid, url, str(log))

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from local import deployer, deployment, servers
+from local import deployer, deployment, leftovers, servers
 from local.deployment import Say
 from local.servers import BUILD, LocalStackError, Server
 from local.vonage.control import VonageControl
@@ -44,6 +44,8 @@ def running(
 ) -> Iterator[LocalStack]:
     """Start the local stack, and end it with the context. A port of 0 takes a free one.
 
+    Only its logs, in `folder`, outlast it. Those of earlier runs are removed.
+
     Raises:
         LocalStackError: something did not start; what had started is ended again.
     """
@@ -52,8 +54,7 @@ def running(
     try:
         yield _start(folder, say, aws_port, vonage_port, started)
     finally:
-        for server in started:
-            server.stop()
+        _end(started, folder)
 
 
 def up(say: Say, aws_port: int, vonage_port: int) -> LocalStack:
@@ -62,12 +63,12 @@ def up(say: Say, aws_port: int, vonage_port: int) -> LocalStack:
     if state.exists():
         raise LocalStackError("A local stack runs already. End it first: make down")
     started: list[Server] = []
+    folder = state.with_suffix("")
     try:
-        local = _start(state.with_suffix(""), say, aws_port, vonage_port, started)
+        local = _start(folder, say, aws_port, vonage_port, started)
         state.write_bytes(msgspec.json.encode(_Up(local.aws, local.emulator)))
     except BaseException:
-        for server in started:
-            server.stop()
+        _end(started, folder)
         raise
     return local
 
@@ -86,6 +87,14 @@ def down(aws_port: int) -> None:
         if server.answers:  # else it is gone, and its process number may be another's by now
             server.stop()
     state.unlink()
+    leftovers.tidy(state.with_suffix(""))
+
+
+def _end(started: list[Server], folder: Path) -> None:
+    """End the servers, and remove what they leave but for their logs."""
+    for server in started:
+        server.stop()
+    leftovers.tidy(folder)
 
 
 def _state(aws_port: int) -> Path:
@@ -96,6 +105,7 @@ def _state(aws_port: int) -> Path:
 def _start(
     folder: Path, say: Say, aws_port: int, vonage_port: int, started: list[Server]
 ) -> LocalStack:
+    leftovers.remove_earlier_runs(folder)
     say("Starting the local AWS (MiniStack, IAM enforced)")
     started.append(aws := servers.start_aws(aws_port or servers.free_port(), folder))
     say("Starting the Vonage emulator")

@@ -155,7 +155,7 @@ def _warning(stack: Stack) -> str:
 def _dead_letters(stack: Stack) -> int:
     """Return about how many messages wait in the stack's queues; 0 where there is none."""
     sqs = stack.client("sqs")
-    return sum(_waiting(sqs, url) for url in resource_ids(stack, "AWS::SQS::Queue"))
+    return sum(_waiting(sqs, url) for url in resource_ids(stack, "AWS::SQS::Queue").values())
 
 
 def _waiting(sqs: Any, url: str) -> int:

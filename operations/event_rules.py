@@ -21,7 +21,7 @@ def foreign_rules(stack: Stack) -> list[str]:
     own = _Own(stack)
     return [
         _line(events, bus, rule)
-        for bus in resource_ids(stack, "AWS::Events::EventBus")
+        for bus in resource_ids(stack, "AWS::Events::EventBus").values()
         for rule in _rules(events, bus)
         if not own.has(rule)
     ]
@@ -32,11 +32,12 @@ class _Own:
 
     def __init__(self, stack: Stack) -> None:
         # The id of a rule on a bus of its own is "bus|rule".
-        ids = resource_ids(stack, "AWS::Events::Rule")
+        ids = [*resource_ids(stack, "AWS::Events::Rule").values()]
         self._names = {each.rpartition("|")[2] for each in ids}
         # EventBridge makes a managed rule for each archive, and deletes it with the archive.
         self._archives = [
-            f"Events-Archive-{name}" for name in resource_ids(stack, "AWS::Events::Archive")
+            f"Events-Archive-{name}"
+            for name in resource_ids(stack, "AWS::Events::Archive").values()
         ]
 
     def has(self, rule: Any) -> bool:

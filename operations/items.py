@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from operations.command import command
+from operations.selection import Selection, select
 from operations.stack import Stack, deployed_stack
 from operations.terminal import escape, without_queries
 
@@ -22,17 +23,21 @@ def main() -> int:
     """Print items, an empty line after each; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m operations.items")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
-    for item in items(deployed_stack(parser.parse_args().stack), LIMIT):
+    parser.add_argument("--recording", default="", help="the item of the recording with this id")
+    parser.add_argument("--session", default="", help="those of a session and its recordings")
+    parser.add_argument("--room", default="", help="those of a room, its sessions and recordings")
+    options = parser.parse_args()
+    selection = Selection(options.recording, options.session, options.room)
+    for item in items(deployed_stack(options.stack), LIMIT, selection):
         for name, value in item.items():
             print(f"{name:<20} {value}")
         print()
     return 0
 
 
-def items(stack: Stack, limit: int) -> Iterator[dict[str, str]]:
+def items(stack: Stack, limit: int, selection: Selection) -> Iterator[dict[str, str]]:
     """Yield up to `limit` items, their attributes as texts that are safe to print."""
-    found = stack.client("dynamodb").scan(TableName=stack.outputs["TableName"], Limit=limit)
-    for item in found["Items"]:
+    for item in select(stack, selection, limit):
         names = sorted(item, key=lambda name: name != "pk")
         yield {escape(name): _shown(name, item[name]) for name in names}
 

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
 
-from operations.stack import Stack, StackError
+from operations.command import command
+from operations.stack import Stack, deployed_stack
 from roomkeeper.recordings import DEFERRED
 from roomkeeper.store.items import RECORDING, SESSION, plain
 from roomkeeper.times import from_iso, iso
@@ -62,6 +62,7 @@ class Selection(Struct):
         return self.recordings + self.sessions
 
 
+@command
 def main() -> int:
     """Show what would be removed, or remove it; return the exit code."""
     parser = argparse.ArgumentParser(prog="make purge", usage="make purge FROM= TO= [CONFIRM=]")
@@ -74,13 +75,8 @@ def main() -> int:
     if options.confirm not in ("", options.stack):
         parser.error(f"CONFIRM must be the stack's name, {options.stack}, to remove the items.")
     window = Window(options.start, options.end, options.refused)
-    try:
-        return _purge(Stack(options.stack), window, is_confirmed=bool(options.confirm))
-    except StackError as problem:
-        print(problem, file=sys.stderr)
-    except (ClientError, BotoCoreError) as problem:
-        print(f"The table cannot be read or written: {problem}", file=sys.stderr)
-    return 1
+    stack = deployed_stack(options.stack)
+    return _purge(stack, window, is_confirmed=bool(options.confirm))
 
 
 def select(stack: Stack, window: Window) -> Selection:

@@ -224,20 +224,22 @@ def deployed_stack(name: str) -> Stack:
     return stack
 
 
-def resource_ids(stack: Stack, resource_type: str) -> list[str]:
-    """Return the ids of the stack's resources of a type, such as AWS::Logs::LogGroup.
+def resource_ids(stack: Stack, resource_type: str) -> dict[str, str]:
+    """Return the ids of the stack's resources of a type, by the names in the template.
 
     A stack in any state has them; what was deleted or kept already is not among them.
+    ListStackResources has pages; DescribeStackResources ends after 100 resources (CloudFormation
+    API Reference), and the template has more.
     """
     pages = stack.client("cloudformation").get_paginator("list_stack_resources")
-    return [
-        resource["PhysicalResourceId"]
+    return {
+        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
         for page in pages.paginate(StackName=stack.name)
         for resource in page["StackResourceSummaries"]
         if resource["ResourceType"] == resource_type
         and resource.get("PhysicalResourceId")
         and resource.get("ResourceStatus") not in _GONE
-    ]
+    }
 
 
 def _missing(name: str) -> str:

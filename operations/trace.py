@@ -153,9 +153,12 @@ def _phrase(line: Line) -> str:
 
 
 def _management(line: Line) -> str:
-    status = line["status"]
-    outcome = "" if status < 400 else f", answered {status}"
-    return f"{_CALLS.get(line['route'], line['route'])}{outcome}; asked by {line['caller']}"
+    """Return what a call did. One that was refused or failed did nothing that is known of."""
+    route, status = line["route"], line["status"]
+    if status < 400:
+        return f"{_CALLS.get(route, route)}; asked by {line['caller']}"
+    outcome = "refused" if status < 500 else "failed"
+    return f"{outcome} with {status}: {route}; asked by {line['caller']}"
 
 
 _PHRASES: Mapping[str, Callable[[Line], str]] = {

@@ -18,6 +18,12 @@ class Told(Struct, frozen=True):
 
 def make(stack: Stack, *arguments: str, given: bytes = b"") -> Told:
     """Run make for `stack`, with `given` for its standard input and nobody at the keyboard."""
+    command = ["make", "--no-print-directory", *arguments, f"STACK={stack.name}"]
+    return run(command, environment_of(stack), given)
+
+
+def environment_of(stack: Stack) -> dict[str, str]:
+    """Return the environment in which commands reach the stack."""
     account = stack.credentials
     aws = {
         "AWS_ACCESS_KEY_ID": account.access_key,
@@ -27,10 +33,7 @@ def make(stack: Stack, *arguments: str, given: bytes = b"") -> Told:
     }
     # Without what a make that has started the tests hands on to those that it starts.
     left_out = {"ARGS", "MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL"}
-    ours = {name: value for name, value in os.environ.items() if name not in left_out}
-    return run(
-        ["make", "--no-print-directory", *arguments, f"STACK={stack.name}"], ours | aws, given
-    )
+    return {name: value for name, value in os.environ.items() if name not in left_out} | aws
 
 
 def run(command: list[str], environment: dict[str, str], given: bytes = b"") -> Told:

@@ -20,9 +20,9 @@ from msgspec import Struct
 from local import servers
 from local import stack as local_stack
 from local.servers import BUILD
-from local.subscriber import Subscriber
 from local.vonage.control import VonageControl
 from operations.stack import Stack
+from operations.subscriber import Subscriber
 from roomkeeper.aws import sdk
 from roomkeeper.store import Store
 

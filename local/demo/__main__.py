@@ -15,8 +15,8 @@ from local.demo import cleanup, management, meeting, rooms, timeline
 from local.demo.report import Report
 from local.servers import BUILD, LocalStackError
 from local.stack import LocalStack
-from local.subscriber import Subscriber
 from operations.stack import Stack
+from operations.subscriber import Subscriber
 
 PARTS = (meeting, management, cleanup, rooms)
 

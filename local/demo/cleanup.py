@@ -8,9 +8,9 @@ from local import aging
 from local.demo import timeline
 from local.demo.report import Report
 from local.stack import LocalStack
-from local.subscriber import Subscriber
 from operations import jobs
 from operations.management import ManagementApi
+from operations.subscriber import Subscriber
 from roomkeeper.store import Store
 
 CLEANUP, RECONCILIATION = "recording-cleanup", "recording-reconciliation"

@@ -8,8 +8,8 @@ import requests
 from local.demo import timeline
 from local.demo.report import Report
 from local.stack import LocalStack
-from local.subscriber import Subscriber
 from operations.management import ManagementApi
+from operations.subscriber import Subscriber
 from roomkeeper.times import iso
 
 FOR = timedelta(days=90)

@@ -8,7 +8,7 @@ import requests
 from local.demo import timeline
 from local.demo.report import Report
 from local.stack import LocalStack
-from local.subscriber import Subscriber
+from operations.subscriber import Subscriber
 from roomkeeper.store import Store
 
 OUT_OF_ORDER = [

@@ -6,8 +6,8 @@ from typing import Any
 from local.demo import timeline
 from local.demo.report import Report
 from local.stack import LocalStack
-from local.subscriber import Subscriber
 from operations import jobs
+from operations.subscriber import Subscriber
 from roomkeeper.times import from_iso, iso
 
 JOB = "room-expiry-extension"

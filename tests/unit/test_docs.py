@@ -85,6 +85,16 @@ def test_every_command_is_explained_on_a_page(target: str) -> None:
     assert any(pattern.search((ROOT / page).read_text()) for page in PAGES)
 
 
+def test_make_alone_lists_every_command_under_one_heading() -> None:
+    listed = subprocess.check_output(["make", "--no-print-directory"], cwd=ROOT, text=True)
+    assert re.findall(r"^\S.*", listed, re.MULTILINE) == [
+        "Try it on this machine",
+        "Operate it in an AWS account (ENV=, STACK=)",
+        "Develop it",
+    ]
+    assert sorted(re.findall(r"^  make ([a-z-]+) +\S", listed, re.MULTILINE)) == sorted(TARGETS)
+
+
 def test_every_page_is_reached_from_the_readme() -> None:
     reached, left = set[Path](), [Path("README.md")]
     while left:

@@ -147,7 +147,7 @@ def test_a_removal_is_no_event(books: Store, table: Table) -> None:
 @pytest.fixture
 def command(stack: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """Run the command with these arguments; return its exit code and what it printed."""
-    monkeypatch.setattr(purge, "Stack", lambda _: stack)
+    monkeypatch.setattr(purge, "deployed_stack", lambda _: stack)
 
     def run(*arguments: str) -> tuple[int, str]:
         window = ["--start", ALL.start.isoformat(), "--end", ALL.end.isoformat()]

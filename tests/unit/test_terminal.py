@@ -7,6 +7,7 @@ import pytest
 
 from operations import items, trace
 from operations.command import command
+from operations.selection import Selection
 from operations.stack import StackError
 from operations.terminal import escape, without_queries
 from tests.builders import RECORDING_ID, Image
@@ -40,7 +41,7 @@ class ATable:
 def shown(**attributes: dict[str, Any]) -> dict[str, str]:
     """Return how make items shows an item."""
     stack: Any = ATable({"pk": {"S": "EVENT#1"}, **attributes})
-    [item] = items.items(stack, 1)
+    [item] = items.items(stack, 1, Selection())
     return item
 
 

@@ -51,7 +51,11 @@ class APaginator:
 
 
 def resource(kind: str, name: str) -> dict[str, str]:
-    return {"ResourceType": f"AWS::{kind}", "PhysicalResourceId": name}
+    return {
+        "ResourceType": f"AWS::{kind}",
+        "PhysicalResourceId": name,
+        "LogicalResourceId": name,
+    }
 
 
 class AStack:
@@ -164,7 +168,7 @@ def test_only_lines_of_ours_count_in_the_order_of_their_own_times() -> None:
                 status=409,
                 caller=CALLER,
             ),
-            f"deleted by hand, answered 409; asked by {CALLER}",
+            f"refused with 409: DELETE /recordings/{{recording_id}}; asked by {CALLER}",
         ),
     ],
 )

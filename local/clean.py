@@ -1,0 +1,78 @@
+"""`make clean`: removes what builds and runs of the local stack have left on this machine."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from local import leftovers
+
+PROJECT = Path(__file__).parent.parent
+
+
+class StackRuns(Exception):
+    """A local stack still runs; the message says which, and what to do."""
+
+
+def main() -> int:
+    """Remove it, and say how much that was; return the exit code."""
+    parser = argparse.ArgumentParser(prog="make clean", usage="make clean [ALL=1]")
+    parser.add_argument("--all", action="store_true", help="the last run's logs and .tools, too")
+    options = parser.parse_args()
+    try:
+        freed = clean(PROJECT, everything=options.all)
+    except StackRuns as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"Not all could be removed: {error}.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted: make clean removes the rest.", file=sys.stderr)
+        return 130
+    print(f"{freed / 1e6:.0f} MB removed.")
+    return 0
+
+
+def clean(project: Path, *, everything: bool = False) -> int:
+    """Remove build products and leftovers below `project`; return how many bytes that were.
+
+    The last run's logs and .tools stay, unless it is to be `everything`.
+
+    Raises:
+        StackRuns: a local stack runs in this folder.
+    """
+    build, tools = project / "build", project / ".tools"
+    local = build / "local"
+    if running := [each for each in local.glob("*/") if leftovers.is_running(each)]:
+        raise StackRuns(
+            f"A local stack runs (build/local/{running[0].name}). End it first: make down, or "
+            "Ctrl-C where it was started."
+        )
+    before = _size(build) + _size(tools) + _size(project / ".aws-sam")
+    leftovers.remove(project / ".aws-sam")
+    if everything:
+        leftovers.remove(build)
+        leftovers.remove(tools)
+    elif build.is_dir():
+        _clean_build(build)
+    return before - _size(build) - _size(tools)
+
+
+def _clean_build(build: Path) -> None:
+    """Remove everything from build/ but the last run's logs."""
+    last = leftovers.runs(build / "local")[-1:]
+    for folder in (build, build / "local") if last else (build,):
+        for each in folder.iterdir():
+            if not last or each not in (build / "local", last[0]):
+                leftovers.remove(each)
+    for run in last:
+        leftovers.tidy(run)
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of all files below a folder."""
+    return sum(each.lstat().st_size for each in path.rglob("*") if not each.is_dir())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

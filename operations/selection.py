@@ -1,0 +1,97 @@
+"""Which items of the table an operator wants to see."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from msgspec import Struct
+
+from operations.stack import Stack
+from roomkeeper.store.items import RECORDING, ROOM, SESSION, key_of
+
+SCANNED = 1000
+"""Items that are read at most to find the first ones, where nothing is selected. A table is read in
+no order, and all of a large one would be billed."""
+
+_FIRST = (RECORDING, SESSION, ROOM)
+_BATCH = 100  # DynamoDB API Reference, BatchGetItem
+
+Item = dict[str, Any]
+
+
+class Selection(Struct, frozen=True):
+    """Ids that select items; an empty one selects nothing, and three empty ones everything."""
+
+    recording: str = ""
+    session: str = ""
+    room: str = ""
+
+    def __bool__(self) -> bool:
+        """Tell whether anything is selected."""
+        return bool(self.recording or self.session or self.room)
+
+
+EVERYTHING = Selection()
+
+
+def select(stack: Stack, selection: Selection, limit: int) -> Iterator[Item]:
+    """Yield up to `limit` items, in DynamoDB's types: recordings, sessions, rooms, then others.
+
+    A recording is found by its session once its start time is known: the index has it only then.
+    """
+    table = _Table(stack)
+    found = table.get(_keys(table, selection)) if selection else table.scan(SCANNED)
+    yield from islice(sorted(found, key=_rank), limit)
+
+
+def _keys(table: "_Table", selection: Selection) -> Iterator[str]:
+    sessions = [SESSION + selection.session] if selection.session else []
+    if selection.recording:
+        yield RECORDING + selection.recording
+    if selection.room:
+        yield ROOM + selection.room
+        sessions += table.keys_in("by_room", "room_id", selection.room)
+    for session in sessions:
+        yield session
+        yield from table.keys_in("by_session", "session_id", session.removeprefix(SESSION))
+
+
+def _rank(item: Item) -> tuple[int, str]:
+    key: str = item["pk"]["S"]
+    kinds = [place for place, prefix in enumerate(_FIRST) if key.startswith(prefix)]
+    return (kinds or [len(_FIRST)])[0], key
+
+
+class _Table:
+    def __init__(self, stack: Stack) -> None:
+        self._client = stack.client("dynamodb")
+        self._name = stack.outputs["TableName"]
+
+    def scan(self, count: int) -> list[Item]:
+        """Return the first `count` items by the table's own order, or those in its first 1 MB."""
+        found: list[Item] = self._client.scan(TableName=self._name, Limit=count)["Items"]
+        return found
+
+    def keys_in(self, index: str, attribute: str, value: str) -> list[str]:
+        """Return the keys of the items that have this value in an index."""
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._name,
+            IndexName=index,
+            KeyConditionExpression="#name = :value",
+            ExpressionAttributeNames={"#name": attribute},
+            ExpressionAttributeValues={":value": {"S": value}},
+        )
+        return [item["pk"]["S"] for page in pages for item in page["Items"]]
+
+    def get(self, keys: Iterable[str]) -> Iterator[Item]:
+        """Yield the items that there are under `keys`, in no order."""
+        wanted = sorted(set(keys))
+        for start in range(0, len(wanted), _BATCH):
+            yield from self._get_batch(wanted[start : start + _BATCH])
+
+    def _get_batch(self, keys: Sequence[str]) -> Iterator[Item]:
+        pending: Any = {self._name: {"Keys": [key_of(key) for key in keys]}}
+        while pending:  # what is left over for its size; throttling is the SDK's to retry
+            answer = self._client.batch_get_item(RequestItems=pending)
+            yield from answer["Responses"].get(self._name, [])
+            pending = answer["UnprocessedKeys"]

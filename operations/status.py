@@ -1,0 +1,263 @@
+"""`make status`: what is deployed, what its jobs did, what waits, and what is wrong.
+
+It reads, and changes nothing. A part that cannot be read says why and does not stop the others.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from operations import insights, worklists
+from operations.account import explain
+from operations.command import command
+from operations.insights import Line
+from operations.layout import field, heading, line, progress
+from operations.stack import Stack, StackError, resource_ids
+from operations.template import parameters
+
+JOBS = ("recording_cleanup", "recording_reconciler", "room_expiry_extender")
+RUN_ENDED = "round over"
+"""The message that a job logs with its report at the end of each run."""
+
+LOGS_BACK = timedelta(hours=48)
+"""How far back runs are looked for: as long as two of the longest pauses that raise no alarm."""
+
+_LAST = ("failed", "left")
+_NOT_COUNTS = {"dry_run", "stopped_by", "examples", "planned"}
+_ALARMS_A_CALL = 100  # CloudWatch API Reference, DescribeAlarms, AlarmNames
+
+
+@command
+def main() -> int:
+    """Print the status; return the exit code: 0 when all of it could be read."""
+    parser = argparse.ArgumentParser(prog="python -m operations.status")
+    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
+    return 0 if show(Stack(parser.parse_args().stack)) else 1
+
+
+def show(stack: Stack) -> bool:
+    """Print the stack's status, part by part as it is read; return whether all could be read.
+
+    Raises:
+        StackError: the stack itself cannot be read.
+    """
+    show_stack(stack)
+    show_outputs(stack)
+    show_parameters(stack)
+    if "TableName" not in stack.outputs:
+        line(
+            "It has no output TableName, so that nothing more can be read: its deployment failed "
+            "or goes on (make deploy), or it is not Roomkeeper's (STACK=).",
+            0,
+        )
+        return False
+    parts = (show_jobs, show_worklists, show_dead_letters, show_alarms)
+    shown = [_is_shown(part, stack) for part in parts]
+    return all(shown)
+
+
+def show_stack(stack: Stack) -> None:
+    """Print the stack's state and place, and which code it runs."""
+    described = _described(stack)
+    heading(f"Stack {stack.name}")
+    field("state", described["StackStatus"])
+    if reason := described.get("StackStatusReason"):
+        field("reason", reason)
+    field("place", stack.whereabouts())
+    field("deployed", _ago(described.get("LastUpdatedTime") or described["CreationTime"]))
+    if code := code_version(stack):
+        field("code", code)
+
+
+def code_version(stack: Stack) -> str:
+    """Return which version of its layer, which holds all code, the stack runs; empty if unknown.
+
+    SAM gives the layer a new logical id, a hash in it, whenever its content changes (AWS SAM
+    Developer Guide, AWS::Serverless::LayerVersion).
+    """
+    found = resource_ids(stack, "AWS::Lambda::LayerVersion").items()
+    return ", ".join(f"layer version {arn.rpartition(':')[2]} ({name})" for name, arn in found)
+
+
+def show_outputs(stack: Stack) -> None:
+    """Print the stack's outputs."""
+    heading("Outputs")
+    for name, value in stack.outputs.items():
+        field(name, value)
+
+
+def show_parameters(stack: Stack) -> None:
+    """Print the parameters that are not as the template has them by default."""
+    heading("Parameters that differ from their defaults")
+    different = differing_parameters(stack.parameters)
+    for name, (value, default) in different.items():
+        field(name, f"{value or '(empty)'}  (default: {default or '(empty)'})")
+    if not different:
+        line("none")
+
+
+def differing_parameters(given: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return value and default of each parameter whose value is not the template's default."""
+    known = parameters()
+    return {
+        name: (value, known[name].default)
+        for name, value in given.items()
+        if name in known and value != known[name].default
+    }
+
+
+def show_jobs(stack: Stack) -> None:
+    """Print the last run of each job."""
+    with progress("Asking the logs for the last runs"):
+        runs = insights.last_by_service(stack, RUN_ENDED, datetime.now(UTC) - LOGS_BACK)
+    heading("Last run of each job")
+    for job in JOBS:
+        field(job, _run(runs[job]) if job in runs else "none in the last two days")
+
+
+def _run(run: Line) -> str:
+    report = sorted(insights.own_fields(run).items(), key=lambda each: (each[0] in _LAST, each[0]))
+    counts = [f"{name} {value}" for name, value in report if _is_count(name, value)]
+    ended = f"stopped by {run['stopped_by']}" if run.get("stopped_by") else "finished"
+    kind = " (dry run)" if run.get("dry_run") else ""
+    return f"{_ago(insights.time_of(run))}{kind}, {ended}: {', '.join(counts) or 'nothing to do'}"
+
+
+def _is_count(name: str, value: object) -> bool:
+    """Tell whether a field is a count. Zeros are left out, but for what failed and what is left."""
+    if name in _NOT_COUNTS or isinstance(value, bool) or not isinstance(value, int):
+        return False
+    return value > 0 or name in _LAST
+
+
+def show_worklists(stack: Stack) -> None:
+    """Print how many items wait on each worklist."""
+    with progress("Counting what waits"):
+        lengths = {name: worklists.length(stack, name) for name in worklists.WORKLISTS}
+    heading("Worklists")
+    for name, length in lengths.items():
+        field(name, f"{_length(length)} ({worklists.WORKLISTS[name]})")
+
+
+def _length(length: worklists.Length) -> str:
+    if not length.oldest:
+        return "0"
+    return f"{'' if length.is_exact else 'over '}{length.count}, oldest {_ago(length.oldest)}"
+
+
+def show_dead_letters(stack: Stack) -> None:
+    """Print how many dead letters there are, and the age of the oldest."""
+    url = stack.outputs["DeadLetterQueueUrl"]
+    counted = stack.client("sqs").get_queue_attributes(
+        QueueUrl=url,
+        AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
+    )["Attributes"]
+    count = sum(map(int, counted.values()))
+    heading("Dead letters")
+    if not count:
+        line("none")
+        return
+    age = oldest_message_age(stack, url.rpartition("/")[2])
+    line(f"{count}, the oldest {_duration(age) if age else 'of unknown age'}. make redrive")
+
+
+def oldest_message_age(stack: Stack, queue: str) -> timedelta | None:
+    """Return how old the queue's oldest message is; None if CloudWatch has not measured it lately.
+
+    The messages themselves are left alone: one that was received three times no longer counts in
+    this metric (SQS Developer Guide, "Available CloudWatch metrics").
+    """
+    now = datetime.now(UTC)
+    points = stack.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/SQS",
+        MetricName="ApproximateAgeOfOldestMessage",
+        Dimensions=[{"Name": "QueueName", "Value": queue}],
+        StartTime=now - timedelta(minutes=30),
+        EndTime=now,
+        Period=60,
+        Statistics=["Maximum"],
+    )["Datapoints"]
+    newest = max(points, key=lambda point: point["Timestamp"], default=None)
+    return timedelta(seconds=newest["Maximum"]) if newest else None
+
+
+def show_alarms(stack: Stack) -> None:
+    """Print the alarms that are in alarm, and how many there are."""
+    with progress("Asking for the alarms"):
+        names = resource_ids(stack, "AWS::CloudWatch::Alarm")
+        alarms = _alarms(stack, list(names.values()))
+    logical = {physical: name for name, physical in names.items()}
+    firing = [alarm for alarm in alarms if alarm["StateValue"] == "ALARM"]
+    heading("Alarms")
+    line(f"{len(firing)} of {len(alarms)} in state ALARM")
+    for alarm in sorted(firing, key=lambda alarm: str(alarm["AlarmName"])):
+        since = _ago(alarm["StateUpdatedTimestamp"])
+        line(f"{logical[alarm['AlarmName']]}, {since}: {alarm.get('AlarmDescription', '')}", 4)
+
+
+def _alarms(stack: Stack, names: list[str]) -> list[Any]:
+    """Return the metric alarms of these names."""
+    pages = stack.client("cloudwatch").get_paginator("describe_alarms")
+    return [
+        alarm
+        for start in range(0, len(names), _ALARMS_A_CALL)
+        for page in pages.paginate(AlarmNames=names[start : start + _ALARMS_A_CALL])
+        for alarm in page["MetricAlarms"]
+    ]
+
+
+def _described(stack: Stack) -> Mapping[str, Any]:
+    """Return CloudFormation's description of the stack.
+
+    Raises:
+        StackError: there is no such stack.
+    """
+    try:
+        found = stack.client("cloudformation").describe_stacks(StackName=stack.name)["Stacks"]
+    except ClientError as error:
+        if "does not exist" not in str(error):  # there is no error code of its own for that
+            raise
+        raise StackError(
+            f"The stack {stack.name} does not exist: deploy it (make deploy), or choose another "
+            "stack (ENV=, STACK=) or region (AWS_REGION)."
+        ) from error
+    described: Mapping[str, Any] = found[0]
+    return described
+
+
+def _is_shown(part: Callable[[Stack], None], stack: Stack) -> bool:
+    try:
+        part(stack)
+    except StackError as error:
+        return _cannot_be_read(part, str(error))
+    except (ClientError, BotoCoreError) as error:
+        return _cannot_be_read(part, explain(error))
+    return True
+
+
+def _cannot_be_read(part: Callable[[Stack], None], reason: str) -> bool:
+    heading(part.__name__.removeprefix("show_").replace("_", " ").capitalize())
+    line(f"cannot be read: {reason}")
+    return False
+
+
+def _ago(moment: datetime) -> str:
+    return f"{_duration(datetime.now(UTC) - moment)} ago"
+
+
+def _duration(time: timedelta) -> str:
+    """Return a duration in its largest unit, such as `3 days`."""
+    seconds = max(0, int(time.total_seconds()))
+    units: Iterable[tuple[str, int]] = (("day", 86400), ("hour", 3600), ("minute", 60))
+    for unit, length in units:
+        if count := seconds // length:
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return f"{seconds} seconds"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

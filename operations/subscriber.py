@@ -1,0 +1,167 @@
+"""A subscriber to a stack's event bus, as any other service would be: a rule and an SQS queue."""
+
+import json
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from operations.stack import Stack
+
+Events = Sequence[dict[str, Any]]
+
+_RETENTION_SECONDS = 3600
+"""How long SQS keeps an event, should the queue be left behind."""
+
+_ABSENT = {
+    "ResourceNotFoundException",
+    "AWS.SimpleQueueService.NonExistentQueue",
+    "QueueDoesNotExist",  # the same, from endpoints that do not know the older code
+}
+
+
+class Subscriber:
+    """A queue that gets every event of a stack's bus from now on.
+
+    A new rule may take a short time to match events (EventBridge API Reference, PutRule).
+    """
+
+    def __init__(self, stack: Stack, name: str) -> None:
+        """Make the rule and the queue, both called `name`; leave none of them if that fails."""
+        self.name = name
+        self._sqs = stack.client("sqs")
+        self._events = stack.client("events")
+        self._bus = stack.outputs["EventBusName"]
+        self.received: list[dict[str, Any]] = []
+        try:
+            self._queue = self._create_queue()
+            self._subscribe()
+        except BaseException:  # Ctrl-C too
+            self.close()
+            raise
+
+    def wait_for(self, enough: Callable[[Events], bool], within: float) -> Events:
+        """Receive until `enough` says so or `within` seconds are over; return all received so far.
+
+        Every event is as EventBridge hands it over: `detail-type`, `detail`, `source` and so on.
+        """
+        deadline = time.monotonic() + within
+        while not enough(self.received) and time.monotonic() < deadline:
+            self._receive(wait_seconds=1)
+        return self.received
+
+    def wait_for_more(self, than: int, within: float) -> Events:
+        """Receive until there are more events `than` so many; return those that came after them."""
+        return self.wait_for(lambda events: len(events) > than, within)[than:]
+
+    def drain(self) -> Events:
+        """Receive until nothing more comes; return all received so far."""
+        while self._receive(wait_seconds=1):
+            pass
+        return self.received
+
+    def close(self) -> None:
+        """Delete the rule and the queue, whichever of them there is."""
+        rule = {"EventBusName": self._bus}
+        _unless_absent(self._events.remove_targets, Rule=self.name, Ids=["queue"], **rule)
+        _unless_absent(self._events.delete_rule, Name=self.name, **rule)
+        if found := _unless_absent(self._sqs.get_queue_url, QueueName=self.name):
+            _unless_absent(self._sqs.delete_queue, QueueUrl=found["QueueUrl"])
+
+    def _create_queue(self) -> str:
+        created = self._sqs.create_queue(
+            QueueName=self.name, Attributes={"MessageRetentionPeriod": str(_RETENTION_SECONDS)}
+        )
+        url: str = created["QueueUrl"]
+        return url
+
+    def _subscribe(self) -> None:
+        arn = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])[
+            "Attributes"
+        ]["QueueArn"]
+        rule = self._events.put_rule(
+            Name=self.name,
+            EventBusName=self._bus,
+            EventPattern=json.dumps({"source": ["roomkeeper"]}),
+        )["RuleArn"]
+        policy = {
+            "Version": "2012-10-17",
+            "Statement": {
+                "Effect": "Allow",
+                "Principal": {"Service": "events.amazonaws.com"},
+                "Action": "sqs:SendMessage",
+                "Resource": arn,
+                "Condition": {"ArnEquals": {"aws:SourceArn": rule}},
+            },
+        }
+        self._sqs.set_queue_attributes(
+            QueueUrl=self._queue, Attributes={"Policy": json.dumps(policy)}
+        )
+        self._events.put_targets(
+            Rule=self.name, EventBusName=self._bus, Targets=[{"Id": "queue", "Arn": arn}]
+        )
+
+    def _receive(self, wait_seconds: int) -> int:
+        messages = self._sqs.receive_message(
+            QueueUrl=self._queue, MaxNumberOfMessages=10, WaitTimeSeconds=wait_seconds
+        ).get("Messages", [])
+        if messages:
+            self.received += [json.loads(message["Body"]) for message in messages]
+            done = [
+                {"Id": str(place), "ReceiptHandle": message["ReceiptHandle"]}
+                for place, message in enumerate(messages)
+            ]
+            self._sqs.delete_message_batch(QueueUrl=self._queue, Entries=done)
+        return len(messages)
+
+
+@contextmanager
+def temporary(stack: Stack, purpose: str) -> Iterator[Subscriber]:
+    """Subscribe for the length of a `with` block; Ctrl-C and SIGTERM end it and leave nothing.
+
+    Rule and queue are called make-PURPOSE- and eight random digits, so that one that a killed
+    command has left behind can be recognized.
+    """
+    with _exit_on_sigterm():
+        subscriber = Subscriber(stack, f"make-{purpose}-{secrets.token_hex(4)}")
+        try:
+            yield subscriber
+        finally:
+            with _uninterrupted():
+                subscriber.close()
+
+
+@contextmanager
+def _exit_on_sigterm() -> Iterator[None]:
+    previous = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ignore a second Ctrl-C or SIGTERM, so that it does not cut the removal short."""
+    ignored = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.signal(number, signal.SIG_IGN) for number in ignored]
+    try:
+        yield
+    finally:
+        for number, handler in zip(ignored, previous, strict=True):
+            signal.signal(number, handler)
+
+
+def _unless_absent(operation: Callable[..., Any], **arguments: Any) -> Any:
+    """Return the operation's response; None if what it is about does not exist."""
+    try:
+        return operation(**arguments)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _ABSENT:
+            raise
+        return None

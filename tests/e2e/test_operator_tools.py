@@ -1,0 +1,113 @@
+"""The first day's commands, run as an operator runs them, on a stack that is deployed."""
+
+import json
+import subprocess
+import uuid
+from typing import Any
+
+import pytest
+
+from local import leftovers
+from local.servers import BUILD
+from local.waiting import eventually
+from operations.template import ROOT
+from tests.builders import a_body
+from tests.commands import environment_of, make
+from tests.deployed import WITHIN, Deployed
+
+pytestmark = pytest.mark.local_stack
+
+
+def left_by_commands(deployed: Deployed) -> list[str]:
+    """Return the rules and queues of `make events` and `make smoke` that there are."""
+    bus = deployed.stack.outputs["EventBusName"]
+    rules = deployed.stack.client("events").list_rules(EventBusName=bus)["Rules"]
+    queues = deployed.stack.client("sqs").list_queues().get("QueueUrls", [])
+    names = [rule["Name"] for rule in rules] + [url.rpartition("/")[2] for url in queues]
+    return [name for name in names if name.startswith("make-")]
+
+
+def items_marked_smoke(deployed: Deployed) -> list[Any]:
+    table = deployed.stack.outputs["TableName"]
+    found = deployed.stack.client("dynamodb").get_paginator("scan").paginate(TableName=table)
+    return [item for page in found for item in page["Items"] if "smoke-" in json.dumps(item)]
+
+
+def test_smoke_sends_a_callback_through_the_stack_and_leaves_nothing(deployed: Deployed) -> None:
+    told = make(deployed.stack, "smoke")
+    assert told.code == 0, told.text
+    assert told.text.count("ok   ") == 6, told.text
+    assert items_marked_smoke(deployed) == []
+    assert left_by_commands(deployed) == []
+
+
+def test_status_shows_the_stack_and_what_its_job_did(deployed: Deployed) -> None:
+    function = deployed.stack.outputs["RecordingCleanupName"]
+    deployed.stack.client("lambda").invoke(FunctionName=function, Payload=b'{"dry_run": true}')
+    told = make(deployed.stack, "status")
+
+    def has_run() -> bool:
+        nonlocal told
+        told = make(deployed.stack, "status")
+        return "ago (dry run), finished: failed 0, left 0" in told.text
+
+    assert eventually(has_run, WITHIN, pause=0.5), told.text
+    assert told.code == 0, told.text
+    assert "COMPLETE" in told.text
+    assert deployed.stack.outputs["TableName"] in told.text
+    assert f"{deployed.stack.parameters['VonageBaseUrl']}  (default: https://" in told.text
+    for part in ("Last run of each job", "Worklists", "Dead letters", "in state ALARM"):
+        assert part in told.text
+    assert "cannot be read" not in told.text
+
+
+def test_events_prints_an_event_as_it_happens(deployed: Deployed) -> None:
+    room_id = str(uuid.uuid4())
+    command = ["make", "--no-print-directory", "events", "COUNT=1", "SECONDS=60"]
+    listening = subprocess.Popen(
+        [*command, f"STACK={deployed.stack.name}"],
+        cwd=ROOT,
+        env=environment_of(deployed.stack),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert eventually(lambda: bool(left_by_commands(deployed)), WITHIN)
+    assert listening.stdout is not None
+    assert "listen" in listening.stdout.readline()
+    assert deployed.post(a_body("room:expired", room_id=room_id)).status_code == 204
+    text, _ = listening.communicate(timeout=WITHIN)
+    assert listening.returncode == 0, text
+    assert f"room:expired room_id={room_id}" in text
+    assert left_by_commands(deployed) == []
+
+
+def test_logs_print_the_lines_of_a_callbacks_way(deployed: Deployed) -> None:
+    room_id = str(uuid.uuid4())
+    assert deployed.post(a_body("room:expired", room_id=room_id)).status_code == 204
+
+    def lines() -> list[str]:
+        told = make(deployed.stack, "logs", "SINCE=5m")
+        assert told.code == 0, told.text
+        return [line for line in told.text.splitlines() if room_id in line]
+
+    assert eventually(lambda: len(lines()) == 2, WITHIN, pause=0.5), lines()
+    intake, publisher = lines()
+    assert "callback_intake callback accepted event=room:expired" in intake
+    assert "event_publisher event published event=room:expired" in publisher
+
+
+def test_items_shows_the_recordings_of_a_session(deployed: Deployed) -> None:
+    meeting = deployed.vonage.hold_meeting(recordings=1)
+    told = make(deployed.stack, "items", f"SESSION={meeting['session_id']}")
+    assert told.code == 0, told.text
+    [recording_id] = meeting["recording_ids"]
+    assert told.text.startswith(f"pk                   RECORDING#{recording_id}\n")
+    assert f"SESSION#{meeting['session_id']}" in told.text
+
+
+def test_clean_refuses_while_this_stack_runs(deployed: Deployed) -> None:
+    assert leftovers.is_running(BUILD / "local/test")
+    told = make(deployed.stack, "clean")
+    assert told.code != 0
+    assert "A local stack runs (build/local/" in told.text

@@ -1,0 +1,78 @@
+"""A stack for the operator's commands in unit tests: moto behind it, but for CloudFormation."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from operations.stack import StackError
+
+BUS, QUEUE_NAME = "a-stack", "dead-letters"
+
+
+class AStack:
+    """What commands use of operations.stack.Stack. `clients` stand in for services of their own."""
+
+    name = "a-stack"
+    base_url = "https://api.example"
+    headers: Mapping[str, str] = {}
+    region = "eu-west-1"
+
+    def __init__(self, table: str = "", **clients: Any) -> None:
+        self.status = "CREATE_COMPLETE"
+        self.outputs = {"EventBusName": BUS, "TableName": table}
+        self.parameters: dict[str, str] = {}
+        self.resources: dict[str, dict[str, str]] = {}
+        self.secret = {"token": "a-token", "signature_secret": "a-signature-secret"}
+        self._clients = {"cloudformation": _Formation(self), **clients}
+
+    def client(self, service: str) -> Any:
+        return self._clients.get(service) or boto3.client(service, region_name=self.region)  # type: ignore[call-overload]
+
+    def whereabouts(self) -> str:
+        return "account 123456789012, region eu-west-1"
+
+    def callback_secret(self) -> dict[str, str]:
+        return self.secret
+
+    def callback_url(self) -> str:
+        return f"{self.base_url}/callbacks/{self.secret['token']}"
+
+
+class _Formation:
+    def __init__(self, stack: AStack) -> None:
+        self._stack = stack
+
+    def describe_stacks(self, StackName: str) -> Any:  # noqa: N803
+        if not self._stack.status:
+            error: Any = {"Code": "ValidationError", "Message": f"Stack {StackName} does not exist"}
+            raise ClientError({"Error": error}, "DescribeStacks")
+        at = datetime(2026, 11, 20, tzinfo=UTC)
+        return {"Stacks": [{"StackStatus": self._stack.status, "CreationTime": at}]}
+
+    def get_paginator(self, operation: str) -> "_Formation":
+        assert operation == "list_stack_resources"
+        return self
+
+    def paginate(self, StackName: str) -> Iterator[Any]:  # noqa: N803
+        assert StackName == self._stack.name
+        for kind, ids in self._stack.resources.items():
+            for logical, physical in ids.items():  # one a page: all pages are to be read
+                found = {"LogicalResourceId": logical, "PhysicalResourceId": physical}
+                yield {"StackResourceSummaries": [{**found, "ResourceType": kind}]}
+
+
+class Refusing:
+    """A service that answers every call with AccessDenied."""
+
+    def __getattr__(self, name: str) -> Any:
+        def refuse(*_args: Any, **_options: Any) -> Any:
+            error: Any = {"Code": "AccessDenied", "Message": f"not authorized: {name}"}
+            raise ClientError({"Error": error}, name)
+
+        return refuse
+
+
+__all__ = ["BUS", "QUEUE_NAME", "AStack", "Refusing", "StackError"]

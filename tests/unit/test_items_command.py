@@ -1,0 +1,90 @@
+"""`make items` shows recordings first, and those of a recording, a session or a room."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from operations.items import items
+from operations.selection import Selection
+from roomkeeper.rooms import Extension
+from roomkeeper.store import Store
+from roomkeeper.store.rooms import RoomStore
+from tests.builders import (
+    NOON,
+    a_callback,
+    a_recording_started,
+    a_recording_uploaded,
+    a_session_started,
+)
+from tests.operator_stack import AStack
+from tests.unit.conftest import Table
+
+
+@pytest.fixture
+def full(table: Table) -> Table:
+    """Two rooms with a session each, two recordings in the first one's, and an outbox item."""
+    store = Store(table.client, table.name, session_days=9, event_days=9)
+    for number in "12":
+        about = {"session_id": f"session-{number}", "room_id": f"room-{number}"}
+        store.apply(a_session_started(**about), NOON)
+    for name in ("r1", "r2"):
+        store.apply(a_recording_uploaded(recording_id=name, session_id="session-1"), NOON)
+    store.apply(a_recording_uploaded(recording_id="r3", session_id="session-2"), NOON)
+    store.apply(a_callback("room:expired", room_id="room-9"), NOON)
+    extension = Extension(
+        room_id="room-1",
+        expires_at=NOON + timedelta(days=30),
+        previous_expires_at=NOON,
+        reason="a test",
+    )
+    RoomStore(table.client, table.name, event_days=9).begin(extension, datetime.now(UTC))
+    return table
+
+
+def keys(table: Table, limit: int = 50, **selected: str) -> list[str]:
+    stack: Any = AStack(table.name)
+    return [item["pk"] for item in items(stack, limit, Selection(**selected))]
+
+
+def test_recordings_come_first_then_sessions_rooms_and_others(full: Table) -> None:
+    *known, last = keys(full)
+    assert known == [
+        "RECORDING#r1",
+        "RECORDING#r2",
+        "RECORDING#r3",
+        "SESSION#session-1",
+        "SESSION#session-2",
+        "ROOM#room-1",
+    ]
+    assert last.startswith("EVENT#")
+
+
+def test_recordings_come_first_however_few_items_are_shown(full: Table) -> None:
+    assert keys(full, limit=3) == ["RECORDING#r1", "RECORDING#r2", "RECORDING#r3"]
+
+
+def test_a_recording_is_selected_also_before_its_start_is_known(table: Table) -> None:
+    Store(table.client, table.name).apply(a_recording_started(recording_id="r"), NOON)
+    assert keys(table, recording="r") == ["RECORDING#r"]
+
+
+def test_a_session_is_selected_with_its_recordings(full: Table) -> None:
+    expected = ["RECORDING#r1", "RECORDING#r2", "SESSION#session-1"]
+    assert keys(full, session="session-1") == expected
+
+
+def test_a_room_is_selected_with_its_sessions_and_recordings(full: Table) -> None:
+    expected = ["RECORDING#r1", "RECORDING#r2", "SESSION#session-1", "ROOM#room-1"]
+    assert keys(full, room="room-1") == expected
+
+
+def test_what_nobody_knows_selects_nothing(full: Table) -> None:
+    assert keys(full, recording="x", session="y", room="z") == []
+
+
+def test_more_items_than_one_batch_are_all_read(table: Table) -> None:
+    store = Store(table.client, table.name)
+    for number in range(120):
+        store.apply(a_recording_uploaded(recording_id=f"{number:03}", session_id="s"), NOON)
+    assert len(keys(table, limit=500, session="s")) == 120

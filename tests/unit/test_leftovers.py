@@ -1,0 +1,112 @@
+"""Local runs leave their last logs behind, and `make clean` removes all else."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from local import clean, leftovers
+from local.clean import StackRuns
+
+
+def a_run(local: Path, name: str, at: float) -> Path:
+    """Make the folder of a run as it is while it runs; it logged last at `at`."""
+    folder = local / name
+    for file in ("aws/copy/code.py", "aws/state/db", "functions/a.log", "local.aws.log", "s.json"):
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x" * 100)
+    os.utime(folder / "local.aws.log", (at, at))
+    return folder
+
+
+def files(folder: Path) -> set[str]:
+    return {str(each.relative_to(folder)) for each in folder.rglob("*") if each.is_file()}
+
+
+LOGS = {"functions/a.log", "local.aws.log"}
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[None]:
+    """Have a process hold the run's lock that outlives whoever has started it."""
+    with leftovers.lock(folder) as lock:
+        held = subprocess.Popen(["sleep", "60"], pass_fds=[lock])
+    try:
+        yield
+    finally:
+        held.kill()
+        held.wait()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    for file in ("build/sam/code.py", "build/mypy/cache", "build/template-local.yaml", "keep.py"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("x" * 1000)
+    for file in (".tools/dev/python", ".aws-sam/deps/x", "build/local/sam-build.log"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("x" * 1000)
+    a_run(tmp_path / "build/local", "demo", 1000)
+    a_run(tmp_path / "build/local", "up-4566", 2000)
+    return tmp_path
+
+
+def test_a_run_that_has_ended_keeps_its_logs_alone(tmp_path: Path) -> None:
+    folder = a_run(tmp_path, "demo", 1000)
+    with running(folder):
+        leftovers.tidy(folder)
+        assert "aws/copy/code.py" in files(folder)
+    leftovers.tidy(folder)
+    assert files(folder) == LOGS
+
+
+def test_a_new_run_removes_earlier_ones_that_have_ended(tmp_path: Path) -> None:
+    new, old, alive = (a_run(tmp_path, name, 1000) for name in ("new", "old", "alive"))
+    with running(alive):
+        leftovers.remove_earlier_runs(new)
+    assert not old.exists()
+    assert "aws/state/db" in files(alive)
+    assert files(new) == LOGS
+
+
+def test_clean_leaves_the_last_runs_logs_and_the_tools(project: Path) -> None:
+    freed = clean.clean(project)
+    assert files(project) == {
+        "keep.py",
+        ".tools/dev/python",
+        *(f"build/local/up-4566/{log}" for log in LOGS),
+    }
+    assert freed == 3000 + 2000 + 5 * 100 + 3 * 100
+
+
+def test_clean_can_be_repeated(project: Path) -> None:
+    clean.clean(project)
+    assert clean.clean(project) == 0
+
+
+def test_clean_of_all_takes_the_tools_too(project: Path) -> None:
+    clean.clean(project, everything=True)
+    assert files(project) == {"keep.py"}
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_clean_refuses_while_a_local_stack_runs(project: Path, everything: bool) -> None:
+    before = files(project)
+    with (
+        running(project / "build/local/demo"),
+        pytest.raises(StackRuns, match=r"build/local/demo.*make down"),
+    ):
+        clean.clean(project, everything=everything)
+    assert files(project) == before | {"build/local/demo/running.lock"}
+
+
+def test_clean_needs_nothing_but_pythons_own_library() -> None:
+    code = "import sys; import local.clean; print(*{n.partition('.')[0] for n in sys.modules})"
+    command = [sys.executable, "-S", "-c", code]
+    loaded = subprocess.check_output(command, cwd=clean.PROJECT, text=True).split()
+    assert set(loaded) - sys.stdlib_module_names <= {"__main__", "local"}

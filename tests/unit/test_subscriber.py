@@ -1,0 +1,167 @@
+"""A subscription by a command leaves nothing behind, and `make events` prints what it gets."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from operations import events, subscriber
+from operations.subscriber import Subscriber
+from tests.operator_stack import BUS, AStack, Refusing
+
+EVENT = {
+    "source": "roomkeeper",
+    "time": "2026-11-25T10:11:12Z",
+    "detail-type": "recording:uploaded",
+    "detail": {
+        "data": {
+            "session_id": "s\x1b[2J",
+            "recording_id": "r",
+            "url": "https://files.example/r.mp4?signature=secret",
+        },
+        "metadata": {"event_id": "e"},
+    },
+}
+
+
+@pytest.fixture
+def stack(moto: None) -> Iterator[AStack]:
+    bus = boto3.client("events")
+    bus.create_event_bus(Name=BUS)
+    yield AStack()
+    bus.delete_event_bus(Name=BUS)
+
+
+def left() -> list[str]:
+    """Return the names of all rules and queues that there are."""
+    rules = boto3.client("events").list_rules(EventBusName=BUS)["Rules"]
+    queues = boto3.client("sqs").list_queues().get("QueueUrls", [])
+    return [rule["Name"] for rule in rules] + queues
+
+
+def publish(count: int = 1) -> None:
+    entry = {
+        "EventBusName": BUS,
+        "Source": "roomkeeper",
+        "DetailType": EVENT["detail-type"],
+        "Detail": json.dumps(EVENT["detail"]),
+    }
+    if count:
+        boto3.client("events").put_events(Entries=[entry] * count)  # type: ignore[list-item]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, stack: AStack, *arguments: str, published: int = 0) -> int:
+    """Run `make events`, with so many events that are published once it listens."""
+    create = Subscriber.__init__
+
+    def create_and_publish(self: Subscriber, *given: Any) -> None:
+        create(self, *given)
+        publish(published)
+
+    monkeypatch.setattr(Subscriber, "__init__", create_and_publish)
+    monkeypatch.setattr(events, "deployed_stack", lambda _name: stack)
+    monkeypatch.setattr(sys, "argv", ["events", *arguments])
+    return events.main()
+
+
+def test_it_is_recognized_by_its_name_and_gone_at_its_end(stack: AStack) -> None:
+    with subscriber.temporary(stack, "events") as made:  # type: ignore[arg-type]
+        assert made.name.startswith("make-events-")
+        rule, queue = left()
+        assert rule == queue.rpartition("/")[2] == made.name
+    assert left() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_nothing_behind(stack: AStack, number: signal.Signals) -> None:
+    with (
+        pytest.raises((KeyboardInterrupt, SystemExit)),
+        subscriber.temporary(stack, "events"),  # type: ignore[arg-type]
+    ):
+        os.kill(os.getpid(), number)
+    assert left() == []
+
+
+def test_a_second_ctrl_c_does_not_cut_the_removal_short(
+    stack: AStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = Subscriber.close
+
+    def interrupted_close(self: Subscriber) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        close(self)
+
+    monkeypatch.setattr(Subscriber, "close", interrupted_close)
+    with pytest.raises(KeyboardInterrupt), subscriber.temporary(stack, "events"):  # type: ignore[arg-type]
+        os.kill(os.getpid(), signal.SIGINT)
+    assert left() == []
+
+
+@pytest.mark.parametrize("operation", ["put_rule", "put_targets"])
+def test_one_that_is_refused_half_way_leaves_nothing_behind(stack: AStack, operation: str) -> None:
+    class Half:
+        """EventBridge that refuses one operation."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(Refusing() if name == operation else boto3.client("events"), name)
+
+    stack._clients["events"] = Half()
+    with pytest.raises(ClientError, match="AccessDenied"):
+        Subscriber(stack, "make-events-x")  # type: ignore[arg-type]
+    assert left() == []
+
+
+def test_events_are_printed_one_a_line_without_control_characters_or_secrets(
+    stack: AStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, stack, "--count", "2", published=3) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first[8:] == r" recording:uploaded recording_id=r session_id=s\x1b[2J"
+    assert second[8:] == first[8:]
+    assert left() == []
+
+
+def test_whole_events_are_json_without_the_secret_part_of_urls(
+    stack: AStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, stack, "--count", "1", "--json", published=1) == 0
+    [text] = capsys.readouterr().out.splitlines()
+    event = json.loads(text)
+    assert event["detail"]["data"]["session_id"] == "s\x1b[2J"
+    assert event["detail"]["data"]["url"] == "https://files.example/r.mp4?..."
+    assert event["detail"]["metadata"] == {"event_id": "e"}
+
+
+def test_too_few_events_in_time_are_an_error(
+    stack: AStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, stack, "--count", "2", "--seconds", "1", published=1) == 1
+    assert "1 of 2 events came in 1 seconds." in capsys.readouterr().err
+    assert left() == []
+
+
+def test_ctrl_c_is_how_listening_ends(
+    stack: AStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_args: Any, **_options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Subscriber, "wait_for", interrupt)
+    assert run(monkeypatch, stack) == 0
+    assert "The rule and the queue are deleted." in capsys.readouterr().err
+    assert left() == []
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "many", "1.5"])
+def test_impossible_counts_are_refused_before_anything_is_made(
+    stack: AStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str
+) -> None:
+    with pytest.raises(SystemExit):
+        run(monkeypatch, stack, f"--count={value}")
+    assert "is not a whole number from 1 up" in capsys.readouterr().err
