@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from operations.selection import Selection, select
+from operations.selection import EVERYTHING, Selection, select
 from operations.stack import Stack, StackError
 
 LIMIT = 50
@@ -31,7 +31,7 @@ def main() -> int:
     return 0
 
 
-def items(stack: Stack, limit: int, selection: Selection) -> Iterator[dict[str, str]]:
+def items(stack: Stack, limit: int, selection: Selection = EVERYTHING) -> Iterator[dict[str, str]]:
     """Yield up to `limit` items, their attributes as texts, URLs without their secret part."""
     for item in select(stack, selection, limit):
         yield {name: _text(item[name]) for name in sorted(item, key=lambda name: name != "pk")}

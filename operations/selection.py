@@ -10,8 +10,8 @@ from operations.stack import Stack
 from roomkeeper.store.items import RECORDING, ROOM, SESSION, key_of
 
 SCANNED = 1000
-"""Items that are read to find the first ones, where nothing is selected. A table is read in no
-order, and all of a large one would be billed."""
+"""Items that are read at most to find the first ones, where nothing is selected. A table is read in
+no order, and all of a large one would be billed."""
 
 _FIRST = (RECORDING, SESSION, ROOM)
 _BATCH = 100  # DynamoDB API Reference, BatchGetItem
@@ -29,6 +29,9 @@ class Selection(Struct, frozen=True):
     def __bool__(self) -> bool:
         """Tell whether anything is selected."""
         return bool(self.recording or self.session or self.room)
+
+
+EVERYTHING = Selection()
 
 
 def select(stack: Stack, selection: Selection, limit: int) -> Iterator[Item]:
@@ -65,11 +68,9 @@ class _Table:
         self._name = stack.outputs["TableName"]
 
     def scan(self, count: int) -> list[Item]:
-        """Return the first `count` items, by the table's own order."""
-        pages = self._client.get_paginator("scan").paginate(
-            TableName=self._name, PaginationConfig={"MaxItems": count, "PageSize": count}
-        )
-        return [item for page in pages for item in page["Items"]]
+        """Return the first `count` items by the table's own order, or those in its first 1 MB."""
+        found: list[Item] = self._client.scan(TableName=self._name, Limit=count)["Items"]
+        return found
 
     def keys_in(self, index: str, attribute: str, value: str) -> list[str]:
         """Return the keys of the items that have this value in an index."""
