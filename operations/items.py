@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from operations.command import command
-from operations.selection import Selection, select
+from operations.selection import EVERYTHING, Selection, select
 from operations.stack import Stack, deployed_stack
 from operations.terminal import escape, without_queries
 
@@ -35,7 +35,7 @@ def main() -> int:
     return 0
 
 
-def items(stack: Stack, limit: int, selection: Selection) -> Iterator[dict[str, str]]:
+def items(stack: Stack, limit: int, selection: Selection = EVERYTHING) -> Iterator[dict[str, str]]:
     """Yield up to `limit` items, their attributes as texts that are safe to print."""
     for item in select(stack, selection, limit):
         names = sorted(item, key=lambda name: name != "pk")
