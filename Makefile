@@ -111,7 +111,7 @@ check-texts: $(TOOLS)/lint/.installed $(TOOLS)/dev/.installed
 .PHONY: check-security
 check-security: $(TOOLS)/scan/.installed $(TOOLS)/dev/.installed
 	@$(TOOLS)/scan/bin/checkov --config-file .checkov.yaml
-	@$(DEV)/python -m operations.audit requirements/dev.txt
+	@$(DEV)/python -m tools.audit requirements/dev.txt
 
 .PHONY: picture
 picture: $(TOOLS)/lint/.installed ## draw docs/pictures/ anew from its source
@@ -119,11 +119,11 @@ picture: $(TOOLS)/lint/.installed ## draw docs/pictures/ anew from its source
 
 .PHONY: reference
 reference: $(TOOLS)/dev/.installed ## write docs/reference.md anew from the template and the events
-	@$(DEV)/python -m operations.reference
+	@$(DEV)/python -m tools.reference
 
 .PHONY: schemas
 schemas: $(TOOLS)/dev/.installed ## write docs/events/ and schemas/ anew from the code's types
-	@$(DEV)/python -m operations.event_schemas
+	@$(DEV)/python -m tools.event_schemas
 
 .PHONY: format
 format: $(TOOLS)/dev/.installed ## put code into the project's format
@@ -176,7 +176,7 @@ ROOMS ?= 1000
 
 .PHONY: cost
 cost: $(TOOLS)/dev/.installed ## the monthly bill (CALLBACKS=, RECORDINGS=, ROOMS= a month), and what an attack can cost (RATE=, BURST=)
-	@$(DEV)/python -m benchmarks.cost --callbacks $(CALLBACKS) --recordings $(RECORDINGS) --rooms $(ROOMS) \
+	@$(DEV)/python -m tools.cost --callbacks $(CALLBACKS) --recordings $(RECORDINGS) --rooms $(ROOMS) \
 		$(if $(RATE),--rate $(RATE)) $(if $(BURST),--burst $(BURST))
 
 # --- the product, in an account -------------------------------------------------------------------

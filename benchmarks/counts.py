@@ -14,12 +14,12 @@ from msgspec import Struct
 
 from benchmarks.figures import Figure, counted
 from local.servers import PROJECT
-from roomkeeper import callbacks
+from local.testing import sdk
+from local.testing.builders import NOON, TOKEN, AContext, a_body, a_record, a_request
+from local.testing.template import environment, properties, table_definition
 from roomkeeper.aws import sdk as aws
+from roomkeeper.callbacks import meetings
 from roomkeeper.store import Store
-from tests import sdk
-from tests.builders import NOON, TOKEN, AContext, a_body, a_record, a_request
-from tests.template import environment, properties, table_definition
 
 LIFE = ("started", "ended", "uploaded")
 """A recording's callbacks; a cleanup deletes it in the end."""
@@ -163,7 +163,7 @@ def _write(books: Store, name: str) -> None:
         return
     body = (PROJECT / f"events/callbacks/recording-{name}.json").read_bytes()
     parsed = json.loads(body) | {"recording_id": told["recording_id"]}
-    books.apply(callbacks.parse(json.dumps(parsed).encode()), NOON)
+    books.apply(meetings.parse(json.dumps(parsed).encode()), NOON)
 
 
 def _due(number: str) -> Mapping[str, Any]:

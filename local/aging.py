@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 from operations.stack import Stack
-from roomkeeper.recordings import Waiting
+from roomkeeper.domain.recordings import Waiting
 from roomkeeper.times import iso
 
 

@@ -20,8 +20,7 @@ import msgspec
 
 from operations.command import command, fail
 from operations.stack import Stack, StackError, deployed_stack
-from roomkeeper.access import VonageSecretContent
-from roomkeeper.authenticity import is_signature_secret
+from roomkeeper.callbacks.authenticity import is_signature_secret
 from roomkeeper.settings import CallbackSecretContent
 from roomkeeper.vonage import (
     ApplicationKey,
@@ -30,6 +29,7 @@ from roomkeeper.vonage import (
     VonageError,
     credentials_from,
 )
+from roomkeeper.vonage.connect import VonageSecretContent
 
 PAIRS = (("application_id", "private_key"), ("api_key", "api_secret"))
 """The fields of the Vonage secret: an application's, and an account's."""

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from operations.command import command
 from operations.stack import Stack, deployed_stack
-from roomkeeper.recordings import DEFERRED
+from roomkeeper.domain.recordings import DEFERRED
 from roomkeeper.store.items import RECORDING, SESSION, plain
 from roomkeeper.times import from_iso, iso
 

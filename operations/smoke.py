@@ -27,7 +27,7 @@ from operations.command import command
 from operations.layout import line, progress
 from operations.stack import Stack, StackError, deployed_stack
 from operations.subscriber import Subscriber
-from roomkeeper import callbacks
+from roomkeeper.callbacks import meetings
 from roomkeeper.store import items, updates
 
 ATTEMPTS = 4
@@ -86,7 +86,7 @@ def callback_body(room_id: str) -> bytes:
 
 def key_of(body: bytes) -> str:
     """Return the key of the item that the callback becomes."""
-    return updates.key_of(callbacks.parse(body))
+    return updates.key_of(meetings.parse(body))
 
 
 def _callback_url(stack: Stack) -> str:

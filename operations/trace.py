@@ -17,7 +17,7 @@ from operations.command import command
 from operations.insights import Line
 from operations.stack import Stack, StackError, deployed_stack
 from operations.terminal import escape, without_queries
-from roomkeeper.recordings import Recording, Session
+from roomkeeper.domain.recordings import Recording, Session
 from roomkeeper.store import items
 from roomkeeper.times import iso
 

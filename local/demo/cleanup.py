@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from local import aging
+from local.clients import jobs
+from local.clients.management import ManagementApi
 from local.demo import timeline
 from local.demo.report import Report
 from local.stack import LocalStack
-from operations import jobs
-from operations.management import ManagementApi
 from operations.subscriber import Subscriber
 from roomkeeper.store import Store
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import requests
 
+from local.clients.management import ManagementApi
 from local.demo import timeline
 from local.demo.report import Report
 from local.stack import LocalStack
-from operations.management import ManagementApi
 from operations.subscriber import Subscriber
 from roomkeeper.times import iso
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from roomkeeper.recordings import Recording
+from roomkeeper.domain.recordings import Recording
 
 Lives = dict[str, dict[str, datetime]]
 """When each recording came to each stage of its life, by its id."""

@@ -3,10 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from local.clients import jobs
 from local.demo import timeline
 from local.demo.report import Report
 from local.stack import LocalStack
-from operations import jobs
 from operations.subscriber import Subscriber
 from roomkeeper.times import from_iso, iso
 

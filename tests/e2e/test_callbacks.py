@@ -10,7 +10,7 @@ import jwt
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.deployed import Deployed
+from tests.support.deployed import Deployed
 
 PROJECT = Path(__file__).parent.parent.parent
 SAMPLES = sorted((PROJECT / "events/callbacks").glob("*.json"))

@@ -13,12 +13,12 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from local import aging
+from local.clients import jobs as http
+from local.testing.template import ROOT
 from local.waiting import eventually
-from operations import jobs as http
-from tests import jobs
-from tests.deployed import WITHIN, Deployed
-from tests.jobs import DAY, JobFailed
-from tests.template import ROOT
+from tests.support import jobs
+from tests.support.deployed import WITHIN, Deployed
+from tests.support.jobs import DAY, JobFailed
 
 pytestmark = pytest.mark.local_stack
 

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from local.servers import free_port
 from operations.configure import ask_vonage
-from tests import commands
-from tests.commands import Told
-from tests.deployed import Deployed
+from tests.support import commands
+from tests.support.commands import Told
+from tests.support.deployed import Deployed
 
 pytestmark = pytest.mark.local_stack
 

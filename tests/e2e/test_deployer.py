@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from local.deployer import NAME
 from local.waiting import eventually
 from operations.stack import Stack
-from tests.deployed import WITHIN, Deployed
+from tests.support.deployed import WITHIN, Deployed
 
 pytestmark = pytest.mark.local_stack
 

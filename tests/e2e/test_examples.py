@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from local import vonage
+from local.clients.management import ManagementApi
 from local.waiting import eventually
-from operations.management import ManagementApi
 from operations.stack import Stack
-from tests import examples
-from tests.deployed import WITHIN, Deployed
-from tests.examples import OTHER_ACCOUNT
+from tests.support import examples
+from tests.support.deployed import WITHIN, Deployed
+from tests.support.examples import OTHER_ACCOUNT
 
 pytestmark = pytest.mark.local_stack
 

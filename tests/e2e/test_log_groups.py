@@ -2,7 +2,7 @@
 
 import re
 
-from tests.deployed import Deployed
+from tests.support.deployed import Deployed
 
 
 def test_the_access_logs_group_bears_the_stacks_name_and_id(deployed: Deployed) -> None:

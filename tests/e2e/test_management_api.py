@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from local.clients.management import ManagementApi
 from local.waiting import eventually
-from operations.management import ManagementApi
 from roomkeeper.times import iso
-from tests.callers import a_caller
-from tests.deployed import WITHIN, Deployed
-from tests.openapi import ROOT, operations, require_described
+from tests.support.callers import a_caller
+from tests.support.deployed import WITHIN, Deployed
+from tests.support.openapi import ROOT, operations, require_described
 
 pytestmark = pytest.mark.local_stack
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from local.testing.builders import a_body
 from operations import callback_url, redrive
 from operations.stack import Stack, StackError
-from tests.builders import a_body
-from tests.deployed import Deployed
+from tests.support.deployed import Deployed
 
 
 def a_stream_record(deployed: Deployed, recording_id: str) -> dict[str, Any]:

@@ -9,11 +9,11 @@ import pytest
 
 from local import leftovers
 from local.servers import BUILD
+from local.testing.builders import a_body
 from local.waiting import eventually
 from operations.template import ROOT
-from tests.builders import a_body
-from tests.commands import environment_of, make
-from tests.deployed import WITHIN, Deployed
+from tests.support.commands import environment_of, make
+from tests.support.deployed import WITHIN, Deployed
 
 pytestmark = pytest.mark.local_stack
 

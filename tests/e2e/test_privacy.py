@@ -4,8 +4,8 @@ import json
 import uuid
 
 from local.waiting import eventually
-from tests import leaks
-from tests.deployed import WITHIN, Deployed
+from tests.support import leaks
+from tests.support.deployed import WITHIN, Deployed
 
 NAME = "Margaret Hamilton"
 

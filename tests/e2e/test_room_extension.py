@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from local.clients import jobs
 from local.servers import BUILD
 from local.waiting import eventually
-from operations import jobs
 from roomkeeper.times import from_iso, iso
-from tests import functions
-from tests.deployed import WITHIN, Deployed
+from tests.support import functions
+from tests.support.deployed import WITHIN, Deployed
 
 pytestmark = pytest.mark.local_stack
 

@@ -14,11 +14,11 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from operations.jobs import start
-from operations.management import ManagementApi
-from tests import functions
-from tests.builders import a_body, a_signature
-from tests.deployed import Deployed
+from local.clients.jobs import start
+from local.clients.management import ManagementApi
+from local.testing.builders import a_body, a_signature
+from tests.support import functions
+from tests.support.deployed import Deployed
 
 pytestmark = pytest.mark.local_stack
 

@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from local import aging
+from local.clients.management import ManagementApi
 from local.waiting import eventually
 from operations import insights, trace
 from operations.insights import Line
-from operations.management import ManagementApi
-from tests import jobs
-from tests.deployed import WITHIN, Deployed
+from tests.support import jobs
+from tests.support.deployed import WITHIN, Deployed
 
 Told = Callable[[str], tuple[int, str, str]]
 LIFE = [

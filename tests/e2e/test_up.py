@@ -10,10 +10,10 @@ from msgspec import Struct
 
 from local.deployment import local_session
 from local.servers import free_port
+from local.testing.template import ROOT, resources
 from local.vonage.control import VonageControl
 from operations.stack import Stack
-from tests.commands import Told, make, run
-from tests.template import ROOT, resources
+from tests.support.commands import Told, make, run
 
 pytestmark = pytest.mark.local_stack
 

@@ -12,6 +12,8 @@ import pytest
 from moto import mock_aws
 from msgspec import Struct
 
+from local.testing.builders import RECORDING_ID
+from local.testing.template import table_definition
 from operations import (
     bytecode,
     callback_url,
@@ -23,9 +25,7 @@ from operations import (
     regions,
     trace,
 )
-from tests.builders import RECORDING_ID
-from tests.cloudformation import NAME, CloudFormation, Resource, serving
-from tests.template import table_definition
+from tests.support.cloudformation import NAME, CloudFormation, Resource, serving
 
 REGION = "eu-west-1"
 TOKEN = "a-token-of-as-many-characters-as-are-needed"

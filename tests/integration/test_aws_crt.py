@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 import trustme
 
+from local.testing.sdk import PATIENT
 from roomkeeper.aws import AwsError, RetryPolicy, crt
 from roomkeeper.aws.errors import CONNECTION_FAILED, INVALID_RESPONSE
 from tests.integration.vonage_support import Answer, Asked, Script, reply, scripted
-from tests.sdk import PATIENT
 
 ITEM = b'{"Attributes":{"pk":{"S":"a"}}}'
 THROTTLED = b'{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","Message":"Slow"}'

@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 
 from roomkeeper import store
-from roomkeeper.cleanup import Cleanup
-from roomkeeper.jobs import Options, Run, work
-from roomkeeper.rounds import Bounds, Summary, in_seconds
-from tests.books import NOW, TABLE, Books, an_upload
+from roomkeeper.jobs.batch import Bounds, Summary, in_seconds
+from roomkeeper.jobs.cleanup import Cleanup
+from roomkeeper.jobs.runner import Options, Run, work
+from tests.support.books import NOW, TABLE, Books, an_upload
 
 DAY = timedelta(days=1)
 MONTH_AGO = NOW - 30 * DAY

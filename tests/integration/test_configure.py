@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from local.vonage import VonageControl
 from operations.configure import Malformed, Refused, configure
-from roomkeeper.access import VonageSecretContent
 from roomkeeper.vonage import ApplicationKey
+from roomkeeper.vonage.connect import VonageSecretContent
 
 TOKEN = "a-token-that-is-in-the-callback-url"
 PEM = (

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
-from tests.cloudformation import NAME
 from tests.integration.operator_support import (
     Account,
     Operator,
@@ -15,6 +14,7 @@ from tests.integration.operator_support import (
     only_moto,
     putting,
 )
+from tests.support.cloudformation import NAME
 
 
 @pytest.fixture

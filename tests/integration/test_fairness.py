@@ -9,14 +9,14 @@ import msgspec
 import pytest
 
 from roomkeeper import store
-from roomkeeper.cleanup import Cleanup
-from roomkeeper.fairness import MAX_DELAY
-from roomkeeper.jobs import Options, Run, work
-from roomkeeper.reconciliation import UPLOAD_TIMEOUT, Reconciliation
-from roomkeeper.recordings import Recording
-from roomkeeper.rounds import Bounds, Summary, in_seconds
+from roomkeeper.domain.recordings import Recording
+from roomkeeper.jobs.batch import Bounds, Summary, in_seconds
+from roomkeeper.jobs.cleanup import Cleanup
+from roomkeeper.jobs.fairness import MAX_DELAY
+from roomkeeper.jobs.reconciliation import UPLOAD_TIMEOUT, Reconciliation
+from roomkeeper.jobs.runner import Options, Run, work
 from roomkeeper.vonage import SessionRecordings, VonageClient
-from tests.books import NOW, Books, an_upload
+from tests.support.books import NOW, Books, an_upload
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 GRACE = 6 * HOUR

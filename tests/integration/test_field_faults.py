@@ -11,15 +11,15 @@ from typing import Any
 import boto3
 import pytest
 
+from local.testing.builders import AContext
 from roomkeeper.handlers import management_api as management
 from roomkeeper.handlers import recording_cleanup as cleanup
 from roomkeeper.handlers import recording_reconciler as reconciler
 from roomkeeper.handlers import room_expiry_extender as extender
-from roomkeeper.rounds import RoundIncomplete
+from roomkeeper.jobs.batch import RoundIncomplete
 from roomkeeper.times import iso
-from tests.books import TABLE, Books, an_upload
-from tests.builders import AContext
-from tests.management import Answered, a_request_for
+from tests.support.books import TABLE, Books, an_upload
+from tests.support.management import Answered, a_request_for
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 SOON = iso(NOW + timedelta(days=2))

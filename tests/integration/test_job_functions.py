@@ -11,8 +11,8 @@ import pytest
 
 from roomkeeper.handlers import recording_cleanup as cleanup
 from roomkeeper.handlers import recording_reconciler as reconciler
-from roomkeeper.rounds import RoundIncomplete
-from tests.books import TABLE, Books, an_upload
+from roomkeeper.jobs.batch import RoundIncomplete
+from tests.support.books import TABLE, Books, an_upload
 
 SAMPLES = Path(__file__).parent.parent.parent / "events/functions"
 ENVIRONMENT = {

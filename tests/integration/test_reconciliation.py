@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from roomkeeper import store
-from roomkeeper.callbacks import RecordingEnded, RecordingStarted, RecordingUploaded
-from roomkeeper.jobs import Options, Run, work
-from roomkeeper.reconciliation import Implausible, Reconciliation, told_by
-from roomkeeper.rounds import Bounds, Summary, in_seconds
+from roomkeeper.callbacks.meetings import RecordingEnded, RecordingStarted, RecordingUploaded
+from roomkeeper.jobs.batch import Bounds, Summary, in_seconds
+from roomkeeper.jobs.reconciliation import Implausible, Reconciliation, told_by
+from roomkeeper.jobs.runner import Options, Run, work
 from roomkeeper.vonage import Recording, SessionRecordings, VonageClient
-from tests.books import NOW, Books
+from tests.support.books import NOW, Books
 
 HOUR = timedelta(hours=1)
 LONG_AGO = NOW - 7 * HOUR

@@ -12,14 +12,16 @@ import pytest
 import yaml
 from msgspec import Struct
 
+from local.testing import sdk
+from local.testing.builders import instant_retries
 from local.vonage.control import VonageControl
 from local.vonage.server import served
 from roomkeeper.aws import sdk as aws
-from roomkeeper.callbacks import parse
-from roomkeeper.extender import PAGE_SIZE, WALK, Extender
-from roomkeeper.jobs import Options, Report, Run
-from roomkeeper.rooms import ExtensionPolicy
-from roomkeeper.rounds import Bounds, RoundIncomplete, in_seconds
+from roomkeeper.callbacks.meetings import parse
+from roomkeeper.domain.rooms import ExtensionPolicy
+from roomkeeper.jobs.batch import Bounds, RoundIncomplete, in_seconds
+from roomkeeper.jobs.room_extension import PAGE_SIZE, WALK, Extender
+from roomkeeper.jobs.runner import Options, Report, Run
 from roomkeeper.store import Checkpoint, RoomStore, Store
 from roomkeeper.times import from_iso, iso
 from roomkeeper.vonage import (
@@ -30,8 +32,6 @@ from roomkeeper.vonage import (
     VonageError,
 )
 from roomkeeper.vonage.errors import RequestContext
-from tests import sdk
-from tests.builders import instant_retries
 
 TEMPLATE = Path(__file__).parent.parent.parent / "template.yaml"
 TABLE = "rooms"

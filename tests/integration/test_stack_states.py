@@ -7,7 +7,6 @@ import pytest
 
 from operations import configure, deploy
 from operations.stack import Stack, StackError
-from tests.cloudformation import NAME
 from tests.integration.operator_support import (
     COMMANDS,
     COMPLETE,
@@ -25,6 +24,7 @@ from tests.integration.operator_support import (
     only_moto,
     putting,
 )
+from tests.support.cloudformation import NAME
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
+from local.testing.template import ROOT, properties, resources, template
 from operations import trace
-from tests.books import Books
-from tests.telemetry import Metric, Telemetry, everything
-from tests.template import ROOT, properties, resources, template
+from tests.support.books import Books
+from tests.support.telemetry import Metric, Telemetry, everything
 
 # Source: "Metrics" in the guides of Lambda, of SQS and of API Gateway's HTTP APIs.
 OF_AWS = {

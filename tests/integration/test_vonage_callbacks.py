@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from local.vonage import VonageControl
-from roomkeeper.authenticity import SignatureRules, Unauthorized, require_authentic
-from roomkeeper.callbacks import Unrecognized, parse
+from roomkeeper.callbacks.authenticity import SignatureRules, Unauthorized, require_authentic
+from roomkeeper.callbacks.meetings import Unrecognized, parse
 from tests.integration.vonage_support import Asked, in_turn, reply, scripted
-from tests.vonage_samples import CALLBACK_FIELDS
+from tests.support.vonage_samples import CALLBACK_FIELDS
 
 SECRET = "the signature secret of the account"
 

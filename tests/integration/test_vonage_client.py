@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from local import vonage
 from local.vonage import VonageControl
-from roomkeeper.rooms import Room
+from roomkeeper.domain.rooms import Room
 from roomkeeper.times import iso
 from roomkeeper.vonage import (
     ApiKey,

@@ -9,7 +9,7 @@ import requests
 
 from local.vonage import VonageControl
 from local.vonage.control import ControlError
-from tests.vonage_samples import RECORDING, ROOM, ROOM_2021, page
+from tests.support.vonage_samples import RECORDING, ROOM, ROOM_2021, page
 
 FRESH = {"display_name": "Standup"}
 

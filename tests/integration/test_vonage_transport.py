@@ -28,7 +28,7 @@ from roomkeeper.vonage import (
     transport,
 )
 from tests.integration.vonage_support import BRISK, KEY, Answer, Asked, Script, reply, scripted
-from tests.vonage_samples import RECORDING, ROOM, ROOM_ID, SESSION_ID, page
+from tests.support.vonage_samples import RECORDING, ROOM, ROOM_ID, SESSION_ID, page
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 ROOM_BODY = msgspec.json.encode(ROOM)

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from roomkeeper.recordings import Waiting
+from roomkeeper.domain.recordings import Waiting
 from roomkeeper.store import Store
 from roomkeeper.store import recordings as store_recordings
 from roomkeeper.store.items import shard_of
-from tests.books import NOW, TABLE, Books, an_upload
+from tests.support.books import NOW, TABLE, Books, an_upload
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from tests.deployed import Deployed
-from tests.template import resources
+from local.testing.template import resources
+from tests.support.deployed import Deployed
 
 Ask = Callable[[Any], object]
 """Makes a call with the SDK session's client of the call's service."""

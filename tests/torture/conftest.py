@@ -8,9 +8,9 @@ import pytest
 from local import servers
 from local.faults.control import FaultControl
 from local.servers import BUILD
-from tests import functions
-from tests.deployed import Deployed
-from tests.leaks import Past
+from tests.support import functions
+from tests.support.deployed import Deployed
+from tests.support.leaks import Past
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,17 +12,17 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-import operations.jobs
+import local.clients.jobs
 from local import aging
+from local.clients.management import ManagementApi
 from local.servers import BUILD
-from operations.management import ManagementApi
-from roomkeeper.recordings import Waiting
+from local.testing.builders import a_body, a_record
+from roomkeeper.domain.recordings import Waiting
 from roomkeeper.times import iso
-from tests import jobs
-from tests.builders import a_body, a_record
-from tests.deployed import Deployed
-from tests.jobs import DAY
-from tests.roles import ROLES
+from tests.support import jobs
+from tests.support.deployed import Deployed
+from tests.support.jobs import DAY
+from tests.support.roles import ROLES
 
 AWS_LOG = BUILD / "local/test/local.aws.log"
 REFUSAL = "The schedule's role does not let it start"
@@ -106,7 +106,7 @@ def extend_rooms(deployed: Deployed) -> None:
 
 def require_done(deployed: Deployed, job: str, count: str) -> None:
     """Run a job over HTTP, where it does not raise: the local AWS would start it anew each time."""
-    answer = operations.jobs.post(deployed.stack, job, {})
+    answer = local.clients.jobs.post(deployed.stack, job, {})
     report = answer.json()
     assert answer.ok, report
     assert report["failed"] == 0, report

@@ -17,8 +17,8 @@ from botocore.credentials import Credentials
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tests.builders import PUBLISHED, a_signature
-from tests.template import resources
+from local.testing.builders import PUBLISHED, a_signature
+from local.testing.template import resources
 from tests.torture.forgeries import FORGERIES
 from tests.torture.ingredients import BODIES, BROKEN_UTF8, HEADERS, IDS, QUERIES
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from local.clients.management import ManagementApi
 from local.waiting import eventually
-from operations.management import ManagementApi
-from tests import functions
-from tests.deployed import WITHIN, Deployed
+from tests.support import functions
+from tests.support.deployed import WITHIN, Deployed
 
 pytestmark = pytest.mark.local_stack
 

@@ -12,11 +12,11 @@ from functools import partial
 import pytest
 
 from local.waiting import eventually
-from tests import functions, jobs, leaks
-from tests.balance import Account, Balance
-from tests.deployed import WITHIN, Deployed
-from tests.figures import Figures
-from tests.jobs import JobFailed
+from tests.support import functions, jobs, leaks
+from tests.support.balance import Account, Balance
+from tests.support.deployed import WITHIN, Deployed
+from tests.support.figures import Figures
+from tests.support.jobs import JobFailed
 from tests.torture import work
 
 pytestmark = pytest.mark.local_stack

@@ -3,10 +3,10 @@
 import pytest
 
 from local.faults.control import FaultControl
-from tests import functions, jobs
-from tests.balance import Account
-from tests.deployed import Deployed
-from tests.figures import Figures
+from tests.support import functions, jobs
+from tests.support.balance import Account
+from tests.support.deployed import Deployed
+from tests.support.figures import Figures
 
 pytestmark = pytest.mark.local_stack
 

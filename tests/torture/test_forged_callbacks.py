@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 
 from local import aging
+from local.testing.builders import a_body
 from local.waiting import eventually
 from operations import purge
-from roomkeeper.callbacks import RecordingUploaded, parse
+from roomkeeper.callbacks.meetings import RecordingUploaded, parse
 from roomkeeper.store import updates
 from roomkeeper.store.items import typed
 from roomkeeper.times import from_iso
-from tests import commands, functions, jobs
-from tests.builders import a_body
-from tests.deployed import WITHIN, Deployed
-from tests.figures import Figures
-from tests.jobs import DAY, JobFailed
+from tests.support import commands, functions, jobs
+from tests.support.deployed import WITHIN, Deployed
+from tests.support.figures import Figures
+from tests.support.jobs import DAY, JobFailed
 
 pytestmark = pytest.mark.local_stack
 

@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 import pytest
 from msgspec import Struct
 
-from tests.builders import a_body
-from tests.callers import a_caller
-from tests.deployed import Deployed
-from tests.figures import Figures
-from tests.leaks import Past
-from tests.template import resources
+from local.testing.builders import a_body
+from local.testing.template import resources
+from tests.support.callers import a_caller
+from tests.support.deployed import Deployed
+from tests.support.figures import Figures
+from tests.support.leaks import Past
 from tests.torture.hostile import Attack, Caller, Known, attacks, routes
 
 pytestmark = pytest.mark.local_stack

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from requests import Response
 
+from local.clients.management import ManagementApi
 from local.faults.control import FaultControl
 from local.waiting import eventually
-from operations.management import ManagementApi
-from tests import functions, jobs
-from tests.balance import Account
-from tests.deployed import WITHIN, Deployed
-from tests.figures import Figures
-from tests.jobs import JobFailed
-from tests.leaks import Past
+from tests.support import functions, jobs
+from tests.support.balance import Account
+from tests.support.deployed import WITHIN, Deployed
+from tests.support.figures import Figures
+from tests.support.jobs import JobFailed
+from tests.support.leaks import Past
 from tests.torture import work
 
 pytestmark = pytest.mark.local_stack

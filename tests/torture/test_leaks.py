@@ -9,12 +9,12 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from operations.management import ManagementApi
-from tests import jobs, leaks
-from tests.deployed import Deployed
-from tests.figures import Figures
-from tests.jobs import JobFailed
-from tests.leaks import Past
+from local.clients.management import ManagementApi
+from tests.support import jobs, leaks
+from tests.support.deployed import Deployed
+from tests.support.figures import Figures
+from tests.support.jobs import JobFailed
+from tests.support.leaks import Past
 
 pytestmark = pytest.mark.local_stack
 

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from local.testing.template import ROOT
 from local.waiting import eventually
-from tests import functions
-from tests.deployed import WITHIN, Deployed
-from tests.figures import Figures
-from tests.leaks import Past
-from tests.roles import ROLES, Grant, Roles
-from tests.template import ROOT
+from tests.support import functions
+from tests.support.deployed import WITHIN, Deployed
+from tests.support.figures import Figures
+from tests.support.leaks import Past
+from tests.support.roles import ROLES, Grant, Roles
 from tests.torture import exercises
 from tests.torture.calls import Ask, calls
 from tests.torture.exercises import EXERCISES, SCHEDULES

@@ -11,9 +11,9 @@ from local.faults import rules
 from local.faults.control import FaultControl
 from local.waiting import eventually
 from operations import redrive
-from tests import functions
-from tests.balance import Account, dead_letters
-from tests.deployed import WITHIN, Deployed
+from tests.support import functions
+from tests.support.balance import Account, dead_letters
+from tests.support.deployed import WITHIN, Deployed
 
 pytestmark = pytest.mark.local_stack
 

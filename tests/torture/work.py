@@ -8,9 +8,9 @@ from functools import partial
 
 from local import aging
 from roomkeeper.times import iso
-from tests import jobs
-from tests.deployed import Deployed
-from tests.jobs import DAY, JobFailed
+from tests.support import jobs
+from tests.support.deployed import Deployed
+from tests.support.jobs import DAY, JobFailed
 
 KEEP = "roomkeeper:keep"
 JOBS = {

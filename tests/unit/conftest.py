@@ -14,10 +14,10 @@ import boto3
 import pytest
 from hypothesis import HealthCheck, configuration, settings
 
+from local.testing import sdk
+from local.testing.builders import Image
+from local.testing.template import NAMESPACE, ROOT, table_definition
 from roomkeeper.aws import sdk as aws
-from tests import sdk
-from tests.builders import Image
-from tests.template import NAMESPACE, ROOT, table_definition
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

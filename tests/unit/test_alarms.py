@@ -8,19 +8,20 @@ from typing import Any
 import boto3
 import pytest
 
-from roomkeeper import access, jobs
-from roomkeeper.authenticity import Unauthorized
+from local.testing.builders import TOKEN, AContext, a_body, a_record, a_request
+from local.testing.sdk import endpoints
+from local.testing.template import NAMESPACE, ROOT, environment, properties, resources, template
+from roomkeeper.callbacks.authenticity import Unauthorized
 from roomkeeper.handlers import callback_intake as intake
 from roomkeeper.handlers import event_publisher as publisher
 from roomkeeper.handlers.recording_reconciler import ReconciliationOptions
-from roomkeeper.jobs import Report
-from roomkeeper.rounds import Summary
+from roomkeeper.jobs import runner
+from roomkeeper.jobs.batch import Summary
+from roomkeeper.jobs.runner import Report
 from roomkeeper.settings import SecretUnavailable
 from roomkeeper.store import StoreUnavailable
-from tests.builders import TOKEN, AContext, a_body, a_record, a_request
-from tests.filter_pattern import matches
-from tests.sdk import endpoints
-from tests.template import NAMESPACE, ROOT, environment, properties, resources, template
+from roomkeeper.vonage import connect
+from tests.support.filter_pattern import matches
 from tests.unit.conftest import Output, Table
 
 ALARMS = resources("AWS::CloudWatch::Alarm")
@@ -192,15 +193,15 @@ def lack_the_secret() -> None:
 
 def lose_a_recording() -> None:
     report = Report(dry_run=False, counts={"due": 1, "lost": 1, "left": 0}, summary=Summary())
-    jobs.handle({}, Invocation(), ReconciliationOptions, lambda _: report)
-    jobs.metrics.flush_metrics()
+    runner.handle({}, Invocation(), ReconciliationOptions, lambda _: report)
+    runner.metrics.flush_metrics()
 
 
 def give_an_upload_up() -> None:
     counts = {"due": 1, "never_uploaded": 1, "left": 0}
     report = Report(dry_run=False, counts=counts, summary=Summary())
-    jobs.handle({}, Invocation(), ReconciliationOptions, lambda _: report)
-    jobs.metrics.flush_metrics()
+    runner.handle({}, Invocation(), ReconciliationOptions, lambda _: report)
+    runner.metrics.flush_metrics()
 
 
 class Invocation(AContext):
@@ -214,8 +215,8 @@ EMITTED: dict[str, tuple[str, Callable[[], None]]] = {
     "CallbackTokenAlarm": ("CallbackIntake", intake.count_unusable_token),
     "RecordingLossAlarm": ("RecordingReconciler", lose_a_recording),
     "RecordingUploadAlarm": ("RecordingReconciler", give_an_upload_up),
-    "VonageRefusalAlarm": ("RecordingCleanup", access.count_unauthorized),
-    "NotConfiguredAlarm": ("RecordingCleanup", lambda: access.count_not_configured(1)),
+    "VonageRefusalAlarm": ("RecordingCleanup", connect.count_unauthorized),
+    "NotConfiguredAlarm": ("RecordingCleanup", lambda: connect.count_not_configured(1)),
 }
 """For each alarm on a metric of ours: a function that emits it, and what makes it do so."""
 
@@ -227,7 +228,7 @@ def test_an_alarm_watches_what_a_function_emits(
     function, happen = EMITTED[name]
     for variable, value in environment(function).items():
         monkeypatch.setenv(variable, value)
-    for metrics in (intake.metrics, jobs.metrics):
+    for metrics in (intake.metrics, runner.metrics):
         monkeypatch.setattr(
             metrics.provider, "service", environment(function)["POWERTOOLS_SERVICE_NAME"]
         )

@@ -11,10 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from roomkeeper.callbacks import Callback
-from roomkeeper.events import Event
-from roomkeeper.store import Store, StoreUnavailable, events_due
-from tests.builders import (
+from local.testing.builders import (
     NOON,
     ROOM_ID,
     Image,
@@ -26,7 +23,10 @@ from tests.builders import (
     a_session_ended,
     a_session_started,
 )
-from tests.sdk import CUT_OFF
+from local.testing.sdk import CUT_OFF
+from roomkeeper.callbacks.meetings import Callback
+from roomkeeper.domain.events import Event
+from roomkeeper.store import Store, StoreUnavailable, events_due
 from tests.unit.conftest import Table, with_sorted_sets
 
 Fate = Literal["answered", "lost before the write", "lost after the write"]

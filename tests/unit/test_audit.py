@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from operations.audit import Audit, AuditFailed, judged
+from tools.audit import Audit, AuditFailed, judged
 
 
 def report(*problems: dict[str, object]) -> str:

@@ -15,15 +15,15 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomkeeper.authenticity import (
+from local.testing.builders import ABSENT, NOON, SIGNATURE_SECRET, TOKEN, a_body, a_signature
+from roomkeeper.callbacks.authenticity import (
     SignatureRules,
     Unauthorized,
     is_signature_secret,
     is_token,
     require_authentic,
 )
-from roomkeeper.callbacks import MAX_BODY_BYTES
-from tests.builders import ABSENT, NOON, SIGNATURE_SECRET, TOKEN, a_body, a_signature
+from roomkeeper.callbacks.meetings import MAX_BODY_BYTES
 
 BODY = a_body("recording:uploaded")
 DAY = timedelta(days=1)

@@ -18,13 +18,14 @@ from typing import Any
 import botocore.session
 import pytest
 
+from local.testing.builders import NOON, PUBLISHED, a_callback
+from local.testing.template import ROOT, properties, resources, template
 from operations.deploy import Unusable, usable_stack_name
 from operations.template import MAX_STACK_NAME, load, parameters
-from roomkeeper import callbacks, events
-from roomkeeper.callbacks import MAX_BODY_BYTES, Unrecognized
+from roomkeeper.callbacks import meetings
+from roomkeeper.callbacks.meetings import MAX_BODY_BYTES, Unrecognized
+from roomkeeper.domain import events
 from roomkeeper.store import Store, items, updates
-from tests.builders import NOON, PUBLISHED, a_callback
-from tests.template import ROOT, properties, resources, template
 from tests.unit.conftest import Table
 
 IDS = [sign * length for sign in "x\N{GRINNING FACE}" for length in (36, 256, 512, 1024, 2048)]
@@ -374,9 +375,9 @@ def test_an_expression_fits_into_dynamodbs_limit(event: str) -> None:
     # "Quotas in DynamoDB": 4 KB for an expression, 255 characters for an attribute's name.
     callback = a_callback(event)
     until = datetime(2030, 1, 1, tzinfo=UTC)
-    if isinstance(callback, callbacks.RecordingCallback):
+    if isinstance(callback, meetings.RecordingCallback):
         update = updates.recording_update(callback, NOON)
-    elif isinstance(callback, callbacks.SessionCallback):
+    elif isinstance(callback, meetings.SessionCallback):
         update = updates.session_update(callback, NOON, until)
     else:
         update = updates.outbox_update(callback, NOON, until)

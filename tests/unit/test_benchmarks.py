@@ -6,14 +6,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from benchmarks import cost, counts
+from benchmarks import counts
 from benchmarks.__main__ import table
 from benchmarks.baseline import changes
 from benchmarks.books import answer_of_dynamodb, rooms_page
 from benchmarks.counts import Life
 from benchmarks.figures import AIMS, NAMES, Figure, counted, paired, percentile, spread_of
+from local.testing.template import ROOT
 from roomkeeper.vonage import models
-from tests.template import ROOT
+from tools import cost
 
 FIELDS = {"name", "value", "unit", "against", "ratio", "aim", "met", "spread"}
 LIFE = Life(calls=6, item_units=5, index_units=7)

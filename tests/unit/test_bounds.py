@@ -5,10 +5,12 @@ two attempts is the longest. Pauses are those of botocore's standard retry mode,
 than those of the intake's own client.
 """
 
-from roomkeeper import bus, jobs, settings, store
+from local.testing.template import properties
+from roomkeeper import settings, store
+from roomkeeper.aws import bus
 from roomkeeper.handlers import event_publisher as publisher
 from roomkeeper.handlers import management_api as management
-from tests.template import properties
+from roomkeeper.jobs import runner
 
 COLD_START = 1.0
 """Seconds of a cold start that count against a function's timeout: its imports do not."""
@@ -52,7 +54,7 @@ def test_the_management_api_lists_a_sessions_recordings() -> None:
 
 
 def test_a_job_over_http_ends_its_last_item_and_leaves_time_to_begin_some() -> None:
-    patience = jobs._OVER_HTTP
+    patience = runner._OVER_HTTP
     assert patience.whole + COLD_START < GATEWAY
-    assert patience.writes >= jobs.OPERATIONS_PER_ITEM * store.SHORT_RETRY.worst_case
+    assert patience.writes >= runner.OPERATIONS_PER_ITEM * store.SHORT_RETRY.worst_case
     assert patience.for_new_items(900) > SECRET

@@ -53,7 +53,7 @@ def test_a_locked_wheel_is_installed_beside_the_package(
     install_layer(wanted, a_lock(tmp_path, a_wheel(wheels)), tmp_path / "layer")
     installed = tmp_path / "layer/python"
     assert (installed / "thing.py").is_file()
-    assert (installed / "roomkeeper/callbacks.py").is_file()
+    assert (installed / "roomkeeper/callbacks/meetings.py").is_file()
     assert not [*installed.rglob("__pycache__"), *installed.glob(".lock")]
 
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from local.testing.builders import NOON
+from local.testing.sdk import OUTAGES
 from roomkeeper.aws import AwsError
-from roomkeeper.bus import ATTEMPTS, PUBLISH_TIMEOUT, RETRY, Bus, Failure
-from roomkeeper.events import Event, Metadata, Unrecognized
-from tests.builders import NOON
-from tests.sdk import OUTAGES
+from roomkeeper.aws.bus import ATTEMPTS, PUBLISH_TIMEOUT, RETRY, Bus, Failure
+from roomkeeper.domain.events import Event, Metadata, Unrecognized
 
 Entry = Mapping[str, Any]
 LIMIT = 256 * 1024

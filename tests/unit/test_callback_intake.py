@@ -7,11 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jwt import InsecureKeyLengthWarning
 
-from roomkeeper.aws import RetryPolicy, crt, sdk
-from roomkeeper.handlers import callback_intake as app
-from roomkeeper.log_sample import LogSample
-from roomkeeper.store import Store, correlation
-from tests.builders import (
+from local.testing.builders import (
     ABSENT,
     PUBLISHED,
     RECORDING_ID,
@@ -25,8 +21,12 @@ from tests.builders import (
     a_signature,
     sample,
 )
-from tests.sdk import CUT_OFF, PATIENT, endpoints, note_calls
-from tests.template import environment
+from local.testing.sdk import CUT_OFF, PATIENT, endpoints, note_calls
+from local.testing.template import environment
+from roomkeeper.aws import RetryPolicy, crt, sdk
+from roomkeeper.handlers import callback_intake as app
+from roomkeeper.log_sample import LogSample
+from roomkeeper.store import Store, correlation
 from tests.unit.conftest import Output, Table
 
 if TYPE_CHECKING:

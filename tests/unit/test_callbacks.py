@@ -5,18 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomkeeper import callbacks
-from roomkeeper.callbacks import (
-    MAX_BODY_BYTES,
-    Malformed,
-    RecordingEnded,
-    RecordingUploaded,
-    TooLarge,
-    Unrecognized,
-    parse,
-)
-from roomkeeper.times import from_iso
-from tests.builders import (
+from local.testing.builders import (
     ABSENT,
     ENDED_AT,
     PUBLISHED,
@@ -28,6 +17,17 @@ from tests.builders import (
     a_body,
     a_callback,
 )
+from roomkeeper.callbacks import meetings
+from roomkeeper.callbacks.meetings import (
+    MAX_BODY_BYTES,
+    Malformed,
+    RecordingEnded,
+    RecordingUploaded,
+    TooLarge,
+    Unrecognized,
+    parse,
+)
+from roomkeeper.times import from_iso
 
 ALIASES = {
     "recording:ready": "recording:uploaded",
@@ -76,7 +76,7 @@ def test_every_published_callback_is_read_with_the_fields_that_it_has(event: str
 
 
 def test_every_callback_of_the_guide_is_known() -> None:
-    assert callbacks.type_of.keys() == PUBLISHED.keys()
+    assert meetings.type_of.keys() == PUBLISHED.keys()
 
 
 @pytest.mark.parametrize(("alias", "event"), ALIASES.items())
@@ -240,7 +240,7 @@ def test_an_invalid_field_that_must_be_there_is_named_beside_an_invalid_optional
         "https://",
         "https://a b",
         "https:///archive.mp4",
-        "https://a/" + "x" * callbacks.URL_MAX_LENGTH,
+        "https://a/" + "x" * meetings.URL_MAX_LENGTH,
         "http://recordings.example/archive.mp4",
         "http://127.0.0.1.evil.example/",
         "http://localhost@evil.example/",
@@ -258,7 +258,7 @@ def test_plain_http_is_for_loopback_alone(url: str) -> None:
 
 
 def test_the_longest_address_is_taken() -> None:
-    longest = "https://a/".ljust(callbacks.URL_MAX_LENGTH, "x")
+    longest = "https://a/".ljust(meetings.URL_MAX_LENGTH, "x")
     assert getattr(a_callback("recording:uploaded", url=longest), "url", None) == longest
 
 

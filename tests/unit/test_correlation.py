@@ -5,15 +5,7 @@ from typing import Any
 
 import pytest
 
-from roomkeeper import events, store
-from roomkeeper.cleanup import Cleanup
-from roomkeeper.handlers import management_api as management
-from roomkeeper.reconciliation import Reconciliation
-from roomkeeper.recordings import Waiting
-from roomkeeper.rooms import Extension
-from roomkeeper.store import RoomStore, Store, correlation
-from roomkeeper.vonage import Recording
-from tests.builders import (
+from local.testing.builders import (
     NOON,
     PUBLISHED,
     RECORDING_ID,
@@ -24,8 +16,17 @@ from tests.builders import (
     a_recording_started,
     a_recording_uploaded,
 )
-from tests.management import AVonage, a_recording_at_vonage, a_request_for
-from tests.template import environment
+from local.testing.template import environment
+from roomkeeper import store
+from roomkeeper.domain import events
+from roomkeeper.domain.recordings import Waiting
+from roomkeeper.domain.rooms import Extension
+from roomkeeper.handlers import management_api as management
+from roomkeeper.jobs.cleanup import Cleanup
+from roomkeeper.jobs.reconciliation import Reconciliation
+from roomkeeper.store import RoomStore, Store, correlation
+from roomkeeper.vonage import Recording
+from tests.support.management import AVonage, a_recording_at_vonage, a_request_for
 from tests.unit.conftest import Table
 
 DELETE = "DELETE /recordings/{recording_id}"

@@ -3,11 +3,7 @@ from typing import Any
 
 import pytest
 
-from roomkeeper.events import Event
-from roomkeeper.recordings import DeletedBy, Hold
-from roomkeeper.store import DamagedItem, Store, events_due
-from roomkeeper.times import iso
-from tests.builders import (
+from local.testing.builders import (
     NOON,
     RECORDING_ID,
     SESSION_ID,
@@ -16,6 +12,10 @@ from tests.builders import (
     a_recording_started,
     a_recording_uploaded,
 )
+from roomkeeper.domain.events import Event
+from roomkeeper.domain.recordings import DeletedBy, Hold
+from roomkeeper.store import DamagedItem, Store, events_due
+from roomkeeper.times import iso
 from tests.unit.conftest import Table
 
 RECORDING = f"RECORDING#{RECORDING_ID}"

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from local.demo import timeline
 from local.demo.report import Report
-from roomkeeper.recordings import Hold, Recording
-from tests.builders import NOON, RECORDING_ID, SESSION_ID, URL, a_body
+from local.testing.builders import NOON, RECORDING_ID, SESSION_ID, URL, a_body
+from roomkeeper.domain.recordings import Hold, Recording
 
 MINUTE = timedelta(minutes=1)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from local.aws.deployer_permissions import HANDLERS, MORE_AT_CREATION, checks
-from tests.deployer import asked_for, is_allowed, resource_types
+from tests.support.deployer import asked_for, is_allowed, resource_types
 
 PLACE = {"stack": "roomkeeper-prod", "account": "123456789012", "region": "eu-west-1"}
 ROLE = "arn:aws:iam::123456789012:role/roomkeeper-prod-Role-X"

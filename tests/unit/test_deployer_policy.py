@@ -10,8 +10,8 @@ import re
 
 import pytest
 
-from tests import deployer
-from tests.deployer import STACK, asked_for, is_allowed, resource_types
+from tests.support import deployer
+from tests.support.deployer import STACK, asked_for, is_allowed, resource_types
 
 DEPLOY = ("DeployPolicy", "DeployDataPolicy")
 HERE = "eu-west-1:123456789012"

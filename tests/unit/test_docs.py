@@ -10,8 +10,8 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from operations import reference
 from operations.template import ROOT, parameters, template
+from tools import reference
 
 PAGES = sorted(
     Path(name)

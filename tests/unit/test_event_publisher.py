@@ -5,10 +5,7 @@ from typing import Any
 import boto3
 import pytest
 
-from roomkeeper.bus import Bus
-from roomkeeper.handlers import event_publisher as app
-from roomkeeper.store import Store, StoreUnavailable
-from tests.builders import (
+from local.testing.builders import (
     NOON,
     ROOM_ID,
     SESSION_ID,
@@ -20,8 +17,11 @@ from tests.builders import (
     a_session_started,
     sample,
 )
-from tests.sdk import CUT_OFF
-from tests.template import environment
+from local.testing.sdk import CUT_OFF
+from local.testing.template import environment
+from roomkeeper.aws.bus import Bus
+from roomkeeper.handlers import event_publisher as app
+from roomkeeper.store import Store, StoreUnavailable
 from tests.unit.conftest import Output, Table
 
 ACCEPTED = {"EventId": "11710aed-b79e-4468-a20b-bb3c0c3b4860"}

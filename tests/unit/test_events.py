@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from roomkeeper import events
-from roomkeeper.callbacks import type_of
-from roomkeeper.events import Event, from_outbox, newly_seen
-from roomkeeper.recordings import Recording, Session
+from local.testing.builders import ENDED_AT, NOON, PUBLISHED, STARTED_AT
+from roomkeeper.callbacks.meetings import type_of
+from roomkeeper.domain import events
+from roomkeeper.domain.events import Event, from_outbox, newly_seen
+from roomkeeper.domain.recordings import Recording, Session
 from roomkeeper.times import from_iso, iso
-from tests.builders import ENDED_AT, NOON, PUBLISHED, STARTED_AT
 
 KEY = "RECORDING#r"
 ENDED = {"started_at": STARTED_AT, "ended_at": ENDED_AT, "duration": 38}

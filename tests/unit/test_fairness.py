@@ -4,7 +4,7 @@ from itertools import count, islice
 
 import pytest
 
-from roomkeeper.fairness import BASE_DELAY, MAX_DELAY, delay, interleave
+from roomkeeper.jobs.fairness import BASE_DELAY, MAX_DELAY, delay, interleave
 
 
 @pytest.mark.parametrize(

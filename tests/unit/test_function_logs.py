@@ -11,7 +11,7 @@ import pytest
 
 from operations import logs
 from operations.stack import StackError
-from tests.operator_stack import AStack, Refusing
+from tests.support.operator_stack import AStack, Refusing
 
 
 class EndOfTestError(Exception):

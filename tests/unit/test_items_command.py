@@ -5,19 +5,19 @@ from typing import Any
 
 import pytest
 
-from operations.items import items
-from operations.selection import Selection
-from roomkeeper.rooms import Extension
-from roomkeeper.store import Store
-from roomkeeper.store.rooms import RoomStore
-from tests.builders import (
+from local.testing.builders import (
     NOON,
     a_callback,
     a_recording_started,
     a_recording_uploaded,
     a_session_started,
 )
-from tests.operator_stack import AStack
+from operations.items import items
+from operations.selection import Selection
+from roomkeeper.domain.rooms import Extension
+from roomkeeper.store import Store
+from roomkeeper.store.rooms import RoomStore
+from tests.support.operator_stack import AStack
 from tests.unit.conftest import Table
 
 

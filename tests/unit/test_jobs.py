@@ -9,15 +9,15 @@ from typing import Annotated, Any
 import pytest
 from msgspec import Meta
 
-from roomkeeper import jobs
-from roomkeeper.access import NotConfigured
 from roomkeeper.aws import sdk
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.jobs import Options, Report, Run
-from roomkeeper.rounds import RoundIncomplete, Summary, in_seconds
+from roomkeeper.jobs import runner
+from roomkeeper.jobs.batch import RoundIncomplete, Summary, in_seconds
+from roomkeeper.jobs.runner import Options, Report, Run
 from roomkeeper.settings import Misconfigured, SecretUnavailable
 from roomkeeper.store import StoreUnavailable
 from roomkeeper.vonage import BadRequest, Forbidden, Unauthorized, VonageError
+from roomkeeper.vonage.connect import NotConfigured
 from roomkeeper.vonage.errors import RequestContext
 
 ENVIRONMENT = {
@@ -73,7 +73,7 @@ class Job:
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    jobs.metrics.clear_metrics()
+    runner.metrics.clear_metrics()
 
 
 def over_http(body: str | None = None, **more: Any) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def over_http(body: str | None = None, **more: Any) -> dict[str, Any]:
 
 
 def handle(event: dict[str, Any], job: Job, seconds: float = 900.0) -> dict[str, Any]:
-    return jobs.handle(event, Invocation(seconds), DaysOptions, job)
+    return runner.handle(event, Invocation(seconds), DaysOptions, job)
 
 
 def test_a_scheduled_run_returns_its_report() -> None:
@@ -101,12 +101,12 @@ def test_a_scheduled_run_in_which_something_failed_raises_once_all_is_told() -> 
     with pytest.raises(RoundIncomplete, match="failed 2"):
         handle({}, Job(failed=2))
 
-    assert set(jobs.metrics.metric_set) == {"Done", "Left", "Failed"}
+    assert set(runner.metrics.metric_set) == {"Done", "Left", "Failed"}
 
 
 def test_a_rehearsal_counts_nothing_that_could_raise_an_alarm() -> None:
     assert handle({"dry_run": True}, Job(failed=0))["done"] == 3
-    assert set(jobs.metrics.metric_set) == {"Rehearsal"}
+    assert set(runner.metrics.metric_set) == {"Rehearsal"}
 
 
 def test_a_run_on_demand_answers_with_its_report_whatever_failed() -> None:
@@ -179,7 +179,7 @@ def test_options_that_make_no_sense_are_refused_and_nothing_is_run(
 
 
 def test_a_direct_invocation_with_options_that_make_no_sense_raises() -> None:
-    with pytest.raises(jobs.BadRequest, match="unknown field"):
+    with pytest.raises(runner.BadRequest, match="unknown field"):
         handle({"dryrun": True}, Job())
 
 
@@ -242,7 +242,7 @@ def test_a_run_puts_out_whether_credentials_are_stored(
     answer = {"SecretString": json.dumps(held), "CreatedDate": 0}
     monkeypatch.setattr(sdk, "secrets_manager", lambda _policy: Secrets(answer))
     with suppress(NotConfigured):
-        jobs.vonage_client(a_run()).close()
+        runner.vonage_client(a_run()).close()
 
     [line] = [line for line in capsys.readouterr().out.splitlines() if "NotConfigured" in line]
     told = json.loads(line)
@@ -257,7 +257,7 @@ def test_half_of_a_pair_of_credentials_is_a_mistake_and_not_a_state(
     answer = {"SecretString": '{"api_key": "key"}', "CreatedDate": 0}
     monkeypatch.setattr(sdk, "secrets_manager", lambda _policy: Secrets(answer))
     with pytest.raises(SecretUnavailable) as refused:
-        jobs.vonage_client(a_run())
+        runner.vonage_client(a_run())
     assert not isinstance(refused.value, NotConfigured)
 
 
@@ -323,7 +323,7 @@ def test_items_are_begun_only_while_the_last_can_still_end_in_time(
     handle(event, job, seconds)
 
     assert before <= job.run.bounds.ends_at <= in_seconds(for_new_items)
-    assert for_new_items + jobs.CALLS_PER_ITEM * job.run.call_seconds < max(seconds, 30)
+    assert for_new_items + runner.CALLS_PER_ITEM * job.run.call_seconds < max(seconds, 30)
 
 
 def test_what_a_job_reads_before_its_round_is_taken_off_its_time() -> None:
@@ -331,16 +331,16 @@ def test_what_a_job_reads_before_its_round_is_taken_off_its_time() -> None:
 
     def run(run: Run[DaysOptions]) -> Report:
         time.sleep(0.2)  # counting what is due
-        summaries.append(jobs.work(run, range(10), lambda _: "done"))
+        summaries.append(runner.work(run, range(10), lambda _: "done"))
         return Report(dry_run=run.dry_run, counts={}, summary=summaries[0])
 
-    jobs.handle({}, Invocation(32.4), DaysOptions, run)
+    runner.handle({}, Invocation(32.4), DaysOptions, run)
 
     assert (summaries[0].taken, summaries[0].stopped_by) == (0, "deadline")
 
 
 def test_a_rehearsal_lists_as_much_of_each_kind_as_it_may_and_nothing_twice() -> None:
-    planned = jobs.Planned(most=2)
+    planned = runner.Planned(most=2)
     plans = [{"id": place} for place in "aabbcd"]
 
     news = [planned.note(plan, "extend") for plan in plans]
@@ -351,7 +351,7 @@ def test_a_rehearsal_lists_as_much_of_each_kind_as_it_may_and_nothing_twice() ->
 
 
 def test_a_rehearsals_list_takes_plans_from_many_threads() -> None:
-    planned = jobs.Planned(most=500)
+    planned = runner.Planned(most=500)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda place: planned.note({"id": str(place % 700)}), range(7000)))
@@ -362,7 +362,11 @@ def test_a_rehearsals_list_takes_plans_from_many_threads() -> None:
 def test_what_was_not_come_to_is_left() -> None:
     summary = Summary(outcomes=Counter(done=3, failed=1))
 
-    assert [jobs.left(10, summary), jobs.left(10, summary, 2), jobs.left(3, summary)] == [6, 4, 0]
+    assert [runner.left(10, summary), runner.left(10, summary, 2), runner.left(3, summary)] == [
+        6,
+        4,
+        0,
+    ]
 
 
 def a_run(**options: Any) -> Run[DaysOptions]:
@@ -372,7 +376,7 @@ def a_run(**options: Any) -> Run[DaysOptions]:
 
 
 def test_no_more_items_are_worked_on_than_asked_for() -> None:
-    assert jobs.work(a_run(limit=4), range(10**9), lambda _: "done").outcomes == {"done": 4}
+    assert runner.work(a_run(limit=4), range(10**9), lambda _: "done").outcomes == {"done": 4}
 
 
 @pytest.mark.parametrize(
@@ -384,4 +388,4 @@ def test_only_credentials_that_are_not_taken_end_the_round(
     def act(_item: int) -> str:
         raise error("no", RequestContext("GET", "/"))
 
-    assert jobs.work(a_run(), range(100), act).stopped_by == stopped_by
+    assert runner.work(a_run(), range(100), act).stopped_by == stopped_by

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.builders import AContext
-from tests.template import ROOT, environment
+from local.testing.builders import AContext
+from local.testing.template import ROOT, environment
 
 # A function that knows a secret which cannot be read any more, called twice.
 CALL_TWICE = """
@@ -19,7 +19,7 @@ from functions.callback_intake import app
 from roomkeeper.handlers import callback_intake
 from roomkeeper.settings import CallbackSecret
 from roomkeeper.aws import AwsError
-from tests.builders import AContext, a_request
+from local.testing.builders import AContext, a_request
 
 class FailingSecrets:
     def get_secret_value(self, **_):

@@ -9,15 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from roomkeeper import vonage
-from roomkeeper.callbacks import Callback
-from roomkeeper.handlers import management_api as app
-from roomkeeper.management.operations import NotDeletableYet
-from roomkeeper.settings import SecretUnavailable
-from roomkeeper.store import Store, StoreUnavailable, events_due
-from roomkeeper.times import iso
-from roomkeeper.vonage.errors import InvalidId, RequestContext
-from tests.builders import (
+from local.testing.builders import (
     NOON,
     RECORDING_ID,
     ROOM_ID,
@@ -29,7 +21,16 @@ from tests.builders import (
     a_recording_uploaded,
     a_session_started,
 )
-from tests.management import (
+from local.testing.template import environment
+from roomkeeper import vonage
+from roomkeeper.callbacks.meetings import Callback
+from roomkeeper.handlers import management_api as app
+from roomkeeper.management.operations import NotDeletableYet
+from roomkeeper.settings import SecretUnavailable
+from roomkeeper.store import Store, StoreUnavailable, events_due
+from roomkeeper.times import iso
+from roomkeeper.vonage.errors import InvalidId, RequestContext
+from tests.support.management import (
     CALLER,
     MONTH,
     AVonage,
@@ -40,8 +41,7 @@ from tests.management import (
     call,
     no_such_thing,
 )
-from tests.openapi import operations, validate
-from tests.template import environment
+from tests.support.openapi import operations, validate
 from tests.unit.conftest import Table
 
 RECORDING = f"RECORDING#{RECORDING_ID}"

@@ -1,9 +1,9 @@
 import pytest
 from jsonschema import Draft202012Validator
 
+from local.testing.template import properties, resources
 from roomkeeper.handlers.management_api import app
-from tests.openapi import description, operations
-from tests.template import properties, resources
+from tests.support.openapi import description, operations
 
 ROUTES = resources("AWS::ApiGatewayV2::Route")
 OPEN = {"POST /callbacks", "POST /callbacks/{token}"}

@@ -7,12 +7,7 @@ from typing import Any
 import boto3
 import pytest
 
-from operations import purge
-from operations.purge import Window
-from roomkeeper import store
-from roomkeeper.recordings import Waiting
-from roomkeeper.store import Store
-from tests.builders import (
+from local.testing.builders import (
     NOON,
     a_callback,
     a_record,
@@ -20,6 +15,11 @@ from tests.builders import (
     a_recording_uploaded,
     a_session_ended,
 )
+from operations import purge
+from operations.purge import Window
+from roomkeeper import store
+from roomkeeper.domain.recordings import Waiting
+from roomkeeper.store import Store
 from tests.unit.conftest import Table
 
 HOUR = timedelta(hours=1)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomkeeper.recordings import Recording, Status, url_expiry
+from local.testing.builders import ENDED_AT, URL, URL_EXPIRES_AT
+from roomkeeper.domain.recordings import Recording, Status, url_expiry
 from roomkeeper.times import from_iso, iso
-from tests.builders import ENDED_AT, URL, URL_EXPIRES_AT
 
 SIGNED = "https://bucket.s3.eu-west-1.amazonaws.com/archive.mp4?X-Amz-Algorithm=AWS4-HMAC-SHA256"
 LIFE: list[Status] = ["started", "ended", "uploaded"]

@@ -14,13 +14,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import Struct
 
+from local.testing.builders import NOON, AContext, a_record
+from local.testing.template import environment, properties
 from operations import redrive
 from operations.stack import Stack
-from roomkeeper.bus import Bus
+from roomkeeper.aws.bus import Bus
 from roomkeeper.handlers import event_publisher as publisher
 from roomkeeper.store import events_due
-from tests.builders import NOON, AContext, a_record
-from tests.template import environment, properties
 from tests.unit.test_template import lets_through
 
 LAMBDA_PAYLOAD = 6 * 1024 * 1024

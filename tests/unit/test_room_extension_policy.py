@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomkeeper.rooms import ExtensionPolicy, Room, decide
+from roomkeeper.domain.rooms import ExtensionPolicy, Room, decide
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 DAY = timedelta(days=1)

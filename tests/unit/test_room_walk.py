@@ -2,11 +2,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from roomkeeper.room_walk import Walk
-from roomkeeper.rooms import Room
+from roomkeeper.domain.rooms import Room
+from roomkeeper.jobs.room_scan import Walk
 from roomkeeper.store import Checkpoint
 from roomkeeper.vonage import InvalidResponse, RoomPage
-from tests.memory import peak_of
+from tests.support.memory import peak_of
 
 Pages = Mapping[str | None, RoomPage]
 

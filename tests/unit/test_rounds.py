@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.rounds import Bounds, Refusal, Round, RoundIncomplete, Summary
-from tests.memory import peak_of
+from roomkeeper.jobs.batch import Bounds, Refusal, Round, RoundIncomplete, Summary
+from tests.support.memory import peak_of
 
 Act = Callable[[Any], str]
 

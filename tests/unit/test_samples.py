@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from local.testing.template import ROOT, resources
 from roomkeeper import http_api
 from roomkeeper.handlers.recording_cleanup import CleanupOptions
 from roomkeeper.handlers.recording_reconciler import ReconciliationOptions
-from roomkeeper.jobs import Options
-from tests.template import ROOT, resources
+from roomkeeper.jobs.runner import Options
 
 SAMPLES = ROOT / "events/functions"
 

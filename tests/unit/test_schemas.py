@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
-from operations import event_schemas, schema_registry
-from roomkeeper import events, store
+from local.testing.builders import NOON, PUBLISHED, a_callback, a_record
+from local.testing.template import ROOT, properties, template
+from roomkeeper import store
+from roomkeeper.domain import events
 from roomkeeper.store import Store
-from tests.builders import NOON, PUBLISHED, a_callback, a_record
-from tests.template import ROOT, properties, template
 from tests.unit.conftest import Table
+from tools import event_schemas, schema_registry
 
 REWRITE = "run make schemas"
 

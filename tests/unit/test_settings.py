@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomkeeper.authenticity import SignatureRules
+from local.testing.builders import NOON
+from local.testing.sdk import OUTAGES
 from roomkeeper.aws import AwsError
+from roomkeeper.callbacks.authenticity import SignatureRules
 from roomkeeper.settings import (
     MAX_EARLIER_VERSIONS,
     READ_TIMEOUT,
@@ -22,8 +24,6 @@ from roomkeeper.settings import (
     SecretUnavailable,
     VonageSettings,
 )
-from tests.builders import NOON
-from tests.sdk import OUTAGES
 
 # --- the environment ------------------------------------------------------------------------------
 

@@ -10,12 +10,12 @@ import boto3
 import pytest
 import requests
 
+from local.testing.builders import a_recording_uploaded
 from operations import smoke
 from operations.smoke import StepFailed
-from roomkeeper import authenticity, callbacks
+from roomkeeper.callbacks import authenticity, meetings
 from roomkeeper.store import Store
-from tests.builders import a_recording_uploaded
-from tests.operator_stack import BUS, AStack, Refusing
+from tests.support.operator_stack import BUS, AStack, Refusing
 from tests.unit.conftest import Table
 
 MARKER = "smoke-0a1b2c3d"
@@ -34,7 +34,7 @@ class Deployed:
         assert timeout <= 30
         self.posted.append((data, headers))
         if self.status == 204 and self.stores:
-            self.store.apply(callbacks.parse(data), datetime.now(UTC))
+            self.store.apply(meetings.parse(data), datetime.now(UTC))
         if len(self.posted) > self.events_missed:
             self.publish(json.loads(data)["room_id"])
         response = requests.Response()
@@ -84,7 +84,7 @@ def test_its_callback_touches_no_worklist_and_goes_by_itself(table: Table) -> No
     """So no job sees it, and a killed command's item leaves the table by its ttl."""
     store = Store(table.client, table.name, event_days=9)
     body = smoke.callback_body(f"{MARKER}-1")
-    assert store.apply(callbacks.parse(body), datetime.now(UTC))
+    assert store.apply(meetings.parse(body), datetime.now(UTC))
     [item] = table.items()
     assert item["pk"] == {"S": smoke.key_of(body)}
     assert "ttl" in item

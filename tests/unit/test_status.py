@@ -8,12 +8,12 @@ from typing import Any
 import boto3
 import pytest
 
+from local.testing.builders import a_recording_started, a_recording_uploaded, a_session_ended
 from operations import layout, status, worklists
 from operations.stack import StackError
-from roomkeeper import jobs
+from roomkeeper.jobs import runner
 from roomkeeper.store import Store
-from tests.builders import a_recording_started, a_recording_uploaded, a_session_ended
-from tests.operator_stack import QUEUE_NAME, AStack, Refusing
+from tests.support.operator_stack import QUEUE_NAME, AStack, Refusing
 from tests.unit.conftest import Table
 from tests.unit.test_trace import ALogs
 
@@ -91,7 +91,7 @@ def test_the_last_run_of_each_job_is_shown_with_its_counts(
 def test_a_jobs_report_is_looked_for_by_the_message_that_it_has(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    assert status.RUN_ENDED in jobs._told.__code__.co_consts
+    assert status.RUN_ENDED in runner._told.__code__.co_consts
 
 
 def test_what_waits_is_counted_by_worklist_with_the_oldest(

@@ -8,14 +8,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from roomkeeper.aws import crt, sdk
-from roomkeeper.callbacks import Callback, parse
-from roomkeeper.events import RECEIVED_AT
-from roomkeeper.recordings import Recording
-from roomkeeper.store import Store, StoreUnavailable, events_due
-from roomkeeper.store.table import Table as StoreTable
-from roomkeeper.times import from_iso, iso
-from tests.builders import (
+from local.testing.builders import (
     ENDED_AT,
     NOON,
     PARTICIPANT_ID,
@@ -34,7 +27,14 @@ from tests.builders import (
     a_session_ended,
     a_session_started,
 )
-from tests.sdk import CUT_OFF, OUTAGES, PATIENT, AnyOperation
+from local.testing.sdk import CUT_OFF, OUTAGES, PATIENT, AnyOperation
+from roomkeeper.aws import crt, sdk
+from roomkeeper.callbacks.meetings import Callback, parse
+from roomkeeper.domain.events import RECEIVED_AT
+from roomkeeper.domain.recordings import Recording
+from roomkeeper.store import Store, StoreUnavailable, events_due
+from roomkeeper.store.table import Table as StoreTable
+from roomkeeper.times import from_iso, iso
 from tests.unit.conftest import Table
 
 MINUTE = timedelta(minutes=1)

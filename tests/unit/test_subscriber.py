@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from operations import events, subscriber
 from operations.subscriber import Subscriber
-from tests.operator_stack import BUS, AStack, Refusing
+from tests.support.operator_stack import BUS, AStack, Refusing
 
 EVENT = {
     "source": "roomkeeper",

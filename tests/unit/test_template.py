@@ -10,12 +10,7 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from operations.template import included, load, parameters
-from roomkeeper.authenticity import CLOCK_SKEW
-from roomkeeper.reconciliation import LONGEST_SESSION
-from roomkeeper.settings import JobSettings, VonageSettings
-from roomkeeper.store import Store, events_due
-from tests.builders import (
+from local.testing.builders import (
     NOON,
     PUBLISHED,
     Image,
@@ -24,7 +19,12 @@ from tests.builders import (
     a_recording_ended,
     a_session_ended,
 )
-from tests.template import ROOT, environment, properties, resources, template
+from local.testing.template import ROOT, environment, properties, resources, template
+from operations.template import included, load, parameters
+from roomkeeper.callbacks.authenticity import CLOCK_SKEW
+from roomkeeper.jobs.reconciliation import LONGEST_SESSION
+from roomkeeper.settings import JobSettings, VonageSettings
+from roomkeeper.store import Store, events_due
 from tests.unit.conftest import Table
 
 DEFAULTS = {name: each.default for name, each in parameters().items()}

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from local.testing.builders import RECORDING_ID, Image
 from operations import items, trace
 from operations.command import command
 from operations.selection import Selection
 from operations.stack import StackError
 from operations.terminal import escape, without_queries
-from tests.builders import RECORDING_ID, Image
 
 CLEAR_SCREEN = "\x1b[2J"
 HOSTILE = f"{CLEAR_SCREEN}\x9b2J\r\n\x07\u202e\u2028"

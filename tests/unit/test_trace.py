@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from local.testing.builders import NOON, RECORDING_ID, SESSION_ID, Image
 from operations import insights, trace
 from operations.stack import StackError
-from tests.builders import NOON, RECORDING_ID, SESSION_ID, Image
 
 AT = "2026-11-22 20:50:24,061+0000"
 IN_RFC_3339 = "2026-11-22T20:50:24.061+00:00"

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from operations.event_schemas import schemas
-from roomkeeper.recordings import Recording
+from local.testing.builders import NOON, a_record, a_recording_uploaded
+from local.testing.template import ROOT
+from roomkeeper.domain.recordings import Recording
 from roomkeeper.store import BegunExtension, Checkpoint, RoomStore, Store, events_due
-from tests.builders import NOON, a_record, a_recording_uploaded
-from tests.template import ROOT
 from tests.unit.conftest import Table
+from tools.event_schemas import schemas
 
 Written = Mapping[str, Any]
 

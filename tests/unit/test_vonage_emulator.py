@@ -23,7 +23,7 @@ from local.vonage.paging import Page
 from local.vonage.recordings import new_session_id
 from local.vonage.refusal import Refusal
 from local.vonage.state import State
-from tests.vonage_samples import SESSION_ID
+from tests.support.vonage_samples import SESSION_ID
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

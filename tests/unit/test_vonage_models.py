@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomkeeper.callbacks import URL_MAX_LENGTH
-from roomkeeper.rooms import Room
+from roomkeeper.callbacks.meetings import URL_MAX_LENGTH
+from roomkeeper.domain.rooms import Room
 from roomkeeper.vonage import Recording, SessionRecordings, models
-from tests.vonage_samples import (
+from tests.support.vonage_samples import (
     DOWNLOAD_URL,
     NEXT_LINKS,
     RECORDING,

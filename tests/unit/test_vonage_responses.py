@@ -21,7 +21,7 @@ from roomkeeper.vonage import (
 )
 from roomkeeper.vonage.calls import Call
 from roomkeeper.vonage.responses import MAX_MESSAGE_LENGTH, Response, raise_for_status
-from tests.vonage_samples import DOWNLOAD_URL, GATEWAY_ERROR, SERVICE_ERROR
+from tests.support.vonage_samples import DOWNLOAD_URL, GATEWAY_ERROR, SERVICE_ERROR
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 GET_ROOM = Call("GET", "/rooms/42")

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from cfnlint.api import lint_file
 
-from benchmarks import cost, prices, worst_case
-from benchmarks.worst_case import DAY, Limits
 from operations.template import ROOT, parameters, template
+from tools import cost, prices, worst_case
+from tools.worst_case import DAY, Limits
 
 MOST_DOLLARS_A_DAY = 12.0
 

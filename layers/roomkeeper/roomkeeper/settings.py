@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from roomkeeper.authenticity import TOKEN_RULE, SignatureRules, is_token
 from roomkeeper.aws import AwsError, RetryPolicy
+from roomkeeper.callbacks.authenticity import TOKEN_RULE, SignatureRules, is_token
+from roomkeeper.domain.rooms import ExtensionPolicy, Selection
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.rooms import ExtensionPolicy, Selection
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient

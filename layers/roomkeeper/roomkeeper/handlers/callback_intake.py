@@ -8,9 +8,10 @@ from typing import Any
 from aws_lambda_powertools import Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
-from roomkeeper import authenticity, callbacks, http_api, settings, store
+from roomkeeper import http_api, settings, store
 from roomkeeper.aws import crt
-from roomkeeper.callbacks import CallbackRejected
+from roomkeeper.callbacks import authenticity, meetings
+from roomkeeper.callbacks.meetings import CallbackRejected
 from roomkeeper.http_api import Answer, Request
 from roomkeeper.log_sample import LogSample
 from roomkeeper.logs import function_logger
@@ -39,7 +40,7 @@ def handler(request: Request, _context: object) -> Answer:
     about: dict[str, Any] = {}
     table = _store()  # its connection opens while the secret is read
     try:
-        callback = callbacks.parse(_authentic_body(request, now))
+        callback = meetings.parse(_authentic_body(request, now))
         about = _identity(callback)
         news = table.apply(callback, now)
     except CallbackRejected as rejected:
@@ -93,7 +94,7 @@ def _authentic_body(request: Request, now: datetime) -> bytes:
     """Return the body, once its sender has proven to be Vonage. The bytes are not parsed before."""
     known = _settings()
     body = http_api.body_of(request)
-    callbacks.require_size(body)  # first: a large body must not cost a look at the secret
+    meetings.require_size(body)  # first: a large body must not cost a look at the secret
     accepted = _secret().credentials(now)
     tokens = accepted.tokens if known.accepts_token else ()
     signature_secrets = accepted.signature_secrets if known.accepts_signature else ()
@@ -141,7 +142,7 @@ def _count(metric: str, **dimensions: str) -> None:
     metrics.flush_metrics()  # log_metrics would complain of a refusal, which counts nothing here
 
 
-def _identity(callback: callbacks.Callback) -> dict[str, Any]:
+def _identity(callback: meetings.Callback) -> dict[str, Any]:
     """Return what may be logged of a callback: whose it is, and nothing that it says."""
     names = ("event", "recording_id", "session_id", "room_id", "reason")
     told = {name: value for name in names if (value := getattr(callback, name, None))}

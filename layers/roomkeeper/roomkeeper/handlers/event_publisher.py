@@ -9,10 +9,10 @@ from typing import Any
 from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from roomkeeper import bus, store
-from roomkeeper.aws import AwsError, RetryPolicy, sdk
-from roomkeeper.bus import Bus
-from roomkeeper.events import Event
+from roomkeeper import store
+from roomkeeper.aws import AwsError, RetryPolicy, bus, sdk
+from roomkeeper.aws.bus import Bus
+from roomkeeper.domain.events import Event
 from roomkeeper.logs import function_logger
 from roomkeeper.settings import PublisherSettings
 from roomkeeper.store import Store

@@ -12,18 +12,18 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.metrics import MetricUnit
 
-from roomkeeper import access, http_api, settings, store
+from roomkeeper import http_api, settings, store
 from roomkeeper.aws import sdk
+from roomkeeper.domain.recordings import Hold
+from roomkeeper.domain.rooms import Room
 from roomkeeper.http_api import Answer, Request
 from roomkeeper.logs import function_logger
 from roomkeeper.management import Management, requests
 from roomkeeper.management.problems import Problem, problem_of
 from roomkeeper.management.views import KnownRecording, Recordings, Republished, Rooms
-from roomkeeper.recordings import Hold
-from roomkeeper.rooms import Room
 from roomkeeper.settings import ManagementSettings
 from roomkeeper.store import Store
-from roomkeeper.vonage import VonageClient
+from roomkeeper.vonage import VonageClient, connect
 
 VONAGE_SECONDS = 4.5
 """What one operation at Vonage may take, retries included; no request needs more than three."""
@@ -161,7 +161,7 @@ def _vonage() -> VonageClient:
 
 @lru_cache(maxsize=1)
 def _vonage_since(_period: float) -> VonageClient:
-    return access.vonage_client(
+    return connect.vonage_client(
         sdk.secrets_manager(settings.SECRET_RETRY), _settings().vonage, total_timeout=VONAGE_SECONDS
     )
 

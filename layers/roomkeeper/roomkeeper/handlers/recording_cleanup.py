@@ -9,11 +9,12 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from roomkeeper import jobs, store
+from roomkeeper import store
 from roomkeeper.aws import sdk
-from roomkeeper.cleanup import OUTCOMES, Cleanup
-from roomkeeper.jobs import Options, Report, Run, logger, metrics
-from roomkeeper.rounds import Summary
+from roomkeeper.jobs import runner
+from roomkeeper.jobs.batch import Summary
+from roomkeeper.jobs.cleanup import OUTCOMES, Cleanup
+from roomkeeper.jobs.runner import Options, Report, Run, logger, metrics
 from roomkeeper.settings import CleanupSettings
 from roomkeeper.store import Store
 
@@ -26,13 +27,13 @@ class CleanupOptions(Options, frozen=True, kw_only=True):
 
 @metrics.log_metrics
 @logger.inject_lambda_context
-def handler(event: Mapping[str, Any], context: jobs.Context) -> dict[str, Any]:
+def handler(event: Mapping[str, Any], context: runner.Context) -> dict[str, Any]:
     """Clean up; return what became of everything due, and raise at the end if anything failed.
 
     Over HTTP it answers with that, and raises only what nobody foresaw. Repeating is safe at any
     time; what is left waits for the next run.
     """
-    return jobs.handle(event, context, CleanupOptions, _run)
+    return runner.handle(event, context, CleanupOptions, _run)
 
 
 @cache
@@ -52,7 +53,7 @@ def _run(run: Run[CleanupOptions]) -> Report:
         logger.info("cleanup is switched off")
         return Report(dry_run=run.dry_run, counts=_counts(0, 0, 0, Summary()), summary=Summary())
     until = run.now - timedelta(days=days)
-    with jobs.vonage_client(run) as vonage:
+    with runner.vonage_client(run) as vonage:
         cleanup = Cleanup(
             _store(),
             vonage,
@@ -62,7 +63,7 @@ def _run(run: Run[CleanupOptions]) -> Report:
             deferred_at_most=run.deferred_at_most,
         )
         due = cleanup.count_due()
-        summary = jobs.work(run, cleanup.due(), cleanup.act)
+        summary = runner.work(run, cleanup.due(), cleanup.act)
     return Report(
         dry_run=run.dry_run,
         counts=_counts(due, cleanup.held, cleanup.deferred, summary),
@@ -78,5 +79,5 @@ def _counts(due: int, held: int, deferred: int, summary: Summary) -> Mapping[str
         **{name: outcomes[name] for name in OUTCOMES},
         "held": held + outcomes["held"],
         "deferred": deferred,
-        "left": jobs.left(due, summary, passed_over=held),
+        "left": runner.left(due, summary, passed_over=held),
     }

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from roomkeeper import jobs, store
+from roomkeeper import store
 from roomkeeper.aws import sdk
-from roomkeeper.jobs import Options, Report, Run, logger, metrics
-from roomkeeper.reconciliation import OUTCOMES, Reconciliation
+from roomkeeper.jobs import runner
+from roomkeeper.jobs.reconciliation import OUTCOMES, Reconciliation
+from roomkeeper.jobs.runner import Options, Report, Run, logger, metrics
 from roomkeeper.settings import ReconcilerSettings
 from roomkeeper.store import Store
 
@@ -24,13 +25,13 @@ class ReconciliationOptions(Options, frozen=True, kw_only=True):
 
 @metrics.log_metrics
 @logger.inject_lambda_context
-def handler(event: Mapping[str, Any], context: jobs.Context) -> dict[str, Any]:
+def handler(event: Mapping[str, Any], context: runner.Context) -> dict[str, Any]:
     """Reconcile; return what became of all that waited, and raise at the end if anything failed.
 
     Over HTTP it answers with that, and raises only what nobody foresaw. Repeating is safe at any
     time; what is left waits for the next run.
     """
-    return jobs.handle(event, context, ReconciliationOptions, _run)
+    return runner.handle(event, context, ReconciliationOptions, _run)
 
 
 @cache
@@ -47,7 +48,7 @@ def _store() -> Store:
 def _run(run: Run[ReconciliationOptions]) -> Report:
     asked = run.options.grace_hours
     grace = timedelta(hours=_settings().grace_hours if asked is None else asked)
-    with jobs.vonage_client(run) as vonage:
+    with runner.vonage_client(run) as vonage:
         reconciliation = Reconciliation(
             _store(),
             vonage,
@@ -57,7 +58,7 @@ def _run(run: Run[ReconciliationOptions]) -> Report:
             deferred_at_most=run.deferred_at_most,
         )
         due = reconciliation.count_due()
-        summary = jobs.work(run, reconciliation.due(), reconciliation.act)
+        summary = runner.work(run, reconciliation.due(), reconciliation.act)
     return Report(
         dry_run=run.dry_run,
         counts={
@@ -65,7 +66,7 @@ def _run(run: Run[ReconciliationOptions]) -> Report:
             **{name: summary.outcomes[name] for name in OUTCOMES},
             "adopted": reconciliation.adopted,
             "deferred": reconciliation.deferred,
-            "left": jobs.left(due, summary),
+            "left": runner.left(due, summary),
         },
         summary=summary,
         planned=reconciliation.planned,

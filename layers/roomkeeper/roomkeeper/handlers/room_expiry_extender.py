@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from roomkeeper import jobs, store
+from roomkeeper import store
 from roomkeeper.aws import sdk
-from roomkeeper.extender import Extender
-from roomkeeper.jobs import Answer, Context, Options, Report, Run, logger, metrics
+from roomkeeper.jobs import runner
+from roomkeeper.jobs.room_extension import Extender
+from roomkeeper.jobs.runner import Answer, Context, Options, Report, Run, logger, metrics
 from roomkeeper.settings import ExtenderSettings
 from roomkeeper.store import RoomStore
 
@@ -22,7 +23,7 @@ def handler(event: Mapping[str, Any], context: Context) -> Answer:
     that has them as its body. A run goes on where the last one stopped; what fails is tried again
     by the next walk through all rooms, and makes a run that was not asked for over HTTP raise.
     """
-    return jobs.handle(event, context, Options, _extend)
+    return runner.handle(event, context, Options, _extend)
 
 
 @cache
@@ -38,5 +39,5 @@ def _table() -> RoomStore:
 
 def _extend(run: Run[Options]) -> Report:
     table = _table()
-    with jobs.vonage_client(run) as vonage:
+    with runner.vonage_client(run) as vonage:
         return Extender(run, _settings().policy, vonage, table).report()

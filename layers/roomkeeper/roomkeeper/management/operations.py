@@ -5,11 +5,11 @@ from datetime import datetime
 
 import msgspec
 
+from roomkeeper.domain.recordings import Hold, Recording, url_expiry
+from roomkeeper.domain.rooms import Room
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.management.requests import HoldOrder, Page
 from roomkeeper.management.views import KnownRecording, Recordings, Republished, Rooms, merged
-from roomkeeper.recordings import Hold, Recording, url_expiry
-from roomkeeper.rooms import Room
 from roomkeeper.store import Store
 from roomkeeper.times import from_iso, iso
 from roomkeeper.vonage import NotFound, VonageClient

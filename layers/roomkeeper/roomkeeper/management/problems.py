@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from roomkeeper import vonage
-from roomkeeper.access import NotConfigured
 from roomkeeper.management.operations import (
     AlreadyDeleted,
     NotDeletableYet,
@@ -17,6 +16,7 @@ from roomkeeper.management.operations import (
 from roomkeeper.management.requests import InvalidRequest
 from roomkeeper.settings import SecretUnavailable
 from roomkeeper.store import StoreUnavailable
+from roomkeeper.vonage.connect import NotConfigured
 
 RETRY_AFTER = 5  # seconds
 

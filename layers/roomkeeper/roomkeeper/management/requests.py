@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import Meta, Struct
 
-from roomkeeper.callbacks import Id
+from roomkeeper.callbacks.meetings import Id
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.times import iso
 

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from roomkeeper.recordings import DeletedBy, Hold, Recording, Status, furthest, url_expiry
-from roomkeeper.rooms import Room
+from roomkeeper.domain.recordings import DeletedBy, Hold, Recording, Status, furthest, url_expiry
+from roomkeeper.domain.rooms import Room
 from roomkeeper.vonage.models import Recording as VonageRecording
 
 Knower = Literal["vonage", "roomkeeper"]

@@ -6,14 +6,14 @@ before the stream shows the write, and nothing has to be stored or handed on for
 
 from typing import TYPE_CHECKING
 
-from roomkeeper import events
-from roomkeeper.callbacks import Callback
+from roomkeeper.callbacks.meetings import Callback
+from roomkeeper.domain import events
 from roomkeeper.store.items import RECORDING, event_key
 from roomkeeper.store.updates import key_of
 from roomkeeper.times import iso
 
 if TYPE_CHECKING:
-    from roomkeeper.rooms import Extension
+    from roomkeeper.domain.rooms import Extension
 
 
 def caused_by(callback: Callback) -> str:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from roomkeeper import events
-from roomkeeper.callbacks import Callback, RecordingCallback, SessionCallback
-from roomkeeper.recordings import DEFERRED, DeletedBy, Hold, Recording, Waiting, Worklist
+from roomkeeper.callbacks.meetings import Callback, RecordingCallback, SessionCallback
+from roomkeeper.domain import events
+from roomkeeper.domain.recordings import DEFERRED, DeletedBy, Hold, Recording, Waiting, Worklist
 from roomkeeper.store import correlation, updates
 from roomkeeper.store.items import (
     DEFERRAL,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from roomkeeper import events
-from roomkeeper.rooms import Extension
+from roomkeeper.domain import events
+from roomkeeper.domain.rooms import Extension
 from roomkeeper.store.correlation import extension_key
 from roomkeeper.store.items import CHECKPOINT, ROOM, read, shard_of, shards, typed
 from roomkeeper.store.table import Table

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from roomkeeper import events
-from roomkeeper.events import from_outbox
-from roomkeeper.recordings import Recording, Session
+from roomkeeper.domain import events
+from roomkeeper.domain.events import from_outbox
+from roomkeeper.domain.recordings import Recording, Session
 from roomkeeper.store.items import EVENT, RECORDING, SESSION, plain
 from roomkeeper.times import from_iso
 

@@ -7,8 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from roomkeeper import events
-from roomkeeper.callbacks import (
+from roomkeeper.callbacks.meetings import (
     OutboxCallback,
     RecordingCallback,
     RecordingUploaded,
@@ -16,7 +15,8 @@ from roomkeeper.callbacks import (
     SessionEnded,
     Unrecognized,
 )
-from roomkeeper.recordings import url_expiry
+from roomkeeper.domain import events
+from roomkeeper.domain.recordings import url_expiry
 from roomkeeper.store.items import DEFERRAL, RECORDING, SESSION, Update, event_key, shard_of
 
 

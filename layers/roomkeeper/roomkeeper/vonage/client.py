@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Literal, Self, TypeVar
 
-from roomkeeper.rooms import Room
+from roomkeeper.domain.rooms import Room
 from roomkeeper.times import iso
 from roomkeeper.vonage import models
 from roomkeeper.vonage.calls import Call, path

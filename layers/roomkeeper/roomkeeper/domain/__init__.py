@@ -1,0 +1,1 @@
+"""What recordings, rooms and events are. No I/O."""

@@ -1,0 +1,321 @@
+"""What every job shares around its round: how it was started, how long it may take, what it tells.
+
+A job runs by its schedule, or on demand: through the HTTP API, or by a direct invocation. A
+scheduled event is the options themselves, as JSON; over HTTP they are the body.
+"""
+
+import itertools
+import math
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, Protocol, TypeVar
+
+import msgspec
+from aws_lambda_powertools import Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from msgspec import Meta, Struct
+
+from roomkeeper import http_api, settings, store
+from roomkeeper.aws import sdk
+from roomkeeper.errors import RoomkeeperError
+from roomkeeper.jobs.batch import FAILED, Bounds, Outcome, Refusal, Round, Summary, in_seconds
+from roomkeeper.logs import function_logger
+from roomkeeper.settings import JobSettings, Misconfigured, VonageSettings
+from roomkeeper.vonage import Unauthorized, VonageClient, connect
+from roomkeeper.vonage.connect import NotConfigured
+
+logger = function_logger()
+metrics = Metrics()
+
+LISTED = 1000
+"""What a rehearsal lists at most of each kind; all of it is counted."""
+
+CALLS_PER_ITEM = 2
+"""Calls to Vonage that an item takes at most, which it is let finish when time is up."""
+
+Event = Mapping[str, Any]
+Answer = dict[str, Any]
+Item = TypeVar("Item")
+
+
+DEFERRED_SHARE = 10
+"""One in so many items of a run may be one that failed before, for a reason of its own."""
+
+
+class BadRequest(RoomkeeperError):
+    """The options cannot be understood; the message says where."""
+
+
+class Context(Protocol):
+    """What a job asks of Lambda's context."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return how long the invocation may still take."""
+
+
+class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be asked of any job. Without `dry_run` it is as deployed, without `limit` no limit.
+
+    `limit` is how many items are worked on at most.
+    """
+
+    dry_run: bool | None = None
+    limit: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+
+
+Wanted = TypeVar("Wanted", bound=Options)
+
+
+class Run(Struct, Generic[Wanted], frozen=True, kw_only=True):
+    """One run of a job: what is asked of it, since when, and what it may take.
+
+    `call_seconds` is what one call to Vonage may take, its retries included.
+    """
+
+    options: Wanted
+    dry_run: bool
+    bounds: Bounds
+    call_seconds: float
+    now: datetime
+
+    @property
+    def deferred_at_most(self) -> int:
+        """How many deferred items a run may try again: its share of what the run can do in all."""
+        seconds = max(0.0, self.bounds.ends_at - time.monotonic())
+        capacity = min(self.bounds.per_second * seconds, self.options.limit or math.inf)
+        return max(1, int(capacity / DEFERRED_SHARE))
+
+
+class Report(Struct, kw_only=True):
+    """What a run tells: its counts by name, its round, and what a rehearsal would have done."""
+
+    dry_run: bool
+    counts: Mapping[str, int]
+    summary: Summary
+    planned: Sequence[Mapping[str, str]] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as a caller gets it; `planned` is there in a dry run alone."""
+        told = {
+            "dry_run": self.dry_run,
+            **self.counts,
+            FAILED: self.summary.outcomes[FAILED],
+            "stopped_by": self.summary.stopped_by,
+            "examples": self.summary.examples,
+        }
+        return told | ({"planned": self.planned} if self.dry_run else {})
+
+
+class Planned:
+    """What a rehearsal would do: the first `most` plans of each kind. Safe to use in threads."""
+
+    def __init__(self, most: int = LISTED) -> None:
+        self._listed: dict[tuple[str, ...], dict[str, str]] = {}
+        self._most = most
+        self._count: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @property
+    def listed(self) -> list[dict[str, str]]:
+        """Return the plans in the order in which they were noted."""
+        return list(self._listed.values())
+
+    def note(self, plan: dict[str, str], kind: str = "") -> bool:
+        """List a plan, if there is room for its kind; return whether it is not listed already."""
+        key = tuple(plan.values())
+        with self._lock:
+            if key in self._listed:
+                return False
+            if self._count[kind] < self._most:
+                self._count[kind] += 1
+                self._listed[key] = plan
+            return True
+
+
+class _Patience(Struct, frozen=True):
+    """Seconds: `whole` for a run in all, `call` for a call to Vonage, `writes` for an item's."""
+
+    whole: float
+    call: float
+    writes: float
+
+    def for_new_items(self, remaining: float) -> float:
+        """Return how long new items may be begun, so that the last one still ends in time."""
+        left = min(self.whole, remaining)
+        return max(0.0, left - CALLS_PER_ITEM * self.call - self.writes)
+
+
+OPERATIONS_PER_ITEM = 3
+"""Of the table that an item takes at most: the extender's note, its event, and the note's end."""
+
+_WRITES = OPERATIONS_PER_ITEM * store.SHORT_RETRY.worst_case
+
+# An HTTP API gives a function up after 30 seconds, a cold start included.
+_OVER_HTTP = _Patience(whole=28.0, call=4.0, writes=_WRITES)
+_OTHERWISE = _Patience(whole=float("inf"), call=10.0, writes=_WRITES)
+
+# Behind what is unavailable there may be names and policies of our account.
+_NOT_NOW = "Roomkeeper cannot do that just now; its log has the cause. Try again later."
+
+
+_REFUSALS: Mapping[type[RoomkeeperError], tuple[int, str]] = {
+    BadRequest: (400, "bad_request"),
+    Misconfigured: (500, "misconfigured"),
+    NotConfigured: (503, "not_configured"),
+}
+"""What a caller is told in so many words; all else is told as unavailable."""
+
+
+def handle(
+    event: Event, context: Context, kind: type[Wanted], run: Callable[[Run[Wanted]], Report]
+) -> Answer:
+    """Run a job, whose options are of `kind`, as `event` asks; return what its function returns.
+
+    Over HTTP: 200 and the report; 400 for options that make no sense; 403 unless it is signed; 500
+    for parameters that cannot be; 503 when the run could not begin or be noted, with the code
+    `not_configured` while no Vonage credentials are stored. Otherwise: the report, or
+    `{"not_configured": true}`.
+
+    Raises:
+        RoundIncomplete: something failed, and it was not over HTTP. The round is finished.
+        RoomkeeperError: the run could not begin, and it was not over HTTP.
+    """
+    if "http" not in event.get("requestContext", {}):
+        return _by_schedule(event, context, kind, run)
+    if refusal := http_api.refusal_unless_signed(event):
+        return refusal
+    try:
+        report = _told(run(_run(event, context, kind, _OVER_HTTP)))
+        return _answer(200, msgspec.json.encode(report.as_json()).decode())
+    except RoomkeeperError as problem:
+        for known, (status, code) in _REFUSALS.items():
+            if isinstance(problem, known):
+                return _refuse(status, code, problem)
+        return _refuse(503, "unavailable", problem, told=_NOT_NOW, **{"Retry-After": "5"})
+
+
+def _by_schedule(
+    event: Event, context: Context, kind: type[Wanted], run: Callable[[Run[Wanted]], Report]
+) -> Answer:
+    try:
+        report = _told(run(_run(event, context, kind, _OTHERWISE)))
+    except NotConfigured as problem:
+        # A schedule starts right after the first deployment, before anybody can store credentials.
+        logger.info("not configured yet", extra={"reason": str(problem)})
+        return {"not_configured": True}
+    report.summary.raise_if_failed()
+    return report.as_json()
+
+
+def work(run: Run[Any], items: Iterable[Item], act: Callable[[Item], Outcome]) -> Summary:
+    """Return how a round over `items` went, within the run's bounds and limit.
+
+    Every failure is logged. Credentials that Vonage does not take end the round.
+    """
+
+    def act_and_log(item: Item) -> Outcome:
+        try:
+            return act(item)
+        except RoomkeeperError as problem:
+            logger.warning("item failed", problem=str(problem), kind=type(problem).__name__)
+            if isinstance(problem, Unauthorized):
+                raise Refusal(str(problem)) from problem
+            raise
+
+    return Round(run.bounds).run(itertools.islice(items, run.options.limit), act_and_log)
+
+
+def vonage_client(run: Run[Any]) -> VonageClient:
+    """Return a client of the Meetings API, any call of which takes no longer than a run's may.
+
+    Raises:
+        NotConfigured: none were ever stored.
+        SecretUnavailable: the credentials cannot be read.
+    """
+    try:
+        client = connect.vonage_client(
+            sdk.secrets_manager(settings.SECRET_RETRY),
+            VonageSettings.from_env(os.environ),
+            total_timeout=run.call_seconds,
+            timeout=run.call_seconds,
+        )
+    except NotConfigured:
+        connect.count_not_configured(1)
+        raise
+    connect.count_not_configured(0)
+    return client
+
+
+def left(due: int, summary: Summary, passed_over: int = 0) -> int:
+    """Return how many of those due were not come to, and are for the next run."""
+    return max(0, due - passed_over - summary.taken)
+
+
+def _run(event: Event, context: Context, kind: type[Wanted], patience: _Patience) -> Run[Wanted]:
+    ends_at = in_seconds(patience.for_new_items(context.get_remaining_time_in_millis() / 1000))
+    known = JobSettings.from_env(os.environ)
+    options = _options(event, kind)
+    return Run(
+        options=options,
+        dry_run=known.dry_run if options.dry_run is None else options.dry_run,
+        bounds=Bounds(
+            concurrency=known.concurrency,
+            per_second=known.per_second,
+            ends_at=ends_at,
+            consecutive_failures=known.consecutive_failures,
+        ),
+        call_seconds=patience.call,
+        now=datetime.now(UTC),
+    )
+
+
+def _options(event: Event, kind: type[Wanted]) -> Wanted:
+    try:
+        if "requestContext" not in event:
+            return msgspec.convert(event, kind)
+        return msgspec.json.decode(http_api.body_of(event) or b"{}", type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise BadRequest(f"The options cannot be taken: {problem}.") from problem
+
+
+def _told(report: Report) -> Report:
+    """Log the report and put its counts as metrics; return it.
+
+    A rehearsal puts none but that there was one: what it counts has not happened.
+    """
+    told = report.as_json()
+    planned = told.pop("planned", ())
+    logger.info("round over", extra=told | {"planned": len(planned)})
+    if report.dry_run:
+        metrics.add_metric("Rehearsal", unit=MetricUnit.Count, value=1)
+        return report
+    for name, value in told.items():
+        if isinstance(value, int) and not isinstance(value, bool):
+            metrics.add_metric(_metric(name), unit=MetricUnit.Count, value=value)
+    return report
+
+
+def _metric(name: str) -> str:
+    return "".join(word.capitalize() for word in name.split("_"))
+
+
+def _refuse(
+    status: int, code: str, problem: RoomkeeperError, *, told: str | None = None, **headers: str
+) -> Answer:
+    """Log the problem; return an answer that tells it, or what is `told` instead."""
+    kind = type(problem).__name__
+    logger.warning("run refused", code=code, problem=str(problem), kind=kind)
+    metrics.add_metric("RunRefused", unit=MetricUnit.Count, value=1)
+    return _answer(status, http_api.error_body(code, told or str(problem)), **headers)
+
+
+def _answer(status: int, body: str, **headers: str) -> Answer:
+    return {
+        "statusCode": status,
+        "headers": {"Content-Type": "application/json"} | headers,
+        "body": body,
+    }

@@ -1,0 +1,1 @@
+"""Clients of the management API and of the jobs, for demonstration and tests."""

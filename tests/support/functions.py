@@ -1,0 +1,48 @@
+"""The deployed functions, and their configuration, changed for a while."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+from tests.support.deployed import Deployed
+
+
+def named(deployed: Deployed) -> dict[str, str]:
+    """Return the names of the stack's functions by their logical ids."""
+    resources = deployed.stack.client("cloudformation").describe_stack_resources(
+        StackName=deployed.stack.name
+    )["StackResources"]
+    return {
+        each["LogicalResourceId"]: each["PhysicalResourceId"]
+        for each in resources
+        if each["ResourceType"] == "AWS::Lambda::Function"
+    }
+
+
+@contextmanager
+def configured(deployed: Deployed, name: str, **variables: str) -> Iterator[None]:
+    """Add to a function's environment for a while; its processes are replaced by new ones."""
+    known = deployed.stack.client("lambda").get_function_configuration(FunctionName=name)
+    before: Mapping[str, str] = known["Environment"]["Variables"]
+    configure(deployed, name, {**before, **variables})
+    try:
+        yield
+    finally:
+        configure(deployed, name, before)
+
+
+@contextmanager
+def all_configured(deployed: Deployed, **variables: str) -> Iterator[None]:
+    """Add to every function's environment for a while."""
+    with ExitStack() as exits:
+        for name in named(deployed).values():
+            exits.enter_context(configured(deployed, name, **variables))
+        yield
+
+
+def configure(deployed: Deployed, name: str, variables: Mapping[str, str]) -> None:
+    """Give a function this environment; return once it is in force."""
+    functions = deployed.stack.client("lambda")
+    functions.update_function_configuration(
+        FunctionName=name, Environment={"Variables": dict(variables)}
+    )
+    functions.get_waiter("function_updated_v2").wait(FunctionName=name)

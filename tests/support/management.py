@@ -1,0 +1,168 @@
+"""What the tests of the management API are made of: requests, and a Vonage in memory."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from local.testing.builders import NOON, RECORDING_ID, SESSION_ID, URL, AContext, sample
+from roomkeeper.domain.rooms import Room
+from roomkeeper.handlers import management_api as app
+from roomkeeper.vonage import (
+    DeletionOutcome,
+    InvalidResponse,
+    NotFound,
+    NotUpdatable,
+    Recording,
+    RoomPage,
+    SessionRecordings,
+    VonageError,
+)
+from roomkeeper.vonage.errors import RequestContext
+
+CALLER = "arn:aws:iam::123456789012:user/ada"
+MONTH = timedelta(days=30)
+
+
+def a_room(**changes: Any) -> Room:
+    """Return a long-term room."""
+    return replace(Room(id="room", type="long_term", expires_at=NOON + MONTH), **changes)
+
+
+def a_recording_at_vonage(**changes: Any) -> Recording:
+    """Return a recording that can be downloaded."""
+    made = Recording(
+        id=RECORDING_ID, session_id=SESSION_ID, status="uploaded", started_at=NOON, url=URL
+    )
+    return replace(made, **changes)
+
+
+def no_such_thing(name: str | None = "NotFoundError") -> VonageError:
+    """Return what the client raises for a 404 with this `name` in its body."""
+    error = InvalidResponse if name is None else NotFound
+    return error("Vonage answered 404", RequestContext("GET", "/it", 404, name))
+
+
+@dataclass
+class AVonage:
+    """Vonage's rooms and recordings in memory, with the client's own methods to get at them.
+
+    `failure` is what every method raises instead of answering.
+    """
+
+    rooms: dict[str, Room] = field(default_factory=dict)
+    recordings: dict[str, Recording] = field(default_factory=dict)
+    failure: Exception | None = None
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+
+    @contextmanager
+    def _asked(self, *what: str) -> Iterator[None]:
+        self.asked.append(what)
+        if self.failure:
+            raise self.failure
+        try:
+            yield
+        except KeyError:
+            raise no_such_thing() from None
+
+    def get_room(self, room_id: str) -> Room:
+        with self._asked("get_room", room_id):
+            return self.rooms[room_id]
+
+    def list_rooms(self, start_id: str | None = None, page_size: int = 20) -> RoomPage:
+        with self._asked("list_rooms", str(start_id), str(page_size)):
+            start = int(start_id or 0)
+            found = list(self.rooms.values())
+            after = start + page_size
+            return RoomPage(
+                found[start:after], str(after) if after < len(found) else None, len(found)
+            )
+
+    def update_room_expiry(self, room_id: str, expires_at: datetime) -> Room:
+        with self._asked("update_room_expiry", room_id):
+            if not self.rooms[room_id].is_long_term:
+                raise NotUpdatable("Vonage answered 400", RequestContext("PATCH", "/rooms", 400))
+            self.rooms[room_id] = replace(self.rooms[room_id], expires_at=expires_at)
+            return self.rooms[room_id]
+
+    def delete_room(self, room_id: str) -> None:
+        with self._asked("delete_room", room_id):
+            del self.rooms[room_id]
+
+    def list_recordings(self, session_id: str) -> SessionRecordings:
+        with self._asked("list_recordings", session_id):
+            found = [each for each in self.recordings.values() if each.session_id == session_id]
+            if not found:
+                raise no_such_thing()
+            return SessionRecordings(found)
+
+    def get_recording(self, recording_id: str) -> Recording:
+        with self._asked("get_recording", recording_id):
+            return self.recordings[recording_id]
+
+    def delete_recording(self, recording_id: str) -> DeletionOutcome:
+        with self._asked("delete_recording", recording_id):
+            found = self.recordings.get(recording_id)
+            if found is None:
+                return "already_deleted"
+            if found.status != "uploaded":
+                return "not_yet"
+            del self.recordings[recording_id]
+            return "deleted"
+
+    @property
+    def changes(self) -> list[tuple[str, ...]]:
+        """The calls that change something."""
+        return [call for call in self.asked if not call[0].startswith(("get", "list"))]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What the function answered."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str]
+
+    @property
+    def code(self) -> str:
+        """The error's code."""
+        [(name, error)] = self.body.items()
+        assert name == "error"
+        assert set(error) == {"code", "message"}
+        return str(error["code"])
+
+    @property
+    def message(self) -> str:
+        """The error's message."""
+        return str(self.body["error"]["message"])
+
+
+def a_request_for(route: str, *ids: str, body: Any = None, **query: str) -> dict[str, Any]:
+    """Return what API Gateway hands over for a signed request to `route`."""
+    request = sample("functions/management_api.json")
+    method, _, path = route.partition(" ")
+    names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
+    parameters = dict(zip(names, ids, strict=True))
+    request |= {"routeKey": route, "rawPath": path.format(**parameters), "body": body}
+    request["pathParameters"] = parameters or None
+    request["requestContext"]["http"]["method"] = method
+    if body is not None and not isinstance(body, str):
+        request["body"] = json.dumps(body)
+    if query:
+        request["queryStringParameters"] = query
+    return request
+
+
+def answered(request: dict[str, Any]) -> Answered:
+    """Return what the function answers to `request`."""
+    answer = app.handler(request, AContext())
+    body = json.loads(answer["body"]) if answer["body"] else None
+    return Answered(answer["statusCode"], body, answer["headers"])
+
+
+def call(route: str, *ids: str, body: Any = None, **query: str) -> Answered:
+    """Return what the function answers to a signed request to `route`."""
+    return answered(a_request_for(route, *ids, body=body, **query))

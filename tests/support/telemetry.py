@@ -1,0 +1,241 @@
+"""What the functions put out, metrics and log lines, when each does well and badly."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from typing import Any
+
+import boto3
+import pytest
+from msgspec import Struct, field
+
+from local.testing import sdk
+from local.testing.builders import TOKEN, AContext, a_body, a_record, a_request
+from local.testing.template import NAMESPACE, environment
+from roomkeeper.aws.bus import Failure
+from roomkeeper.domain.events import Event
+from roomkeeper.handlers import callback_intake as intake
+from roomkeeper.handlers import event_publisher as publisher
+from roomkeeper.handlers import management_api as management
+from roomkeeper.handlers import recording_cleanup as cleanup
+from roomkeeper.handlers import recording_reconciler as reconciler
+from roomkeeper.handlers import room_expiry_extender as extender
+from roomkeeper.jobs import runner
+from roomkeeper.jobs.batch import RoundIncomplete
+from roomkeeper.times import iso
+from tests.support.books import TABLE, Books, an_upload
+from tests.support.management import a_request_for
+
+APPS = (intake, publisher, management, cleanup, reconciler, extender)
+LONG_AGO = datetime.now(UTC) - timedelta(days=31)
+
+
+class Metric(Struct, frozen=True):
+    """A metric's name, and its dimensions but for what is in them, `service` excepted."""
+
+    service: str
+    name: str
+    dimensions: frozenset[str]
+
+
+class Telemetry(Struct):
+    """All that was put out."""
+
+    metrics: set[Metric] = field(default_factory=set)
+    lines: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def fields(self) -> set[str]:
+        """The names of all fields in log lines."""
+        return {name for line in self.lines for name in line}
+
+    @property
+    def messages(self) -> set[str]:
+        """All messages of log lines."""
+        return {line["message"] for line in self.lines}
+
+    @contextmanager
+    def of(self, function: str) -> Iterator[None]:
+        """Note what is put out in this context; `function` is the service that it comes from."""
+        with redirect_stdout(StringIO()) as written, _logging_there():
+            yield
+        for text in written.getvalue().splitlines():
+            self._note(json.loads(text), function)
+
+    def _note(self, line: dict[str, Any], function: str) -> None:
+        if "_aws" not in line:
+            self.lines.append(line | {"service": function})
+            return
+        [directive] = line["_aws"]["CloudWatchMetrics"]
+        assert directive["Namespace"] == NAMESPACE
+        [dimensions] = directive["Dimensions"]
+        self.metrics |= {
+            Metric(function, metric["Name"], frozenset(dimensions))
+            for metric in directive["Metrics"]
+        }
+
+
+class _Stdout:
+    """Whatever stdout is just now."""
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+@contextmanager
+def _logging_there() -> Iterator[None]:
+    loggers = [*(app.logger for app in APPS if hasattr(app, "logger")), runner.logger]
+    with pytest.MonkeyPatch.context() as patch:
+        for handler in {handler for logger in loggers for handler in logger.handlers}:
+            patch.setattr(handler, "stream", _Stdout())
+        yield
+
+
+class Invocation(AContext):
+    """Lambda's context of a job, which has time."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 900_000
+
+
+def everything(books: Books) -> Telemetry:
+    """Have every function do what it can do, well and badly; return what all of them put out."""
+    told = Telemetry()
+    steps = {
+        "CallbackIntake": _take_callbacks,
+        "EventPublisher": _publish,
+        "ManagementApi": _manage,
+        "RecordingCleanup": _clean_up,
+        "RecordingReconciler": _reconcile,
+        "RoomExpiryExtender": _extend,
+    }
+    for function, step in steps.items():
+        with _deployed(books, function) as name, told.of(name), _reachable(function):
+            step(books)
+    return told
+
+
+@contextmanager
+def _reachable(function: str) -> Iterator[None]:
+    """Serve moto's AWS to the one function that calls it without boto3."""
+    if function != "CallbackIntake":
+        yield
+        return
+    with sdk.moto_server() as url, pytest.MonkeyPatch.context() as patch:
+        for name, value in sdk.endpoints(url).items():
+            patch.setenv(name, value)
+        yield
+
+
+@contextmanager
+def _deployed(books: Books, function: str) -> Iterator[str]:
+    """Set a function's environment; yield its service's name."""
+    known = environment(function) | {"AWS_DEFAULT_REGION": "eu-west-1"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in known.items():
+            patch.setenv(name, value)
+        for name, value in _ours(books).items():
+            patch.setenv(name, value)
+        _forget()
+        yield known["POWERTOOLS_SERVICE_NAME"]
+    _forget()
+
+
+def _ours(books: Books) -> dict[str, str]:
+    return {
+        "TABLE_NAME": TABLE,
+        "VONAGE_BASE_URL": books.vonage.api_url,
+        "VONAGE_SECRET_ARN": _secret("vonage", api_key="key", api_secret="secret"),
+        "CALLBACK_SECRET_ARN": _secret("callbacks", token=TOKEN),
+        "DEAD_LETTER_QUEUE_URL": boto3.client("sqs").create_queue(QueueName="q")["QueueUrl"],
+        "JOB_CONCURRENCY": "1",
+        "JOB_CONSECUTIVE_FAILURES": "1",  # so that a run ends early
+        "JOB_RATE_PER_SECOND": "1000",
+    }
+
+
+def _secret(name: str, **content: str) -> str:
+    client = boto3.client("secretsmanager")
+    with suppress(client.exceptions.ResourceExistsException):
+        client.create_secret(Name=name, SecretString=json.dumps(content))
+    return name
+
+
+def _forget() -> None:
+    """Have the functions read their settings anew."""
+    for app in APPS:
+        for kept in vars(app).values():
+            if hasattr(kept, "cache_clear"):
+                kept.cache_clear()
+
+
+def _take_callbacks(_books: Books) -> None:
+    for event in ("recording:started", "recording:started", "session:started", "archive:ready"):
+        intake.handler(a_request(a_body(event)), AContext())
+    intake.handler(a_request(b"{}", token="wrong"), AContext())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TABLE_NAME", "missing")
+        intake._settings.cache_clear()
+        intake._store.cache_clear()
+        intake.handler(a_request(a_body("room:expired")), AContext())
+
+
+def _publish(books: Books) -> None:
+    books.hear(an_upload("published"))
+    record = a_record(books.item("RECORDING#published"))
+    poison = a_record({"pk": {"S": "RECORDING#poison"}, "seen": {"S": "x"}})
+    boto3.client("events").create_event_bus(Name="EventBus")
+    publisher.handler({"Records": [record, poison]}, AContext())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(publisher, "_bus", _RefusingBus)
+        publisher.handler({"Records": [record]}, AContext())
+
+
+class _RefusingBus:
+    """A bus that refuses every event for good."""
+
+    def publish(self, events: Sequence[Event]) -> dict[int, Failure]:
+        return {place: Failure("refused", "no") for place, _ in enumerate(events)}
+
+
+def _manage(books: Books) -> None:
+    [recording_id] = books.uploaded(1, LONG_AGO)
+    for route in ("GET", "DELETE", "GET"):
+        management.handler(
+            a_request_for(f"{route} /recordings/{{recording_id}}", recording_id), AContext()
+        )
+    [room] = books.vonage.add_rooms(1)
+    management.handler(a_request_for("GET /rooms/{room_id}", room), AContext())
+    books.vonage.fault("*", status=400, times=1)
+    management.handler(a_request_for("GET /rooms/{room_id}", room), AContext())
+
+
+def _clean_up(books: Books) -> None:
+    books.uploaded(3, LONG_AGO)
+    books.vonage.fault("delete_recording", status=401, times=1)
+    with suppress(RoundIncomplete):
+        cleanup.handler({}, Invocation())
+    cleanup.handler({"dry_run": True}, Invocation())
+    cleanup.handler({}, Invocation())
+
+
+def _reconcile(books: Books) -> None:
+    meeting = books.vonage.hold_meeting(recordings=1)
+    books.hear_all(meeting["callbacks"], LONG_AGO, "recording:uploaded")
+    started = {"event": "recording:started", "recording_id": "lost", "session_id": "s"}
+    books.hear(started, LONG_AGO)
+    reconciler.handler({"dry_run": True}, Invocation())
+    reconciler.handler({}, Invocation())
+
+
+def _extend(books: Books) -> None:
+    soon = iso(datetime.now(UTC) + timedelta(days=2))
+    books.vonage.add_rooms(1, expires_at=soon, metadata="roomkeeper:keep")
+    extender.handler({"dry_run": True}, Invocation())
+    extender.handler({}, Invocation())

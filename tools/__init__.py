@@ -1,0 +1,1 @@
+"""Generates files of this repository, and computes costs."""

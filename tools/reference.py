@@ -1,0 +1,169 @@
+"""`make reference`: writes docs/reference.md from template.yaml and the types of events."""
+
+import inspect
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from operations.template import ROOT, Parameter, parameters, template
+from roomkeeper.domain import events
+
+PAGE = ROOT / "docs/reference.md"
+
+_HEAD = """\
+# Reference
+
+Every function, route, event, parameter and output. `make reference` writes this page from
+[template.yaml](../template.yaml) and the types of events; a test holds it to them.
+"""
+
+Row = Sequence[str]
+
+
+def page() -> str:
+    """Return the whole page."""
+    parts = [_HEAD, *_functions(), *_routes(), *_events(), *_parameters(), *_outputs()]
+    return "\n".join(parts)
+
+
+def main() -> int:
+    """Write the page; return the exit code."""
+    PAGE.write_text(page())
+    return 0
+
+
+def _functions() -> Iterator[str]:
+    yield "## Functions\n"
+    rows = [
+        (_code(_folder(function)), function["Properties"]["Description"], _started_by(name))
+        for name, function in _resources("AWS::Serverless::Function")
+    ]
+    yield _table(("function", "does", "is started by"), rows)
+
+
+def _started_by(function: str) -> str:
+    """Return what starts a function: its routes are in a table of their own."""
+    schedules = [
+        _code(schedule["Properties"]["ScheduleExpression"]["Ref"])
+        for _, schedule in _resources("AWS::Scheduler::Schedule")
+        if _target(schedule["Properties"]["Target"]["Arn"]) == function
+    ]
+    streams = template()["Resources"][function]["Properties"].get("Events", {})
+    routed = any(_routed_to(route) == function for _, route in _resources(_ROUTE))
+    ways = [f"schedule {each}" for each in schedules] + ["the table's stream" for _ in streams]
+    return ", ".join(ways + ["the HTTP API"] * routed)
+
+
+_ROUTE = "AWS::ApiGatewayV2::Route"
+
+
+def _routes() -> Iterator[str]:
+    yield "## Routes\n"
+    yield (
+        "[openapi.yaml](openapi.yaml) has their parameters, bodies and answers. A signed request "
+        "is one that\ncarries an AWS signature (SigV4) for `execute-api`.\n"
+    )
+    rows = [
+        (
+            _code(route["Properties"]["RouteKey"]),
+            _code(_folder(template()["Resources"][_routed_to(route)])),
+            "signed requests" if "AuthorizationType" in route["Properties"] else "Vonage",
+        )
+        for _, route in _resources(_ROUTE)
+    ]
+    yield _table(("route", "function", "takes"), rows)
+
+
+def _routed_to(route: dict[str, Any]) -> str:
+    integration = route["Properties"]["Target"]["Sub"].removeprefix("integrations/${").rstrip("}")
+    return _target(template()["Resources"][integration]["Properties"]["IntegrationUri"])
+
+
+def _events() -> Iterator[str]:
+    yield "## Events\n"
+    yield (
+        f"On the bus, `source` is `{events.SOURCE}`. Fields are those of `detail.data`; one with "
+        "a question mark may\nbe absent. `detail.metadata` has "
+        f"{_fields(events.Metadata)}.\n"
+    )
+    rows = [
+        (f"[`{name}`](events/{name.replace(':', '-')}.json)", _first(data), _fields(data))
+        for name, data in events.data_types.items()
+    ]
+    yield _table(("detail-type", "says", "data"), rows)
+
+
+def _fields(struct: type[msgspec.Struct]) -> str:
+    fields = msgspec.structs.fields(struct)
+    return ", ".join(_code(each.name) + "?" * _may_be_absent(each) for each in fields)
+
+
+def _may_be_absent(field: msgspec.structs.FieldInfo) -> bool:
+    return field.default is None
+
+
+def _parameters() -> Iterator[str]:
+    yield "## Parameters\n"
+    yield (
+        "Set with `make deploy PARAMETERS='Name=value ...'`, or for good in an environment of\n"
+        "[samconfig.toml](../samconfig.toml). A stack keeps what it was given until it is given "
+        "something else.\n"
+    )
+    groups = template()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    for group in groups:
+        yield f"### {group['Label']['default']}\n"
+        rows = [
+            (_code(name), _code(parameters()[name].default), _may_be(parameters()[name]))
+            for name in group["Parameters"]
+        ]
+        yield _table(("parameter", "default", "what it is"), rows)
+
+
+def _may_be(parameter: Parameter) -> str:
+    least, most = parameter.limits
+    if parameter.allowed:
+        return f"{parameter.description} One of {', '.join(map(_code, parameter.allowed))}."
+    if parameter.is_number:
+        return f"{parameter.description} From {least} to {most}."
+    return parameter.description
+
+
+def _outputs() -> Iterator[str]:
+    yield "## Outputs\n"
+    declared = template()["Outputs"].items()
+    rows = [(_code(name), f"{output['Description']}.") for name, output in declared]
+    yield _table(("output", "what it is"), rows)
+
+
+def _resources(kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, resource in template()["Resources"].items():
+        if resource["Type"] == kind:
+            yield name, resource
+
+
+def _target(reference: dict[str, str]) -> str:
+    return reference["GetAtt"].removesuffix(".Arn")
+
+
+def _folder(function: dict[str, Any]) -> str:
+    folder: str = function["Properties"]["CodeUri"]
+    return folder.removeprefix("functions/")
+
+
+def _first(struct: type[msgspec.Struct]) -> str:
+    return " ".join((inspect.getdoc(struct) or "").split("\n\n")[0].split())
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else "none"
+
+
+def _table(heads: Row, rows: Sequence[Row]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(each)} |\n" for each in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
