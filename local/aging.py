@@ -5,16 +5,16 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 from operations.stack import Stack
-from roomkeeper.domain.recordings import Waiting
+from roomkeeper.domain.recordings import WorklistEntry
 from roomkeeper.times import iso
 
 
-def back_date(stack: Stack, waiting: Iterable[Waiting], age: timedelta) -> None:
+def back_date(stack: Stack, waiting: Iterable[WorklistEntry], age: timedelta) -> None:
     """Have entries of a worklist be there since `age` ago, each a second later than the last."""
     table, client = stack.outputs["TableName"], stack.client("dynamodb")
     since = datetime.now(UTC) - age
 
-    def change(place: int, entry: Waiting) -> None:
+    def change(place: int, entry: WorklistEntry) -> None:
         client.update_item(
             TableName=table,
             Key={"pk": {"S": f"{entry.kind.upper()}#{entry.id}"}},
@@ -27,6 +27,6 @@ def back_date(stack: Stack, waiting: Iterable[Waiting], age: timedelta) -> None:
             change_made.result()
 
 
-def recordings(ids: Iterable[str]) -> list[Waiting]:
+def recordings(ids: Iterable[str]) -> list[WorklistEntry]:
     """Return recordings as `back_date` takes them."""
-    return [Waiting("recording", id_, datetime.now(UTC)) for id_ in ids]
+    return [WorklistEntry("recording", id_, datetime.now(UTC)) for id_ in ids]

@@ -13,7 +13,7 @@ import requests
 from msgspec import Struct
 
 from local import leftovers
-from local.waiting import eventually
+from local.waiting import wait_until
 
 PROJECT = Path(__file__).parent.parent
 TOOLS = PROJECT / ".tools"
@@ -52,7 +52,7 @@ class Server(Struct, frozen=True):
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
-            if eventually(lambda: not _group_lives(self.pid), ENDS_WITHIN):
+            if wait_until(lambda: not _group_lives(self.pid), ENDS_WITHIN):
                 return
         raise LocalStackError(f"{self.name} (process {self.pid}) does not end.")
 
@@ -146,7 +146,7 @@ def _start(
 
 
 def _await_answer(server: Server, process: "subprocess.Popen[bytes]") -> None:
-    if not eventually(lambda: server.answers or process.poll() is not None, STARTS_WITHIN):
+    if not wait_until(lambda: server.answers or process.poll() is not None, STARTS_WITHIN):
         raise LocalStackError(
             f"{server.name} did not answer within {STARTS_WITHIN:.0f} s: see {server.log}."
         )

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 
-def eventually(holds: Callable[[], bool], within: float, pause: float = 0.05) -> bool:
+def wait_until(holds: Callable[[], bool], within: float, pause: float = 0.05) -> bool:
     """Return whether `holds` came true within so many seconds, asked every `pause` seconds."""
     deadline = time.monotonic() + within
     while not holds():

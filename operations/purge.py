@@ -17,7 +17,7 @@ from msgspec import Struct
 from operations.command import command
 from operations.stack import Stack, deployed_stack
 from roomkeeper.domain.recordings import DEFERRED
-from roomkeeper.store.items import RECORDING, SESSION, plain
+from roomkeeper.store.items import RECORDING, SESSION, deserialize
 from roomkeeper.times import from_iso, iso
 
 SAMPLES = 5
@@ -172,7 +172,7 @@ def _items(stack: Stack) -> Iterator[dict[str, Any]]:
         ExpressionAttributeNames=names,
         ExpressionAttributeValues={":recording": {"S": RECORDING}, ":session": {"S": SESSION}},
     ):
-        yield from map(plain, page["Items"])
+        yield from map(deserialize, page["Items"])
 
 
 def _reason_to_leave(item: Mapping[str, Any], window: Window) -> str | None:

@@ -20,14 +20,14 @@ from operations.stack import Stack, StackError, resource_ids
 from operations.template import parameters
 
 JOBS = ("recording_cleanup", "recording_reconciler", "room_expiry_extender")
-RUN_ENDED = "round over"
+RUN_ENDED = "run finished"
 """The message that a job logs with its report at the end of each run."""
 
 LOGS_BACK = timedelta(hours=48)
 """How far back runs are looked for: as long as two of the longest pauses that raise no alarm."""
 
-_LAST = ("failed", "left")
-_NOT_COUNTS = {"dry_run", "stopped_by", "examples", "planned"}
+_LAST = ("failed", "remaining")
+_NOT_COUNTS = {"dry_run", "stopped_by", "sample_errors", "planned"}
 _ALARMS_A_CALL = 100  # CloudWatch API Reference, DescribeAlarms, AlarmNames
 
 

@@ -88,7 +88,7 @@ def _item(stack: Stack, key: str, kind: type[Kind]) -> Kind | None:
         )
     except (ClientError, BotoCoreError) as problem:
         raise StackError(f"The table of the stack {stack.name} cannot be read: {problem}") from None
-    return items.read(key, items.plain(answer["Item"]), kind) if "Item" in answer else None
+    return items.read(key, items.deserialize(answer["Item"]), kind) if "Item" in answer else None
 
 
 def _heading(known: Recording, session: Session | None) -> Iterator[str]:
@@ -168,7 +168,7 @@ _PHRASES: Mapping[str, Callable[[Line], str]] = {
     "callback could not be taken now": lambda line: (
         f"{line['event']} turned away with 503, to be sent again: {line['problem']}"
     ),
-    "callback made up for": lambda line: f"{line['event']} made up for: Vonage was asked",
+    "missed callback recovered": lambda line: f"{line['event']} made up for: Vonage was asked",
     "event published": lambda line: f"{line['event']} published",
     "event not published": lambda line: f"{line['event']} not published: {line['reason']}",
     "recording deleted": lambda line: (

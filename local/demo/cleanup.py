@@ -44,7 +44,7 @@ def _show_cleanup(report: Report, local: LocalStack, subscriber: Subscriber) -> 
     report.check(
         "a rehearsed cleanup names what is due, and deletes nothing",
         ok=planned == [old] and {old, held, young} <= after_rehearsal,
-        detail=f"{len(planned)} named, {rehearsal['held']} on hold",
+        detail=f"{len(planned)} named, {rehearsal['on_hold']} on hold",
     )
     left = {old, held, young} & _at_vonage(local)
     report.check(

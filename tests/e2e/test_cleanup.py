@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from local import aging
 from local.clients import jobs as http
 from local.testing.template import ROOT
-from local.waiting import eventually
+from local.waiting import wait_until
 from tests.support import jobs
 from tests.support.deployed import WITHIN, Deployed
 from tests.support.jobs import DAY, JobFailed
@@ -26,7 +26,7 @@ JOB, FUNCTION = "recording-cleanup", "RecordingCleanupName"
 
 
 @pytest.fixture(autouse=True)
-def _sound(deployed: Deployed) -> Iterator[None]:
+def _valid_or_none(deployed: Deployed) -> Iterator[None]:
     yield
     deployed.vonage.clear_faults()
 
@@ -71,8 +71,8 @@ def test_what_is_due_goes_once_and_nothing_young_held_or_unknown(deployed: Deplo
 
     report = http.start(deployed.stack, JOB, retention_days=30)
 
-    assert (report["deleted"], report["failed"], report["left"]) == (10, 0, 0)
-    assert (report["due"], report["held"]) == (11, 1)
+    assert (report["deleted"], report["failed"], report["remaining"]) == (10, 0, 0)
+    assert (report["due"], report["on_hold"]) == (11, 1)
     assert {held, young, unknown} <= at_vonage(deployed)
     assert not set(due) & at_vonage(deployed)
     assert marked(deployed, [*due, held, young, unknown]) == set(due)
@@ -182,7 +182,7 @@ def test_a_run_that_is_killed_is_completed_by_the_next(deployed: Deployed) -> No
 
     killed = threading.Thread(target=start)
     killed.start()
-    assert eventually(lambda: len(set(ids) & at_vonage(deployed)) < len(ids), WITHIN)
+    assert wait_until(lambda: len(set(ids) & at_vonage(deployed)) < len(ids), WITHIN)
     jobs.kill_worker(deployed, FUNCTION)
     killed.join(WITHIN)
     assert isinstance(ended[0], JobFailed)
@@ -232,6 +232,6 @@ def test_the_schedule_starts_the_cleanup_under_its_own_role(deployed: Deployed) 
         Target=deployed_one["Target"],
     )
     try:
-        assert eventually(lambda: marked(deployed, ids) == set(ids), WITHIN)
+        assert wait_until(lambda: marked(deployed, ids) == set(ids), WITHIN)
     finally:
         scheduler.delete_schedule(Name=once)

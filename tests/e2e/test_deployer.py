@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.deployer import NAME
-from local.waiting import eventually
+from local.waiting import wait_until
 from operations.stack import Stack
 from tests.support.deployed import WITHIN, Deployed
 
@@ -101,7 +101,7 @@ def outcome(formation: Any, name: str) -> str:
         [stack] = formation.describe_stacks(StackName=name)["Stacks"]
         return not stack["StackStatus"].endswith("IN_PROGRESS")
 
-    assert eventually(is_settled, WITHIN)
+    assert wait_until(is_settled, WITHIN)
     events = formation.describe_stack_events(StackName=name)["StackEvents"]
     failed = [each for each in events if each["ResourceStatus"] == "CREATE_FAILED"]
     return "\n".join(each.get("ResourceStatusReason", "") for each in failed)

@@ -11,7 +11,7 @@ import pytest
 
 from local import vonage
 from local.clients.management import ManagementApi
-from local.waiting import eventually
+from local.waiting import wait_until
 from operations.stack import Stack
 from tests.support import examples
 from tests.support.deployed import WITHIN, Deployed
@@ -86,14 +86,14 @@ def test_each_recording_counts_once_however_often_it_is_told(
     consumer = subscribers["sqs_consumer"]
     meeting = deployed.vonage.hold_meeting(recordings=2, repeat={"recording:uploaded": 1})
     room_id, recording_id = meeting["room_id"], meeting["recording_ids"][0]
-    assert eventually(lambda: recorded(consumer, room_id) == (2, 76), WITHIN)
+    assert wait_until(lambda: recorded(consumer, room_id) == (2, 76), WITHIN)
     before = len(deployed.events_about(recording_id, count=3))
 
     answer = ManagementApi(deployed.stack).call("POST", f"/recordings/{recording_id}/republish")
     assert answer.status_code == 202
     deployed.events_about(recording_id, count=before + 1)  # it was sent, and is in the queue
 
-    assert eventually(lambda: has_nothing_left(consumer), WITHIN)
+    assert wait_until(lambda: has_nothing_left(consumer), WITHIN)
     assert recorded(consumer, room_id) == (2, 76)
 
 
@@ -120,7 +120,7 @@ def test_a_replay_from_the_archive_brings_repeats_which_do_not_count(
 
     replayed = [event for event in both if event.get("replay-name") == name]
     assert ids(replayed) == ids(first)
-    assert eventually(lambda: has_nothing_left(consumer), WITHIN)
+    assert wait_until(lambda: has_nothing_left(consumer), WITHIN)
     assert recorded(consumer, room_id) == (1, 38)
 
 
@@ -139,7 +139,7 @@ def test_what_makes_no_sense_ends_in_the_dead_letters_and_holds_up_no_other(
     sqs.send_message(QueueUrl=queue, MessageBody=nonsense)
     meeting = deployed.vonage.hold_meeting()
 
-    assert eventually(lambda: recorded(consumer, meeting["room_id"]) == (1, 38), WITHIN)
+    assert wait_until(lambda: recorded(consumer, meeting["room_id"]) == (1, 38), WITHIN)
     found: list[str] = []
 
     def is_set_aside() -> bool:
@@ -147,7 +147,7 @@ def test_what_makes_no_sense_ends_in_the_dead_letters_and_holds_up_no_other(
         found.extend(message["Body"] for message in answer.get("Messages", []))
         return nonsense in found
 
-    assert eventually(is_set_aside, WITHIN)
+    assert wait_until(is_set_aside, WITHIN)
 
 
 # --- the function that is called at once ----------------------------------------------------------
@@ -165,7 +165,7 @@ def test_a_recording_is_copied_before_its_link_dies(
         listed = s3.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", [])
         return [each["Key"] for each in listed]
 
-    assert eventually(lambda: keys() == [key], WITHIN)
+    assert wait_until(lambda: keys() == [key], WITHIN)
     assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == FILE
 
 
@@ -208,7 +208,7 @@ def test_another_account_hears_of_recordings_and_gets_no_link(
         return any(event["detail"]["data"]["recording_id"] == recording_id for event in found)
 
     assert OTHER_ACCOUNT in there.outputs["EventBusArn"]
-    assert eventually(has_come, WITHIN)
+    assert wait_until(has_come, WITHIN)
     assert "recording:uploaded" not in {event["detail-type"] for event in found}
     assert {event["account"] for event in found} == {
         deployed.stack.outputs["EventBusArn"].split(":")[4]

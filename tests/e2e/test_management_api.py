@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from local.clients.management import ManagementApi
-from local.waiting import eventually
+from local.waiting import wait_until
 from roomkeeper.times import iso
 from tests.support.callers import a_caller
 from tests.support.deployed import WITHIN, Deployed
@@ -92,7 +92,7 @@ def test_a_user_comes_in_by_the_right_key_to_what_is_allowed(
     forged = ManagementApi(deployed.stack, Credentials(credentials.access_key, "guessed" * 6))
 
     # A new key is known everywhere only after a while.
-    assert eventually(lambda: right.call("GET", "/rooms").status_code == 200, WITHIN)
+    assert wait_until(lambda: right.call("GET", "/rooms").status_code == 200, WITHIN)
 
     assert right.call("DELETE", "/rooms/x").status_code == 403
     assert right.call("GET", "/recordings/x").status_code == 403
@@ -279,7 +279,7 @@ def test_the_log_tells_who_did_what_and_no_secret(deployed: Deployed, call: Call
         found = pages.paginate(logGroupName=group)
         return [event["message"] for page in found for event in page["events"]]
 
-    assert eventually(lambda: recording_id in str(lines()), WITHIN, pause=1.0)
+    assert wait_until(lambda: recording_id in str(lines()), WITHIN, pause=1.0)
     [line] = [json.loads(line) for line in lines() if recording_id in line]
     assert line["route"] == "GET /recordings/{recording_id}"
     assert line["caller"].startswith("arn:")

@@ -10,7 +10,7 @@ import pytest
 from local import leftovers
 from local.servers import BUILD
 from local.testing.builders import a_body
-from local.waiting import eventually
+from local.waiting import wait_until
 from operations.template import ROOT
 from tests.support.commands import environment_of, make
 from tests.support.deployed import WITHIN, Deployed
@@ -51,7 +51,7 @@ def test_status_shows_the_stack_and_what_its_job_did(deployed: Deployed) -> None
         told = make(deployed.stack, "status")
         return "ago (dry run), finished: failed 0, left 0" in told.text
 
-    assert eventually(has_run, WITHIN, pause=0.5), told.text
+    assert wait_until(has_run, WITHIN, pause=0.5), told.text
     assert told.code == 0, told.text
     assert "COMPLETE" in told.text
     assert deployed.stack.outputs["TableName"] in told.text
@@ -72,7 +72,7 @@ def test_events_prints_an_event_as_it_happens(deployed: Deployed) -> None:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    assert eventually(lambda: bool(left_by_commands(deployed)), WITHIN)
+    assert wait_until(lambda: bool(left_by_commands(deployed)), WITHIN)
     assert listening.stdout is not None
     assert "listen" in listening.stdout.readline()
     assert deployed.post(a_body("room:expired", room_id=room_id)).status_code == 204
@@ -91,7 +91,7 @@ def test_logs_print_the_lines_of_a_callbacks_way(deployed: Deployed) -> None:
         assert told.code == 0, told.text
         return [line for line in told.text.splitlines() if room_id in line]
 
-    assert eventually(lambda: len(lines()) == 2, WITHIN, pause=0.5), lines()
+    assert wait_until(lambda: len(lines()) == 2, WITHIN, pause=0.5), lines()
     intake, publisher = lines()
     assert "callback_intake callback accepted event=room:expired" in intake
     assert "event_publisher event published event=room:expired" in publisher

@@ -3,7 +3,7 @@
 import json
 import uuid
 
-from local.waiting import eventually
+from local.waiting import wait_until
 from tests.support import leaks
 from tests.support.deployed import WITHIN, Deployed
 
@@ -21,7 +21,7 @@ def test_no_log_holds_a_secret_or_a_name(deployed: Deployed) -> None:
 
     # Not only the intake's log: the event publisher's has to be there as well.
     published = deployed.events_about(recording_id, count=1)[0]["detail"]["metadata"]["event_id"]
-    assert eventually(lambda: published in leaks.logged(deployed), WITHIN, pause=1.0)
+    assert wait_until(lambda: published in leaks.logged(deployed), WITHIN, pause=1.0)
 
     forbidden = {"guess": guessed, "name": NAME, **deployed.stack.callback_secret()}
     assert leaks.found({"the logs": leaks.logged(deployed)}, forbidden) == []

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from local import aging
 from local.clients import jobs as http
 from local.testing.template import ROOT
-from roomkeeper.domain.recordings import Waiting
+from roomkeeper.domain.recordings import WorklistEntry
 from tests.support import jobs
 from tests.support.deployed import WITHIN, Deployed
 from tests.support.jobs import DAY, JobFailed
@@ -25,7 +25,7 @@ JOB, FUNCTION = "recording-reconciliation", "RecordingReconcilerName"
 
 
 @pytest.fixture(autouse=True)
-def _sound(deployed: Deployed) -> Iterator[None]:
+def _valid_or_none(deployed: Deployed) -> Iterator[None]:
     yield
     deployed.vonage.clear_faults()
 
@@ -33,10 +33,10 @@ def _sound(deployed: Deployed) -> Iterator[None]:
 def overdue(deployed: Deployed, ids: set[str]) -> None:
     """Have all that waits for these recordings and sessions wait for two days."""
     store, later = deployed.store(), datetime.now(UTC) + timedelta(minutes=1)
-    waiting: list[Waiting] = [
+    waiting: list[WorklistEntry] = [
         entry
         for worklist in ("awaiting_upload", "ended_session", "open_session")
-        for entry in store.waiting(worklist, later)
+        for entry in store.worklist(worklist, later)
         if entry.id in ids
     ]
     aging.back_date(deployed.stack, waiting, 2 * DAY)
@@ -85,7 +85,7 @@ def test_with_every_fifth_callback_lost_every_upload_is_told_once(deployed: Depl
     while runs < 4:
         runs += 1
         with suppress(JobFailed):
-            if jobs.run(deployed, FUNCTION)["left"] == 0:
+            if jobs.run(deployed, FUNCTION)["remaining"] == 0:
                 break
 
     found = ids - silent(deployed, held)
@@ -110,7 +110,7 @@ def test_a_late_callback_for_a_healed_recording_gives_no_second_event(deployed: 
 
     report = http.start(deployed.stack, JOB)
 
-    assert (report["healed"], report["failed"]) == (1, 0)
+    assert (report["recovered"], report["failed"]) == (1, 0)
     [event] = uploads(deployed, {recording_id}, 1)
     assert event["detail"]["metadata"]["origin"] == "reconciliation"
     assert event["detail"]["data"]["room_id"] == meeting["room_id"]

@@ -13,7 +13,7 @@ import pytest
 
 from local.clients import jobs
 from local.servers import BUILD
-from local.waiting import eventually
+from local.waiting import wait_until
 from roomkeeper.times import from_iso, iso
 from tests.support import functions
 from tests.support.deployed import WITHIN, Deployed
@@ -28,7 +28,7 @@ REFUSAL = "The schedule's role does not let it start"
 FAST = {"JOB_RATE_PER_SECOND": "100", "JOB_CONCURRENCY": "16"}
 
 
-class Extender:
+class RoomExtension:
     """The deployed function and the rooms that it is about."""
 
     def __init__(self, deployed: Deployed) -> None:
@@ -61,8 +61,8 @@ class Extender:
 
 
 @pytest.fixture
-def extender(deployed: Deployed) -> Iterator[Extender]:
-    yield Extender(deployed)
+def extender(deployed: Deployed) -> Iterator[RoomExtension]:
+    yield RoomExtension(deployed)
     deployed.vonage.clear_faults()
 
 
@@ -93,7 +93,7 @@ def rooms_of_all_kinds(deployed: Deployed) -> tuple[set[str], set[str]]:
 
 
 def test_of_a_thousand_rooms_exactly_the_selected_are_extended_once_through_failures_and_a_kill(
-    extender: Extender, deployed: Deployed
+    extender: RoomExtension, deployed: Deployed
 ) -> None:
     selected, others = rooms_of_all_kinds(deployed)
     before = extender.expiries()
@@ -104,7 +104,7 @@ def test_of_a_thousand_rooms_exactly_the_selected_are_extended_once_through_fail
     with extender.configured(**FAST), ThreadPoolExecutor(1) as pool:
         made = extender.patched()
         killed = pool.submit(extender.run)
-        assert eventually(lambda: extender.patched() > made + 100, WITHIN)
+        assert wait_until(lambda: extender.patched() > made + 100, WITHIN)
         extender.kill()
         assert "errorMessage" in killed.result()
         assert len([i for i in selected if extender.expiries()[i] != before[i]]) < len(selected)
@@ -128,7 +128,7 @@ def test_of_a_thousand_rooms_exactly_the_selected_are_extended_once_through_fail
 
 
 def test_a_run_over_http_is_for_signed_callers_and_can_be_a_rehearsal(
-    extender: Extender, deployed: Deployed
+    extender: RoomExtension, deployed: Deployed
 ) -> None:
     soon = iso(datetime.now(UTC) + 2 * DAY)
     [room_id] = deployed.vonage.add_rooms(1, expires_at=soon, metadata=KEEP)
@@ -151,7 +151,7 @@ def test_a_run_over_http_is_for_signed_callers_and_can_be_a_rehearsal(
 
 
 def test_only_rooms_in_which_a_session_started_lately_are_extended(
-    extender: Extender, deployed: Deployed
+    extender: RoomExtension, deployed: Deployed
 ) -> None:
     soon = iso(datetime.now(UTC) + 2 * DAY)
     used, unused = deployed.vonage.add_rooms(2, expires_at=soon, metadata=KEEP)
@@ -160,17 +160,17 @@ def test_only_rooms_in_which_a_session_started_lately_are_extended(
     with extender.configured(ONLY_ROOMS_USED_WITHIN_DAYS="14", **FAST):
         report = extender.run()
 
-    assert report["idle"] >= 1
+    assert report["unused"] >= 1
     assert extender.expiries()[used] > from_iso(soon) + 20 * DAY
     assert extender.expiries()[unused] == from_iso(soon)
 
 
-def test_a_scheduled_run_happens_by_itself(extender: Extender, deployed: Deployed) -> None:
+def test_a_scheduled_run_happens_by_itself(extender: RoomExtension, deployed: Deployed) -> None:
     soon = iso(datetime.now(UTC) + 2 * DAY)
     [room_id] = deployed.vonage.add_rooms(1, expires_at=soon, metadata=KEEP)
 
     with scheduled(deployed, "rate(1 minute)"):
-        assert eventually(lambda: extender.expiries()[room_id] != from_iso(soon), 120)
+        assert wait_until(lambda: extender.expiries()[room_id] != from_iso(soon), 120)
 
     [event] = deployed.events_about(room_id, count=1)
     assert event["detail-type"] == "room:extended"
@@ -196,7 +196,9 @@ def the_schedule(deployed: Deployed) -> dict[str, Any]:
     return {name: known[name] for name in wanted}
 
 
-def test_a_schedule_is_held_to_what_its_role_allows(extender: Extender, deployed: Deployed) -> None:
+def test_a_schedule_is_held_to_what_its_role_allows(
+    extender: RoomExtension, deployed: Deployed
+) -> None:
     """Another function's role starts nothing: the local AWS says so, and no room is extended."""
     soon = iso(datetime.now(UTC) + 2 * DAY)
     [room_id] = deployed.vonage.add_rooms(1, expires_at=soon, metadata=KEEP)
@@ -215,7 +217,7 @@ def test_a_schedule_is_held_to_what_its_role_allows(extender: Extender, deployed
         }
     )
     try:
-        assert eventually(lambda: AWS_LOG.read_text().count(REFUSAL) > refusals, WITHIN)
+        assert wait_until(lambda: AWS_LOG.read_text().count(REFUSAL) > refusals, WITHIN)
     finally:
         scheduler.delete_schedule(Name=name)
     assert extender.expiries()[room_id] == from_iso(soon)

@@ -11,7 +11,7 @@ import pytest
 
 from local import aging
 from local.clients.management import ManagementApi
-from local.waiting import eventually
+from local.waiting import wait_until
 from operations import insights, trace
 from operations.insights import Line
 from tests.support import jobs
@@ -55,7 +55,7 @@ def lines_of(deployed: Deployed, event_id: str, count: int) -> list[Line]:
         found[:] = insights.lines(deployed.stack, [event_id], datetime.now(UTC) - timedelta(1))
         return len(found) >= count
 
-    assert eventually(are_there, WITHIN, pause=0.5), f"only {len(found)} lines about {event_id}"
+    assert wait_until(are_there, WITHIN, pause=0.5), f"only {len(found)} lines about {event_id}"
     return found
 
 
@@ -89,7 +89,7 @@ def test_a_recordings_life_is_told_from_its_callback_to_its_deletion(
         assert code == 0
         return text
 
-    assert eventually(lambda: "recording:deleted published" in story(), WITHIN, pause=0.5)
+    assert wait_until(lambda: "recording:deleted published" in story(), WITHIN, pause=0.5)
     text = story()
     places = [text.find(step) for step in LIFE]
     assert -1 not in places, f"{LIFE[places.index(-1)]} is missing in\n{text}"

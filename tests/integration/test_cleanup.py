@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from roomkeeper import store
-from roomkeeper.jobs.batch import Bounds, Summary, in_seconds
+from roomkeeper.jobs.batch import Limits, Summary, deadline_in
 from roomkeeper.jobs.cleanup import Cleanup
 from roomkeeper.jobs.runner import Options, Run, work
 from tests.support.books import NOW, TABLE, Books, an_upload
@@ -14,14 +14,14 @@ MONTH_AGO = NOW - 30 * DAY
 
 
 def clean(
-    books: Books, *, dry_run: bool = False, now: datetime = NOW, **bounds: Any
+    books: Books, *, dry_run: bool = False, now: datetime = NOW, **limits: Any
 ) -> tuple[Cleanup, Summary]:
     """Delete what was uploaded a month before `now` or earlier."""
     cleanup = Cleanup(books.store, books.client, until=now - 30 * DAY, now=now, dry_run=dry_run)
-    ends_at = in_seconds(bounds.pop("seconds", 60.0))
-    within = {"concurrency": 4, "per_second": 1000.0, "ends_at": ends_at} | bounds
+    ends_at = deadline_in(limits.pop("seconds", 60.0))
+    within = {"concurrency": 4, "per_second": 1000.0, "ends_at": ends_at} | limits
     run = Run(
-        options=Options(), dry_run=dry_run, bounds=Bounds(**within), call_seconds=1.0, now=NOW
+        options=Options(), dry_run=dry_run, limits=Limits(**within), call_seconds=1.0, now=NOW
     )
     return cleanup, work(run, cleanup.due(), cleanup.act)
 
@@ -74,7 +74,7 @@ def test_a_hold_that_comes_after_the_list_was_read_still_counts(books: Books) ->
     [due] = cleanup.due()
     books.store.hold(recording_id, "a court order", "legal", NOW)
 
-    assert cleanup.act(due) == "held"
+    assert cleanup.act(due) == "on_hold"
     assert books.left_at_vonage() == {recording_id}
 
 
@@ -95,7 +95,7 @@ def test_what_is_gone_at_vonage_already_is_noted_as_its_own_deed(books: Books) -
 
     _, summary = clean(books)
 
-    assert summary.outcomes == {"gone_already": 1}
+    assert summary.outcomes == {"already_deleted": 1}
     recording = books.store.recording("gone")
     assert recording is not None
     assert recording.deleted_by == "vonage"
@@ -142,7 +142,7 @@ def test_what_is_not_deletable_yet_is_left_whatever_way_vonage_says_so(
     assert recording.deleted_at is None
     assert recording.confirmed_at == NOW
     later = NOW + timedelta(hours=1)
-    assert [each.id for each in books.store.waiting("deferred_confirmed", later)] == [recording_id]
+    assert [each.id for each in books.store.worklist("deferred_confirmed", later)] == [recording_id]
 
 
 def test_credentials_that_are_not_taken_stop_the_run_at_once(books: Books) -> None:
@@ -151,8 +151,8 @@ def test_credentials_that_are_not_taken_stop_the_run_at_once(books: Books) -> No
 
     _, summary = clean(books, concurrency=1)
 
-    assert (summary.outcomes, summary.stopped_by) == ({"failed": 1}, "refusal")
-    assert "credentials" in summary.examples[0]
+    assert (summary.outcomes, summary.stopped_by) == ({"failed": 1}, "unauthorized")
+    assert "credentials" in summary.sample_errors[0]
     assert books.left_at_vonage() == set(ids)
 
 
@@ -180,7 +180,7 @@ def test_a_second_run_finds_nothing_to_do(books: Books) -> None:
 
     _, summary = clean(books)
 
-    assert summary.taken == 0
+    assert summary.processed == 0
     assert len(books.asked("DELETE")) == 3
 
 
@@ -200,7 +200,7 @@ def test_a_deletion_whose_note_failed_is_noted_by_the_next_run(
 
     _, summary = clean(books)
 
-    assert summary.outcomes == {"gone_already": 1}
+    assert summary.outcomes == {"already_deleted": 1}
     recording = books.store.recording(recording_id)
     assert recording is not None
     assert recording.status == "deleted"
@@ -216,7 +216,7 @@ def test_two_overlapping_runs_do_no_harm(books: Books) -> None:
 
     outcomes = [[one.act(a), other.act(b)] for a, b in zip(*both, strict=True)]
 
-    assert outcomes == [["deleted", "gone_already"]] * 20
+    assert outcomes == [["deleted", "already_deleted"]] * 20
     assert len(books.asked("DELETE")) == 20
     stored = books.dynamodb.scan(TableName=TABLE)["Items"]
     assert all(item["deleted_by"] == {"S": "cleanup"} for item in stored)

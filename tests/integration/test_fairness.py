@@ -10,7 +10,7 @@ import pytest
 
 from roomkeeper import store
 from roomkeeper.domain.recordings import Recording
-from roomkeeper.jobs.batch import Bounds, Summary, in_seconds
+from roomkeeper.jobs.batch import Limits, Summary, deadline_in
 from roomkeeper.jobs.cleanup import Cleanup
 from roomkeeper.jobs.fairness import MAX_DELAY
 from roomkeeper.jobs.reconciliation import UPLOAD_TIMEOUT, Reconciliation
@@ -27,9 +27,9 @@ CAPACITY = FORGED // 10
 
 
 def a_run(now: datetime, limit: int | None, *, dry_run: bool = False) -> Run[Options]:
-    bounds = Bounds(concurrency=4, per_second=100_000.0, ends_at=in_seconds(300.0))
+    limits = Limits(concurrency=4, per_second=100_000.0, deadline=deadline_in(300.0))
     return Run(
-        options=Options(limit=limit), dry_run=dry_run, bounds=bounds, call_seconds=1.0, now=now
+        options=Options(limit=limit), dry_run=dry_run, limits=limits, call_seconds=1.0, now=now
     )
 
 
@@ -89,7 +89,7 @@ def a_start(recording_id: str, session_id: str = "s") -> dict[str, Any]:
 
 
 def deferred(books: Books, worklist: Any, until: datetime) -> list[str]:
-    return [each.id for each in books.store.waiting(worklist, until)]
+    return [each.id for each in books.store.worklist(worklist, until)]
 
 
 def requests_for(books: Books, prefix: str) -> int:
@@ -156,9 +156,9 @@ def test_what_fails_again_is_tried_later_and_later_up_to_a_day(books: Books) -> 
         assert clean(books, now)[1].outcomes == {"failed": 1}
         item = books.item(f"RECORDING#{forged}")
         assert item["attempts"] == {"N": str(attempt)}
-        [entry] = books.store.waiting("deferred_retained", now + MAX_DELAY)
+        [entry] = books.store.worklist("deferred_retained", now + MAX_DELAY)
         waits.append(entry.since - now)
-        assert clean(books, entry.since - timedelta(seconds=1))[1].taken == 0
+        assert clean(books, entry.since - timedelta(seconds=1))[1].processed == 0
         now = entry.since
 
     longest = [1, 2, 4, 8, 16, 24, 24]
@@ -216,7 +216,7 @@ def test_a_deferred_recording_on_hold_is_not_asked_about(books: Books) -> None:
 
     cleanup, summary = clean(books, NOW + HOUR)
 
-    assert (cleanup.held, summary.taken, requests_for(books, "forged")) == (1, 0, asked)
+    assert (cleanup.held, summary.processed, requests_for(books, "forged")) == (1, 0, asked)
 
 
 def test_a_deferred_recording_is_not_deleted_before_a_longer_retention_is_over(
@@ -266,7 +266,7 @@ def test_an_uploaded_recording_that_vonage_refuses_to_delete_is_a_failure(books:
     _, summary = clean(books)
 
     assert summary.outcomes == {"failed": 1}
-    assert "refuses to delete" in summary.examples[0]
+    assert "refuses to delete" in summary.sample_errors[0]
     assert deferred(books, "deferred_confirmed", NOW + HOUR) == [recording_id]
 
 
@@ -367,7 +367,7 @@ def test_a_deferred_recording_that_vonage_returns_after_all_is_back_on_its_list(
 
     assert reconcile(books, NOW + HOUR)[1].outcomes == {"waiting": 1}
 
-    [entry] = books.store.waiting("awaiting_upload", NOW)
+    [entry] = books.store.worklist("awaiting_upload", NOW)
     assert entry.since == NOW - 7 * HOUR
     assert not {"attempts", "queued_at"} & books.item(f"RECORDING#{recording_id}").keys()
 
@@ -430,7 +430,7 @@ def test_an_upload_is_not_waited_for_for_ever(
     assert reconcile(books, client=Saying(books.client, status))[1].outcomes == {outcome: 1}
 
     again = reconcile(books, client=Saying(books.client, status))[1]
-    assert again.taken == (outcome == "waiting")
+    assert again.processed == (outcome == "waiting")
     item = books.item(f"RECORDING#{recording_id}")
     assert ("ttl" in item) == (outcome == "never_uploaded")
 
@@ -459,13 +459,13 @@ def test_what_vonage_refuses_to_talk_about_for_a_month_is_asked_about_no_more(
     item = books.item(f"{kind.upper()}#forged")
     assert "worklist" not in item
     assert "ttl" in item
-    assert reconcile(books, NOW + UPLOAD_TIMEOUT + 2 * DAY)[1].taken == 0
+    assert reconcile(books, NOW + UPLOAD_TIMEOUT + 2 * DAY)[1].processed == 0
 
 
 def test_lost_recordings_leave_the_table_unless_they_are_on_hold(books: Books) -> None:
-    for recording_id in ("lost", "held"):
+    for recording_id in ("lost", "on_hold"):
         books.hear(a_start(recording_id), NOW - 7 * HOUR)
-    books.store.hold("held", "a court order", "legal", NOW)
+    books.store.hold("on_hold", "a court order", "legal", NOW)
 
     assert reconcile(books)[1].outcomes == {"lost": 2}
 
@@ -502,8 +502,8 @@ def test_an_invalid_recording_counts_as_failed_with_its_id_and_the_others_are_ad
     reconciliation, summary = reconcile(books, client=Listing(books.client, ""))
 
     assert (summary.outcomes, reconciliation.adopted) == ({"failed": 1}, 2)
-    assert "recording bad" in summary.examples[0]
-    assert reconcile(books, NOW + HOUR)[1].outcomes == {"session_asked": 1}
+    assert "recording bad" in summary.sample_errors[0]
+    assert reconcile(books, NOW + HOUR)[1].outcomes == {"session_checked": 1}
 
 
 def known(books: Books, ids: Iterable[str]) -> dict[str, Recording]:
@@ -521,7 +521,7 @@ def test_items_of_earlier_versions_are_read_without_what_is_new(books: Books) ->
 
 def test_an_entry_that_has_moved_meanwhile_is_not_deferred(books: Books) -> None:
     books.hear(a_start("forged"), NOW - 7 * HOUR)
-    [entry] = books.store.waiting("awaiting_upload", NOW)
+    [entry] = books.store.worklist("awaiting_upload", NOW)
     books.hear(an_upload("forged"), NOW)
 
     assert not books.store.defer(entry, NOW, lambda _: HOUR, confirmed=False)

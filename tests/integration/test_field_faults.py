@@ -16,7 +16,7 @@ from roomkeeper.handlers import management_api as management
 from roomkeeper.handlers import recording_cleanup as cleanup
 from roomkeeper.handlers import recording_reconciler as reconciler
 from roomkeeper.handlers import room_expiry_extender as extender
-from roomkeeper.jobs.batch import RoundIncomplete
+from roomkeeper.jobs.batch import BatchIncomplete
 from roomkeeper.times import iso
 from tests.support.books import TABLE, Books, an_upload
 from tests.support.management import Answered, a_request_for
@@ -120,7 +120,7 @@ def items(books: Books) -> list[dict[str, Any]]:
 
 def run(app: ModuleType) -> str:
     """Return the message with which a scheduled run raises."""
-    with pytest.raises(RoundIncomplete) as caught:
+    with pytest.raises(BatchIncomplete) as caught:
         app.handler({}, Invocation())
     return str(caught.value)
 
@@ -203,7 +203,7 @@ def test_a_byte_order_mark_before_every_response_disturbs_no_job(
     reconciled = reconciler.handler({}, Invocation())
     extended = extender.handler({}, Invocation())
 
-    assert (cleaned["deleted"], cleaned["gone_already"], cleaned["failed"]) == (ITEMS, 1, 0)
+    assert (cleaned["deleted"], cleaned["already_deleted"], cleaned["failed"]) == (ITEMS, 1, 0)
     assert (reconciled["lost"], reconciled["failed"]) == (ITEMS, 0)
     assert (extended["extended"], extended["failed"]) == (ITEMS, 0)
 
@@ -238,7 +238,7 @@ def test_a_deletion_whose_response_is_cut_off_is_found_done_by_the_next_attempt(
 
     report = cleanup.handler({}, Invocation())
 
-    assert (report["gone_already"], report["failed"]) == (1, 0)
+    assert (report["already_deleted"], report["failed"]) == (1, 0)
     assert books.left_at_vonage() == set()
     assert books.store.recording(recording_id).deleted_at is not None  # type: ignore[union-attr]
 

@@ -11,7 +11,7 @@ import pytest
 
 from roomkeeper.handlers import recording_cleanup as cleanup
 from roomkeeper.handlers import recording_reconciler as reconciler
-from roomkeeper.jobs.batch import RoundIncomplete
+from roomkeeper.jobs.batch import BatchIncomplete
 from tests.support.books import TABLE, Books, an_upload
 
 SAMPLES = Path(__file__).parent.parent.parent / "events/functions"
@@ -71,15 +71,15 @@ def test_a_scheduled_cleanup_reports_all_its_counts(books: Books) -> None:
         "dry_run": False,
         "due": 4,
         "deleted": 1,
-        "gone_already": 1,
+        "already_deleted": 1,
         "not_deletable_yet": 1,
         "would_delete": 0,
-        "held": 1,
+        "on_hold": 1,
         "deferred": 1,
-        "left": 0,
+        "remaining": 0,
         "failed": 0,
         "stopped_by": None,
-        "examples": [],
+        "sample_errors": [],
     }
 
 
@@ -111,7 +111,7 @@ def test_what_was_not_come_to_is_told_as_left(books: Books) -> None:
 
     report = cleanup.handler({"limit": 2}, Invocation())
 
-    assert (report["due"], report["deleted"], report["left"]) == (5, 2, 3)
+    assert (report["due"], report["deleted"], report["remaining"]) == (5, 2, 3)
 
 
 def test_a_cleanup_deployed_to_rehearse_deletes_nothing(
@@ -137,18 +137,18 @@ def test_a_scheduled_reconciliation_reports_all_its_counts(books: Books) -> None
     assert reconciler.handler(sample("recording_reconciler"), Invocation()) == {
         "dry_run": False,
         "due": 3,
-        "healed": 1,
+        "recovered": 1,
         "lost": 1,
         "never_uploaded": 0,
         "waiting": 0,
-        "settled": 0,
-        "session_asked": 1,
-        "adopted": 1,
+        "already_resolved": 0,
+        "session_checked": 1,
+        "discovered": 1,
         "deferred": 0,
-        "left": 0,
+        "remaining": 0,
         "failed": 0,
         "stopped_by": None,
-        "examples": [],
+        "sample_errors": [],
     }
 
 
@@ -169,10 +169,10 @@ def test_a_scheduled_run_raises_once_its_round_is_finished(app: ModuleType, book
     books.hear_all(held["callbacks"], NOW - timedelta(hours=7), "recording:uploaded")
     books.vonage.fault("*", status=400, times=1)
 
-    with pytest.raises(RoundIncomplete, match="failed 1"):
+    with pytest.raises(BatchIncomplete, match="failed 1"):
         app.handler({}, Invocation())
 
     if app is cleanup:
         assert len(set(ids) & books.left_at_vonage()) == 1
     else:
-        assert books.store.count_waiting("awaiting_upload", NOW) <= 1
+        assert books.store.worklist_length("awaiting_upload", NOW) <= 1

@@ -6,8 +6,8 @@ import pytest
 
 from roomkeeper import store
 from roomkeeper.callbacks.meetings import RecordingEnded, RecordingStarted, RecordingUploaded
-from roomkeeper.jobs.batch import Bounds, Summary, in_seconds
-from roomkeeper.jobs.reconciliation import Implausible, Reconciliation, told_by
+from roomkeeper.jobs.batch import Limits, Summary, deadline_in
+from roomkeeper.jobs.reconciliation import InvalidRecordingData, Reconciliation, to_observation
 from roomkeeper.jobs.runner import Options, Run, work
 from roomkeeper.vonage import Recording, SessionRecordings, VonageClient
 from tests.support.books import NOW, Books
@@ -24,8 +24,8 @@ def reconcile(
     reconciliation = Reconciliation(
         books.store, client or books.client, grace=6 * HOUR, now=now, dry_run=dry_run
     )
-    bounds = Bounds(concurrency=1, per_second=1000.0, ends_at=in_seconds(60.0))
-    run = Run(options=Options(), dry_run=dry_run, bounds=bounds, call_seconds=1.0, now=NOW)
+    limits = Limits(concurrency=1, per_second=1000.0, deadline=deadline_in(60.0))
+    run = Run(options=Options(), dry_run=dry_run, limits=limits, call_seconds=1.0, now=NOW)
     return reconciliation, work(run, reconciliation.due(), reconciliation.act)
 
 
@@ -56,7 +56,7 @@ def test_a_missed_upload_is_healed_and_told_as_found_out(books: Books) -> None:
 
     _, summary = reconcile(books)
 
-    assert summary.outcomes == {"healed": 1, "session_asked": 1}
+    assert summary.outcomes == {"recovered": 1, "session_checked": 1}
     recording = books.store.recording(recording_id)
     assert recording is not None
     assert (recording.status, recording.duration) == ("uploaded", 38)
@@ -67,7 +67,7 @@ def test_a_missed_upload_is_healed_and_told_as_found_out(books: Books) -> None:
         "recording:started by callback",
         "recording:uploaded by reconciliation",
     ]
-    assert [entry.id for entry in books.store.waiting("confirmed", NOW)] == [recording_id]
+    assert [entry.id for entry in books.store.worklist("confirmed", NOW)] == [recording_id]
 
 
 def test_a_callback_that_comes_after_the_healing_changes_nothing(books: Books) -> None:
@@ -91,7 +91,7 @@ def test_an_upload_that_is_told_after_the_list_was_read_is_not_asked_about(books
     [due] = reconciliation.due()
     books.hear_all(callbacks, NOW)
 
-    assert reconciliation.act(due) == "settled"
+    assert reconciliation.act(due) == "already_resolved"
     assert books.vonage.requests() == []
 
 
@@ -101,7 +101,7 @@ def test_what_waits_for_less_than_the_grace_time_is_not_asked_about(books: Books
 
     _, summary = reconcile(books)
 
-    assert summary.taken == 0
+    assert summary.processed == 0
     assert books.vonage.requests() == []
 
 
@@ -116,7 +116,7 @@ def test_what_vonage_no_longer_has_is_lost_once(books: Books) -> None:
     assert recording is not None
     assert (recording.status, recording.missing_at) == ("lost", NOW)
     assert "recording:lost by reconciliation" in events_due(books, "RECORDING#lost")
-    assert reconcile(books)[1].taken == 0
+    assert reconcile(books)[1].processed == 0
 
 
 def test_a_recording_that_is_uploaded_while_vonage_is_asked_is_not_told_as_lost(
@@ -125,7 +125,7 @@ def test_a_recording_that_is_uploaded_while_vonage_is_asked_is_not_told_as_lost(
     books.hear({"event": "recording:started", "recording_id": "r", "session_id": "s"}, LONG_AGO)
     monkeypatch.setattr(books.store, "mark_lost", lambda *_: False)
 
-    assert reconcile(books)[1].outcomes == {"settled": 1}
+    assert reconcile(books)[1].outcomes == {"already_resolved": 1}
 
 
 def test_a_lost_recording_whose_upload_is_told_after_all_is_uploaded(books: Books) -> None:
@@ -134,7 +134,7 @@ def test_a_lost_recording_whose_upload_is_told_after_all_is_uploaded(books: Book
     books.hear_all(callbacks, LONG_AGO, "recording:uploaded", "session:ended", "session:started")
     lost = books.store.recording(recording_id)
     assert lost is not None
-    assert books.store.mark_lost(lost, NOW)
+    assert books.store.mark_missing(lost, NOW)
     assert "ttl" in books.item(f"RECORDING#{recording_id}")
 
     books.hear_all(callbacks, NOW)
@@ -143,8 +143,8 @@ def test_a_lost_recording_whose_upload_is_told_after_all_is_uploaded(books: Book
     assert recording is not None
     assert recording.status == "uploaded"
     assert "ttl" not in books.item(f"RECORDING#{recording_id}")
-    assert not books.store.mark_lost(recording, NOW)
-    assert [entry.id for entry in books.store.waiting("retained", NOW)] == [recording_id]
+    assert not books.store.mark_missing(recording, NOW)
+    assert [entry.id for entry in books.store.worklist("retained", NOW)] == [recording_id]
 
 
 def test_a_start_told_late_for_a_lost_recording_does_not_have_it_asked_for_ever(
@@ -158,7 +158,7 @@ def test_a_start_told_late_for_a_lost_recording_does_not_have_it_asked_for_ever(
     books.hear({"event": "recording:started", "recording_id": "r", "session_id": "s"}, LONG_AGO)
 
     assert reconcile(books)[1].outcomes == {"lost": 1}
-    assert reconcile(books)[1].taken == 0
+    assert reconcile(books)[1].processed == 0
 
 
 @pytest.mark.parametrize("ongoing", [True, False], ids=["still running", "being processed"])
@@ -170,7 +170,7 @@ def test_a_recording_that_is_not_uploaded_yet_waits_on(books: Books, ongoing: bo
     _, summary = reconcile(books)
 
     assert summary.outcomes["waiting"] == 1
-    assert [entry.id for entry in books.store.waiting("awaiting_upload", LONG_AGO)] == [
+    assert [entry.id for entry in books.store.worklist("awaiting_upload", LONG_AGO)] == [
         recording_id
     ]
 
@@ -185,7 +185,7 @@ def test_recordings_of_a_known_session_that_never_announced_themselves_are_adopt
 
     reconciliation, summary = reconcile(books)
 
-    assert (summary.outcomes, reconciliation.adopted) == ({"healed": 1}, 2)
+    assert (summary.outcomes, reconciliation.adopted) == ({"recovered": 1}, 2)
     for recording_id in silent:
         assert events_due(books, f"RECORDING#{recording_id}") == [
             "recording:uploaded by reconciliation"
@@ -203,18 +203,18 @@ def test_a_session_is_asked_for_its_recordings_once(
 
     reconciliation, summary = reconcile(books)
 
-    assert (summary.outcomes, reconciliation.adopted) == ({"session_asked": 1}, 2)
-    assert {entry.id for entry in books.store.waiting("confirmed", NOW)} == set(
+    assert (summary.outcomes, reconciliation.adopted) == ({"session_checked": 1}, 2)
+    assert {entry.id for entry in books.store.worklist("confirmed", NOW)} == set(
         held["recording_ids"]
     )
-    assert reconcile(books)[1].taken == 0
+    assert reconcile(books)[1].processed == 0
 
 
 def test_a_session_whose_end_was_not_told_is_given_a_day(books: Books) -> None:
     _, callbacks = a_meeting(books)
     books.hear_all([b for b in callbacks if b["event"] == "session:started"], NOW - 29 * HOUR)
 
-    assert reconcile(books)[1].taken == 0
+    assert reconcile(books)[1].processed == 0
 
 
 def test_a_session_that_vonage_does_not_know_is_done_with(books: Books) -> None:
@@ -222,8 +222,8 @@ def test_a_session_that_vonage_does_not_know_is_done_with(books: Books) -> None:
     times = {"started_at": "2026-07-01T04:00:00Z", "ended_at": "2026-07-01T05:00:00Z"}
     books.hear(session | times, LONG_AGO)
 
-    assert reconcile(books)[1].outcomes == {"session_asked": 1}
-    assert reconcile(books)[1].taken == 0
+    assert reconcile(books)[1].outcomes == {"session_checked": 1}
+    assert reconcile(books)[1].processed == 0
 
 
 @pytest.mark.parametrize("fault", [{"status": 404, "body": "<h1>no</h1>"}, {"status": 500}])
@@ -237,7 +237,7 @@ def test_a_failure_loses_nothing_and_leaves_all_for_the_next_run(
     assert reconcile(books)[1].outcomes == {"failed": 2}
     books.vonage.clear_faults()
 
-    assert reconcile(books)[1].outcomes == {"healed": 1, "session_asked": 1}
+    assert reconcile(books)[1].outcomes == {"recovered": 1, "session_checked": 1}
     assert books.store.recording(held["recording_ids"][0])
 
 
@@ -250,12 +250,12 @@ def test_a_recording_that_is_told_of_implausibly_holds_up_no_other(books: Books)
     summary = reconcile(books, client=Telling(books.client, without_an_end=odd))[1]
 
     assert summary.outcomes == {"failed": 2}  # the recording's turn, and its session's
-    assert all(f"recording {odd}" in example for example in summary.examples)
-    assert {entry.id for entry in books.store.waiting("confirmed", NOW)} == {due, *silent}
+    assert all(f"recording {odd}" in example for example in summary.sample_errors)
+    assert {entry.id for entry in books.store.worklist("confirmed", NOW)} == {due, *silent}
     later = NOW + HOUR
     again = reconcile(books, client=Telling(books.client, without_an_end=odd), now=later)[1]
     assert again.outcomes == {"failed": 1}  # the session waits for what it still lacks
-    assert reconcile(books, now=later + 2 * HOUR)[1].outcomes == {"session_asked": 1}
+    assert reconcile(books, now=later + 2 * HOUR)[1].outcomes == {"session_checked": 1}
     assert books.store.recording(odd)
 
 
@@ -314,7 +314,7 @@ def test_a_rehearsal_tells_what_would_be_made_up_for_and_changes_nothing(books: 
 
     reconciliation, summary = reconcile(books, dry_run=True)
 
-    assert summary.outcomes == {"healed": 1, "lost": 1, "session_asked": 1}
+    assert summary.outcomes == {"recovered": 1, "lost": 1, "session_checked": 1}
     assert reconciliation.adopted == 1
     assert {(plan["event"], plan["recording_id"]) for plan in reconciliation.planned} == {
         ("recording:uploaded", known),
@@ -323,7 +323,7 @@ def test_a_rehearsal_tells_what_would_be_made_up_for_and_changes_nothing(books: 
     }
     assert [books.item(f"RECORDING#{each}") for each in (known, "lost")] == before
     assert books.store.recording(silent) is None
-    assert books.store.count_waiting("ended_session", NOW) == 1
+    assert books.store.worklist_length("ended_session", NOW) == 1
 
 
 def found(status: str, **facts: Any) -> Recording:
@@ -344,7 +344,7 @@ def found(status: str, **facts: Any) -> Recording:
 def test_what_vonage_says_is_what_a_callback_would_have_told(
     recording: Recording, kind: type[RecordingStarted]
 ) -> None:
-    told = told_by(recording)
+    told = to_observation(recording)
 
     assert type(told) is kind
     assert (told.recording_id, told.session_id) == ("r", "s")
@@ -363,5 +363,5 @@ def test_what_vonage_says_is_what_a_callback_would_have_told(
     ids=["no URL", "no start", "no end", "1066"],
 )
 def test_what_lacks_something_or_cannot_be_is_not_taken_in(recording: Recording) -> None:
-    with pytest.raises(Implausible, match="recording r"):
-        told_by(recording)
+    with pytest.raises(InvalidRecordingData, match="recording r"):
+        to_observation(recording)

@@ -19,8 +19,8 @@ from local.vonage.server import served
 from roomkeeper.aws import sdk as aws
 from roomkeeper.callbacks.meetings import parse
 from roomkeeper.domain.rooms import ExtensionPolicy
-from roomkeeper.jobs.batch import Bounds, RoundIncomplete, in_seconds
-from roomkeeper.jobs.room_extension import PAGE_SIZE, WALK, Extender
+from roomkeeper.jobs.batch import BatchIncomplete, Limits, deadline_in
+from roomkeeper.jobs.room_extension import PAGE_SIZE, SCAN, RoomExtension
 from roomkeeper.jobs.runner import Options, Report, Run
 from roomkeeper.store import Checkpoint, RoomStore, Store
 from roomkeeper.times import from_iso, iso
@@ -60,7 +60,7 @@ class Rooms(Struct):
     table: RoomStore
 
     def extend(self, run: Run[Options] | None = None, **policy: Any) -> Report:
-        return Extender(run or a_run(), a_policy(**policy), self.client, self.table).report()
+        return RoomExtension(run or a_run(), a_policy(**policy), self.client, self.table).run()
 
     def expiries(self) -> dict[str, str]:
         return {room["id"]: room["expires_at"] for room in self.vonage.rooms()}
@@ -104,18 +104,18 @@ def a_run(
     limit: int | None = None,
     now: datetime = NOW,
     seconds: float = 60.0,
-    **bounds: Any,
+    **limits: Any,
 ) -> Run[Options]:
     known: dict[str, Any] = {
         "concurrency": 4,
         "per_second": 1000.0,
-        "ends_at": in_seconds(seconds),
+        "ends_at": deadline_in(seconds),
         "consecutive_failures": 5,
     }
     return Run(
         options=Options(limit=limit),
         dry_run=dry_run,
-        bounds=Bounds(**(known | bounds)),
+        limits=Limits(**(known | limits)),
         call_seconds=1.0,
         now=now,
     )
@@ -159,8 +159,8 @@ def test_rooms_that_are_due_are_extended_and_told_of_and_nothing_else_is_left(
     assert rooms.keys() == {"EVENT"}
     assert report.counts["seen"] == 75
     assert report.counts["selected"] == report.counts["extended"] == 45
-    assert report.counts["long_enough"] == 30
-    assert report.counts["left"] == 0
+    assert report.counts["not_due"] == 30
+    assert report.counts["remaining"] == 0
     assert report.counts["walk_finished"] is True
 
 
@@ -200,7 +200,7 @@ def test_a_run_right_after_extends_nothing(rooms: Rooms) -> None:
 
     assert rooms.changing_calls() == calls
     assert rooms.told() == told
-    assert (again.counts["long_enough"], again.counts["at_limit"]) == (5, 1)
+    assert (again.counts["not_due"], again.counts["max_lifetime_reached"]) == (5, 1)
 
 
 def test_a_dry_run_says_what_and_why_and_changes_nothing(rooms: Rooms) -> None:
@@ -218,7 +218,7 @@ def test_a_dry_run_says_what_and_why_and_changes_nothing(rooms: Rooms) -> None:
     planned = {each["room_id"]: each for each in report.planned}
     assert {planned[room_id]["new_expires_at"] for room_id in due} == {LATER}
     assert planned[due[0]]["reason"] == "expires within 7 days"
-    assert planned[kept]["verdict"] == "long_enough"
+    assert planned[kept]["verdict"] == "not_due"
 
 
 def test_a_rehearsals_list_is_bounded_and_its_log_is_not(
@@ -308,11 +308,11 @@ def test_a_run_goes_on_where_the_last_one_stopped_until_all_rooms_were_seen(room
 
     while not (report := rooms.extend(a_run(limit=2 * PAGE_SIZE + 5))).counts["walk_finished"]:
         runs += 1
-        read.append(report.counts["left"])
+        read.append(report.counts["remaining"])
 
     assert (runs, read) == (2, [60, 20])
     assert rooms.told() == Counter((room_id, LATER) for room_id in due)
-    assert rooms.table.checkpoint(WALK) is None
+    assert rooms.table.checkpoint(SCAN) is None
 
 
 def test_a_run_whose_time_is_up_says_so_and_leaves_the_rest(rooms: Rooms) -> None:
@@ -414,7 +414,7 @@ def test_wrong_credentials_stop_the_run_at_once_and_pass_over_no_room(rooms: Roo
 
     report = rooms.extend(a_run(concurrency=1))
 
-    assert report.summary.stopped_by == "refusal"
+    assert report.summary.stopped_by == "unauthorized"
     assert len(rooms.changing_calls()) == 1
     rooms.vonage.clear_faults()
     assert rooms.extend().counts["extended"] == 50
@@ -431,7 +431,7 @@ def test_rooms_that_vanish_or_end_in_between_are_counted_and_no_failure(rooms: R
             return page
 
     client = rooms.client
-    report = Extender(a_run(), a_policy(), Racing(client, set()), rooms.table).report()  # type: ignore[arg-type]
+    report = RoomExtension(a_run(), a_policy(), Racing(client, set()), rooms.table).run()  # type: ignore[arg-type]
 
     assert report.summary.outcomes == {"extended": 3, "gone": 1}
     assert rooms.keys() == {"EVENT"}
@@ -447,7 +447,7 @@ def test_a_404_that_is_not_vonages_own_is_a_failure(rooms: Rooms) -> None:
 def test_a_page_that_cannot_be_read_ends_the_run_and_the_next_reads_it_again(rooms: Rooms) -> None:
     due = rooms.vonage.add_rooms(30, expires_at=SOON)
     rooms.vonage.fault("list_rooms", status=503)
-    assert rooms.extend().summary.stopped_by == "source"
+    assert rooms.extend().summary.stopped_by == "read_error"
     rooms.vonage.clear_faults()
 
     assert rooms.extend().counts["extended"] == len(due)
@@ -455,7 +455,7 @@ def test_a_page_that_cannot_be_read_ends_the_run_and_the_next_reads_it_again(roo
 
 def test_a_place_to_go_on_at_that_is_none_any_more_begins_the_walk_anew(rooms: Rooms) -> None:
     due = rooms.vonage.add_rooms(3, expires_at=SOON)
-    rooms.table.save_checkpoint(WALK, Checkpoint(start_id="no-number", walked=40))
+    rooms.table.save_checkpoint(SCAN, Checkpoint(start_id="no-number", walked=40))
 
     report = rooms.extend()
 
@@ -473,7 +473,7 @@ def test_only_rooms_used_lately_are_extended_when_the_policy_asks_for_it(rooms: 
     report = rooms.extend(used_within=14 * DAY)
 
     assert {room_id for room_id, _ in rooms.told()} == {used, ended}
-    assert report.counts["idle"] == 2
+    assert report.counts["unused"] == 2
     assert report.counts["selected"] == report.counts["extended"] == 2
     assert rooms.table.last_used(used) == NOW - 3 * DAY
     assert rooms.table.last_used(unused) is None
@@ -481,10 +481,10 @@ def test_only_rooms_used_lately_are_extended_when_the_policy_asks_for_it(rooms: 
 
 def test_overlapping_runs_end_with_every_room_extended_and_no_event_twice(rooms: Rooms) -> None:
     due = rooms.vonage.add_rooms(30, expires_at=SOON)
-    slow = Extender(a_run(), a_policy(), rooms.client, rooms.table)
+    slow = RoomExtension(a_run(), a_policy(), rooms.client, rooms.table)
     rooms.extend(a_run(now=NOW + timedelta(seconds=1)))
 
-    slow.report()
+    slow.run()
 
     told = rooms.told()
     assert {room_id for room_id, _ in told} == set(due)
@@ -521,17 +521,17 @@ def test_an_invalid_room_is_a_failure_and_all_others_are_extended(
     others = [*due[:2], *due[3:]]
     assert rooms.told() == Counter((room_id, LATER) for room_id in others)
     assert (report.counts["seen"], report.counts["extended"]) == (25, 24)
-    assert (report.counts["walk_finished"], report.counts["left"]) == (True, 0)
+    assert (report.counts["walk_finished"], report.counts["remaining"]) == (True, 0)
     assert report.counts["unlisted"] == 0
     assert report.summary.outcomes["failed"] == 1
     assert report.summary.stopped_by is None
     [logged] = [vars(each) for each in caplog.records if each.message == "room is invalid"]
-    [example] = report.summary.examples
+    [example] = report.summary.sample_errors
     assert logged["problem"] == example
     shown = {"7": "'7'", "..": "'..'"}.get(str(change.get("fields", {}).get("id")))
     known = "fields" in change and "id" not in change["fields"]
     assert (shown or (repr(due[2]) if known else "Room 3 on the page")) in example
-    with pytest.raises(RoundIncomplete, match="failed 1"):
+    with pytest.raises(BatchIncomplete, match="failed 1"):
         report.summary.raise_if_failed()
 
 
@@ -544,7 +544,7 @@ def test_a_page_of_invalid_rooms_only_stops_no_run(rooms: Rooms) -> None:
 
     assert rooms.told() == {(due[-1], LATER): 1}
     assert report.summary.outcomes == {"extended": 1, "failed": 2 * PAGE_SIZE}
-    assert len(report.summary.examples) == 5
+    assert len(report.summary.sample_errors) == 5
     assert report.counts["walk_finished"] is True
 
 
@@ -589,7 +589,7 @@ def test_a_list_that_ends_with_an_empty_page_which_links_to_itself_is_finished(
 
     assert report.summary.stopped_by is None
     assert (report.counts["walk_finished"], report.counts["extended"]) == (True, len(due))
-    assert rooms.table.checkpoint(WALK) is None
+    assert rooms.table.checkpoint(SCAN) is None
 
 
 def test_a_list_that_leads_back_to_pages_with_rooms_is_an_error(rooms: Rooms) -> None:
@@ -598,9 +598,9 @@ def test_a_list_that_leads_back_to_pages_with_rooms_is_an_error(rooms: Rooms) ->
 
     report = rooms.extend()
 
-    assert report.summary.stopped_by == "source"
+    assert report.summary.stopped_by == "read_error"
     assert {room_id for room_id, _ in rooms.told()} == set(due)
-    assert "circle" in report.summary.examples[0]
+    assert "circle" in report.summary.sample_errors[0]
 
 
 def test_a_last_page_of_invalid_rooms_that_links_to_itself_is_not_the_end(rooms: Rooms) -> None:
@@ -608,7 +608,7 @@ def test_a_last_page_of_invalid_rooms_that_links_to_itself_is_not_the_end(rooms:
     [room_id] = rooms.vonage.add_rooms(1, expires_at=SOON)
     rooms.vonage.fault("list_rooms", elements=[{"element": room_id, "fields": {"type": 5}}])
 
-    assert rooms.extend().summary.stopped_by == "source"
+    assert rooms.extend().summary.stopped_by == "read_error"
 
 
 def test_a_list_that_ends_before_all_its_rooms_says_so(

@@ -152,7 +152,7 @@ def test_every_line_about_something_that_causes_an_event_names_that_event(told: 
         "event published",
         "event not published",
         "recording deleted",
-        "callback made up for",
+        "missed callback recovered",
         "recording lost",
         "room extended",
     }

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from roomkeeper.domain.recordings import Waiting
+from roomkeeper.domain.recordings import WorklistEntry
 from roomkeeper.store import Store
 from roomkeeper.store import recordings as store_recordings
 from roomkeeper.store.items import shard_of
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 HOUR = timedelta(hours=1)
 
 
-def on(worklist: str, recording_id: str, since: datetime) -> Waiting:
+def on(worklist: str, recording_id: str, since: datetime) -> WorklistEntry:
     """Return a recording's entry of a worklist."""
-    return Waiting("recording", recording_id, since, f"{worklist}#{shard_of(recording_id)}")
+    return WorklistEntry("recording", recording_id, since, f"{worklist}#{shard_of(recording_id)}")
 
 
 @pytest.fixture
@@ -34,11 +34,11 @@ def test_a_worklist_is_read_oldest_first_across_its_shards_and_pages(books: Book
     for age in ages:
         books.hear(an_upload(f"recording-{age}"), NOW - timedelta(seconds=age))
 
-    read = list(books.store.waiting("retained", NOW - timedelta(seconds=10)))
+    read = list(books.store.worklist("retained", NOW - timedelta(seconds=10)))
 
     assert [entry.id for entry in read] == [f"recording-{age}" for age in range(199, 9, -1)]
     assert read[0] == on("retained", "recording-199", NOW - timedelta(seconds=199))
-    assert books.store.count_waiting("retained", NOW - timedelta(seconds=10)) == 190
+    assert books.store.worklist_length("retained", NOW - timedelta(seconds=10)) == 190
 
 
 @pytest.mark.usefixtures("_small_pages")
@@ -46,7 +46,7 @@ def test_no_more_of_a_worklist_is_read_than_a_page_of_each_shard_ahead(books: Bo
     for number in range(200):
         books.hear(an_upload(f"recording-{number}"), NOW - HOUR)
     counting: Any = Counting(books.dynamodb)
-    assert len(list(itertools.islice(Store(counting, TABLE).waiting("retained", NOW), 10))) == 10
+    assert len(list(itertools.islice(Store(counting, TABLE).worklist("retained", NOW), 10))) == 10
 
     assert 0 < counting.entries <= (8 + 2) * 5
 
@@ -69,14 +69,14 @@ def test_a_recording_waits_for_its_upload_from_the_first_callback_on(books: Book
     ended = an_upload("r") | {"event": "recording:ended"}
     books.hear(ended, NOW - 2 * HOUR)
 
-    [waiting] = books.store.waiting("awaiting_upload", NOW)
+    [waiting] = books.store.worklist("awaiting_upload", NOW)
     assert waiting == on("awaiting_upload", "r", NOW - 3 * HOUR)
 
     books.hear(an_upload("r"), NOW - HOUR)
 
-    assert list(books.store.waiting("awaiting_upload", NOW)) == []
-    assert list(books.store.waiting("retained", NOW)) == [on("retained", "r", NOW - HOUR)]
-    assert list(books.store.waiting("retained", NOW - 2 * HOUR)) == []
+    assert list(books.store.worklist("awaiting_upload", NOW)) == []
+    assert list(books.store.worklist("retained", NOW)) == [on("retained", "r", NOW - HOUR)]
+    assert list(books.store.worklist("retained", NOW - 2 * HOUR)) == []
 
 
 def a_session(event: str) -> dict[str, str]:
@@ -86,16 +86,16 @@ def a_session(event: str) -> dict[str, str]:
 
 def test_a_session_is_open_until_its_end_is_told_and_then_waits_to_be_asked(books: Books) -> None:
     books.hear(a_session("session:started"), NOW - 2 * HOUR)
-    [open_one] = books.store.waiting("open_session", NOW)
+    [open_one] = books.store.worklist("open_session", NOW)
 
     books.hear(a_session("session:ended"), NOW - HOUR)
 
-    assert list(books.store.waiting("open_session", NOW)) == []
-    [ended] = books.store.waiting("ended_session", NOW)
-    assert ended == Waiting("session", "s", NOW - HOUR, f"ended_session#{shard_of('s')}")
-    assert not books.store.settle_session(open_one)  # it has come onto the list anew
-    assert books.store.settle_session(ended)
-    assert list(books.store.waiting("ended_session", NOW)) == []
+    assert list(books.store.worklist("open_session", NOW)) == []
+    [ended] = books.store.worklist("ended_session", NOW)
+    assert ended == WorklistEntry("session", "s", NOW - HOUR, f"ended_session#{shard_of('s')}")
+    assert not books.store.mark_session_checked(open_one)  # it has come onto the list anew
+    assert books.store.mark_session_checked(ended)
+    assert list(books.store.worklist("ended_session", NOW)) == []
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -103,4 +103,4 @@ def test_the_order_of_a_sessions_callbacks_does_not_matter(books: Books, order: 
     for event in ("session:started", "session:ended")[::order]:
         books.hear(a_session(event), NOW)
 
-    assert [entry.id for entry in books.store.waiting("ended_session", NOW)] == ["s"]
+    assert [entry.id for entry in books.store.worklist("ended_session", NOW)] == ["s"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from roomkeeper.store.items import plain
+from roomkeeper.store.items import deserialize
 from tests.support.deployed import WITHIN, Deployed
 from tests.support.figures import Figures
 
@@ -123,7 +123,7 @@ class Kept:
     def __init__(self, deployed: Deployed) -> None:
         pages = deployed.stack.client("dynamodb").get_paginator("scan")
         table = deployed.stack.outputs["TableName"]
-        items = [plain(i) for page in pages.paginate(TableName=table) for i in page["Items"]]
+        items = [deserialize(i) for page in pages.paginate(TableName=table) for i in page["Items"]]
         self._items = {item["pk"]: item for item in items}
         self._told = {
             fact(item["event"], detail)

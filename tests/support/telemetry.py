@@ -24,7 +24,7 @@ from roomkeeper.handlers import recording_cleanup as cleanup
 from roomkeeper.handlers import recording_reconciler as reconciler
 from roomkeeper.handlers import room_expiry_extender as extender
 from roomkeeper.jobs import runner
-from roomkeeper.jobs.batch import RoundIncomplete
+from roomkeeper.jobs.batch import BatchIncomplete
 from roomkeeper.times import iso
 from tests.support.books import TABLE, Books, an_upload
 from tests.support.management import a_request_for
@@ -140,14 +140,14 @@ def _deployed(books: Books, function: str) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in known.items():
             patch.setenv(name, value)
-        for name, value in _ours(books).items():
+        for name, value in _stored(books).items():
             patch.setenv(name, value)
         _forget()
         yield known["POWERTOOLS_SERVICE_NAME"]
     _forget()
 
 
-def _ours(books: Books) -> dict[str, str]:
+def _stored(books: Books) -> dict[str, str]:
     return {
         "TABLE_NAME": TABLE,
         "VONAGE_BASE_URL": books.vonage.api_url,
@@ -219,7 +219,7 @@ def _manage(books: Books) -> None:
 def _clean_up(books: Books) -> None:
     books.uploaded(3, LONG_AGO)
     books.vonage.fault("delete_recording", status=401, times=1)
-    with suppress(RoundIncomplete):
+    with suppress(BatchIncomplete):
         cleanup.handler({}, Invocation())
     cleanup.handler({"dry_run": True}, Invocation())
     cleanup.handler({}, Invocation())

@@ -17,7 +17,7 @@ from local import aging
 from local.clients.management import ManagementApi
 from local.servers import BUILD
 from local.testing.builders import a_body, a_record
-from roomkeeper.domain.recordings import Waiting
+from roomkeeper.domain.recordings import WorklistEntry
 from roomkeeper.times import iso
 from tests.support import jobs
 from tests.support.deployed import Deployed
@@ -91,9 +91,9 @@ def reconcile(deployed: Deployed) -> None:
     """Have the reconciler make up for a callback that never came."""
     held = deployed.vonage.hold_meeting(drop={"recording:uploaded"})
     now = datetime.now(UTC)
-    waiting = [Waiting("recording", held["recording_ids"][0], now)]
+    waiting = [WorklistEntry("recording", held["recording_ids"][0], now)]
     aging.back_date(deployed.stack, waiting, 2 * DAY)
-    require_done(deployed, "recording-reconciliation", "healed")
+    require_done(deployed, "recording-reconciliation", "recovered")
 
 
 def extend_rooms(deployed: Deployed) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from local.clients.management import ManagementApi
-from local.waiting import eventually
+from local.waiting import wait_until
 from tests.support import functions
 from tests.support.deployed import WITHIN, Deployed
 
@@ -93,9 +93,9 @@ def test_what_goes_wrong_is_told(
         told[:] = measured(deployed, function, since, watched)
         return sum(float(each["Value"]) for each in told) >= float(watched["Threshold"])
 
-    assert eventually(is_enough, WITHIN)
+    assert wait_until(is_enough, WITHIN)
     cloudwatch.put_metric_data(Namespace=watched["Namespace"], MetricData=told)
-    assert eventually(lambda: name in mailbox(), WITHIN)
+    assert wait_until(lambda: name in mailbox(), WITHIN)
 
 
 def measured(

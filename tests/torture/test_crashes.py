@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from local.waiting import eventually
+from local.waiting import wait_until
 from tests.support import functions, jobs, leaks
 from tests.support.balance import Account, Balance
 from tests.support.deployed import WITHIN, Deployed
@@ -74,7 +74,7 @@ class Killer:
         written = self._written()
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(run)
-            eventually(lambda: self._written() > written or running.done(), WITHIN)
+            wait_until(lambda: self._written() > written or running.done(), WITHIN)
             self._pause(self._dice.uniform(0.0, 0.6))
             self._kill()
         return isinstance(running.exception(), JobFailed)
@@ -83,8 +83,8 @@ class Killer:
         """Return at some moment when the function has got something done, and is at more."""
         written = self._written()
         self._pause(self._dice.uniform(0.0, 0.3))
-        eventually(lambda: self._written() > written, WITHIN)
-        eventually(lambda: bool(self._at_work()), WITHIN, pause=0.005)
+        wait_until(lambda: self._written() > written, WITHIN)
+        wait_until(lambda: bool(self._at_work()), WITHIN, pause=0.005)
         self._pause(self._dice.uniform(0.0, 0.03))
 
     def _written(self) -> int:

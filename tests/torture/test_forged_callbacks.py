@@ -14,11 +14,11 @@ import pytest
 
 from local import aging
 from local.testing.builders import a_body
-from local.waiting import eventually
+from local.waiting import wait_until
 from operations import purge
 from roomkeeper.callbacks.meetings import RecordingUploaded, parse
 from roomkeeper.store import updates
-from roomkeeper.store.items import typed
+from roomkeeper.store.items import serialize
 from roomkeeper.times import from_iso
 from tests.support import commands, functions, jobs
 from tests.support.deployed import WITHIN, Deployed
@@ -45,8 +45,8 @@ def item_of(body: bytes, at: datetime) -> dict[str, Any]:
     assert isinstance(callback, RecordingUploaded)
     update = updates.recording_update(callback, at)
     written = {
-        name: typed(value)
-        for name, value in {**update.facts, **update.state}.items()
+        name: serialize(value)
+        for name, value in {**update.set_if_absent, **update.set_always}.items()
         if value is not None
     }
     return {"pk": {"S": update.key}, "seen": {"SS": [callback.event]}, **written}
@@ -81,7 +81,7 @@ def a_real_recording(deployed: Deployed) -> str:
     """Hold a meeting that the reconciliation has asked about, and that is past its retention."""
     held = deployed.vonage.hold_meeting()
     [recording_id] = held["recording_ids"]
-    assert eventually(lambda: deployed.item(f"SESSION#{held['session_id']}") is not None, WITHIN)
+    assert wait_until(lambda: deployed.item(f"SESSION#{held['session_id']}") is not None, WITHIN)
     with suppress(JobFailed):  # other tests may have left what Vonage does not answer for
         jobs.run(deployed, RECONCILER, grace_hours=0)
     assert "confirmed_at" in (deployed.item(f"RECORDING#{recording_id}") or {})

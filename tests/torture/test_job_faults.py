@@ -10,7 +10,7 @@ from requests import Response
 
 from local.clients.management import ManagementApi
 from local.faults.control import FaultControl
-from local.waiting import eventually
+from local.waiting import wait_until
 from tests.support import functions, jobs
 from tests.support.balance import Account
 from tests.support.deployed import WITHIN, Deployed
@@ -49,7 +49,7 @@ class Caller:
                 assert answer.status_code in (502, 503, 504), answer.text
             return answer.ok
 
-        assert eventually(is_done, WITHIN)
+        assert wait_until(is_done, WITHIN)
 
 
 def run_all(deployed: Deployed) -> None:

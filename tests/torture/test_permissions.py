@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.testing.template import ROOT
-from local.waiting import eventually
+from local.waiting import wait_until
 from tests.support import functions
 from tests.support.deployed import WITHIN, Deployed
 from tests.support.figures import Figures
@@ -113,7 +113,7 @@ def test_a_schedule_needs_its_role(deployed: Deployed, roles: Roles, figures: Fi
     before = exercises.refused_starts()
     with roles.without(*grants):
         exercises.start_by_schedule(deployed)
-        assert eventually(
+        assert wait_until(
             lambda: exercises.refused_starts() == before + len(SCHEDULES), WITHIN, pause=0.5
         )
     figures.add("permissions", statements=len(grants), unneeded=0)

@@ -9,7 +9,7 @@ import pytest
 
 from local.faults import rules
 from local.faults.control import FaultControl
-from local.waiting import eventually
+from local.waiting import wait_until
 from operations import redrive
 from tests.support import functions
 from tests.support.balance import Account, dead_letters
@@ -60,7 +60,7 @@ def test_poison_waits_alone_in_the_dead_letter_queue_until_its_cause_is_mended(
     with giving_up_after(deployed, retries=2):
         tell_of(deployed, *poison)
         balance = account.balance()  # of all the others
-        assert eventually(lambda: dead_letters(deployed) == 3, WITHIN)
+        assert wait_until(lambda: dead_letters(deployed) == 3, WITHIN)
     assert (balance.lost, balance.missing, balance.invented) == ([], set(), set())
 
     sent, left = redrive.redrive(deployed.stack)

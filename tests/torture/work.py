@@ -20,7 +20,7 @@ JOBS = {
 }
 """The jobs, with the outputs that name their functions."""
 
-_DONE = ("deleted", "gone_already", "extended", "healed", "lost", "completed", "left")
+_DONE = ("deleted", "already_deleted", "extended", "recovered", "lost", "completed", "remaining")
 """What a job counts as long as it has something to do."""
 
 

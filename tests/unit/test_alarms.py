@@ -192,13 +192,13 @@ def lack_the_secret() -> None:
 
 
 def lose_a_recording() -> None:
-    report = Report(dry_run=False, counts={"due": 1, "lost": 1, "left": 0}, summary=Summary())
+    report = Report(dry_run=False, counts={"due": 1, "lost": 1, "remaining": 0}, summary=Summary())
     runner.handle({}, Invocation(), ReconciliationOptions, lambda _: report)
     runner.metrics.flush_metrics()
 
 
 def give_an_upload_up() -> None:
-    counts = {"due": 1, "never_uploaded": 1, "left": 0}
+    counts = {"due": 1, "never_uploaded": 1, "remaining": 0}
     report = Report(dry_run=False, counts=counts, summary=Summary())
     runner.handle({}, Invocation(), ReconciliationOptions, lambda _: report)
     runner.metrics.flush_metrics()
@@ -381,8 +381,10 @@ def test_new_callbacks_are_counted_from_the_intakes_log(accepted: list[dict[str,
     """Each of them makes an event due; a repeat makes none."""
     counted = properties("NewCallback")
     assert counted["LogGroupName"] == {"Ref": "CallbackIntakeLogs"}
-    assert counted["FilterPattern"] == ('{ ($.message = "callback accepted") && ($.news IS TRUE) }')
-    assert [line["news"] for line in accepted] == [True, False]
+    assert counted["FilterPattern"] == (
+        '{ ($.message = "callback accepted") && ($.is_new IS TRUE) }'
+    )
+    assert [line["is_new"] for line in accepted] == [True, False]
 
 
 def test_an_alarm_tells_that_callbacks_are_accepted_and_nothing_is_published() -> None:

@@ -44,7 +44,7 @@ class Meeting(Struct, frozen=True):
         """Return what Vonage sends of it, in order."""
         joining = [
             a_callback(f"session:participant:{what}", participant_id=f"participant-{n}")
-            for what in ("joined", "left")
+            for what in ("joined", "remaining")
             for n in range(self.participants)
         ]
         recorded = [

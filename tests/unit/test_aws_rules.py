@@ -381,7 +381,7 @@ def test_an_expression_fits_into_dynamodbs_limit(event: str) -> None:
         update = updates.session_update(callback, NOON, until)
     else:
         update = updates.outbox_update(callback, NOON, until)
-    written = items.expression(update)
+    written = items.build_update(update)
     assert max(len(written["update"]), len(written["condition"])) <= 4096
     assert all(len(name) <= 255 for name in written["ExpressionAttributeNames"].values())
 

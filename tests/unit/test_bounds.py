@@ -55,6 +55,6 @@ def test_the_management_api_lists_a_sessions_recordings() -> None:
 
 def test_a_job_over_http_ends_its_last_item_and_leaves_time_to_begin_some() -> None:
     patience = runner._OVER_HTTP
-    assert patience.whole + COLD_START < GATEWAY
+    assert patience.total + COLD_START < GATEWAY
     assert patience.writes >= runner.OPERATIONS_PER_ITEM * store.SHORT_RETRY.worst_case
-    assert patience.for_new_items(900) > SECRET
+    assert patience.accept_until(900) > SECRET

@@ -381,7 +381,7 @@ def test_an_accepted_callback_is_logged_by_its_ids_and_counted(output: Output) -
     line = output.logged("callback accepted")
     assert line["event"] == "recording:uploaded"
     assert (line["recording_id"], line["session_id"]) == (RECORDING_ID, SESSION_ID)
-    assert (line["level"], line["news"]) == ("INFO", True)
+    assert (line["level"], line["is_new"]) == ("INFO", True)
     assert line["function_request_id"] == AContext().aws_request_id
     assert output.metrics == {"CallbackAccepted": 1, "event": "recording:uploaded"}
 
@@ -441,8 +441,10 @@ def test_a_callback_and_its_repeats_are_logged_by_the_id_of_their_event(output: 
     for _ in range(2):
         answer_to(a_request(a_body("recording:started")))
     lines = [line for line in output.lines if line.get("message") == "callback accepted"]
-    assert [line["news"] for line in lines] == [True, False]
-    assert {line["correlation_id"] for line in lines} == {correlation.caused_by(callback)}
+    assert [line["is_new"] for line in lines] == [True, False]
+    assert {line["correlation_id"] for line in lines} == {
+        correlation.event_id_for_callback(callback)
+    }
 
 
 def test_a_callback_that_cannot_be_kept_now_is_logged_by_the_same_id(
@@ -451,4 +453,6 @@ def test_a_callback_that_cannot_be_kept_now_is_logged_by_the_same_id(
     monkeypatch.setenv("TABLE_NAME", "missing")
     answer_to(a_request(a_body("recording:started")))
     line = output.logged("callback could not be taken now")
-    assert line["correlation_id"] == correlation.caused_by(a_callback("recording:started"))
+    assert line["correlation_id"] == correlation.event_id_for_callback(
+        a_callback("recording:started")
+    )

@@ -19,7 +19,7 @@ from local.testing.builders import (
 from local.testing.template import environment
 from roomkeeper import store
 from roomkeeper.domain import events
-from roomkeeper.domain.recordings import Waiting
+from roomkeeper.domain.recordings import WorklistEntry
 from roomkeeper.domain.rooms import Extension
 from roomkeeper.handlers import management_api as management
 from roomkeeper.jobs.cleanup import Cleanup
@@ -48,7 +48,7 @@ def books(table: Table) -> Store:
 def test_a_callback_is_known_by_the_id_of_the_event_that_it_causes(name: str, table: Table) -> None:
     callback = a_callback(name)
     books(table).apply(callback, NOON)
-    assert correlation.caused_by(callback) == due(table).metadata.event_id
+    assert correlation.event_id_for_callback(callback) == due(table).metadata.event_id
 
 
 def test_an_extension_is_known_by_the_id_of_the_event_that_tells_of_it(table: Table) -> None:
@@ -56,7 +56,7 @@ def test_an_extension_is_known_by_the_id_of_the_event_that_tells_of_it(table: Ta
         room_id="room", previous_expires_at=NOON, expires_at=NOON + timedelta(1), reason="soon"
     )
     RoomStore(table.client, table.name, event_days=2).complete(extension, NOON)
-    assert correlation.about_extension(extension) == due(table).metadata.event_id
+    assert correlation.event_id_for_extension(extension) == due(table).metadata.event_id
 
 
 def logged(caplog: pytest.LogCaptureFixture, message: str) -> str:
@@ -72,13 +72,13 @@ def test_a_cleanup_logs_the_id_of_the_event_to_come(
     [before] = table.items()
     vonage: Any = AVonage(recordings={RECORDING_ID: a_recording_at_vonage()})
     job = Cleanup(books(table), vonage, until=NOON, now=NOON, dry_run=False)
-    assert job.act(Waiting("recording", RECORDING_ID, NOON)) == "deleted"
+    assert job.act(WorklistEntry("recording", RECORDING_ID, NOON)) == "deleted"
     assert logged(caplog, "recording deleted") == due(table, before).metadata.event_id
 
 
 @pytest.mark.parametrize(
     ("found", "message"),
-    [([a_recording_at_vonage(ended_at=NOON)], "callback made up for"), ([], "recording lost")],
+    [([a_recording_at_vonage(ended_at=NOON)], "missed callback recovered"), ([], "recording lost")],
 )
 def test_a_reconciliation_logs_the_id_of_the_event_to_come(
     found: list[Recording], message: str, table: Table, caplog: pytest.LogCaptureFixture
@@ -87,7 +87,7 @@ def test_a_reconciliation_logs_the_id_of_the_event_to_come(
     [before] = table.items()
     vonage: Any = AVonage(recordings={each.id: each for each in found})
     job = Reconciliation(books(table), vonage, grace=timedelta(), now=NOON, dry_run=False)
-    job.act(Waiting("recording", RECORDING_ID, NOON))
+    job.act(WorklistEntry("recording", RECORDING_ID, NOON))
     assert logged(caplog, message) == due(table, before).metadata.event_id
 
 

@@ -14,7 +14,7 @@ from local.testing.builders import (
 )
 from roomkeeper.domain.events import Event
 from roomkeeper.domain.recordings import DeletedBy, Hold
-from roomkeeper.store import DamagedItem, Store, events_due
+from roomkeeper.store import CorruptItem, Store, events_due
 from roomkeeper.times import iso
 from tests.unit.conftest import Table
 
@@ -162,5 +162,5 @@ def test_a_damaged_item_is_named_and_holds_up_no_other(
     table.put({**(table.item("RECORDING#damaged") or {}), **damage})
 
     assert set(store.recordings(["sound", "damaged"])) == {"sound"}
-    with pytest.raises(DamagedItem, match="RECORDING#damaged"):
+    with pytest.raises(CorruptItem, match="RECORDING#damaged"):
         store.recording("damaged")

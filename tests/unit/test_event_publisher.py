@@ -240,7 +240,7 @@ def test_without_a_queue_to_reach_it_is_wanted_again_and_the_log_says_why(
 
     monkeypatch.setattr(app, "_queue", Unreachable)
     assert publish(poison("1")) == ["1"]
-    assert str(CUT_OFF) in output.logged("record not set aside")["exception"]
+    assert str(CUT_OFF) in output.logged("dead letter not sent")["exception"]
 
 
 def test_after_the_first_that_cannot_be_set_aside_no_other_is_tried(

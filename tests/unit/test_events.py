@@ -9,7 +9,7 @@ import pytest
 from local.testing.builders import ENDED_AT, NOON, PUBLISHED, STARTED_AT
 from roomkeeper.callbacks.meetings import type_of
 from roomkeeper.domain import events
-from roomkeeper.domain.events import Event, from_outbox, newly_seen
+from roomkeeper.domain.events import Event, events_for_change, from_outbox
 from roomkeeper.domain.recordings import Recording, Session
 from roomkeeper.times import from_iso, iso
 
@@ -31,7 +31,7 @@ def a_session(*seen: str, **facts: Any) -> Session:
 
 
 def due(new: Recording | Session, old: Recording | Session | None = None) -> list[Event]:
-    return newly_seen(KEY, old, new, NOON)
+    return events_for_change(KEY, old, new, NOON)
 
 
 def names(found: list[Event]) -> list[str]:
@@ -185,8 +185,8 @@ def test_it_is_known_of_every_event_of_an_item_when_its_cause_was_received() -> 
 
 
 def test_the_same_change_gives_the_same_event_whenever_it_is_seen() -> None:
-    [one] = newly_seen(KEY, None, a_recording("started"), NOON)
-    [other] = newly_seen(KEY, None, a_recording("started"), NOON + timedelta(days=1))
+    [one] = events_for_change(KEY, None, a_recording("started"), NOON)
+    [other] = events_for_change(KEY, None, a_recording("started"), NOON + timedelta(days=1))
     assert one.metadata.event_id == other.metadata.event_id
 
 
@@ -198,7 +198,7 @@ def test_ids_stay_the_same_from_release_to_release() -> None:
 
 def test_different_events_and_items_have_different_ids() -> None:
     all_of_one = due(a_recording("started", "ended", "uploaded", **UPLOADED))
-    of_another = newly_seen("RECORDING#other", None, a_recording("started"), NOON)
+    of_another = events_for_change("RECORDING#other", None, a_recording("started"), NOON)
     assert len({event.metadata.event_id for event in [*all_of_one, *of_another]}) == 4
 
 

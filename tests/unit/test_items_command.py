@@ -38,7 +38,7 @@ def full(table: Table) -> Table:
         previous_expires_at=NOON,
         reason="a test",
     )
-    RoomStore(table.client, table.name, event_days=9).begin(extension, datetime.now(UTC))
+    RoomStore(table.client, table.name, event_days=9).record_intent(extension, datetime.now(UTC))
     return table
 
 

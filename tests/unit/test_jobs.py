@@ -12,7 +12,7 @@ from msgspec import Meta
 from roomkeeper.aws import sdk
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.jobs import runner
-from roomkeeper.jobs.batch import RoundIncomplete, Summary, in_seconds
+from roomkeeper.jobs.batch import BatchIncomplete, Summary, deadline_in
 from roomkeeper.jobs.runner import Options, Report, Run
 from roomkeeper.settings import Misconfigured, SecretUnavailable
 from roomkeeper.store import StoreUnavailable
@@ -47,7 +47,7 @@ class Job:
     """A job that remembers its run and answers as told."""
 
     def __init__(self, failed: int = 0, error: Exception | None = None) -> None:
-        self.summary = Summary(examples=["because"] * failed)
+        self.summary = Summary(sample_errors=["because"] * failed)
         self.summary.outcomes.update({"done": 3, "failed": failed})
         self.error = error
         self.ran: Run[DaysOptions] | None = None
@@ -58,7 +58,7 @@ class Job:
             raise self.error
         return Report(
             dry_run=run.dry_run,
-            counts={"done": 3, "left": 1},
+            counts={"done": 3, "remaining": 1},
             summary=self.summary,
             planned=[{"id": "a"}],
         )
@@ -90,23 +90,23 @@ def test_a_scheduled_run_returns_its_report() -> None:
     assert handle({}, Job()) == {
         "dry_run": False,
         "done": 3,
-        "left": 1,
+        "remaining": 1,
         "failed": 0,
         "stopped_by": None,
-        "examples": [],
+        "sample_errors": [],
     }
 
 
 def test_a_scheduled_run_in_which_something_failed_raises_once_all_is_told() -> None:
-    with pytest.raises(RoundIncomplete, match="failed 2"):
+    with pytest.raises(BatchIncomplete, match="failed 2"):
         handle({}, Job(failed=2))
 
-    assert set(runner.metrics.metric_set) == {"Done", "Left", "Failed"}
+    assert set(runner.metrics.metric_set) == {"Done", "Remaining", "Failed"}
 
 
 def test_a_rehearsal_counts_nothing_that_could_raise_an_alarm() -> None:
     assert handle({"dry_run": True}, Job(failed=0))["done"] == 3
-    assert set(runner.metrics.metric_set) == {"Rehearsal"}
+    assert set(runner.metrics.metric_set) == {"DryRun"}
 
 
 def test_a_run_on_demand_answers_with_its_report_whatever_failed() -> None:
@@ -312,18 +312,18 @@ def test_parameters_that_cannot_be_are_named_and_trying_again_is_not_advised() -
 
 
 @pytest.mark.parametrize(
-    ("event", "seconds", "for_new_items"),
+    ("event", "seconds", "accept_until"),
     [({}, 900.0, 865.0), ({}, 20.0, 0.0), (over_http(), 900.0, 5.0), (over_http(), 25.0, 2.0)],
 )
 def test_items_are_begun_only_while_the_last_can_still_end_in_time(
-    event: dict[str, Any], seconds: float, for_new_items: float
+    event: dict[str, Any], seconds: float, accept_until: float
 ) -> None:
     job = Job()
-    before = in_seconds(for_new_items)
+    before = deadline_in(accept_until)
     handle(event, job, seconds)
 
-    assert before <= job.run.bounds.ends_at <= in_seconds(for_new_items)
-    assert for_new_items + runner.CALLS_PER_ITEM * job.run.call_seconds < max(seconds, 30)
+    assert before <= job.run.limits.deadline <= deadline_in(accept_until)
+    assert accept_until + runner.CALLS_PER_ITEM * job.run.call_seconds < max(seconds, 30)
 
 
 def test_what_a_job_reads_before_its_round_is_taken_off_its_time() -> None:
@@ -336,25 +336,25 @@ def test_what_a_job_reads_before_its_round_is_taken_off_its_time() -> None:
 
     runner.handle({}, Invocation(32.4), DaysOptions, run)
 
-    assert (summaries[0].taken, summaries[0].stopped_by) == (0, "deadline")
+    assert (summaries[0].processed, summaries[0].stopped_by) == (0, "deadline")
 
 
 def test_a_rehearsal_lists_as_much_of_each_kind_as_it_may_and_nothing_twice() -> None:
-    planned = runner.Planned(most=2)
+    planned = runner.DryRunPlan(most=2)
     plans = [{"id": place} for place in "aabbcd"]
 
-    news = [planned.note(plan, "extend") for plan in plans]
-    planned.note({"id": "z"}, "idle")
+    news = [planned.add(plan, "extend") for plan in plans]
+    planned.add({"id": "z"}, "unused")
 
     assert planned.listed == [{"id": "a"}, {"id": "b"}, {"id": "z"}]
     assert news == [True, False, True, False, True, True]
 
 
 def test_a_rehearsals_list_takes_plans_from_many_threads() -> None:
-    planned = runner.Planned(most=500)
+    planned = runner.DryRunPlan(most=500)
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda place: planned.note({"id": str(place % 700)}), range(7000)))
+        list(pool.map(lambda place: planned.add({"id": str(place % 700)}), range(7000)))
 
     assert len({plan["id"] for plan in planned.listed}) == len(planned.listed) == 500
 
@@ -362,7 +362,11 @@ def test_a_rehearsals_list_takes_plans_from_many_threads() -> None:
 def test_what_was_not_come_to_is_left() -> None:
     summary = Summary(outcomes=Counter(done=3, failed=1))
 
-    assert [runner.left(10, summary), runner.left(10, summary, 2), runner.left(3, summary)] == [
+    assert [
+        runner.remaining(10, summary),
+        runner.remaining(10, summary, 2),
+        runner.remaining(3, summary),
+    ] == [
         6,
         4,
         0,
@@ -380,7 +384,7 @@ def test_no_more_items_are_worked_on_than_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "stopped_by"), [(Unauthorized, "refusal"), (Forbidden, None), (BadRequest, None)]
+    ("error", "stopped_by"), [(Unauthorized, "unauthorized"), (Forbidden, None), (BadRequest, None)]
 )
 def test_only_credentials_that_are_not_taken_end_the_round(
     error: type[VonageError], stopped_by: str | None

@@ -18,7 +18,7 @@ from local.testing.builders import (
 from operations import purge
 from operations.purge import Window
 from roomkeeper import store
-from roomkeeper.domain.recordings import Waiting
+from roomkeeper.domain.recordings import WorklistEntry
 from roomkeeper.store import Store
 from tests.unit.conftest import Table
 
@@ -55,7 +55,7 @@ def stack(table: Table) -> Any:
 def defer(books: Store, recording_id: str) -> None:
     known = books.recording(recording_id)
     assert known is not None
-    entry = Waiting("recording", recording_id, NOON, known.worklist or "")
+    entry = WorklistEntry("recording", recording_id, NOON, known.worklist or "")
     assert books.defer(entry, NOON, lambda _: HOUR, confirmed=False)
 
 
@@ -70,8 +70,8 @@ def test_only_what_vonage_never_confirmed_is_selected(books: Store, stack: Any) 
     books.apply(a_recording_started(recording_id="started"), NOON)
     books.apply(a_session_ended(session_id="forged"), NOON)
     books.apply(a_session_ended(session_id="real"), NOON)
-    asked = next(e for e in books.waiting("ended_session", NOON) if e.id == "real")
-    books.settle_session(asked, NOON)
+    asked = next(e for e in books.worklist("ended_session", NOON) if e.id == "real")
+    books.mark_session_checked(asked, NOON)
     books.apply(a_callback("room:expired"), NOON)
 
     selection = purge.select(stack, ALL)

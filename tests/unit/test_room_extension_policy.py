@@ -50,8 +50,8 @@ LEAP_DAY = datetime(2024, 2, 29, 23, 0, tzinfo=UTC)
     [
         (a_room(), None, EVERY_ROOM, "extend"),
         (a_room(expires_at=NOW + 7 * DAY), None, EVERY_ROOM, "extend"),
-        (a_room(expires_at=NOW + 7 * DAY + DAY / 86400), None, EVERY_ROOM, "long_enough"),
-        (a_room(expires_at=NOW + 90 * DAY), None, EVERY_ROOM, "long_enough"),
+        (a_room(expires_at=NOW + 7 * DAY + DAY / 86400), None, EVERY_ROOM, "not_due"),
+        (a_room(expires_at=NOW + 90 * DAY), None, EVERY_ROOM, "not_due"),
         (a_room(type="instant"), None, EVERY_ROOM, "not_updatable"),
         (a_room(expires_at=None), None, EVERY_ROOM, "not_updatable"),
         (a_room(is_available=False), None, EVERY_ROOM, "not_updatable"),
@@ -68,10 +68,10 @@ LEAP_DAY = datetime(2024, 2, 29, 23, 0, tzinfo=UTC)
         (a_room(expire_after_use=True), None, EVERY_ROOM, "expire_after_use"),
         (a_room(expire_after_use=True, metadata=KEEP), None, OPT_OUT, "extend"),
         (a_room(expire_after_use=True), None, a_policy(expire_after_use=True), "extend"),
-        (a_room(), None, USED, "idle"),
-        (a_room(), NOW - 15 * DAY, USED, "idle"),
+        (a_room(), None, USED, "unused"),
+        (a_room(), NOW - 15 * DAY, USED, "unused"),
         (a_room(), NOW - 14 * DAY, USED, "extend"),
-        (a_room(expires_at=NOW + 90 * DAY), None, USED, "long_enough"),
+        (a_room(expires_at=NOW + 90 * DAY), None, USED, "not_due"),
         (a_room(created_at=FIVE_YEARS_LESS_TEN_DAYS_AGO), None, EVERY_ROOM, "extend_to_limit"),
         (
             a_room(
@@ -80,7 +80,7 @@ LEAP_DAY = datetime(2024, 2, 29, 23, 0, tzinfo=UTC)
             ),
             None,
             EVERY_ROOM,
-            "at_limit",
+            "max_lifetime_reached",
         ),
         (a_room(created_at=None), None, EVERY_ROOM, "extend"),
         (a_room(created_at=datetime(9998, 1, 1, tzinfo=UTC)), None, EVERY_ROOM, "extend"),

@@ -3,7 +3,7 @@ from collections.abc import Mapping
 import pytest
 
 from roomkeeper.domain.rooms import Room
-from roomkeeper.jobs.room_scan import Walk
+from roomkeeper.jobs.room_scan import RoomScan
 from roomkeeper.store import Checkpoint
 from roomkeeper.vonage import InvalidResponse, RoomPage
 from tests.support.memory import peak_of
@@ -18,70 +18,70 @@ def a_page(*room_ids: str, then: str | None = None) -> RoomPage:
 PAGES: Pages = {None: a_page("a", "b", then="3"), "3": a_page("c", "d", then="5"), "5": a_page("e")}
 
 
-def a_walk(checkpoint: Checkpoint | None = None, pages: Pages = PAGES) -> Walk:
-    return Walk(lambda start_id: pages[start_id], checkpoint or Checkpoint())
+def a_walk(checkpoint: Checkpoint | None = None, pages: Pages = PAGES) -> RoomScan:
+    return RoomScan(lambda start_id: pages[start_id], checkpoint or Checkpoint())
 
 
 def test_a_page_is_passed_once_all_its_rooms_are_worked_on() -> None:
     walk = a_walk()
-    first = walk.read_on()
-    a, b = first.to_do(first.rooms)
-    assert walk.reached() == Checkpoint()
-    first.done(a)
-    assert walk.reached() == Checkpoint()
-    first.done(b)
+    first = walk.next_page()
+    a, b = first.pending(first.rooms)
+    assert walk.checkpoint_reached() == Checkpoint()
+    first.mark_done(a)
+    assert walk.checkpoint_reached() == Checkpoint()
+    first.mark_done(b)
 
-    assert walk.reached() == Checkpoint(start_id="3", walked=2)
-    assert walk.left() == 3
+    assert walk.checkpoint_reached() == Checkpoint(start_id="3", walked=2)
+    assert walk.remaining() == 3
 
 
 def test_a_later_page_does_not_pass_an_earlier_one_that_is_not_done() -> None:
     walk = a_walk()
-    first, second = walk.read_on(), walk.read_on()
-    a, _b = first.to_do(first.rooms)
-    for room in second.to_do(second.rooms):
-        second.done(room)
-    first.failed(a)
+    first, second = walk.next_page(), walk.next_page()
+    a, _b = first.pending(first.rooms)
+    for room in second.pending(second.rooms):
+        second.mark_done(room)
+    first.mark_failed(a)
 
-    assert walk.reached() == Checkpoint(failed=frozenset({"a"}))
+    assert walk.checkpoint_reached() == Checkpoint(failed=frozenset({"a"}))
 
 
 def test_rooms_that_failed_where_the_last_run_stopped_are_passed_over_there_and_nowhere_else() -> (
     None
 ):
     walk = a_walk(Checkpoint(start_id="3", walked=2, failed=frozenset({"c", "e"})))
-    second, third = walk.read_on(), walk.read_on()
+    second, third = walk.next_page(), walk.next_page()
 
-    assert [room.id for room in second.to_do(second.rooms)] == ["d"]
-    assert [room.id for room in third.to_do(third.rooms)] == ["e"]
+    assert [room.id for room in second.pending(second.rooms)] == ["d"]
+    assert [room.id for room in third.pending(third.rooms)] == ["e"]
 
 
 def test_a_walk_that_is_done_leaves_nothing() -> None:
     walk = a_walk(Checkpoint(start_id="5", walked=4))
-    stretch = walk.read_on()
-    [room] = stretch.to_do(stretch.rooms)
-    assert walk.left() == 1
-    stretch.done(room)
+    page = walk.next_page()
+    [room] = page.pending(page.rooms)
+    assert walk.remaining() == 1
+    page.mark_done(room)
 
     assert walk.ended
-    assert walk.reached() is None
-    assert walk.left() == 0
+    assert walk.checkpoint_reached() is None
+    assert walk.remaining() == 0
 
 
 def test_pages_that_go_round_in_a_circle_end_the_walk() -> None:
     walk = a_walk(pages={None: a_page("a", then="2"), "2": a_page("b", then="2")})
-    walk.read_on()
+    walk.next_page()
 
     with pytest.raises(InvalidResponse, match="circle"):
-        walk.read_on()
+        walk.next_page()
 
     assert walk.ended
-    assert walk.reached() is None
+    assert walk.checkpoint_reached() is None
 
 
-def read(walk: Walk, pages: int) -> None:
+def read(walk: RoomScan, pages: int) -> None:
     for _ in range(pages):
-        walk.read_on()
+        walk.next_page()
 
 
 @pytest.mark.parametrize("before", range(5))
@@ -94,7 +94,7 @@ def test_a_circle_is_found_wherever_it_begins(
         place = int(start_id or 0) + 1
         return a_page("a", then=str(place if place < before + around else before))
 
-    walk = Walk(read_page, Checkpoint(start_id=start_id))
+    walk = RoomScan(read_page, Checkpoint(start_id=start_id))
 
     with pytest.raises(InvalidResponse, match="circle"):
         read(walk, 3 * (before + around))
@@ -107,11 +107,11 @@ def test_a_walk_through_many_rooms_takes_no_more_memory_than_one_through_few() -
             rooms = [f"{place}-{nth}" for nth in range(20)]
             return a_page(*rooms, then=str(place) if place < pages else None)
 
-        walk = Walk(read_page, Checkpoint())
+        walk = RoomScan(read_page, Checkpoint())
         while not walk.ended:
-            stretch = walk.read_on()
-            for room in stretch.to_do(stretch.rooms):
-                stretch.done(room)
-            walk.reached()
+            page = walk.next_page()
+            for room in page.pending(page.rooms):
+                page.mark_done(room)
+            walk.checkpoint_reached()
 
     assert peak_of(lambda: walk_through(5_000)) < 1.5 * peak_of(lambda: walk_through(50))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.jobs.batch import Bounds, Refusal, Round, RoundIncomplete, Summary
+from roomkeeper.jobs.batch import AbortBatch, BatchIncomplete, BatchRunner, Limits, Summary
 from tests.support.memory import peak_of
 
 Act = Callable[[Any], str]
@@ -34,15 +34,15 @@ class OwnTrouble(Trouble):
     is_item_specific = True
 
 
-def bounds(*, seconds: float = 60.0, **changes: Any) -> Bounds:
+def limits(*, seconds: float = 60.0, **changes: Any) -> Limits:
     """Return bounds for so many seconds from when a clock begins."""
-    ends_at = Clock().now + seconds
-    return Bounds(**{"concurrency": 1, "per_second": 1000.0, "ends_at": ends_at} | changes)
+    deadline = Clock().now + seconds
+    return Limits(**{"concurrency": 1, "per_second": 1000.0, "deadline": deadline} | changes)
 
 
-def a_round(clock: Clock | None = None, **changes: Any) -> Round:
+def a_round(clock: Clock | None = None, **changes: Any) -> BatchRunner:
     clock = clock or Clock()
-    return Round(bounds(**changes), clock=clock, sleep=clock.pass_by)
+    return BatchRunner(limits(**changes), clock=clock, sleep=clock.pass_by)
 
 
 def fail_for(*bad: int, error: type[RoomkeeperError] = Trouble) -> Act:
@@ -65,7 +65,7 @@ def test_every_item_is_worked_on_once_and_counted_by_its_outcome() -> None:
 
     assert sorted(done) == list(range(11))
     assert summary.outcomes == {"even": 6, "odd": 5}
-    assert (summary.taken, summary.stopped_by) == (11, None)
+    assert (summary.processed, summary.stopped_by) == (11, None)
     summary.raise_if_failed()
 
 
@@ -151,14 +151,14 @@ def test_the_rate_does_not_make_a_round_wait_past_its_time() -> None:
 
 def test_what_was_done_before_a_round_is_taken_off_its_time() -> None:
     clock = Clock()
-    within = bounds(seconds=10.0)
+    within = limits(seconds=10.0)
     clock.pass_by(7.0)  # reading a secret, counting what is due
 
     def act(_item: int) -> str:
         clock.pass_by(2.0)
         return "done"
 
-    summary = Round(within, clock=clock, sleep=clock.pass_by).run(range(100), act)
+    summary = BatchRunner(within, clock=clock, sleep=clock.pass_by).run(range(100), act)
 
     assert (summary.outcomes, summary.stopped_by) == ({"done": 2}, "deadline")
 
@@ -166,7 +166,7 @@ def test_what_was_done_before_a_round_is_taken_off_its_time() -> None:
 def test_a_round_that_has_no_time_begins_nothing() -> None:
     summary = a_round(seconds=0.0).run(range(5), fail_for())
 
-    assert (summary.taken, summary.stopped_by) == (0, "deadline")
+    assert (summary.processed, summary.stopped_by) == (0, "deadline")
 
 
 def test_a_failure_is_counted_and_the_others_are_still_done() -> None:
@@ -174,7 +174,7 @@ def test_a_failure_is_counted_and_the_others_are_still_done() -> None:
 
     assert summary.outcomes == {"done": 8, "failed": 2}
     assert summary.stopped_by is None
-    with pytest.raises(RoundIncomplete, match=r"^done 8, failed 2: item 3; item 7$"):
+    with pytest.raises(BatchIncomplete, match=r"^done 8, failed 2: item 3; item 7$"):
         summary.raise_if_failed()
 
 
@@ -182,7 +182,7 @@ def test_failure_after_failure_ends_the_round() -> None:
     summary = a_round(consecutive_failures=3).run(range(100), fail_for(*range(100)))
 
     assert summary.outcomes == {"failed": 3}
-    with pytest.raises(RoundIncomplete, match="failed 3, stopped by failures"):
+    with pytest.raises(BatchIncomplete, match="failed 3, stopped by failures"):
         summary.raise_if_failed()
 
 
@@ -201,21 +201,23 @@ def test_items_that_fail_by_themselves_hold_up_no_other() -> None:
 
 
 def test_a_refusal_ends_the_round_at_once() -> None:
-    summary = a_round().run(range(100), fail_for(2, error=Refusal))
+    summary = a_round().run(range(100), fail_for(2, error=AbortBatch))
 
     assert summary.outcomes == {"done": 2, "failed": 1}
-    with pytest.raises(RoundIncomplete, match="stopped by refusal: item 2"):
+    with pytest.raises(BatchIncomplete, match="stopped by unauthorized: item 2"):
         summary.raise_if_failed()
 
 
 def test_only_the_first_failures_are_quoted() -> None:
     summary = a_round(consecutive_failures=99).run(range(20), fail_for(*range(20)))
 
-    assert summary.examples == [f"item {item}" for item in range(5)]
+    assert summary.sample_errors == [f"item {item}" for item in range(5)]
     assert summary.outcomes == {"failed": 20}
 
 
-@pytest.mark.parametrize(("error", "stopped_by"), [(Trouble, "source"), (Refusal, "refusal")])
+@pytest.mark.parametrize(
+    ("error", "stopped_by"), [(Trouble, "read_error"), (AbortBatch, "unauthorized")]
+)
 def test_items_that_cannot_be_read_on_end_the_round_and_what_was_done_counts(
     error: type[RoomkeeperError], stopped_by: str
 ) -> None:
@@ -227,7 +229,7 @@ def test_items_that_cannot_be_read_on_end_the_round_and_what_was_done_counts(
 
     assert summary.outcomes == {"done": 3}
     assert summary.stopped_by == stopped_by
-    with pytest.raises(RoundIncomplete, match=f"stopped by {stopped_by}: the second page"):
+    with pytest.raises(BatchIncomplete, match=f"stopped by {stopped_by}: the second page"):
         summary.raise_if_failed()
 
 
@@ -277,7 +279,7 @@ def test_no_more_items_are_read_than_are_in_flight_and_next() -> None:
 
     assert summary.stopped_by == "failures"
     in_flight_and_next = 2 * concurrency
-    assert read <= summary.taken + in_flight_and_next + 1  # the one that waits for its place
+    assert read <= summary.processed + in_flight_and_next + 1  # the one that waits for its place
 
 
 def test_an_error_that_is_not_foreseen_escapes_also_when_items_cannot_be_read_on() -> None:

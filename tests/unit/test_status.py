@@ -23,7 +23,14 @@ TWO_HOURS_AGO = datetime.now(UTC) - timedelta(hours=2, minutes=1)
 def a_run(service: str, at: datetime = TWO_HOURS_AGO, **report: Any) -> str:
     line = {"message": status.RUN_ENDED, "service": service, "timestamp": at.isoformat()}
     return json.dumps(
-        {**line, "stopped_by": None, "failed": 0, "left": 0, "function_memory_size": 512, **report}
+        {
+            **line,
+            "stopped_by": None,
+            "failed": 0,
+            "remaining": 0,
+            "function_memory_size": 512,
+            **report,
+        }
     )
 
 
@@ -71,18 +78,18 @@ def test_the_last_run_of_each_job_is_shown_with_its_counts(
             a_run("recording_cleanup", earlier, deleted=99),
             json.dumps(
                 {
-                    "message": "round over and over",
+                    "message": "run finished and over",
                     "service": "recording_cleanup",
                     "timestamp": datetime.now(UTC).isoformat(),
                 }
             ),
-            "REPORT RequestId: x round over",
+            "REPORT RequestId: x run finished",
         ]
     )
     stack._clients["logs"] = logs
     text = shown(stack, capsys)
-    assert "2 hours ago, stopped by deadline: deleted 4, due 5, failed 1, left 0" in text
-    assert "2 hours ago (dry run), finished: healed 2, failed 0, left 0" in text
+    assert "2 hours ago, stopped by deadline: deleted 4, due 5, failed 1, remaining 0" in text
+    assert "2 hours ago (dry run), finished: healed 2, failed 0, remaining 0" in text
     assert "none in the last two days" in text
     assert "99" not in text
     assert logs.asked["queryString"].endswith("sort @timestamp desc")

@@ -385,19 +385,19 @@ def test_rooms_are_read_consistently(table: Table) -> None:
             return table.client.batch_get_item(**request)
 
     client: Any = Noting()
-    assert Store(client, table.name).rooms_of(["a-session"]) == {}
+    assert Store(client, table.name).room_ids_by_session(["a-session"]) == {}
     assert [request["ConsistentRead"] for request in requests] == [True]
 
 
 def test_rooms_are_told_of_any_number_of_sessions(store: Store) -> None:
     known = {f"s-{n:03}": f"r-{n}" for n in (0, 99, 100, 101, 200, 249)}
     apply_all(store, [a_session_started(session_id=s, room_id=r) for s, r in known.items()])
-    assert store.rooms_of([f"s-{n:03}" for n in range(250)] * 2) == known
+    assert store.room_ids_by_session([f"s-{n:03}" for n in range(250)] * 2) == known
 
 
 def test_of_no_sessions_no_rooms_are_asked() -> None:
     client: Any = Failing(CUT_OFF)
-    assert Store(client, "any").rooms_of([]) == {}
+    assert Store(client, "any").room_ids_by_session([]) == {}
 
 
 class Reluctant:
@@ -422,7 +422,7 @@ def test_keys_that_were_not_processed_are_asked_for_again(store: Store, table: T
     known = {f"s-{n}": f"r-{n}" for n in range(10)}
     apply_all(store, [a_session_started(session_id=s, room_id=r) for s, r in known.items()])
     client: Any = Reluctant(table, most=4)
-    assert Store(client, table.name).rooms_of(known) == known
+    assert Store(client, table.name).room_ids_by_session(known) == known
     assert client.calls == 3
 
 
@@ -465,7 +465,7 @@ class Failing:
     [
         lambda store: store.apply(a_recording_started(), NOON),
         lambda store: store.recording("r"),
-        lambda store: store.rooms_of(["s"]),
+        lambda store: store.room_ids_by_session(["s"]),
     ],
     ids=["apply", "recording", "rooms_of"],
 )

@@ -22,7 +22,7 @@ from local.testing.builders import (
 from local.testing.template import ROOT, environment, properties, resources, template
 from operations.template import included, load, parameters
 from roomkeeper.callbacks.authenticity import CLOCK_SKEW
-from roomkeeper.jobs.reconciliation import LONGEST_SESSION
+from roomkeeper.jobs.reconciliation import MAX_SESSION_TIME
 from roomkeeper.settings import JobSettings, VonageSettings
 from roomkeeper.store import Store, events_due
 from tests.unit.conftest import Table
@@ -80,7 +80,7 @@ def test_what_a_callback_wrote_is_kept_for_longer_than_its_signature_holds(name:
     # A session is kept from its start, and its end is told, and signed, at its end.
     longest = timedelta(hours=template()["Parameters"]["SignatureMaxAgeHours"]["MaxValue"])
     kept = timedelta(days=template()["Parameters"][name]["MinValue"])
-    assert kept >= longest + LONGEST_SESSION > longest + CLOCK_SKEW
+    assert kept >= longest + MAX_SESSION_TIME > longest + CLOCK_SKEW
 
 
 def test_a_callback_that_vonage_retries_for_24_hours_still_has_a_signature_that_holds() -> None:

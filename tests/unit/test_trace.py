@@ -156,7 +156,7 @@ def test_only_lines_of_ours_count_in_the_order_of_their_own_times() -> None:
             "x:y turned away with 503, to be sent again: throttled",
         ),
         (a_line("event not published", event="x:y", reason="no"), "x:y not published: no"),
-        (a_line("callback made up for", event="x:y"), "x:y made up for: Vonage was asked"),
+        (a_line("missed callback recovered", event="x:y"), "x:y made up for: Vonage was asked"),
         (a_line("recording deleted", by="vonage"), "found deleted at Vonage"),
         (a_line("item failed", problem="Vonage answered 500"), "item failed: Vonage answered 500"),
         (a_line("recording lost"), "recording lost"),

@@ -13,7 +13,7 @@ import pytest
 from local.testing.builders import NOON, a_record, a_recording_uploaded
 from local.testing.template import ROOT
 from roomkeeper.domain.recordings import Recording
-from roomkeeper.store import BegunExtension, Checkpoint, RoomStore, Store, events_due
+from roomkeeper.store import Checkpoint, InterruptedExtension, RoomStore, Store, events_due
 from tests.unit.conftest import Table
 from tools.event_schemas import schemas
 
@@ -80,7 +80,7 @@ def test_an_old_extension_and_checkpoint_are_taken_up(table: Table) -> None:
     extension = rooms.extension(key(begun).removeprefix("ROOM#"))
     checkpoint = rooms.checkpoint(key(reached).removeprefix("CHECKPOINT#"))
 
-    assert isinstance(extension, BegunExtension)
+    assert isinstance(extension, InterruptedExtension)
     assert checkpoint == Checkpoint(start_id="40", walked=40, failed=frozenset({"a-room"}))
 
 

@@ -14,7 +14,7 @@ Request = Mapping[str, Any]
 Answer = dict[str, Any]
 
 
-def as_routed(request: Request) -> dict[str, Any]:
+def with_route_path(request: Request) -> dict[str, Any]:
     """Return `request` under the path of the route that API Gateway chose, its ids quoted.
 
     For whoever chooses by the path once more: API Gateway hands it over unquoted, so that a slash
@@ -43,7 +43,7 @@ def caller_of(request: Request) -> str | None:
     return (authorizer.get("iam") or {}).get("userArn") or None
 
 
-def refusal_unless_signed(request: Request) -> Answer | None:
+def forbidden_unless_signed(request: Request) -> Answer | None:
     """Return the answer to a request that nobody signed; None when somebody did.
 
     Every route that is not for callbacks asks for a signature, so that none comes through. This is

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Held = TypeVar("Held", bound=Struct)
+SecretT = TypeVar("SecretT", bound=Struct)
 
 SECRET_MAX_AGE = timedelta(minutes=5)
 """How long a secret is used before it is read again: a rotated one is in force after that."""
@@ -361,8 +361,8 @@ def replaced_since(versions: Sequence[SecretVersion], moment: datetime) -> list[
 
 
 def read_secret(
-    client: "SecretsManagerClient", secret_id: str, kind: type[Held], version_id: str = ""
-) -> tuple[Held, datetime]:
+    client: "SecretsManagerClient", secret_id: str, kind: type[SecretT], version_id: str = ""
+) -> tuple[SecretT, datetime]:
     """Return the content of a secret, JSON of this `kind`, and when that version was created.
 
     It is the current version unless `version_id` names another one.

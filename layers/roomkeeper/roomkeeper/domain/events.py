@@ -208,7 +208,7 @@ class Seen(Protocol):
         """Those of the names that no callback told."""
 
 
-def newly_seen(key: str, old: Seen | None, new: Seen, changed_at: datetime) -> list[Event]:
+def events_for_change(key: str, old: Seen | None, new: Seen, changed_at: datetime) -> list[Event]:
     """Return the events that became due when the item under `key` changed from `old` to `new`.
 
     `old` is None for a new item. `changed_at` is when the table took the change, in whole seconds:
@@ -232,7 +232,7 @@ def from_outbox(
     name: str,
     data: bytes | str,
     received_at: datetime,
-    said: Mapping[str, Any] = MappingProxyType({}),
+    metadata_overrides: Mapping[str, Any] = MappingProxyType({}),
 ) -> Event:
     """Return the event that a new outbox item carries, its `data` being JSON.
 
@@ -240,7 +240,9 @@ def from_outbox(
     """
     event = _event(key, name, msgspec.json.decode(data, type=data_types[name]), received_at)
     known = msgspec.to_builtins(event.metadata)
-    return msgspec.structs.replace(event, metadata=msgspec.convert({**known, **said}, Metadata))
+    return msgspec.structs.replace(
+        event, metadata=msgspec.convert({**known, **metadata_overrides}, Metadata)
+    )
 
 
 def event_id(key: str, name: str) -> str:

@@ -108,7 +108,7 @@ own; there, `since` is the time of the next attempt.
 DEFERRED = "deferred_"
 
 
-class Waiting(Struct, frozen=True):
+class WorklistEntry(Struct, frozen=True):
     """A recording or a session on a worklist, and since when."""
 
     kind: Literal["recording", "session"]

@@ -38,16 +38,16 @@ Selection = Literal["all", "opt-in", "opt-out"]
 Verdict = Literal[
     "extend",
     "extend_to_limit",
-    "at_limit",
-    "long_enough",
+    "max_lifetime_reached",
+    "not_due",
     "opted_out",
     "expire_after_use",
-    "idle",
+    "unused",
     "expired",
     "not_updatable",
 ]
 
-LONGEST_LIFE_YEARS = 5
+MAX_LIFETIME_YEARS = 5
 """Years from its creation that a long-term room can live, says Vonage's guide on rooms."""
 
 
@@ -141,10 +141,10 @@ def _not_due(room: Room, policy: ExtensionPolicy, now: datetime) -> Decision | N
     expires_at = room.expires_at or now
     if expires_at > now + policy.within:
         reason = f"does not expire within {policy.within.days} days"
-        return Decision(verdict="long_enough", reason=reason)
+        return Decision(verdict="not_due", reason=reason)
     if _new_expiry(room, policy, now) <= expires_at:
-        reason = f"cannot live longer than {LONGEST_LIFE_YEARS} years from its creation"
-        return Decision(verdict="at_limit", reason=reason)
+        reason = f"cannot live longer than {MAX_LIFETIME_YEARS} years from its creation"
+        return Decision(verdict="max_lifetime_reached", reason=reason)
     return None
 
 
@@ -152,7 +152,7 @@ def _idle(last_used: datetime | None, policy: ExtensionPolicy, now: datetime) ->
     if policy.used_within is None or (last_used and last_used >= now - policy.used_within):
         return None
     reason = f"no session is known to have started in it within {policy.used_within.days} days"
-    return Decision(verdict="idle", reason=reason)
+    return Decision(verdict="unused", reason=reason)
 
 
 def _extension(room: Room, policy: ExtensionPolicy, now: datetime) -> Decision:
@@ -161,7 +161,7 @@ def _extension(room: Room, policy: ExtensionPolicy, now: datetime) -> Decision:
     if policy.used_within is not None:
         reason += f", and was used within {policy.used_within.days}"
     if expires_at == _limit(room, now):
-        reason += f"; {LONGEST_LIFE_YEARS} years from its creation are the limit"
+        reason += f"; {MAX_LIFETIME_YEARS} years from its creation are the limit"
         return Decision(verdict="extend_to_limit", reason=reason, expires_at=expires_at)
     return Decision(verdict="extend", reason=reason, expires_at=expires_at)
 
@@ -175,7 +175,7 @@ def _limit(room: Room, now: datetime) -> datetime:
     """Return when the room must end; five years from now where its creation is not told."""
     born = min(room.created_at or now, now).replace(microsecond=0)
     leap_day = (born.month, born.day) == (2, 29)
-    return born.replace(year=born.year + LONGEST_LIFE_YEARS, day=28 if leap_day else born.day)
+    return born.replace(year=born.year + MAX_LIFETIME_YEARS, day=28 if leap_day else born.day)
 
 
 def _has_marker(room: Room, marker: str) -> bool:

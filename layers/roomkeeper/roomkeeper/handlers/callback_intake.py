@@ -42,13 +42,13 @@ def handler(request: Request, _context: object) -> Answer:
     try:
         callback = meetings.parse(_authentic_body(request, now))
         about = _identity(callback)
-        news = table.apply(callback, now)
+        is_new = table.apply(callback, now)
     except CallbackRejected as rejected:
         return _refuse(rejected)
     except (StoreUnavailable, SecretUnavailable) as problem:
         return _ask_again(problem, about)
-    logger.info("callback accepted", extra=about | {"news": news})
-    _count("CallbackAccepted" if news else "CallbackRepeated", event=callback.event)
+    logger.info("callback accepted", extra=about | {"is_new": is_new})
+    _count("CallbackAccepted" if is_new else "CallbackRepeated", event=callback.event)
     return {"statusCode": 204}
 
 
@@ -146,4 +146,4 @@ def _identity(callback: meetings.Callback) -> dict[str, Any]:
     """Return what may be logged of a callback: whose it is, and nothing that it says."""
     names = ("event", "recording_id", "session_id", "room_id", "reason")
     told = {name: value for name in names if (value := getattr(callback, name, None))}
-    return told | {"correlation_id": store.correlation.caused_by(callback)}
+    return told | {"correlation_id": store.correlation.event_id_for_callback(callback)}

@@ -21,7 +21,7 @@ logger = function_logger()
 metrics = Metrics()
 
 SQS_RETRY = RetryPolicy(max_attempts=3, timeout=3)
-LONGEST_REASON = 1000
+MAX_REASON_LENGTH = 1000
 """Characters of the reason in a letter that has to be short."""
 
 Record = Mapping[str, Any]
@@ -44,16 +44,16 @@ def handler(batch: Mapping[str, Any], _context: object) -> dict[str, Any]:
     due, refused = _due(records)
     published, unavailable = _publish(due, refused)
     # Lambda hands over again all from the first of those on: what is refused among it can wait.
-    again = min(unavailable, default=len(records))
-    to_set_aside = {i: why for i, why in refused.items() if i < again}
-    unavailable |= to_set_aside if "redrive" in batch else _set_aside(records, to_set_aside)
+    first_failed = min(unavailable, default=len(records))
+    to_set_aside = {i: why for i, why in refused.items() if i < first_failed}
+    unavailable |= to_set_aside if "redrive" in batch else _send_all_to_dlq(records, to_set_aside)
     metrics.add_metric(name="EventPublished", unit=MetricUnit.Count, value=published)
     metrics.add_metric(name="EventRefused", unit=MetricUnit.Count, value=len(refused))
     metrics.add_metric(name="EventDelayed", unit=MetricUnit.Count, value=len(unavailable))
     return {
         "batchItemFailures": [
-            {"itemIdentifier": records[place]["dynamodb"]["SequenceNumber"]}
-            for place in sorted(unavailable)
+            {"itemIdentifier": records[index_of]["dynamodb"]["SequenceNumber"]}
+            for index_of in sorted(unavailable)
         ]
     }
 
@@ -82,12 +82,12 @@ def _due(records: Sequence[Record]) -> tuple[list[tuple[int, Event]], Reasons]:
     """Return the events due, each with its record's place, and the records that make no sense."""
     due: list[tuple[int, Event]] = []
     refused: Reasons = {}
-    for place, record in enumerate(records):
+    for index_of, record in enumerate(records):
         try:
-            due += [(place, event) for event in store.events_due(record)]
+            due += [(index_of, event) for event in store.events_due(record)]
         except Exception as problem:
             logger.exception("stream record makes no sense", key=_key(record))
-            refused[place] = f"{type(problem).__name__}: {problem}"
+            refused[index_of] = f"{type(problem).__name__}: {problem}"
     return due, refused
 
 
@@ -97,9 +97,9 @@ def _publish(due: Sequence[tuple[int, Event]], refused: Reasons) -> tuple[int, R
     failures = _bus().publish(events)
     unavailable: Reasons = {}
     for index, failure in failures.items():
-        place, event = due[index]
+        index_of, event = due[index]
         reasons = refused if failure.kind == "refused" else unavailable
-        reasons[place] = failure.reason
+        reasons[index_of] = failure.reason
         logger.error("event not published", extra=_identity(event) | {"reason": failure.reason})
     for index, event in enumerate(events):
         if index not in failures:
@@ -110,7 +110,7 @@ def _publish(due: Sequence[tuple[int, Event]], refused: Reasons) -> tuple[int, R
 def _in_rooms(events: Sequence[Event]) -> list[Event]:
     """Return `events` with the room named in each that lacks it, where its session has told it."""
     lacking = {session_id for event in events if (session_id := event.session_lacking_room)}
-    rooms = _store().rooms_of(lacking) if lacking else {}
+    rooms = _store().room_ids_by_session(lacking) if lacking else {}
     return [
         event.in_room(rooms[session_id])
         if (session_id := event.session_lacking_room) in rooms
@@ -119,21 +119,21 @@ def _in_rooms(events: Sequence[Event]) -> list[Event]:
     ]
 
 
-def _set_aside(records: Sequence[Record], refused: Reasons) -> Reasons:
+def _send_all_to_dlq(records: Sequence[Record], refused: Reasons) -> Reasons:
     """Move refused records into the dead-letter queue, up to the first that it would not take.
 
     That one is returned: Lambda hands it over again, and all that come after it.
     """
-    for place, reason in refused.items():
+    for index_of, reason in refused.items():
         try:
-            _send_letter(records[place], reason)
+            _send_to_dlq(records[index_of], reason)
         except AwsError as exc:
-            logger.exception("record not set aside", key=_key(records[place]))
-            return {place: str(exc)}
+            logger.exception("dead letter not sent", key=_key(records[index_of]))
+            return {index_of: str(exc)}
     return {}
 
 
-def _send_letter(record: Record, reason: str) -> None:
+def _send_to_dlq(record: Record, reason: str) -> None:
     """Send a record to the dead-letter queue; its key alone when the queue can never take all."""
     try:
         _send({"reason": reason, "record": record})
@@ -141,12 +141,12 @@ def _send_letter(record: Record, reason: str) -> None:
         if exc.is_retryable:
             raise
         logger.warning("record too much for the queue", key=_key(record), problem=str(exc))
-        _send({"reason": reason[:LONGEST_REASON], "key": _key(record)})
+        _send({"reason": reason[:MAX_REASON_LENGTH], "key": _key(record)})
 
 
-def _send(letter: Mapping[str, Any]) -> None:
+def _send(message: Mapping[str, Any]) -> None:
     # Escaped to ASCII: there are characters in DynamoDB that SQS refuses in a message.
-    body = json.dumps(letter)
+    body = json.dumps(message)
     _queue().send_message(QueueUrl=_settings().dead_letter_queue_url, MessageBody=body)
 
 

@@ -19,7 +19,7 @@ from roomkeeper.domain.rooms import Room
 from roomkeeper.http_api import Answer, Request
 from roomkeeper.logs import function_logger
 from roomkeeper.management import Management, requests
-from roomkeeper.management.problems import Problem, problem_of
+from roomkeeper.management.problems import Problem, to_problem
 from roomkeeper.management.views import KnownRecording, Recordings, Republished, Rooms
 from roomkeeper.settings import ManagementSettings
 from roomkeeper.store import Store
@@ -47,9 +47,9 @@ def handler(request: Request, context: Any) -> Answer:
     `request` is in payload format 2.0. Whatever is no success has the one form that our errors
     have. Every request may be repeated; after 502, 503 and 504 that is what to do.
     """
-    answer = http_api.refusal_unless_signed(request)
+    answer = http_api.forbidden_unless_signed(request)
     if answer is None:
-        answer = app.resolve(http_api.as_routed(request), context)
+        answer = app.resolve(http_api.with_route_path(request), context)
     _note(request, answer["statusCode"])
     return answer
 
@@ -67,10 +67,10 @@ def get_room(room_id: str) -> Room:
 
 
 @app.patch("/rooms/<room_id>")
-def move_expiry(room_id: str) -> Room:
+def update_expiry(room_id: str) -> Room:
     """Answer a long-term room, which now expires at another time."""
     expires_at = requests.expiry_in(http_api.body_of(_request()), _now())
-    return _management().move_expiry(requests.id_in(room_id), expires_at)
+    return _management().update_expiry(requests.id_in(room_id), expires_at)
 
 
 @app.delete("/rooms/<room_id>")
@@ -129,7 +129,7 @@ def no_such_route(_error: NotFoundError) -> Response[str]:
 @app.exception_handler(Exception)  # type: ignore[untyped-decorator]
 def failed(error: Exception) -> Response[str]:
     """Answer a request that could not be done; log what its caller is not told."""
-    problem = problem_of(error)
+    problem = to_problem(error)
     if problem.status == 500:
         logger.exception("management call failed for a reason that was not foreseen")
     elif problem.status > 500:
@@ -198,5 +198,7 @@ def _note(request: Request, status: int) -> None:
     who = {"route": request["routeKey"], "caller": http_api.caller_of(request)}
     ids = dict(request.get("pathParameters") or {})
     if outcome == "done" and (event := CAUSED.get(request["routeKey"])):
-        ids |= {"correlation_id": store.correlation.about_recording(ids["recording_id"], event)}
+        ids |= {
+            "correlation_id": store.correlation.event_id_for_recording(ids["recording_id"], event)
+        }
     logger.info("management call", extra={**who, **ids, "status": status})

@@ -77,7 +77,7 @@ def _counts(due: int, held: int, deferred: int, summary: Summary) -> Mapping[str
     return {
         "due": due,
         **{name: outcomes[name] for name in OUTCOMES},
-        "held": held + outcomes["held"],
+        "on_hold": held + outcomes["on_hold"],
         "deferred": deferred,
-        "left": runner.left(due, summary, passed_over=held),
+        "remaining": runner.remaining(due, summary, skipped=held),
     }

@@ -64,9 +64,9 @@ def _run(run: Run[ReconciliationOptions]) -> Report:
         counts={
             "due": due,
             **{name: summary.outcomes[name] for name in OUTCOMES},
-            "adopted": reconciliation.adopted,
+            "discovered": reconciliation.adopted,
             "deferred": reconciliation.deferred,
-            "left": runner.left(due, summary),
+            "remaining": runner.remaining(due, summary),
         },
         summary=summary,
         planned=reconciliation.planned,

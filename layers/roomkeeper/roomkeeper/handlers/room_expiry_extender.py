@@ -8,7 +8,7 @@ from typing import Any
 from roomkeeper import store
 from roomkeeper.aws import sdk
 from roomkeeper.jobs import runner
-from roomkeeper.jobs.room_extension import Extender
+from roomkeeper.jobs.room_extension import RoomExtension
 from roomkeeper.jobs.runner import Answer, Context, Options, Report, Run, logger, metrics
 from roomkeeper.settings import ExtenderSettings
 from roomkeeper.store import RoomStore
@@ -40,4 +40,4 @@ def _table() -> RoomStore:
 def _extend(run: Run[Options]) -> Report:
     table = _table()
     with runner.vonage_client(run) as vonage:
-        return Extender(run, _settings().policy, vonage, table).report()
+        return RoomExtension(run, _settings().policy, vonage, table).run()

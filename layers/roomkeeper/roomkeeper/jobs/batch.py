@@ -1,4 +1,4 @@
-"""What all jobs have in common: a round over many items, within bounds, that tells how it went.
+"""What all jobs have in common: a run finished many items, within bounds, that tells how it went.
 
 A round works on several items at once, starts no more than so many a second, takes no new one when
 its time is nearly up or when nothing but failures comes back, and keeps no more in memory than what
@@ -21,14 +21,14 @@ Outcome = str
 """A word for what became of an item; FAILED is the one that a round itself gives."""
 
 FAILED: Outcome = "failed"
-EXAMPLES = 5
+MAX_SAMPLE_ERRORS = 5
 """Failures that a summary quotes; all of them are counted."""
 
-StoppedBy = Literal["deadline", "failures", "refusal", "source"]
+StoppedBy = Literal["deadline", "failures", "unauthorized", "read_error"]
 """What ended a round early; `source` is that it could not be told what else there is to do."""
 
 
-class Bounds(Struct, frozen=True, kw_only=True):
+class Limits(Struct, frozen=True, kw_only=True):
     """How hard a round may work, and for how long.
 
     Until `ends_at` it may take new items; what it has begun then it finishes. That is a time by the
@@ -39,20 +39,20 @@ class Bounds(Struct, frozen=True, kw_only=True):
 
     concurrency: int
     per_second: float
-    ends_at: float
+    deadline: float
     consecutive_failures: int = 20
 
 
-def in_seconds(seconds: float) -> float:
+def deadline_in(seconds: float) -> float:
     """Return when that many seconds will have passed, by the clock that a round has by default."""
     return time.monotonic() + seconds
 
 
-class Refusal(RoomkeeperError):
+class AbortBatch(RoomkeeperError):
     """Going on is of no use, whatever the item: wrong credentials, for one. It ends a round."""
 
 
-class RoundIncomplete(RoomkeeperError):
+class BatchIncomplete(RoomkeeperError):
     """A round is over in which something failed; the message is its summary in short."""
 
 
@@ -64,10 +64,10 @@ class Summary(Struct, kw_only=True):
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     stopped_by: StoppedBy | None = None
-    examples: list[str] = field(default_factory=list)
+    sample_errors: list[str] = field(default_factory=list)
 
     @property
-    def taken(self) -> int:
+    def processed(self) -> int:
         """How many items were worked on."""
         return self.outcomes.total()
 
@@ -80,25 +80,25 @@ class Summary(Struct, kw_only=True):
         """Count another summary's failures as well, and quote the first ones."""
         if other.outcomes[FAILED]:
             self.outcomes[FAILED] += other.outcomes[FAILED]
-        for message in other.examples:
+        for message in other.sample_errors:
             self.quote(message)
 
     def quote(self, message: str) -> None:
         """Add to the examples, if there is room."""
-        if len(self.examples) < EXAMPLES:
-            self.examples.append(message)
+        if len(self.sample_errors) < MAX_SAMPLE_ERRORS:
+            self.sample_errors.append(message)
 
     def raise_if_failed(self) -> None:
         """Raise RoundIncomplete when anything failed, so that the Errors metric tells."""
         if self.outcomes[FAILED] or self.stopped_by not in (None, "deadline"):
             because = f", stopped by {self.stopped_by}" if self.stopped_by else ""
             counts = ", ".join(f"{name} {count}" for name, count in sorted(self.outcomes.items()))
-            raise RoundIncomplete(
-                f"{counts or 'nothing done'}{because}: {'; '.join(self.examples)}"
+            raise BatchIncomplete(
+                f"{counts or 'nothing done'}{because}: {'; '.join(self.sample_errors)}"
             )
 
 
-class _SourceFailed(Exception):
+class _ReadFailed(Exception):
     """The items cannot be read on, because of `problem`."""
 
     def __init__(self, problem: RoomkeeperError) -> None:
@@ -106,20 +106,20 @@ class _SourceFailed(Exception):
         self.problem = problem
 
 
-class Round:
+class BatchRunner:
     """One round within `bounds`. `clock` gives seconds that only grow, `sleep` lets some pass."""
 
     def __init__(
         self,
-        bounds: Bounds,
+        limits: Limits,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._bounds = bounds
+        self._limits = limits
         self._clock = clock
         self._sleep = sleep
-        self._ends_at = bounds.ends_at
+        self._deadline = limits.deadline
         self._next_start = clock()
         self._failures_in_a_row = 0
         self._escaping = False
@@ -137,56 +137,58 @@ class Round:
         """
         try:
             self._work_through(items, act)
-        except _SourceFailed as failed:
+        except _ReadFailed as failed:
             problem = failed.problem
             self.summary.quote(str(problem))
-            self.summary.stopped_by = "refusal" if isinstance(problem, Refusal) else "source"
+            self.summary.stopped_by = (
+                "unauthorized" if isinstance(problem, AbortBatch) else "read_error"
+            )
         return self.summary
 
     def _work_through(self, items: Iterable[Item], act: Callable[[Item], Outcome]) -> None:
-        with ThreadPoolExecutor(self._bounds.concurrency, "round") as pool:
+        with ThreadPoolExecutor(self._limits.concurrency, "round") as pool:
             begun: set[Future[None]] = set()
             try:
                 for item in _read(items):
                     begun = self._wait_for_room(begun)
-                    if not self._may_go_on():
+                    if not self._may_continue():
                         break
-                    begun.add(pool.submit(self._work_on, item, act))
+                    begun.add(pool.submit(self._run_item, item, act))
             finally:
                 for future in begun:
                     future.result()
 
     def _wait_for_room(self, begun: set[Future[None]]) -> set[Future[None]]:
         """Return what is at work or next, once that leaves room for another item."""
-        if len(begun) >= 2 * self._bounds.concurrency:
+        if len(begun) >= 2 * self._limits.concurrency:
             done, begun = wait(begun, return_when=FIRST_COMPLETED)
             for future in done:
                 future.result()
         return begun
 
-    def _await_turn(self) -> None:
+    def _wait_for_rate(self) -> None:
         """Return when the rate lets another item be begun, or time is up."""
         with self._lock:
             starts_at = max(self._clock(), self._next_start)
-            self._next_start = starts_at + 1 / self._bounds.per_second
-        pause = min(starts_at, self._ends_at) - self._clock()
+            self._next_start = starts_at + 1 / self._limits.per_second
+        pause = min(starts_at, self._deadline) - self._clock()
         if pause > 0:
             self._sleep(pause)
 
-    def _may_go_on(self) -> bool:
+    def _may_continue(self) -> bool:
         with self._lock:
-            if self.summary.stopped_by is None and self._clock() >= self._ends_at:
+            if self.summary.stopped_by is None and self._clock() >= self._deadline:
                 self.summary.stopped_by = "deadline"
             return self.summary.stopped_by is None and not self._escaping
 
-    def _work_on(self, item: Item, act: Callable[[Item], Outcome]) -> None:
-        self._await_turn()
-        if not self._may_go_on():
+    def _run_item(self, item: Item, act: Callable[[Item], Outcome]) -> None:
+        self._wait_for_rate()
+        if not self._may_continue():
             return
         try:
             outcome = act(item)
         except RoomkeeperError as problem:
-            self._note_failure(problem)
+            self._record_failure(problem)
         except BaseException:
             self._escaping = True
             raise
@@ -195,13 +197,13 @@ class Round:
                 self.summary.outcomes[outcome] += 1
                 self._failures_in_a_row = 0
 
-    def _note_failure(self, problem: RoomkeeperError) -> None:
+    def _record_failure(self, problem: RoomkeeperError) -> None:
         with self._lock:
             self.summary.add_failure(str(problem))
             self._failures_in_a_row += not problem.is_item_specific
-            if isinstance(problem, Refusal):
-                self.summary.stopped_by = "refusal"
-            elif self._failures_in_a_row >= self._bounds.consecutive_failures:
+            if isinstance(problem, AbortBatch):
+                self.summary.stopped_by = "unauthorized"
+            elif self._failures_in_a_row >= self._limits.consecutive_failures:
                 self.summary.stopped_by = self.summary.stopped_by or "failures"
 
 
@@ -209,4 +211,4 @@ def _read(items: Iterable[Item]) -> Iterator[Item]:
     try:
         yield from items
     except RoomkeeperError as problem:
-        raise _SourceFailed(problem) from problem
+        raise _ReadFailed(problem) from problem

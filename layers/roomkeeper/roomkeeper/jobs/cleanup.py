@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from roomkeeper.domain import recordings as books
-from roomkeeper.domain.recordings import DeletedBy, Waiting, Worklist
+from roomkeeper.domain.recordings import DeletedBy, Worklist, WorklistEntry
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.jobs.batch import Outcome
 from roomkeeper.jobs.fairness import Deferrals, interleave
-from roomkeeper.jobs.runner import Planned, logger
+from roomkeeper.jobs.runner import DryRunPlan, logger
 from roomkeeper.store import Store, correlation
 from roomkeeper.times import iso
 from roomkeeper.vonage import DeletionOutcome, NotDeletable, VonageClient
 
-OUTCOMES: tuple[Outcome, ...] = ("deleted", "gone_already", "not_deletable_yet", "would_delete")
+OUTCOMES: tuple[Outcome, ...] = ("deleted", "already_deleted", "not_deletable_yet", "would_delete")
 
 _LOOKED_UP_AT_ONCE = 100
 
@@ -52,7 +52,7 @@ class Cleanup:
         self._now = now
         self._dry_run = dry_run
         self.held = 0
-        self._planned = Planned()
+        self._planned = DryRunPlan()
 
     @property
     def deferred(self) -> int:
@@ -71,9 +71,9 @@ class Cleanup:
             "deferred_confirmed": self._now,
             "deferred_retained": self._now,
         }
-        return sum(self._store.count_waiting(*each) for each in until.items())
+        return sum(self._store.worklist_length(*each) for each in until.items())
 
-    def due(self) -> Iterator[Waiting]:
+    def due(self) -> Iterator[WorklistEntry]:
         """Yield what is past its retention and not on hold, the oldest of each list first.
 
         Of ten items six are confirmed recordings, as long as there are any: however many were
@@ -81,22 +81,22 @@ class Cleanup:
         """
         return interleave(
             (
-                (6, self._not_held(self._store.waiting("confirmed", self._until))),
-                (2, self._not_held(self._store.waiting("retained", self._until))),
+                (6, self._not_held(self._store.worklist("confirmed", self._until))),
+                (2, self._not_held(self._store.worklist("retained", self._until))),
                 (1, self._not_held(self._deferred("deferred_confirmed"))),
                 (1, self._not_held(self._deferred("deferred_retained"))),
             )
         )
 
-    def _deferred(self, worklist: Worklist) -> Iterator[Waiting]:
-        return itertools.islice(self._store.waiting(worklist, self._now), self._deferred_at_most)
+    def _deferred(self, worklist: Worklist) -> Iterator[WorklistEntry]:
+        return itertools.islice(self._store.worklist(worklist, self._now), self._deferred_at_most)
 
-    def _not_held(self, waiting: Iterator[Waiting]) -> Iterator[Waiting]:
+    def _not_held(self, worklist: Iterator[WorklistEntry]) -> Iterator[WorklistEntry]:
         """Yield what is not on hold, and, if it is deferred, past this run's retention.
 
         Many are looked up at once, so that however many are held, they hold up no other.
         """
-        while batch := list(itertools.islice(waiting, _LOOKED_UP_AT_ONCE)):
+        while batch := list(itertools.islice(worklist, _LOOKED_UP_AT_ONCE)):
             known = self._store.recordings(entry.id for entry in batch)
             held = {id_ for id_, recording in known.items() if recording.hold is not None}
             young = {id_ for id_, recording in known.items() if self._is_young(recording)}
@@ -106,7 +106,7 @@ class Cleanup:
     def _is_young(self, recording: books.Recording) -> bool:
         return recording.queued_at is not None and recording.queued_at > self._until
 
-    def act(self, due: Waiting) -> Outcome:
+    def act(self, due: WorklistEntry) -> Outcome:
         """Delete a recording at Vonage, then mark it; return what became of it.
 
         One that Vonage refuses to delete for a reason of its own is deferred.
@@ -125,21 +125,21 @@ class Cleanup:
             self._deferrals.defer(due, confirmed=True)
         return outcome
 
-    def _act(self, due: Waiting) -> Outcome:
+    def _act(self, due: WorklistEntry) -> Outcome:
         recording = self._store.recording(due.id)
         if recording is None or recording.deleted_at is not None:
-            return "gone_already"
+            return "already_deleted"
         if recording.hold is not None:  # since a moment ago
-            return "held"
+            return "on_hold"
         if self._dry_run:
             return self._plan(due.id, recording.queued_at or due.since)
         by = self._delete(due.id)
         if by is None:
             return "not_deletable_yet"
         self._store.mark_deleted(due.id, by, self._now)
-        event_id = correlation.about_recording(due.id, "recording:deleted")
+        event_id = correlation.event_id_for_recording(due.id, "recording:deleted")
         logger.info("recording deleted", recording_id=due.id, by=by, correlation_id=event_id)
-        return "deleted" if by == "cleanup" else "gone_already"
+        return "deleted" if by == "cleanup" else "already_deleted"
 
     @property
     def planned(self) -> list[dict[str, str]]:
@@ -148,7 +148,7 @@ class Cleanup:
 
     def _plan(self, recording_id: str, uploaded_at: datetime) -> Outcome:
         logger.info("recording would be deleted", recording_id=recording_id)
-        self._planned.note({"recording_id": recording_id, "uploaded_at": iso(uploaded_at)})
+        self._planned.add({"recording_id": recording_id, "uploaded_at": iso(uploaded_at)})
         return "would_delete"
 
     def _delete(self, recording_id: str) -> DeletedBy | None:

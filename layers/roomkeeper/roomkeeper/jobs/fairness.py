@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from roomkeeper.domain.recordings import Waiting
+from roomkeeper.domain.recordings import WorklistEntry
 from roomkeeper.store import Store
 
 Item = TypeVar("Item")
@@ -40,10 +40,10 @@ def interleave(sources: Sequence[tuple[int, Iterator[Item]]]) -> Iterator[Item]:
     while remaining:
         for source in tuple(remaining):
             weight, items = source
-            taken = 0
-            for taken, item in enumerate(itertools.islice(items, weight), 1):  # noqa: B007
+            processed = 0
+            for processed, item in enumerate(itertools.islice(items, weight), 1):  # noqa: B007
                 yield item
-            if taken < weight:
+            if processed < weight:
                 remaining.remove(source)
 
 
@@ -57,7 +57,7 @@ class Deferrals:
         self._lock = threading.Lock()
         self.count = 0
 
-    def defer(self, due: Waiting, *, confirmed: bool = False) -> None:
+    def defer(self, due: WorklistEntry, *, confirmed: bool = False) -> None:
         """Have an item tried again later; `confirmed` says that Vonage's API has just returned it.
 
         Raises:

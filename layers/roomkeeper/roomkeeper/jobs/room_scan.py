@@ -14,7 +14,7 @@ from roomkeeper.vonage.errors import RequestContext
 ReadPage = Callable[[str | None], RoomPage]
 
 
-class Stretch:
+class PageProgress:
     """The rooms of one page, and what is still to be done there. Safe to use from many threads.
 
     `begins` is the checkpoint at which a walk comes to this page; `invalid` are the elements of the
@@ -22,20 +22,20 @@ class Stretch:
     """
 
     def __init__(
-        self, begins: Checkpoint, rooms: Sequence[Room], invalid: Sequence[InvalidRoom] = ()
+        self, start: Checkpoint, rooms: Sequence[Room], invalid: Sequence[InvalidRoom] = ()
     ) -> None:
         self.rooms = rooms
         self.invalid = invalid
-        self._begins = begins
-        self._failed = set(begins.failed)
+        self._start = start
+        self._failed = set(start.failed)
         self._open: set[str] = set()
 
     @property
     def start_id(self) -> str | None:
         """Where the page starts; None for the first one."""
-        return self._begins.start_id
+        return self._start.start_id
 
-    def to_do(self, rooms: Iterable[Room]) -> list[Room]:
+    def pending(self, rooms: Iterable[Room]) -> list[Room]:
         """Return those of `rooms` to be worked on: not those that the last run tried in vain.
 
         They would stop every run at this page, were there many of them; the next walk tries again.
@@ -44,11 +44,11 @@ class Stretch:
         self._open.update(room.id for room in wanted)
         return wanted
 
-    def done(self, room: Room) -> None:
+    def mark_done(self, room: Room) -> None:
         """Note that the room needs nothing more in this walk."""
         self._open.discard(room.id)
 
-    def failed(self, room: Room) -> None:
+    def mark_failed(self, room: Room) -> None:
         """Note that the room was tried in vain."""
         self._failed.add(room.id)
         self._open.discard(room.id)
@@ -58,13 +58,13 @@ class Stretch:
         if not self._open:
             return None
         return Checkpoint(
-            start_id=self._begins.start_id,
-            walked=self._begins.walked,
+            start_id=self._start.start_id,
+            walked=self._start.walked,
             failed=frozenset(self._failed),
         )
 
 
-class _Circle:
+class _CycleDetector:
     """Finds out that a way goes round in a circle, from one place on it that moves up (Brent).
 
     It moves up after 1, 2, 4, 8 and so on pages: once it lies on the circle, and stays for longer
@@ -77,7 +77,7 @@ class _Circle:
         self._since = 0
         self._patience = 1
 
-    def closes_at(self, start_id: str | None) -> bool:
+    def closes_cycle(self, start_id: str | None) -> bool:
         """Return whether the way, which now comes to `start_id`, is known to have been there."""
         if start_id == self._mark:
             return True
@@ -87,38 +87,38 @@ class _Circle:
         return False
 
 
-class Walk:
+class RoomScan:
     """A walk that goes on from a checkpoint; `read_page` returns the page that starts there."""
 
     def __init__(self, read_page: ReadPage, checkpoint: Checkpoint) -> None:
         self._read_page = read_page
         self._ahead = checkpoint
-        self._open: deque[Stretch] = deque()
-        self._circle: _Circle | None = None
+        self._open: deque[PageProgress] = deque()
+        self._circle: _CycleDetector | None = None
         self._total = 0
         self.ended = False
         """Whether the last page was read."""
 
-    def read_on(self) -> Stretch:
+    def next_page(self) -> PageProgress:
         """Return the next page's rooms.
 
         Raises:
             VonageError: the page cannot be read. One that leads back ends the walk.
         """
         page = self._read()
-        begins = self._ahead
-        self._circle = self._circle or _Circle(begins.start_id)
+        start = self._ahead
+        self._circle = self._circle or _CycleDetector(start.start_id)
         self.ended = page.next_start_id is None
-        if not self.ended and self._circle.closes_at(page.next_start_id):
+        if not self.ended and self._circle.closes_cycle(page.next_start_id):
             self.ended = True
             told = "The pages of rooms go round in a circle"
             raise InvalidResponse(told, RequestContext("GET", "/rooms"))
         self._total = page.total_items or 0
         self._ahead = Checkpoint(
             start_id=page.next_start_id,
-            walked=begins.walked + len(page.rooms) + len(page.invalid),
+            walked=start.walked + len(page.rooms) + len(page.invalid),
         )
-        self._open.append(Stretch(begins, page.rooms, page.invalid))
+        self._open.append(PageProgress(start, page.rooms, page.invalid))
         return self._open[-1]
 
     def _read(self) -> RoomPage:
@@ -131,7 +131,7 @@ class Walk:
             self._ahead = Checkpoint()
             return self._read_page(None)
 
-    def reached(self) -> Checkpoint | None:
+    def checkpoint_reached(self) -> Checkpoint | None:
         """Return where the next run has to go on; None when this walk is done."""
         while self._open:
             checkpoint = self._open[0].checkpoint()
@@ -140,10 +140,14 @@ class Walk:
             self._open.popleft()
         return None if self.ended else self._ahead
 
-    def left(self) -> int:
+    def remaining(self) -> int:
         """Return how many rooms are left for the next run, as far as Vonage tells their number."""
-        reached = self.reached()
-        return max(self._total, self._ahead.walked) - reached.walked if reached else 0
+        checkpoint_reached = self.checkpoint_reached()
+        return (
+            max(self._total, self._ahead.walked) - checkpoint_reached.walked
+            if checkpoint_reached
+            else 0
+        )
 
     def unlisted(self) -> int:
         """Return how many rooms Vonage counts beyond those on all pages; 0 before the last page."""

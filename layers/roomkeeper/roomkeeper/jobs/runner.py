@@ -22,7 +22,15 @@ from msgspec import Meta, Struct
 from roomkeeper import http_api, settings, store
 from roomkeeper.aws import sdk
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.jobs.batch import FAILED, Bounds, Outcome, Refusal, Round, Summary, in_seconds
+from roomkeeper.jobs.batch import (
+    FAILED,
+    AbortBatch,
+    BatchRunner,
+    Limits,
+    Outcome,
+    Summary,
+    deadline_in,
+)
 from roomkeeper.logs import function_logger
 from roomkeeper.settings import JobSettings, Misconfigured, VonageSettings
 from roomkeeper.vonage import Unauthorized, VonageClient, connect
@@ -31,7 +39,7 @@ from roomkeeper.vonage.connect import NotConfigured
 logger = function_logger()
 metrics = Metrics()
 
-LISTED = 1000
+MAX_LISTED = 1000
 """What a rehearsal lists at most of each kind; all of it is counted."""
 
 CALLS_PER_ITEM = 2
@@ -67,26 +75,26 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
 
 
-Wanted = TypeVar("Wanted", bound=Options)
+OptionsT = TypeVar("OptionsT", bound=Options)
 
 
-class Run(Struct, Generic[Wanted], frozen=True, kw_only=True):
+class Run(Struct, Generic[OptionsT], frozen=True, kw_only=True):
     """One run of a job: what is asked of it, since when, and what it may take.
 
     `call_seconds` is what one call to Vonage may take, its retries included.
     """
 
-    options: Wanted
+    options: OptionsT
     dry_run: bool
-    bounds: Bounds
+    limits: Limits
     call_seconds: float
     now: datetime
 
     @property
     def deferred_at_most(self) -> int:
         """How many deferred items a run may try again: its share of what the run can do in all."""
-        seconds = max(0.0, self.bounds.ends_at - time.monotonic())
-        capacity = min(self.bounds.per_second * seconds, self.options.limit or math.inf)
+        seconds = max(0.0, self.limits.deadline - time.monotonic())
+        capacity = min(self.limits.per_second * seconds, self.options.limit or math.inf)
         return max(1, int(capacity / DEFERRED_SHARE))
 
 
@@ -105,15 +113,15 @@ class Report(Struct, kw_only=True):
             **self.counts,
             FAILED: self.summary.outcomes[FAILED],
             "stopped_by": self.summary.stopped_by,
-            "examples": self.summary.examples,
+            "sample_errors": self.summary.sample_errors,
         }
         return told | ({"planned": self.planned} if self.dry_run else {})
 
 
-class Planned:
+class DryRunPlan:
     """What a rehearsal would do: the first `most` plans of each kind. Safe to use in threads."""
 
-    def __init__(self, most: int = LISTED) -> None:
+    def __init__(self, most: int = MAX_LISTED) -> None:
         self._listed: dict[tuple[str, ...], dict[str, str]] = {}
         self._most = most
         self._count: Counter[str] = Counter()
@@ -124,29 +132,29 @@ class Planned:
         """Return the plans in the order in which they were noted."""
         return list(self._listed.values())
 
-    def note(self, plan: dict[str, str], kind: str = "") -> bool:
+    def add(self, plan: dict[str, str], options_type: str = "") -> bool:
         """List a plan, if there is room for its kind; return whether it is not listed already."""
         key = tuple(plan.values())
         with self._lock:
             if key in self._listed:
                 return False
-            if self._count[kind] < self._most:
-                self._count[kind] += 1
+            if self._count[options_type] < self._most:
+                self._count[options_type] += 1
                 self._listed[key] = plan
             return True
 
 
-class _Patience(Struct, frozen=True):
+class _TimeLimits(Struct, frozen=True):
     """Seconds: `whole` for a run in all, `call` for a call to Vonage, `writes` for an item's."""
 
-    whole: float
+    total: float
     call: float
     writes: float
 
-    def for_new_items(self, remaining: float) -> float:
+    def accept_until(self, remaining: float) -> float:
         """Return how long new items may be begun, so that the last one still ends in time."""
-        left = min(self.whole, remaining)
-        return max(0.0, left - CALLS_PER_ITEM * self.call - self.writes)
+        remaining = min(self.total, remaining)
+        return max(0.0, remaining - CALLS_PER_ITEM * self.call - self.writes)
 
 
 OPERATIONS_PER_ITEM = 3
@@ -155,8 +163,8 @@ OPERATIONS_PER_ITEM = 3
 _WRITES = OPERATIONS_PER_ITEM * store.SHORT_RETRY.worst_case
 
 # An HTTP API gives a function up after 30 seconds, a cold start included.
-_OVER_HTTP = _Patience(whole=28.0, call=4.0, writes=_WRITES)
-_OTHERWISE = _Patience(whole=float("inf"), call=10.0, writes=_WRITES)
+_OVER_HTTP = _TimeLimits(total=28.0, call=4.0, writes=_WRITES)
+_OTHERWISE = _TimeLimits(total=float("inf"), call=10.0, writes=_WRITES)
 
 # Behind what is unavailable there may be names and policies of our account.
 _NOT_NOW = "Roomkeeper cannot do that just now; its log has the cause. Try again later."
@@ -171,7 +179,10 @@ _REFUSALS: Mapping[type[RoomkeeperError], tuple[int, str]] = {
 
 
 def handle(
-    event: Event, context: Context, kind: type[Wanted], run: Callable[[Run[Wanted]], Report]
+    event: Event,
+    context: Context,
+    options_type: type[OptionsT],
+    run: Callable[[Run[OptionsT]], Report],
 ) -> Answer:
     """Run a job, whose options are of `kind`, as `event` asks; return what its function returns.
 
@@ -185,11 +196,11 @@ def handle(
         RoomkeeperError: the run could not begin, and it was not over HTTP.
     """
     if "http" not in event.get("requestContext", {}):
-        return _by_schedule(event, context, kind, run)
-    if refusal := http_api.refusal_unless_signed(event):
+        return _by_schedule(event, context, options_type, run)
+    if refusal := http_api.forbidden_unless_signed(event):
         return refusal
     try:
-        report = _told(run(_run(event, context, kind, _OVER_HTTP)))
+        report = _told(run(_run(event, context, options_type, _OVER_HTTP)))
         return _answer(200, msgspec.json.encode(report.as_json()).decode())
     except RoomkeeperError as problem:
         for known, (status, code) in _REFUSALS.items():
@@ -199,10 +210,13 @@ def handle(
 
 
 def _by_schedule(
-    event: Event, context: Context, kind: type[Wanted], run: Callable[[Run[Wanted]], Report]
+    event: Event,
+    context: Context,
+    options_type: type[OptionsT],
+    run: Callable[[Run[OptionsT]], Report],
 ) -> Answer:
     try:
-        report = _told(run(_run(event, context, kind, _OTHERWISE)))
+        report = _told(run(_run(event, context, options_type, _OTHERWISE)))
     except NotConfigured as problem:
         # A schedule starts right after the first deployment, before anybody can store credentials.
         logger.info("not configured yet", extra={"reason": str(problem)})
@@ -212,7 +226,7 @@ def _by_schedule(
 
 
 def work(run: Run[Any], items: Iterable[Item], act: Callable[[Item], Outcome]) -> Summary:
-    """Return how a round over `items` went, within the run's bounds and limit.
+    """Return how a run finished `items` went, within the run's bounds and limit.
 
     Every failure is logged. Credentials that Vonage does not take end the round.
     """
@@ -221,12 +235,12 @@ def work(run: Run[Any], items: Iterable[Item], act: Callable[[Item], Outcome]) -
         try:
             return act(item)
         except RoomkeeperError as problem:
-            logger.warning("item failed", problem=str(problem), kind=type(problem).__name__)
+            logger.warning("item failed", problem=str(problem), options_type=type(problem).__name__)
             if isinstance(problem, Unauthorized):
-                raise Refusal(str(problem)) from problem
+                raise AbortBatch(str(problem)) from problem
             raise
 
-    return Round(run.bounds).run(itertools.islice(items, run.options.limit), act_and_log)
+    return BatchRunner(run.limits).run(itertools.islice(items, run.options.limit), act_and_log)
 
 
 def vonage_client(run: Run[Any]) -> VonageClient:
@@ -250,34 +264,36 @@ def vonage_client(run: Run[Any]) -> VonageClient:
     return client
 
 
-def left(due: int, summary: Summary, passed_over: int = 0) -> int:
+def remaining(due: int, summary: Summary, skipped: int = 0) -> int:
     """Return how many of those due were not come to, and are for the next run."""
-    return max(0, due - passed_over - summary.taken)
+    return max(0, due - skipped - summary.processed)
 
 
-def _run(event: Event, context: Context, kind: type[Wanted], patience: _Patience) -> Run[Wanted]:
-    ends_at = in_seconds(patience.for_new_items(context.get_remaining_time_in_millis() / 1000))
+def _run(
+    event: Event, context: Context, options_type: type[OptionsT], time_limits: _TimeLimits
+) -> Run[OptionsT]:
+    deadline = deadline_in(time_limits.accept_until(context.get_remaining_time_in_millis() / 1000))
     known = JobSettings.from_env(os.environ)
-    options = _options(event, kind)
+    options = _options(event, options_type)
     return Run(
         options=options,
         dry_run=known.dry_run if options.dry_run is None else options.dry_run,
-        bounds=Bounds(
+        limits=Limits(
             concurrency=known.concurrency,
             per_second=known.per_second,
-            ends_at=ends_at,
+            deadline=deadline,
             consecutive_failures=known.consecutive_failures,
         ),
-        call_seconds=patience.call,
+        call_seconds=time_limits.call,
         now=datetime.now(UTC),
     )
 
 
-def _options(event: Event, kind: type[Wanted]) -> Wanted:
+def _options(event: Event, options_type: type[OptionsT]) -> OptionsT:
     try:
         if "requestContext" not in event:
-            return msgspec.convert(event, kind)
-        return msgspec.json.decode(http_api.body_of(event) or b"{}", type=kind)
+            return msgspec.convert(event, options_type)
+        return msgspec.json.decode(http_api.body_of(event) or b"{}", type=options_type)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise BadRequest(f"The options cannot be taken: {problem}.") from problem
 
@@ -289,9 +305,9 @@ def _told(report: Report) -> Report:
     """
     told = report.as_json()
     planned = told.pop("planned", ())
-    logger.info("round over", extra=told | {"planned": len(planned)})
+    logger.info("run finished", extra=told | {"planned": len(planned)})
     if report.dry_run:
-        metrics.add_metric("Rehearsal", unit=MetricUnit.Count, value=1)
+        metrics.add_metric("DryRun", unit=MetricUnit.Count, value=1)
         return report
     for name, value in told.items():
         if isinstance(value, int) and not isinstance(value, bool):
@@ -307,8 +323,8 @@ def _refuse(
     status: int, code: str, problem: RoomkeeperError, *, told: str | None = None, **headers: str
 ) -> Answer:
     """Log the problem; return an answer that tells it, or what is `told` instead."""
-    kind = type(problem).__name__
-    logger.warning("run refused", code=code, problem=str(problem), kind=kind)
+    options_type = type(problem).__name__
+    logger.warning("run refused", code=code, problem=str(problem), options_type=options_type)
     metrics.add_metric("RunRefused", unit=MetricUnit.Count, value=1)
     return _answer(status, http_api.error_body(code, told or str(problem)), **headers)
 

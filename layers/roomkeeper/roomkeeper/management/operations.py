@@ -8,8 +8,8 @@ import msgspec
 from roomkeeper.domain.recordings import Hold, Recording, url_expiry
 from roomkeeper.domain.rooms import Room
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.management.requests import HoldOrder, Page
-from roomkeeper.management.views import KnownRecording, Recordings, Republished, Rooms, merged
+from roomkeeper.management.requests import HoldRequest, Page
+from roomkeeper.management.views import KnownRecording, Recordings, Republished, Rooms, merge
 from roomkeeper.store import Store
 from roomkeeper.times import from_iso, iso
 from roomkeeper.vonage import NotFound, VonageClient
@@ -62,7 +62,7 @@ class Management:
         """Return the room."""
         return self._vonage.get_room(room_id)
 
-    def move_expiry(self, room_id: str, expires_at: datetime) -> Room:
+    def update_expiry(self, room_id: str, expires_at: datetime) -> Room:
         """Have a long-term room live until `expires_at`; return it as it is now."""
         return self._vonage.update_room_expiry(room_id, expires_at)
 
@@ -78,15 +78,13 @@ class Management:
         Raises:
             NotKnown: nobody knows a recording of it, and Vonage not even the session.
         """
-        theirs = self._theirs_in(session_id)
+        theirs = self._session_at_vonage(session_id)
         at_vonage = {each.id: each for each in theirs or []}
         ours = self._store.recordings({*self._store.recordings_in(session_id), *at_vonage})
         if theirs is None and not ours:
             raise NotKnown(f"Neither Vonage nor Roomkeeper knows the session {session_id!r}.")
-        room_id = self._store.rooms_of([session_id]).get(session_id)
-        found = [
-            merged(ours.get(id_), at_vonage.get(id_), room_id) for id_ in {**at_vonage, **ours}
-        ]
+        room_id = self._store.room_ids_by_session([session_id]).get(session_id)
+        found = [merge(ours.get(id_), at_vonage.get(id_), room_id) for id_ in {**at_vonage, **ours}]
         return Recordings(recordings=sorted(found, key=_start))
 
     def recording(self, recording_id: str) -> KnownRecording:
@@ -95,11 +93,13 @@ class Management:
         Raises:
             NotKnown: neither knows it.
         """
-        ours, theirs = self._store.recording(recording_id), self._theirs(recording_id)
+        ours, theirs = self._store.recording(recording_id), self._at_vonage(recording_id)
         known = ours or theirs
         if known is None:
             raise NotKnown(f"Neither Vonage nor Roomkeeper knows the recording {recording_id!r}.")
-        return merged(ours, theirs, self._store.rooms_of([known.session_id]).get(known.session_id))
+        return merge(
+            ours, theirs, self._store.room_ids_by_session([known.session_id]).get(known.session_id)
+        )
 
     def delete_recording(self, recording_id: str, now: datetime) -> None:
         """Delete the recording at Vonage, then note it here; do nothing when that is noted.
@@ -120,7 +120,7 @@ class Management:
                 f"The recording {recording_id!r} is on hold since {iso(ours.hold.since)}, by "
                 f"{ours.hold.who}: {ours.hold.reason}. Lift the hold to delete it."
             )
-        known = ours or self._theirs(recording_id)
+        known = ours or self._at_vonage(recording_id)
         if known is None:
             raise NotKnown(f"Neither Vonage nor Roomkeeper knows the recording {recording_id!r}.")
         if self._vonage.delete_recording(recording_id) == "not_yet":
@@ -131,7 +131,7 @@ class Management:
         session_id = known.session_id
         self._store.mark_deleted(recording_id, "management", now, session_id=session_id)
 
-    def hold(self, recording_id: str, order: HoldOrder, who: str, now: datetime) -> Hold:
+    def hold(self, recording_id: str, order: HoldRequest, who: str, now: datetime) -> Hold:
         """Keep the recording from being deleted; return the hold, which replaces an earlier one.
 
         Raises:
@@ -141,7 +141,7 @@ class Management:
         since = from_iso(iso(now))  # as the table keeps it
         hold = Hold(reason=order.reason, who=order.by or who, since=since)
         if not self._store.hold(recording_id, hold.reason, hold.who, since):
-            self._ours(recording_id)
+            self._stored(recording_id)
             raise AlreadyDeleted(f"The recording {recording_id!r} was deleted before.")
         return hold
 
@@ -152,7 +152,7 @@ class Management:
             NotKnown: not in our table.
         """
         if not self._store.release(recording_id):
-            self._ours(recording_id)
+            self._stored(recording_id)
 
     def republish(self, recording_id: str, now: datetime) -> Republished:
         """Have the recording's `recording:uploaded` sent again, with a fresh URL.
@@ -162,33 +162,33 @@ class Management:
             AlreadyDeleted: there is nothing to download any more.
             NotUploaded: it never was published, or Vonage has no file of it.
         """
-        ours = self._ours(recording_id)
+        ours = self._stored(recording_id)
         if ours.deleted_at:
             raise AlreadyDeleted(f"The recording {recording_id!r} is deleted.")
         if "recording:uploaded" not in ours.seen:
             raise NotUploaded(f"No upload of the recording {recording_id!r} was ever heard of.")
-        theirs = self._theirs(recording_id)
+        theirs = self._at_vonage(recording_id)
         if theirs is None or theirs.url is None:
             raise NotUploaded(f"Vonage has no file of the recording {recording_id!r} any more.")
         fresh = msgspec.structs.replace(ours, url=theirs.url, url_expires_at=url_expiry(theirs.url))
-        event_id = self._store.send_again(fresh, now)
+        event_id = self._store.republish(fresh, now)
         return Republished(event_id=event_id, url_expires_at=fresh.url_expires_at)
 
     # --- what is known where ----------------------------------------------------------------------
 
-    def _ours(self, recording_id: str) -> Recording:
+    def _stored(self, recording_id: str) -> Recording:
         ours = self._store.recording(recording_id)
         if ours is None:
             raise NotKnown(f"Roomkeeper does not know the recording {recording_id!r}.")
         return ours
 
-    def _theirs(self, recording_id: str) -> VonageRecording | None:
+    def _at_vonage(self, recording_id: str) -> VonageRecording | None:
         try:
             return self._vonage.get_recording(recording_id)
         except NotFound:
             return None
 
-    def _theirs_in(self, session_id: str) -> Sequence[VonageRecording] | None:
+    def _session_at_vonage(self, session_id: str) -> Sequence[VonageRecording] | None:
         try:
             return self._vonage.list_recordings(session_id).found
         except NotFound:

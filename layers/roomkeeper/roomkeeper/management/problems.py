@@ -54,7 +54,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     retry_after: int | None = None
 
 
-def problem_of(error: Exception) -> Problem:
+def to_problem(error: Exception) -> Problem:
     """Return how `error` is told to a caller of the management API."""
     status, code = _answer(error)
     message = str(error)

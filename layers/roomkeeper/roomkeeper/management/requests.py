@@ -37,7 +37,7 @@ class _NewExpiry(Struct, forbid_unknown_fields=True):
     expires_at: datetime
 
 
-class HoldOrder(Struct, frozen=True, forbid_unknown_fields=True):
+class HoldRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """A recording is to be kept from cleanup: why, and by whose order if not the caller's."""
 
     reason: Text
@@ -91,13 +91,13 @@ def expiry_in(body: bytes, now: datetime) -> datetime:
     return expires_at.astimezone(UTC)
 
 
-def hold_in(body: bytes) -> HoldOrder:
+def hold_in(body: bytes) -> HoldRequest:
     """Return the hold that `body` orders: `{"reason": "...", "by": "..."}`, `by` being optional.
 
     Raises:
         InvalidRequest: it is no such object.
     """
-    return _decoded(body, HoldOrder)
+    return _decoded(body, HoldRequest)
 
 
 def _decoded(body: bytes, kind: type[Body]) -> Body:

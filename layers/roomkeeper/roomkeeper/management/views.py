@@ -10,7 +10,7 @@ from roomkeeper.domain.recordings import DeletedBy, Hold, Recording, Status, fur
 from roomkeeper.domain.rooms import Room
 from roomkeeper.vonage.models import Recording as VonageRecording
 
-Knower = Literal["vonage", "roomkeeper"]
+Source = Literal["vonage", "roomkeeper"]
 
 _MEANS: Mapping[str, str] = {"stopped": "recording:ended", "uploaded": "recording:uploaded"}
 """What has happened to a recording of that status at Vonage; any other means that it started."""
@@ -46,7 +46,7 @@ class KnownRecording(Struct, frozen=True, kw_only=True):
     recording_id: str
     session_id: str
     room_id: str | None
-    known_to: Sequence[Knower]
+    known_to: Sequence[Source]
     status: Status
     started_at: datetime | None
     ended_at: datetime | None
@@ -74,7 +74,7 @@ class Republished(Struct, frozen=True, kw_only=True):
     url_expires_at: datetime | None
 
 
-def merged(
+def merge(
     ours: Recording | None, theirs: VonageRecording | None, room_id: str | None
 ) -> KnownRecording:
     """Return what our table and Vonage tell of a recording that at least one of them knows.
@@ -98,8 +98,8 @@ def merged(
     )
 
 
-def _knowers(ours: Recording | None, theirs: VonageRecording | None) -> list[Knower]:
-    knows: dict[Knower, bool] = {"vonage": theirs is not None, "roomkeeper": ours is not None}
+def _knowers(ours: Recording | None, theirs: VonageRecording | None) -> list[Source]:
+    knows: dict[Source, bool] = {"vonage": theirs is not None, "roomkeeper": ours is not None}
     return [knower for knower, it_does in knows.items() if it_does]
 
 

@@ -9,18 +9,18 @@ Source: "Update expressions" and "Reading and processing a stream" in the Dynamo
 """
 
 from roomkeeper.store import correlation
-from roomkeeper.store.items import DamagedItem
+from roomkeeper.store.items import CorruptItem
 from roomkeeper.store.recordings import Store
-from roomkeeper.store.rooms import BegunExtension, Checkpoint, RoomStore
+from roomkeeper.store.rooms import Checkpoint, InterruptedExtension, RoomStore
 from roomkeeper.store.stream import events_due
 from roomkeeper.store.table import RETRY, SHORT_RETRY, StoreUnavailable
 
 __all__ = [
     "RETRY",
     "SHORT_RETRY",
-    "BegunExtension",
     "Checkpoint",
-    "DamagedItem",
+    "CorruptItem",
+    "InterruptedExtension",
     "RoomStore",
     "Store",
     "StoreUnavailable",

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from roomkeeper.domain.rooms import Extension
 
 
-def caused_by(callback: Callback) -> str:
+def event_id_for_callback(callback: Callback) -> str:
     """Return the id of the event that the first of these callbacks causes; repeats cause none."""
     return events.event_id(key_of(callback), callback.event)
 
 
-def about_recording(recording_id: str, event: str) -> str:
+def event_id_for_recording(recording_id: str, event: str) -> str:
     """Return the id of a recording's event, such as its `recording:deleted`."""
     return events.event_id(RECORDING + recording_id, event)
 
 
-def about_extension(extension: "Extension") -> str:
+def event_id_for_extension(extension: "Extension") -> str:
     """Return the id of the `room:extended` that tells of this extension."""
     return events.event_id(extension_key(extension), "room:extended")
 

@@ -33,20 +33,22 @@ class Update(Struct, frozen=True, kw_only=True):
     """
 
     key: str
-    facts: Mapping[str, Any]
-    state: Mapping[str, Any] = {}
+    set_if_absent: Mapping[str, Any]
+    set_always: Mapping[str, Any] = {}
     removed: Sequence[str] = ()
     seen: str | None = None
     reconciled: bool = False
 
 
-def expression(update: Update) -> dict[str, Any]:
+def build_update(update: Update) -> dict[str, Any]:
     """Return what `Table.update` takes. Every name has an alias, as any may be a reserved word."""
-    facts = {name: value for name, value in update.facts.items() if value is not None}
-    names = {f"#{name}": name for name in [*facts, *update.state, *update.removed]}
-    values = {f":{name}": typed(value) for name, value in [*facts.items(), *update.state.items()]}
+    facts = {name: value for name, value in update.set_if_absent.items() if value is not None}
+    names = {f"#{name}": name for name in [*facts, *update.set_always, *update.removed]}
+    values = {
+        f":{name}": serialize(value) for name, value in [*facts.items(), *update.set_always.items()]
+    }
     sets = [f"#{name} = if_not_exists(#{name}, :{name})" for name in facts]
-    sets += [f"#{name} = :{name}" for name in update.state]
+    sets += [f"#{name} = :{name}" for name in update.set_always]
     sets_and_adds = "SET " + ", ".join(sets)
     if update.removed:
         sets_and_adds += " REMOVE " + ", ".join(f"#{name}" for name in update.removed)
@@ -64,7 +66,7 @@ def expression(update: Update) -> dict[str, Any]:
     }
 
 
-class DamagedItem(RoomkeeperError):
+class CorruptItem(RoomkeeperError):
     """An item that is not as we write it: somebody else has changed it by hand."""
 
     @property
@@ -85,7 +87,7 @@ def read(key: str, item: Mapping[str, Any], kind: type[Kind]) -> Kind:
     try:
         return msgspec.convert(item, kind)
     except msgspec.ValidationError as problem:
-        raise DamagedItem(f"The item {key} is damaged: {problem}. Mend it in the table.") from None
+        raise CorruptItem(f"The item {key} is damaged: {problem}. Mend it in the table.") from None
 
 
 def key_of(key: str) -> dict[str, Any]:
@@ -108,7 +110,7 @@ def shards(worklist: str) -> list[str]:
     return [f"{worklist}#{shard}" for shard in range(SHARDS)]
 
 
-def typed(value: str | int | datetime | Sequence[str]) -> "AttributeValueTypeDef":
+def serialize(value: str | int | datetime | Sequence[str]) -> "AttributeValueTypeDef":
     """Return a value in DynamoDB's types; a sequence becomes a set of texts."""
     if isinstance(value, datetime):
         return {"S": iso(value)}
@@ -117,15 +119,15 @@ def typed(value: str | int | datetime | Sequence[str]) -> "AttributeValueTypeDef
     return {"N": str(value)} if isinstance(value, int) else {"S": value}
 
 
-def plain(item: Mapping[str, Any]) -> dict[str, Any]:
+def deserialize(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return an item without DynamoDB's types."""
-    return {name: _plain(value) for name, value in item.items()}
+    return {name: _deserialize(value) for name, value in item.items()}
 
 
-def _plain(value_in_type: Mapping[str, Any]) -> Any:
+def _deserialize(value_in_type: Mapping[str, Any]) -> Any:
     [(kind, value)] = value_in_type.items()
     if kind == "M":
-        return plain(value)
+        return deserialize(value)
     if kind == "N":
         return int(value) if value.isdecimal() else float(value)
     return value

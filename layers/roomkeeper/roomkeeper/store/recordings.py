@@ -12,20 +12,27 @@ import msgspec
 
 from roomkeeper.callbacks.meetings import Callback, RecordingCallback, SessionCallback
 from roomkeeper.domain import events
-from roomkeeper.domain.recordings import DEFERRED, DeletedBy, Hold, Recording, Waiting, Worklist
+from roomkeeper.domain.recordings import (
+    DEFERRED,
+    DeletedBy,
+    Hold,
+    Recording,
+    Worklist,
+    WorklistEntry,
+)
 from roomkeeper.store import correlation, updates
 from roomkeeper.store.items import (
     DEFERRAL,
     RECORDING,
     SESSION,
-    DamagedItem,
+    CorruptItem,
     Update,
+    build_update,
+    deserialize,
     event_key,
-    expression,
-    plain,
     read,
+    serialize,
     shards,
-    typed,
 )
 from roomkeeper.store.table import Table
 from roomkeeper.times import from_iso
@@ -88,7 +95,7 @@ class Store:
         """
         return self._write(updates.confirmed_update(callback, now))
 
-    def waiting(self, worklist: Worklist, until: datetime) -> Iterator[Waiting]:
+    def worklist(self, worklist: Worklist, until: datetime) -> Iterator[WorklistEntry]:
         """Yield what is on a worklist since `until` or longer, oldest first, as it is read.
 
         The index may lag behind the table: look at the item before acting.
@@ -101,9 +108,9 @@ class Store:
             for shard in shards(worklist)
         ]
         for entry in heapq.merge(*sources, key=lambda entry: entry["since"]["S"]):
-            yield _waiting(plain(entry))
+            yield _waiting(deserialize(entry))
 
-    def count_waiting(self, worklist: Worklist, until: datetime) -> int:
+    def worklist_length(self, worklist: Worklist, until: datetime) -> int:
         """Return how many `waiting` would yield.
 
         Raises:
@@ -115,7 +122,7 @@ class Store:
             for page in self._pages(shard, until, Select="COUNT")
         )
 
-    def mark_lost(self, recording: Recording, now: datetime) -> bool:
+    def mark_missing(self, recording: Recording, now: datetime) -> bool:
         """Note that Vonage has no such recording, and ask no more; False when it is accounted for.
 
         The item leaves the table once its days are over, unless the recording is on hold.
@@ -150,7 +157,7 @@ class Store:
         adds: str = "",
         values: Mapping[str, Any] = MappingProxyType({}),
     ) -> bool:
-        ends = {} if recording.hold else {":ttl": typed(self._forget_at(now))}
+        ends = {} if recording.hold else {":ttl": serialize(self._forget_at(now))}
         return self._table.update(
             RECORDING + recording.recording_id,
             f"SET {moment} = if_not_exists({moment}, :at){', #ttl = :ttl' if ends else ''} "
@@ -159,7 +166,7 @@ class Store:
             "AND NOT contains(seen, :uploaded)",
             **({"ExpressionAttributeNames": {"#ttl": "ttl"}} if ends else {}),
             ExpressionAttributeValues={
-                ":at": typed(now),
+                ":at": serialize(now),
                 ":uploaded": {"S": "recording:uploaded"},
                 **ends,
                 **values,
@@ -179,14 +186,14 @@ class Store:
         if name not in _IF_CONFIRMED and recording.confirmed_at:
             return False
         sets, removes = "SET confirmed_at = if_not_exists(confirmed_at, :at)", ""
-        condition, values = "attribute_exists(pk)", {":at": typed(now)}
+        condition, values = "attribute_exists(pk)", {":at": serialize(now)}
         if name in _IF_CONFIRMED:
             sets, condition = f"{sets}, worklist = :to", "worklist = :from"
-            values[":from"] = typed(f"{name}#{shard}")
-            values[":to"] = typed(f"{_IF_CONFIRMED[name]}#{shard}")
+            values[":from"] = serialize(f"{name}#{shard}")
+            values[":to"] = serialize(f"{_IF_CONFIRMED[name]}#{shard}")
         if name == "deferred_awaiting_upload" and recording.queued_at:
             sets, removes = f"{sets}, since = :queued", f" REMOVE {', '.join(DEFERRAL)}"
-            values[":queued"] = typed(recording.queued_at)
+            values[":queued"] = serialize(recording.queued_at)
         return self._table.update(
             RECORDING + recording.recording_id,
             sets + removes,
@@ -195,7 +202,12 @@ class Store:
         )
 
     def defer(
-        self, entry: Waiting, now: datetime, delay: Callable[[int], timedelta], *, confirmed: bool
+        self,
+        entry: WorklistEntry,
+        now: datetime,
+        delay: Callable[[int], timedelta],
+        *,
+        confirmed: bool,
     ) -> bool:
         """Move an entry of a worklist to its deferred list; False when it has moved meanwhile.
 
@@ -215,25 +227,25 @@ class Store:
             queued_at = item.get("queued_at", queued_at)
         sets = "worklist = :to, since = :next, attempts = :attempts, queued_at = :queued"
         values = {
-            ":from": typed(entry.worklist),
-            ":since": typed(entry.since),
-            ":next": typed(now + delay(attempts)),
-            ":attempts": typed(attempts),
-            ":queued": typed(queued_at),
+            ":from": serialize(entry.worklist),
+            ":since": serialize(entry.since),
+            ":next": serialize(now + delay(attempts)),
+            ":attempts": serialize(attempts),
+            ":queued": serialize(queued_at),
         }
         if confirmed:
             name, _, shard = target.partition("#")
             target = f"{_IF_CONFIRMED.get(name, name)}#{shard}"
             sets += ", confirmed_at = if_not_exists(confirmed_at, :at)"
-            values[":at"] = typed(now)
+            values[":at"] = serialize(now)
         return self._table.update(
             key,
             f"SET {sets}",
             "worklist = :from AND since = :since",
-            ExpressionAttributeValues={**values, ":to": typed(target)},
+            ExpressionAttributeValues={**values, ":to": serialize(target)},
         )
 
-    def queued_at(self, entry: Waiting) -> datetime:
+    def queued_at(self, entry: WorklistEntry) -> datetime:
         """Return since when an entry is on its worklist, the time included that it was deferred.
 
         Raises:
@@ -243,7 +255,9 @@ class Store:
         item = (self._table.get(key) or {}) if entry.is_deferred else {}
         return from_iso(item["queued_at"]) if "queued_at" in item else entry.since
 
-    def settle_session(self, session: Waiting, confirmed_at: datetime | None = None) -> bool:
+    def mark_session_checked(
+        self, session: WorklistEntry, confirmed_at: datetime | None = None
+    ) -> bool:
         """Take a session off its worklist; False when it has come there anew since.
 
         `confirmed_at` is when Vonage's API returned its recordings; None if it knows no such
@@ -252,20 +266,20 @@ class Store:
         Raises:
             StoreUnavailable: nothing is known to be written.
         """
-        confirmed = {":at": typed(confirmed_at)} if confirmed_at else {}
+        confirmed = {":at": serialize(confirmed_at)} if confirmed_at else {}
         sets = "SET confirmed_at = if_not_exists(confirmed_at, :at) " if confirmed else ""
         return self._table.update(
             SESSION + session.id,
             f"{sets}REMOVE worklist, since, attempts, queued_at",
             "since = :since",
-            ExpressionAttributeValues={":since": typed(session.since), **confirmed},
+            ExpressionAttributeValues={":since": serialize(session.since), **confirmed},
         )
 
     def _pages(self, shard: str, until: datetime, **how: Any) -> Iterator[Any]:
         return self._table.pages(
             "worklist",
             "worklist = :shard AND since <= :until",
-            ExpressionAttributeValues={":shard": {"S": shard}, ":until": typed(until)},
+            ExpressionAttributeValues={":shard": {"S": shard}, ":until": serialize(until)},
             **how,
         )
 
@@ -288,7 +302,7 @@ class Store:
             StoreUnavailable: not all could be read.
         """
         items = self._table.get_all((RECORDING + id_ for id_ in recording_ids), ConsistentRead=True)
-        known = filter(None, map(_sound, items))
+        known = filter(None, map(_valid_or_none, items))
         return {recording.recording_id: recording for recording in known}
 
     def recordings_in(self, session_id: str) -> list[str]:
@@ -323,7 +337,7 @@ class Store:
         if session_id is not None:
             condition = "attribute_not_exists(deleted_at)"
             identity = ", recording_id = :id, session_id = if_not_exists(session_id, :session)"
-            values = {":id": typed(recording_id), ":session": typed(session_id)}
+            values = {":id": serialize(recording_id), ":session": serialize(session_id)}
         return self._table.update(
             RECORDING + recording_id,
             f"SET deleted_at = :at, deleted_by = :by, #ttl = :ttl{identity} "
@@ -332,9 +346,9 @@ class Store:
             ExpressionAttributeNames={"#ttl": "ttl"},
             ExpressionAttributeValues={
                 **values,
-                ":at": typed(now),
-                ":by": typed(by),
-                ":ttl": typed(self._forget_at(now)),
+                ":at": serialize(now),
+                ":by": serialize(by),
+                ":ttl": serialize(self._forget_at(now)),
                 ":seen": {"SS": ["recording:deleted"]},
             },
         )
@@ -346,7 +360,7 @@ class Store:
             StoreUnavailable: nothing is known to be written.
         """
         hold = Hold(reason=reason, who=who, since=now)
-        fields = {name: typed(value) for name, value in msgspec.structs.asdict(hold).items()}
+        fields = {name: serialize(value) for name, value in msgspec.structs.asdict(hold).items()}
         return self._table.update(
             RECORDING + recording_id,
             "SET #hold = :hold REMOVE #ttl",
@@ -368,7 +382,7 @@ class Store:
             ExpressionAttributeNames={"#hold": "hold"},
         )
 
-    def send_again(self, recording: Recording, now: datetime) -> str:
+    def republish(self, recording: Recording, now: datetime) -> str:
         """Put a recording's `recording:uploaded` into the outbox once more; return its event id.
 
         That is the id which the event had the first time. `recording` has the URL to be told.
@@ -378,21 +392,25 @@ class Store:
         """
         name = "recording:uploaded"
         data = msgspec.convert(recording, events.RecordingUploaded, from_attributes=True)
-        event_id = correlation.about_recording(recording.recording_id, name)
+        event_id = correlation.event_id_for_recording(recording.recording_id, name)
         occurred_at = recording.uploaded_at or now
-        said = {"event_id": event_id, "occurred_at": occurred_at, "origin": "management"}
+        metadata_overrides = {
+            "event_id": event_id,
+            "occurred_at": occurred_at,
+            "origin": "management",
+        }
         facts = {
             "event": name,
             "detail": msgspec.json.encode(data).decode(),
-            "metadata": msgspec.json.encode(said).decode(),
+            "metadata": msgspec.json.encode(metadata_overrides).decode(),
             "received_at": now,
             "ttl": int((now + self._event_time).timestamp()),
         }
         # A key of its own each time: it is a new item that the stream makes an event of.
-        self._write(Update(key=event_key(uuid.uuid4().hex), facts=facts))
+        self._write(Update(key=event_key(uuid.uuid4().hex), set_if_absent=facts))
         return event_id
 
-    def rooms_of(self, session_ids: Iterable[str]) -> dict[str, str]:
+    def room_ids_by_session(self, session_ids: Iterable[str]) -> dict[str, str]:
         """Return the room of each of the sessions that has told it.
 
         Raises:
@@ -416,19 +434,19 @@ class Store:
         return int((now + self._deleted_time).timestamp())
 
     def _write(self, update: Update) -> bool:
-        return self._table.update(**expression(update))
+        return self._table.update(**build_update(update))
 
 
-def _sound(item: Mapping[str, Any]) -> Recording | None:
+def _valid_or_none(item: Mapping[str, Any]) -> Recording | None:
     try:
         return read(item["pk"], item, Recording)
-    except DamagedItem as problem:
+    except CorruptItem as problem:
         logger.warning("%s", problem)
         return None
 
 
-def _waiting(entry: Mapping[str, Any]) -> Waiting:
+def _waiting(entry: Mapping[str, Any]) -> WorklistEntry:
     key, since, worklist = entry["pk"], from_iso(entry["since"]), entry["worklist"]
     if key.startswith(RECORDING):
-        return Waiting("recording", key.removeprefix(RECORDING), since, worklist)
-    return Waiting("session", key.removeprefix(SESSION), since, worklist)
+        return WorklistEntry("recording", key.removeprefix(RECORDING), since, worklist)
+    return WorklistEntry("session", key.removeprefix(SESSION), since, worklist)

@@ -10,7 +10,7 @@ from msgspec import Struct
 from roomkeeper.domain import events
 from roomkeeper.domain.rooms import Extension
 from roomkeeper.store.correlation import extension_key
-from roomkeeper.store.items import CHECKPOINT, ROOM, read, shard_of, shards, typed
+from roomkeeper.store.items import CHECKPOINT, ROOM, read, serialize, shard_of, shards
 from roomkeeper.store.table import Table
 from roomkeeper.times import from_iso
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-class BegunExtension(Extension, frozen=True, kw_only=True):
+class InterruptedExtension(Extension, frozen=True, kw_only=True):
     """An extension that a run set out to make; `since` is when."""
 
     since: datetime
@@ -64,7 +64,7 @@ class RoomStore:
         )
         return next((from_iso(item["used_at"]["S"]) for item in next(pages)["Items"]), None)
 
-    def begin(self, extension: Extension, now: datetime) -> None:
+    def record_intent(self, extension: Extension, now: datetime) -> None:
         """Note that the room is about to be extended, instead of an earlier such note."""
         fields = msgspec.structs.asdict(extension) | {
             "worklist": f"extension#{shard_of(extension.room_id)}",
@@ -73,21 +73,21 @@ class RoomStore:
         }
         self._put(ROOM + extension.room_id, fields)
 
-    def begun(self, before: datetime) -> Iterator[str]:
+    def pending_extensions(self, before: datetime) -> Iterator[str]:
         """Yield the ids of the rooms whose extension was begun before that time and not ended."""
         for shard in shards("extension"):
             pages = self._table.pages(
                 "worklist",
                 "worklist = :shard AND since < :before",
-                ExpressionAttributeValues={":shard": {"S": shard}, ":before": typed(before)},
+                ExpressionAttributeValues={":shard": {"S": shard}, ":before": serialize(before)},
             )
             for page in pages:
                 yield from (item["pk"]["S"].removeprefix(ROOM) for item in page["Items"])
 
-    def extension(self, room_id: str) -> BegunExtension | None:
+    def extension(self, room_id: str) -> InterruptedExtension | None:
         """Return the room's extension that was begun and not ended, if there is one."""
         item = self._table.get(ROOM + room_id)
-        return read(ROOM + room_id, item, BegunExtension) if item else None
+        return read(ROOM + room_id, item, InterruptedExtension) if item else None
 
     def complete(self, extension: Extension, now: datetime) -> None:
         """Put what was done at Vonage into the outbox, once for each new expiry, and end it."""
@@ -99,14 +99,14 @@ class RoomStore:
         }
         key = extension_key(extension)
         self._put(key, fields, ConditionExpression="attribute_not_exists(pk)")
-        self.drop(extension)
+        self.discard(extension)
 
-    def drop(self, extension: Extension) -> None:
+    def discard(self, extension: Extension) -> None:
         """End an extension, unless another one of the same room was begun meanwhile."""
         self._table.delete(
             ROOM + extension.room_id,
             ConditionExpression="expires_at = :mine",
-            ExpressionAttributeValues={":mine": typed(extension.expires_at)},
+            ExpressionAttributeValues={":mine": serialize(extension.expires_at)},
         )
 
     def checkpoint(self, walk: str) -> Checkpoint | None:
@@ -124,7 +124,9 @@ class RoomStore:
             self._put(key, {name: value for name, value in fields.items() if value})
 
     def _put(self, key: str, fields: Mapping[str, Any], **condition: str) -> None:
-        self._table.put(key, {name: typed(value) for name, value in fields.items()}, **condition)
+        self._table.put(
+            key, {name: serialize(value) for name, value in fields.items()}, **condition
+        )
 
     def _until(self, now: datetime) -> int:
         return int((now + self._event_time).timestamp())

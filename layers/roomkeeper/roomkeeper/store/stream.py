@@ -9,7 +9,7 @@ import msgspec
 from roomkeeper.domain import events
 from roomkeeper.domain.events import from_outbox
 from roomkeeper.domain.recordings import Recording, Session
-from roomkeeper.store.items import EVENT, RECORDING, SESSION, plain
+from roomkeeper.store.items import EVENT, RECORDING, SESSION, deserialize
 from roomkeeper.times import from_iso
 
 
@@ -29,13 +29,13 @@ def events_due(record: Mapping[str, Any]) -> list[events.Event]:
     if key.startswith(EVENT) and record["eventName"] != "INSERT":
         return []
     changed_at = datetime.fromtimestamp(change["ApproximateCreationDateTime"], UTC)
-    new = plain(change["NewImage"])
+    new = deserialize(change["NewImage"])
     if key.startswith(EVENT):
         return [_from_outbox(key, new, changed_at)]
-    old = plain(change.get("OldImage", {}))
+    old = deserialize(change.get("OldImage", {}))
     kind: type[Recording | Session] = Recording if key.startswith(RECORDING) else Session
     before = msgspec.convert(old, kind) if old else None
-    return events.newly_seen(key, before, msgspec.convert(new, kind), changed_at)
+    return events.events_for_change(key, before, msgspec.convert(new, kind), changed_at)
 
 
 def _from_outbox(key: str, item: Mapping[str, Any], changed_at: datetime) -> events.Event:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from roomkeeper.aws import AwsError, RetryPolicy
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.store.items import key_of, plain
+from roomkeeper.store.items import deserialize, key_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -43,7 +43,7 @@ class Table:
     def get(self, key: str) -> dict[str, Any] | None:
         """Return the item under `key` as it is now; None when there is none."""
         answer = self._ask(self._client.get_item, Key=key_of(key), ConsistentRead=True)
-        return plain(answer["Item"]) if "Item" in answer else None
+        return deserialize(answer["Item"]) if "Item" in answer else None
 
     def get_all(self, keys: Iterable[str], **how: Any) -> Iterator[dict[str, Any]]:
         """Yield the items that there are under `keys`, in no order; `how` as in BatchGetItem."""
@@ -91,7 +91,7 @@ class Table:
             if tried:
                 self._sleep(random.uniform(0, _BATCH_GET_PAUSE * 2**tried))  # noqa: S311 - jitter
             answer = _answer(self._client.batch_get_item, RequestItems=pending)
-            yield from map(plain, answer["Responses"].get(self._name, []))
+            yield from map(deserialize, answer["Responses"].get(self._name, []))
             pending = answer["UnprocessedKeys"]
             if not pending:
                 return

@@ -38,23 +38,30 @@ def recording_update(callback: RecordingCallback, now: datetime) -> Update:
     shard = shard_of(callback.recording_id)
     if not isinstance(callback, RecordingUploaded):
         facts |= {"worklist": f"awaiting_upload#{shard}", "since": now}
-        return Update(key=key_of(callback), facts=facts, seen=callback.event)
+        return Update(key=key_of(callback), set_if_absent=facts, seen=callback.event)
     facts |= {"url_expires_at": url_expiry(callback.url)}
     state = {"worklist": f"retained#{shard}", "since": now}
     # It may have been deferred before, or given up, and then have a ttl.
     removed = (*DEFERRAL, "ttl")
     return Update(
-        key=key_of(callback), facts=facts, state=state, removed=removed, seen=callback.event
+        key=key_of(callback),
+        set_if_absent=facts,
+        set_always=state,
+        removed=removed,
+        seen=callback.event,
     )
 
 
 def confirmed_update(callback: RecordingCallback, now: datetime) -> Update:
     """Return what is written of a recording that Vonage's API has returned, as if by a callback."""
     update = recording_update(callback, now)
-    facts, state = {**update.facts, "confirmed_at": now}, dict(update.state)
+    facts, state = (
+        {**update.set_if_absent, "confirmed_at": now},
+        dict(update.set_always),
+    )
     if isinstance(callback, RecordingUploaded):
         state["worklist"] = f"confirmed#{shard_of(callback.recording_id)}"
-    return msgspec.structs.replace(update, facts=facts, state=state, reconciled=True)
+    return msgspec.structs.replace(update, set_if_absent=facts, set_always=state, reconciled=True)
 
 
 def session_update(callback: SessionCallback, now: datetime, until: datetime) -> Update:
@@ -73,7 +80,11 @@ def session_update(callback: SessionCallback, now: datetime, until: datetime) ->
     else:
         facts |= {"worklist": f"open_session#{shard}", "since": now}
     return Update(
-        key=key_of(callback), facts=facts, state=state, removed=removed, seen=callback.event
+        key=key_of(callback),
+        set_if_absent=facts,
+        set_always=state,
+        removed=removed,
+        seen=callback.event,
     )
 
 
@@ -89,4 +100,4 @@ def outbox_update(callback: OutboxCallback, now: datetime, until: datetime) -> U
         data, facts = callback, {}
     facts |= {"event": callback.event, "detail": msgspec.json.encode(data).decode()}
     facts |= {"received_at": now, "ttl": int(until.timestamp())}
-    return Update(key=key, facts=facts)
+    return Update(key=key, set_if_absent=facts)
