@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,8 +24,11 @@ FILE = (Path(vonage.__file__).parent / "archive.mp4").read_bytes()
 
 
 @pytest.fixture(scope="module")
-def subscribers(deployed: Deployed) -> dict[str, Stack]:
-    """The stacks of all examples, by their folders."""
+def subscribers(deployed: Deployed) -> Iterator[dict[str, Stack]]:
+    """The stacks of all examples, by their folders; deleted when these tests are over.
+
+    Otherwise the events of all later tests would start a process each of the example functions.
+    """
     bus = {"EventBusName": deployed.stack.outputs["EventBusName"]}
     ours = deployed.stack.outputs["EventBusArn"].split(":")[4]
 
@@ -46,11 +50,16 @@ def subscribers(deployed: Deployed) -> dict[str, Stack]:
         two = [pool.submit(single, folder) for folder in ("sqs_consumer", "uploaded_lambda")]
         there = pool.submit(across)
         consumer, copier = (each.result() for each in two)
-        return {
+        yield {
             "sqs_consumer": consumer,
             "uploaded_lambda": copier,
             "cross_account": there.result(),
         }
+    for stack in (consumer, copier):
+        formation = stack.client("cloudformation")
+        formation.delete_stack(StackName=stack.name)
+        gone = formation.get_waiter("stack_delete_complete")
+        gone.wait(StackName=stack.name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
 
 
 # --- the queue with its consumer ------------------------------------------------------------------

@@ -15,7 +15,6 @@ from msgspec import Struct
 from local.testing.builders import RECORDING_ID
 from local.testing.template import table_definition
 from operations import (
-    bytecode,
     callback_url,
     configure,
     deploy,
@@ -89,7 +88,7 @@ class Operator:
         self.sam: list[list[str]] = []
         self._types = False
         monkeypatch.setattr(deploy, "_run", self._note)
-        monkeypatch.setattr(bytecode, "compile_built", lambda _folder: None)
+        monkeypatch.setattr(deploy, "build", lambda _wanted, run: run(["sam", "build"]))
         monkeypatch.setattr(regions, "why_not", lambda _region, _values: None)
 
     def _note(self, arguments: list[str]) -> int:

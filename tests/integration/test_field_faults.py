@@ -183,7 +183,7 @@ def test_a_foreign_response_about_rooms_extends_none_and_raises(
     told = run(extender)
 
     stop = f"failed {STOPS_AFTER}, stopped by failures"
-    assert (stop if operation == "update_room" else "nothing done, stopped by source") in told
+    assert (stop if operation == "update_room" else "nothing done, stopped by read_error") in told
     assert books.vonage.rooms() == before
     assert not any(
         item["pk"]["S"].startswith("EVENT#")
@@ -221,7 +221,7 @@ def test_a_self_signed_certificate_is_named_and_not_retried(
 
     assert "certificate is not trusted: self-signed certificate" in told
     assert "status page" not in told
-    stop = "nothing done, stopped by source" if app is extender else f"failed {STOPS_AFTER}"
+    stop = "nothing done, stopped by read_error" if app is extender else f"failed {STOPS_AFTER}"
     assert stop in told
     assert items(books) == before
     assert books.vonage.requests() == []
