@@ -1,7 +1,7 @@
-"""Queue -> table: adds up how long each room was recorded, each event once however often it comes.
+"""Queue -> table: totals the recorded seconds of each room and counts a repeated event once.
 
-An event's id is kept in the very transaction that has its effect. A repeat, or a second try after a
-crash, finds the id there, and the transaction has no effect at all.
+One transaction stores the event's id and updates the total. For a repeat, or a retry after a crash,
+the id exists, so DynamoDB cancels the whole transaction.
 """
 
 import json
@@ -16,50 +16,50 @@ import boto3
 logger = logging.getLogger(__name__)
 client = boto3.client("dynamodb")
 
-REMEMBERED = 90 * 24 * 3600
-"""Seconds for which ids are kept: longer than Roomkeeper's EventArchiveDays can replay."""
+ID_RETENTION = 90 * 24 * 3600
+"""Seconds for which event ids are stored. Must be longer than Roomkeeper's EventArchiveDays."""
 
 
 def handler(batch: Mapping[str, Any], _context: object) -> dict[str, Any]:
-    """Add up a batch of messages; name those to be handed over again."""
+    """Process a batch of messages; return the failed ones for SQS to retry."""
     failed = []
     for message in batch["Records"]:
         try:
-            add_up(json.loads(message["body"]))
-        except Exception:  # whatever is wrong with one message, the others are added up
-            logger.exception("message %s could not be added up", message["messageId"])
+            add_to_total(json.loads(message["body"]))
+        except Exception:  # one bad message does not stop the others
+            logger.exception("message %s failed", message["messageId"])
             failed.append({"itemIdentifier": message["messageId"]})
     return {"batchItemFailures": failed}
 
 
-def add_up(event: Mapping[str, Any]) -> None:
-    """Add a recording to its room's total, unless its event was added before."""
+def add_to_total(event: Mapping[str, Any]) -> None:
+    """Add a recording to the total of its room, unless its event was processed before."""
     event_id, data = event["detail"]["metadata"]["event_id"], event["detail"]["data"]
     room = data.get("room_id", "unknown")
     try:
         client.transact_write_items(
-            TransactItems=[_first_time(event_id), _addition(room, data["duration"])]
+            TransactItems=[_put_event_id(event_id), _update_total(room, data["duration"])]
         )
-    except client.exceptions.TransactionCanceledException as cancelled:
-        if cancelled.response["CancellationReasons"][0]["Code"] != "ConditionalCheckFailed":
+    except client.exceptions.TransactionCanceledException as error:
+        if error.response["CancellationReasons"][0]["Code"] != "ConditionalCheckFailed":
             raise
         logger.info("event %s is a repeat", event_id)
 
 
-def _first_time(event_id: str) -> Any:
+def _put_event_id(event_id: str) -> Any:
     return {
         "Put": {
             "TableName": os.environ["TABLE_NAME"],
             "Item": {
                 "pk": {"S": f"EVENT#{event_id}"},
-                "ttl": {"N": str(int(time.time()) + REMEMBERED)},
+                "ttl": {"N": str(int(time.time()) + ID_RETENTION)},
             },
             "ConditionExpression": "attribute_not_exists(pk)",
         }
     }
 
 
-def _addition(room: str, seconds: int) -> Any:
+def _update_total(room: str, seconds: int) -> Any:
     return {
         "Update": {
             "TableName": os.environ["TABLE_NAME"],

@@ -1,6 +1,6 @@
-"""Event bus -> bucket: copies a recording before its download link dies.
+"""Event bus -> bucket: copies a recording before its download link expires.
 
-A repeat of an event copies the same file to the same place once more: nothing has to be remembered.
+A repeated event copies the same file to the same key again, so the function stores no event ids.
 """
 
 import os
@@ -15,23 +15,23 @@ s3 = boto3.client("s3")
 
 
 class NotCopied(Exception):
-    """A recording could not be downloaded; the message names it, and never its URL."""
+    """A recording could not be downloaded. The message has its id, never its URL."""
 
 
 def handler(event: Mapping[str, Any], _context: object) -> None:
-    """Copy the recording that a `recording:uploaded` tells of.
+    """Copy the recording of a `recording:uploaded` event.
 
     Raises:
-        NotCopied: Lambda tries twice again, then puts the event into the dead-letter queue.
+        NotCopied: Lambda retries twice, then sends the event to the dead-letter queue.
     """
     data = event["detail"]["data"]
     recording_id = data["recording_id"]
     try:
-        with http.request("GET", data["url"], preload_content=False) as answer:
-            if answer.status != 200:
-                raise NotCopied(f"{recording_id}: the download was answered {answer.status}")
+        with http.request("GET", data["url"], preload_content=False) as response:
+            if response.status != 200:
+                raise NotCopied(f"{recording_id}: the download returned HTTP {response.status}")
             key = f"{data['session_id']}/{recording_id}.mp4"
-            s3.upload_fileobj(answer, os.environ["BUCKET_NAME"], key)
-    except urllib3.exceptions.HTTPError as problem:
-        # Without the cause: its text has the URL, which lets anyone who reads it download.
-        raise NotCopied(f"{recording_id}: {type(problem).__name__}") from None
+            s3.upload_fileobj(response, os.environ["BUCKET_NAME"], key)
+    except urllib3.exceptions.HTTPError as error:
+        # Without the cause: its text contains the URL, with which anyone can download the file.
+        raise NotCopied(f"{recording_id}: {type(error).__name__}") from None
