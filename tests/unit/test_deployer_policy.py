@@ -137,6 +137,7 @@ UNNAMED = {
     "ReadStreamToFunction": "a mapping's id is made up by Lambda",
     "Apis": "an API's id is made up by API Gateway",
     "ApiGatewaysOwnRole": "one for each account",
+    "Metrics": "AWS knows no resource for these actions",
     "SamTransform": "AWS's own",
     "SamBucketStack": "one for each account and region",
     "SamBucket": "one for each account and region",
