@@ -470,7 +470,7 @@ def test_lost_recordings_leave_the_table_unless_they_are_on_hold(books: Books) -
     assert reconcile(books)[1].outcomes == {"lost": 2}
 
     assert books.item("RECORDING#lost")["ttl"] == {"N": str(int((NOW + 90 * DAY).timestamp()))}
-    assert "ttl" not in books.item("RECORDING#held")
+    assert "ttl" not in books.item("RECORDING#on_hold")
 
 
 def test_a_hold_keeps_a_lost_recording_in_the_table(books: Books) -> None:
