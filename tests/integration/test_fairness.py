@@ -113,7 +113,7 @@ def test_a_confirmed_recording_among_forged_ones_is_deleted_by_the_first_run(boo
     assert summary.stopped_by is None
 
 
-def test_an_unconfirmed_one_waits_for_no_forged_one_twice(books: Books) -> None:
+def test_an_unconfirmed_recording_waits_for_each_forged_one_only_once(books: Books) -> None:
     forge(books, CAPACITY, MONTH_AGO - 2 * DAY)
     [real] = books.uploaded(1, MONTH_AGO - DAY)
 
@@ -124,7 +124,7 @@ def test_an_unconfirmed_one_waits_for_no_forged_one_twice(books: Books) -> None:
     assert real not in books.left_at_vonage()
 
 
-def test_forged_ones_cost_less_than_a_tenth_of_a_run_once_each_was_asked_about(
+def test_forged_recordings_cost_at_most_a_tenth_of_a_run_after_their_first_attempt(
     books: Books,
 ) -> None:
     forge(books, CAPACITY, MONTH_AGO - DAY)
@@ -138,7 +138,7 @@ def test_forged_ones_cost_less_than_a_tenth_of_a_run_once_each_was_asked_about(
     assert all(cost <= CAPACITY / 10 for cost in costs[1:])
 
 
-def test_the_deferred_have_a_tenth_of_a_run_and_the_others_the_rest(books: Books) -> None:
+def test_deferred_recordings_get_a_tenth_of_a_run_and_the_others_the_rest(books: Books) -> None:
     forge(books, CAPACITY, MONTH_AGO - DAY)
     clean(books)
     real = books.uploaded(CAPACITY, MONTH_AGO - DAY)
@@ -149,7 +149,7 @@ def test_the_deferred_have_a_tenth_of_a_run_and_the_others_the_rest(books: Books
     assert len(set(real) & books.left_at_vonage()) == CAPACITY // 10
 
 
-def test_what_fails_again_is_tried_later_and_later_up_to_a_day(books: Books) -> None:
+def test_repeated_failures_are_retried_with_backoff_up_to_a_day(books: Books) -> None:
     [forged] = forge(books, 1, MONTH_AGO - DAY)
     now, waits = NOW, []
     for attempt in range(1, 8):
@@ -167,7 +167,7 @@ def test_what_fails_again_is_tried_later_and_later_up_to_a_day(books: Books) -> 
     )
 
 
-def test_a_deferral_is_one_change_and_no_event(books: Books) -> None:
+def test_a_deferral_is_one_write_and_no_event(books: Books) -> None:
     [forged] = forge(books, 1, MONTH_AGO - DAY)
     before = books.item(f"RECORDING#{forged}")
 
@@ -183,7 +183,7 @@ def test_a_deferral_is_one_change_and_no_event(books: Books) -> None:
     assert store.events_due(record) == []
 
 
-def test_a_deferred_one_is_deleted_once_vonage_lets_it_and_nothing_of_the_deferral_stays(
+def test_a_deferred_recording_is_deleted_when_vonage_allows_it_and_its_deferral_is_cleared(
     books: Books,
 ) -> None:
     [recording_id] = books.uploaded(1, MONTH_AGO - DAY)
@@ -196,7 +196,7 @@ def test_a_deferred_one_is_deleted_once_vonage_lets_it_and_nothing_of_the_deferr
     assert not {"worklist", "since", "attempts", "queued_at"} & item.keys()
 
 
-def test_a_new_upload_takes_a_recording_off_the_deferred(books: Books) -> None:
+def test_a_new_upload_clears_a_recordings_deferral(books: Books) -> None:
     books.hear(a_start("forged"), NOW - 7 * HOUR)
     books.vonage.settings(refused_ids="forged")
     reconcile(books)
@@ -208,7 +208,7 @@ def test_a_new_upload_takes_a_recording_off_the_deferred(books: Books) -> None:
     assert not {"attempts", "queued_at"} & books.item("RECORDING#forged").keys()
 
 
-def test_a_deferred_recording_on_hold_is_not_asked_about(books: Books) -> None:
+def test_a_deferred_recording_on_hold_causes_no_request(books: Books) -> None:
     [forged] = forge(books, 1, MONTH_AGO - DAY)
     clean(books)
     books.store.hold(forged, "a court order", "legal", NOW)
@@ -219,7 +219,7 @@ def test_a_deferred_recording_on_hold_is_not_asked_about(books: Books) -> None:
     assert (cleanup.held, summary.processed, requests_for(books, "forged")) == (1, 0, asked)
 
 
-def test_a_deferred_recording_is_not_deleted_before_a_longer_retention_is_over(
+def test_a_deferred_recording_is_not_deleted_within_a_longer_retention(
     books: Books,
 ) -> None:
     [recording_id] = books.uploaded(1, MONTH_AGO - DAY)
@@ -233,7 +233,9 @@ def test_a_deferred_recording_is_not_deleted_before_a_longer_retention_is_over(
     assert books.left_at_vonage() == {recording_id}
 
 
-def test_a_dry_run_defers_nothing_and_lists_the_deferred_by_their_upload(books: Books) -> None:
+def test_a_dry_run_defers_nothing_and_lists_deferred_recordings_with_their_upload_time(
+    books: Books,
+) -> None:
     [recording_id] = books.uploaded(1, MONTH_AGO - DAY)
     books.vonage.fault("delete_recording", status=400, times=1)
     clean(books)
@@ -246,7 +248,7 @@ def test_a_dry_run_defers_nothing_and_lists_the_deferred_by_their_upload(books: 
     assert (books.item(f"RECORDING#{recording_id}"), cleanup.deferred) == (before, 0)
 
 
-def test_what_is_damaged_is_deferred_too(books: Books) -> None:
+def test_a_corrupt_item_is_deferred(books: Books) -> None:
     [recording_id] = books.uploaded(1, MONTH_AGO - DAY)
     item = books.item(f"RECORDING#{recording_id}") | {"seen": {"N": "5"}}
     books.dynamodb.put_item(TableName="books", Item=item)
@@ -271,7 +273,7 @@ def test_an_uploaded_recording_that_vonage_refuses_to_delete_is_a_failure(books:
 
 
 @pytest.mark.parametrize("status", [403, 409, 400])
-def test_a_refusal_that_is_not_in_vonages_form_fails_ends_the_run_and_defers_nothing(
+def test_an_error_response_that_is_not_vonages_own_ends_the_run_and_defers_nothing(
     books: Books, status: int
 ) -> None:
     ids = books.uploaded(30, MONTH_AGO - DAY)
@@ -307,7 +309,7 @@ def test_recordings_and_sessions_each_get_a_share_of_every_run(books: Books, for
     assert found.status == "uploaded"
 
 
-def test_forged_recordings_and_sessions_cost_a_tenth_of_a_run_once_each_was_asked_about(
+def test_forged_recordings_and_sessions_cost_a_tenth_of_a_run_after_their_first_attempt(
     books: Books,
 ) -> None:
     books.vonage.settings(refused_ids="forged")
@@ -322,7 +324,7 @@ def test_forged_recordings_and_sessions_cost_a_tenth_of_a_run_once_each_was_aske
     assert reconciliation.deferred == CAPACITY // 10
 
 
-def test_what_vonage_has_is_confirmed_by_the_answer_about_its_session(books: Books) -> None:
+def test_known_recordings_are_confirmed_by_the_list_of_their_session(books: Books) -> None:
     held = books.vonage.hold_meeting(recordings=2)
     books.hear_all(held["callbacks"], NOW - 7 * HOUR)
     books.hear(an_upload("forged", held["session_id"]), NOW - 7 * HOUR)
@@ -341,7 +343,7 @@ def test_a_session_that_vonage_does_not_know_is_not_confirmed(books: Books) -> N
     assert "confirmed_at" not in books.item("SESSION#unknown")
 
 
-def test_confirming_is_one_write_and_no_event(books: Books) -> None:
+def test_a_confirmation_is_one_write_and_no_event(books: Books) -> None:
     held = books.vonage.hold_meeting()
     key = f"RECORDING#{held['recording_ids'][0]}"
     books.hear_all(held["callbacks"], NOW - 7 * HOUR)
@@ -357,7 +359,7 @@ def test_confirming_is_one_write_and_no_event(books: Books) -> None:
     assert not books.store.confirm(known, NOW + HOUR)
 
 
-def test_a_deferred_recording_that_vonage_returns_after_all_is_back_on_its_list(
+def test_a_deferred_recording_that_vonage_returns_is_back_on_its_worklist(
     books: Books,
 ) -> None:
     recording_id = a_meeting_heard(books, NOW - 7 * HOUR)
@@ -372,7 +374,7 @@ def test_a_deferred_recording_that_vonage_returns_after_all_is_back_on_its_list(
     assert not {"attempts", "queued_at"} & books.item(f"RECORDING#{recording_id}").keys()
 
 
-def test_a_deferred_upload_that_vonage_returns_has_the_share_of_the_confirmed(
+def test_a_deferred_upload_that_vonage_returns_is_deferred_as_confirmed(
     books: Books,
 ) -> None:
     held = books.vonage.hold_meeting()
@@ -422,7 +424,7 @@ def a_meeting_heard(books: Books, at: datetime) -> str:
         ("stopped", GRACE + UPLOAD_TIMEOUT, "never_uploaded"),
     ],
 )
-def test_an_upload_is_not_waited_for_for_ever(
+def test_waiting_for_an_upload_ends_with_a_failed_status_or_a_timeout(
     books: Books, status: str, waited: timedelta, outcome: str
 ) -> None:
     recording_id = a_meeting_heard(books, NOW - waited)
@@ -435,7 +437,7 @@ def test_an_upload_is_not_waited_for_for_ever(
     assert ("ttl" in item) == (outcome == "never_uploaded")
 
 
-def test_an_upload_that_comes_after_all_counts_as_always(books: Books) -> None:
+def test_an_upload_received_after_giving_up_counts(books: Books) -> None:
     recording_id = a_meeting_heard(books, NOW - 7 * HOUR)
     reconcile(books, client=Saying(books.client, "failed"))
 
@@ -447,9 +449,7 @@ def test_an_upload_that_comes_after_all_counts_as_always(books: Books) -> None:
 
 
 @pytest.mark.parametrize("kind", ["recording", "session"])
-def test_what_vonage_refuses_to_talk_about_for_a_month_is_asked_about_no_more(
-    books: Books, kind: str
-) -> None:
+def test_items_that_vonage_refuses_for_a_month_are_given_up(books: Books, kind: str) -> None:
     books.vonage.settings(refused_ids="forged")
     books.hear(a_start("forged") if kind == "recording" else a_session("forged"), NOW - 7 * HOUR)
     reconcile(books)
@@ -493,7 +493,7 @@ class Listing(Saying):
         return dataclasses.replace(listed, invalid=["recording bad: no status"])
 
 
-def test_an_invalid_recording_counts_as_failed_with_its_id_and_the_others_are_added(
+def test_an_invalid_recording_counts_as_failed_and_the_others_are_stored(
     books: Books,
 ) -> None:
     held = books.vonage.hold_meeting(recordings=2)
@@ -510,7 +510,7 @@ def known(books: Books, ids: Iterable[str]) -> dict[str, Recording]:
     return books.store.recordings(ids)
 
 
-def test_items_of_earlier_versions_are_read_without_what_is_new(books: Books) -> None:
+def test_items_of_earlier_versions_are_read_without_newer_attributes(books: Books) -> None:
     [recording_id] = books.uploaded(1, NOW)
     item = books.item(f"RECORDING#{recording_id}")
     del item["received_at"]
@@ -519,7 +519,7 @@ def test_items_of_earlier_versions_are_read_without_what_is_new(books: Books) ->
     assert msgspec.structs.asdict(recording)["received_at"] is None
 
 
-def test_an_entry_that_has_moved_meanwhile_is_not_deferred(books: Books) -> None:
+def test_an_entry_that_left_its_worklist_is_not_deferred(books: Books) -> None:
     books.hear(a_start("forged"), NOW - 7 * HOUR)
     [entry] = books.store.worklist("awaiting_upload", NOW)
     books.hear(an_upload("forged"), NOW)

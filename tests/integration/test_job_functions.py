@@ -83,7 +83,7 @@ def test_a_scheduled_cleanup_reports_all_its_counts(books: Books) -> None:
     }
 
 
-def test_no_days_of_retention_switch_the_cleanup_off(
+def test_a_retention_of_zero_days_switches_the_cleanup_off(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RETENTION_DAYS", "0")
@@ -95,9 +95,7 @@ def test_no_days_of_retention_switch_the_cleanup_off(
     assert books.vonage.requests() == []
 
 
-def test_another_retention_is_in_force_at_once(
-    books: Books, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_changed_retention_applies_at_once(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     books.uploaded(1, NOW - timedelta(days=8))
     assert cleanup.handler({}, Invocation())["deleted"] == 0
     monkeypatch.setenv("RETENTION_DAYS", "7")
@@ -106,7 +104,7 @@ def test_another_retention_is_in_force_at_once(
     assert cleanup.handler({}, Invocation())["deleted"] == 1
 
 
-def test_what_was_not_come_to_is_told_as_left(books: Books) -> None:
+def test_due_recordings_beyond_the_limit_are_reported_as_remaining(books: Books) -> None:
     books.uploaded(5, NOW - timedelta(days=31))
 
     report = cleanup.handler({"limit": 2}, Invocation())
@@ -114,7 +112,7 @@ def test_what_was_not_come_to_is_told_as_left(books: Books) -> None:
     assert (report["due"], report["deleted"], report["remaining"]) == (5, 2, 3)
 
 
-def test_a_cleanup_deployed_to_rehearse_deletes_nothing(
+def test_a_cleanup_deployed_as_a_dry_run_deletes_nothing(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DRY_RUN", "true")
@@ -155,7 +153,7 @@ def test_a_scheduled_reconciliation_reports_all_its_counts(books: Books) -> None
 @pytest.mark.parametrize(
     ("app", "name"), [(cleanup, "recording_cleanup"), (reconciler, "recording_reconciler")]
 )
-def test_the_sample_of_a_run_on_demand_is_a_rehearsal(app: ModuleType, name: str) -> None:
+def test_the_sample_event_of_a_run_on_demand_is_a_dry_run(app: ModuleType, name: str) -> None:
     answer = app.handler(sample(f"{name}_on_demand"), Invocation())
 
     assert answer["statusCode"] == 200
@@ -163,7 +161,9 @@ def test_the_sample_of_a_run_on_demand_is_a_rehearsal(app: ModuleType, name: str
 
 
 @pytest.mark.parametrize("app", [cleanup, reconciler], ids=["cleanup", "reconciliation"])
-def test_a_scheduled_run_raises_once_its_round_is_finished(app: ModuleType, books: Books) -> None:
+def test_a_scheduled_run_with_failures_raises_after_its_batch_is_finished(
+    app: ModuleType, books: Books
+) -> None:
     ids = books.uploaded(3, NOW - timedelta(days=31))
     held = books.vonage.hold_meeting(recordings=3)
     books.hear_all(held["callbacks"], NOW - timedelta(hours=7), "recording:uploaded")

@@ -49,7 +49,7 @@ def events_due(books: Books, key: str) -> list[str]:
     return [f"{event.name} by {event.metadata.origin}" for event in store.events_due(record)]
 
 
-def test_a_missed_upload_is_healed_and_told_as_found_out(books: Books) -> None:
+def test_a_missed_upload_is_recovered_with_the_origin_reconciliation(books: Books) -> None:
     held, callbacks = a_meeting(books)
     [recording_id] = held["recording_ids"]
     books.hear_all(callbacks, LONG_AGO, "recording:uploaded")
@@ -70,7 +70,7 @@ def test_a_missed_upload_is_healed_and_told_as_found_out(books: Books) -> None:
     assert [entry.id for entry in books.store.worklist("confirmed", NOW)] == [recording_id]
 
 
-def test_a_callback_that_comes_after_the_healing_changes_nothing(books: Books) -> None:
+def test_a_callback_after_the_recovery_changes_nothing(books: Books) -> None:
     held, callbacks = a_meeting(books)
     [recording_id] = held["recording_ids"]
     books.hear_all(callbacks, LONG_AGO, "recording:uploaded")
@@ -82,7 +82,7 @@ def test_a_callback_that_comes_after_the_healing_changes_nothing(books: Books) -
     assert books.item(f"RECORDING#{recording_id}") == healed
 
 
-def test_an_upload_that_is_told_after_the_list_was_read_is_not_asked_about(books: Books) -> None:
+def test_an_upload_received_after_the_worklist_was_read_needs_no_request(books: Books) -> None:
     _, callbacks = a_meeting(books)
     books.hear_all(callbacks, LONG_AGO, "recording:uploaded", "session:started", "session:ended")
     reconciliation = Reconciliation(
@@ -95,7 +95,7 @@ def test_an_upload_that_is_told_after_the_list_was_read_is_not_asked_about(books
     assert books.vonage.requests() == []
 
 
-def test_what_waits_for_less_than_the_grace_time_is_not_asked_about(books: Books) -> None:
+def test_recordings_within_the_grace_time_cause_no_request(books: Books) -> None:
     _, callbacks = a_meeting(books)
     books.hear_all(callbacks, NOW - 5 * HOUR, "recording:uploaded")
 
@@ -105,7 +105,7 @@ def test_what_waits_for_less_than_the_grace_time_is_not_asked_about(books: Books
     assert books.vonage.requests() == []
 
 
-def test_what_vonage_no_longer_has_is_lost_once(books: Books) -> None:
+def test_a_recording_that_vonage_no_longer_has_is_marked_as_lost_once(books: Books) -> None:
     started = {"event": "recording:started", "recording_id": "lost", "session_id": "s"}
     books.hear(started, LONG_AGO)
 
@@ -119,7 +119,7 @@ def test_what_vonage_no_longer_has_is_lost_once(books: Books) -> None:
     assert reconcile(books)[1].processed == 0
 
 
-def test_a_recording_that_is_uploaded_while_vonage_is_asked_is_not_told_as_lost(
+def test_a_recording_uploaded_during_the_request_is_not_marked_as_lost(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     books.hear({"event": "recording:started", "recording_id": "r", "session_id": "s"}, LONG_AGO)
@@ -128,7 +128,7 @@ def test_a_recording_that_is_uploaded_while_vonage_is_asked_is_not_told_as_lost(
     assert reconcile(books)[1].outcomes == {"already_resolved": 1}
 
 
-def test_a_lost_recording_whose_upload_is_told_after_all_is_uploaded(books: Books) -> None:
+def test_a_lost_recording_whose_upload_is_received_later_is_uploaded(books: Books) -> None:
     held, callbacks = a_meeting(books)
     [recording_id] = held["recording_ids"]
     books.hear_all(callbacks, LONG_AGO, "recording:uploaded", "session:ended", "session:started")
@@ -147,7 +147,7 @@ def test_a_lost_recording_whose_upload_is_told_after_all_is_uploaded(books: Book
     assert [entry.id for entry in books.store.worklist("retained", NOW)] == [recording_id]
 
 
-def test_a_start_told_late_for_a_lost_recording_does_not_have_it_asked_for_ever(
+def test_a_late_start_of_a_lost_recording_does_not_keep_it_on_the_worklist(
     books: Books,
 ) -> None:
     ended = {"event": "recording:ended", "recording_id": "r", "session_id": "s", "duration": 1}
@@ -162,7 +162,9 @@ def test_a_start_told_late_for_a_lost_recording_does_not_have_it_asked_for_ever(
 
 
 @pytest.mark.parametrize("ongoing", [True, False], ids=["still running", "being processed"])
-def test_a_recording_that_is_not_uploaded_yet_waits_on(books: Books, ongoing: bool) -> None:
+def test_a_recording_that_is_not_uploaded_yet_stays_on_the_worklist(
+    books: Books, ongoing: bool
+) -> None:
     held, callbacks = a_meeting(books, ongoing=ongoing, upload=False)
     [recording_id] = held["recording_ids"]
     books.hear_all(callbacks, LONG_AGO)
@@ -175,7 +177,7 @@ def test_a_recording_that_is_not_uploaded_yet_waits_on(books: Books, ongoing: bo
     ]
 
 
-def test_recordings_of_a_known_session_that_never_announced_themselves_are_adopted(
+def test_recordings_of_a_known_session_without_any_callback_are_discovered(
     books: Books,
 ) -> None:
     held, callbacks = a_meeting(books, recordings=3)
@@ -195,7 +197,7 @@ def test_recordings_of_a_known_session_that_never_announced_themselves_are_adopt
 @pytest.mark.parametrize(
     ("heard", "waited"), [("session:ended", 7 * HOUR), ("session:started", 31 * HOUR)]
 )
-def test_a_session_is_asked_for_its_recordings_once(
+def test_the_recordings_of_a_session_are_requested_once(
     books: Books, heard: str, waited: timedelta
 ) -> None:
     held, callbacks = a_meeting(books, recordings=2)
@@ -210,14 +212,14 @@ def test_a_session_is_asked_for_its_recordings_once(
     assert reconcile(books)[1].processed == 0
 
 
-def test_a_session_whose_end_was_not_told_is_given_a_day(books: Books) -> None:
+def test_a_session_without_an_end_is_checked_a_day_later(books: Books) -> None:
     _, callbacks = a_meeting(books)
     books.hear_all([b for b in callbacks if b["event"] == "session:started"], NOW - 29 * HOUR)
 
     assert reconcile(books)[1].processed == 0
 
 
-def test_a_session_that_vonage_does_not_know_is_done_with(books: Books) -> None:
+def test_a_session_that_vonage_does_not_know_is_checked_once(books: Books) -> None:
     session = {"event": "session:ended", "session_id": "unknown", "room_id": "room"}
     times = {"started_at": "2026-07-01T04:00:00Z", "ended_at": "2026-07-01T05:00:00Z"}
     books.hear(session | times, LONG_AGO)
@@ -227,7 +229,7 @@ def test_a_session_that_vonage_does_not_know_is_done_with(books: Books) -> None:
 
 
 @pytest.mark.parametrize("fault", [{"status": 404, "body": "<h1>no</h1>"}, {"status": 500}])
-def test_a_failure_loses_nothing_and_leaves_all_for_the_next_run(
+def test_after_a_failure_the_next_run_recovers_everything(
     books: Books, fault: dict[str, Any]
 ) -> None:
     held, callbacks = a_meeting(books)
@@ -241,7 +243,7 @@ def test_a_failure_loses_nothing_and_leaves_all_for_the_next_run(
     assert books.store.recording(held["recording_ids"][0])
 
 
-def test_a_recording_that_is_told_of_implausibly_holds_up_no_other(books: Books) -> None:
+def test_one_invalid_recording_does_not_block_the_rest_of_its_session(books: Books) -> None:
     held, callbacks = a_meeting(books, recordings=4)
     due, odd, *silent = held["recording_ids"]
     heard = [body for body in callbacks if body.get("recording_id") not in (odd, *silent)]
@@ -259,7 +261,9 @@ def test_a_recording_that_is_told_of_implausibly_holds_up_no_other(books: Books)
     assert books.store.recording(odd)
 
 
-def test_a_lost_recording_is_lost_whatever_is_told_of_its_sessions_others(books: Books) -> None:
+def test_an_invalid_recording_in_the_session_does_not_keep_a_lost_one_from_being_marked(
+    books: Books,
+) -> None:
     held, _ = a_meeting(books)
     [odd] = held["recording_ids"]
     started = {"event": "recording:started", "recording_id": "lost"}
@@ -272,7 +276,7 @@ def test_a_lost_recording_is_lost_whatever_is_told_of_its_sessions_others(books:
     assert recording.status == "lost"
 
 
-def test_a_due_recording_that_is_told_of_implausibly_holds_up_none_of_its_sessions_others(
+def test_a_due_recording_that_is_invalid_does_not_block_the_rest_of_its_session(
     books: Books,
 ) -> None:
     held, callbacks = a_meeting(books, recordings=2)
@@ -303,7 +307,7 @@ class Telling:
         )
 
 
-def test_a_rehearsal_tells_what_would_be_made_up_for_and_changes_nothing(books: Books) -> None:
+def test_a_dry_run_lists_the_missing_events_and_changes_nothing(books: Books) -> None:
     held, callbacks = a_meeting(books, recordings=2)
     known, silent = held["recording_ids"]
     heard = [body for body in callbacks if body.get("recording_id") != silent]
@@ -341,7 +345,7 @@ def found(status: str, **facts: Any) -> Recording:
         (found("uploaded"), RecordingUploaded),
     ],
 )
-def test_what_vonage_says_is_what_a_callback_would_have_told(
+def test_an_api_response_becomes_the_matching_callback(
     recording: Recording, kind: type[RecordingStarted]
 ) -> None:
     told = to_observation(recording)
@@ -362,6 +366,6 @@ def test_what_vonage_says_is_what_a_callback_would_have_told(
     ],
     ids=["no URL", "no start", "no end", "1066"],
 )
-def test_what_lacks_something_or_cannot_be_is_not_taken_in(recording: Recording) -> None:
+def test_incomplete_or_implausible_recordings_are_invalid(recording: Recording) -> None:
     with pytest.raises(InvalidRecordingData, match="recording r"):
         to_observation(recording)

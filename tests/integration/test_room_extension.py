@@ -146,7 +146,7 @@ def rooms(emulator: VonageControl) -> Iterator[Rooms]:
         yield Rooms(emulator, client, dynamodb, RoomStore(dynamodb, TABLE, event_days=30))
 
 
-def test_rooms_that_are_due_are_extended_and_told_of_and_nothing_else_is_left(
+def test_due_rooms_are_extended_with_one_event_each_and_no_intent_remains(
     rooms: Rooms,
 ) -> None:
     due = rooms.vonage.add_rooms(45, expires_at=SOON)
@@ -164,7 +164,7 @@ def test_rooms_that_are_due_are_extended_and_told_of_and_nothing_else_is_left(
     assert report.counts["walk_finished"] is True
 
 
-def test_every_kind_of_room_is_counted_once(rooms: Rooms) -> None:
+def test_every_room_is_counted_under_one_verdict(rooms: Rooms) -> None:
     month = iso(NOW - 30 * DAY)
     kinds: list[dict[str, Any]] = [
         {"type": "instant"},
@@ -203,7 +203,7 @@ def test_a_run_right_after_extends_nothing(rooms: Rooms) -> None:
     assert (again.counts["not_due"], again.counts["max_lifetime_reached"]) == (5, 1)
 
 
-def test_a_dry_run_says_what_and_why_and_changes_nothing(rooms: Rooms) -> None:
+def test_a_dry_run_lists_decisions_with_reasons_and_changes_nothing(rooms: Rooms) -> None:
     due = rooms.vonage.add_rooms(25, expires_at=SOON)
     [kept] = rooms.vonage.add_rooms(1, expires_at=iso(NOW + 90 * DAY))
     before = rooms.expiries()
@@ -221,7 +221,7 @@ def test_a_dry_run_says_what_and_why_and_changes_nothing(rooms: Rooms) -> None:
     assert planned[kept]["verdict"] == "not_due"
 
 
-def test_a_rehearsals_list_is_bounded_and_its_log_is_not(
+def test_a_dry_run_limits_its_list_and_logs_every_extension(
     rooms: Rooms, caplog: pytest.LogCaptureFixture
 ) -> None:
     due = rooms.vonage.add_rooms(150, expires_at=SOON)
@@ -238,7 +238,7 @@ def test_a_rehearsals_list_is_bounded_and_its_log_is_not(
 
 @pytest.mark.parametrize("step", ["record_intent", "update_room_expiry", "complete", "discard"])
 @pytest.mark.parametrize("after", [False, True])
-def test_a_run_killed_at_any_step_heals_with_one_event(
+def test_the_run_after_a_crash_at_any_step_completes_each_extension_with_one_event(
     rooms: Rooms, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
 ) -> None:
     due = rooms.vonage.add_rooms(3, expires_at=SOON)
@@ -273,7 +273,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, kind: type, step: str, after: bool)
     monkeypatch.setattr(kind, step, killing)
 
 
-def test_an_extension_whose_answer_was_lost_is_told_of_by_the_next_run(rooms: Rooms) -> None:
+def test_an_extension_whose_response_was_lost_is_published_by_the_next_run(rooms: Rooms) -> None:
     [room_id] = rooms.vonage.add_rooms(1, expires_at=SOON)
     rooms.vonage.fault("update_room", status=503, after=True)
     assert rooms.extend().summary.outcomes["failed"] == 1
@@ -287,7 +287,7 @@ def test_an_extension_whose_answer_was_lost_is_told_of_by_the_next_run(rooms: Ro
     assert report.counts["extended"] == 0
 
 
-def test_an_extension_that_never_took_place_is_never_told_of(rooms: Rooms) -> None:
+def test_an_extension_that_vonage_did_not_make_is_never_published(rooms: Rooms) -> None:
     [room_id] = rooms.vonage.add_rooms(1, expires_at=SOON)
     rooms.vonage.fault("update_room", status=503)
     rooms.extend()
@@ -302,7 +302,7 @@ def test_an_extension_that_never_took_place_is_never_told_of(rooms: Rooms) -> No
     assert rooms.expiries()[room_id] == SOON
 
 
-def test_a_run_goes_on_where_the_last_one_stopped_until_all_rooms_were_seen(rooms: Rooms) -> None:
+def test_a_run_continues_at_the_checkpoint_until_all_rooms_are_scanned(rooms: Rooms) -> None:
     due = rooms.vonage.add_rooms(5 * PAGE_SIZE, expires_at=SOON)
     runs, read = 0, []
 
@@ -315,7 +315,7 @@ def test_a_run_goes_on_where_the_last_one_stopped_until_all_rooms_were_seen(room
     assert rooms.table.checkpoint(SCAN) is None
 
 
-def test_a_run_whose_time_is_up_says_so_and_leaves_the_rest(rooms: Rooms) -> None:
+def test_a_run_past_its_deadline_reports_it_and_leaves_the_rest(rooms: Rooms) -> None:
     rooms.vonage.add_rooms(50)
 
     report = rooms.extend(a_run(seconds=0.0))
@@ -324,7 +324,7 @@ def test_a_run_whose_time_is_up_says_so_and_leaves_the_rest(rooms: Rooms) -> Non
     assert report.counts["walk_finished"] is False
 
 
-def test_ending_what_was_cut_off_takes_its_time_off_the_walk(
+def test_completing_interrupted_extensions_counts_towards_the_deadline(
     rooms: Rooms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rooms.vonage.add_rooms(5, expires_at=SOON)
@@ -350,7 +350,7 @@ def test_ending_what_was_cut_off_takes_its_time_off_the_walk(
         ),
     ],
 )
-def test_a_page_of_rooms_that_always_fail_holds_up_no_other_run_after_run(
+def test_pages_of_rooms_that_always_fail_do_not_block_the_others(
     rooms: Rooms, problem: VonageError
 ) -> None:
     sick = rooms.vonage.add_rooms(3 * PAGE_SIZE, expires_at=SOON)
@@ -364,7 +364,7 @@ def test_a_page_of_rooms_that_always_fail_holds_up_no_other_run_after_run(
     assert any(report.counts["walk_finished"] for report in reports)
 
 
-def test_a_cut_off_extension_of_a_room_that_is_not_ours_to_look_at_fails_once(
+def test_an_interrupted_extension_of_a_forbidden_room_is_discarded_once_stale(
     rooms: Rooms,
 ) -> None:
     [room_id] = rooms.vonage.add_rooms(1, expires_at=SOON)
@@ -408,7 +408,7 @@ class SickRooms:
             raise self._problem
 
 
-def test_wrong_credentials_stop_the_run_at_once_and_pass_over_no_room(rooms: Rooms) -> None:
+def test_wrong_credentials_stop_the_run_at_once_and_skip_no_room(rooms: Rooms) -> None:
     rooms.vonage.add_rooms(50, expires_at=SOON)
     rooms.vonage.fault("update_room", status=401)
 
@@ -420,7 +420,7 @@ def test_wrong_credentials_stop_the_run_at_once_and_pass_over_no_room(rooms: Roo
     assert rooms.extend().counts["extended"] == 50
 
 
-def test_rooms_that_vanish_or_end_in_between_are_counted_and_no_failure(rooms: Rooms) -> None:
+def test_rooms_deleted_after_they_were_listed_are_counted_and_no_failure(rooms: Rooms) -> None:
     rooms.vonage.add_rooms(4, expires_at=SOON)
     listing = rooms.client.list_rooms
 
@@ -444,7 +444,7 @@ def test_a_404_that_is_not_vonages_own_is_a_failure(rooms: Rooms) -> None:
     assert rooms.extend().summary.outcomes == {"failed": 1}
 
 
-def test_a_page_that_cannot_be_read_ends_the_run_and_the_next_reads_it_again(rooms: Rooms) -> None:
+def test_a_page_that_cannot_be_read_ends_the_run_and_is_read_by_the_next(rooms: Rooms) -> None:
     due = rooms.vonage.add_rooms(30, expires_at=SOON)
     rooms.vonage.fault("list_rooms", status=503)
     assert rooms.extend().summary.stopped_by == "read_error"
@@ -453,7 +453,7 @@ def test_a_page_that_cannot_be_read_ends_the_run_and_the_next_reads_it_again(roo
     assert rooms.extend().counts["extended"] == len(due)
 
 
-def test_a_place_to_go_on_at_that_is_none_any_more_begins_the_walk_anew(rooms: Rooms) -> None:
+def test_a_checkpoint_that_is_no_longer_valid_restarts_the_scan(rooms: Rooms) -> None:
     due = rooms.vonage.add_rooms(3, expires_at=SOON)
     rooms.table.save_checkpoint(SCAN, Checkpoint(start_id="no-number", walked=40))
 
@@ -463,7 +463,7 @@ def test_a_place_to_go_on_at_that_is_none_any_more_begins_the_walk_anew(rooms: R
     assert report.counts["walk_finished"] is True
 
 
-def test_only_rooms_used_lately_are_extended_when_the_policy_asks_for_it(rooms: Rooms) -> None:
+def test_with_used_within_only_recently_used_rooms_are_extended(rooms: Rooms) -> None:
     used, ended, idle, unused = rooms.vonage.add_rooms(4, expires_at=SOON)
     rooms.hear("session:started", used, NOW - 90 * DAY)
     rooms.hear("session:started", used, NOW - 3 * DAY)
@@ -479,7 +479,7 @@ def test_only_rooms_used_lately_are_extended_when_the_policy_asks_for_it(rooms: 
     assert rooms.table.last_used(unused) is None
 
 
-def test_overlapping_runs_end_with_every_room_extended_and_no_event_twice(rooms: Rooms) -> None:
+def test_overlapping_runs_extend_every_room_with_one_event_each(rooms: Rooms) -> None:
     due = rooms.vonage.add_rooms(30, expires_at=SOON)
     slow = RoomExtension(a_run(), a_policy(), rooms.client, rooms.table)
     rooms.extend(a_run(now=NOW + timedelta(seconds=1)))
@@ -535,7 +535,7 @@ def test_an_invalid_room_is_a_failure_and_all_others_are_extended(
         report.summary.raise_if_failed()
 
 
-def test_a_page_of_invalid_rooms_only_stops_no_run(rooms: Rooms) -> None:
+def test_pages_with_only_invalid_rooms_stop_no_run(rooms: Rooms) -> None:
     due = rooms.vonage.add_rooms(2 * PAGE_SIZE + 1, expires_at=SOON)
     bad = [{"element": room_id, "fields": {"type": 5}} for room_id in due[: 2 * PAGE_SIZE]]
     rooms.vonage.fault("list_rooms", elements=bad)
@@ -548,7 +548,7 @@ def test_a_page_of_invalid_rooms_only_stops_no_run(rooms: Rooms) -> None:
     assert report.counts["walk_finished"] is True
 
 
-def test_metadata_that_is_no_text_still_has_its_markers(rooms: Rooms) -> None:
+def test_markers_are_found_in_metadata_that_is_no_string(rooms: Rooms) -> None:
     kept, left = rooms.vonage.add_rooms(2, expires_at=SOON)
     tags = {"tags": ["a", "roomkeeper:keep"]}
     bad = [
@@ -564,7 +564,7 @@ def test_metadata_that_is_no_text_still_has_its_markers(rooms: Rooms) -> None:
     assert report.counts["opted_out"] == 1
 
 
-def test_a_room_that_is_twice_on_a_page_is_extended_once(rooms: Rooms) -> None:
+def test_a_room_listed_twice_on_a_page_is_extended_once(rooms: Rooms) -> None:
     first, second = rooms.vonage.add_rooms(2, expires_at=SOON)
     rooms.vonage.fault("list_rooms", elements=[{"element": second, "fields": {"id": first}}])
 
@@ -579,9 +579,7 @@ def test_a_room_that_is_twice_on_a_page_is_extended_once(rooms: Rooms) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 5, PAGE_SIZE, 2 * PAGE_SIZE + 5])
-def test_a_list_that_ends_with_an_empty_page_which_links_to_itself_is_finished(
-    rooms: Rooms, count: int
-) -> None:
+def test_an_empty_page_that_links_to_itself_ends_the_scan(rooms: Rooms, count: int) -> None:
     rooms.vonage.settings(list_end="empty_page")
     due = rooms.vonage.add_rooms(count, expires_at=SOON) if count else []
 
@@ -592,7 +590,7 @@ def test_a_list_that_ends_with_an_empty_page_which_links_to_itself_is_finished(
     assert rooms.table.checkpoint(SCAN) is None
 
 
-def test_a_list_that_leads_back_to_pages_with_rooms_is_an_error(rooms: Rooms) -> None:
+def test_a_list_that_links_back_to_pages_with_rooms_is_an_error(rooms: Rooms) -> None:
     rooms.vonage.settings(list_end="loop")
     due = rooms.vonage.add_rooms(2 * PAGE_SIZE + 5, expires_at=SOON)
 
@@ -603,7 +601,7 @@ def test_a_list_that_leads_back_to_pages_with_rooms_is_an_error(rooms: Rooms) ->
     assert "circle" in report.summary.sample_errors[0]
 
 
-def test_a_last_page_of_invalid_rooms_that_links_to_itself_is_not_the_end(rooms: Rooms) -> None:
+def test_a_page_of_invalid_rooms_that_links_to_itself_is_an_error(rooms: Rooms) -> None:
     rooms.vonage.settings(list_end="loop")
     [room_id] = rooms.vonage.add_rooms(1, expires_at=SOON)
     rooms.vonage.fault("list_rooms", elements=[{"element": room_id, "fields": {"type": 5}}])
@@ -611,7 +609,7 @@ def test_a_last_page_of_invalid_rooms_that_links_to_itself_is_not_the_end(rooms:
     assert rooms.extend().summary.stopped_by == "read_error"
 
 
-def test_a_list_that_ends_before_all_its_rooms_says_so(
+def test_a_list_that_ends_before_its_total_is_reported_as_incomplete(
     rooms: Rooms, caplog: pytest.LogCaptureFixture
 ) -> None:
     rooms.vonage.settings(list_end="cut_short")

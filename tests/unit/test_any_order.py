@@ -145,7 +145,7 @@ ONE_RECORDING = Meeting(0, (False,))
 @settings(max_examples=50)  # of some 200 ms each
 @given(deliveries())
 @example((ONE_RECORDING, ONE_RECORDING.callbacks()[::-1], ["lost after the write"]))
-def test_any_order_repetition_and_loss_ends_in_the_same_items_and_events(
+def test_any_order_repetition_or_loss_gives_the_same_items_and_events(
     new_table: Callable[[], Table],
     in_order: Callable[[Meeting], Delivered],
     delivery: tuple[Meeting, list[Callback], list[Fate]],
@@ -156,7 +156,7 @@ def test_any_order_repetition_and_loss_ends_in_the_same_items_and_events(
     assert sorted(map(in_any_room, came.events)) == sorted(map(in_any_room, expected.events))
 
 
-def test_a_meeting_in_order_makes_one_event_of_each_callback(
+def test_a_meeting_in_order_gives_one_event_for_each_callback(
     in_order: Callable[[Meeting], Delivered],
 ) -> None:
     meeting = Meeting(2, (False, True, False))

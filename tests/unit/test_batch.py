@@ -54,7 +54,7 @@ def fail_for(*bad: int, error: type[RoomkeeperError] = Trouble) -> Act:
     return act
 
 
-def test_every_item_is_worked_on_once_and_counted_by_its_outcome() -> None:
+def test_every_item_is_processed_once_and_counted_by_its_outcome() -> None:
     done: list[int] = []
 
     def act(item: int) -> str:
@@ -69,14 +69,14 @@ def test_every_item_is_worked_on_once_and_counted_by_its_outcome() -> None:
     summary.raise_if_failed()
 
 
-def test_a_round_over_nothing_is_complete() -> None:
+def test_an_empty_batch_is_complete() -> None:
     summary = a_round().run([], fail_for())
 
     assert summary == Summary()
     summary.raise_if_failed()
 
 
-def test_as_many_items_as_allowed_are_at_work_at_once_and_no_more() -> None:
+def test_as_many_items_run_concurrently_as_allowed_and_no_more() -> None:
     together = threading.Barrier(4, timeout=10)  # breaks unless four are at work at once
     working: list[int] = []
     most = 0
@@ -98,7 +98,7 @@ def test_as_many_items_as_allowed_are_at_work_at_once_and_no_more() -> None:
     assert most == 4
 
 
-def test_no_more_items_are_begun_a_second_than_the_rate_allows() -> None:
+def test_no_more_items_start_per_second_than_the_rate_allows() -> None:
     clock = Clock()
     begun: list[float] = []
 
@@ -111,7 +111,7 @@ def test_no_more_items_are_begun_a_second_than_the_rate_allows() -> None:
     assert begun == pytest.approx([100 + place / 4 for place in range(9)])
 
 
-def test_time_lost_to_slow_items_is_not_made_up_for_by_a_burst() -> None:
+def test_slow_items_are_not_followed_by_a_burst() -> None:
     clock = Clock()
     begun: list[float] = []
 
@@ -125,7 +125,7 @@ def test_time_lost_to_slow_items_is_not_made_up_for_by_a_burst() -> None:
     assert begun == pytest.approx([100, 105, 106, 107])
 
 
-def test_no_item_is_begun_when_time_is_up_and_the_begun_one_is_finished() -> None:
+def test_no_item_starts_after_the_deadline_and_the_running_one_finishes() -> None:
     clock = Clock()
 
     def act(_item: int) -> str:
@@ -139,7 +139,7 @@ def test_no_item_is_begun_when_time_is_up_and_the_begun_one_is_finished() -> Non
     summary.raise_if_failed()  # too little time is no failure
 
 
-def test_the_rate_does_not_make_a_round_wait_past_its_time() -> None:
+def test_the_rate_limit_never_waits_past_the_deadline() -> None:
     clock = Clock()
 
     summary = a_round(clock, per_second=0.01, seconds=30.0).run(range(5), fail_for())
@@ -149,7 +149,7 @@ def test_the_rate_does_not_make_a_round_wait_past_its_time() -> None:
     assert clock() == pytest.approx(130.0)
 
 
-def test_what_was_done_before_a_round_is_taken_off_its_time() -> None:
+def test_time_spent_before_a_batch_counts_towards_its_deadline() -> None:
     clock = Clock()
     within = limits(seconds=10.0)
     clock.pass_by(7.0)  # reading a secret, counting what is due
@@ -163,13 +163,13 @@ def test_what_was_done_before_a_round_is_taken_off_its_time() -> None:
     assert (summary.outcomes, summary.stopped_by) == ({"done": 2}, "deadline")
 
 
-def test_a_round_that_has_no_time_begins_nothing() -> None:
+def test_a_batch_past_its_deadline_starts_no_item() -> None:
     summary = a_round(seconds=0.0).run(range(5), fail_for())
 
     assert (summary.processed, summary.stopped_by) == (0, "deadline")
 
 
-def test_a_failure_is_counted_and_the_others_are_still_done() -> None:
+def test_a_failure_is_counted_and_the_other_items_are_still_processed() -> None:
     summary = a_round().run(range(10), fail_for(3, 7))
 
     assert summary.outcomes == {"done": 8, "failed": 2}
@@ -178,7 +178,7 @@ def test_a_failure_is_counted_and_the_others_are_still_done() -> None:
         summary.raise_if_failed()
 
 
-def test_failure_after_failure_ends_the_round() -> None:
+def test_consecutive_failures_end_the_batch() -> None:
     summary = a_round(consecutive_failures=3).run(range(100), fail_for(*range(100)))
 
     assert summary.outcomes == {"failed": 3}
@@ -186,21 +186,21 @@ def test_failure_after_failure_ends_the_round() -> None:
         summary.raise_if_failed()
 
 
-def test_a_success_in_between_breaks_the_row_of_failures() -> None:
+def test_a_success_resets_the_count_of_consecutive_failures() -> None:
     summary = a_round(consecutive_failures=3).run(range(9), fail_for(0, 1, 3, 4, 6, 7))
 
     assert summary.outcomes == {"done": 3, "failed": 6}
     assert summary.stopped_by is None
 
 
-def test_items_that_fail_by_themselves_hold_up_no_other() -> None:
+def test_item_specific_failures_do_not_end_the_batch() -> None:
     summary = a_round(consecutive_failures=3).run(range(50), fail_for(*range(40), error=OwnTrouble))
 
     assert summary.outcomes == {"done": 10, "failed": 40}
     assert summary.stopped_by is None
 
 
-def test_a_refusal_ends_the_round_at_once() -> None:
+def test_abort_batch_ends_the_batch_at_once() -> None:
     summary = a_round().run(range(100), fail_for(2, error=AbortBatch))
 
     assert summary.outcomes == {"done": 2, "failed": 1}
@@ -218,7 +218,7 @@ def test_only_the_first_failures_are_quoted() -> None:
 @pytest.mark.parametrize(
     ("error", "stopped_by"), [(Trouble, "read_error"), (AbortBatch, "unauthorized")]
 )
-def test_items_that_cannot_be_read_on_end_the_round_and_what_was_done_counts(
+def test_a_read_error_ends_the_batch_and_processed_items_count(
     error: type[RoomkeeperError], stopped_by: str
 ) -> None:
     def items() -> Iterator[int]:
@@ -233,7 +233,7 @@ def test_items_that_cannot_be_read_on_end_the_round_and_what_was_done_counts(
         summary.raise_if_failed()
 
 
-def test_an_error_that_is_not_foreseen_escapes_once_what_has_begun_is_finished() -> None:
+def test_an_unexpected_error_propagates_after_running_items_finish() -> None:
     finished: list[int] = []
     both_at_work = threading.Barrier(2, timeout=10)
 
@@ -250,7 +250,7 @@ def test_an_error_that_is_not_foreseen_escapes_once_what_has_begun_is_finished()
     assert finished == [1]
 
 
-def test_an_error_that_is_not_foreseen_keeps_further_items_from_being_begun() -> None:
+def test_no_item_starts_after_an_unexpected_error() -> None:
     begun: list[int] = []
 
     def act(item: int) -> str:
@@ -263,7 +263,7 @@ def test_an_error_that_is_not_foreseen_keeps_further_items_from_being_begun() ->
     assert len(begun) <= 9
 
 
-def test_no_more_items_are_read_than_are_in_flight_and_next() -> None:
+def test_items_are_read_only_slightly_ahead_of_the_workers() -> None:
     read = 0
 
     def items() -> Iterator[int]:
@@ -282,7 +282,7 @@ def test_no_more_items_are_read_than_are_in_flight_and_next() -> None:
     assert read <= summary.processed + in_flight_and_next + 1  # the one that waits for its place
 
 
-def test_an_error_that_is_not_foreseen_escapes_also_when_items_cannot_be_read_on() -> None:
+def test_an_unexpected_error_propagates_even_after_a_read_error() -> None:
     def items() -> Iterator[int]:
         yield 0
         raise Trouble("the second page")
@@ -294,7 +294,7 @@ def test_an_error_that_is_not_foreseen_escapes_also_when_items_cannot_be_read_on
         a_round(concurrency=2).run(items(), act)
 
 
-def test_a_round_over_many_items_takes_no_more_memory_than_one_over_few() -> None:
+def test_memory_does_not_grow_with_the_number_of_items() -> None:
     def work_through(count: int) -> None:
         summary = a_round(concurrency=2, per_second=1e9).run(map(str, range(count)), fail_for())
         assert summary.outcomes == {"done": count}

@@ -97,19 +97,19 @@ def test_a_scheduled_run_returns_its_report() -> None:
     }
 
 
-def test_a_scheduled_run_in_which_something_failed_raises_once_all_is_told() -> None:
+def test_a_scheduled_run_with_failures_raises_after_emitting_its_metrics() -> None:
     with pytest.raises(BatchIncomplete, match="failed 2"):
         handle({}, Job(failed=2))
 
     assert set(runner.metrics.metric_set) == {"Done", "Remaining", "Failed"}
 
 
-def test_a_rehearsal_counts_nothing_that_could_raise_an_alarm() -> None:
+def test_a_dry_run_emits_no_metric_that_could_raise_an_alarm() -> None:
     assert handle({"dry_run": True}, Job(failed=0))["done"] == 3
     assert set(runner.metrics.metric_set) == {"DryRun"}
 
 
-def test_a_run_on_demand_answers_with_its_report_whatever_failed() -> None:
+def test_a_run_on_demand_returns_its_report_despite_failures() -> None:
     answer = handle(over_http(), Job(failed=2))
 
     assert answer["statusCode"] == 200
@@ -125,7 +125,7 @@ def test_a_run_on_demand_answers_with_its_report_whatever_failed() -> None:
     ],
     ids=["direct", "over HTTP", "over HTTP, encoded"],
 )
-def test_options_come_from_the_event_or_its_body(event: dict[str, Any]) -> None:
+def test_options_are_read_from_the_event_or_its_body(event: dict[str, Any]) -> None:
     job = Job()
     handle(event, job)
 
@@ -141,7 +141,7 @@ def test_options_come_from_the_event_or_its_body(event: dict[str, Any]) -> None:
         ("false", True, True),
     ],
 )
-def test_what_is_asked_for_wins_over_how_it_is_deployed(
+def test_the_dry_run_option_overrides_the_deployed_setting(
     monkeypatch: pytest.MonkeyPatch, deployed: str, asked: bool | None, expected: bool
 ) -> None:
     monkeypatch.setenv("DRY_RUN", deployed)
@@ -165,9 +165,7 @@ def test_what_is_asked_for_wins_over_how_it_is_deployed(
         ('{"a":' * 50_000, ""),
     ],
 )
-def test_options_that_make_no_sense_are_refused_and_nothing_is_run(
-    body: str, complaint: str
-) -> None:
+def test_invalid_options_get_400_and_nothing_runs(body: str, complaint: str) -> None:
     job = Job()
     answer = handle(over_http(body), job)
 
@@ -178,19 +176,19 @@ def test_options_that_make_no_sense_are_refused_and_nothing_is_run(
     assert job.ran is None
 
 
-def test_a_direct_invocation_with_options_that_make_no_sense_raises() -> None:
+def test_a_direct_invocation_with_invalid_options_raises() -> None:
     with pytest.raises(runner.BadRequest, match="unknown field"):
         handle({"dryrun": True}, Job())
 
 
-def test_a_request_that_nobody_signed_runs_nothing() -> None:
+def test_an_unsigned_request_gets_403_and_nothing_runs() -> None:
     job = Job()
     answer = handle({"requestContext": {"http": {"method": "POST"}}}, job)
     assert (answer["statusCode"], json.loads(answer["body"])) == (403, {"message": "Forbidden"})
     assert job.ran is None
 
 
-def test_a_run_that_cannot_begin_is_unavailable_over_http_and_raises_otherwise() -> None:
+def test_a_run_that_cannot_start_gets_503_over_http_and_raises_otherwise() -> None:
     job = Job(error=SecretUnavailable("The secret cannot be read."))
 
     answer = handle(over_http(), job)
@@ -202,7 +200,7 @@ def test_a_run_that_cannot_begin_is_unavailable_over_http_and_raises_otherwise()
         handle({}, job)
 
 
-def test_a_scheduled_run_without_stored_credentials_ends_quietly(
+def test_a_scheduled_run_without_stored_credentials_is_no_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     job = Job(error=NotConfigured("The secret holds no Vonage credentials yet."))
@@ -213,7 +211,7 @@ def test_a_scheduled_run_without_stored_credentials_ends_quietly(
     assert line.levelname == "INFO"
 
 
-def test_over_http_missing_credentials_have_their_own_code_and_say_what_to_do() -> None:
+def test_missing_credentials_have_their_own_error_code_over_http() -> None:
     answer = handle(over_http(), Job(error=NotConfigured("Store them with make configure.")))
 
     assert answer["statusCode"] == 503
@@ -231,7 +229,7 @@ def test_over_http_missing_credentials_have_their_own_code_and_say_what_to_do() 
         ({"api_key": "key", "api_secret": "secret"}, 0),
     ],
 )
-def test_a_run_puts_out_whether_credentials_are_stored(
+def test_a_run_emits_a_metric_for_missing_credentials(
     held: dict[str, str],
     value: int,
     monkeypatch: pytest.MonkeyPatch,
@@ -249,7 +247,7 @@ def test_a_run_puts_out_whether_credentials_are_stored(
     assert (told["NotConfigured"], told["service"]) == ([value], "vonage")
 
 
-def test_half_of_a_pair_of_credentials_is_a_mistake_and_not_a_state(
+def test_incomplete_credentials_are_an_error_and_not_unconfigured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("VONAGE_BASE_URL", "https://vonage.example")
@@ -274,7 +272,7 @@ class Secrets:
 @pytest.mark.parametrize(
     ("limit", "seconds", "most"), [(None, 900.0, 86_000), (200, 900.0, 20), (5, 900.0, 1)]
 )
-def test_a_tenth_of_what_a_run_can_do_may_be_deferred_items(
+def test_deferred_items_get_a_tenth_of_a_runs_capacity(
     limit: int | None, seconds: float, most: int
 ) -> None:
     job = Job()
@@ -283,7 +281,7 @@ def test_a_tenth_of_what_a_run_can_do_may_be_deferred_items(
 
 
 @pytest.mark.parametrize("kind", [SecretUnavailable, StoreUnavailable, RoomkeeperError])
-def test_what_our_account_holds_is_told_to_the_log_and_not_to_the_caller(
+def test_account_details_are_logged_and_not_returned_to_the_caller(
     caplog: pytest.LogCaptureFixture, kind: type[RoomkeeperError]
 ) -> None:
     cause = "AccessDenied: arn:aws:secretsmanager:eu-west-1:123456789012:secret:vonage"
@@ -296,7 +294,7 @@ def test_what_our_account_holds_is_told_to_the_log_and_not_to_the_caller(
     assert vars(logged)["problem"] == cause
 
 
-def test_parameters_that_cannot_be_are_named_and_trying_again_is_not_advised() -> None:
+def test_invalid_parameters_get_500_without_retry_after() -> None:
     job = Job(error=Misconfigured("OnlyRoomsUsedWithinDays is 500, SessionDays 400."))
 
     answer = handle(over_http(), job)
@@ -315,7 +313,7 @@ def test_parameters_that_cannot_be_are_named_and_trying_again_is_not_advised() -
     ("event", "seconds", "accept_until"),
     [({}, 900.0, 865.0), ({}, 20.0, 0.0), (over_http(), 900.0, 5.0), (over_http(), 25.0, 2.0)],
 )
-def test_items_are_begun_only_while_the_last_can_still_end_in_time(
+def test_items_start_only_while_the_last_one_can_finish_in_time(
     event: dict[str, Any], seconds: float, accept_until: float
 ) -> None:
     job = Job()
@@ -326,7 +324,7 @@ def test_items_are_begun_only_while_the_last_can_still_end_in_time(
     assert accept_until + runner.CALLS_PER_ITEM * job.run.call_seconds < max(seconds, 30)
 
 
-def test_what_a_job_reads_before_its_round_is_taken_off_its_time() -> None:
+def test_time_spent_before_the_batch_counts_towards_the_runs_deadline() -> None:
     summaries = []
 
     def run(run: Run[DaysOptions]) -> Report:
@@ -339,7 +337,7 @@ def test_what_a_job_reads_before_its_round_is_taken_off_its_time() -> None:
     assert (summaries[0].processed, summaries[0].stopped_by) == (0, "deadline")
 
 
-def test_a_rehearsal_lists_as_much_of_each_kind_as_it_may_and_nothing_twice() -> None:
+def test_a_dry_run_lists_at_most_n_plans_of_each_kind_without_duplicates() -> None:
     planned = runner.DryRunPlan(most=2)
     plans = [{"id": place} for place in "aabbcd"]
 
@@ -350,7 +348,7 @@ def test_a_rehearsal_lists_as_much_of_each_kind_as_it_may_and_nothing_twice() ->
     assert news == [True, False, True, False, True, True]
 
 
-def test_a_rehearsals_list_takes_plans_from_many_threads() -> None:
+def test_a_dry_run_plan_is_thread_safe() -> None:
     planned = runner.DryRunPlan(most=500)
 
     with ThreadPoolExecutor(8) as pool:
@@ -359,7 +357,7 @@ def test_a_rehearsals_list_takes_plans_from_many_threads() -> None:
     assert len({plan["id"] for plan in planned.listed}) == len(planned.listed) == 500
 
 
-def test_what_was_not_come_to_is_left() -> None:
+def test_due_items_that_were_not_processed_are_remaining() -> None:
     summary = Summary(outcomes=Counter(done=3, failed=1))
 
     assert [
@@ -379,14 +377,14 @@ def a_run(**options: Any) -> Run[DaysOptions]:
     return job.run
 
 
-def test_no_more_items_are_worked_on_than_asked_for() -> None:
+def test_a_run_processes_at_most_limit_items() -> None:
     assert runner.work(a_run(limit=4), range(10**9), lambda _: "done").outcomes == {"done": 4}
 
 
 @pytest.mark.parametrize(
     ("error", "stopped_by"), [(Unauthorized, "unauthorized"), (Forbidden, None), (BadRequest, None)]
 )
-def test_only_credentials_that_are_not_taken_end_the_round(
+def test_only_unauthorized_errors_end_the_batch(
     error: type[VonageError], stopped_by: str | None
 ) -> None:
     def act(_item: int) -> str:

@@ -22,7 +22,7 @@ def a_walk(checkpoint: Checkpoint | None = None, pages: Pages = PAGES) -> RoomSc
     return RoomScan(lambda start_id: pages[start_id], checkpoint or Checkpoint())
 
 
-def test_a_page_is_passed_once_all_its_rooms_are_worked_on() -> None:
+def test_the_checkpoint_passes_a_page_once_all_its_rooms_are_handled() -> None:
     walk = a_walk()
     first = walk.next_page()
     a, b = first.pending(first.rooms)
@@ -35,7 +35,7 @@ def test_a_page_is_passed_once_all_its_rooms_are_worked_on() -> None:
     assert walk.remaining() == 3
 
 
-def test_a_later_page_does_not_pass_an_earlier_one_that_is_not_done() -> None:
+def test_a_finished_page_does_not_move_the_checkpoint_past_an_unfinished_one() -> None:
     walk = a_walk()
     first, second = walk.next_page(), walk.next_page()
     a, _b = first.pending(first.rooms)
@@ -46,9 +46,7 @@ def test_a_later_page_does_not_pass_an_earlier_one_that_is_not_done() -> None:
     assert walk.checkpoint_reached() == Checkpoint(failed=frozenset({"a"}))
 
 
-def test_rooms_that_failed_where_the_last_run_stopped_are_passed_over_there_and_nowhere_else() -> (
-    None
-):
+def test_rooms_that_failed_in_the_last_run_are_skipped_only_on_the_checkpoints_page() -> None:
     walk = a_walk(Checkpoint(start_id="3", walked=2, failed=frozenset({"c", "e"})))
     second, third = walk.next_page(), walk.next_page()
 
@@ -56,7 +54,7 @@ def test_rooms_that_failed_where_the_last_run_stopped_are_passed_over_there_and_
     assert [room.id for room in third.pending(third.rooms)] == ["e"]
 
 
-def test_a_walk_that_is_done_leaves_nothing() -> None:
+def test_a_finished_scan_has_no_checkpoint_and_nothing_remaining() -> None:
     walk = a_walk(Checkpoint(start_id="5", walked=4))
     page = walk.next_page()
     [room] = page.pending(page.rooms)
@@ -68,7 +66,7 @@ def test_a_walk_that_is_done_leaves_nothing() -> None:
     assert walk.remaining() == 0
 
 
-def test_pages_that_go_round_in_a_circle_end_the_walk() -> None:
+def test_page_links_that_form_a_circle_end_the_scan() -> None:
     walk = a_walk(pages={None: a_page("a", then="2"), "2": a_page("b", then="2")})
     walk.next_page()
 
@@ -87,7 +85,7 @@ def read(walk: RoomScan, pages: int) -> None:
 @pytest.mark.parametrize("before", range(5))
 @pytest.mark.parametrize("around", [1, 2, 3, 10])
 @pytest.mark.parametrize("start_id", [None, "0"])
-def test_a_circle_is_found_wherever_it_begins(
+def test_a_circle_of_pages_is_found_wherever_it_starts(
     before: int, around: int, start_id: str | None
 ) -> None:
     def read_page(start_id: str | None) -> RoomPage:
@@ -100,7 +98,7 @@ def test_a_circle_is_found_wherever_it_begins(
         read(walk, 3 * (before + around))
 
 
-def test_a_walk_through_many_rooms_takes_no_more_memory_than_one_through_few() -> None:
+def test_memory_does_not_grow_with_the_number_of_rooms() -> None:
     def walk_through(pages: int) -> None:
         def read_page(start_id: str | None) -> RoomPage:
             place = int(start_id or 0) + 1
