@@ -1,4 +1,4 @@
-"""A run of the extender, against the table that the template defines and an emulated Vonage."""
+"""Runs of the room extension, with the template's table and an emulated Vonage."""
 
 import json
 import time
@@ -41,18 +41,18 @@ SOON, LATER = iso(NOW + 2 * DAY), iso(NOW + 30 * DAY)
 
 
 class _Cloudformation(yaml.SafeLoader):
-    """Reads the template; what its functions (!Ref and so on) would give is left out."""
+    """Loads the template. CloudFormation functions such as !Ref become None."""
 
 
 _Cloudformation.add_multi_constructor("!", lambda *_: None)
 
 
 class Killed(BaseException):
-    """The process is gone: nothing after this happens."""
+    """The process is killed. Nothing runs after it."""
 
 
 class Rooms(Struct):
-    """A table and an emulated Vonage, and runs over them."""
+    """A table and an emulated Vonage, and methods to run the job on them."""
 
     vonage: VonageControl
     client: VonageClient
@@ -65,7 +65,7 @@ class Rooms(Struct):
     def expiries(self) -> dict[str, str]:
         return {room["id"]: room["expires_at"] for room in self.vonage.rooms()}
 
-    def told(self) -> Counter[tuple[str, str]]:
+    def published(self) -> Counter[tuple[str, str]]:
         """Count the events in the outbox, by room and new expiry."""
         items = self.dynamodb.scan(TableName=TABLE)["Items"]
         details = [json.loads(item["detail"]["S"]) for item in items if "detail" in item]
@@ -78,7 +78,7 @@ class Rooms(Struct):
     def changing_calls(self) -> list[str]:
         return [each["path"] for each in self.vonage.requests() if each["method"] != "GET"]
 
-    def hear(self, event: str, room_id: str, started_at: datetime, **more: Any) -> None:
+    def receive(self, event: str, room_id: str, started_at: datetime, **more: Any) -> None:
         session = {"session_id": f"{room_id}-{started_at:%Y%m%dT%H%M}", "room_id": room_id}
         body = {"event": event, "started_at": iso(started_at)} | session | more
         store = Store(self.dynamodb, TABLE, session_days=400, event_days=30)
@@ -155,7 +155,7 @@ def test_due_rooms_are_extended_with_one_event_each_and_no_intent_remains(
     report = rooms.extend()
 
     assert {rooms.expiries()[room_id] for room_id in due} == {LATER}
-    assert rooms.told() == Counter((room_id, LATER) for room_id in due)
+    assert rooms.published() == Counter((room_id, LATER) for room_id in due)
     assert rooms.keys() == {"EVENT"}
     assert report.counts["seen"] == 75
     assert report.counts["selected"] == report.counts["extended"] == 45
@@ -187,19 +187,19 @@ def test_every_room_is_counted_under_one_verdict(rooms: Rooms) -> None:
     }
     partition = ("opted_out", "expire_after_use", "expired", "extended_to_limit")
     assert [counts[name] for name in partition] == [1, 1, 1, 1]
-    assert counts["not_updatable"] == 2  # the instant one, and the deleted one
+    assert counts["not_updatable"] == 2  # the instant room and the deleted one
 
 
 def test_a_run_right_after_extends_nothing(rooms: Rooms) -> None:
     rooms.vonage.add_rooms(5, expires_at=SOON)
     rooms.vonage.create_room(expires_at=SOON, created_at=iso(NOW - (5 * 365 - 3) * DAY))
     rooms.extend()
-    calls, told = rooms.changing_calls(), rooms.told()
+    calls, published = rooms.changing_calls(), rooms.published()
 
     again = rooms.extend(a_run(now=NOW + timedelta(minutes=1)))
 
     assert rooms.changing_calls() == calls
-    assert rooms.told() == told
+    assert rooms.published() == published
     assert (again.counts["not_due"], again.counts["max_lifetime_reached"]) == (5, 1)
 
 
@@ -230,10 +230,10 @@ def test_a_dry_run_limits_its_list_and_logs_every_extension(
 
     assert len(report.planned) == 100
     assert report.counts["selected"] == 150
-    told = [vars(each) for each in caplog.records if each.message == "room would be extended"]
-    assert {each["room_id"] for each in told} == set(due)
-    assert len(told) == 150
-    assert {each["expires_at"] for each in told} == {LATER}
+    logged = [vars(each) for each in caplog.records if each.message == "room would be extended"]
+    assert {each["room_id"] for each in logged} == set(due)
+    assert len(logged) == 150
+    assert {each["expires_at"] for each in logged} == {LATER}
 
 
 @pytest.mark.parametrize("step", ["record_intent", "update_room_expiry", "complete", "discard"])
@@ -251,18 +251,18 @@ def test_the_run_after_a_crash_at_any_step_completes_each_extension_with_one_eve
 
     expiries = rooms.expiries()
     assert all(from_iso(expiries[room_id]) > NOW + 29 * DAY for room_id in due)
-    assert rooms.told() == Counter((room_id, expiries[room_id]) for room_id in due)
+    assert rooms.published() == Counter((room_id, expiries[room_id]) for room_id in due)
     patched = Counter(rooms.changing_calls())
     assert set(patched.values()) == {1}
     assert rooms.keys() == {"EVENT"}
 
 
-def kill_at(monkeypatch: pytest.MonkeyPatch, kind: type, step: str, after: bool) -> None:
-    """Kill the run at the second time that it comes to a step, before or after it."""
-    original, times = getattr(kind, step), iter(range(100))
+def kill_at(monkeypatch: pytest.MonkeyPatch, cls: type, step: str, after: bool) -> None:
+    """Kill the run at the second call of a step, before or after it."""
+    original, calls = getattr(cls, step), iter(range(100))
 
     def killing(*args: Any, **options: Any) -> Any:
-        second = next(times) == 1
+        second = next(calls) == 1
         if second and not after:
             raise Killed
         outcome = original(*args, **options)
@@ -270,19 +270,19 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, kind: type, step: str, after: bool)
             raise Killed
         return outcome
 
-    monkeypatch.setattr(kind, step, killing)
+    monkeypatch.setattr(cls, step, killing)
 
 
 def test_an_extension_whose_response_was_lost_is_published_by_the_next_run(rooms: Rooms) -> None:
     [room_id] = rooms.vonage.add_rooms(1, expires_at=SOON)
     rooms.vonage.fault("update_room", status=503, after=True)
     assert rooms.extend().summary.outcomes["failed"] == 1
-    assert rooms.told() == Counter()
+    assert rooms.published() == Counter()
     rooms.vonage.clear_faults()
 
     report = rooms.extend(a_run(now=NOW + timedelta(hours=6)))
 
-    assert rooms.told() == {(room_id, LATER): 1}
+    assert rooms.published() == {(room_id, LATER): 1}
     assert report.counts["completed"] == 1
     assert report.counts["extended"] == 0
 
@@ -295,7 +295,7 @@ def test_an_extension_that_vonage_did_not_make_is_never_published(rooms: Rooms) 
     opted_out = {"selection": "opt-in"}
 
     rooms.extend(a_run(now=NOW + timedelta(minutes=1)), **opted_out)
-    assert rooms.keys() == {"ROOM"}  # its run might still be at work
+    assert rooms.keys() == {"ROOM"}  # its run might still be running
     rooms.extend(a_run(now=NOW + timedelta(minutes=16)), **opted_out)
 
     assert rooms.keys() == set()
@@ -311,7 +311,7 @@ def test_a_run_continues_at_the_checkpoint_until_all_rooms_are_scanned(rooms: Ro
         read.append(report.counts["remaining"])
 
     assert (runs, read) == (2, [60, 20])
-    assert rooms.told() == Counter((room_id, LATER) for room_id in due)
+    assert rooms.published() == Counter((room_id, LATER) for room_id in due)
     assert rooms.table.checkpoint(SCAN) is None
 
 
@@ -329,38 +329,40 @@ def test_completing_interrupted_extensions_counts_towards_the_deadline(
 ) -> None:
     rooms.vonage.add_rooms(5, expires_at=SOON)
 
-    def slowly(_before: datetime) -> Iterator[str]:
+    def slow(_before: datetime) -> Iterator[str]:
         time.sleep(0.3)
         yield from ()
 
-    monkeypatch.setattr(rooms.table, "pending_extensions", slowly)
+    monkeypatch.setattr(rooms.table, "pending_extensions", slow)
     report = rooms.extend(a_run(seconds=0.2))
 
     assert (report.summary.stopped_by, report.counts["seen"]) == ("deadline", 0)
 
 
 @pytest.mark.parametrize(
-    "problem",
+    "error",
     [
         pytest.param(
-            BadRequest("an expiry that is over", RequestContext("PATCH", "/rooms", 400)), id="400"
+            BadRequest("the expiry is in the past", RequestContext("PATCH", "/rooms", 400)),
+            id="400",
         ),
         pytest.param(
-            Forbidden("another application's", RequestContext("PATCH", "/rooms", 403)), id="403"
+            Forbidden("belongs to another application", RequestContext("PATCH", "/rooms", 403)),
+            id="403",
         ),
     ],
 )
 def test_pages_of_rooms_that_always_fail_do_not_block_the_others(
-    rooms: Rooms, problem: VonageError
+    rooms: Rooms, error: VonageError
 ) -> None:
-    sick = rooms.vonage.add_rooms(3 * PAGE_SIZE, expires_at=SOON)
-    well = rooms.vonage.add_rooms(5, expires_at=SOON)
-    rooms.client = SickRooms(rooms.client, set(sick), problem)  # type: ignore[assignment]
+    failing = rooms.vonage.add_rooms(3 * PAGE_SIZE, expires_at=SOON)
+    healthy = rooms.vonage.add_rooms(5, expires_at=SOON)
+    rooms.client = FailingRooms(rooms.client, set(failing), error)  # type: ignore[assignment]
 
     reports = [rooms.extend(a_run(now=NOW + timedelta(hours=run))) for run in range(2)]
 
     assert [report.summary.stopped_by for report in reports] == [None, None]
-    assert {room_id for room_id, _ in rooms.told()} == set(well)
+    assert {room_id for room_id, _ in rooms.published()} == set(healthy)
     assert any(report.counts["walk_finished"] for report in reports)
 
 
@@ -370,8 +372,8 @@ def test_an_interrupted_extension_of_a_forbidden_room_is_discarded_once_stale(
     [room_id] = rooms.vonage.add_rooms(1, expires_at=SOON)
     rooms.vonage.fault("update_room", status=503)
     rooms.extend()
-    problem = Forbidden("another application's", RequestContext("GET", "/rooms", 403))
-    rooms.client = SickRooms(rooms.client, {room_id}, problem)  # type: ignore[assignment]
+    error = Forbidden("belongs to another application", RequestContext("GET", "/rooms", 403))
+    rooms.client = FailingRooms(rooms.client, {room_id}, error)  # type: ignore[assignment]
     opted_out = {"selection": "opt-in"}
 
     reports = [
@@ -383,29 +385,29 @@ def test_an_interrupted_extension_of_a_forbidden_room_is_discarded_once_stale(
     assert rooms.keys() == set()
 
 
-class SickRooms:
-    """A client for which some rooms can be neither extended nor looked at, whatever is done."""
+class FailingRooms:
+    """A client that fails to extend some rooms, and with Forbidden also to read them."""
 
     def __init__(
-        self, client: VonageClient, sick: set[str], problem: VonageError | None = None
+        self, client: VonageClient, failing: set[str], error: VonageError | None = None
     ) -> None:
-        self._client, self._sick, self._problem = client, sick, problem
+        self._client, self._failing, self._error = client, failing, error
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
     def update_room_expiry(self, room_id: str, expires_at: datetime) -> Any:
-        self._refuse(room_id)
+        self._raise_if_failing(room_id)
         return self._client.update_room_expiry(room_id, expires_at)
 
     def get_room(self, room_id: str) -> Any:
-        if isinstance(self._problem, Forbidden):
-            self._refuse(room_id)
+        if isinstance(self._error, Forbidden):
+            self._raise_if_failing(room_id)
         return self._client.get_room(room_id)
 
-    def _refuse(self, room_id: str) -> None:
-        if self._problem and room_id in self._sick:
-            raise self._problem
+    def _raise_if_failing(self, room_id: str) -> None:
+        if self._error and room_id in self._failing:
+            raise self._error
 
 
 def test_wrong_credentials_stop_the_run_at_once_and_skip_no_room(rooms: Rooms) -> None:
@@ -424,7 +426,7 @@ def test_rooms_deleted_after_they_were_listed_are_counted_and_no_failure(rooms: 
     rooms.vonage.add_rooms(4, expires_at=SOON)
     listing = rooms.client.list_rooms
 
-    class Racing(SickRooms):
+    class Racing(FailingRooms):
         def list_rooms(self, start: str | None, size: int) -> Any:
             page = listing(start, size)
             rooms.client.delete_room(page.rooms[0].id)
@@ -465,14 +467,14 @@ def test_a_checkpoint_that_is_no_longer_valid_restarts_the_scan(rooms: Rooms) ->
 
 def test_with_used_within_only_recently_used_rooms_are_extended(rooms: Rooms) -> None:
     used, ended, idle, unused = rooms.vonage.add_rooms(4, expires_at=SOON)
-    rooms.hear("session:started", used, NOW - 90 * DAY)
-    rooms.hear("session:started", used, NOW - 3 * DAY)
-    rooms.hear("session:ended", ended, NOW - 5 * DAY, ended_at=iso(NOW - 4 * DAY))
-    rooms.hear("session:started", idle, NOW - 15 * DAY)
+    rooms.receive("session:started", used, NOW - 90 * DAY)
+    rooms.receive("session:started", used, NOW - 3 * DAY)
+    rooms.receive("session:ended", ended, NOW - 5 * DAY, ended_at=iso(NOW - 4 * DAY))
+    rooms.receive("session:started", idle, NOW - 15 * DAY)
 
     report = rooms.extend(used_within=14 * DAY)
 
-    assert {room_id for room_id, _ in rooms.told()} == {used, ended}
+    assert {room_id for room_id, _ in rooms.published()} == {used, ended}
     assert report.counts["unused"] == 2
     assert report.counts["selected"] == report.counts["extended"] == 2
     assert rooms.table.last_used(used) == NOW - 3 * DAY
@@ -481,14 +483,14 @@ def test_with_used_within_only_recently_used_rooms_are_extended(rooms: Rooms) ->
 
 def test_overlapping_runs_extend_every_room_with_one_event_each(rooms: Rooms) -> None:
     due = rooms.vonage.add_rooms(30, expires_at=SOON)
-    slow = RoomExtension(a_run(), a_policy(), rooms.client, rooms.table)
+    first = RoomExtension(a_run(), a_policy(), rooms.client, rooms.table)
     rooms.extend(a_run(now=NOW + timedelta(seconds=1)))
 
-    slow.run()
+    first.run()
 
-    told = rooms.told()
-    assert {room_id for room_id, _ in told} == set(due)
-    assert set(told.values()) == {1}
+    published = rooms.published()
+    assert {room_id for room_id, _ in published} == set(due)
+    assert set(published.values()) == {1}
 
 
 # --- single invalid rooms -------------------------------------------------------------------------
@@ -519,7 +521,7 @@ def test_an_invalid_room_is_a_failure_and_all_others_are_extended(
     report = rooms.extend()
 
     others = [*due[:2], *due[3:]]
-    assert rooms.told() == Counter((room_id, LATER) for room_id in others)
+    assert rooms.published() == Counter((room_id, LATER) for room_id in others)
     assert (report.counts["seen"], report.counts["extended"]) == (25, 24)
     assert (report.counts["walk_finished"], report.counts["remaining"]) == (True, 0)
     assert report.counts["unlisted"] == 0
@@ -542,7 +544,7 @@ def test_pages_with_only_invalid_rooms_stop_no_run(rooms: Rooms) -> None:
 
     report = rooms.extend(a_run(limit=1))
 
-    assert rooms.told() == {(due[-1], LATER): 1}
+    assert rooms.published() == {(due[-1], LATER): 1}
     assert report.summary.outcomes == {"extended": 1, "failed": 2 * PAGE_SIZE}
     assert len(report.summary.sample_errors) == 5
     assert report.counts["walk_finished"] is True
@@ -559,7 +561,7 @@ def test_markers_are_found_in_metadata_that_is_no_string(rooms: Rooms) -> None:
 
     report = rooms.extend(selection="opt-in")
 
-    assert rooms.told() == {(kept, LATER): 1}
+    assert rooms.published() == {(kept, LATER): 1}
     assert report.summary.outcomes == {"extended": 1}
     assert report.counts["opted_out"] == 1
 
@@ -570,7 +572,7 @@ def test_a_room_listed_twice_on_a_page_is_extended_once(rooms: Rooms) -> None:
 
     report = rooms.extend()
 
-    assert rooms.told() == {(first, LATER): 1}
+    assert rooms.published() == {(first, LATER): 1}
     assert len(rooms.changing_calls()) == 1
     assert report.counts["walk_finished"] is True
 
@@ -597,7 +599,7 @@ def test_a_list_that_links_back_to_pages_with_rooms_is_an_error(rooms: Rooms) ->
     report = rooms.extend()
 
     assert report.summary.stopped_by == "read_error"
-    assert {room_id for room_id, _ in rooms.told()} == set(due)
+    assert {room_id for room_id, _ in rooms.published()} == set(due)
     assert "circle" in report.summary.sample_errors[0]
 
 

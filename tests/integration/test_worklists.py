@@ -18,7 +18,7 @@ HOUR = timedelta(hours=1)
 
 
 def on(worklist: str, recording_id: str, since: datetime) -> WorklistEntry:
-    """Return a recording's entry of a worklist."""
+    """Return a recording's entry on a worklist."""
     return WorklistEntry("recording", recording_id, since, f"{worklist}#{shard_of(recording_id)}")
 
 
@@ -95,7 +95,7 @@ def test_a_session_is_open_until_its_end_is_received_and_then_awaits_its_check(
     assert list(books.store.worklist("open_session", NOW)) == []
     [ended] = books.store.worklist("ended_session", NOW)
     assert ended == WorklistEntry("session", "s", NOW - HOUR, f"ended_session#{shard_of('s')}")
-    assert not books.store.mark_session_checked(open_one)  # it has come onto the list anew
+    assert not books.store.mark_session_checked(open_one)  # it was queued again meanwhile
     assert books.store.mark_session_checked(ended)
     assert list(books.store.worklist("ended_session", NOW)) == []
 

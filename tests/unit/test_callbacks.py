@@ -61,17 +61,17 @@ def unrecognized(body: bytes) -> Unrecognized:
     return callback
 
 
-# --- what is published ----------------------------------------------------------------------------
+# --- published callbacks --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("event", PUBLISHED)
 def test_every_published_callback_is_parsed_with_all_its_fields(event: str) -> None:
     callback = a_callback(event)
-    told = {k: v for k, v in msgspec.to_builtins(callback).items() if v is not None}
+    fields = {k: v for k, v in msgspec.to_builtins(callback).items() if v is not None}
     times = {k: from_iso(v) for k, v in PUBLISHED[event].items() if k.endswith("_at")}
     expected = {k: v for k, v in PUBLISHED[event].items() if k != "name"}
     assert callback.event == event
-    assert msgspec.convert(told, type(callback)) == callback
+    assert msgspec.convert(fields, type(callback)) == callback
     assert {k: getattr(callback, k) for k in expected} == expected | times
 
 
@@ -111,11 +111,11 @@ def test_a_participants_name_is_dropped() -> None:
 @pytest.mark.parametrize("nothing", [ABSENT, None])
 @pytest.mark.parametrize(("event", "field"), OPTIONAL)
 def test_optional_fields_may_be_absent_or_null(event: str, field: str, nothing: Any) -> None:
-    told, untold = a_callback(event), a_callback(event, **{field: nothing})
-    assert untold == msgspec.structs.replace(told, **{field: None})
+    full, reduced = a_callback(event), a_callback(event, **{field: nothing})
+    assert reduced == msgspec.structs.replace(full, **{field: None})
 
 
-# --- what is kept whole, as not understood --------------------------------------------------------
+# --- unrecognized callbacks, which are stored whole -----------------------------------------------
 
 
 @pytest.mark.parametrize(("event", "field"), REQUIRED)
@@ -173,7 +173,7 @@ def test_the_reason_names_a_time_that_is_invalid_or_has_no_time_zone(
 @pytest.mark.parametrize(("event", "field"), TIMES)
 def test_the_reason_names_a_time_that_is_out_of_range(event: str, field: str, year: str) -> None:
     reason = unrecognized(a_body(event, **{field: f"{year}-11-02T15:55:35Z"})).reason
-    assert reason.startswith(f"{field} is not a year that a meeting can be in")
+    assert reason.startswith(f"{field} is out of range")
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_the_reason_names_a_time_that_is_out_of_range(event: str, field: str, ye
 )
 def test_the_range_of_times_is_checked_in_utc(field: str, moment: str) -> None:
     reason = unrecognized(a_body("recording:ended", **{field: moment})).reason
-    assert reason.startswith(f"{field} is not a year that a meeting can be in")
+    assert reason.startswith(f"{field} is out of range")
 
 
 @pytest.mark.parametrize("moment", ["1970-01-01T00:00:00Z", "1969-12-31T23:00:00-01:00"])
@@ -302,11 +302,11 @@ def test_unused_fields_may_have_any_number(number: str) -> None:
     assert unrecognized(f'{{"x":{number}}}'.encode()).name is None
 
 
-# --- what is refused ------------------------------------------------------------------------------
+# --- rejected bodies ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("body", "problem"),
+    ("body", "expected"),
     [
         (b"", "The body of 0 bytes is not JSON: Input data was truncated."),
         (b" \n", "The body of 2 bytes is not JSON: Input data was truncated."),
@@ -332,12 +332,12 @@ def test_unused_fields_may_have_any_number(number: str) -> None:
     ],
 )
 def test_a_body_that_is_no_json_object_is_rejected_with_the_position_of_the_error(
-    body: bytes, problem: str
+    body: bytes, expected: str
 ) -> None:
-    with pytest.raises(Malformed) as refused:
+    with pytest.raises(Malformed) as raised:
         parse(body)
-    assert problem in str(refused.value)
-    assert (refused.value.status, refused.value.code) == (400, "malformed_body")
+    assert expected in str(raised.value)
+    assert (raised.value.status, raised.value.code) == (400, "malformed_body")
 
 
 def test_an_escaped_null_byte_is_an_ordinary_character() -> None:
@@ -356,9 +356,9 @@ def test_the_largest_body_is_accepted_and_one_byte_more_is_rejected() -> None:
     largest = a_body("recording:started", x="")
     largest = largest[:-2] + b"x" * (MAX_BODY_BYTES - len(largest)) + largest[-2:]
     assert parse(largest) == a_callback("recording:started")
-    with pytest.raises(TooLarge, match=f"has {MAX_BODY_BYTES + 1} bytes; at most 262144") as big:
+    with pytest.raises(TooLarge, match=f"has {MAX_BODY_BYTES + 1} bytes; at most 262144") as raised:
         parse(largest + b" ")
-    assert (big.value.status, big.value.code) == (413, "body_too_large")
+    assert (raised.value.status, raised.value.code) == (413, "body_too_large")
 
 
 def anything_in(event: str) -> dict[str, st.SearchStrategy[Any]]:
@@ -370,10 +370,10 @@ def anything_in(event: str) -> dict[str, st.SearchStrategy[Any]]:
 @given(st.binary() | st.text().map(str.encode))
 def test_any_bytes_are_stored_whole_or_rejected(body: bytes) -> None:
     try:
-        kept = unrecognized(body).body.encode()
+        stored = unrecognized(body).body.encode()
     except Malformed:
-        kept = body
-    assert kept == body
+        stored = body
+    assert stored == body
 
 
 @given(st.sampled_from(sorted(PUBLISHED)), st.data())

@@ -48,7 +48,7 @@ def data_of(event: Event) -> dict[str, Any]:
     return data
 
 
-# --- what is due ----------------------------------------------------------------------------------
+# --- which events are due -------------------------------------------------------------------------
 
 
 def test_a_new_recording_causes_its_first_event() -> None:
@@ -88,7 +88,7 @@ def test_an_event_without_a_required_field_is_an_error() -> None:
         due(a_recording("uploaded", **ENDED))
 
 
-# --- what an event says ---------------------------------------------------------------------------
+# --- the content of an event ----------------------------------------------------------------------
 
 
 def test_recording_started_has_only_ids() -> None:
@@ -132,8 +132,8 @@ def test_session_events_have_the_room() -> None:
 
 
 def test_an_outbox_event_has_the_data_of_its_item() -> None:
-    kept = '{"participant_id":"p","session_id":"s","room_id":"room","type":null,"is_host":true}'
-    event = from_outbox("EVENT#1", "session:participant:joined", kept, NOON)
+    stored = '{"participant_id":"p","session_id":"s","room_id":"room","type":null,"is_host":true}'
+    event = from_outbox("EVENT#1", "session:participant:joined", stored, NOON)
     assert data_of(event) == {
         "participant_id": "p", "session_id": "s", "room_id": "room", "is_host": True
     }  # fmt: skip
@@ -141,8 +141,8 @@ def test_an_outbox_event_has_the_data_of_its_item() -> None:
 
 @pytest.mark.parametrize("name", type_of)
 def test_every_callback_has_an_event_with_the_same_fields(name: str) -> None:
-    told = set(PUBLISHED[name]) - {"name"}
-    assert told <= set(events.data_types[name].__struct_fields__)
+    fields = set(PUBLISHED[name]) - {"name"}
+    assert fields <= set(events.data_types[name].__struct_fields__)
 
 
 def test_the_metadata_has_id_version_times_and_origin() -> None:
@@ -208,10 +208,10 @@ def test_different_events_and_items_have_different_ids() -> None:
 def test_a_recording_event_without_a_room_names_the_session_to_look_up() -> None:
     event = the_event(a_recording("uploaded", **UPLOADED))
     assert event.session_lacking_room == "s"
-    there = event.in_room("room")
-    assert data_of(there) == data_of(event) | {"room_id": "room"}
-    assert there.metadata == event.metadata
-    assert there.session_lacking_room is None
+    completed = event.in_room("room")
+    assert data_of(completed) == data_of(event) | {"room_id": "room"}
+    assert completed.metadata == event.metadata
+    assert completed.session_lacking_room is None
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ class DaysOptions(Options, frozen=True, kw_only=True):
 
 
 class Invocation:
-    """A Lambda context with so many seconds left."""
+    """A Lambda context with `seconds` left."""
 
     def __init__(self, seconds: float = 900.0) -> None:
         self.seconds = seconds
@@ -44,7 +44,7 @@ class Invocation:
 
 
 class Job:
-    """A job that remembers its run and answers as told."""
+    """A job that records its run and returns or raises as configured."""
 
     def __init__(self, failed: int = 0, error: Exception | None = None) -> None:
         self.summary = Summary(sample_errors=["because"] * failed)
@@ -110,10 +110,10 @@ def test_a_dry_run_emits_no_metric_that_could_raise_an_alarm() -> None:
 
 
 def test_a_run_on_demand_returns_its_report_despite_failures() -> None:
-    answer = handle(over_http(), Job(failed=2))
+    response = handle(over_http(), Job(failed=2))
 
-    assert answer["statusCode"] == 200
-    assert json.loads(answer["body"])["failed"] == 2
+    assert response["statusCode"] == 200
+    assert json.loads(response["body"])["failed"] == 2
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_options_are_read_from_the_event_or_its_body(event: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize(
-    ("deployed", "asked", "expected"),
+    ("deployed", "option", "expected"),
     [
         ("true", None, True),
         ("false", None, False),
@@ -142,19 +142,19 @@ def test_options_are_read_from_the_event_or_its_body(event: dict[str, Any]) -> N
     ],
 )
 def test_the_dry_run_option_overrides_the_deployed_setting(
-    monkeypatch: pytest.MonkeyPatch, deployed: str, asked: bool | None, expected: bool
+    monkeypatch: pytest.MonkeyPatch, deployed: str, option: bool | None, expected: bool
 ) -> None:
     monkeypatch.setenv("DRY_RUN", deployed)
     job = Job()
 
-    answer = handle({} if asked is None else {"dry_run": asked}, job)
+    response = handle({} if option is None else {"dry_run": option}, job)
 
     assert job.run.dry_run is expected
-    assert ("planned" in answer) is expected
+    assert ("planned" in response) is expected
 
 
 @pytest.mark.parametrize(
-    ("body", "complaint"),
+    ("body", "expected"),
     [
         ("{", "truncated"),
         ("[]", "Expected `object`"),
@@ -165,14 +165,14 @@ def test_the_dry_run_option_overrides_the_deployed_setting(
         ('{"a":' * 50_000, ""),
     ],
 )
-def test_invalid_options_get_400_and_nothing_runs(body: str, complaint: str) -> None:
+def test_invalid_options_get_400_and_nothing_runs(body: str, expected: str) -> None:
     job = Job()
-    answer = handle(over_http(body), job)
+    response = handle(over_http(body), job)
 
-    assert answer["statusCode"] == 400
-    error = json.loads(answer["body"])["error"]
+    assert response["statusCode"] == 400
+    error = json.loads(response["body"])["error"]
     assert error["code"] == "bad_request"
-    assert complaint in error["message"]
+    assert expected in error["message"]
     assert job.ran is None
 
 
@@ -183,19 +183,19 @@ def test_a_direct_invocation_with_invalid_options_raises() -> None:
 
 def test_an_unsigned_request_gets_403_and_nothing_runs() -> None:
     job = Job()
-    answer = handle({"requestContext": {"http": {"method": "POST"}}}, job)
-    assert (answer["statusCode"], json.loads(answer["body"])) == (403, {"message": "Forbidden"})
+    response = handle({"requestContext": {"http": {"method": "POST"}}}, job)
+    assert (response["statusCode"], json.loads(response["body"])) == (403, {"message": "Forbidden"})
     assert job.ran is None
 
 
 def test_a_run_that_cannot_start_gets_503_over_http_and_raises_otherwise() -> None:
     job = Job(error=SecretUnavailable("The secret cannot be read."))
 
-    answer = handle(over_http(), job)
+    response = handle(over_http(), job)
 
-    assert answer["statusCode"] == 503
-    assert answer["headers"]["Retry-After"] == "5"
-    assert json.loads(answer["body"])["error"]["code"] == "unavailable"
+    assert response["statusCode"] == 503
+    assert response["headers"]["Retry-After"] == "5"
+    assert json.loads(response["body"])["error"]["code"] == "unavailable"
     with pytest.raises(SecretUnavailable):
         handle({}, job)
 
@@ -212,17 +212,17 @@ def test_a_scheduled_run_without_stored_credentials_is_no_error(
 
 
 def test_missing_credentials_have_their_own_error_code_over_http() -> None:
-    answer = handle(over_http(), Job(error=NotConfigured("Store them with make configure.")))
+    response = handle(over_http(), Job(error=NotConfigured("Store them with make configure.")))
 
-    assert answer["statusCode"] == 503
-    assert json.loads(answer["body"])["error"] == {
+    assert response["statusCode"] == 503
+    assert json.loads(response["body"])["error"] == {
         "code": "not_configured",
         "message": "Store them with make configure.",
     }
 
 
 @pytest.mark.parametrize(
-    ("held", "value"),
+    ("secret", "value"),
     [
         ({"application_id": "", "private_key": "", "api_key": "", "api_secret": ""}, 1),
         ({}, 1),
@@ -230,21 +230,21 @@ def test_missing_credentials_have_their_own_error_code_over_http() -> None:
     ],
 )
 def test_a_run_emits_a_metric_for_missing_credentials(
-    held: dict[str, str],
+    secret: dict[str, str],
     value: int,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("VONAGE_BASE_URL", "https://vonage.example")
     monkeypatch.setenv("VONAGE_SECRET_ARN", "vonage")
-    answer = {"SecretString": json.dumps(held), "CreatedDate": 0}
-    monkeypatch.setattr(sdk, "secrets_manager", lambda _policy: Secrets(answer))
+    response = {"SecretString": json.dumps(secret), "CreatedDate": 0}
+    monkeypatch.setattr(sdk, "secrets_manager", lambda _policy: Secrets(response))
     with suppress(NotConfigured):
         runner.vonage_client(a_run()).close()
 
     [line] = [line for line in capsys.readouterr().out.splitlines() if "NotConfigured" in line]
-    told = json.loads(line)
-    assert (told["NotConfigured"], told["service"]) == ([value], "vonage")
+    metric = json.loads(line)
+    assert (metric["NotConfigured"], metric["service"]) == ([value], "vonage")
 
 
 def test_incomplete_credentials_are_an_error_and_not_unconfigured(
@@ -252,32 +252,32 @@ def test_incomplete_credentials_are_an_error_and_not_unconfigured(
 ) -> None:
     monkeypatch.setenv("VONAGE_BASE_URL", "https://vonage.example")
     monkeypatch.setenv("VONAGE_SECRET_ARN", "vonage")
-    answer = {"SecretString": '{"api_key": "key"}', "CreatedDate": 0}
-    monkeypatch.setattr(sdk, "secrets_manager", lambda _policy: Secrets(answer))
-    with pytest.raises(SecretUnavailable) as refused:
+    response = {"SecretString": '{"api_key": "key"}', "CreatedDate": 0}
+    monkeypatch.setattr(sdk, "secrets_manager", lambda _policy: Secrets(response))
+    with pytest.raises(SecretUnavailable) as raised:
         runner.vonage_client(a_run())
-    assert not isinstance(refused.value, NotConfigured)
+    assert not isinstance(raised.value, NotConfigured)
 
 
 class Secrets:
-    """Secrets Manager, which always answers so."""
+    """A Secrets Manager client that always returns the same response."""
 
-    def __init__(self, answer: dict[str, Any]) -> None:
-        self._answer = answer
+    def __init__(self, response: dict[str, Any]) -> None:
+        self._answer = response
 
     def get_secret_value(self, **_: str) -> dict[str, Any]:
         return self._answer
 
 
 @pytest.mark.parametrize(
-    ("limit", "seconds", "most"), [(None, 900.0, 86_000), (200, 900.0, 20), (5, 900.0, 1)]
+    ("limit", "seconds", "expected"), [(None, 900.0, 86_000), (200, 900.0, 20), (5, 900.0, 1)]
 )
 def test_deferred_items_get_a_tenth_of_a_runs_capacity(
-    limit: int | None, seconds: float, most: int
+    limit: int | None, seconds: float, expected: int
 ) -> None:
     job = Job()
     handle({"limit": limit}, job, seconds)
-    assert job.run.deferred_at_most == pytest.approx(most, rel=0.05)
+    assert job.run.deferred_at_most == pytest.approx(expected, rel=0.05)
 
 
 @pytest.mark.parametrize("kind", [SecretUnavailable, StoreUnavailable, RoomkeeperError])
@@ -286,10 +286,10 @@ def test_account_details_are_logged_and_not_returned_to_the_caller(
 ) -> None:
     cause = "AccessDenied: arn:aws:secretsmanager:eu-west-1:123456789012:secret:vonage"
 
-    answer = handle(over_http(), Job(error=kind(cause)))
+    response = handle(over_http(), Job(error=kind(cause)))
 
-    assert "arn:aws" not in answer["body"]
-    assert "its log has the cause" in answer["body"]
+    assert "arn:aws" not in response["body"]
+    assert "its log has the cause" in response["body"]
     [logged] = [record for record in caplog.records if record.message == "run refused"]
     assert vars(logged)["problem"] == cause
 
@@ -297,11 +297,11 @@ def test_account_details_are_logged_and_not_returned_to_the_caller(
 def test_invalid_parameters_get_500_without_retry_after() -> None:
     job = Job(error=Misconfigured("OnlyRoomsUsedWithinDays is 500, SessionDays 400."))
 
-    answer = handle(over_http(), job)
+    response = handle(over_http(), job)
 
-    assert answer["statusCode"] == 500
-    assert "Retry-After" not in answer["headers"]
-    assert json.loads(answer["body"])["error"] == {
+    assert response["statusCode"] == 500
+    assert "Retry-After" not in response["headers"]
+    assert json.loads(response["body"])["error"] == {
         "code": "misconfigured",
         "message": "OnlyRoomsUsedWithinDays is 500, SessionDays 400.",
     }
@@ -339,20 +339,20 @@ def test_time_spent_before_the_batch_counts_towards_the_runs_deadline() -> None:
 
 def test_a_dry_run_lists_at_most_n_plans_of_each_kind_without_duplicates() -> None:
     planned = runner.DryRunPlan(most=2)
-    plans = [{"id": place} for place in "aabbcd"]
+    plans = [{"id": id_} for id_ in "aabbcd"]
 
-    news = [planned.add(plan, "extend") for plan in plans]
+    are_new = [planned.add(plan, "extend") for plan in plans]
     planned.add({"id": "z"}, "unused")
 
     assert planned.listed == [{"id": "a"}, {"id": "b"}, {"id": "z"}]
-    assert news == [True, False, True, False, True, True]
+    assert are_new == [True, False, True, False, True, True]
 
 
 def test_a_dry_run_plan_is_thread_safe() -> None:
     planned = runner.DryRunPlan(most=500)
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda place: planned.add({"id": str(place % 700)}), range(7000)))
+        list(pool.map(lambda n: planned.add({"id": str(n % 700)}), range(7000)))
 
     assert len({plan["id"] for plan in planned.listed}) == len(planned.listed) == 500
 

@@ -10,7 +10,7 @@ from roomkeeper.domain.recordings import Recording, Status, url_expiry
 from roomkeeper.times import from_iso, iso
 
 SIGNED = "https://bucket.s3.eu-west-1.amazonaws.com/archive.mp4?X-Amz-Algorithm=AWS4-HMAC-SHA256"
-LIFE: list[Status] = ["started", "ended", "uploaded"]
+STATUSES: list[Status] = ["started", "ended", "uploaded"]
 
 
 def a_recording(*seen: str) -> Recording:
@@ -20,7 +20,7 @@ def a_recording(*seen: str) -> Recording:
 # --- status ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("known", [c for n in (1, 2, 3) for c in combinations(LIFE, n)])
+@pytest.mark.parametrize("known", [c for n in (1, 2, 3) for c in combinations(STATUSES, n)])
 def test_a_recording_has_the_status_of_its_furthest_event(known: tuple[Status, ...]) -> None:
     assert a_recording(*(f"recording:{status}" for status in known)).status == known[-1]
 
@@ -70,7 +70,7 @@ def test_every_expiry_found_in_a_url_can_be_formatted_and_parsed(url: str) -> No
     assert expiry is None or from_iso(iso(expiry)) == expiry
 
 
-# --- how moments are written ----------------------------------------------------------------------
+# --- how times are formatted ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Which rooms are extended, to when, and why: case by case, and for every room there could be."""
+"""The extension policy's decisions: by example, and by properties for arbitrary rooms."""
 
 import re
 from dataclasses import replace
@@ -30,7 +30,7 @@ def a_policy(**changes: object) -> ExtensionPolicy:
 
 
 def a_room(**fields: object) -> Room:
-    """A long-term room that expires in two days."""
+    """Return a long-term room that expires in two days."""
     known: dict[str, object] = {
         "type": "long_term",
         "created_at": NOW - 60 * DAY,
