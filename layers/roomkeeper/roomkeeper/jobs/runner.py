@@ -197,16 +197,18 @@ def handle(
     """
     if "http" not in event.get("requestContext", {}):
         return _by_schedule(event, context, options_type, run)
-    if refusal := http_api.forbidden_unless_signed(event):
-        return refusal
+    if forbidden := http_api.forbidden_unless_signed(event):
+        return forbidden
     try:
         report = _log_report(run(_new_run(event, context, options_type, _OVER_HTTP)))
         return _response(200, msgspec.json.encode(report.as_json()).decode())
     except RoomkeeperError as error:
         for known, (status, code) in _ERROR_RESPONSES.items():
             if isinstance(error, known):
-                return _refuse(status, code, error)
-        return _refuse(503, "unavailable", error, message=_UNAVAILABLE, **{"Retry-After": "5"})
+                return _error_response(status, code, error)
+        return _error_response(
+            503, "unavailable", error, message=_UNAVAILABLE, **{"Retry-After": "5"}
+        )
 
 
 def _by_schedule(
@@ -319,7 +321,7 @@ def _metric_name(count_name: str) -> str:
     return "".join(word.capitalize() for word in count_name.split("_"))
 
 
-def _refuse(
+def _error_response(
     status: int, code: str, error: RoomkeeperError, *, message: str | None = None, **headers: str
 ) -> Answer:
     """Log the error; return an error response with its message, or with `message` instead."""
