@@ -101,7 +101,7 @@ class Reconciliation:
 
     @property
     def planned(self) -> list[dict[str, str]]:
-        """The events of a dry run: those that it would make due."""
+        """The missing events that a dry run lists."""
         return self._planned.listed
 
     @property
