@@ -18,15 +18,15 @@ def clean(
 ) -> tuple[Cleanup, Summary]:
     """Delete what was uploaded a month before `now` or earlier."""
     cleanup = Cleanup(books.store, books.client, until=now - 30 * DAY, now=now, dry_run=dry_run)
-    ends_at = deadline_in(limits.pop("seconds", 60.0))
-    within = {"concurrency": 4, "per_second": 1000.0, "ends_at": ends_at} | limits
-    run = Run(
-        options=Options(), dry_run=dry_run, limits=Limits(**within), call_seconds=1.0, now=NOW
-    )
+    deadline = deadline_in(limits.pop("seconds", 60.0))
+    known = {"concurrency": 4, "per_second": 1000.0, "deadline": deadline} | limits
+    run = Run(options=Options(), dry_run=dry_run, limits=Limits(**known), call_seconds=1.0, now=NOW)
     return cleanup, work(run, cleanup.due(), cleanup.act)
 
 
-def test_what_is_due_is_deleted_at_vonage_and_stays_on_record_until_its_ttl(books: Books) -> None:
+def test_due_recordings_are_deleted_at_vonage_and_kept_in_the_table_until_their_ttl(
+    books: Books,
+) -> None:
     due = books.uploaded(3, MONTH_AGO - DAY)
 
     _, summary = clean(books)
@@ -41,7 +41,7 @@ def test_what_is_due_is_deleted_at_vonage_and_stays_on_record_until_its_ttl(book
     assert "worklist" not in item
 
 
-def test_one_that_is_exactly_as_old_as_the_retention_goes_and_a_younger_one_stays(
+def test_a_recording_exactly_as_old_as_the_retention_is_deleted_and_a_younger_one_is_not(
     books: Books,
 ) -> None:
     exactly, _younger = books.uploaded(2, MONTH_AGO)
@@ -52,7 +52,7 @@ def test_one_that_is_exactly_as_old_as_the_retention_goes_and_a_younger_one_stay
     assert exactly not in books.left_at_vonage()
 
 
-def test_what_is_on_hold_or_unknown_or_not_uploaded_stays(books: Books) -> None:
+def test_recordings_on_hold_or_unknown_or_not_uploaded_are_not_deleted(books: Books) -> None:
     held, released = books.uploaded(2, MONTH_AGO - DAY)
     books.store.hold(held, "a court order", "legal", NOW)
     books.store.hold(released, "a court order", "legal", NOW)
@@ -68,7 +68,7 @@ def test_what_is_on_hold_or_unknown_or_not_uploaded_stays(books: Books) -> None:
     assert (cleanup.held, summary.outcomes) == (1, {"deleted": 1})
 
 
-def test_a_hold_that_comes_after_the_list_was_read_still_counts(books: Books) -> None:
+def test_a_hold_set_after_the_worklist_was_read_still_counts(books: Books) -> None:
     [recording_id] = books.uploaded(1, MONTH_AGO - DAY)
     cleanup = Cleanup(books.store, books.client, until=MONTH_AGO, now=NOW, dry_run=False)
     [due] = cleanup.due()
@@ -78,7 +78,7 @@ def test_a_hold_that_comes_after_the_list_was_read_still_counts(books: Books) ->
     assert books.left_at_vonage() == {recording_id}
 
 
-def test_many_holds_do_not_keep_the_rest_from_their_turn(books: Books) -> None:
+def test_many_holds_do_not_delay_other_recordings(books: Books) -> None:
     held = books.uploaded(250, MONTH_AGO - 2 * DAY)
     for recording_id in held:
         books.store.hold(recording_id, "a court order", "legal", NOW)
@@ -90,7 +90,7 @@ def test_many_holds_do_not_keep_the_rest_from_their_turn(books: Books) -> None:
     assert books.left_at_vonage() == set(held)
 
 
-def test_what_is_gone_at_vonage_already_is_noted_as_its_own_deed(books: Books) -> None:
+def test_a_recording_already_gone_at_vonage_is_marked_as_deleted_by_vonage(books: Books) -> None:
     books.hear(an_upload("gone"), MONTH_AGO - DAY)
 
     _, summary = clean(books)
@@ -101,7 +101,7 @@ def test_what_is_gone_at_vonage_already_is_noted_as_its_own_deed(books: Books) -
     assert recording.deleted_by == "vonage"
 
 
-def test_a_404_that_is_not_vonages_own_never_empties_the_books(books: Books) -> None:
+def test_a_404_that_is_not_vonages_own_marks_no_recording_as_deleted(books: Books) -> None:
     ids = books.uploaded(30, MONTH_AGO - DAY)
     books.vonage.fault("*", status=404, body="<h1>Not Found</h1>")
 
@@ -115,7 +115,7 @@ def test_a_404_that_is_not_vonages_own_never_empties_the_books(books: Books) -> 
     )
 
 
-def test_a_deletion_that_somebody_else_answers_with_404_is_no_deletion(books: Books) -> None:
+def test_a_deletion_with_a_404_that_is_not_vonages_own_is_a_failure(books: Books) -> None:
     books.hear(an_upload("gone"), MONTH_AGO - DAY)
     books.vonage.fault("delete_recording", status=404, body="<h1>Not Found</h1>")
 
@@ -123,7 +123,7 @@ def test_a_deletion_that_somebody_else_answers_with_404_is_no_deletion(books: Bo
 
 
 @pytest.mark.parametrize("status", [403, 404, 409])
-def test_what_is_not_deletable_yet_is_left_whatever_way_vonage_says_so(
+def test_a_recording_that_is_not_deletable_yet_is_deferred_for_every_such_response(
     books: Books, status: int
 ) -> None:
     [recording_id] = books.vonage.add_recordings(1, status="stopped")["recording_ids"]
@@ -145,7 +145,7 @@ def test_what_is_not_deletable_yet_is_left_whatever_way_vonage_says_so(
     assert [each.id for each in books.store.worklist("deferred_confirmed", later)] == [recording_id]
 
 
-def test_credentials_that_are_not_taken_stop_the_run_at_once(books: Books) -> None:
+def test_rejected_credentials_stop_the_run_at_once(books: Books) -> None:
     ids = books.uploaded(10, MONTH_AGO - DAY)
     books.vonage.fault("*", status=401)
 
@@ -156,7 +156,7 @@ def test_credentials_that_are_not_taken_stop_the_run_at_once(books: Books) -> No
     assert books.left_at_vonage() == set(ids)
 
 
-def test_a_rehearsal_tells_what_would_go_oldest_first_and_changes_nothing(books: Books) -> None:
+def test_a_dry_run_lists_deletions_oldest_first_and_changes_nothing(books: Books) -> None:
     ids = books.uploaded(5, MONTH_AGO - DAY)
     books.store.hold(ids[2], "a court order", "legal", NOW)
     before = books.item(f"RECORDING#{ids[0]}")
@@ -184,7 +184,7 @@ def test_a_second_run_finds_nothing_to_do(books: Books) -> None:
     assert len(books.asked("DELETE")) == 3
 
 
-def test_a_deletion_whose_note_failed_is_noted_by_the_next_run(
+def test_a_deletion_that_was_not_marked_is_marked_by_the_next_run(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [recording_id] = books.uploaded(1, MONTH_AGO - DAY)
@@ -206,7 +206,7 @@ def test_a_deletion_whose_note_failed_is_noted_by_the_next_run(
     assert recording.status == "deleted"
 
 
-def test_two_overlapping_runs_do_no_harm(books: Books) -> None:
+def test_overlapping_runs_delete_each_recording_once(books: Books) -> None:
     books.uploaded(20, MONTH_AGO - DAY)
     one, other = (
         Cleanup(books.store, books.client, until=MONTH_AGO, now=NOW, dry_run=False)

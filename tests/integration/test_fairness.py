@@ -1,4 +1,4 @@
-"""Items that always fail, by the thousand: they cost little, and keep nothing else waiting."""
+"""Items that always fail cost little and do not delay the others, however many there are."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ GRACE = 6 * HOUR
 MONTH_AGO = NOW - 30 * DAY
 FORGED = 300
 CAPACITY = FORGED // 10
-"""What a run can do in these tests."""
+"""The number of items that a run can process in these tests."""
 
 
 def a_run(now: datetime, limit: int | None, *, dry_run: bool = False) -> Run[Options]:
@@ -63,19 +63,19 @@ def reconcile(
 
 
 def forge(books: Books, count: int, at: datetime, spread: timedelta = timedelta(0)) -> list[str]:
-    """Post uploads of recordings that Vonage refuses to talk about, at times around `at`."""
+    """Receive uploads of recordings that Vonage refuses requests for, at times around `at`."""
     books.vonage.settings(refused_ids="forged")
-    ids = [f"forged-{place}" for place in range(count)]
-    for place, recording_id in enumerate(ids):
-        moment = at + spread * (2 * place / count - 1)
-        books.hear(an_upload(recording_id, f"forged-session-{place}"), moment)
+    ids = [f"forged-{n}" for n in range(count)]
+    for n, recording_id in enumerate(ids):
+        moment = at + spread * (2 * n / count - 1)
+        books.hear(an_upload(recording_id, f"forged-session-{n}"), moment)
     return ids
 
 
 def forge_sessions(books: Books, count: int, at: datetime) -> None:
     books.vonage.settings(refused_ids="forged")
-    for place in range(count):
-        books.hear(a_session(f"forged-{place}"), at)
+    for n in range(count):
+        books.hear(a_session(f"forged-{n}"), at)
 
 
 def a_session(session_id: str, event: str = "session:ended") -> dict[str, Any]:
@@ -100,9 +100,9 @@ def requests_for(books: Books, prefix: str) -> int:
 
 
 def test_a_confirmed_recording_among_forged_ones_is_deleted_by_the_first_run(books: Books) -> None:
-    held = books.vonage.hold_meeting()
-    [real] = held["recording_ids"]
-    books.hear_all(held["callbacks"], MONTH_AGO - DAY)
+    meeting = books.vonage.hold_meeting()
+    [real] = meeting["recording_ids"]
+    books.hear_all(meeting["callbacks"], MONTH_AGO - DAY)
     reconcile(books, MONTH_AGO - DAY + 7 * HOUR)
     forge(books, FORGED, MONTH_AGO - 2 * DAY, DAY + 23 * HOUR)
 
@@ -113,7 +113,7 @@ def test_a_confirmed_recording_among_forged_ones_is_deleted_by_the_first_run(boo
     assert summary.stopped_by is None
 
 
-def test_an_unconfirmed_one_waits_for_no_forged_one_twice(books: Books) -> None:
+def test_an_unconfirmed_recording_waits_for_each_forged_one_only_once(books: Books) -> None:
     forge(books, CAPACITY, MONTH_AGO - 2 * DAY)
     [real] = books.uploaded(1, MONTH_AGO - DAY)
 
@@ -124,7 +124,7 @@ def test_an_unconfirmed_one_waits_for_no_forged_one_twice(books: Books) -> None:
     assert real not in books.left_at_vonage()
 
 
-def test_forged_ones_cost_less_than_a_tenth_of_a_run_once_each_was_asked_about(
+def test_forged_recordings_cost_at_most_a_tenth_of_a_run_after_their_first_attempt(
     books: Books,
 ) -> None:
     forge(books, CAPACITY, MONTH_AGO - DAY)
@@ -138,7 +138,7 @@ def test_forged_ones_cost_less_than_a_tenth_of_a_run_once_each_was_asked_about(
     assert all(cost <= CAPACITY / 10 for cost in costs[1:])
 
 
-def test_the_deferred_have_a_tenth_of_a_run_and_the_others_the_rest(books: Books) -> None:
+def test_deferred_recordings_get_a_tenth_of_a_run_and_the_others_the_rest(books: Books) -> None:
     forge(books, CAPACITY, MONTH_AGO - DAY)
     clean(books)
     real = books.uploaded(CAPACITY, MONTH_AGO - DAY)
@@ -149,7 +149,7 @@ def test_the_deferred_have_a_tenth_of_a_run_and_the_others_the_rest(books: Books
     assert len(set(real) & books.left_at_vonage()) == CAPACITY // 10
 
 
-def test_what_fails_again_is_tried_later_and_later_up_to_a_day(books: Books) -> None:
+def test_repeated_failures_are_retried_with_backoff_up_to_a_day(books: Books) -> None:
     [forged] = forge(books, 1, MONTH_AGO - DAY)
     now, waits = NOW, []
     for attempt in range(1, 8):
@@ -161,13 +161,14 @@ def test_what_fails_again_is_tried_later_and_later_up_to_a_day(books: Books) -> 
         assert clean(books, entry.since - timedelta(seconds=1))[1].processed == 0
         now = entry.since
 
-    longest = [1, 2, 4, 8, 16, 24, 24]
+    max_hours = [1, 2, 4, 8, 16, 24, 24]
     assert all(
-        hours * HOUR / 2 <= wait <= hours * HOUR for hours, wait in zip(longest, waits, strict=True)
+        hours * HOUR / 2 <= wait <= hours * HOUR
+        for hours, wait in zip(max_hours, waits, strict=True)
     )
 
 
-def test_a_deferral_is_one_change_and_no_event(books: Books) -> None:
+def test_a_deferral_is_one_write_and_no_event(books: Books) -> None:
     [forged] = forge(books, 1, MONTH_AGO - DAY)
     before = books.item(f"RECORDING#{forged}")
 
@@ -183,7 +184,7 @@ def test_a_deferral_is_one_change_and_no_event(books: Books) -> None:
     assert store.events_due(record) == []
 
 
-def test_a_deferred_one_is_deleted_once_vonage_lets_it_and_nothing_of_the_deferral_stays(
+def test_a_deferred_recording_is_deleted_when_vonage_allows_it_and_its_deferral_is_cleared(
     books: Books,
 ) -> None:
     [recording_id] = books.uploaded(1, MONTH_AGO - DAY)
@@ -196,7 +197,7 @@ def test_a_deferred_one_is_deleted_once_vonage_lets_it_and_nothing_of_the_deferr
     assert not {"worklist", "since", "attempts", "queued_at"} & item.keys()
 
 
-def test_a_new_upload_takes_a_recording_off_the_deferred(books: Books) -> None:
+def test_a_new_upload_clears_a_recordings_deferral(books: Books) -> None:
     books.hear(a_start("forged"), NOW - 7 * HOUR)
     books.vonage.settings(refused_ids="forged")
     reconcile(books)
@@ -208,7 +209,7 @@ def test_a_new_upload_takes_a_recording_off_the_deferred(books: Books) -> None:
     assert not {"attempts", "queued_at"} & books.item("RECORDING#forged").keys()
 
 
-def test_a_deferred_recording_on_hold_is_not_asked_about(books: Books) -> None:
+def test_a_deferred_recording_on_hold_causes_no_request(books: Books) -> None:
     [forged] = forge(books, 1, MONTH_AGO - DAY)
     clean(books)
     books.store.hold(forged, "a court order", "legal", NOW)
@@ -219,7 +220,7 @@ def test_a_deferred_recording_on_hold_is_not_asked_about(books: Books) -> None:
     assert (cleanup.held, summary.processed, requests_for(books, "forged")) == (1, 0, asked)
 
 
-def test_a_deferred_recording_is_not_deleted_before_a_longer_retention_is_over(
+def test_a_deferred_recording_is_not_deleted_within_a_longer_retention(
     books: Books,
 ) -> None:
     [recording_id] = books.uploaded(1, MONTH_AGO - DAY)
@@ -233,7 +234,9 @@ def test_a_deferred_recording_is_not_deleted_before_a_longer_retention_is_over(
     assert books.left_at_vonage() == {recording_id}
 
 
-def test_a_dry_run_defers_nothing_and_lists_the_deferred_by_their_upload(books: Books) -> None:
+def test_a_dry_run_defers_nothing_and_lists_deferred_recordings_with_their_upload_time(
+    books: Books,
+) -> None:
     [recording_id] = books.uploaded(1, MONTH_AGO - DAY)
     books.vonage.fault("delete_recording", status=400, times=1)
     clean(books)
@@ -246,7 +249,7 @@ def test_a_dry_run_defers_nothing_and_lists_the_deferred_by_their_upload(books: 
     assert (books.item(f"RECORDING#{recording_id}"), cleanup.deferred) == (before, 0)
 
 
-def test_what_is_damaged_is_deferred_too(books: Books) -> None:
+def test_a_corrupt_item_is_deferred(books: Books) -> None:
     [recording_id] = books.uploaded(1, MONTH_AGO - DAY)
     item = books.item(f"RECORDING#{recording_id}") | {"seen": {"N": "5"}}
     books.dynamodb.put_item(TableName="books", Item=item)
@@ -256,7 +259,7 @@ def test_what_is_damaged_is_deferred_too(books: Books) -> None:
     assert deferred(books, "deferred_retained", NOW + HOUR) == [recording_id]
 
 
-# --- what Vonage's refusals mean ------------------------------------------------------------------
+# --- Vonage's refusals ----------------------------------------------------------------------------
 
 
 def test_an_uploaded_recording_that_vonage_refuses_to_delete_is_a_failure(books: Books) -> None:
@@ -271,7 +274,7 @@ def test_an_uploaded_recording_that_vonage_refuses_to_delete_is_a_failure(books:
 
 
 @pytest.mark.parametrize("status", [403, 409, 400])
-def test_a_refusal_that_is_not_in_vonages_form_fails_ends_the_run_and_defers_nothing(
+def test_an_error_response_that_is_not_vonages_own_ends_the_run_and_defers_nothing(
     books: Books, status: int
 ) -> None:
     ids = books.uploaded(30, MONTH_AGO - DAY)
@@ -289,30 +292,32 @@ def test_a_refusal_that_is_not_in_vonages_form_fails_ends_the_run_and_defers_not
 
 @pytest.mark.parametrize("forged", ["recordings", "sessions"])
 def test_recordings_and_sessions_each_get_a_share_of_every_run(books: Books, forged: str) -> None:
-    held = books.vonage.hold_meeting()
+    meeting = books.vonage.hold_meeting()
     if forged == "recordings":
         books.vonage.settings(refused_ids="forged")
-        for place in range(FORGED):
-            books.hear(a_start(f"forged-{place}"), NOW - 8 * HOUR)
-        books.hear_all([b for b in held["callbacks"] if b["event"] == "session:ended"], NOW - GRACE)
+        for n in range(FORGED):
+            books.hear(a_start(f"forged-{n}"), NOW - 8 * HOUR)
+        books.hear_all(
+            [b for b in meeting["callbacks"] if b["event"] == "session:ended"], NOW - GRACE
+        )
     else:
         forge_sessions(books, FORGED, NOW - 8 * HOUR)
-        heard = [b for b in held["callbacks"] if b["event"] == "recording:started"]
-        books.hear_all(heard, NOW - GRACE)
+        received = [b for b in meeting["callbacks"] if b["event"] == "recording:started"]
+        books.hear_all(received, NOW - GRACE)
 
     reconcile(books, limit=CAPACITY)
 
-    found = books.store.recording(held["recording_ids"][0])
+    found = books.store.recording(meeting["recording_ids"][0])
     assert found is not None
     assert found.status == "uploaded"
 
 
-def test_forged_recordings_and_sessions_cost_a_tenth_of_a_run_once_each_was_asked_about(
+def test_forged_recordings_and_sessions_cost_a_tenth_of_a_run_after_their_first_attempt(
     books: Books,
 ) -> None:
     books.vonage.settings(refused_ids="forged")
-    for place in range(CAPACITY):
-        books.hear(a_start(f"forged-{place}", f"forged-{place}"), NOW - 8 * HOUR)
+    for n in range(CAPACITY):
+        books.hear(a_start(f"forged-{n}", f"forged-{n}"), NOW - 8 * HOUR)
     forge_sessions(books, CAPACITY, NOW - 8 * HOUR)
     reconcile(books)
 
@@ -322,16 +327,16 @@ def test_forged_recordings_and_sessions_cost_a_tenth_of_a_run_once_each_was_aske
     assert reconciliation.deferred == CAPACITY // 10
 
 
-def test_what_vonage_has_is_confirmed_by_the_answer_about_its_session(books: Books) -> None:
-    held = books.vonage.hold_meeting(recordings=2)
-    books.hear_all(held["callbacks"], NOW - 7 * HOUR)
-    books.hear(an_upload("forged", held["session_id"]), NOW - 7 * HOUR)
+def test_known_recordings_are_confirmed_by_the_list_of_their_session(books: Books) -> None:
+    meeting = books.vonage.hold_meeting(recordings=2)
+    books.hear_all(meeting["callbacks"], NOW - 7 * HOUR)
+    books.hear(an_upload("forged", meeting["session_id"]), NOW - 7 * HOUR)
 
     reconcile(books)
 
-    assert set(deferred(books, "confirmed", NOW)) == set(held["recording_ids"])
+    assert set(deferred(books, "confirmed", NOW)) == set(meeting["recording_ids"])
     assert deferred(books, "retained", NOW) == ["forged"]
-    assert "confirmed_at" in books.item(f"SESSION#{held['session_id']}")
+    assert "confirmed_at" in books.item(f"SESSION#{meeting['session_id']}")
     assert "confirmed_at" not in books.item("RECORDING#forged")
 
 
@@ -341,10 +346,10 @@ def test_a_session_that_vonage_does_not_know_is_not_confirmed(books: Books) -> N
     assert "confirmed_at" not in books.item("SESSION#unknown")
 
 
-def test_confirming_is_one_write_and_no_event(books: Books) -> None:
-    held = books.vonage.hold_meeting()
-    key = f"RECORDING#{held['recording_ids'][0]}"
-    books.hear_all(held["callbacks"], NOW - 7 * HOUR)
+def test_a_confirmation_is_one_write_and_no_event(books: Books) -> None:
+    meeting = books.vonage.hold_meeting()
+    key = f"RECORDING#{meeting['recording_ids'][0]}"
+    books.hear_all(meeting["callbacks"], NOW - 7 * HOUR)
     before = books.item(key)
 
     reconcile(books)
@@ -352,15 +357,15 @@ def test_confirming_is_one_write_and_no_event(books: Books) -> None:
     after = books.item(key)
     changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
     assert changed == {"worklist", "confirmed_at"}
-    known = books.store.recording(held["recording_ids"][0])
+    known = books.store.recording(meeting["recording_ids"][0])
     assert known is not None
     assert not books.store.confirm(known, NOW + HOUR)
 
 
-def test_a_deferred_recording_that_vonage_returns_after_all_is_back_on_its_list(
+def test_a_deferred_recording_that_vonage_returns_is_back_on_its_worklist(
     books: Books,
 ) -> None:
-    recording_id = a_meeting_heard(books, NOW - 7 * HOUR)
+    recording_id = a_started_meeting(books, NOW - 7 * HOUR)
     books.vonage.fault("*", status=400, times=1)
     reconcile(books)
     assert deferred(books, "deferred_awaiting_upload", NOW + HOUR) == [recording_id]
@@ -372,26 +377,26 @@ def test_a_deferred_recording_that_vonage_returns_after_all_is_back_on_its_list(
     assert not {"attempts", "queued_at"} & books.item(f"RECORDING#{recording_id}").keys()
 
 
-def test_a_deferred_upload_that_vonage_returns_has_the_share_of_the_confirmed(
+def test_a_deferred_upload_that_vonage_returns_is_deferred_as_confirmed(
     books: Books,
 ) -> None:
-    held = books.vonage.hold_meeting()
-    [recording_id] = held["recording_ids"]
-    books.hear_all(held["callbacks"], MONTH_AGO - DAY, "session:ended", "session:started")
+    meeting = books.vonage.hold_meeting()
+    [recording_id] = meeting["recording_ids"]
+    books.hear_all(meeting["callbacks"], MONTH_AGO - DAY, "session:ended", "session:started")
     books.vonage.fault("delete_recording", status=400, times=1)
     clean(books)
-    books.hear_all(held["callbacks"], NOW - 7 * HOUR)
+    books.hear_all(meeting["callbacks"], NOW - 7 * HOUR)
 
     reconcile(books)
 
     assert deferred(books, "deferred_confirmed", NOW + HOUR) == [recording_id]
 
 
-# --- waiting comes to an end ----------------------------------------------------------------------
+# --- waiting ends ---------------------------------------------------------------------------------
 
 
-class Saying:
-    """A client to whom Vonage says that every recording has this status."""
+class WithStatus:
+    """A client for which every recording has the given status."""
 
     def __init__(self, client: VonageClient, status: str) -> None:
         self._client, self._status = client, status
@@ -405,10 +410,10 @@ class Saying:
         return SessionRecordings(found)
 
 
-def a_meeting_heard(books: Books, at: datetime) -> str:
-    held = books.vonage.hold_meeting(upload=False)
-    books.hear_all([b for b in held["callbacks"] if b["event"] == "recording:started"], at)
-    recording_id: str = held["recording_ids"][0]
+def a_started_meeting(books: Books, at: datetime) -> str:
+    meeting = books.vonage.hold_meeting(upload=False)
+    books.hear_all([b for b in meeting["callbacks"] if b["event"] == "recording:started"], at)
+    recording_id: str = meeting["recording_ids"][0]
     return recording_id
 
 
@@ -422,22 +427,22 @@ def a_meeting_heard(books: Books, at: datetime) -> str:
         ("stopped", GRACE + UPLOAD_TIMEOUT, "never_uploaded"),
     ],
 )
-def test_an_upload_is_not_waited_for_for_ever(
+def test_waiting_for_an_upload_ends_with_a_failed_status_or_a_timeout(
     books: Books, status: str, waited: timedelta, outcome: str
 ) -> None:
-    recording_id = a_meeting_heard(books, NOW - waited)
+    recording_id = a_started_meeting(books, NOW - waited)
 
-    assert reconcile(books, client=Saying(books.client, status))[1].outcomes == {outcome: 1}
+    assert reconcile(books, client=WithStatus(books.client, status))[1].outcomes == {outcome: 1}
 
-    again = reconcile(books, client=Saying(books.client, status))[1]
+    again = reconcile(books, client=WithStatus(books.client, status))[1]
     assert again.processed == (outcome == "waiting")
     item = books.item(f"RECORDING#{recording_id}")
     assert ("ttl" in item) == (outcome == "never_uploaded")
 
 
-def test_an_upload_that_comes_after_all_counts_as_always(books: Books) -> None:
-    recording_id = a_meeting_heard(books, NOW - 7 * HOUR)
-    reconcile(books, client=Saying(books.client, "failed"))
+def test_an_upload_received_after_giving_up_counts(books: Books) -> None:
+    recording_id = a_started_meeting(books, NOW - 7 * HOUR)
+    reconcile(books, client=WithStatus(books.client, "failed"))
 
     books.hear(an_upload(recording_id), NOW)
 
@@ -447,9 +452,7 @@ def test_an_upload_that_comes_after_all_counts_as_always(books: Books) -> None:
 
 
 @pytest.mark.parametrize("kind", ["recording", "session"])
-def test_what_vonage_refuses_to_talk_about_for_a_month_is_asked_about_no_more(
-    books: Books, kind: str
-) -> None:
+def test_items_that_vonage_refuses_for_a_month_are_given_up(books: Books, kind: str) -> None:
     books.vonage.settings(refused_ids="forged")
     books.hear(a_start("forged") if kind == "recording" else a_session("forged"), NOW - 7 * HOUR)
     reconcile(books)
@@ -470,7 +473,7 @@ def test_lost_recordings_leave_the_table_unless_they_are_on_hold(books: Books) -
     assert reconcile(books)[1].outcomes == {"lost": 2}
 
     assert books.item("RECORDING#lost")["ttl"] == {"N": str(int((NOW + 90 * DAY).timestamp()))}
-    assert "ttl" not in books.item("RECORDING#held")
+    assert "ttl" not in books.item("RECORDING#on_hold")
 
 
 def test_a_hold_keeps_a_lost_recording_in_the_table(books: Books) -> None:
@@ -482,24 +485,24 @@ def test_a_hold_keeps_a_lost_recording_in_the_table(books: Books) -> None:
     assert "ttl" not in books.item("RECORDING#lost")
 
 
-# --- one bad element ------------------------------------------------------------------------------
+# --- one invalid element --------------------------------------------------------------------------
 
 
-class Listing(Saying):
-    """A client whose lists have an invalid recording beside the others."""
+class WithInvalidRecording(WithStatus):
+    """A client whose lists have an additional invalid recording."""
 
     def list_recordings(self, session_id: str) -> SessionRecordings:
         listed = self._client.list_recordings(session_id)
         return dataclasses.replace(listed, invalid=["recording bad: no status"])
 
 
-def test_an_invalid_recording_counts_as_failed_with_its_id_and_the_others_are_added(
+def test_an_invalid_recording_counts_as_failed_and_the_others_are_stored(
     books: Books,
 ) -> None:
-    held = books.vonage.hold_meeting(recordings=2)
-    books.hear_all([b for b in held["callbacks"] if b["event"] == "session:ended"], NOW - GRACE)
+    meeting = books.vonage.hold_meeting(recordings=2)
+    books.hear_all([b for b in meeting["callbacks"] if b["event"] == "session:ended"], NOW - GRACE)
 
-    reconciliation, summary = reconcile(books, client=Listing(books.client, ""))
+    reconciliation, summary = reconcile(books, client=WithInvalidRecording(books.client, ""))
 
     assert (summary.outcomes, reconciliation.adopted) == ({"failed": 1}, 2)
     assert "recording bad" in summary.sample_errors[0]
@@ -510,7 +513,7 @@ def known(books: Books, ids: Iterable[str]) -> dict[str, Recording]:
     return books.store.recordings(ids)
 
 
-def test_items_of_earlier_versions_are_read_without_what_is_new(books: Books) -> None:
+def test_items_of_earlier_versions_are_read_without_newer_attributes(books: Books) -> None:
     [recording_id] = books.uploaded(1, NOW)
     item = books.item(f"RECORDING#{recording_id}")
     del item["received_at"]
@@ -519,7 +522,7 @@ def test_items_of_earlier_versions_are_read_without_what_is_new(books: Books) ->
     assert msgspec.structs.asdict(recording)["received_at"] is None
 
 
-def test_an_entry_that_has_moved_meanwhile_is_not_deferred(books: Books) -> None:
+def test_an_entry_that_left_its_worklist_is_not_deferred(books: Books) -> None:
     books.hear(a_start("forged"), NOW - 7 * HOUR)
     [entry] = books.store.worklist("awaiting_upload", NOW)
     books.hear(an_upload("forged"), NOW)

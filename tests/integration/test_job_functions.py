@@ -1,4 +1,4 @@
-"""The job functions as Lambda calls them, handed the samples in events/ among others."""
+"""The job functions as Lambda calls them, with the sample events in events/ and others."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ ENVIRONMENT = {
     "RETENTION_DAYS": "30",
     "DELETED_RECORDING_DAYS": "90",
     "UPLOAD_GRACE_HOURS": "6",
-    "JOB_CONCURRENCY": "1",  # moto lets another thread see half of an item that is being written
+    "JOB_CONCURRENCY": "1",  # in moto, other threads may see a partly written item
     "JOB_RATE_PER_SECOND": "1000",
     "JOB_CONSECUTIVE_FAILURES": "20",
     "VONAGE_SECRET_ARN": "vonage",
@@ -31,7 +31,7 @@ NOW = datetime.now(UTC)
 
 
 class Invocation:
-    """What Lambda hands over beside the event."""
+    """The context object that Lambda passes."""
 
     function_name = "function"
     memory_limit_in_mb = 512
@@ -83,7 +83,7 @@ def test_a_scheduled_cleanup_reports_all_its_counts(books: Books) -> None:
     }
 
 
-def test_no_days_of_retention_switch_the_cleanup_off(
+def test_a_retention_of_zero_days_switches_the_cleanup_off(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RETENTION_DAYS", "0")
@@ -95,18 +95,16 @@ def test_no_days_of_retention_switch_the_cleanup_off(
     assert books.vonage.requests() == []
 
 
-def test_another_retention_is_in_force_at_once(
-    books: Books, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_changed_retention_applies_at_once(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     books.uploaded(1, NOW - timedelta(days=8))
     assert cleanup.handler({}, Invocation())["deleted"] == 0
     monkeypatch.setenv("RETENTION_DAYS", "7")
-    cleanup._settings.cache_clear()  # as a changed environment starts the function anew
+    cleanup._settings.cache_clear()  # as a changed environment restarts the function
 
     assert cleanup.handler({}, Invocation())["deleted"] == 1
 
 
-def test_what_was_not_come_to_is_told_as_left(books: Books) -> None:
+def test_due_recordings_beyond_the_limit_are_reported_as_remaining(books: Books) -> None:
     books.uploaded(5, NOW - timedelta(days=31))
 
     report = cleanup.handler({"limit": 2}, Invocation())
@@ -114,7 +112,7 @@ def test_what_was_not_come_to_is_told_as_left(books: Books) -> None:
     assert (report["due"], report["deleted"], report["remaining"]) == (5, 2, 3)
 
 
-def test_a_cleanup_deployed_to_rehearse_deletes_nothing(
+def test_a_cleanup_deployed_as_a_dry_run_deletes_nothing(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DRY_RUN", "true")
@@ -127,10 +125,10 @@ def test_a_cleanup_deployed_to_rehearse_deletes_nothing(
 
 
 def test_a_scheduled_reconciliation_reports_all_its_counts(books: Books) -> None:
-    held = books.vonage.hold_meeting(recordings=2)
-    silent = held["recording_ids"][1]
-    heard = [body for body in held["callbacks"] if body.get("recording_id") != silent]
-    books.hear_all(heard, NOW - timedelta(hours=7), "recording:uploaded")
+    meeting = books.vonage.hold_meeting(recordings=2)
+    unannounced = meeting["recording_ids"][1]
+    received = [body for body in meeting["callbacks"] if body.get("recording_id") != unannounced]
+    books.hear_all(received, NOW - timedelta(hours=7), "recording:uploaded")
     started = {"event": "recording:started", "recording_id": "lost", "session_id": "s"}
     books.hear(started, NOW - timedelta(hours=7))
 
@@ -155,18 +153,20 @@ def test_a_scheduled_reconciliation_reports_all_its_counts(books: Books) -> None
 @pytest.mark.parametrize(
     ("app", "name"), [(cleanup, "recording_cleanup"), (reconciler, "recording_reconciler")]
 )
-def test_the_sample_of_a_run_on_demand_is_a_rehearsal(app: ModuleType, name: str) -> None:
-    answer = app.handler(sample(f"{name}_on_demand"), Invocation())
+def test_the_sample_event_of_a_run_on_demand_is_a_dry_run(app: ModuleType, name: str) -> None:
+    response = app.handler(sample(f"{name}_on_demand"), Invocation())
 
-    assert answer["statusCode"] == 200
-    assert json.loads(answer["body"])["planned"] == []
+    assert response["statusCode"] == 200
+    assert json.loads(response["body"])["planned"] == []
 
 
 @pytest.mark.parametrize("app", [cleanup, reconciler], ids=["cleanup", "reconciliation"])
-def test_a_scheduled_run_raises_once_its_round_is_finished(app: ModuleType, books: Books) -> None:
+def test_a_scheduled_run_with_failures_raises_after_its_batch_is_finished(
+    app: ModuleType, books: Books
+) -> None:
     ids = books.uploaded(3, NOW - timedelta(days=31))
-    held = books.vonage.hold_meeting(recordings=3)
-    books.hear_all(held["callbacks"], NOW - timedelta(hours=7), "recording:uploaded")
+    meeting = books.vonage.hold_meeting(recordings=3)
+    books.hear_all(meeting["callbacks"], NOW - timedelta(hours=7), "recording:uploaded")
     books.vonage.fault("*", status=400, times=1)
 
     with pytest.raises(BatchIncomplete, match="failed 1"):

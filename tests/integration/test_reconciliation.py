@@ -20,7 +20,7 @@ NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 def reconcile(
     books: Books, *, dry_run: bool = False, client: Any = None, now: datetime = NOW
 ) -> tuple[Reconciliation, Summary]:
-    """Ask about what has waited for six hours."""
+    """Reconcile everything that has waited for six hours."""
     reconciliation = Reconciliation(
         books.store, client or books.client, grace=6 * HOUR, now=now, dry_run=dry_run
     )
@@ -30,13 +30,13 @@ def reconcile(
 
 
 def a_meeting(books: Books, **meeting: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Have Vonage hold a meeting; return it and its callbacks, none of which was heard yet."""
+    """Have Vonage hold a meeting; return it and its callbacks, none of which was received yet."""
     held = books.vonage.hold_meeting(**meeting)
     return held, held["callbacks"]
 
 
 def events_due(books: Books, key: str) -> list[str]:
-    """Return the events that the item's making would have made due, with their origin."""
+    """Return the events that are due if the item is new, with their origin."""
     image = books.item(key)
     record = {
         "eventName": "INSERT",
@@ -49,9 +49,9 @@ def events_due(books: Books, key: str) -> list[str]:
     return [f"{event.name} by {event.metadata.origin}" for event in store.events_due(record)]
 
 
-def test_a_missed_upload_is_healed_and_told_as_found_out(books: Books) -> None:
-    held, callbacks = a_meeting(books)
-    [recording_id] = held["recording_ids"]
+def test_a_missed_upload_is_recovered_with_the_origin_reconciliation(books: Books) -> None:
+    meeting, callbacks = a_meeting(books)
+    [recording_id] = meeting["recording_ids"]
     books.hear_all(callbacks, LONG_AGO, "recording:uploaded")
 
     _, summary = reconcile(books)
@@ -70,19 +70,19 @@ def test_a_missed_upload_is_healed_and_told_as_found_out(books: Books) -> None:
     assert [entry.id for entry in books.store.worklist("confirmed", NOW)] == [recording_id]
 
 
-def test_a_callback_that_comes_after_the_healing_changes_nothing(books: Books) -> None:
-    held, callbacks = a_meeting(books)
-    [recording_id] = held["recording_ids"]
+def test_a_callback_after_the_recovery_changes_nothing(books: Books) -> None:
+    meeting, callbacks = a_meeting(books)
+    [recording_id] = meeting["recording_ids"]
     books.hear_all(callbacks, LONG_AGO, "recording:uploaded")
     reconcile(books)
-    healed = books.item(f"RECORDING#{recording_id}")
+    recovered = books.item(f"RECORDING#{recording_id}")
 
     books.hear_all(callbacks, NOW + HOUR)
 
-    assert books.item(f"RECORDING#{recording_id}") == healed
+    assert books.item(f"RECORDING#{recording_id}") == recovered
 
 
-def test_an_upload_that_is_told_after_the_list_was_read_is_not_asked_about(books: Books) -> None:
+def test_an_upload_received_after_the_worklist_was_read_needs_no_request(books: Books) -> None:
     _, callbacks = a_meeting(books)
     books.hear_all(callbacks, LONG_AGO, "recording:uploaded", "session:started", "session:ended")
     reconciliation = Reconciliation(
@@ -95,7 +95,7 @@ def test_an_upload_that_is_told_after_the_list_was_read_is_not_asked_about(books
     assert books.vonage.requests() == []
 
 
-def test_what_waits_for_less_than_the_grace_time_is_not_asked_about(books: Books) -> None:
+def test_recordings_within_the_grace_time_cause_no_request(books: Books) -> None:
     _, callbacks = a_meeting(books)
     books.hear_all(callbacks, NOW - 5 * HOUR, "recording:uploaded")
 
@@ -105,7 +105,7 @@ def test_what_waits_for_less_than_the_grace_time_is_not_asked_about(books: Books
     assert books.vonage.requests() == []
 
 
-def test_what_vonage_no_longer_has_is_lost_once(books: Books) -> None:
+def test_a_recording_that_vonage_no_longer_has_is_marked_as_lost_once(books: Books) -> None:
     started = {"event": "recording:started", "recording_id": "lost", "session_id": "s"}
     books.hear(started, LONG_AGO)
 
@@ -119,18 +119,18 @@ def test_what_vonage_no_longer_has_is_lost_once(books: Books) -> None:
     assert reconcile(books)[1].processed == 0
 
 
-def test_a_recording_that_is_uploaded_while_vonage_is_asked_is_not_told_as_lost(
+def test_a_recording_uploaded_during_the_request_is_not_marked_as_lost(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     books.hear({"event": "recording:started", "recording_id": "r", "session_id": "s"}, LONG_AGO)
-    monkeypatch.setattr(books.store, "mark_lost", lambda *_: False)
+    monkeypatch.setattr(books.store, "mark_missing", lambda *_: False)
 
     assert reconcile(books)[1].outcomes == {"already_resolved": 1}
 
 
-def test_a_lost_recording_whose_upload_is_told_after_all_is_uploaded(books: Books) -> None:
-    held, callbacks = a_meeting(books)
-    [recording_id] = held["recording_ids"]
+def test_a_lost_recording_whose_upload_is_received_later_is_uploaded(books: Books) -> None:
+    meeting, callbacks = a_meeting(books)
+    [recording_id] = meeting["recording_ids"]
     books.hear_all(callbacks, LONG_AGO, "recording:uploaded", "session:ended", "session:started")
     lost = books.store.recording(recording_id)
     assert lost is not None
@@ -147,7 +147,7 @@ def test_a_lost_recording_whose_upload_is_told_after_all_is_uploaded(books: Book
     assert [entry.id for entry in books.store.worklist("retained", NOW)] == [recording_id]
 
 
-def test_a_start_told_late_for_a_lost_recording_does_not_have_it_asked_for_ever(
+def test_a_late_start_of_a_lost_recording_does_not_keep_it_on_the_worklist(
     books: Books,
 ) -> None:
     ended = {"event": "recording:ended", "recording_id": "r", "session_id": "s", "duration": 1}
@@ -162,9 +162,11 @@ def test_a_start_told_late_for_a_lost_recording_does_not_have_it_asked_for_ever(
 
 
 @pytest.mark.parametrize("ongoing", [True, False], ids=["still running", "being processed"])
-def test_a_recording_that_is_not_uploaded_yet_waits_on(books: Books, ongoing: bool) -> None:
-    held, callbacks = a_meeting(books, ongoing=ongoing, upload=False)
-    [recording_id] = held["recording_ids"]
+def test_a_recording_that_is_not_uploaded_yet_stays_on_the_worklist(
+    books: Books, ongoing: bool
+) -> None:
+    meeting, callbacks = a_meeting(books, ongoing=ongoing, upload=False)
+    [recording_id] = meeting["recording_ids"]
     books.hear_all(callbacks, LONG_AGO)
 
     _, summary = reconcile(books)
@@ -175,49 +177,49 @@ def test_a_recording_that_is_not_uploaded_yet_waits_on(books: Books, ongoing: bo
     ]
 
 
-def test_recordings_of_a_known_session_that_never_announced_themselves_are_adopted(
+def test_recordings_of_a_known_session_without_any_callback_are_discovered(
     books: Books,
 ) -> None:
-    held, callbacks = a_meeting(books, recordings=3)
-    _first, *silent = held["recording_ids"]
-    heard = [body for body in callbacks if body.get("recording_id") not in silent]
-    books.hear_all(heard, LONG_AGO, "recording:uploaded", "session:started", "session:ended")
+    meeting, callbacks = a_meeting(books, recordings=3)
+    _first, *unannounced = meeting["recording_ids"]
+    received = [body for body in callbacks if body.get("recording_id") not in unannounced]
+    books.hear_all(received, LONG_AGO, "recording:uploaded", "session:started", "session:ended")
 
     reconciliation, summary = reconcile(books)
 
     assert (summary.outcomes, reconciliation.adopted) == ({"recovered": 1}, 2)
-    for recording_id in silent:
+    for recording_id in unannounced:
         assert events_due(books, f"RECORDING#{recording_id}") == [
             "recording:uploaded by reconciliation"
         ]
 
 
 @pytest.mark.parametrize(
-    ("heard", "waited"), [("session:ended", 7 * HOUR), ("session:started", 31 * HOUR)]
+    ("received", "waited"), [("session:ended", 7 * HOUR), ("session:started", 31 * HOUR)]
 )
-def test_a_session_is_asked_for_its_recordings_once(
-    books: Books, heard: str, waited: timedelta
+def test_the_recordings_of_a_session_are_requested_once(
+    books: Books, received: str, waited: timedelta
 ) -> None:
-    held, callbacks = a_meeting(books, recordings=2)
-    books.hear_all([body for body in callbacks if body["event"] == heard], NOW - waited)
+    meeting, callbacks = a_meeting(books, recordings=2)
+    books.hear_all([body for body in callbacks if body["event"] == received], NOW - waited)
 
     reconciliation, summary = reconcile(books)
 
     assert (summary.outcomes, reconciliation.adopted) == ({"session_checked": 1}, 2)
     assert {entry.id for entry in books.store.worklist("confirmed", NOW)} == set(
-        held["recording_ids"]
+        meeting["recording_ids"]
     )
     assert reconcile(books)[1].processed == 0
 
 
-def test_a_session_whose_end_was_not_told_is_given_a_day(books: Books) -> None:
+def test_a_session_without_an_end_is_checked_a_day_later(books: Books) -> None:
     _, callbacks = a_meeting(books)
     books.hear_all([b for b in callbacks if b["event"] == "session:started"], NOW - 29 * HOUR)
 
     assert reconcile(books)[1].processed == 0
 
 
-def test_a_session_that_vonage_does_not_know_is_done_with(books: Books) -> None:
+def test_a_session_that_vonage_does_not_know_is_checked_once(books: Books) -> None:
     session = {"event": "session:ended", "session_id": "unknown", "room_id": "room"}
     times = {"started_at": "2026-07-01T04:00:00Z", "ended_at": "2026-07-01T05:00:00Z"}
     books.hear(session | times, LONG_AGO)
@@ -227,10 +229,10 @@ def test_a_session_that_vonage_does_not_know_is_done_with(books: Books) -> None:
 
 
 @pytest.mark.parametrize("fault", [{"status": 404, "body": "<h1>no</h1>"}, {"status": 500}])
-def test_a_failure_loses_nothing_and_leaves_all_for_the_next_run(
+def test_after_a_failure_the_next_run_recovers_everything(
     books: Books, fault: dict[str, Any]
 ) -> None:
-    held, callbacks = a_meeting(books)
+    meeting, callbacks = a_meeting(books)
     books.hear_all(callbacks, LONG_AGO, "recording:uploaded")
     books.vonage.fault("*", **fault)
 
@@ -238,58 +240,62 @@ def test_a_failure_loses_nothing_and_leaves_all_for_the_next_run(
     books.vonage.clear_faults()
 
     assert reconcile(books)[1].outcomes == {"recovered": 1, "session_checked": 1}
-    assert books.store.recording(held["recording_ids"][0])
+    assert books.store.recording(meeting["recording_ids"][0])
 
 
-def test_a_recording_that_is_told_of_implausibly_holds_up_no_other(books: Books) -> None:
-    held, callbacks = a_meeting(books, recordings=4)
-    due, odd, *silent = held["recording_ids"]
-    heard = [body for body in callbacks if body.get("recording_id") not in (odd, *silent)]
-    books.hear_all(heard, LONG_AGO, "recording:uploaded")
+def test_one_invalid_recording_does_not_block_the_rest_of_its_session(books: Books) -> None:
+    meeting, callbacks = a_meeting(books, recordings=4)
+    due, invalid, *unannounced = meeting["recording_ids"]
+    received = [
+        body for body in callbacks if body.get("recording_id") not in (invalid, *unannounced)
+    ]
+    books.hear_all(received, LONG_AGO, "recording:uploaded")
 
-    summary = reconcile(books, client=Telling(books.client, without_an_end=odd))[1]
+    summary = reconcile(books, client=WithoutAnEnd(books.client, recording_id=invalid))[1]
 
-    assert summary.outcomes == {"failed": 2}  # the recording's turn, and its session's
-    assert all(f"recording {odd}" in example for example in summary.sample_errors)
-    assert {entry.id for entry in books.store.worklist("confirmed", NOW)} == {due, *silent}
+    assert summary.outcomes == {"failed": 2}  # once for the recording, once for its session
+    assert all(f"recording {invalid}" in example for example in summary.sample_errors)
+    assert {entry.id for entry in books.store.worklist("confirmed", NOW)} == {due, *unannounced}
     later = NOW + HOUR
-    again = reconcile(books, client=Telling(books.client, without_an_end=odd), now=later)[1]
-    assert again.outcomes == {"failed": 1}  # the session waits for what it still lacks
+    again = reconcile(books, client=WithoutAnEnd(books.client, recording_id=invalid), now=later)[1]
+    assert again.outcomes == {"failed": 1}  # the session waits for its missing recording
     assert reconcile(books, now=later + 2 * HOUR)[1].outcomes == {"session_checked": 1}
-    assert books.store.recording(odd)
+    assert books.store.recording(invalid)
 
 
-def test_a_lost_recording_is_lost_whatever_is_told_of_its_sessions_others(books: Books) -> None:
-    held, _ = a_meeting(books)
-    [odd] = held["recording_ids"]
+def test_an_invalid_recording_in_the_session_does_not_keep_a_lost_one_from_being_marked(
+    books: Books,
+) -> None:
+    meeting, _ = a_meeting(books)
+    [invalid] = meeting["recording_ids"]
     started = {"event": "recording:started", "recording_id": "lost"}
-    books.hear(started | {"session_id": held["session_id"]}, LONG_AGO)
+    books.hear(started | {"session_id": meeting["session_id"]}, LONG_AGO)
 
-    reconcile(books, client=Telling(books.client, without_an_end=odd))
+    reconcile(books, client=WithoutAnEnd(books.client, recording_id=invalid))
 
     recording = books.store.recording("lost")
     assert recording is not None
     assert recording.status == "lost"
 
 
-def test_a_due_recording_that_is_told_of_implausibly_holds_up_none_of_its_sessions_others(
+def test_a_due_recording_that_is_invalid_does_not_block_the_rest_of_its_session(
     books: Books,
 ) -> None:
-    held, callbacks = a_meeting(books, recordings=2)
-    odd, silent = held["recording_ids"]
-    books.hear_all([b for b in callbacks if b.get("recording_id") == odd][:1], LONG_AGO)
+    meeting, callbacks = a_meeting(books, recordings=2)
+    invalid, unannounced = meeting["recording_ids"]
+    books.hear_all([b for b in callbacks if b.get("recording_id") == invalid][:1], LONG_AGO)
 
-    summary = reconcile(books, client=Telling(books.client, without_an_end=odd))[1]
+    summary = reconcile(books, client=WithoutAnEnd(books.client, recording_id=invalid))[1]
 
     assert summary.outcomes == {"failed": 1}
-    assert books.store.recording(silent)
+    assert books.store.recording(unannounced)
 
 
-class Telling:
-    """A client to whom Vonage tells of one recording that it is uploaded, but not when it ended."""
+class WithoutAnEnd:
+    """A client for which one recording is uploaded but has no end time."""
 
-    def __init__(self, client: VonageClient, *, without_an_end: str) -> None:
-        self._client, self._odd = client, without_an_end
+    def __init__(self, client: VonageClient, *, recording_id: str) -> None:
+        self._client, self._invalid = client, recording_id
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -297,17 +303,17 @@ class Telling:
     def list_recordings(self, session_id: str) -> SessionRecordings:
         return SessionRecordings(
             [
-                replace(each, ended_at=None) if each.id == self._odd else each
+                replace(each, ended_at=None) if each.id == self._invalid else each
                 for each in self._client.list_recordings(session_id).found
             ]
         )
 
 
-def test_a_rehearsal_tells_what_would_be_made_up_for_and_changes_nothing(books: Books) -> None:
-    held, callbacks = a_meeting(books, recordings=2)
-    known, silent = held["recording_ids"]
-    heard = [body for body in callbacks if body.get("recording_id") != silent]
-    books.hear_all(heard, LONG_AGO, "recording:uploaded")
+def test_a_dry_run_lists_the_missing_events_and_changes_nothing(books: Books) -> None:
+    meeting, callbacks = a_meeting(books, recordings=2)
+    known, unannounced = meeting["recording_ids"]
+    received = [body for body in callbacks if body.get("recording_id") != unannounced]
+    books.hear_all(received, LONG_AGO, "recording:uploaded")
     started = {"event": "recording:started", "recording_id": "lost", "session_id": "s"}
     books.hear(started, LONG_AGO)
     before = [books.item(f"RECORDING#{each}") for each in (known, "lost")]
@@ -318,22 +324,22 @@ def test_a_rehearsal_tells_what_would_be_made_up_for_and_changes_nothing(books: 
     assert reconciliation.adopted == 1
     assert {(plan["event"], plan["recording_id"]) for plan in reconciliation.planned} == {
         ("recording:uploaded", known),
-        ("recording:uploaded", silent),
+        ("recording:uploaded", unannounced),
         ("recording:lost", "lost"),
     }
     assert [books.item(f"RECORDING#{each}") for each in (known, "lost")] == before
-    assert books.store.recording(silent) is None
+    assert books.store.recording(unannounced) is None
     assert books.store.worklist_length("ended_session", NOW) == 1
 
 
 def found(status: str, **facts: Any) -> Recording:
-    told: dict[str, Any] = {"started_at": NOON - HOUR, "ended_at": NOON}
-    told["url"] = "https://recordings.example/r?Expires=1"
-    return Recording(id="r", session_id="s", status=status, **(told | facts))
+    known: dict[str, Any] = {"started_at": NOON - HOUR, "ended_at": NOON}
+    known["url"] = "https://recordings.example/r?Expires=1"
+    return Recording(id="r", session_id="s", status=status, **(known | facts))
 
 
 @pytest.mark.parametrize(
-    ("recording", "kind"),
+    ("recording", "expected_type"),
     [
         (found("started", ended_at=None, url=None), RecordingStarted),
         (found("paused", ended_at=None, url=None), RecordingStarted),
@@ -341,15 +347,15 @@ def found(status: str, **facts: Any) -> Recording:
         (found("uploaded"), RecordingUploaded),
     ],
 )
-def test_what_vonage_says_is_what_a_callback_would_have_told(
-    recording: Recording, kind: type[RecordingStarted]
+def test_an_api_response_becomes_the_matching_callback(
+    recording: Recording, expected_type: type[RecordingStarted]
 ) -> None:
-    told = to_observation(recording)
+    observation = to_observation(recording)
 
-    assert type(told) is kind
-    assert (told.recording_id, told.session_id) == ("r", "s")
-    if isinstance(told, RecordingEnded):
-        assert told.duration == 3600
+    assert type(observation) is expected_type
+    assert (observation.recording_id, observation.session_id) == ("r", "s")
+    if isinstance(observation, RecordingEnded):
+        assert observation.duration == 3600
 
 
 @pytest.mark.parametrize(
@@ -362,6 +368,6 @@ def test_what_vonage_says_is_what_a_callback_would_have_told(
     ],
     ids=["no URL", "no start", "no end", "1066"],
 )
-def test_what_lacks_something_or_cannot_be_is_not_taken_in(recording: Recording) -> None:
+def test_incomplete_or_implausible_recordings_are_invalid(recording: Recording) -> None:
     with pytest.raises(InvalidRecordingData, match="recording r"):
         to_observation(recording)

@@ -18,7 +18,7 @@ HOUR = timedelta(hours=1)
 
 
 def on(worklist: str, recording_id: str, since: datetime) -> WorklistEntry:
-    """Return a recording's entry of a worklist."""
+    """Return a recording's entry on a worklist."""
     return WorklistEntry("recording", recording_id, since, f"{worklist}#{shard_of(recording_id)}")
 
 
@@ -42,7 +42,7 @@ def test_a_worklist_is_read_oldest_first_across_its_shards_and_pages(books: Book
 
 
 @pytest.mark.usefixtures("_small_pages")
-def test_no_more_of_a_worklist_is_read_than_a_page_of_each_shard_ahead(books: Books) -> None:
+def test_a_worklist_is_read_at_most_one_page_of_each_shard_ahead(books: Books) -> None:
     for number in range(200):
         books.hear(an_upload(f"recording-{number}"), NOW - HOUR)
     counting: Any = Counting(books.dynamodb)
@@ -63,7 +63,7 @@ class Counting:
         return page
 
 
-def test_a_recording_waits_for_its_upload_from_the_first_callback_on(books: Books) -> None:
+def test_a_recording_awaits_its_upload_from_its_first_callback_on(books: Books) -> None:
     started = {"event": "recording:started", "recording_id": "r", "session_id": "s"}
     books.hear(started, NOW - 3 * HOUR)
     ended = an_upload("r") | {"event": "recording:ended"}
@@ -84,7 +84,9 @@ def a_session(event: str) -> dict[str, str]:
     return {"event": event, "session_id": "s", "room_id": "room", **times}
 
 
-def test_a_session_is_open_until_its_end_is_told_and_then_waits_to_be_asked(books: Books) -> None:
+def test_a_session_is_open_until_its_end_is_received_and_then_awaits_its_check(
+    books: Books,
+) -> None:
     books.hear(a_session("session:started"), NOW - 2 * HOUR)
     [open_one] = books.store.worklist("open_session", NOW)
 
@@ -93,7 +95,7 @@ def test_a_session_is_open_until_its_end_is_told_and_then_waits_to_be_asked(book
     assert list(books.store.worklist("open_session", NOW)) == []
     [ended] = books.store.worklist("ended_session", NOW)
     assert ended == WorklistEntry("session", "s", NOW - HOUR, f"ended_session#{shard_of('s')}")
-    assert not books.store.mark_session_checked(open_one)  # it has come onto the list anew
+    assert not books.store.mark_session_checked(open_one)  # it was queued again meanwhile
     assert books.store.mark_session_checked(ended)
     assert list(books.store.worklist("ended_session", NOW)) == []
 

@@ -48,14 +48,14 @@ def data_of(event: Event) -> dict[str, Any]:
     return data
 
 
-# --- what is due ----------------------------------------------------------------------------------
+# --- which events are due -------------------------------------------------------------------------
 
 
-def test_the_first_news_of_a_recording_is_due() -> None:
+def test_a_new_recording_causes_its_first_event() -> None:
     assert names(due(a_recording("started"))) == ["recording:started"]
 
 
-def test_what_was_seen_before_is_not_due_again() -> None:
+def test_events_that_were_seen_before_are_not_due_again() -> None:
     before, after = (
         a_recording("started", "ended", **ENDED),
         a_recording("started", "ended", **ENDED),
@@ -63,40 +63,40 @@ def test_what_was_seen_before_is_not_due_again() -> None:
     assert due(after, before) == []
 
 
-def test_what_comes_late_is_due_as_well() -> None:
+def test_a_late_event_is_due() -> None:
     before = a_recording("uploaded", **UPLOADED)
     after = a_recording("uploaded", "started", **UPLOADED)
     assert names(due(after, before)) == ["recording:started"]
 
 
-def test_several_news_in_one_change_are_all_due_in_the_order_of_their_names() -> None:
+def test_all_new_events_of_one_change_are_due_in_the_order_of_their_names() -> None:
     after = a_recording("uploaded", "started", "ended", **UPLOADED)
     assert names(due(after)) == ["recording:ended", "recording:started", "recording:uploaded"]
 
 
-def test_a_change_of_facts_alone_makes_nothing_due() -> None:
+def test_a_change_of_facts_alone_causes_no_event() -> None:
     assert due(a_recording("started", room_id="room"), a_recording("started")) == []
 
 
-def test_an_event_that_is_not_described_is_an_error() -> None:
+def test_an_unknown_event_name_is_an_error() -> None:
     with pytest.raises(KeyError, match="recording:erased"):
         due(a_recording("erased"))
 
 
-def test_an_event_without_what_it_must_tell_is_an_error() -> None:
+def test_an_event_without_a_required_field_is_an_error() -> None:
     with pytest.raises(msgspec.ValidationError, match="url"):
         due(a_recording("uploaded", **ENDED))
 
 
-# --- what an event says ---------------------------------------------------------------------------
+# --- the content of an event ----------------------------------------------------------------------
 
 
-def test_a_started_recording_says_whose_it_is_and_no_more() -> None:
+def test_recording_started_has_only_ids() -> None:
     event = the_event(a_recording("started"))
     assert data_of(event) == {"recording_id": "r", "session_id": "s"}
 
 
-def test_an_ended_recording_says_when_it_was() -> None:
+def test_recording_ended_has_times_and_duration() -> None:
     event = the_event(a_recording("ended", **ENDED))
     assert data_of(event) == {
         "recording_id": "r",
@@ -107,7 +107,7 @@ def test_an_ended_recording_says_when_it_was() -> None:
     }
 
 
-def test_an_uploaded_recording_says_everything() -> None:
+def test_recording_uploaded_has_all_fields() -> None:
     event = the_event(a_recording("uploaded", room_id="room", **UPLOADED))
     assert data_of(event) == {
         "recording_id": "r",
@@ -121,7 +121,7 @@ def test_an_uploaded_recording_says_everything() -> None:
     }
 
 
-def test_a_session_says_its_room() -> None:
+def test_session_events_have_the_room() -> None:
     event = the_event(a_session("ended", started_at=STARTED_AT, ended_at=ENDED_AT))
     assert data_of(event) == {
         "session_id": "s",
@@ -131,21 +131,21 @@ def test_a_session_says_its_room() -> None:
     }
 
 
-def test_an_outbox_event_says_what_its_item_has() -> None:
-    kept = '{"participant_id":"p","session_id":"s","room_id":"room","type":null,"is_host":true}'
-    event = from_outbox("EVENT#1", "session:participant:joined", kept, NOON)
+def test_an_outbox_event_has_the_data_of_its_item() -> None:
+    stored = '{"participant_id":"p","session_id":"s","room_id":"room","type":null,"is_host":true}'
+    event = from_outbox("EVENT#1", "session:participant:joined", stored, NOON)
     assert data_of(event) == {
         "participant_id": "p", "session_id": "s", "room_id": "room", "is_host": True
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", type_of)
-def test_every_callback_has_an_event_that_says_what_it_said(name: str) -> None:
-    told = set(PUBLISHED[name]) - {"name"}
-    assert told <= set(events.data_types[name].__struct_fields__)
+def test_every_callback_has_an_event_with_the_same_fields(name: str) -> None:
+    fields = set(PUBLISHED[name]) - {"name"}
+    assert fields <= set(events.data_types[name].__struct_fields__)
 
 
-def test_the_metadata_says_which_when_and_how() -> None:
+def test_the_metadata_has_id_version_times_and_origin() -> None:
     detail = json.loads(the_event(a_recording("started")).detail())
     assert detail.keys() == {"metadata", "data"}
     assert detail["metadata"] == {
@@ -167,14 +167,14 @@ def test_the_metadata_says_which_when_and_how() -> None:
         (a_session("ended", started_at=STARTED_AT, ended_at=ENDED_AT), ENDED_AT),
     ],
 )
-def test_an_event_occurred_when_it_is_told_to_have_else_when_we_heard(
+def test_occurred_at_is_vonages_time_or_else_the_time_of_receipt(
     item: Recording | Session, occurred_at: str
 ) -> None:
     metadata = the_event(item).metadata
     assert (metadata.occurred_at, metadata.received_at) == (from_iso(occurred_at), NOON)
 
 
-def test_it_is_known_of_every_event_of_an_item_when_its_cause_was_received() -> None:
+def test_every_event_of_an_item_has_an_attribute_for_its_time_of_receipt() -> None:
     of_items = [name for name in events.data_types if name.startswith(("recording:", "session:"))]
     assert {*events.RECEIVED_AT} == {name for name in of_items if "participant" not in name}
     fields = {*Recording.__struct_fields__, *Session.__struct_fields__}
@@ -184,13 +184,13 @@ def test_it_is_known_of_every_event_of_an_item_when_its_cause_was_received() -> 
 # --- ids ------------------------------------------------------------------------------------------
 
 
-def test_the_same_change_gives_the_same_event_whenever_it_is_seen() -> None:
+def test_the_same_change_gives_the_same_event_id_at_any_time() -> None:
     [one] = events_for_change(KEY, None, a_recording("started"), NOON)
     [other] = events_for_change(KEY, None, a_recording("started"), NOON + timedelta(days=1))
     assert one.metadata.event_id == other.metadata.event_id
 
 
-def test_ids_stay_the_same_from_release_to_release() -> None:
+def test_event_ids_stay_the_same_across_releases() -> None:
     assert the_event(a_recording("started")).metadata.event_id == (
         "6aac23d0-eeaa-5bf5-8734-669dcded8765"
     )
@@ -205,17 +205,17 @@ def test_different_events_and_items_have_different_ids() -> None:
 # --- the room of a recording ----------------------------------------------------------------------
 
 
-def test_a_recording_that_never_told_its_room_asks_its_session() -> None:
+def test_a_recording_event_without_a_room_names_the_session_to_look_up() -> None:
     event = the_event(a_recording("uploaded", **UPLOADED))
     assert event.session_lacking_room == "s"
-    there = event.in_room("room")
-    assert data_of(there) == data_of(event) | {"room_id": "room"}
-    assert there.metadata == event.metadata
-    assert there.session_lacking_room is None
+    completed = event.in_room("room")
+    assert data_of(completed) == data_of(event) | {"room_id": "room"}
+    assert completed.metadata == event.metadata
+    assert completed.session_lacking_room is None
 
 
 @pytest.mark.parametrize(
     "item", [a_recording("started", room_id="room"), a_session("started", started_at=STARTED_AT)]
 )
-def test_what_has_told_its_room_asks_nobody(item: Recording | Session) -> None:
+def test_an_event_with_a_room_needs_no_lookup(item: Recording | Session) -> None:
     assert the_event(item).session_lacking_room is None

@@ -34,7 +34,7 @@ class DaysOptions(Options, frozen=True, kw_only=True):
 
 
 class Invocation:
-    """A Lambda context with so many seconds left."""
+    """A Lambda context with `seconds` left."""
 
     def __init__(self, seconds: float = 900.0) -> None:
         self.seconds = seconds
@@ -44,7 +44,7 @@ class Invocation:
 
 
 class Job:
-    """A job that remembers its run and answers as told."""
+    """A job that records its run and returns or raises as configured."""
 
     def __init__(self, failed: int = 0, error: Exception | None = None) -> None:
         self.summary = Summary(sample_errors=["because"] * failed)
@@ -97,23 +97,23 @@ def test_a_scheduled_run_returns_its_report() -> None:
     }
 
 
-def test_a_scheduled_run_in_which_something_failed_raises_once_all_is_told() -> None:
+def test_a_scheduled_run_with_failures_raises_after_emitting_its_metrics() -> None:
     with pytest.raises(BatchIncomplete, match="failed 2"):
         handle({}, Job(failed=2))
 
     assert set(runner.metrics.metric_set) == {"Done", "Remaining", "Failed"}
 
 
-def test_a_rehearsal_counts_nothing_that_could_raise_an_alarm() -> None:
+def test_a_dry_run_emits_no_metric_that_could_raise_an_alarm() -> None:
     assert handle({"dry_run": True}, Job(failed=0))["done"] == 3
     assert set(runner.metrics.metric_set) == {"DryRun"}
 
 
-def test_a_run_on_demand_answers_with_its_report_whatever_failed() -> None:
-    answer = handle(over_http(), Job(failed=2))
+def test_a_run_on_demand_returns_its_report_despite_failures() -> None:
+    response = handle(over_http(), Job(failed=2))
 
-    assert answer["statusCode"] == 200
-    assert json.loads(answer["body"])["failed"] == 2
+    assert response["statusCode"] == 200
+    assert json.loads(response["body"])["failed"] == 2
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_run_on_demand_answers_with_its_report_whatever_failed() -> None:
     ],
     ids=["direct", "over HTTP", "over HTTP, encoded"],
 )
-def test_options_come_from_the_event_or_its_body(event: dict[str, Any]) -> None:
+def test_options_are_read_from_the_event_or_its_body(event: dict[str, Any]) -> None:
     job = Job()
     handle(event, job)
 
@@ -133,7 +133,7 @@ def test_options_come_from_the_event_or_its_body(event: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("deployed", "asked", "expected"),
+    ("deployed", "option", "expected"),
     [
         ("true", None, True),
         ("false", None, False),
@@ -141,20 +141,20 @@ def test_options_come_from_the_event_or_its_body(event: dict[str, Any]) -> None:
         ("false", True, True),
     ],
 )
-def test_what_is_asked_for_wins_over_how_it_is_deployed(
-    monkeypatch: pytest.MonkeyPatch, deployed: str, asked: bool | None, expected: bool
+def test_the_dry_run_option_overrides_the_deployed_setting(
+    monkeypatch: pytest.MonkeyPatch, deployed: str, option: bool | None, expected: bool
 ) -> None:
     monkeypatch.setenv("DRY_RUN", deployed)
     job = Job()
 
-    answer = handle({} if asked is None else {"dry_run": asked}, job)
+    response = handle({} if option is None else {"dry_run": option}, job)
 
     assert job.run.dry_run is expected
-    assert ("planned" in answer) is expected
+    assert ("planned" in response) is expected
 
 
 @pytest.mark.parametrize(
-    ("body", "complaint"),
+    ("body", "expected"),
     [
         ("{", "truncated"),
         ("[]", "Expected `object`"),
@@ -165,44 +165,42 @@ def test_what_is_asked_for_wins_over_how_it_is_deployed(
         ('{"a":' * 50_000, ""),
     ],
 )
-def test_options_that_make_no_sense_are_refused_and_nothing_is_run(
-    body: str, complaint: str
-) -> None:
+def test_invalid_options_get_400_and_nothing_runs(body: str, expected: str) -> None:
     job = Job()
-    answer = handle(over_http(body), job)
+    response = handle(over_http(body), job)
 
-    assert answer["statusCode"] == 400
-    error = json.loads(answer["body"])["error"]
+    assert response["statusCode"] == 400
+    error = json.loads(response["body"])["error"]
     assert error["code"] == "bad_request"
-    assert complaint in error["message"]
+    assert expected in error["message"]
     assert job.ran is None
 
 
-def test_a_direct_invocation_with_options_that_make_no_sense_raises() -> None:
+def test_a_direct_invocation_with_invalid_options_raises() -> None:
     with pytest.raises(runner.BadRequest, match="unknown field"):
         handle({"dryrun": True}, Job())
 
 
-def test_a_request_that_nobody_signed_runs_nothing() -> None:
+def test_an_unsigned_request_gets_403_and_nothing_runs() -> None:
     job = Job()
-    answer = handle({"requestContext": {"http": {"method": "POST"}}}, job)
-    assert (answer["statusCode"], json.loads(answer["body"])) == (403, {"message": "Forbidden"})
+    response = handle({"requestContext": {"http": {"method": "POST"}}}, job)
+    assert (response["statusCode"], json.loads(response["body"])) == (403, {"message": "Forbidden"})
     assert job.ran is None
 
 
-def test_a_run_that_cannot_begin_is_unavailable_over_http_and_raises_otherwise() -> None:
+def test_a_run_that_cannot_start_gets_503_over_http_and_raises_otherwise() -> None:
     job = Job(error=SecretUnavailable("The secret cannot be read."))
 
-    answer = handle(over_http(), job)
+    response = handle(over_http(), job)
 
-    assert answer["statusCode"] == 503
-    assert answer["headers"]["Retry-After"] == "5"
-    assert json.loads(answer["body"])["error"]["code"] == "unavailable"
+    assert response["statusCode"] == 503
+    assert response["headers"]["Retry-After"] == "5"
+    assert json.loads(response["body"])["error"]["code"] == "unavailable"
     with pytest.raises(SecretUnavailable):
         handle({}, job)
 
 
-def test_a_scheduled_run_without_stored_credentials_ends_quietly(
+def test_a_scheduled_run_without_stored_credentials_is_no_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     job = Job(error=NotConfigured("The secret holds no Vonage credentials yet."))
@@ -213,97 +211,97 @@ def test_a_scheduled_run_without_stored_credentials_ends_quietly(
     assert line.levelname == "INFO"
 
 
-def test_over_http_missing_credentials_have_their_own_code_and_say_what_to_do() -> None:
-    answer = handle(over_http(), Job(error=NotConfigured("Store them with make configure.")))
+def test_missing_credentials_have_their_own_error_code_over_http() -> None:
+    response = handle(over_http(), Job(error=NotConfigured("Store them with make configure.")))
 
-    assert answer["statusCode"] == 503
-    assert json.loads(answer["body"])["error"] == {
+    assert response["statusCode"] == 503
+    assert json.loads(response["body"])["error"] == {
         "code": "not_configured",
         "message": "Store them with make configure.",
     }
 
 
 @pytest.mark.parametrize(
-    ("held", "value"),
+    ("secret", "value"),
     [
         ({"application_id": "", "private_key": "", "api_key": "", "api_secret": ""}, 1),
         ({}, 1),
         ({"api_key": "key", "api_secret": "secret"}, 0),
     ],
 )
-def test_a_run_puts_out_whether_credentials_are_stored(
-    held: dict[str, str],
+def test_a_run_emits_a_metric_for_missing_credentials(
+    secret: dict[str, str],
     value: int,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("VONAGE_BASE_URL", "https://vonage.example")
     monkeypatch.setenv("VONAGE_SECRET_ARN", "vonage")
-    answer = {"SecretString": json.dumps(held), "CreatedDate": 0}
-    monkeypatch.setattr(sdk, "secrets_manager", lambda _policy: Secrets(answer))
+    response = {"SecretString": json.dumps(secret), "CreatedDate": 0}
+    monkeypatch.setattr(sdk, "secrets_manager", lambda _policy: Secrets(response))
     with suppress(NotConfigured):
         runner.vonage_client(a_run()).close()
 
     [line] = [line for line in capsys.readouterr().out.splitlines() if "NotConfigured" in line]
-    told = json.loads(line)
-    assert (told["NotConfigured"], told["service"]) == ([value], "vonage")
+    metric = json.loads(line)
+    assert (metric["NotConfigured"], metric["service"]) == ([value], "vonage")
 
 
-def test_half_of_a_pair_of_credentials_is_a_mistake_and_not_a_state(
+def test_incomplete_credentials_are_an_error_and_not_unconfigured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("VONAGE_BASE_URL", "https://vonage.example")
     monkeypatch.setenv("VONAGE_SECRET_ARN", "vonage")
-    answer = {"SecretString": '{"api_key": "key"}', "CreatedDate": 0}
-    monkeypatch.setattr(sdk, "secrets_manager", lambda _policy: Secrets(answer))
-    with pytest.raises(SecretUnavailable) as refused:
+    response = {"SecretString": '{"api_key": "key"}', "CreatedDate": 0}
+    monkeypatch.setattr(sdk, "secrets_manager", lambda _policy: Secrets(response))
+    with pytest.raises(SecretUnavailable) as raised:
         runner.vonage_client(a_run())
-    assert not isinstance(refused.value, NotConfigured)
+    assert not isinstance(raised.value, NotConfigured)
 
 
 class Secrets:
-    """Secrets Manager, which always answers so."""
+    """A Secrets Manager client that always returns the same response."""
 
-    def __init__(self, answer: dict[str, Any]) -> None:
-        self._answer = answer
+    def __init__(self, response: dict[str, Any]) -> None:
+        self._answer = response
 
     def get_secret_value(self, **_: str) -> dict[str, Any]:
         return self._answer
 
 
 @pytest.mark.parametrize(
-    ("limit", "seconds", "most"), [(None, 900.0, 86_000), (200, 900.0, 20), (5, 900.0, 1)]
+    ("limit", "seconds", "expected"), [(None, 900.0, 86_000), (200, 900.0, 20), (5, 900.0, 1)]
 )
-def test_a_tenth_of_what_a_run_can_do_may_be_deferred_items(
-    limit: int | None, seconds: float, most: int
+def test_deferred_items_get_a_tenth_of_a_runs_capacity(
+    limit: int | None, seconds: float, expected: int
 ) -> None:
     job = Job()
     handle({"limit": limit}, job, seconds)
-    assert job.run.deferred_at_most == pytest.approx(most, rel=0.05)
+    assert job.run.deferred_at_most == pytest.approx(expected, rel=0.05)
 
 
 @pytest.mark.parametrize("kind", [SecretUnavailable, StoreUnavailable, RoomkeeperError])
-def test_what_our_account_holds_is_told_to_the_log_and_not_to_the_caller(
+def test_account_details_are_logged_and_not_returned_to_the_caller(
     caplog: pytest.LogCaptureFixture, kind: type[RoomkeeperError]
 ) -> None:
     cause = "AccessDenied: arn:aws:secretsmanager:eu-west-1:123456789012:secret:vonage"
 
-    answer = handle(over_http(), Job(error=kind(cause)))
+    response = handle(over_http(), Job(error=kind(cause)))
 
-    assert "arn:aws" not in answer["body"]
-    assert "its log has the cause" in answer["body"]
+    assert "arn:aws" not in response["body"]
+    assert "its log has the cause" in response["body"]
     [logged] = [record for record in caplog.records if record.message == "run refused"]
     assert vars(logged)["problem"] == cause
 
 
-def test_parameters_that_cannot_be_are_named_and_trying_again_is_not_advised() -> None:
+def test_invalid_parameters_get_500_without_retry_after() -> None:
     job = Job(error=Misconfigured("OnlyRoomsUsedWithinDays is 500, SessionDays 400."))
 
-    answer = handle(over_http(), job)
+    response = handle(over_http(), job)
 
-    assert answer["statusCode"] == 500
-    assert "Retry-After" not in answer["headers"]
-    assert json.loads(answer["body"])["error"] == {
+    assert response["statusCode"] == 500
+    assert "Retry-After" not in response["headers"]
+    assert json.loads(response["body"])["error"] == {
         "code": "misconfigured",
         "message": "OnlyRoomsUsedWithinDays is 500, SessionDays 400.",
     }
@@ -315,7 +313,7 @@ def test_parameters_that_cannot_be_are_named_and_trying_again_is_not_advised() -
     ("event", "seconds", "accept_until"),
     [({}, 900.0, 865.0), ({}, 20.0, 0.0), (over_http(), 900.0, 5.0), (over_http(), 25.0, 2.0)],
 )
-def test_items_are_begun_only_while_the_last_can_still_end_in_time(
+def test_items_start_only_while_the_last_one_can_finish_in_time(
     event: dict[str, Any], seconds: float, accept_until: float
 ) -> None:
     job = Job()
@@ -326,7 +324,7 @@ def test_items_are_begun_only_while_the_last_can_still_end_in_time(
     assert accept_until + runner.CALLS_PER_ITEM * job.run.call_seconds < max(seconds, 30)
 
 
-def test_what_a_job_reads_before_its_round_is_taken_off_its_time() -> None:
+def test_time_spent_before_the_batch_counts_towards_the_runs_deadline() -> None:
     summaries = []
 
     def run(run: Run[DaysOptions]) -> Report:
@@ -339,27 +337,27 @@ def test_what_a_job_reads_before_its_round_is_taken_off_its_time() -> None:
     assert (summaries[0].processed, summaries[0].stopped_by) == (0, "deadline")
 
 
-def test_a_rehearsal_lists_as_much_of_each_kind_as_it_may_and_nothing_twice() -> None:
+def test_a_dry_run_lists_at_most_n_plans_of_each_kind_without_duplicates() -> None:
     planned = runner.DryRunPlan(most=2)
-    plans = [{"id": place} for place in "aabbcd"]
+    plans = [{"id": id_} for id_ in "aabbcd"]
 
-    news = [planned.add(plan, "extend") for plan in plans]
+    are_new = [planned.add(plan, "extend") for plan in plans]
     planned.add({"id": "z"}, "unused")
 
     assert planned.listed == [{"id": "a"}, {"id": "b"}, {"id": "z"}]
-    assert news == [True, False, True, False, True, True]
+    assert are_new == [True, False, True, False, True, True]
 
 
-def test_a_rehearsals_list_takes_plans_from_many_threads() -> None:
+def test_a_dry_run_plan_is_thread_safe() -> None:
     planned = runner.DryRunPlan(most=500)
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda place: planned.add({"id": str(place % 700)}), range(7000)))
+        list(pool.map(lambda n: planned.add({"id": str(n % 700)}), range(7000)))
 
     assert len({plan["id"] for plan in planned.listed}) == len(planned.listed) == 500
 
 
-def test_what_was_not_come_to_is_left() -> None:
+def test_due_items_that_were_not_processed_are_remaining() -> None:
     summary = Summary(outcomes=Counter(done=3, failed=1))
 
     assert [
@@ -379,14 +377,14 @@ def a_run(**options: Any) -> Run[DaysOptions]:
     return job.run
 
 
-def test_no_more_items_are_worked_on_than_asked_for() -> None:
+def test_a_run_processes_at_most_limit_items() -> None:
     assert runner.work(a_run(limit=4), range(10**9), lambda _: "done").outcomes == {"done": 4}
 
 
 @pytest.mark.parametrize(
     ("error", "stopped_by"), [(Unauthorized, "unauthorized"), (Forbidden, None), (BadRequest, None)]
 )
-def test_only_credentials_that_are_not_taken_end_the_round(
+def test_only_unauthorized_errors_end_the_batch(
     error: type[VonageError], stopped_by: str | None
 ) -> None:
     def act(_item: int) -> str:

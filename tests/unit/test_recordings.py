@@ -10,7 +10,7 @@ from roomkeeper.domain.recordings import Recording, Status, url_expiry
 from roomkeeper.times import from_iso, iso
 
 SIGNED = "https://bucket.s3.eu-west-1.amazonaws.com/archive.mp4?X-Amz-Algorithm=AWS4-HMAC-SHA256"
-LIFE: list[Status] = ["started", "ended", "uploaded"]
+STATUSES: list[Status] = ["started", "ended", "uploaded"]
 
 
 def a_recording(*seen: str) -> Recording:
@@ -20,19 +20,19 @@ def a_recording(*seen: str) -> Recording:
 # --- status ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("known", [c for n in (1, 2, 3) for c in combinations(LIFE, n)])
-def test_a_recording_has_come_as_far_as_its_latest_callback(known: tuple[Status, ...]) -> None:
+@pytest.mark.parametrize("known", [c for n in (1, 2, 3) for c in combinations(STATUSES, n)])
+def test_a_recording_has_the_status_of_its_furthest_event(known: tuple[Status, ...]) -> None:
     assert a_recording(*(f"recording:{status}" for status in known)).status == known[-1]
 
 
 # --- when a download URL expires ------------------------------------------------------------------
 
 
-def test_the_older_form_tells_the_moment() -> None:
+def test_the_older_url_form_has_the_expiry_time() -> None:
     assert url_expiry(URL) == from_iso(URL_EXPIRES_AT)
 
 
-def test_the_newer_form_tells_the_start_and_the_seconds() -> None:
+def test_the_newer_url_form_has_the_signing_time_and_the_seconds() -> None:
     url = f"{SIGNED}&X-Amz-Date=20211102T155613Z&X-Amz-Expires=72000&X-Amz-Signature=x"
     assert url_expiry(url) == datetime(2021, 11, 3, 11, 56, 13, tzinfo=UTC)
 
@@ -60,17 +60,17 @@ def test_the_newer_form_tells_the_start_and_the_seconds() -> None:
         f"{SIGNED}&X-Amz-Date=20211102T155613Z&X-Amz-Expires=" + "9" * 30,
     ],
 )
-def test_a_url_that_does_not_tell_is_no_error(url: str) -> None:
+def test_a_url_without_an_expiry_gives_none(url: str) -> None:
     assert url_expiry(url) is None
 
 
 @given(st.text() | st.builds("https://a?Expires={}".format, st.integers() | st.text()))
-def test_whatever_the_url_its_expiry_can_be_written_and_read(url: str) -> None:
+def test_every_expiry_found_in_a_url_can_be_formatted_and_parsed(url: str) -> None:
     expiry = url_expiry(url)
     assert expiry is None or from_iso(iso(expiry)) == expiry
 
 
-# --- how moments are written ----------------------------------------------------------------------
+# --- how times are formatted ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -82,10 +82,10 @@ def test_whatever_the_url_its_expiry_can_be_written_and_read(url: str) -> None:
         "2021-11-01T16:56:13-23:00",
     ],
 )
-def test_a_moment_is_written_in_utc_with_milliseconds(same: str) -> None:
+def test_times_are_formatted_in_utc_with_milliseconds(same: str) -> None:
     assert iso(datetime.fromisoformat(same)) == ENDED_AT
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.datetimes(timezones=st.just(UTC)))
-def test_moments_are_written_so_that_texts_sort_like_them(one: datetime, other: datetime) -> None:
+def test_formatted_times_sort_chronologically(one: datetime, other: datetime) -> None:
     assert sorted([iso(one), iso(other)]) == [iso(min(one, other)), iso(max(one, other))]

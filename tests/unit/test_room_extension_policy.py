@@ -1,4 +1,4 @@
-"""Which rooms are extended, to when, and why: case by case, and for every room there could be."""
+"""The extension policy's decisions: by example, and by properties for arbitrary rooms."""
 
 import re
 from dataclasses import replace
@@ -30,7 +30,7 @@ def a_policy(**changes: object) -> ExtensionPolicy:
 
 
 def a_room(**fields: object) -> Room:
-    """A long-term room that expires in two days."""
+    """Return a long-term room that expires in two days."""
     known: dict[str, object] = {
         "type": "long_term",
         "created_at": NOW - 60 * DAY,
@@ -86,7 +86,7 @@ LEAP_DAY = datetime(2024, 2, 29, 23, 0, tzinfo=UTC)
         (a_room(created_at=datetime(9998, 1, 1, tzinfo=UTC)), None, EVERY_ROOM, "extend"),
     ],
 )
-def test_what_the_policy_wants(
+def test_the_policy_gives_each_room_its_verdict(
     room: Room, last_used: datetime | None, policy: ExtensionPolicy, verdict: str
 ) -> None:
     decision = decide(room, last_used, policy, NOW)
@@ -96,7 +96,7 @@ def test_what_the_policy_wants(
     assert decision.reason
 
 
-def test_a_room_is_extended_to_so_long_from_now_in_whole_seconds() -> None:
+def test_the_new_expiry_is_extend_to_from_now_in_whole_seconds() -> None:
     assert decide(a_room(), None, EVERY_ROOM, NOW).expires_at == datetime(
         2026, 3, 31, 12, 0, 0, tzinfo=UTC
     )
@@ -109,7 +109,9 @@ def test_a_room_is_extended_to_so_long_from_now_in_whole_seconds() -> None:
         (LEAP_DAY, datetime(2029, 2, 28, 23, 0, tzinfo=UTC)),
     ],
 )
-def test_five_years_from_creation_are_the_limit(created_at: datetime, limit: datetime) -> None:
+def test_no_room_is_extended_beyond_five_years_from_its_creation(
+    created_at: datetime, limit: datetime
+) -> None:
     now = limit - 10 * DAY
 
     decision = decide(a_room(created_at=created_at, expires_at=now + DAY), None, EVERY_ROOM, now)
@@ -118,14 +120,14 @@ def test_five_years_from_creation_are_the_limit(created_at: datetime, limit: dat
     assert "5 years" in decision.reason
 
 
-def test_the_reason_names_what_the_operator_set() -> None:
+def test_the_reason_names_the_operators_settings() -> None:
     assert decide(a_room(), NOW, USED, NOW).reason == (
         "expires within 7 days, and was used within 14"
     )
     assert KEEP in decide(a_room(), None, OPT_IN, NOW).reason
 
 
-def test_a_policy_under_which_rooms_stay_due_is_refused() -> None:
+def test_a_policy_under_which_rooms_stay_due_is_rejected() -> None:
     with pytest.raises(ValueError, match=re.escape("7 days and due within 7")):
         a_policy(extend_to=7 * DAY)
 
@@ -155,7 +157,7 @@ uses = st.none() | st.timedeltas(timedelta(0), 500 * DAY).map(lambda ago: NOW - 
 
 
 @given(room=rooms, last_used=uses, policy=policies)
-def test_no_room_is_ever_shortened_revived_or_taken_past_its_limit(
+def test_no_expiry_is_shortened_or_moved_past_the_limit_and_no_room_is_revived(
     room: Room, last_used: datetime | None, policy: ExtensionPolicy
 ) -> None:
     new = decide(room, last_used, policy, NOW).expires_at
@@ -174,7 +176,7 @@ def test_no_room_is_ever_shortened_revived_or_taken_past_its_limit(
 
 
 @given(room=rooms, last_used=uses, policy=policies, later=st.timedeltas(timedelta(0), DAY / 2))
-def test_what_was_extended_is_not_extended_again_right_after(
+def test_an_extended_room_is_not_extended_again_right_after(
     room: Room, last_used: datetime | None, policy: ExtensionPolicy, later: timedelta
 ) -> None:
     new = decide(room, last_used, policy, NOW).expires_at
@@ -187,7 +189,7 @@ def test_what_was_extended_is_not_extended_again_right_after(
 
 
 @given(room=rooms, last_used=uses, policy=policies)
-def test_use_matters_only_to_a_room_that_would_be_extended_if_it_were_used_now(
+def test_last_use_matters_only_for_rooms_that_would_be_extended_if_used_now(
     room: Room, last_used: datetime | None, policy: ExtensionPolicy
 ) -> None:
     if_used = decide(room, NOW, policy, NOW)

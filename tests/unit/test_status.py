@@ -98,7 +98,7 @@ def test_the_last_run_of_each_job_is_shown_with_its_counts(
 def test_a_jobs_report_is_looked_for_by_the_message_that_it_has(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    assert status.RUN_ENDED in runner._told.__code__.co_consts
+    assert status.RUN_ENDED in runner._log_report.__code__.co_consts
 
 
 def test_what_waits_is_counted_by_worklist_with_the_oldest(

@@ -1,1 +1,1 @@
-"""From the bytes that Vonage posts to what they say. No I/O."""
+"""Parses and authenticates the callbacks that Vonage posts. No I/O."""

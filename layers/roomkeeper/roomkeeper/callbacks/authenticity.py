@@ -1,7 +1,7 @@
-"""Proof that a callback comes from Vonage: a token in the path, or a signature.
+"""Authenticates callbacks by a token in the URL path or by a signature.
 
-Source of the signature: "Signed webhooks" in Vonage's guides. It is a JWT (HS256) in the
-Authorization header, whose `payload_hash` is the hash of the body.
+The signature is a JWT (HS256) in the Authorization header. Its `payload_hash` is the hash of the
+body. Source: "Signed webhooks" in Vonage's guides.
 """
 
 import base64
@@ -21,18 +21,18 @@ from msgspec import Struct
 from roomkeeper.callbacks.meetings import MAX_BODY_BYTES, CallbackRejected
 
 CLOCK_SKEW = timedelta(seconds=60)
-"""Leeway for `exp`, `nbf` and `iat`, as the sender's clock may differ from ours."""
+"""The leeway for `exp`, `nbf` and `iat`, because the sender's clock may differ."""
 
 TOKEN_RULE = "32 characters or more, each a letter, a digit or one of - . _ ~"  # noqa: S105
-"""The form of a token in words.
+"""The format of a token, for messages.
 
 HTTP APIs decode a path before they match it: `%2F` becomes a slash, `%3F` cuts the path, and `%25`
-is answered 400. These characters are never encoded (RFC 3986, section 2.3, "unreserved").
+gets a 400. These characters are never encoded (RFC 3986, section 2.3, "unreserved").
 """
 
 _TOKEN = re.compile(r"[A-Za-z0-9_~.-]{32,}")
 
-# Claims that are not checked may have any form: no option here is on but for the three times.
+# PyJWT validates only the three time claims. All other claims may have any value.
 _JWT_OPTIONS: Any = {
     "require": ["iat"],
     **dict.fromkeys(["verify_aud", "verify_iss", "verify_sub", "verify_jti"], False),
@@ -40,16 +40,16 @@ _JWT_OPTIONS: Any = {
 
 
 class Unauthorized(CallbackRejected):
-    """Neither a valid signature nor the right token."""
+    """The request has neither a valid signature nor a valid token."""
 
     status, code = 401, "unauthorized"
 
 
 class SignatureRules(Struct, frozen=True, kw_only=True):
-    """What a signature must hold besides being made with the right secret.
+    """Requirements on a signature, besides the right secret.
 
-    It is at most `max_age` old. With `requires_payload_hash` it covers the body. Each claim of
-    `expected_claims` has the value given there.
+    It must be at most `max_age` old. With `requires_payload_hash` it must cover the body. Each
+    claim of `expected_claims` must have the given value.
     """
 
     max_age: timedelta
@@ -58,14 +58,14 @@ class SignatureRules(Struct, frozen=True, kw_only=True):
 
 
 def is_token(text: str) -> bool:
-    """Return whether `text` can be a token, which is part of a URL's path (see TOKEN_RULE)."""
+    """Return True if `text` is usable as a token in a URL path (see TOKEN_RULE)."""
     return _TOKEN.fullmatch(text) is not None
 
 
 def is_signature_secret(text: str) -> bool:
-    """Return whether signatures can be verified with `text`: it is neither empty nor a key file.
+    """Return True if `text` can verify signatures: it is neither empty nor a key file.
 
-    PyJWT refuses PEM and SSH keys as HMAC secrets, as they may be public.
+    PyJWT rejects PEM and SSH keys as HMAC secrets, because they may be public.
     """
     import jwt  # noqa: PLC0415
 
@@ -85,13 +85,13 @@ def require_authentic(
     signature_secrets: Iterable[str],
     rules: SignatureRules,
 ) -> None:
-    """Return only if the caller knows one of `tokens` or signed `body` with one of the secrets.
+    """Check that the caller knows one of `tokens`, or signed `body` with one of the secrets.
 
-    `token` comes from the path, `authorization` is the header; either may be missing. An empty
+    `token` comes from the path and `authorization` is the header. Either may be missing. An empty
     iterable disables that method.
 
     Raises:
-        Unauthorized: neither holds. The message names the mistake, never the right value.
+        Unauthorized: neither is the case. The message names the mistake, never the right value.
     """
     if token is not None and _token_matches(token, tokens):
         return
@@ -103,7 +103,7 @@ def require_authentic(
 
 
 def _token_matches(given: str, tokens: Iterable[str]) -> bool:
-    # Every token is compared, in constant time, so that the time taken reveals nothing.
+    # All tokens are compared, each in constant time, so that the timing reveals nothing.
     matches = [
         hmac.compare_digest(given.encode(errors="surrogatepass"), token.encode())
         for token in tokens
@@ -130,7 +130,7 @@ def _signature_error(
 def _jwt_error(
     token: str, secrets: Iterable[str], body: bytes, rules: SignatureRules
 ) -> str | None:
-    import jwt  # noqa: PLC0415 - costs more to import than all the rest, and tokens do without
+    import jwt  # noqa: PLC0415 - a slow import that token checks do not need
 
     for secret in secrets:
         try:
@@ -138,25 +138,25 @@ def _jwt_error(
         except (jwt.ImmatureSignatureError, jwt.ExpiredSignatureError):
             return "The signature is not valid at this time."
         except (jwt.PyJWTError, ValueError, RecursionError):
-            continue  # another secret may be the right one
+            continue  # try the next secret
         return _claims_error(claims, body, rules)
     return "The signature is not valid. Sign with the account's signature secret, by HS256."
 
 
 def _verified_claims(token: str, secret: str) -> dict[str, Any]:
-    """Return the claims of a JWT that was signed with `secret` and holds at this time.
+    """Return the claims of a JWT that was signed with `secret` and is valid now.
 
     Raises:
-        jwt.PyJWTError: it was not, or does not.
+        jwt.PyJWTError: the signature or a time is invalid.
         ValueError: `token` is not a JWT.
     """
     import jwt  # noqa: PLC0415
 
     with warnings.catch_warnings():
-        # Vonage lets a signature secret be short, and the operator was warned when it was stored.
+        # Vonage allows short signature secrets, and the operator was warned on storing one.
         warnings.simplefilter("ignore", jwt.InsecureKeyLengthWarning)
         return jwt.decode(
-            _without_odd_key_id(token, secret),
+            _without_invalid_key_id(token, secret),
             secret,
             algorithms=["HS256"],
             leeway=CLOCK_SKEW,
@@ -164,14 +164,14 @@ def _verified_claims(token: str, secret: str) -> dict[str, Any]:
         )
 
 
-def _without_odd_key_id(token: str, secret: str) -> str:
-    """Return `token`, signed anew without its `kid` if that is not a text.
+def _without_invalid_key_id(token: str, secret: str) -> str:
+    """Return `token`, re-signed without its `kid` if that is not a string.
 
-    A `kid` selects among keys. There is nothing to select here, but PyJWT refuses one that is not
-    a text (RFC 7515, section 4.1.4) and has no option for it.
+    A `kid` selects among keys and has no meaning here. PyJWT rejects a `kid` that is not a string
+    (RFC 7515, section 4.1.4) and has no option to ignore it.
 
     Raises:
-        jwt.InvalidSignatureError: such a token was not signed with `secret`.
+        jwt.InvalidSignatureError: `kid` is not a string, and `token` was not signed with `secret`.
         ValueError: `token` is not a JWT.
     """
     import jwt  # noqa: PLC0415
@@ -195,15 +195,15 @@ def _from_base64url(encoded: str) -> bytes:
 def _claims_error(claims: Mapping[str, Any], body: bytes, rules: SignatureRules) -> str | None:
     if int(claims["iat"]) < time.time() - rules.max_age.total_seconds():
         hours = rules.max_age.total_seconds() / 3600
-        return f"The signature is more than {hours:g} hours old. Sign anew."
+        return f"The signature is more than {hours:g} hours old. Sign again."
     for name, expected in rules.expected_claims.items():
         if claims.get(name) != expected:
-            return f"The signature is not of the account that is expected here: see its {name}."
+            return f"The signature is not from the expected account: check its claim {name}."
     payload_hash = claims.get("payload_hash")
     if payload_hash is None:
         return _MISSING_HASH if rules.requires_payload_hash else None
     if not _is_hash_of(payload_hash, body):
-        return "The body is not the one that was signed."
+        return "The body does not match the signature's payload_hash."
     return None
 
 
@@ -222,27 +222,27 @@ def _is_hash_of(payload_hash: object, body: bytes) -> bool:
 
 
 def _forms(body: bytes) -> Iterator[bytes]:
-    """Yield the forms of `body` that Vonage may have hashed, each made only when it is needed.
+    """Yield the forms of `body` that Vonage may have hashed, computed on demand.
 
-    First the bytes as they came. Then the same JSON without white space ("Signed webhooks" of the
-    Voice API), and as JSON.stringify writes it (Vonage's sample for Node.js), with characters
-    beyond ASCII as they are or escaped. All of them mean the same as `body`.
+    The first form is the received bytes. The others are the same JSON without white space ("Signed
+    webhooks" of the Voice API), and as JSON.stringify writes it (Vonage's sample for Node.js), with
+    non-ASCII characters as they are or escaped. All forms have the same meaning as `body`.
     """
     yield body
-    if len(body) > MAX_BODY_BYTES:  # refused later on, so not worth the time
+    if len(body) > MAX_BODY_BYTES:  # rejected later anyway
         return
     try:
         yield msgspec.json.format(body, indent=-1)
         content = json.loads(body, object_pairs_hook=_unique)
         for ascii_only in (False, True):
             yield json.dumps(content, separators=(",", ":"), ensure_ascii=ascii_only).encode()
-    except (ValueError, RecursionError):  # not JSON, nested too deeply, or not the same JSON
+    except (ValueError, RecursionError):  # not JSON, nested too deeply, or ambiguous
         return
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the pairs as a dict. A name that comes twice would be dropped from what is hashed."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name comes twice in one object")
-    return found
+    """Return the pairs as a dict; raise ValueError for a duplicate name, which would be lost."""
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
+        raise ValueError("duplicate name in an object")
+    return unique

@@ -1,4 +1,4 @@
-"""What Vonage sends: the callbacks' types, and how they are read.
+"""The callbacks of the Meetings API: their types and their parser.
 
 Source of names and fields: Vonage's Meetings API guide, "Callbacks".
 """
@@ -14,66 +14,65 @@ from msgspec import Meta, Struct
 from roomkeeper.errors import RoomkeeperError
 
 MAX_BODY_BYTES = 256 * 1024
-"""Larger bodies are refused: no callback comes near, and a table item ends at 400 KB."""
+"""Larger bodies are rejected. Callbacks are far smaller, and a table item is at most 400 KB."""
 
 ALIASES = {
     "recording:ready": "recording:uploaded",
     "participant:joined": "session:participant:joined",
     "participant:left": "session:participant:left",
 }
-"""Other names that Vonage's own descriptions use, and the one name that we use."""
+"""Other event names in Vonage's documentation, and the names that Roomkeeper uses for them."""
 
-# The characters of uuids, of base64 and of its URL-safe form, which Vonage makes its ids of. An id
-# becomes a path segment, and HTTP APIs decode paths, so that "%", "?", "#" and slashes would name
-# something else; so would one of dots alone. `$(?!\n)`: Python's `$` lets a line break follow.
+# Ids are UUIDs or base64, and become part of a URL path. "%", "?", "#", slashes and dot-only ids
+# are rejected: they would address another resource. `(?!\n)`: `$` also matches before a newline.
 ID_PATTERN = r"^(?!\.+$)[A-Za-z0-9_~.=+-]+$(?!\n)"
 Id = Annotated[str, Meta(min_length=1, max_length=256, pattern=ID_PATTERN)]
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 Moment = Annotated[datetime, Meta(tz=True)]
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
-"""A moment is at or after the one and before the other, whatever its offset from UTC."""
+"""Bounds for every moment: at or after EARLIEST and before LATEST, compared in UTC."""
 
 URL_MAX_LENGTH = 16 * 1024
-"""Characters. The same limit holds for callbacks and for what the Meetings API returns.
+"""Characters. The limit applies to callbacks and to responses of the Meetings API.
 
-Pre-signed URLs grow with the session token in them. A table item may have 400 KB, an entry of
-PutEvents 256 KB ("Amazon EventBridge quotas"): 16 KB leave room for all else.
+A pre-signed URL contains a session token of varying length. A table item may have 400 KB, an entry
+of PutEvents 256 KB ("Amazon EventBridge quotas"). 16 KB leave enough for all other fields.
 """
 Url = Annotated[
     str,
     Meta(
-        # Plain HTTP is for the emulated Vonage alone, which listens on the loopback interface.
+        # Plain HTTP is only for the emulated Vonage, which listens on the loopback interface.
         pattern=r"^(https://[^\s/]|http://(127\.0\.0\.1|localhost)(:[0-9]+)?/)\S*$(?!\n)",
         max_length=URL_MAX_LENGTH,
     ),
 ]
 Seconds = Annotated[int, Meta(ge=0, le=10**9)]
 _OPTIONAL_SECONDS = Seconds | None
-"""Read in any form of a whole number, such as 38.0 and "38"."""
+"""Parsed from any form of a whole number, such as 38.0 and "38"."""
 
 
 class CallbackRejected(RoomkeeperError):
-    """A request that can never be accepted; `status` and `code` are what its sender is told."""
+    """A request that can never be accepted. `status` and `code` are those of its response."""
 
     status: ClassVar[int]
     code: ClassVar[str]
 
 
 class Malformed(CallbackRejected):
-    """Not a JSON object in UTF-8."""
+    """The body is not a JSON object in UTF-8."""
 
     status, code = 400, "malformed_body"
 
 
 class TooLarge(CallbackRejected):
-    """A body of more than MAX_BODY_BYTES."""
+    """The body is larger than MAX_BODY_BYTES."""
 
     status, code = 413, "body_too_large"
 
 
 class _Callback(Struct, frozen=True, kw_only=True):
-    """What every callback has in common: a name, and fields of which unknown ones are ignored."""
+    """The base of all callbacks: an event name and fields. Unknown fields are ignored."""
 
     event: ClassVar[str]
 
@@ -81,11 +80,11 @@ class _Callback(Struct, frozen=True, kw_only=True):
         for field in self.__struct_fields__:
             value = getattr(self, field)
             if isinstance(value, datetime) and not EARLIEST <= value < LATEST:
-                raise ValueError(f"{field} is not a year that a meeting can be in: {value.year}")
+                raise ValueError(f"{field} is out of range: year {value.year}")
 
 
 class RecordingStarted(_Callback, frozen=True, kw_only=True):
-    """A recording has begun."""
+    """A recording has started."""
 
     event = "recording:started"
     recording_id: Id
@@ -94,9 +93,9 @@ class RecordingStarted(_Callback, frozen=True, kw_only=True):
 
 
 class RecordingEnded(RecordingStarted, frozen=True, kw_only=True):
-    """A recording has ended; its file is not there yet. `duration` is in seconds.
+    """A recording has ended, but its file is not available yet. `duration` is in seconds.
 
-    Vonage always sends a duration. Nothing depends on it, so one that is invalid is left out.
+    Vonage always sends a duration. Nothing depends on it, so an invalid one is dropped.
     """
 
     event = "recording:ended"
@@ -106,7 +105,7 @@ class RecordingEnded(RecordingStarted, frozen=True, kw_only=True):
 
 
 class RecordingUploaded(RecordingEnded, frozen=True, kw_only=True):
-    """A recording can be downloaded, from a `url` that is a secret and expires within a day."""
+    """A recording can be downloaded. Its `url` is a secret and expires within a day."""
 
     event = "recording:uploaded"
     url: Url
@@ -129,7 +128,7 @@ class SessionEnded(SessionStarted, frozen=True, kw_only=True):
 
 
 class ParticipantJoined(_Callback, frozen=True, kw_only=True):
-    """Somebody joined a session. The `name` that Vonage sends along is nobody's business here."""
+    """A participant joined a session. The participant's `name` is dropped for privacy."""
 
     event = "session:participant:joined"
     participant_id: Id
@@ -140,13 +139,13 @@ class ParticipantJoined(_Callback, frozen=True, kw_only=True):
 
 
 class ParticipantLeft(ParticipantJoined, frozen=True, kw_only=True):
-    """Somebody left a session."""
+    """A participant left a session."""
 
     event = "session:participant:left"
 
 
 class RoomExpired(_Callback, frozen=True, kw_only=True):
-    """A room is gone for good."""
+    """A room has expired for good."""
 
     event = "room:expired"
     room_id: Id
@@ -156,9 +155,9 @@ class RoomExpired(_Callback, frozen=True, kw_only=True):
 
 
 class Unrecognized(Struct, frozen=True, kw_only=True):
-    """An authentic JSON object that is no callback we know: kept whole, never refused.
+    """An authentic JSON object that is no known callback. It is stored whole, never rejected.
 
-    `name` is its `event` when that is a text, `reason` says what was not understood.
+    `name` is its `event` if that is a string. `reason` says why it was not recognized.
     """
 
     event: ClassVar[str] = "callback:unrecognized"
@@ -168,8 +167,8 @@ class Unrecognized(Struct, frozen=True, kw_only=True):
 
 
 type_of = {
-    kind.event: kind
-    for kind in (
+    callback_type.event: callback_type
+    for callback_type in (
         RecordingStarted,
         RecordingEnded,
         RecordingUploaded,
@@ -181,51 +180,53 @@ type_of = {
     )
 }
 _decoders: dict[str, msgspec.json.Decoder[Any]] = {
-    name: msgspec.json.Decoder(kind) for name, kind in type_of.items()
+    name: msgspec.json.Decoder(callback_type) for name, callback_type in type_of.items()
 }
 _objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-RecordingCallback = RecordingStarted  # ended and uploaded ones are started ones that say more
+RecordingCallback = (
+    RecordingStarted  # the types of ended and uploaded recordings are its subclasses
+)
 SessionCallback = SessionStarted
 OutboxCallback = ParticipantJoined | RoomExpired | Unrecognized
 Callback = RecordingCallback | SessionCallback | OutboxCallback
 
 
 def require_size(body: bytes) -> None:
-    """Return only when `body` is not larger than a callback can be.
+    """Check the size of `body`.
 
     Raises:
-        TooLarge: more than MAX_BODY_BYTES.
+        TooLarge: it has more than MAX_BODY_BYTES.
     """
     if len(body) > MAX_BODY_BYTES:
-        raise TooLarge(f"The body has {len(body)} bytes; at most {MAX_BODY_BYTES} are taken.")
+        raise TooLarge(f"The body has {len(body)} bytes; at most {MAX_BODY_BYTES} are accepted.")
 
 
 def parse(body: bytes) -> Callback:
-    """Return the callback that `body` holds; `Unrecognized` when it is some other JSON object.
+    """Return the callback in `body`, or Unrecognized for any other JSON object.
 
     Raises:
-        TooLarge: more than MAX_BODY_BYTES.
-        Malformed: not UTF-8, not JSON, or not an object; the message says where.
+        TooLarge: the body has more than MAX_BODY_BYTES.
+        Malformed: the body is not UTF-8, not JSON, or not an object. The message says where.
     """
-    text, readable, fields = _read_object(body)
+    text, decodable, fields = _read_object(body)
     name = _name(fields)
     decoder = _decoders.get(ALIASES.get(name or "", name or ""))
     if decoder is None:
         return Unrecognized(name=name, reason="an event that is not known here", body=text)
     try:
-        return _decode(decoder, readable, fields)
-    except msgspec.DecodeError as problem:
-        return Unrecognized(name=name, reason=str(problem), body=text)
+        return _decode(decoder, decodable, fields)
+    except msgspec.DecodeError as error:
+        return Unrecognized(name=name, reason=str(error), body=text)
 
 
 def _decode(
     decoder: msgspec.json.Decoder[Any], body: bytes, fields: dict[str, msgspec.Raw]
 ) -> Callback:
-    """Return the callback in `body`; if it is invalid, the one without its invalid optional fields.
+    """Return the callback in `body`, without optional fields that are invalid.
 
     Raises:
-        msgspec.DecodeError: a field that must be there is missing or invalid.
+        msgspec.DecodeError: a required field is missing or invalid.
     """
     try:
         callback: Callback = decoder.decode(body)
@@ -235,49 +236,49 @@ def _decode(
 
 
 def _without_invalid(
-    kind: type[Callback], fields: dict[str, msgspec.Raw]
+    callback_type: type[Callback], fields: dict[str, msgspec.Raw]
 ) -> dict[str, msgspec.Raw]:
-    """Return `fields` without the optional ones that are invalid; numbers in their plain form."""
+    """Return `fields` with null for each invalid optional one, and durations as plain integers."""
     valid = dict(fields)
-    for field in msgspec.structs.fields(kind):
+    for field in msgspec.structs.fields(callback_type):
         if not field.required and field.name in fields:
             value = _optional(fields[field.name], field.type)
             valid[field.name] = msgspec.Raw(msgspec.json.encode(value))
     return valid
 
 
-def _optional(raw: msgspec.Raw, kind: Any) -> Any:
-    """Return the value of an optional field; None if it is invalid."""
+def _optional(raw: msgspec.Raw, field_type: Any) -> Any:
+    """Return the value of an optional field, or None if it is invalid."""
     try:
-        value = msgspec.json.decode(raw, type=kind, strict=kind != _OPTIONAL_SECONDS)
-        # Checked here, as in a callback, so that only this field is left out.
+        value = msgspec.json.decode(raw, type=field_type, strict=field_type != _OPTIONAL_SECONDS)
+        # The callback checks times too, but would be rejected whole for one invalid field.
         return None if isinstance(value, datetime) and not EARLIEST <= value < LATEST else value
     except msgspec.DecodeError:
         return None
 
 
 def _read_object(body: bytes) -> tuple[str, bytes, dict[str, msgspec.Raw]]:
-    """Return the body's text, the same in a form that can be decoded, and its fields."""
+    """Return the body's text, its bytes in a form that msgspec can decode, and its fields."""
     require_size(body)
     try:
         text = body.decode()
-    except UnicodeDecodeError as problem:
-        raise Malformed(f"The body is not UTF-8: byte {problem.start}.") from problem
+    except UnicodeDecodeError as error:
+        raise Malformed(f"The body is not UTF-8: byte {error.start}.") from error
     try:
-        readable = _without_lone_surrogates(text) if _SURROGATE.search(text) else body
-        return text, readable, _objects.decode(readable)
-    except msgspec.ValidationError as problem:
-        raise Malformed(f"The body must be a JSON object: {problem}.") from problem
-    except ValueError as problem:
-        raise Malformed(f"The body of {len(body)} bytes is not JSON: {problem}.") from problem
-    except RecursionError as problem:
-        raise Malformed("The body is not JSON that can be read: nested too deeply.") from problem
+        decodable = _without_lone_surrogates(text) if _SURROGATE.search(text) else body
+        return text, decodable, _objects.decode(decodable)
+    except msgspec.ValidationError as error:
+        raise Malformed(f"The body must be a JSON object: {error}.") from error
+    except ValueError as error:
+        raise Malformed(f"The body of {len(body)} bytes is not JSON: {error}.") from error
+    except RecursionError as error:
+        raise Malformed("The JSON in the body is nested too deeply.") from error
 
 
 def _without_lone_surrogates(text: str) -> bytes:
-    """Return JSON with a question mark for each half of a character, as of a name cut in an emoji.
+    """Return the JSON with a question mark for each lone surrogate, as from a truncated emoji.
 
-    JSON's grammar allows such escapes, msgspec does not.
+    JSON's grammar allows such escapes, but msgspec does not.
     """
     return json.dumps(json.loads(text), ensure_ascii=False).encode(errors="replace")
 

@@ -1,1 +1,1 @@
-"""What recordings, rooms and events are. No I/O."""
+"""The domain model: recordings, sessions, rooms and events. No I/O."""

@@ -1,8 +1,7 @@
-"""What we publish: the events that a change to an item makes due, and how each is written. Pure.
+"""Published events: which events a change to an item causes, and their content. No I/O.
 
-An event is due exactly when its name is new among what an item has `seen`, or when an item of the
-outbox is new. The same change always gives the same events, with the same ids, so that a repeat
-anywhere in the pipeline can be told by its id.
+An event is due if its name is new in an item's `seen`, or if an outbox item is new. The same change
+always causes the same events with the same ids, so consumers recognize duplicates by id.
 """
 
 import uuid
@@ -17,7 +16,7 @@ from msgspec import Meta, Struct
 from roomkeeper.callbacks.meetings import Moment, Seconds
 from roomkeeper.domain.recordings import DeletedBy
 
-# Wider than the ids that callbacks may have: the table may hold items of before that was narrowed.
+# Less strict than callback ids: the table may have items from before those were restricted.
 Id = Annotated[str, Meta(pattern=r"^[^/\\]*[^./\\][^/\\]*$", max_length=256)]
 
 SOURCE = "roomkeeper"
@@ -26,11 +25,11 @@ VERSION: Literal["1"] = "1"
 _NAMESPACE = uuid.UUID("5f0c1b86-3c0e-5d9c-9d0a-1f6f5c9f7a51")
 
 Origin = Literal["callback", "management", "cleanup", "reconciliation", "extension"]
-"""Who made it known: Vonage by a callback, a caller of the management API, or a scheduled job."""
+"""The source of an event: a callback, a management API caller, or a scheduled job."""
 
 
 class RecordingStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A recording has begun. `room_id` is absent when the session never told its room."""
+    """A recording has started. `room_id` is absent if no callback named the session's room."""
 
     recording_id: Id
     session_id: Id
@@ -46,21 +45,21 @@ class RecordingEnded(RecordingStarted, frozen=True, kw_only=True, omit_defaults=
 
 
 class RecordingUploaded(RecordingEnded, frozen=True, kw_only=True, omit_defaults=True):
-    """A recording can be downloaded. Its `url` is a secret, and dead after `url_expires_at`."""
+    """A recording can be downloaded. Its `url` is a secret and expires at `url_expires_at`."""
 
     url: str
     url_expires_at: Moment | None = None
 
 
 class RecordingDeleted(RecordingStarted, frozen=True, kw_only=True, omit_defaults=True):
-    """A recording is deleted at Vonage; `deleted_by` is `vonage` when it was gone there already."""
+    """A recording was deleted at Vonage. `deleted_by` is `vonage` if it was gone already."""
 
     deleted_at: Moment
     deleted_by: DeletedBy
 
 
 class RecordingLost(RecordingStarted, frozen=True, kw_only=True, omit_defaults=True):
-    """A recording was found missing at Vonage, and its upload was never told."""
+    """A recording is missing at Vonage, and no callback ever announced its upload."""
 
     missing_at: Moment
 
@@ -80,7 +79,7 @@ class SessionEnded(SessionStarted, frozen=True, kw_only=True, omit_defaults=True
 
 
 class Participant(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Somebody joined or left a session. Names are left out: they are personal data."""
+    """A participant joined or left a session. Names are left out because they are personal data."""
 
     participant_id: Id
     session_id: Id
@@ -90,7 +89,7 @@ class Participant(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RoomExpired(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A room is gone for good."""
+    """A room has expired for good."""
 
     room_id: Id
     room_type: str | None = None
@@ -99,7 +98,7 @@ class RoomExpired(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RoomExtended(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A room lives on until `expires_at`, by the operator's policy; `reason` is why it is due."""
+    """A room was extended to `expires_at` by the operator's policy, for the given `reason`."""
 
     room_id: Id
     previous_expires_at: Moment
@@ -108,7 +107,7 @@ class RoomExtended(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Unrecognized(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An authentic callback that could not be understood; the table's item `key` has its body."""
+    """An authentic callback that is not recognized. The table's item `key` has its body."""
 
     key: str
     reason: str
@@ -129,9 +128,9 @@ data_types: Mapping[str, type[Struct]] = {
     "room:extended": RoomExtended,
     "callback:unrecognized": Unrecognized,
 }
-"""What `data` holds, for each detail-type."""
+"""The type of `data` for each detail-type."""
 
-_occurred: Mapping[str, str] = {
+_OCCURRED_AT: Mapping[str, str] = {
     "recording:ended": "ended_at",
     "recording:deleted": "deleted_at",
     "recording:lost": "missing_at",
@@ -148,20 +147,20 @@ RECEIVED_AT: Mapping[str, str] = {
     "session:started": "started_received_at",
     "session:ended": "ended_received_at",
 }
-"""The attribute of a recording or session that says when each event's cause was received."""
+"""For each event, the attribute of its item with the time when its cause was received."""
 
-_deletions_origin: Mapping[DeletedBy, Origin] = {
+_DELETION_ORIGIN: Mapping[DeletedBy, Origin] = {
     "cleanup": "cleanup",
     "management": "management",
-    "vonage": "cleanup",  # which is what finds out
+    "vonage": "cleanup",  # the cleanup finds such recordings missing
 }
 
 
 class Metadata(Struct, frozen=True, kw_only=True):
-    """What every event has: the id to drop repeats by, and when and how it came to be.
+    """The metadata of every event: its id for deduplication, its times and its origin.
 
-    `occurred_at` is when it happened, by Vonage's clock where Vonage tells it; else it is
-    `received_at`, which is when this stack received it, by its own clock.
+    `occurred_at` is the time that Vonage reports. Where Vonage reports none, it equals
+    `received_at`, the time when this stack received the cause, by its own clock.
     """
 
     event_id: Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
@@ -172,47 +171,47 @@ class Metadata(Struct, frozen=True, kw_only=True):
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """One entry for the bus: `name` becomes the detail-type, the rest the detail."""
+    """One event for the bus: `name` becomes the detail-type, `metadata` and `data` the detail."""
 
     name: str
     metadata: Metadata
     data: Struct
 
     def detail(self) -> str:
-        """Return the event's detail, as JSON."""
+        """Return the event's detail as JSON."""
         return msgspec.json.encode({"metadata": self.metadata, "data": self.data}).decode()
 
     @property
     def session_lacking_room(self) -> str | None:
-        """The session whose room this event would name if its callback had told it."""
+        """The id of the session whose room this event lacks; None if no room is missing."""
         if isinstance(self.data, RecordingStarted) and self.data.room_id is None:
             return self.data.session_id
         return None
 
     def in_room(self, room_id: str) -> "Event":
-        """Return the same event, naming the room."""
+        """Return a copy of the event with the room's id."""
         return msgspec.structs.replace(
             self, data=msgspec.structs.replace(self.data, room_id=room_id)
         )
 
 
 class Seen(Protocol):
-    """A recording or a session: facts, and the names of what has happened."""
+    """A recording or session, as far as its events are concerned."""
 
     @property
     def seen(self) -> frozenset[str]:
-        """The names."""
+        """The names of its events so far."""
 
     @property
     def reconciled(self) -> frozenset[str]:
-        """Those of the names that no callback told."""
+        """The names among `seen` that come from Vonage's API instead of a callback."""
 
 
 def events_for_change(key: str, old: Seen | None, new: Seen, changed_at: datetime) -> list[Event]:
-    """Return the events that became due when the item under `key` changed from `old` to `new`.
+    """Return the events that are due because the item `key` changed from `old` to `new`.
 
-    `old` is None for a new item. `changed_at` is when the table took the change, in whole seconds:
-    it is `received_at` only where the item does not have that time itself.
+    `old` is None for a new item. `changed_at` is when the table was changed, in whole seconds. It
+    becomes `received_at` only if the item itself lacks that time.
     """
     names = new.seen - (old.seen if old else frozenset())
     return [
@@ -234,19 +233,19 @@ def from_outbox(
     received_at: datetime,
     metadata_overrides: Mapping[str, Any] = MappingProxyType({}),
 ) -> Event:
-    """Return the event that a new outbox item carries, its `data` being JSON.
+    """Return the event of a new outbox item. `data` is JSON.
 
-    `said` is the metadata that the item itself knows better, as does one that sends an event again.
+    `metadata_overrides` replaces metadata, for example when the item republishes an older event.
     """
     event = _event(key, name, msgspec.json.decode(data, type=data_types[name]), received_at)
-    known = msgspec.to_builtins(event.metadata)
+    metadata = msgspec.to_builtins(event.metadata)
     return msgspec.structs.replace(
-        event, metadata=msgspec.convert({**known, **metadata_overrides}, Metadata)
+        event, metadata=msgspec.convert({**metadata, **metadata_overrides}, Metadata)
     )
 
 
 def event_id(key: str, name: str) -> str:
-    """Return the id of the event `name` of the item under `key`: always the same."""
+    """Return the id of the event `name` of the item `key`. The same input gives the same id."""
     return str(uuid.uuid5(_NAMESPACE, f"{key} {name}"))
 
 
@@ -255,7 +254,7 @@ def _event(
 ) -> Event:
     metadata = Metadata(
         event_id=event_id(key, name),
-        occurred_at=getattr(data, _occurred.get(name, ""), None) or received_at,
+        occurred_at=getattr(data, _OCCURRED_AT.get(name, ""), None) or received_at,
         received_at=received_at,
         origin="reconciliation" if reconciled else _origin(data),
     )
@@ -264,5 +263,5 @@ def _event(
 
 def _origin(data: Struct) -> Origin:
     if isinstance(data, RecordingDeleted):
-        return _deletions_origin[data.deleted_by]
+        return _DELETION_ORIGIN[data.deleted_by]
     return "extension" if isinstance(data, RoomExtended) else "callback"

@@ -1,4 +1,4 @@
-"""What a recording and a session are to us, as the callbacks made them known. Pure."""
+"""Recordings and sessions, as known from callbacks and from Vonage's API. No I/O."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -9,9 +9,9 @@ from msgspec import Struct
 
 Status = Literal["started", "ended", "lost", "uploaded", "deleted"]
 DeletedBy = Literal["cleanup", "management", "vonage"]
-"""Who deleted a recording; `vonage` when it was gone there before the cleanup came to it."""
+"""Who deleted a recording. `vonage`: the recording was gone before the cleanup tried."""
 
-_LIFE: Mapping[str, Status] = {
+_STATUS_BY_EVENT: Mapping[str, Status] = {
     "recording:started": "started",
     "recording:ended": "ended",
     "recording:lost": "lost",
@@ -21,7 +21,7 @@ _LIFE: Mapping[str, Status] = {
 
 
 class Hold(Struct, frozen=True, kw_only=True):
-    """What protects a recording from cleanup: why, by whose order, and since when."""
+    """A hold that protects a recording from cleanup: its reason, who set it, and since when."""
 
     reason: str
     who: str
@@ -29,7 +29,7 @@ class Hold(Struct, frozen=True, kw_only=True):
 
 
 class Recording(Struct, frozen=True, kw_only=True):
-    """A recording: the facts heard about it so far, and the names of what has happened to it."""
+    """A recording: the facts received so far, and the names of its events in `seen`."""
 
     recording_id: str
     session_id: str
@@ -46,26 +46,26 @@ class Recording(Struct, frozen=True, kw_only=True):
     url: str | None = None
     url_expires_at: datetime | None = None
     uploaded_at: datetime | None = None
-    """When we heard of the upload; Vonage does not tell when it was."""
+    """When the upload was received; Vonage does not send the time of the upload itself."""
     hold: Hold | None = None
     deleted_at: datetime | None = None
     deleted_by: DeletedBy | None = None
     missing_at: datetime | None = None
-    """When Vonage was found not to have it any more, though no upload was ever told."""
+    """When Vonage no longer had it, although no upload was ever received."""
     received_at: datetime | None = None
-    """When the first callback about it arrived; None for items of earlier versions."""
+    """When its first callback was received; None for items of earlier versions."""
     confirmed_at: datetime | None = None
-    """When Vonage's API first returned it. None: only callbacks say that it exists."""
+    """When Vonage's API first returned it; None if it is known only from callbacks."""
     queued_at: datetime | None = None
-    """While it is deferred: since when it had been on its worklist."""
+    """When it was queued on its worklist, before it was deferred; None unless it is deferred."""
     worklist: str | None = None
-    """The shard of the worklist that it is on, such as `retained#3`."""
+    """The shard of its worklist, such as `retained#3`."""
     reconciled: frozenset[str] = frozenset()
-    """The names of what was not told by a callback, but found out by asking Vonage."""
+    """The names of the events that come from Vonage's API instead of a callback."""
 
     @property
     def status(self) -> Status:
-        """The furthest that its life has come, in whatever order the callbacks arrived."""
+        """The latest stage of its life cycle, whatever the order of the callbacks."""
         return furthest(self.seen)
 
 
@@ -82,7 +82,7 @@ class Session(Struct, frozen=True, kw_only=True):
     ended_received_at: datetime | None = None
     """When `session:ended` was received."""
     reconciled: frozenset[str] = frozenset()
-    """Always empty: what happens to a session is told by callbacks alone."""
+    """Always empty: events of a session come from callbacks only."""
 
 
 Worklist = Literal[
@@ -97,43 +97,45 @@ Worklist = Literal[
     "deferred_ended_session",
     "deferred_open_session",
 ]
-"""What a job has to look at some day.
+"""The lists of items that a job will process.
 
-`confirmed` and `retained` are uploaded recordings that Vonage's API has returned or has not, and
-`awaiting_upload` those that are not uploaded. Sessions are on `ended_session` once their end was
-told, before that on `open_session`. Each has a `deferred_` list for what failed for a reason of its
-own; there, `since` is the time of the next attempt.
+`confirmed` has the uploaded recordings that Vonage's API has returned, `retained` the other
+uploaded ones, and `awaiting_upload` those without an upload. A session is on `open_session` until
+its end is received, then on `ended_session`. Each list has a `deferred_` list for items that failed
+for a reason of their own. Its `since` is the time of the next attempt.
 """
 
 DEFERRED = "deferred_"
 
 
 class WorklistEntry(Struct, frozen=True):
-    """A recording or a session on a worklist, and since when."""
+    """A recording or session on a worklist. `since` is when it was queued, or its next attempt."""
 
     kind: Literal["recording", "session"]
     id: str
     since: datetime
     worklist: str = ""
-    """The shard of the worklist that it is on, such as `retained#3`."""
+    """The shard of the worklist, such as `retained#3`."""
 
     @property
     def is_deferred(self) -> bool:
-        """Whether `since` is the time of its next attempt."""
+        """True if `since` is the time of the next attempt."""
         return self.worklist.startswith(DEFERRED)
 
 
 def furthest(seen: Iterable[str]) -> Status:
-    """Return how far a recording has come to which the events of these names have happened."""
+    """Return the latest status of a recording, given the names of its events."""
     happened = set(seen)
-    return next(status for name, status in reversed([*_LIFE.items()]) if name in happened)
+    return next(
+        status for name, status in reversed([*_STATUS_BY_EVENT.items()]) if name in happened
+    )
 
 
 def url_expiry(url: str) -> datetime | None:
-    """Return when a pre-signed S3 `url` stops working, in UTC; None when it does not tell.
+    """Return the expiry time of a pre-signed S3 `url`, in UTC; None if the URL has none.
 
     Source: "Authenticating requests: using query parameters" in the Amazon S3 API reference
-    (X-Amz-Date + X-Amz-Expires; the older form has Expires, in Unix seconds).
+    (X-Amz-Date + X-Amz-Expires in seconds; the older form has Expires, in Unix seconds).
     """
     try:
         query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}

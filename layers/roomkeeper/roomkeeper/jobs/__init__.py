@@ -1,1 +1,1 @@
-"""The scheduled jobs, and what they share."""
+"""The scheduled jobs, and the code that they share."""

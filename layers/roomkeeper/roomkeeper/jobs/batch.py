@@ -1,8 +1,8 @@
-"""What all jobs have in common: a run finished many items, within bounds, that tells how it went.
+"""Runs a function over many items, within limits, and summarizes the outcomes.
 
-A round works on several items at once, starts no more than so many a second, takes no new one when
-its time is nearly up or when nothing but failures comes back, and keeps no more in memory than what
-it is working on and as many items that come next. What it leaves is for the next round.
+A batch runs several items concurrently and limits how many start per second. It stops early at its
+deadline or after too many consecutive failures. It keeps in memory only the items in flight and as
+many queued ones. Items that it does not reach are left for the next run.
 """
 
 import threading
@@ -18,23 +18,23 @@ from roomkeeper.errors import RoomkeeperError
 
 Item = TypeVar("Item")
 Outcome = str
-"""A word for what became of an item; FAILED is the one that a round itself gives."""
+"""A word for the result of one item. The batch itself uses only FAILED."""
 
 FAILED: Outcome = "failed"
 MAX_SAMPLE_ERRORS = 5
-"""Failures that a summary quotes; all of them are counted."""
+"""Error messages that a summary quotes. All failures are counted."""
 
 StoppedBy = Literal["deadline", "failures", "unauthorized", "read_error"]
-"""What ended a round early; `source` is that it could not be told what else there is to do."""
+"""The reason why a batch stopped early. `read_error`: the next items could not be read."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """How hard a round may work, and for how long.
+    """Limits on a batch: concurrency, rate, time and failures.
 
-    Until `ends_at` it may take new items; what it has begun then it finishes. That is a time by the
-    round's clock, so that whatever is done before the round is reckoned in. It ends as well after
-    so many `consecutive_failures`, with no success between them. Those that are an item's own do
-    not count: a few items that fail every time must not keep the others from being come to.
+    No item starts after `deadline`, a time of the batch's monotonic clock; items in flight finish.
+    Time spent before the batch counts, because the deadline is absolute. The batch also stops after
+    `consecutive_failures` failures without a success in between. Item-specific failures do not
+    count, so items that always fail cannot keep the others from being processed.
     """
 
     concurrency: int
@@ -44,22 +44,22 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 def deadline_in(seconds: float) -> float:
-    """Return when that many seconds will have passed, by the clock that a round has by default."""
+    """Return the deadline that is `seconds` from now, by a batch's default clock."""
     return time.monotonic() + seconds
 
 
 class AbortBatch(RoomkeeperError):
-    """Going on is of no use, whatever the item: wrong credentials, for one. It ends a round."""
+    """No item can succeed, for example because credentials are wrong. Ends the batch."""
 
 
 class BatchIncomplete(RoomkeeperError):
-    """A round is over in which something failed; the message is its summary in short."""
+    """A finished batch had failures. The message is a short summary."""
 
 
 class Summary(Struct, kw_only=True):
-    """How a round went: how many items came to which outcome, and what ended it early, if anything.
+    """The number of items for each outcome, and the reason for an early stop, if any.
 
-    `examples` are messages of the first failures.
+    `sample_errors` are the messages of the first failures.
     """
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
@@ -68,46 +68,52 @@ class Summary(Struct, kw_only=True):
 
     @property
     def processed(self) -> int:
-        """How many items were worked on."""
+        """The number of items that have an outcome."""
         return self.outcomes.total()
 
     def add_failure(self, message: str) -> None:
-        """Count a failure, and quote it if it is one of the first."""
+        """Count a failure, and quote its message if it is one of the first."""
         self.outcomes[FAILED] += 1
         self.quote(message)
 
     def add_failures(self, other: "Summary") -> None:
-        """Count another summary's failures as well, and quote the first ones."""
+        """Add the failures of another summary to this one, and quote their first messages."""
         if other.outcomes[FAILED]:
             self.outcomes[FAILED] += other.outcomes[FAILED]
         for message in other.sample_errors:
             self.quote(message)
 
     def quote(self, message: str) -> None:
-        """Add to the examples, if there is room."""
+        """Add a message to `sample_errors`, unless there are MAX_SAMPLE_ERRORS already."""
         if len(self.sample_errors) < MAX_SAMPLE_ERRORS:
             self.sample_errors.append(message)
 
     def raise_if_failed(self) -> None:
-        """Raise RoundIncomplete when anything failed, so that the Errors metric tells."""
+        """Raise BatchIncomplete if anything failed, so that Lambda's Errors metric counts it."""
         if self.outcomes[FAILED] or self.stopped_by not in (None, "deadline"):
-            because = f", stopped by {self.stopped_by}" if self.stopped_by else ""
+            reason = f", stopped by {self.stopped_by}" if self.stopped_by else ""
             counts = ", ".join(f"{name} {count}" for name, count in sorted(self.outcomes.items()))
             raise BatchIncomplete(
-                f"{counts or 'nothing done'}{because}: {'; '.join(self.sample_errors)}"
+                f"{counts or 'nothing done'}{reason}: {'; '.join(self.sample_errors)}"
             )
 
 
 class _ReadFailed(Exception):
-    """The items cannot be read on, because of `problem`."""
+    """The next items cannot be read, because of `error`."""
 
-    def __init__(self, problem: RoomkeeperError) -> None:
-        super().__init__(str(problem))
-        self.problem = problem
+    def __init__(self, error: RoomkeeperError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class BatchRunner:
-    """One round within `bounds`. `clock` gives seconds that only grow, `sleep` lets some pass."""
+    """Runs one batch within `limits`.
+
+    Args:
+        limits: the batch's limits.
+        clock: returns a monotonic time in seconds.
+        sleep: waits for a number of seconds.
+    """
 
     def __init__(
         self,
@@ -121,65 +127,67 @@ class BatchRunner:
         self._sleep = sleep
         self._deadline = limits.deadline
         self._next_start = clock()
-        self._failures_in_a_row = 0
-        self._escaping = False
+        self._consecutive_failures = 0
+        self._unexpected_error = False
         self._lock = threading.Lock()
         self.summary = Summary()
 
     def run(self, items: Iterable[Item], act: Callable[[Item], Outcome]) -> Summary:
-        """Do `act` to every one of `items`, as far as the bounds let; return how it went.
+        """Call `act` with each of `items`, as far as the limits allow; return the summary.
 
-        `act` returns the item's outcome. A RoomkeeperError that it raises counts as a failure, a
-        Refusal ends the round; any other error escapes once what has begun is finished. `items` is
-        read one by one, in this thread, a little ahead of the work, so that reading does not hold
-        it up; a RoomkeeperError in that ends the round
-        too, and what was begun still counts.
+        `act` returns the item's outcome. A RoomkeeperError that it raises counts as a failure, and
+        AbortBatch ends the batch. Any other exception propagates once the items in flight have
+        finished.
+
+        `items` is read one by one in this thread, slightly ahead of the workers, so that they need
+        not wait for reads. A RoomkeeperError while reading ends the batch; items that were already
+        started still count.
         """
         try:
-            self._work_through(items, act)
-        except _ReadFailed as failed:
-            problem = failed.problem
-            self.summary.quote(str(problem))
+            self._run_items(items, act)
+        except _ReadFailed as failure:
+            error = failure.error
+            self.summary.quote(str(error))
             self.summary.stopped_by = (
-                "unauthorized" if isinstance(problem, AbortBatch) else "read_error"
+                "unauthorized" if isinstance(error, AbortBatch) else "read_error"
             )
         return self.summary
 
-    def _work_through(self, items: Iterable[Item], act: Callable[[Item], Outcome]) -> None:
-        with ThreadPoolExecutor(self._limits.concurrency, "round") as pool:
-            begun: set[Future[None]] = set()
+    def _run_items(self, items: Iterable[Item], act: Callable[[Item], Outcome]) -> None:
+        with ThreadPoolExecutor(self._limits.concurrency, "batch") as pool:
+            submitted: set[Future[None]] = set()
             try:
                 for item in _read(items):
-                    begun = self._wait_for_room(begun)
+                    submitted = self._wait_for_worker(submitted)
                     if not self._may_continue():
                         break
-                    begun.add(pool.submit(self._run_item, item, act))
+                    submitted.add(pool.submit(self._run_item, item, act))
             finally:
-                for future in begun:
+                for future in submitted:
                     future.result()
 
-    def _wait_for_room(self, begun: set[Future[None]]) -> set[Future[None]]:
-        """Return what is at work or next, once that leaves room for another item."""
-        if len(begun) >= 2 * self._limits.concurrency:
-            done, begun = wait(begun, return_when=FIRST_COMPLETED)
+    def _wait_for_worker(self, submitted: set[Future[None]]) -> set[Future[None]]:
+        """Return the unfinished futures, as soon as another item may be submitted."""
+        if len(submitted) >= 2 * self._limits.concurrency:
+            done, submitted = wait(submitted, return_when=FIRST_COMPLETED)
             for future in done:
                 future.result()
-        return begun
+        return submitted
 
     def _wait_for_rate(self) -> None:
-        """Return when the rate lets another item be begun, or time is up."""
+        """Return when the rate limit allows another start, or at the deadline."""
         with self._lock:
             starts_at = max(self._clock(), self._next_start)
             self._next_start = starts_at + 1 / self._limits.per_second
-        pause = min(starts_at, self._deadline) - self._clock()
-        if pause > 0:
-            self._sleep(pause)
+        delay = min(starts_at, self._deadline) - self._clock()
+        if delay > 0:
+            self._sleep(delay)
 
     def _may_continue(self) -> bool:
         with self._lock:
             if self.summary.stopped_by is None and self._clock() >= self._deadline:
                 self.summary.stopped_by = "deadline"
-            return self.summary.stopped_by is None and not self._escaping
+            return self.summary.stopped_by is None and not self._unexpected_error
 
     def _run_item(self, item: Item, act: Callable[[Item], Outcome]) -> None:
         self._wait_for_rate()
@@ -187,28 +195,28 @@ class BatchRunner:
             return
         try:
             outcome = act(item)
-        except RoomkeeperError as problem:
-            self._record_failure(problem)
+        except RoomkeeperError as error:
+            self._record_failure(error)
         except BaseException:
-            self._escaping = True
+            self._unexpected_error = True
             raise
         else:
             with self._lock:
                 self.summary.outcomes[outcome] += 1
-                self._failures_in_a_row = 0
+                self._consecutive_failures = 0
 
-    def _record_failure(self, problem: RoomkeeperError) -> None:
+    def _record_failure(self, error: RoomkeeperError) -> None:
         with self._lock:
-            self.summary.add_failure(str(problem))
-            self._failures_in_a_row += not problem.is_item_specific
-            if isinstance(problem, AbortBatch):
+            self.summary.add_failure(str(error))
+            self._consecutive_failures += not error.is_item_specific
+            if isinstance(error, AbortBatch):
                 self.summary.stopped_by = "unauthorized"
-            elif self._failures_in_a_row >= self._limits.consecutive_failures:
+            elif self._consecutive_failures >= self._limits.consecutive_failures:
                 self.summary.stopped_by = self.summary.stopped_by or "failures"
 
 
 def _read(items: Iterable[Item]) -> Iterator[Item]:
     try:
         yield from items
-    except RoomkeeperError as problem:
-        raise _ReadFailed(problem) from problem
+    except RoomkeeperError as error:
+        raise _ReadFailed(error) from error

@@ -1,12 +1,11 @@
-"""What is done about recordings that are past their retention: deleted at Vonage, then noted."""
+"""Deletes recordings past their retention: at Vonage first, then marks them in the table."""
 
 import itertools
 import operator
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from roomkeeper.domain import recordings as books
-from roomkeeper.domain.recordings import DeletedBy, Worklist, WorklistEntry
+from roomkeeper.domain.recordings import DeletedBy, Recording, Worklist, WorklistEntry
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.jobs.batch import Outcome
 from roomkeeper.jobs.fairness import Deferrals, interleave
@@ -17,7 +16,7 @@ from roomkeeper.vonage import DeletionOutcome, NotDeletable, VonageClient
 
 OUTCOMES: tuple[Outcome, ...] = ("deleted", "already_deleted", "not_deletable_yet", "would_delete")
 
-_LOOKED_UP_AT_ONCE = 100
+_LOOKUP_BATCH = 100
 
 _DELETED_BY: dict[DeletionOutcome, DeletedBy | None] = {
     "deleted": "cleanup",
@@ -27,11 +26,16 @@ _DELETED_BY: dict[DeletionOutcome, DeletedBy | None] = {
 
 
 class Cleanup:
-    """A cleanup at `now` of what was uploaded by `until`; with `dry_run` it changes nothing.
+    """One cleanup run. A dry run changes nothing.
 
-    `held` counts the recordings that were passed over because of a hold, `planned` lists what a
-    dry run would delete, as far as it is listed. `deferred_at_most` is how many deferred recordings
-    it tries again of those that Vonage's API has returned, and as many of the others.
+    Args:
+        until: recordings uploaded at or before this time are past their retention.
+        now: the time of the run.
+        dry_run: list deletions in `planned` instead of making them.
+        deferred_at_most: how many deferred recordings to retry, among those that Vonage's API has
+            returned, and again as many among the others.
+
+    `held` counts the recordings that were skipped because of a hold.
     """
 
     def __init__(
@@ -56,11 +60,11 @@ class Cleanup:
 
     @property
     def deferred(self) -> int:
-        """How many recordings were deferred."""
+        """The number of recordings that this run deferred."""
         return self._deferrals.count
 
     def count_due(self) -> int:
-        """Return how many recordings are due, held ones included, and deferred ones to try again.
+        """Return the number of due recordings, including held ones and deferred ones to retry.
 
         Raises:
             StoreUnavailable: they could not be counted.
@@ -74,10 +78,10 @@ class Cleanup:
         return sum(self._store.worklist_length(*each) for each in until.items())
 
     def due(self) -> Iterator[WorklistEntry]:
-        """Yield what is past its retention and not on hold, the oldest of each list first.
+        """Yield the recordings past their retention and not on hold, oldest first in each list.
 
-        Of ten items six are confirmed recordings, as long as there are any: however many were
-        forged, they wait for no more than four tenths of the run.
+        Six of ten items are confirmed recordings, as long as there are any. Recordings known only
+        from forged callbacks therefore delay them by at most four tenths of the run.
         """
         return interleave(
             (
@@ -92,34 +96,35 @@ class Cleanup:
         return itertools.islice(self._store.worklist(worklist, self._now), self._deferred_at_most)
 
     def _not_held(self, worklist: Iterator[WorklistEntry]) -> Iterator[WorklistEntry]:
-        """Yield what is not on hold, and, if it is deferred, past this run's retention.
+        """Yield the entries that are not on hold and not younger than this run's retention.
 
-        Many are looked up at once, so that however many are held, they hold up no other.
+        Entries are looked up in batches, so that many held ones do not delay the others.
         """
-        while batch := list(itertools.islice(worklist, _LOOKED_UP_AT_ONCE)):
+        while batch := list(itertools.islice(worklist, _LOOKUP_BATCH)):
             known = self._store.recordings(entry.id for entry in batch)
             held = {id_ for id_, recording in known.items() if recording.hold is not None}
             young = {id_ for id_, recording in known.items() if self._is_young(recording)}
             self.held += len(held)
             yield from (entry for entry in batch if entry.id not in held | young)
 
-    def _is_young(self, recording: books.Recording) -> bool:
+    def _is_young(self, recording: Recording) -> bool:
+        """Return True for a deferred recording that is within this run's retention."""
         return recording.queued_at is not None and recording.queued_at > self._until
 
     def act(self, due: WorklistEntry) -> Outcome:
-        """Delete a recording at Vonage, then mark it; return what became of it.
+        """Delete a recording at Vonage, mark it as deleted, and return the outcome.
 
-        One that Vonage refuses to delete for a reason of its own is deferred.
+        A recording that cannot be deleted for a reason of its own is deferred.
 
         Raises:
-            VonageError, StoreUnavailable, DamagedItem: it was not done, or not noted; a later run
-                does so.
+            VonageError, StoreUnavailable, CorruptItem: it was not deleted, or not marked. A later
+                run retries it.
         """
         try:
             outcome = self._act(due)
-        except RoomkeeperError as problem:
-            if problem.is_item_specific:
-                self._deferrals.defer(due, confirmed=isinstance(problem, NotDeletable))
+        except RoomkeeperError as error:
+            if error.is_item_specific:
+                self._deferrals.defer(due, confirmed=isinstance(error, NotDeletable))
             raise
         if outcome == "not_deletable_yet":
             self._deferrals.defer(due, confirmed=True)
@@ -129,7 +134,7 @@ class Cleanup:
         recording = self._store.recording(due.id)
         if recording is None or recording.deleted_at is not None:
             return "already_deleted"
-        if recording.hold is not None:  # since a moment ago
+        if recording.hold is not None:  # set after the worklist was read
             return "on_hold"
         if self._dry_run:
             return self._plan(due.id, recording.queued_at or due.since)
@@ -143,7 +148,7 @@ class Cleanup:
 
     @property
     def planned(self) -> list[dict[str, str]]:
-        """What would be deleted, oldest first."""
+        """The deletions that a dry run lists, oldest upload first."""
         return sorted(self._planned.listed, key=operator.itemgetter("uploaded_at"))
 
     def _plan(self, recording_id: str, uploaded_at: datetime) -> Outcome:
@@ -152,5 +157,8 @@ class Cleanup:
         return "would_delete"
 
     def _delete(self, recording_id: str) -> DeletedBy | None:
-        """Delete at Vonage; return by whom it is gone; None while it cannot be deleted yet."""
+        """Delete a recording at Vonage; return who deleted it, or None if that is not possible yet.
+
+        Only Vonage's own "not found" counts as deleted by Vonage.
+        """
         return _DELETED_BY[self._vonage.delete_recording(recording_id)]

@@ -1,7 +1,7 @@
-"""How a job's run is shared, so that items which always fail cannot keep it from the others.
+"""Shares a job's run among its items, so that items which always fail cannot starve the others.
 
-An item that fails for a reason of its own is deferred: it is tried again later and later. The lists
-that a job reads from each get a share of every run.
+An item that fails for a reason of its own is deferred with exponential backoff. Each worklist that
+a job reads gets a share of every run.
 """
 
 import itertools
@@ -21,34 +21,34 @@ MAX_DELAY = timedelta(days=1)
 
 
 def delay(attempts: int, *, draw: Callable[[], float] = random.random) -> timedelta:
-    """Return how long after its failure number `attempts` an item is tried again.
+    """Return the delay before an item is retried, after its failure number `attempts`.
 
-    Exponential backoff with equal jitter: between half of the delay and all of it.
+    Exponential backoff with equal jitter: at least half of the computed delay, at most all of it.
     Source: "Exponential Backoff And Jitter", AWS Architecture Blog.
     """
-    doublings = min(attempts - 1, 10)  # MAX_DELAY is reached by then
-    longest = min(BASE_DELAY * (1 << doublings), MAX_DELAY)
-    return longest / 2 + longest / 2 * draw()
+    doublings = min(attempts - 1, 10)  # more would exceed MAX_DELAY anyway
+    max_delay = min(BASE_DELAY * (1 << doublings), MAX_DELAY)
+    return max_delay / 2 + max_delay / 2 * draw()
 
 
 def interleave(sources: Sequence[tuple[int, Iterator[Item]]]) -> Iterator[Item]:
-    """Yield the items of all sources in turn, as many of each at a time as its weight says.
+    """Yield the items of all sources in turn, as many of each at a time as its weight.
 
-    A source that is exhausted leaves its share to the others.
+    The share of an exhausted source goes to the others.
     """
     remaining = list(sources)
     while remaining:
         for source in tuple(remaining):
             weight, items = source
-            processed = 0
-            for processed, item in enumerate(itertools.islice(items, weight), 1):  # noqa: B007
+            yielded = 0
+            for yielded, item in enumerate(itertools.islice(items, weight), 1):  # noqa: B007
                 yield item
-            if processed < weight:
+            if yielded < weight:
                 remaining.remove(source)
 
 
 class Deferrals:
-    """Defers items at `now`, and counts them; in a dry run it does neither. Thread-safe."""
+    """Defers items at `now` and counts them. Does neither in a dry run. Thread-safe."""
 
     def __init__(self, store: Store, *, now: datetime, dry_run: bool) -> None:
         self._store = store
@@ -58,10 +58,12 @@ class Deferrals:
         self.count = 0
 
     def defer(self, due: WorklistEntry, *, confirmed: bool = False) -> None:
-        """Have an item tried again later; `confirmed` says that Vonage's API has just returned it.
+        """Schedule an item's next attempt.
+
+        `confirmed` says that Vonage's API has just returned the item.
 
         Raises:
-            StoreUnavailable: it stays where it is.
+            StoreUnavailable: the item stays on its worklist unchanged.
         """
         if self._dry_run or not self._store.defer(due, self._now, delay, confirmed=confirmed):
             return

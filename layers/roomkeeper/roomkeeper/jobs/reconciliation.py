@@ -1,6 +1,6 @@
-"""What is done about callbacks that never came: Vonage is asked, and its answers are taken in.
+"""Recovers recordings whose callbacks were lost, by asking Vonage's API about them.
 
-An answer goes the road that callbacks go, so that one which comes late after all is a repeat.
+Observations from the API are stored like callbacks, so a callback that arrives late is a duplicate.
 """
 
 import heapq
@@ -38,12 +38,11 @@ OUTCOMES: tuple[Outcome, ...] = (
 )
 
 UPLOAD_TIMEOUT = timedelta(days=30)
-"""Beyond the grace time: how long an upload is waited for while Vonage says that it is to come, and
-how long Vonage is asked again about what it refuses to talk about."""
+"""How long after the grace time a run waits for an upload that Vonage still announces, and how long
+it retries items that always fail."""
 
 MAX_SESSION_TIME = timedelta(hours=24)
-"""Beyond the grace time: until then a session whose end was not told is taken to be going on."""
-
+"""How long after the grace time a session without a `session:ended` counts as still going on."""
 
 _DEFERRED: tuple[Worklist, ...] = (
     "deferred_awaiting_upload",
@@ -53,20 +52,25 @@ _DEFERRED: tuple[Worklist, ...] = (
 
 
 class InvalidRecordingData(RoomkeeperError):
-    """What Vonage says of a recording lacks what it must tell, or cannot be."""
+    """Vonage's data about a recording is incomplete or implausible."""
 
     @property
     def is_item_specific(self) -> bool:
-        """It says nothing about other recordings."""
+        """Always True: only this recording is affected."""
         return True
 
 
 class Reconciliation:
-    """A reconciliation at `now` of what has waited for `grace`; with `dry_run` it changes nothing.
+    """One reconciliation run. A dry run changes nothing.
 
-    `adopted` counts the recordings found that never announced themselves: in a rehearsal those that
-    are beyond the list once for every item that leads to them. `planned` lists what a rehearsal
-    would take in. `deferred_at_most` is how many deferred items it tries again.
+    Args:
+        grace: how long recordings and sessions wait before Vonage is asked about them.
+        now: the time of the run.
+        dry_run: list changes in `planned` instead of storing them.
+        deferred_at_most: how many deferred items to retry.
+
+    `adopted` counts the recordings for which no callback ever came. A dry run counts those beyond
+    the length of its list once for every item that leads to them.
     """
 
     def __init__(
@@ -97,16 +101,16 @@ class Reconciliation:
 
     @property
     def planned(self) -> list[dict[str, str]]:
-        """What would be taken in."""
+        """The missing events that a dry run lists."""
         return self._planned.listed
 
     @property
     def deferred(self) -> int:
-        """How many recordings and sessions were deferred."""
+        """The number of recordings and sessions that this run deferred."""
         return self._deferrals.count
 
     def count_due(self) -> int:
-        """Return how many recordings and sessions have waited long enough.
+        """Return how many recordings and sessions are due, including deferred ones to retry.
 
         Raises:
             StoreUnavailable: they could not be counted.
@@ -115,40 +119,42 @@ class Reconciliation:
         return sum(self._store.worklist_length(*each) for each in until.items())
 
     def due(self) -> Iterator[WorklistEntry]:
-        """Yield them, the oldest of each list first; each list has its share of the run."""
+        """Yield the due items, oldest first in each worklist. Each list has a share of the run."""
         deferred = heapq.merge(
             *(self._store.worklist(worklist, self._now) for worklist in _DEFERRED),
             key=operator.attrgetter("since"),
         )
         return interleave(
             (
-                (4, self._waiting("awaiting_upload")),
-                (4, self._waiting("ended_session")),
-                (1, self._waiting("open_session")),
+                (4, self._due_on("awaiting_upload")),
+                (4, self._due_on("ended_session")),
+                (1, self._due_on("open_session")),
                 (1, itertools.islice(deferred, self._deferred_at_most)),
             )
         )
 
-    def _waiting(self, worklist: Worklist) -> Iterator[WorklistEntry]:
+    def _due_on(self, worklist: Worklist) -> Iterator[WorklistEntry]:
         return self._store.worklist(worklist, self._until[worklist])
 
     def act(self, due: WorklistEntry) -> Outcome:
-        """Ask Vonage about a recording and its session's others, or about a session's.
+        """Reconcile a recording and the others of its session, or all recordings of a session.
 
-        What fails for a reason of its own is deferred.
+        An item that fails for a reason of its own is deferred.
 
         Raises:
-            VonageError, StoreUnavailable, DamagedItem, Implausible: not all is known; a later run
-                asks again.
+            VonageError, StoreUnavailable, CorruptItem, InvalidRecordingData: the item is not fully
+                reconciled. A later run retries it.
         """
         try:
-            return self._reconcile(due) if due.kind == "recording" else self._ask_session(due)
-        except RoomkeeperError as problem:
-            if problem.is_item_specific:
+            if due.kind == "recording":
+                return self._reconcile_recording(due)
+            return self._reconcile_session(due)
+        except RoomkeeperError as error:
+            if error.is_item_specific:
                 self._defer(due)
             raise
 
-    def _ask_session(self, due: WorklistEntry) -> Outcome:
+    def _reconcile_session(self, due: WorklistEntry) -> Outcome:
         listed = self._recordings_of(due.id)
         if listed is not None:
             self._store_observations(listed, due.id)
@@ -156,29 +162,27 @@ class Reconciliation:
             self._store.mark_session_checked(due, self._now if listed is not None else None)
         return "session_checked"
 
-    def _reconcile(self, due: WorklistEntry) -> Outcome:
+    def _reconcile_recording(self, due: WorklistEntry) -> Outcome:
         known = self._store.recording(due.id)
         if known is None or known.status in ("uploaded", "deleted"):
-            return "already_resolved"  # in the meantime
+            return "already_resolved"  # by a callback in the meantime
         listed = self._recordings_of(known.session_id) or vonage.SessionRecordings([])
         others = [each for each in listed.found if each.id != due.id]
         found = next((each for each in listed.found if each.id == due.id), None)
         try:
-            return self._settle(known, found or self._look_up(due.id), due)
-        finally:  # what is wrong with one recording holds up no other
+            return self._resolve(known, found or self._look_up(due.id), due)
+        finally:  # an error in one recording must not block the others
             self._store_observations(replace(listed, found=others), known.session_id)
 
-    def _settle(
+    def _resolve(
         self, known: Recording, found: vonage.Recording | None, due: WorklistEntry
     ) -> Outcome:
         if found is None:
             return self._mark_missing(known)
-        told = to_observation(found)
-        news = told.event not in known.seen and self._store_observation(told)
-        if isinstance(told, RecordingUploaded):
-            return (
-                "recovered" if news else "already_resolved"
-            )  # a late callback may have been faster
+        observation = to_observation(found)
+        is_new = observation.event not in known.seen and self._store_observation(observation)
+        if isinstance(observation, RecordingUploaded):  # its callback may have arrived meanwhile
+            return "recovered" if is_new else "already_resolved"
         queued_at = known.queued_at or due.since
         if found.status == "failed" or queued_at <= self._gives_up_before:
             return self._give_up(known, found.status)
@@ -186,22 +190,24 @@ class Reconciliation:
         return "waiting"
 
     def _store_observations(self, listed: vonage.SessionRecordings, session_id: str) -> None:
-        """Add what was not known, and confirm what was; its own turn comes, or has.
+        """Store recordings for which no callback ever came, and confirm the known ones.
+
+        Known recordings are reconciled as their own worklist entries.
 
         Raises:
-            Implausible, DamagedItem: one could not be taken in; all the others were.
+            InvalidRecordingData, CorruptItem: one could not be stored; all the others were.
         """
-        problems: list[RoomkeeperError] = [
+        errors: list[RoomkeeperError] = [
             InvalidRecordingData(f"In Vonage's list of session {session_id}: {each}")
             for each in listed.invalid
         ]
         for recording in listed.found:
             try:
                 self._add_or_confirm(recording)
-            except (InvalidRecordingData, CorruptItem) as problem:
-                problems.append(problem)
-        if problems:
-            raise problems[0]
+            except (InvalidRecordingData, CorruptItem) as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _add_or_confirm(self, found: vonage.Recording) -> None:
         known = self._store.recording(found.id)
@@ -215,14 +221,14 @@ class Reconciliation:
         if not self._dry_run:
             self._store.confirm(known, self._now)
 
-    def _store_observation(self, told: RecordingCallback) -> bool:
-        """Return whether it is news."""
+    def _store_observation(self, observation: RecordingCallback) -> bool:
+        """Store an observation, or list it in a dry run; return True if it is new."""
         if self._dry_run:
-            return self._plan(told.event, told.recording_id)
-        news = self._store.reconcile(told, self._now)
-        if news:
-            _log("missed callback recovered", told.event, told.recording_id)
-        return news
+            return self._plan(observation.event, observation.recording_id)
+        is_new = self._store.reconcile(observation, self._now)
+        if is_new:
+            _log("missed callback recovered", observation.event, observation.recording_id)
+        return is_new
 
     def _mark_missing(self, known: Recording) -> Outcome:
         if self._dry_run:
@@ -230,19 +236,19 @@ class Reconciliation:
         elif self._store.mark_missing(known, self._now):
             _log("recording lost", "recording:lost", known.recording_id)
         else:
-            return "already_resolved"  # in the meantime
+            return "already_resolved"  # by a callback in the meantime
         return "lost"
 
     def _give_up(self, known: Recording, status: str) -> Outcome:
-        """Wait no longer for an upload; `status` is what Vonage says of the recording."""
-        about = {"recording_id": known.recording_id, "session_id": known.session_id}
+        """Stop waiting for an upload. `status` is the recording's status at Vonage."""
+        ids = {"recording_id": known.recording_id, "session_id": known.session_id}
         if not self._dry_run and not self._store.mark_never_uploaded(known, self._now):
-            return "already_resolved"  # in the meantime
-        logger.warning("recording will not be uploaded", extra=about | {"status": status})
+            return "already_resolved"  # by a callback in the meantime
+        logger.warning("recording will not be uploaded", extra=ids | {"status": status})
         return "never_uploaded"
 
     def _defer(self, due: WorklistEntry) -> None:
-        """Have an item tried again later; no more once it has been deferred for too long."""
+        """Schedule an item's next attempt, or give it up after UPLOAD_TIMEOUT."""
         if self._dry_run:
             return
         if not due.is_deferred or self._store.queued_at(due) > self._gives_up_before:
@@ -253,14 +259,14 @@ class Reconciliation:
             self._give_up(known, "unknown")
 
     def _plan(self, event: str, recording_id: str) -> bool:
-        """Return whether it is news, as far as the list tells."""
-        news = self._planned.add({"event": event, "recording_id": recording_id})
-        if news:
+        """List an event in a dry run; return True unless it is listed already."""
+        is_new = self._planned.add({"event": event, "recording_id": recording_id})
+        if is_new:
             _log("missed callback found", event, recording_id)
-        return news
+        return is_new
 
     def _recordings_of(self, session_id: str) -> vonage.SessionRecordings | None:
-        """Return what Vonage has of a session; None when it knows no such session."""
+        """Return the session's recordings at Vonage; None if Vonage does not know the session."""
         try:
             return self._vonage.list_recordings(session_id)
         except NotFound:
@@ -273,30 +279,30 @@ class Reconciliation:
             return None
 
 
-def _log(what: str, event: str, recording_id: str) -> None:
+def _log(message: str, event: str, recording_id: str) -> None:
     event_id = correlation.event_id_for_recording(recording_id, event)
-    logger.info(what, event=event, recording_id=recording_id, correlation_id=event_id)
+    logger.info(message, event=event, recording_id=recording_id, correlation_id=event_id)
 
 
 def to_observation(found: vonage.Recording) -> RecordingCallback:
-    """Return the callback that tells the furthest of what Vonage says of a recording.
+    """Return the callback for the latest state that Vonage reports of a recording.
 
     Raises:
-        Implausible: it is uploaded without a time or URL, or at a time that cannot be.
+        InvalidRecordingData: a time or the URL is missing, or a time is out of range.
     """
     try:
         return _to_observation(found)
-    except ValueError as problem:
+    except ValueError as error:
         raise InvalidRecordingData(
-            f"What Vonage tells of recording {found.id}: {problem}."
-        ) from problem
+            f"Vonage's data about recording {found.id} is invalid: {error}."
+        ) from error
 
 
 def _to_observation(found: vonage.Recording) -> RecordingCallback:
     if found.status not in ("stopped", "uploaded"):
         return RecordingStarted(recording_id=found.id, session_id=found.session_id)
     if found.started_at is None or found.ended_at is None:
-        raise ValueError(f"it is {found.status}, but lacks a time")
+        raise ValueError(f"its status is {found.status}, but a time is missing")
     ended = RecordingEnded(
         recording_id=found.id,
         session_id=found.session_id,
@@ -307,5 +313,5 @@ def _to_observation(found: vonage.Recording) -> RecordingCallback:
     if found.status == "stopped":
         return ended
     if found.url is None:
-        raise ValueError("it is uploaded, but has no valid https URL")
+        raise ValueError("its status is uploaded, but it has no valid https URL")
     return RecordingUploaded(**msgspec.structs.asdict(ended), url=found.url)

@@ -1,15 +1,16 @@
-"""Extends the rooms that the policy wants to live on: one run of the room-expiry extender.
+"""Extends the rooms that the policy selects: one run of the room-expiry extender.
 
-Every extension is noted in the table, made at Vonage, then put into the outbox. A run first ends
-what earlier runs began and were cut off from: an extension that Vonage did make is told of now.
+An extension's intent is recorded in the table, then the extension is made at Vonage and put into
+the outbox. A run first completes the extensions of interrupted runs: if Vonage did extend a room,
+its event goes into the outbox now.
 """
 
+import operator
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
-
-from msgspec import Struct
+from functools import partial
 
 from roomkeeper.domain.rooms import Decision, Extension, ExtensionPolicy, Room, decide
 from roomkeeper.errors import RoomkeeperError
@@ -24,30 +25,17 @@ from roomkeeper.vonage import Forbidden, NotFound, NotUpdatable, Unauthorized, V
 SCAN = "room-expiry-extension"
 
 PAGE_SIZE = 20
-"""Rooms in a page: the API's own default, and the only size that is sure to be allowed."""
+"""Rooms per page: the API's default, and the only size that is certainly allowed."""
 
 MAX_RUN_TIME = timedelta(minutes=15)
-"""After that no run is still at work: Lambda lets none take longer."""
+"""The most time that a run can take: Lambda's maximum timeout."""
 
 MAX_LISTED_EACH = 100
-"""Decisions of each kind that a rehearsal lists; all of them are counted."""
-
-
-class _Due(Struct, frozen=True):
-    """A room that is to be extended, unless it was not used."""
-
-    room: Room
-    page: PageProgress
-
-
-class _Interrupted(Struct, frozen=True):
-    """A room whose extension an earlier run began and did not end."""
-
-    room_id: str
+"""The most decisions of each verdict that a dry run lists. All of them are counted."""
 
 
 class RoomExtension:
-    """One run. It works once."""
+    """One run. An instance runs only once."""
 
     def __init__(
         self, run: Run[Options], policy: ExtensionPolicy, vonage: VonageClient, table: RoomStore
@@ -64,72 +52,75 @@ class RoomExtension:
         self._invalid = Summary()
 
     def run(self) -> Report:
-        """Do the run; return how it went.
+        """Run the job and return its report.
 
         Raises:
-            StoreUnavailable: how far it came could not be noted; the next run repeats some of it.
+            StoreUnavailable: the checkpoint could not be saved. The next run repeats some pages.
         """
-        summary = runner.work(self._run, self._items(), self._act)
+        summary = runner.work(self._run, self._tasks(), operator.call)
         summary.add_failures(self._invalid)
         if self._out_of_time and summary.stopped_by is None:
             summary.stopped_by = "deadline"
-        checkpoint_reached = self._scan.checkpoint_reached()
-        self._save(checkpoint_reached)
+        checkpoint = self._scan.checkpoint_reached()
+        self._save(checkpoint)
         return Report(
             dry_run=self._run.dry_run,
-            counts=self._counts(summary) | {"walk_finished": checkpoint_reached is None},
+            counts=self._counts(summary) | {"walk_finished": checkpoint is None},
             summary=summary,
             planned=self._decisions.listed,
         )
 
-    def _items(self) -> Iterator[_Interrupted | _Due]:
+    def _tasks(self) -> Iterator[Callable[[], Outcome]]:
+        """Yield the run's tasks: complete interrupted extensions, then extend due rooms."""
         if not self._run.dry_run:
-            yield from map(_Interrupted, self._table.pending_extensions(self._run.now))
+            for room_id in self._table.pending_extensions(self._run.now):
+                yield partial(self._complete_interrupted, room_id)
+        for room, page in self._due_rooms():
+            yield partial(self._extend_and_mark, room, page)
+
+    def _due_rooms(self) -> Iterator[tuple[Room, PageProgress]]:
         for _ in _ticks(self._run.limits):
             if self._scan.ended:
                 return
             page = self._scan.next_page()
-            self._note_invalid(page)
-            due = [room for room in page.rooms if self._is_due(room)]
-            pending = page.pending(due)
+            self._count_invalid(page)
+            pending = page.pending([room for room in page.rooms if self._is_due(room)])
             self._save(self._scan.checkpoint_reached())
-            yield from (_Due(room, page) for room in pending)
+            yield from ((room, page) for room in pending)
         self._out_of_time = True
 
-    def _note_invalid(self, page: PageProgress) -> None:
-        """Log the rooms that could not be read; they count as failures that concern no other."""
+    def _count_invalid(self, page: PageProgress) -> None:
+        """Log the rooms that could not be read. They count as item-specific failures."""
         for invalid in page.invalid:
             message = f"{invalid} (start_id of its page: {page.start_id or 'none'})"
             self._invalid.add_failure(message)
             logger.warning("room is invalid", room_id=invalid.id, problem=message)
 
     def _is_due(self, room: Room) -> bool:
-        """Whether the room would be extended if it were used now; if not, count why."""
+        """Return True if the room would be extended if it were used now; count its verdict."""
         decision = decide(room, self._run.now, self._policy, self._run.now)
         self._verdicts["due" if decision.expires_at else decision.verdict] += 1
         if decision.expires_at is None:
-            self._decisions.add(_told(room, decision), decision.verdict)
+            self._decisions.add(_plan(room, decision), decision.verdict)
         if decision.verdict == "max_lifetime_reached":
             logger.warning("room cannot be extended any more", room_id=room.id)
         return decision.expires_at is not None
 
-    def _act(self, item: _Interrupted | _Due) -> Outcome:
-        if isinstance(item, _Interrupted):
-            return self._complete_interrupted(item.room_id)
+    def _extend_and_mark(self, room: Room, page: PageProgress) -> Outcome:
         try:
-            outcome = self._extend_if_due(item.room)
-        except RoomkeeperError as problem:
-            if not isinstance(problem, Unauthorized):  # which says nothing of the room
-                item.page.mark_failed(item.room)
+            outcome = self._extend_if_due(room)
+        except RoomkeeperError as error:
+            if not isinstance(error, Unauthorized):  # which does not depend on the room
+                page.mark_failed(room)
             raise
-        item.page.mark_done(item.room)
+        page.mark_done(room)
         return outcome
 
     def _extend_if_due(self, room: Room) -> Outcome:
         now, policy = self._run.now, self._policy
         last_used = self._table.last_used(room.id) if policy.used_within else None
         decision = decide(room, last_used, policy, now)
-        self._decisions.add(_told(room, decision), decision.verdict)
+        self._decisions.add(_plan(room, decision), decision.verdict)
         if decision.expires_at is None or room.expires_at is None:
             return decision.verdict
         extension = Extension(
@@ -141,10 +132,13 @@ class RoomExtension:
         if self._run.dry_run:
             _log("room would be extended", extension)
             return decision.verdict
-        return self._extend(extension) or _done(decision)
+        return self._extend(extension) or _outcome(decision)
 
     def _extend(self, extension: Extension) -> Outcome | None:
-        """Extend a room at Vonage, then tell of it; return what came in between, if anything."""
+        """Extend a room at Vonage and put the event into the outbox.
+
+        Return None, or the outcome `gone` or `not_updatable` if Vonage refuses.
+        """
         self._table.record_intent(extension, self._run.now)
         try:
             self._vonage.update_room_expiry(extension.room_id, extension.expires_at)
@@ -158,27 +152,27 @@ class RoomExtension:
         return None
 
     def _complete_interrupted(self, room_id: str) -> Outcome:
-        """Tell of an extension that was cut off if it took place; else forget it."""
+        """Put the event of an extension that Vonage made into the outbox; discard any other."""
         extension = self._table.extension(room_id)
         if extension is None:
             return "forgotten"
         try:
-            took_place = self._took_place(extension)
-        except Forbidden:  # the room belongs to another application, at the next run too
-            self._forget(extension)
+            was_made = self._was_made(extension)
+        except Forbidden:  # the room belongs to another application, so retries fail too
+            self._discard_if_stale(extension)
             raise
-        if took_place:
+        if was_made:
             self._complete(extension)
             return "completed"
-        self._forget(extension)
+        self._discard_if_stale(extension)
         return "forgotten"
 
-    def _forget(self, extension: InterruptedExtension) -> None:
-        """Drop an extension, unless the run that began it may still be at work."""
+    def _discard_if_stale(self, extension: InterruptedExtension) -> None:
+        """Discard an extension, unless the run that recorded it may still be running."""
         if extension.since + MAX_RUN_TIME < self._run.now:
             self._table.discard(extension)
 
-    def _took_place(self, extension: InterruptedExtension) -> bool:
+    def _was_made(self, extension: InterruptedExtension) -> bool:
         try:
             return self._vonage.get_room(extension.room_id).expires_at == extension.expires_at
         except NotFound:
@@ -188,10 +182,10 @@ class RoomExtension:
         self._table.complete(extension, self._run.now)
         _log("room extended", extension)
 
-    def _save(self, checkpoint_reached: Checkpoint | None) -> None:
-        if not self._run.dry_run and checkpoint_reached != self._saved:
-            self._table.save_checkpoint(SCAN, checkpoint_reached)
-            self._saved = checkpoint_reached or Checkpoint()
+    def _save(self, checkpoint: Checkpoint | None) -> None:
+        if not self._run.dry_run and checkpoint != self._saved:
+            self._table.save_checkpoint(SCAN, checkpoint)
+            self._saved = checkpoint or Checkpoint()
 
     def _counts(self, summary: Summary) -> dict[str, int]:
         verdicts, outcomes = self._verdicts, summary.outcomes
@@ -220,19 +214,19 @@ class RoomExtension:
         return unlisted
 
 
-def _told(room: Room, decision: Decision) -> dict[str, str]:
-    """Return a decision as a rehearsal shows it."""
-    told = {"room_id": room.id, "verdict": decision.verdict, "reason": decision.reason}
+def _plan(room: Room, decision: Decision) -> dict[str, str]:
+    """Return a decision as a dry run lists it."""
+    plan = {"room_id": room.id, "verdict": decision.verdict, "reason": decision.reason}
     if room.expires_at is not None:
-        told["expires_at"] = iso(room.expires_at)
+        plan["expires_at"] = iso(room.expires_at)
     if decision.expires_at is not None:
-        told["new_expires_at"] = iso(decision.expires_at)
-    return told
+        plan["new_expires_at"] = iso(decision.expires_at)
+    return plan
 
 
-def _log(what: str, extension: Extension) -> None:
+def _log(message: str, extension: Extension) -> None:
     logger.info(
-        what,
+        message,
         room_id=extension.room_id,
         expires_at=iso(extension.expires_at),
         reason=extension.reason,
@@ -240,12 +234,12 @@ def _log(what: str, extension: Extension) -> None:
     )
 
 
-def _done(decision: Decision) -> Outcome:
+def _outcome(decision: Decision) -> Outcome:
     return "extended" if decision.verdict == "extend" else "extended_to_limit"
 
 
 def _ticks(limits: Limits) -> Iterator[None]:
-    """Yield no more often than the rate allows, until the time for new items is over."""
+    """Yield no more often than the rate limit allows, until the deadline."""
     while (now := time.monotonic()) < limits.deadline:
         yield
         time.sleep(max(0.0, now + 1 / limits.per_second - time.monotonic()))

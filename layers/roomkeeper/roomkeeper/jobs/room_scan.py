@@ -1,6 +1,7 @@
-"""A walk through all rooms, page by page, that one run leaves off and the next goes on with.
+"""A paginator over all rooms that one run interrupts and the next one continues.
 
-Only pages whose rooms were all worked on are passed: whatever ends a run, no room is left out.
+The checkpoint moves past a page only when all its rooms were handled, so an interrupted run skips
+none.
 """
 
 from collections import deque
@@ -15,10 +16,12 @@ ReadPage = Callable[[str | None], RoomPage]
 
 
 class PageProgress:
-    """The rooms of one page, and what is still to be done there. Safe to use from many threads.
+    """The rooms of one page, and which of them are still pending. Thread-safe.
 
-    `begins` is the checkpoint at which a walk comes to this page; `invalid` are the elements of the
-    page that could not be read as rooms.
+    Args:
+        start: the checkpoint from which a scan continues at this page.
+        rooms: the page's rooms.
+        invalid: the page's elements that could not be read as rooms.
     """
 
     def __init__(
@@ -28,34 +31,34 @@ class PageProgress:
         self.invalid = invalid
         self._start = start
         self._failed = set(start.failed)
-        self._open: set[str] = set()
+        self._pending: set[str] = set()
 
     @property
     def start_id(self) -> str | None:
-        """Where the page starts; None for the first one."""
+        """The page's `start_id`; None for the first page."""
         return self._start.start_id
 
     def pending(self, rooms: Iterable[Room]) -> list[Room]:
-        """Return those of `rooms` to be worked on: not those that the last run tried in vain.
+        """Mark `rooms` as pending and return them, without those that failed in the last run.
 
-        They would stop every run at this page, were there many of them; the next walk tries again.
+        Many failing rooms would otherwise stop every run at this page. The next scan retries them.
         """
-        wanted = [room for room in rooms if room.id not in self._failed]
-        self._open.update(room.id for room in wanted)
-        return wanted
+        pending = [room for room in rooms if room.id not in self._failed]
+        self._pending.update(room.id for room in pending)
+        return pending
 
     def mark_done(self, room: Room) -> None:
-        """Note that the room needs nothing more in this walk."""
-        self._open.discard(room.id)
+        """Record that this scan is finished with the room."""
+        self._pending.discard(room.id)
 
     def mark_failed(self, room: Room) -> None:
-        """Note that the room was tried in vain."""
+        """Record that the room failed. It is no longer pending."""
         self._failed.add(room.id)
-        self._open.discard(room.id)
+        self._pending.discard(room.id)
 
     def checkpoint(self) -> Checkpoint | None:
-        """Return where the walk has to come back to; None when all is done here."""
-        if not self._open:
+        """Return the checkpoint from which the page must be read again; None if nothing pends."""
+        if not self._pending:
             return None
         return Checkpoint(
             start_id=self._start.start_id,
@@ -65,90 +68,85 @@ class PageProgress:
 
 
 class _CycleDetector:
-    """Finds out that a way goes round in a circle, from one place on it that moves up (Brent).
+    """Detects a loop in the page links with Brent's algorithm, in constant memory.
 
-    It moves up after 1, 2, 4, 8 and so on pages: once it lies on the circle, and stays for longer
-    than that is around, the way comes by it again. Until then some pages are read more than once,
-    which does no harm: rooms that were extended are no longer due. A list of all places would grow.
+    It remembers one page and replaces it after 1, 2, 4, 8 and so on pages. Some pages may be read
+    more than once before a loop is found. That is harmless: extended rooms are no longer due.
     """
 
     def __init__(self, start_id: str | None) -> None:
-        self._mark = start_id
-        self._since = 0
-        self._patience = 1
+        self._remembered = start_id
+        self._steps = 0
+        self._max_steps = 1
 
     def closes_cycle(self, start_id: str | None) -> bool:
-        """Return whether the way, which now comes to `start_id`, is known to have been there."""
-        if start_id == self._mark:
+        """Return True if the link to the page `start_id` leads back to the remembered page."""
+        if start_id == self._remembered:
             return True
-        self._since += 1
-        if self._since == self._patience:
-            self._mark, self._since, self._patience = start_id, 0, 2 * self._patience
+        self._steps += 1
+        if self._steps == self._max_steps:
+            self._remembered, self._steps, self._max_steps = start_id, 0, 2 * self._max_steps
         return False
 
 
 class RoomScan:
-    """A walk that goes on from a checkpoint; `read_page` returns the page that starts there."""
+    """A scan that continues from a checkpoint. `read_page` returns the page at a `start_id`."""
 
     def __init__(self, read_page: ReadPage, checkpoint: Checkpoint) -> None:
         self._read_page = read_page
-        self._ahead = checkpoint
-        self._open: deque[PageProgress] = deque()
-        self._circle: _CycleDetector | None = None
+        self._next = checkpoint
+        self._unfinished: deque[PageProgress] = deque()
+        self._cycle: _CycleDetector | None = None
         self._total = 0
         self.ended = False
-        """Whether the last page was read."""
+        """True once the last page was read."""
 
     def next_page(self) -> PageProgress:
-        """Return the next page's rooms.
+        """Read the next page and return its rooms.
 
         Raises:
-            VonageError: the page cannot be read. One that leads back ends the walk.
+            VonageError: the page cannot be read. A link to an earlier page also ends the scan.
         """
         page = self._read()
-        start = self._ahead
-        self._circle = self._circle or _CycleDetector(start.start_id)
+        start = self._next
+        self._cycle = self._cycle or _CycleDetector(start.start_id)
         self.ended = page.next_start_id is None
-        if not self.ended and self._circle.closes_cycle(page.next_start_id):
+        if not self.ended and self._cycle.closes_cycle(page.next_start_id):
             self.ended = True
-            told = "The pages of rooms go round in a circle"
-            raise InvalidResponse(told, RequestContext("GET", "/rooms"))
+            message = "The page links of the list of rooms form a circle"
+            raise InvalidResponse(message, RequestContext("GET", "/rooms"))
         self._total = page.total_items or 0
-        self._ahead = Checkpoint(
+        self._next = Checkpoint(
             start_id=page.next_start_id,
             walked=start.walked + len(page.rooms) + len(page.invalid),
         )
-        self._open.append(PageProgress(start, page.rooms, page.invalid))
-        return self._open[-1]
+        self._unfinished.append(PageProgress(start, page.rooms, page.invalid))
+        return self._unfinished[-1]
 
     def _read(self) -> RoomPage:
         try:
-            return self._read_page(self._ahead.start_id)
+            return self._read_page(self._next.start_id)
         except (NotFound, BadRequest):
-            if self._circle or self._ahead.start_id is None:
+            if self._cycle or self._next.start_id is None:
                 raise
-            # Where the last run stopped is no place any more: the walk begins anew.
-            self._ahead = Checkpoint()
+            # The saved start_id no longer exists, so the scan starts over.
+            self._next = Checkpoint()
             return self._read_page(None)
 
     def checkpoint_reached(self) -> Checkpoint | None:
-        """Return where the next run has to go on; None when this walk is done."""
-        while self._open:
-            checkpoint = self._open[0].checkpoint()
+        """Return the checkpoint from which the next run continues; None if the scan is complete."""
+        while self._unfinished:
+            checkpoint = self._unfinished[0].checkpoint()
             if checkpoint is not None:
                 return checkpoint
-            self._open.popleft()
-        return None if self.ended else self._ahead
+            self._unfinished.popleft()
+        return None if self.ended else self._next
 
     def remaining(self) -> int:
-        """Return how many rooms are left for the next run, as far as Vonage tells their number."""
-        checkpoint_reached = self.checkpoint_reached()
-        return (
-            max(self._total, self._ahead.walked) - checkpoint_reached.walked
-            if checkpoint_reached
-            else 0
-        )
+        """Return how many rooms are left for the next run, according to Vonage's total."""
+        checkpoint = self.checkpoint_reached()
+        return max(self._total, self._next.walked) - checkpoint.walked if checkpoint else 0
 
     def unlisted(self) -> int:
-        """Return how many rooms Vonage counts beyond those on all pages; 0 before the last page."""
-        return max(0, self._total - self._ahead.walked) if self.ended else 0
+        """Return how many rooms Vonage counts but lists on no page; 0 before the last page."""
+        return max(0, self._total - self._next.walked) if self.ended else 0

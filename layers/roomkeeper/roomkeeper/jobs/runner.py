@@ -1,7 +1,7 @@
-"""What every job shares around its round: how it was started, how long it may take, what it tells.
+"""What all jobs share: invocation by schedule or HTTP, time limits, reports and metrics.
 
-A job runs by its schedule, or on demand: through the HTTP API, or by a direct invocation. A
-scheduled event is the options themselves, as JSON; over HTTP they are the body.
+A job runs on its schedule or on demand, through the HTTP API or by a direct invocation. The event
+of a scheduled or direct invocation is the job's options as JSON. Over HTTP they are the body.
 """
 
 import itertools
@@ -40,35 +40,35 @@ logger = function_logger()
 metrics = Metrics()
 
 MAX_LISTED = 1000
-"""What a rehearsal lists at most of each kind; all of it is counted."""
+"""The most plans of one kind that a dry run lists. All of them are counted."""
 
 CALLS_PER_ITEM = 2
-"""Calls to Vonage that an item takes at most, which it is let finish when time is up."""
+"""The most calls to Vonage that one item makes. They may finish after the deadline."""
 
 Event = Mapping[str, Any]
 Answer = dict[str, Any]
 Item = TypeVar("Item")
 
-
 DEFERRED_SHARE = 10
-"""One in so many items of a run may be one that failed before, for a reason of its own."""
+"""One in this many items of a run may be a deferred item, which failed before."""
 
 
 class BadRequest(RoomkeeperError):
-    """The options cannot be understood; the message says where."""
+    """The options are invalid. The message says where."""
 
 
 class Context(Protocol):
-    """What a job asks of Lambda's context."""
+    """The part of Lambda's context object that a job uses."""
 
     def get_remaining_time_in_millis(self) -> int:
-        """Return how long the invocation may still take."""
+        """Return the milliseconds until the invocation times out."""
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may be asked of any job. Without `dry_run` it is as deployed, without `limit` no limit.
+    """The options of every job.
 
-    `limit` is how many items are worked on at most.
+    `dry_run` defaults to the stack's setting. `limit` is the most items to process; without it
+    there is no limit.
     """
 
     dry_run: bool | None = None
@@ -79,9 +79,9 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 class Run(Struct, Generic[OptionsT], frozen=True, kw_only=True):
-    """One run of a job: what is asked of it, since when, and what it may take.
+    """One run of a job: its options, limits and start time.
 
-    `call_seconds` is what one call to Vonage may take, its retries included.
+    `call_seconds` limits the time of one call to Vonage, including its retries.
     """
 
     options: OptionsT
@@ -92,14 +92,14 @@ class Run(Struct, Generic[OptionsT], frozen=True, kw_only=True):
 
     @property
     def deferred_at_most(self) -> int:
-        """How many deferred items a run may try again: its share of what the run can do in all."""
+        """The number of deferred items to retry: their share of the run's capacity."""
         seconds = max(0.0, self.limits.deadline - time.monotonic())
         capacity = min(self.limits.per_second * seconds, self.options.limit or math.inf)
         return max(1, int(capacity / DEFERRED_SHARE))
 
 
 class Report(Struct, kw_only=True):
-    """What a run tells: its counts by name, its round, and what a rehearsal would have done."""
+    """The result of a run: its counts by name, its batch's summary, and a dry run's plans."""
 
     dry_run: bool
     counts: Mapping[str, int]
@@ -107,19 +107,19 @@ class Report(Struct, kw_only=True):
     planned: Sequence[Mapping[str, str]] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Return the report as a caller gets it; `planned` is there in a dry run alone."""
-        told = {
+        """Return the report as the caller gets it. Only a dry run's report has `planned`."""
+        report = {
             "dry_run": self.dry_run,
             **self.counts,
             FAILED: self.summary.outcomes[FAILED],
             "stopped_by": self.summary.stopped_by,
             "sample_errors": self.summary.sample_errors,
         }
-        return told | ({"planned": self.planned} if self.dry_run else {})
+        return report | ({"planned": self.planned} if self.dry_run else {})
 
 
 class DryRunPlan:
-    """What a rehearsal would do: the first `most` plans of each kind. Safe to use in threads."""
+    """The changes that a dry run would make: the first `most` of each kind. Thread-safe."""
 
     def __init__(self, most: int = MAX_LISTED) -> None:
         self._listed: dict[tuple[str, ...], dict[str, str]] = {}
@@ -129,53 +129,53 @@ class DryRunPlan:
 
     @property
     def listed(self) -> list[dict[str, str]]:
-        """Return the plans in the order in which they were noted."""
+        """The plans, in the order in which they were added."""
         return list(self._listed.values())
 
-    def add(self, plan: dict[str, str], options_type: str = "") -> bool:
-        """List a plan, if there is room for its kind; return whether it is not listed already."""
+    def add(self, plan: dict[str, str], kind: str = "") -> bool:
+        """Add a plan, unless its kind's list is full; return False if it is listed already."""
         key = tuple(plan.values())
         with self._lock:
             if key in self._listed:
                 return False
-            if self._count[options_type] < self._most:
-                self._count[options_type] += 1
+            if self._count[kind] < self._most:
+                self._count[kind] += 1
                 self._listed[key] = plan
             return True
 
 
 class _TimeLimits(Struct, frozen=True):
-    """Seconds: `whole` for a run in all, `call` for a call to Vonage, `writes` for an item's."""
+    """Limits in seconds for a whole run, one call to Vonage, and one item's writes to the table."""
 
     total: float
     call: float
     writes: float
 
     def accept_until(self, remaining: float) -> float:
-        """Return how long new items may be begun, so that the last one still ends in time."""
+        """Return for how many seconds items may start, so that the last one still ends in time."""
         remaining = min(self.total, remaining)
         return max(0.0, remaining - CALLS_PER_ITEM * self.call - self.writes)
 
 
 OPERATIONS_PER_ITEM = 3
-"""Of the table that an item takes at most: the extender's note, its event, and the note's end."""
+"""The most table writes of one item: an extension's intent, its event, and the intent's removal."""
 
 _WRITES = OPERATIONS_PER_ITEM * store.SHORT_RETRY.worst_case
 
-# An HTTP API gives a function up after 30 seconds, a cold start included.
+# An HTTP API times out after 30 seconds, including a cold start.
 _OVER_HTTP = _TimeLimits(total=28.0, call=4.0, writes=_WRITES)
-_OTHERWISE = _TimeLimits(total=float("inf"), call=10.0, writes=_WRITES)
+_BY_SCHEDULE = _TimeLimits(total=float("inf"), call=10.0, writes=_WRITES)
 
-# Behind what is unavailable there may be names and policies of our account.
-_NOT_NOW = "Roomkeeper cannot do that just now; its log has the cause. Try again later."
+# The cause may name resources of this account, so the caller gets a generic message.
+_UNAVAILABLE = "Roomkeeper cannot do that just now; its log has the cause. Try again later."
 
 
-_REFUSALS: Mapping[type[RoomkeeperError], tuple[int, str]] = {
+_ERROR_RESPONSES: Mapping[type[RoomkeeperError], tuple[int, str]] = {
     BadRequest: (400, "bad_request"),
     Misconfigured: (500, "misconfigured"),
     NotConfigured: (503, "not_configured"),
 }
-"""What a caller is told in so many words; all else is told as unavailable."""
+"""Errors whose message the caller gets. All others are reported as unavailable."""
 
 
 def handle(
@@ -184,29 +184,31 @@ def handle(
     options_type: type[OptionsT],
     run: Callable[[Run[OptionsT]], Report],
 ) -> Answer:
-    """Run a job, whose options are of `kind`, as `event` asks; return what its function returns.
+    """Run a job once with the options in `event`; return the Lambda function's response.
 
-    Over HTTP: 200 and the report; 400 for options that make no sense; 403 unless it is signed; 500
-    for parameters that cannot be; 503 when the run could not begin or be noted, with the code
+    Over HTTP: 200 and the report; 400 if the options are invalid; 403 if unsigned; 500 if the
+    stack's parameters are invalid; 503 if the run could not start or be saved, with the code
     `not_configured` while no Vonage credentials are stored. Otherwise: the report, or
     `{"not_configured": true}`.
 
     Raises:
-        RoundIncomplete: something failed, and it was not over HTTP. The round is finished.
-        RoomkeeperError: the run could not begin, and it was not over HTTP.
+        BatchIncomplete: an item failed, and the event is not from HTTP. The batch is finished.
+        RoomkeeperError: the run could not start, and the event is not from HTTP.
     """
     if "http" not in event.get("requestContext", {}):
         return _by_schedule(event, context, options_type, run)
-    if refusal := http_api.forbidden_unless_signed(event):
-        return refusal
+    if forbidden := http_api.forbidden_unless_signed(event):
+        return forbidden
     try:
-        report = _told(run(_run(event, context, options_type, _OVER_HTTP)))
-        return _answer(200, msgspec.json.encode(report.as_json()).decode())
-    except RoomkeeperError as problem:
-        for known, (status, code) in _REFUSALS.items():
-            if isinstance(problem, known):
-                return _refuse(status, code, problem)
-        return _refuse(503, "unavailable", problem, told=_NOT_NOW, **{"Retry-After": "5"})
+        report = _log_report(run(_new_run(event, context, options_type, _OVER_HTTP)))
+        return _response(200, msgspec.json.encode(report.as_json()).decode())
+    except RoomkeeperError as error:
+        for known, (status, code) in _ERROR_RESPONSES.items():
+            if isinstance(error, known):
+                return _error_response(status, code, error)
+        return _error_response(
+            503, "unavailable", error, message=_UNAVAILABLE, **{"Retry-After": "5"}
+        )
 
 
 def _by_schedule(
@@ -216,38 +218,38 @@ def _by_schedule(
     run: Callable[[Run[OptionsT]], Report],
 ) -> Answer:
     try:
-        report = _told(run(_run(event, context, options_type, _OTHERWISE)))
-    except NotConfigured as problem:
-        # A schedule starts right after the first deployment, before anybody can store credentials.
-        logger.info("not configured yet", extra={"reason": str(problem)})
+        report = _log_report(run(_new_run(event, context, options_type, _BY_SCHEDULE)))
+    except NotConfigured as error:
+        # The schedule starts with the first deployment, before anybody can store credentials.
+        logger.info("not configured yet", extra={"reason": str(error)})
         return {"not_configured": True}
     report.summary.raise_if_failed()
     return report.as_json()
 
 
 def work(run: Run[Any], items: Iterable[Item], act: Callable[[Item], Outcome]) -> Summary:
-    """Return how a run finished `items` went, within the run's bounds and limit.
+    """Call `act` with each of `items` within the run's limits; return the summary.
 
-    Every failure is logged. Credentials that Vonage does not take end the round.
+    Every failure is logged. An Unauthorized response from Vonage ends the batch.
     """
 
     def act_and_log(item: Item) -> Outcome:
         try:
             return act(item)
-        except RoomkeeperError as problem:
-            logger.warning("item failed", problem=str(problem), options_type=type(problem).__name__)
-            if isinstance(problem, Unauthorized):
-                raise AbortBatch(str(problem)) from problem
+        except RoomkeeperError as error:
+            logger.warning("item failed", problem=str(error), kind=type(error).__name__)
+            if isinstance(error, Unauthorized):
+                raise AbortBatch(str(error)) from error
             raise
 
     return BatchRunner(run.limits).run(itertools.islice(items, run.options.limit), act_and_log)
 
 
 def vonage_client(run: Run[Any]) -> VonageClient:
-    """Return a client of the Meetings API, any call of which takes no longer than a run's may.
+    """Return a client of the Meetings API whose calls each take at most the run's `call_seconds`.
 
     Raises:
-        NotConfigured: none were ever stored.
+        NotConfigured: no credentials were ever stored.
         SecretUnavailable: the credentials cannot be read.
     """
     try:
@@ -265,24 +267,24 @@ def vonage_client(run: Run[Any]) -> VonageClient:
 
 
 def remaining(due: int, summary: Summary, skipped: int = 0) -> int:
-    """Return how many of those due were not come to, and are for the next run."""
+    """Return how many of the `due` items are left for the next run."""
     return max(0, due - skipped - summary.processed)
 
 
-def _run(
+def _new_run(
     event: Event, context: Context, options_type: type[OptionsT], time_limits: _TimeLimits
 ) -> Run[OptionsT]:
     deadline = deadline_in(time_limits.accept_until(context.get_remaining_time_in_millis() / 1000))
-    known = JobSettings.from_env(os.environ)
+    job = JobSettings.from_env(os.environ)
     options = _options(event, options_type)
     return Run(
         options=options,
-        dry_run=known.dry_run if options.dry_run is None else options.dry_run,
+        dry_run=job.dry_run if options.dry_run is None else options.dry_run,
         limits=Limits(
-            concurrency=known.concurrency,
-            per_second=known.per_second,
+            concurrency=job.concurrency,
+            per_second=job.per_second,
             deadline=deadline,
-            consecutive_failures=known.consecutive_failures,
+            consecutive_failures=job.consecutive_failures,
         ),
         call_seconds=time_limits.call,
         now=datetime.now(UTC),
@@ -294,42 +296,41 @@ def _options(event: Event, options_type: type[OptionsT]) -> OptionsT:
         if "requestContext" not in event:
             return msgspec.convert(event, options_type)
         return msgspec.json.decode(http_api.body_of(event) or b"{}", type=options_type)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-        raise BadRequest(f"The options cannot be taken: {problem}.") from problem
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"The options are invalid: {error}.") from error
 
 
-def _told(report: Report) -> Report:
-    """Log the report and put its counts as metrics; return it.
+def _log_report(report: Report) -> Report:
+    """Log the report and emit its counts as metrics; return it.
 
-    A rehearsal puts none but that there was one: what it counts has not happened.
+    A dry run emits only the metric DryRun: the changes that it counts were not made.
     """
-    told = report.as_json()
-    planned = told.pop("planned", ())
-    logger.info("run finished", extra=told | {"planned": len(planned)})
+    fields = report.as_json()
+    planned = fields.pop("planned", ())
+    logger.info("run finished", extra=fields | {"planned": len(planned)})
     if report.dry_run:
         metrics.add_metric("DryRun", unit=MetricUnit.Count, value=1)
         return report
-    for name, value in told.items():
+    for name, value in fields.items():
         if isinstance(value, int) and not isinstance(value, bool):
-            metrics.add_metric(_metric(name), unit=MetricUnit.Count, value=value)
+            metrics.add_metric(_metric_name(name), unit=MetricUnit.Count, value=value)
     return report
 
 
-def _metric(name: str) -> str:
-    return "".join(word.capitalize() for word in name.split("_"))
+def _metric_name(count_name: str) -> str:
+    return "".join(word.capitalize() for word in count_name.split("_"))
 
 
-def _refuse(
-    status: int, code: str, problem: RoomkeeperError, *, told: str | None = None, **headers: str
+def _error_response(
+    status: int, code: str, error: RoomkeeperError, *, message: str | None = None, **headers: str
 ) -> Answer:
-    """Log the problem; return an answer that tells it, or what is `told` instead."""
-    options_type = type(problem).__name__
-    logger.warning("run refused", code=code, problem=str(problem), options_type=options_type)
+    """Log the error; return an error response with its message, or with `message` instead."""
+    logger.warning("run refused", code=code, problem=str(error), kind=type(error).__name__)
     metrics.add_metric("RunRefused", unit=MetricUnit.Count, value=1)
-    return _answer(status, http_api.error_body(code, told or str(problem)), **headers)
+    return _response(status, http_api.error_body(code, message or str(error)), **headers)
 
 
-def _answer(status: int, body: str, **headers: str) -> Answer:
+def _response(status: int, body: str, **headers: str) -> Answer:
     return {
         "statusCode": status,
         "headers": {"Content-Type": "application/json"} | headers,

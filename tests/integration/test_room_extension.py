@@ -1,4 +1,4 @@
-"""A run of the extender, against the table that the template defines and an emulated Vonage."""
+"""Runs of the room extension, with the template's table and an emulated Vonage."""
 
 import json
 import time
@@ -41,18 +41,18 @@ SOON, LATER = iso(NOW + 2 * DAY), iso(NOW + 30 * DAY)
 
 
 class _Cloudformation(yaml.SafeLoader):
-    """Reads the template; what its functions (!Ref and so on) would give is left out."""
+    """Loads the template. CloudFormation functions such as !Ref become None."""
 
 
 _Cloudformation.add_multi_constructor("!", lambda *_: None)
 
 
 class Killed(BaseException):
-    """The process is gone: nothing after this happens."""
+    """The process is killed. Nothing runs after it."""
 
 
 class Rooms(Struct):
-    """A table and an emulated Vonage, and runs over them."""
+    """A table and an emulated Vonage, and methods to run the job on them."""
 
     vonage: VonageControl
     client: VonageClient
@@ -65,7 +65,7 @@ class Rooms(Struct):
     def expiries(self) -> dict[str, str]:
         return {room["id"]: room["expires_at"] for room in self.vonage.rooms()}
 
-    def told(self) -> Counter[tuple[str, str]]:
+    def published(self) -> Counter[tuple[str, str]]:
         """Count the events in the outbox, by room and new expiry."""
         items = self.dynamodb.scan(TableName=TABLE)["Items"]
         details = [json.loads(item["detail"]["S"]) for item in items if "detail" in item]
@@ -78,7 +78,7 @@ class Rooms(Struct):
     def changing_calls(self) -> list[str]:
         return [each["path"] for each in self.vonage.requests() if each["method"] != "GET"]
 
-    def hear(self, event: str, room_id: str, started_at: datetime, **more: Any) -> None:
+    def receive(self, event: str, room_id: str, started_at: datetime, **more: Any) -> None:
         session = {"session_id": f"{room_id}-{started_at:%Y%m%dT%H%M}", "room_id": room_id}
         body = {"event": event, "started_at": iso(started_at)} | session | more
         store = Store(self.dynamodb, TABLE, session_days=400, event_days=30)
@@ -109,7 +109,7 @@ def a_run(
     known: dict[str, Any] = {
         "concurrency": 4,
         "per_second": 1000.0,
-        "ends_at": deadline_in(seconds),
+        "deadline": deadline_in(seconds),
         "consecutive_failures": 5,
     }
     return Run(
@@ -146,7 +146,7 @@ def rooms(emulator: VonageControl) -> Iterator[Rooms]:
         yield Rooms(emulator, client, dynamodb, RoomStore(dynamodb, TABLE, event_days=30))
 
 
-def test_rooms_that_are_due_are_extended_and_told_of_and_nothing_else_is_left(
+def test_due_rooms_are_extended_with_one_event_each_and_no_intent_remains(
     rooms: Rooms,
 ) -> None:
     due = rooms.vonage.add_rooms(45, expires_at=SOON)
@@ -155,7 +155,7 @@ def test_rooms_that_are_due_are_extended_and_told_of_and_nothing_else_is_left(
     report = rooms.extend()
 
     assert {rooms.expiries()[room_id] for room_id in due} == {LATER}
-    assert rooms.told() == Counter((room_id, LATER) for room_id in due)
+    assert rooms.published() == Counter((room_id, LATER) for room_id in due)
     assert rooms.keys() == {"EVENT"}
     assert report.counts["seen"] == 75
     assert report.counts["selected"] == report.counts["extended"] == 45
@@ -164,7 +164,7 @@ def test_rooms_that_are_due_are_extended_and_told_of_and_nothing_else_is_left(
     assert report.counts["walk_finished"] is True
 
 
-def test_every_kind_of_room_is_counted_once(rooms: Rooms) -> None:
+def test_every_room_is_counted_under_one_verdict(rooms: Rooms) -> None:
     month = iso(NOW - 30 * DAY)
     kinds: list[dict[str, Any]] = [
         {"type": "instant"},
@@ -187,23 +187,23 @@ def test_every_kind_of_room_is_counted_once(rooms: Rooms) -> None:
     }
     partition = ("opted_out", "expire_after_use", "expired", "extended_to_limit")
     assert [counts[name] for name in partition] == [1, 1, 1, 1]
-    assert counts["not_updatable"] == 2  # the instant one, and the deleted one
+    assert counts["not_updatable"] == 2  # the instant room and the deleted one
 
 
 def test_a_run_right_after_extends_nothing(rooms: Rooms) -> None:
     rooms.vonage.add_rooms(5, expires_at=SOON)
     rooms.vonage.create_room(expires_at=SOON, created_at=iso(NOW - (5 * 365 - 3) * DAY))
     rooms.extend()
-    calls, told = rooms.changing_calls(), rooms.told()
+    calls, published = rooms.changing_calls(), rooms.published()
 
     again = rooms.extend(a_run(now=NOW + timedelta(minutes=1)))
 
     assert rooms.changing_calls() == calls
-    assert rooms.told() == told
+    assert rooms.published() == published
     assert (again.counts["not_due"], again.counts["max_lifetime_reached"]) == (5, 1)
 
 
-def test_a_dry_run_says_what_and_why_and_changes_nothing(rooms: Rooms) -> None:
+def test_a_dry_run_lists_decisions_with_reasons_and_changes_nothing(rooms: Rooms) -> None:
     due = rooms.vonage.add_rooms(25, expires_at=SOON)
     [kept] = rooms.vonage.add_rooms(1, expires_at=iso(NOW + 90 * DAY))
     before = rooms.expiries()
@@ -221,7 +221,7 @@ def test_a_dry_run_says_what_and_why_and_changes_nothing(rooms: Rooms) -> None:
     assert planned[kept]["verdict"] == "not_due"
 
 
-def test_a_rehearsals_list_is_bounded_and_its_log_is_not(
+def test_a_dry_run_limits_its_list_and_logs_every_extension(
     rooms: Rooms, caplog: pytest.LogCaptureFixture
 ) -> None:
     due = rooms.vonage.add_rooms(150, expires_at=SOON)
@@ -230,15 +230,15 @@ def test_a_rehearsals_list_is_bounded_and_its_log_is_not(
 
     assert len(report.planned) == 100
     assert report.counts["selected"] == 150
-    told = [vars(each) for each in caplog.records if each.message == "room would be extended"]
-    assert {each["room_id"] for each in told} == set(due)
-    assert len(told) == 150
-    assert {each["expires_at"] for each in told} == {LATER}
+    logged = [vars(each) for each in caplog.records if each.message == "room would be extended"]
+    assert {each["room_id"] for each in logged} == set(due)
+    assert len(logged) == 150
+    assert {each["expires_at"] for each in logged} == {LATER}
 
 
-@pytest.mark.parametrize("step", ["begin", "update_room_expiry", "complete", "drop"])
+@pytest.mark.parametrize("step", ["record_intent", "update_room_expiry", "complete", "discard"])
 @pytest.mark.parametrize("after", [False, True])
-def test_a_run_killed_at_any_step_heals_with_one_event(
+def test_the_run_after_a_crash_at_any_step_completes_each_extension_with_one_event(
     rooms: Rooms, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
 ) -> None:
     due = rooms.vonage.add_rooms(3, expires_at=SOON)
@@ -251,18 +251,18 @@ def test_a_run_killed_at_any_step_heals_with_one_event(
 
     expiries = rooms.expiries()
     assert all(from_iso(expiries[room_id]) > NOW + 29 * DAY for room_id in due)
-    assert rooms.told() == Counter((room_id, expiries[room_id]) for room_id in due)
+    assert rooms.published() == Counter((room_id, expiries[room_id]) for room_id in due)
     patched = Counter(rooms.changing_calls())
     assert set(patched.values()) == {1}
     assert rooms.keys() == {"EVENT"}
 
 
-def kill_at(monkeypatch: pytest.MonkeyPatch, kind: type, step: str, after: bool) -> None:
-    """Kill the run at the second time that it comes to a step, before or after it."""
-    original, times = getattr(kind, step), iter(range(100))
+def kill_at(monkeypatch: pytest.MonkeyPatch, cls: type, step: str, after: bool) -> None:
+    """Kill the run at the second call of a step, before or after it."""
+    original, calls = getattr(cls, step), iter(range(100))
 
     def killing(*args: Any, **options: Any) -> Any:
-        second = next(times) == 1
+        second = next(calls) == 1
         if second and not after:
             raise Killed
         outcome = original(*args, **options)
@@ -270,24 +270,24 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, kind: type, step: str, after: bool)
             raise Killed
         return outcome
 
-    monkeypatch.setattr(kind, step, killing)
+    monkeypatch.setattr(cls, step, killing)
 
 
-def test_an_extension_whose_answer_was_lost_is_told_of_by_the_next_run(rooms: Rooms) -> None:
+def test_an_extension_whose_response_was_lost_is_published_by_the_next_run(rooms: Rooms) -> None:
     [room_id] = rooms.vonage.add_rooms(1, expires_at=SOON)
     rooms.vonage.fault("update_room", status=503, after=True)
     assert rooms.extend().summary.outcomes["failed"] == 1
-    assert rooms.told() == Counter()
+    assert rooms.published() == Counter()
     rooms.vonage.clear_faults()
 
     report = rooms.extend(a_run(now=NOW + timedelta(hours=6)))
 
-    assert rooms.told() == {(room_id, LATER): 1}
+    assert rooms.published() == {(room_id, LATER): 1}
     assert report.counts["completed"] == 1
     assert report.counts["extended"] == 0
 
 
-def test_an_extension_that_never_took_place_is_never_told_of(rooms: Rooms) -> None:
+def test_an_extension_that_vonage_did_not_make_is_never_published(rooms: Rooms) -> None:
     [room_id] = rooms.vonage.add_rooms(1, expires_at=SOON)
     rooms.vonage.fault("update_room", status=503)
     rooms.extend()
@@ -295,14 +295,14 @@ def test_an_extension_that_never_took_place_is_never_told_of(rooms: Rooms) -> No
     opted_out = {"selection": "opt-in"}
 
     rooms.extend(a_run(now=NOW + timedelta(minutes=1)), **opted_out)
-    assert rooms.keys() == {"ROOM"}  # its run might still be at work
+    assert rooms.keys() == {"ROOM"}  # its run might still be running
     rooms.extend(a_run(now=NOW + timedelta(minutes=16)), **opted_out)
 
     assert rooms.keys() == set()
     assert rooms.expiries()[room_id] == SOON
 
 
-def test_a_run_goes_on_where_the_last_one_stopped_until_all_rooms_were_seen(rooms: Rooms) -> None:
+def test_a_run_continues_at_the_checkpoint_until_all_rooms_are_scanned(rooms: Rooms) -> None:
     due = rooms.vonage.add_rooms(5 * PAGE_SIZE, expires_at=SOON)
     runs, read = 0, []
 
@@ -311,11 +311,11 @@ def test_a_run_goes_on_where_the_last_one_stopped_until_all_rooms_were_seen(room
         read.append(report.counts["remaining"])
 
     assert (runs, read) == (2, [60, 20])
-    assert rooms.told() == Counter((room_id, LATER) for room_id in due)
+    assert rooms.published() == Counter((room_id, LATER) for room_id in due)
     assert rooms.table.checkpoint(SCAN) is None
 
 
-def test_a_run_whose_time_is_up_says_so_and_leaves_the_rest(rooms: Rooms) -> None:
+def test_a_run_past_its_deadline_reports_it_and_leaves_the_rest(rooms: Rooms) -> None:
     rooms.vonage.add_rooms(50)
 
     report = rooms.extend(a_run(seconds=0.0))
@@ -324,54 +324,56 @@ def test_a_run_whose_time_is_up_says_so_and_leaves_the_rest(rooms: Rooms) -> Non
     assert report.counts["walk_finished"] is False
 
 
-def test_ending_what_was_cut_off_takes_its_time_off_the_walk(
+def test_completing_interrupted_extensions_counts_towards_the_deadline(
     rooms: Rooms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rooms.vonage.add_rooms(5, expires_at=SOON)
 
-    def slowly(_before: datetime) -> Iterator[str]:
+    def slow(_before: datetime) -> Iterator[str]:
         time.sleep(0.3)
         yield from ()
 
-    monkeypatch.setattr(rooms.table, "begun", slowly)
+    monkeypatch.setattr(rooms.table, "pending_extensions", slow)
     report = rooms.extend(a_run(seconds=0.2))
 
     assert (report.summary.stopped_by, report.counts["seen"]) == ("deadline", 0)
 
 
 @pytest.mark.parametrize(
-    "problem",
+    "error",
     [
         pytest.param(
-            BadRequest("an expiry that is over", RequestContext("PATCH", "/rooms", 400)), id="400"
+            BadRequest("the expiry is in the past", RequestContext("PATCH", "/rooms", 400)),
+            id="400",
         ),
         pytest.param(
-            Forbidden("another application's", RequestContext("PATCH", "/rooms", 403)), id="403"
+            Forbidden("belongs to another application", RequestContext("PATCH", "/rooms", 403)),
+            id="403",
         ),
     ],
 )
-def test_a_page_of_rooms_that_always_fail_holds_up_no_other_run_after_run(
-    rooms: Rooms, problem: VonageError
+def test_pages_of_rooms_that_always_fail_do_not_block_the_others(
+    rooms: Rooms, error: VonageError
 ) -> None:
-    sick = rooms.vonage.add_rooms(3 * PAGE_SIZE, expires_at=SOON)
-    well = rooms.vonage.add_rooms(5, expires_at=SOON)
-    rooms.client = SickRooms(rooms.client, set(sick), problem)  # type: ignore[assignment]
+    failing = rooms.vonage.add_rooms(3 * PAGE_SIZE, expires_at=SOON)
+    healthy = rooms.vonage.add_rooms(5, expires_at=SOON)
+    rooms.client = FailingRooms(rooms.client, set(failing), error)  # type: ignore[assignment]
 
     reports = [rooms.extend(a_run(now=NOW + timedelta(hours=run))) for run in range(2)]
 
     assert [report.summary.stopped_by for report in reports] == [None, None]
-    assert {room_id for room_id, _ in rooms.told()} == set(well)
+    assert {room_id for room_id, _ in rooms.published()} == set(healthy)
     assert any(report.counts["walk_finished"] for report in reports)
 
 
-def test_a_cut_off_extension_of_a_room_that_is_not_ours_to_look_at_fails_once(
+def test_an_interrupted_extension_of_a_forbidden_room_is_discarded_once_stale(
     rooms: Rooms,
 ) -> None:
     [room_id] = rooms.vonage.add_rooms(1, expires_at=SOON)
     rooms.vonage.fault("update_room", status=503)
     rooms.extend()
-    problem = Forbidden("another application's", RequestContext("GET", "/rooms", 403))
-    rooms.client = SickRooms(rooms.client, {room_id}, problem)  # type: ignore[assignment]
+    error = Forbidden("belongs to another application", RequestContext("GET", "/rooms", 403))
+    rooms.client = FailingRooms(rooms.client, {room_id}, error)  # type: ignore[assignment]
     opted_out = {"selection": "opt-in"}
 
     reports = [
@@ -383,32 +385,32 @@ def test_a_cut_off_extension_of_a_room_that_is_not_ours_to_look_at_fails_once(
     assert rooms.keys() == set()
 
 
-class SickRooms:
-    """A client for which some rooms can be neither extended nor looked at, whatever is done."""
+class FailingRooms:
+    """A client that fails to extend some rooms, and with Forbidden also to read them."""
 
     def __init__(
-        self, client: VonageClient, sick: set[str], problem: VonageError | None = None
+        self, client: VonageClient, failing: set[str], error: VonageError | None = None
     ) -> None:
-        self._client, self._sick, self._problem = client, sick, problem
+        self._client, self._failing, self._error = client, failing, error
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
     def update_room_expiry(self, room_id: str, expires_at: datetime) -> Any:
-        self._refuse(room_id)
+        self._raise_if_failing(room_id)
         return self._client.update_room_expiry(room_id, expires_at)
 
     def get_room(self, room_id: str) -> Any:
-        if isinstance(self._problem, Forbidden):
-            self._refuse(room_id)
+        if isinstance(self._error, Forbidden):
+            self._raise_if_failing(room_id)
         return self._client.get_room(room_id)
 
-    def _refuse(self, room_id: str) -> None:
-        if self._problem and room_id in self._sick:
-            raise self._problem
+    def _raise_if_failing(self, room_id: str) -> None:
+        if self._error and room_id in self._failing:
+            raise self._error
 
 
-def test_wrong_credentials_stop_the_run_at_once_and_pass_over_no_room(rooms: Rooms) -> None:
+def test_wrong_credentials_stop_the_run_at_once_and_skip_no_room(rooms: Rooms) -> None:
     rooms.vonage.add_rooms(50, expires_at=SOON)
     rooms.vonage.fault("update_room", status=401)
 
@@ -420,11 +422,11 @@ def test_wrong_credentials_stop_the_run_at_once_and_pass_over_no_room(rooms: Roo
     assert rooms.extend().counts["extended"] == 50
 
 
-def test_rooms_that_vanish_or_end_in_between_are_counted_and_no_failure(rooms: Rooms) -> None:
+def test_rooms_deleted_after_they_were_listed_are_counted_and_no_failure(rooms: Rooms) -> None:
     rooms.vonage.add_rooms(4, expires_at=SOON)
     listing = rooms.client.list_rooms
 
-    class Racing(SickRooms):
+    class Racing(FailingRooms):
         def list_rooms(self, start: str | None, size: int) -> Any:
             page = listing(start, size)
             rooms.client.delete_room(page.rooms[0].id)
@@ -444,7 +446,7 @@ def test_a_404_that_is_not_vonages_own_is_a_failure(rooms: Rooms) -> None:
     assert rooms.extend().summary.outcomes == {"failed": 1}
 
 
-def test_a_page_that_cannot_be_read_ends_the_run_and_the_next_reads_it_again(rooms: Rooms) -> None:
+def test_a_page_that_cannot_be_read_ends_the_run_and_is_read_by_the_next(rooms: Rooms) -> None:
     due = rooms.vonage.add_rooms(30, expires_at=SOON)
     rooms.vonage.fault("list_rooms", status=503)
     assert rooms.extend().summary.stopped_by == "read_error"
@@ -453,7 +455,7 @@ def test_a_page_that_cannot_be_read_ends_the_run_and_the_next_reads_it_again(roo
     assert rooms.extend().counts["extended"] == len(due)
 
 
-def test_a_place_to_go_on_at_that_is_none_any_more_begins_the_walk_anew(rooms: Rooms) -> None:
+def test_a_checkpoint_that_is_no_longer_valid_restarts_the_scan(rooms: Rooms) -> None:
     due = rooms.vonage.add_rooms(3, expires_at=SOON)
     rooms.table.save_checkpoint(SCAN, Checkpoint(start_id="no-number", walked=40))
 
@@ -463,32 +465,32 @@ def test_a_place_to_go_on_at_that_is_none_any_more_begins_the_walk_anew(rooms: R
     assert report.counts["walk_finished"] is True
 
 
-def test_only_rooms_used_lately_are_extended_when_the_policy_asks_for_it(rooms: Rooms) -> None:
+def test_with_used_within_only_recently_used_rooms_are_extended(rooms: Rooms) -> None:
     used, ended, idle, unused = rooms.vonage.add_rooms(4, expires_at=SOON)
-    rooms.hear("session:started", used, NOW - 90 * DAY)
-    rooms.hear("session:started", used, NOW - 3 * DAY)
-    rooms.hear("session:ended", ended, NOW - 5 * DAY, ended_at=iso(NOW - 4 * DAY))
-    rooms.hear("session:started", idle, NOW - 15 * DAY)
+    rooms.receive("session:started", used, NOW - 90 * DAY)
+    rooms.receive("session:started", used, NOW - 3 * DAY)
+    rooms.receive("session:ended", ended, NOW - 5 * DAY, ended_at=iso(NOW - 4 * DAY))
+    rooms.receive("session:started", idle, NOW - 15 * DAY)
 
     report = rooms.extend(used_within=14 * DAY)
 
-    assert {room_id for room_id, _ in rooms.told()} == {used, ended}
+    assert {room_id for room_id, _ in rooms.published()} == {used, ended}
     assert report.counts["unused"] == 2
     assert report.counts["selected"] == report.counts["extended"] == 2
     assert rooms.table.last_used(used) == NOW - 3 * DAY
     assert rooms.table.last_used(unused) is None
 
 
-def test_overlapping_runs_end_with_every_room_extended_and_no_event_twice(rooms: Rooms) -> None:
+def test_overlapping_runs_extend_every_room_with_one_event_each(rooms: Rooms) -> None:
     due = rooms.vonage.add_rooms(30, expires_at=SOON)
-    slow = RoomExtension(a_run(), a_policy(), rooms.client, rooms.table)
+    first = RoomExtension(a_run(), a_policy(), rooms.client, rooms.table)
     rooms.extend(a_run(now=NOW + timedelta(seconds=1)))
 
-    slow.run()
+    first.run()
 
-    told = rooms.told()
-    assert {room_id for room_id, _ in told} == set(due)
-    assert set(told.values()) == {1}
+    published = rooms.published()
+    assert {room_id for room_id, _ in published} == set(due)
+    assert set(published.values()) == {1}
 
 
 # --- single invalid rooms -------------------------------------------------------------------------
@@ -519,7 +521,7 @@ def test_an_invalid_room_is_a_failure_and_all_others_are_extended(
     report = rooms.extend()
 
     others = [*due[:2], *due[3:]]
-    assert rooms.told() == Counter((room_id, LATER) for room_id in others)
+    assert rooms.published() == Counter((room_id, LATER) for room_id in others)
     assert (report.counts["seen"], report.counts["extended"]) == (25, 24)
     assert (report.counts["walk_finished"], report.counts["remaining"]) == (True, 0)
     assert report.counts["unlisted"] == 0
@@ -535,20 +537,20 @@ def test_an_invalid_room_is_a_failure_and_all_others_are_extended(
         report.summary.raise_if_failed()
 
 
-def test_a_page_of_invalid_rooms_only_stops_no_run(rooms: Rooms) -> None:
+def test_pages_with_only_invalid_rooms_stop_no_run(rooms: Rooms) -> None:
     due = rooms.vonage.add_rooms(2 * PAGE_SIZE + 1, expires_at=SOON)
     bad = [{"element": room_id, "fields": {"type": 5}} for room_id in due[: 2 * PAGE_SIZE]]
     rooms.vonage.fault("list_rooms", elements=bad)
 
     report = rooms.extend(a_run(limit=1))
 
-    assert rooms.told() == {(due[-1], LATER): 1}
+    assert rooms.published() == {(due[-1], LATER): 1}
     assert report.summary.outcomes == {"extended": 1, "failed": 2 * PAGE_SIZE}
     assert len(report.summary.sample_errors) == 5
     assert report.counts["walk_finished"] is True
 
 
-def test_metadata_that_is_no_text_still_has_its_markers(rooms: Rooms) -> None:
+def test_markers_are_found_in_metadata_that_is_no_string(rooms: Rooms) -> None:
     kept, left = rooms.vonage.add_rooms(2, expires_at=SOON)
     tags = {"tags": ["a", "roomkeeper:keep"]}
     bad = [
@@ -559,18 +561,18 @@ def test_metadata_that_is_no_text_still_has_its_markers(rooms: Rooms) -> None:
 
     report = rooms.extend(selection="opt-in")
 
-    assert rooms.told() == {(kept, LATER): 1}
+    assert rooms.published() == {(kept, LATER): 1}
     assert report.summary.outcomes == {"extended": 1}
     assert report.counts["opted_out"] == 1
 
 
-def test_a_room_that_is_twice_on_a_page_is_extended_once(rooms: Rooms) -> None:
+def test_a_room_listed_twice_on_a_page_is_extended_once(rooms: Rooms) -> None:
     first, second = rooms.vonage.add_rooms(2, expires_at=SOON)
     rooms.vonage.fault("list_rooms", elements=[{"element": second, "fields": {"id": first}}])
 
     report = rooms.extend()
 
-    assert rooms.told() == {(first, LATER): 1}
+    assert rooms.published() == {(first, LATER): 1}
     assert len(rooms.changing_calls()) == 1
     assert report.counts["walk_finished"] is True
 
@@ -579,9 +581,7 @@ def test_a_room_that_is_twice_on_a_page_is_extended_once(rooms: Rooms) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 5, PAGE_SIZE, 2 * PAGE_SIZE + 5])
-def test_a_list_that_ends_with_an_empty_page_which_links_to_itself_is_finished(
-    rooms: Rooms, count: int
-) -> None:
+def test_an_empty_page_that_links_to_itself_ends_the_scan(rooms: Rooms, count: int) -> None:
     rooms.vonage.settings(list_end="empty_page")
     due = rooms.vonage.add_rooms(count, expires_at=SOON) if count else []
 
@@ -592,18 +592,18 @@ def test_a_list_that_ends_with_an_empty_page_which_links_to_itself_is_finished(
     assert rooms.table.checkpoint(SCAN) is None
 
 
-def test_a_list_that_leads_back_to_pages_with_rooms_is_an_error(rooms: Rooms) -> None:
+def test_a_list_that_links_back_to_pages_with_rooms_is_an_error(rooms: Rooms) -> None:
     rooms.vonage.settings(list_end="loop")
     due = rooms.vonage.add_rooms(2 * PAGE_SIZE + 5, expires_at=SOON)
 
     report = rooms.extend()
 
     assert report.summary.stopped_by == "read_error"
-    assert {room_id for room_id, _ in rooms.told()} == set(due)
+    assert {room_id for room_id, _ in rooms.published()} == set(due)
     assert "circle" in report.summary.sample_errors[0]
 
 
-def test_a_last_page_of_invalid_rooms_that_links_to_itself_is_not_the_end(rooms: Rooms) -> None:
+def test_a_page_of_invalid_rooms_that_links_to_itself_is_an_error(rooms: Rooms) -> None:
     rooms.vonage.settings(list_end="loop")
     [room_id] = rooms.vonage.add_rooms(1, expires_at=SOON)
     rooms.vonage.fault("list_rooms", elements=[{"element": room_id, "fields": {"type": 5}}])
@@ -611,7 +611,7 @@ def test_a_last_page_of_invalid_rooms_that_links_to_itself_is_not_the_end(rooms:
     assert rooms.extend().summary.stopped_by == "read_error"
 
 
-def test_a_list_that_ends_before_all_its_rooms_says_so(
+def test_a_list_that_ends_before_its_total_is_reported_as_incomplete(
     rooms: Rooms, caplog: pytest.LogCaptureFixture
 ) -> None:
     rooms.vonage.settings(list_end="cut_short")
