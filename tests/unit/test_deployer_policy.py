@@ -138,6 +138,7 @@ UNNAMED = {
     "Apis": "an API's id is made up by API Gateway",
     "ApiGatewaysOwnRole": "one for each account",
     "Metrics": "AWS knows no resource for these actions",
+    "OwnQueue": "the commands name their queues make-*",
     "SamTransform": "AWS's own",
     "SamBucketStack": "one for each account and region",
     "SamBucket": "one for each account and region",
