@@ -34,7 +34,7 @@ def items_marked_smoke(deployed: Deployed) -> list[Any]:
 
 
 def test_smoke_sends_a_callback_through_the_stack_and_leaves_nothing(deployed: Deployed) -> None:
-    told = make(deployed.operated, "smoke")
+    told = make(deployed.stack, "smoke")
     assert told.code == 0, told.text
     assert told.text.count("ok   ") == 6, told.text
     assert items_marked_smoke(deployed) == []
@@ -44,11 +44,11 @@ def test_smoke_sends_a_callback_through_the_stack_and_leaves_nothing(deployed: D
 def test_status_shows_the_stack_and_what_its_job_did(deployed: Deployed) -> None:
     function = deployed.stack.outputs["RecordingCleanupName"]
     deployed.stack.client("lambda").invoke(FunctionName=function, Payload=b'{"dry_run": true}')
-    told = make(deployed.operated, "status")
+    told = make(deployed.stack, "status")
 
     def has_run() -> bool:
         nonlocal told
-        told = make(deployed.operated, "status")
+        told = make(deployed.stack, "status")
         return "ago (dry run), finished: failed 0, remaining 0" in told.text
 
     assert wait_until(has_run, WITHIN, pause=0.5), told.text
@@ -67,7 +67,7 @@ def test_events_prints_an_event_as_it_happens(deployed: Deployed) -> None:
     listening = subprocess.Popen(
         [*command, f"STACK={deployed.stack.name}"],
         cwd=ROOT,
-        env=environment_of(deployed.operated),
+        env=environment_of(deployed.stack),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -87,7 +87,7 @@ def test_logs_print_the_lines_of_a_callbacks_way(deployed: Deployed) -> None:
     assert deployed.post(a_body("room:expired", room_id=room_id)).status_code == 204
 
     def lines() -> list[str]:
-        told = make(deployed.operated, "logs", "SINCE=5m")
+        told = make(deployed.stack, "logs", "SINCE=5m")
         assert told.code == 0, told.text
         return [line for line in told.text.splitlines() if room_id in line]
 
@@ -99,7 +99,7 @@ def test_logs_print_the_lines_of_a_callbacks_way(deployed: Deployed) -> None:
 
 def test_items_shows_the_recordings_of_a_session(deployed: Deployed) -> None:
     meeting = deployed.vonage.hold_meeting(recordings=1)
-    told = make(deployed.operated, "items", f"SESSION={meeting['session_id']}")
+    told = make(deployed.stack, "items", f"SESSION={meeting['session_id']}")
     assert told.code == 0, told.text
     [recording_id] = meeting["recording_ids"]
     assert told.text.startswith(f"pk                   RECORDING#{recording_id}\n")
@@ -108,6 +108,6 @@ def test_items_shows_the_recordings_of_a_session(deployed: Deployed) -> None:
 
 def test_clean_refuses_while_this_stack_runs(deployed: Deployed) -> None:
     assert leftovers.is_running(BUILD / "local/test")
-    told = make(deployed.operated, "clean")
+    told = make(deployed.stack, "clean")
     assert told.code != 0
     assert "A local stack runs (build/local/" in told.text
