@@ -2,6 +2,7 @@ import base64
 import json
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Annotated, Any
@@ -391,3 +392,12 @@ def test_only_unauthorized_errors_end_the_batch(
         raise error("no", RequestContext("GET", "/"))
 
     assert runner.work(a_run(), range(100), act).stopped_by == stopped_by
+
+
+def test_credentials_that_vonage_refuses_while_items_are_read_end_the_batch() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise Unauthorized("no", RequestContext("GET", "/rooms", 401))
+
+    summary = runner.work(a_run(), items(), lambda _: "done")
+    assert (summary.stopped_by, summary.outcomes["done"]) == ("unauthorized", 1)

@@ -148,9 +148,8 @@ class BatchRunner:
         except _ReadFailed as failure:
             error = failure.error
             self.summary.quote(str(error))
-            self.summary.stopped_by = (
-                "unauthorized" if isinstance(error, AbortBatch) else "read_error"
-            )
+            reason: StoppedBy = "unauthorized" if isinstance(error, AbortBatch) else "read_error"
+            self.summary.stopped_by = self.summary.stopped_by or reason
         return self.summary
 
     def _run_items(self, items: Iterable[Item], act: Callable[[Item], Outcome]) -> None:

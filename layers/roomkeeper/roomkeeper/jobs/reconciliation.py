@@ -242,7 +242,9 @@ class Reconciliation:
     def _give_up(self, known: Recording, status: str) -> Outcome:
         """Stop waiting for an upload. `status` is the recording's status at Vonage."""
         ids = {"recording_id": known.recording_id, "session_id": known.session_id}
-        if not self._dry_run and not self._store.mark_never_uploaded(known, self._now):
+        if self._dry_run:
+            return "never_uploaded"
+        if not self._store.mark_never_uploaded(known, self._now):
             return "already_resolved"  # by a callback in the meantime
         logger.warning("recording will not be uploaded", extra=ids | {"status": status})
         return "never_uploaded"

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Protocol, TypeVar
 
@@ -230,7 +230,8 @@ def _by_schedule(
 def work(run: Run[Any], items: Iterable[Item], act: Callable[[Item], Outcome]) -> Summary:
     """Call `act` with each of `items` within the run's limits; return the summary.
 
-    Every failure is logged. An Unauthorized response from Vonage ends the batch.
+    Every failure is logged. An Unauthorized response from Vonage ends the batch, whether it comes
+    while items are read or while one is worked on.
     """
 
     def act_and_log(item: Item) -> Outcome:
@@ -242,7 +243,13 @@ def work(run: Run[Any], items: Iterable[Item], act: Callable[[Item], Outcome]) -
                 raise AbortBatch(str(error)) from error
             raise
 
-    return BatchRunner(run.limits).run(itertools.islice(items, run.options.limit), act_and_log)
+    def read() -> Iterator[Item]:
+        try:
+            yield from itertools.islice(items, run.options.limit)
+        except Unauthorized as error:
+            raise AbortBatch(str(error)) from error
+
+    return BatchRunner(run.limits).run(read(), act_and_log)
 
 
 def vonage_client(run: Run[Any]) -> VonageClient:
