@@ -6,8 +6,8 @@ than those of the intake's own client.
 """
 
 from local.testing.template import properties
-from roomkeeper import settings, store
-from roomkeeper.aws import bus
+from roomkeeper import store
+from roomkeeper.aws import bus, secrets
 from roomkeeper.handlers import event_publisher as publisher
 from roomkeeper.handlers import management_api as management
 from roomkeeper.jobs import runner
@@ -21,7 +21,7 @@ SMALL_COLD_START = 3.0
 GATEWAY = 30.0
 """Seconds after which API Gateway gives a function up."""
 
-SECRET = settings.SECRET_RETRY.worst_case
+SECRET = secrets.SECRET_RETRY.worst_case
 
 
 def timeout(function: str) -> float:
@@ -31,7 +31,7 @@ def timeout(function: str) -> float:
 
 def test_the_intake_reads_the_versions_of_its_secret_and_writes() -> None:
     """The current version, the list and one more before the deadline, then one after it."""
-    secret = max(3 * SECRET, SECRET + settings.READ_TIMEOUT + SECRET)
+    secret = max(3 * SECRET, SECRET + secrets.READ_TIMEOUT + SECRET)
     assert COLD_START + secret + store.RETRY.worst_case < timeout("CallbackIntake")
 
 

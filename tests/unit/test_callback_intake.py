@@ -367,7 +367,7 @@ def test_what_cannot_be_kept_now_is_asked_for_again(
     assert int(answer["headers"]["Retry-After"]) > 0
     assert error_of(answer) == {
         "code": "unavailable",
-        "message": "The callback could not be kept just now; send it again.",
+        "message": "The callback could not be stored; send it again.",
     }
     assert output.metrics == {"CallbackUnavailable": 1, "reason": reason}
     assert output.logged("callback could not be taken now")["level"] == "ERROR"

@@ -159,7 +159,7 @@ def test_while_rooms_cannot_be_read_the_batch_fails_and_nothing_is_published(
     bridge: FakeEventBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TABLE_NAME", "missing")
-    with pytest.raises(StoreUnavailable, match="DynamoDB did not do as asked"):
+    with pytest.raises(StoreUnavailable, match="A call to DynamoDB failed"):
         publish(started("1"))
     assert bridge.published == []
 

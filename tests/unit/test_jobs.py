@@ -10,11 +10,13 @@ import pytest
 from msgspec import Meta
 
 from roomkeeper.aws import sdk
+from roomkeeper.aws.secrets import SecretUnavailable
 from roomkeeper.errors import RoomkeeperError
+from roomkeeper.http_api import InvalidRequest
 from roomkeeper.jobs import runner
 from roomkeeper.jobs.batch import BatchIncomplete, Summary, deadline_in
 from roomkeeper.jobs.runner import Options, Report, Run
-from roomkeeper.settings import Misconfigured, SecretUnavailable
+from roomkeeper.settings import Misconfigured
 from roomkeeper.store import StoreUnavailable
 from roomkeeper.vonage import BadRequest, Forbidden, Unauthorized, VonageError
 from roomkeeper.vonage.connect import NotConfigured
@@ -173,13 +175,13 @@ def test_options_that_make_no_sense_are_refused_and_nothing_is_run(
 
     assert answer["statusCode"] == 400
     error = json.loads(answer["body"])["error"]
-    assert error["code"] == "bad_request"
+    assert error["code"] == "invalid_request"
     assert complaint in error["message"]
     assert job.ran is None
 
 
 def test_a_direct_invocation_with_options_that_make_no_sense_raises() -> None:
-    with pytest.raises(runner.BadRequest, match="unknown field"):
+    with pytest.raises(InvalidRequest, match="unknown field"):
         handle({"dryrun": True}, Job())
 
 

@@ -17,7 +17,7 @@ import logging, sys
 logging.getLogger().addHandler(logging.StreamHandler(sys.stdout))  # as Lambda's runtime does
 from functions.callback_intake import app
 from roomkeeper.handlers import callback_intake
-from roomkeeper.settings import CallbackSecret
+from roomkeeper.aws.secrets import CallbackCredentials, CallbackSecret
 from roomkeeper.aws import AwsError
 from local.testing.builders import AContext, a_request
 
@@ -26,7 +26,6 @@ class FailingSecrets:
         raise AwsError("ThrottlingException", "slow down")
 
 from datetime import datetime, timedelta, UTC
-from roomkeeper.settings import CallbackCredentials
 secret = CallbackSecret(FailingSecrets(), "arn:secret", timedelta())
 secret._known = CallbackCredentials(("t",), ())
 secret._fresh_until = datetime.now(UTC) - timedelta(seconds=1)
@@ -74,7 +73,7 @@ def test_a_warning_of_the_layer_is_one_line_of_json_with_the_request_id() -> Non
     assert warning["level"] == "WARNING"
     assert warning["function_request_id"] == AContext().aws_request_id
     assert warning["service"] == refusals[0]["service"] == "callback_intake"
-    assert warning["name"] == "roomkeeper.settings"
+    assert warning["name"] == "roomkeeper.aws.secrets"
 
 
 @pytest.mark.parametrize("level", ["ERROR", "CRITICAL"])

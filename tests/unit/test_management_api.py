@@ -23,10 +23,10 @@ from local.testing.builders import (
 )
 from local.testing.template import environment
 from roomkeeper import vonage
+from roomkeeper.aws.secrets import SecretUnavailable
 from roomkeeper.callbacks.meetings import Callback
 from roomkeeper.handlers import management_api as app
 from roomkeeper.management.operations import NotDeletableYet
-from roomkeeper.settings import SecretUnavailable
 from roomkeeper.store import Store, StoreUnavailable, events_due
 from roomkeeper.times import iso
 from roomkeeper.vonage.errors import InvalidId, RequestContext
@@ -154,10 +154,10 @@ def test_an_instant_room_has_no_expiry_to_move(at_vonage: AVonage) -> None:
         ('{"expires_at": null}', "at `$.expires_at`"),
         ('{"expires_at": "soon"}', "at `$.expires_at`"),
         ('{"expires_at": "2030-01-01"}', "at `$.expires_at`"),
-        ('{"expires_at": "2030-01-01T00:00:00"}', "no zone"),
+        ('{"expires_at": "2030-01-01T00:00:00"}', "no time zone"),
         ('{"expires_at": "2020-01-01T00:00:00Z"}', "is past"),
         ('{"expires_at": "0001-01-01T00:00:00+23:59"}', "is past"),
-        ('{"expires_at": "9999-12-31T23:59:59-23:59"}', "over five years"),
+        ('{"expires_at": "9999-12-31T23:59:59-23:59"}', "more than five years"),
         ('{"expires_at": "2030-01-01T00:00:00Z", "name": 1}', "unknown field `name`"),
         ('{"a":' * 100_000, "The body"),
         ('{"expires_at": "\ud800"}', "not UTF-8"),

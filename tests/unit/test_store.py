@@ -474,7 +474,7 @@ def test_a_table_that_cannot_be_used_is_told_with_the_cause(
 ) -> None:
     client: Any = Failing(error)
     with pytest.raises(
-        StoreUnavailable, match=r"DynamoDB did not .*(Rate exceeded|connect|problem)"
+        StoreUnavailable, match=r"A call to DynamoDB failed.*(Rate exceeded|connect|problem)"
     ) as told:
         use(Store(client, "any"))
     assert told.value.__cause__ is error

@@ -20,7 +20,7 @@ from roomkeeper.store import Store
 
 
 class CleanupOptions(Options, frozen=True, kw_only=True):
-    """Without `retention_days` they are as deployed, where 0 stands for never."""
+    """Without `retention_days`, the deployed setting applies; 0 there disables the cleanup."""
 
     retention_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
 
@@ -28,10 +28,10 @@ class CleanupOptions(Options, frozen=True, kw_only=True):
 @metrics.log_metrics
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], context: runner.Context) -> dict[str, Any]:
-    """Clean up; return what became of everything due, and raise at the end if anything failed.
+    """Delete the recordings that are due; return a report, or raise at the end if any failed.
 
-    Over HTTP it answers with that, and raises only what nobody foresaw. Repeating is safe at any
-    time; what is left waits for the next run.
+    Over HTTP the report is the response, and only unexpected exceptions are raised. Runs are
+    idempotent; the next run handles the remaining recordings.
     """
     return runner.handle(event, context, CleanupOptions, _run)
 

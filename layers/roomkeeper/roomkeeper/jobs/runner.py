@@ -19,9 +19,12 @@ from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from msgspec import Meta, Struct
 
-from roomkeeper import http_api, settings, store
+from roomkeeper import http_api, store
 from roomkeeper.aws import sdk
+from roomkeeper.aws.secrets import SECRET_RETRY
 from roomkeeper.errors import RoomkeeperError
+from roomkeeper.http_api import InvalidRequest
+from roomkeeper.http_errors import to_http_error
 from roomkeeper.jobs.batch import (
     FAILED,
     AbortBatch,
@@ -32,7 +35,7 @@ from roomkeeper.jobs.batch import (
     deadline_in,
 )
 from roomkeeper.logs import function_logger
-from roomkeeper.settings import JobSettings, Misconfigured, VonageSettings
+from roomkeeper.settings import JobSettings, VonageSettings
 from roomkeeper.vonage import Unauthorized, VonageClient, connect
 from roomkeeper.vonage.connect import NotConfigured
 
@@ -52,10 +55,6 @@ Item = TypeVar("Item")
 
 DEFERRED_SHARE = 10
 """One in so many items of a run may be one that failed before, for a reason of its own."""
-
-
-class BadRequest(RoomkeeperError):
-    """The options cannot be understood; the message says where."""
 
 
 class Context(Protocol):
@@ -166,17 +165,6 @@ _WRITES = OPERATIONS_PER_ITEM * store.SHORT_RETRY.worst_case
 _OVER_HTTP = _TimeLimits(total=28.0, call=4.0, writes=_WRITES)
 _OTHERWISE = _TimeLimits(total=float("inf"), call=10.0, writes=_WRITES)
 
-# Behind what is unavailable there may be names and policies of our account.
-_NOT_NOW = "Roomkeeper cannot do that just now; its log has the cause. Try again later."
-
-
-_REFUSALS: Mapping[type[RoomkeeperError], tuple[int, str]] = {
-    BadRequest: (400, "bad_request"),
-    Misconfigured: (500, "misconfigured"),
-    NotConfigured: (503, "not_configured"),
-}
-"""What a caller is told in so many words; all else is told as unavailable."""
-
 
 def handle(
     event: Event,
@@ -186,8 +174,8 @@ def handle(
 ) -> Answer:
     """Run a job, whose options are of `kind`, as `event` asks; return what its function returns.
 
-    Over HTTP: 200 and the report; 400 for options that make no sense; 403 unless it is signed; 500
-    for parameters that cannot be; 503 when the run could not begin or be noted, with the code
+    Over HTTP: 200 and the report; 400 for invalid options; 403 if unsigned; 500 if the stack's
+    parameters are invalid; 503 if the run could not start or be saved, with the code
     `not_configured` while no Vonage credentials are stored. Otherwise: the report, or
     `{"not_configured": true}`.
 
@@ -201,12 +189,9 @@ def handle(
         return refusal
     try:
         report = _told(run(_run(event, context, options_type, _OVER_HTTP)))
-        return _answer(200, msgspec.json.encode(report.as_json()).decode())
-    except RoomkeeperError as problem:
-        for known, (status, code) in _REFUSALS.items():
-            if isinstance(problem, known):
-                return _refuse(status, code, problem)
-        return _refuse(503, "unavailable", problem, told=_NOT_NOW, **{"Retry-After": "5"})
+        return http_api.response(200, report.as_json())
+    except RoomkeeperError as exc:
+        return _refuse(exc)
 
 
 def _by_schedule(
@@ -252,7 +237,7 @@ def vonage_client(run: Run[Any]) -> VonageClient:
     """
     try:
         client = connect.vonage_client(
-            sdk.secrets_manager(settings.SECRET_RETRY),
+            sdk.secrets_manager(SECRET_RETRY),
             VonageSettings.from_env(os.environ),
             total_timeout=run.call_seconds,
             timeout=run.call_seconds,
@@ -295,7 +280,7 @@ def _options(event: Event, options_type: type[OptionsT]) -> OptionsT:
             return msgspec.convert(event, options_type)
         return msgspec.json.decode(http_api.body_of(event) or b"{}", type=options_type)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-        raise BadRequest(f"The options cannot be taken: {problem}.") from problem
+        raise InvalidRequest(f"The options are invalid: {problem}.") from problem
 
 
 def _told(report: Report) -> Report:
@@ -319,19 +304,10 @@ def _metric(name: str) -> str:
     return "".join(word.capitalize() for word in name.split("_"))
 
 
-def _refuse(
-    status: int, code: str, problem: RoomkeeperError, *, told: str | None = None, **headers: str
-) -> Answer:
-    """Log the problem; return an answer that tells it, or what is `told` instead."""
-    options_type = type(problem).__name__
-    logger.warning("run refused", code=code, problem=str(problem), options_type=options_type)
+def _refuse(exc: RoomkeeperError) -> Answer:
+    """Log the error, whose message may be private; return the response to the caller."""
+    error = to_http_error(exc)
+    options_type = type(exc).__name__
+    logger.warning("run refused", code=error.code, problem=str(exc), options_type=options_type)
     metrics.add_metric("RunRefused", unit=MetricUnit.Count, value=1)
-    return _answer(status, http_api.error_body(code, told or str(problem)), **headers)
-
-
-def _answer(status: int, body: str, **headers: str) -> Answer:
-    return {
-        "statusCode": status,
-        "headers": {"Content-Type": "application/json"} | headers,
-        "body": body,
-    }
+    return http_api.error(error.status, error.code, error.message, **error.headers)
