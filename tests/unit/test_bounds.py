@@ -35,13 +35,13 @@ def test_the_intake_reads_the_versions_of_its_secret_and_writes() -> None:
     assert COLD_START + secret + store.RETRY.worst_case < timeout("CallbackIntake")
 
 
-def test_the_publisher_reads_rooms_and_sends_and_sets_aside() -> None:
+def test_the_publisher_reads_rooms_publishes_and_sends_to_the_dlq() -> None:
     sending = bus.PUBLISH_TIMEOUT + bus.RETRY.worst_case
     others = store.RETRY.worst_case + publisher.SQS_RETRY.worst_case
     assert SMALL_COLD_START + others + sending < timeout("EventPublisher")
 
 
-def test_the_management_api_deletes_a_recording_that_only_vonage_knows() -> None:
+def test_the_management_api_deletes_a_recording_that_only_vonage_has() -> None:
     """Read, look up, delete, look up once more, note: no request takes more."""
     known_here = 2 * store.SHORT_RETRY.worst_case
     at_vonage = 3 * management.VONAGE_SECONDS
@@ -53,7 +53,7 @@ def test_the_management_api_lists_a_sessions_recordings() -> None:
     assert COLD_START + SECRET + management.VONAGE_SECONDS + read < timeout("ManagementApi")
 
 
-def test_a_job_over_http_ends_its_last_item_and_leaves_time_to_begin_some() -> None:
+def test_a_job_over_http_has_time_to_start_and_to_finish_its_last_item() -> None:
     patience = runner._OVER_HTTP
     assert patience.total + COLD_START < GATEWAY
     assert patience.writes >= runner.OPERATIONS_PER_ITEM * store.SHORT_RETRY.worst_case

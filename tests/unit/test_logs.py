@@ -64,7 +64,7 @@ def warnings_in(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [line for line in lines if "Using credentials read" in str(line.get("message"))]
 
 
-def test_a_warning_of_the_layer_is_one_line_of_json_with_the_request_id() -> None:
+def test_a_layers_warning_is_one_line_of_json_with_the_request_id() -> None:
     lines = lines_of()
 
     [warning] = warnings_in(lines)
@@ -77,5 +77,5 @@ def test_a_warning_of_the_layer_is_one_line_of_json_with_the_request_id() -> Non
 
 
 @pytest.mark.parametrize("level", ["ERROR", "CRITICAL"])
-def test_the_layer_logs_from_the_level_that_is_set(level: str) -> None:
+def test_the_layers_loggers_use_the_configured_level(level: str) -> None:
     assert warnings_in(lines_of(POWERTOOLS_LOG_LEVEL=level)) == []

@@ -131,7 +131,7 @@ def rotated(*at: datetime) -> FakeSecrets:
         ({}, CallbackCredentials((), ())),
     ],
 )
-def test_what_is_set_is_accepted_and_what_is_empty_is_not(
+def test_credentials_are_accepted_unless_they_are_empty(
     secret: object, expected: CallbackCredentials
 ) -> None:
     assert a_secret(FakeSecrets(secret)).credentials(NOON) == expected
@@ -140,7 +140,7 @@ def test_what_is_set_is_accepted_and_what_is_empty_is_not(
 @pytest.mark.parametrize(
     "token", ["s3cret", "s3cret" * 5, "a/" * 20, "a%2F" * 20, "a b" * 20, "é" * 40]
 )
-def test_a_token_that_a_url_would_change_counts_as_none_and_is_told(
+def test_a_token_that_a_url_would_change_is_ignored_and_reported(
     token: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     told: list[str] = []
@@ -157,7 +157,7 @@ def test_a_token_that_a_url_would_change_counts_as_none_and_is_told(
     assert told == ["unusable"]
 
 
-def test_a_secret_without_a_token_is_no_mistake(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_secret_without_a_token_is_valid(caplog: pytest.LogCaptureFixture) -> None:
     a_secret(FakeSecrets({"token": "", "signature_secret": "s"})).credentials(NOON)
     assert caplog.records == []
 
@@ -167,13 +167,13 @@ def test_the_previous_secret_is_accepted_within_its_grace_time() -> None:
     assert a_secret(just_within).credentials(NOON) == accepted("1", "0")
 
 
-def test_no_other_version_is_looked_for_after_the_grace_time() -> None:
+def test_no_earlier_version_is_read_after_the_grace_time() -> None:
     client = rotated(NOON - GRACE)
     assert a_secret(client).credentials(NOON) == accepted("1")
     assert client.calls == ["AWSCURRENT"]
 
 
-def test_without_a_grace_time_a_rotation_holds_at_once() -> None:
+def test_without_a_grace_time_a_rotation_takes_effect_at_once() -> None:
     assert a_secret(rotated(NOON), timedelta(0)).credentials(NOON) == accepted("1")
 
 
@@ -182,7 +182,7 @@ def test_a_secret_that_was_never_rotated_has_no_previous_one() -> None:
     assert a_secret(client).credentials(NOON) == accepted("0")
 
 
-def test_a_second_change_within_the_grace_time_leaves_the_earlier_one_the_rest_of_it() -> None:
+def test_a_second_change_does_not_shorten_the_grace_time_of_the_first() -> None:
     first, second = NOON, NOON + 8 * HOUR
     client = rotated(first, second)
     for now, names in (
@@ -196,7 +196,7 @@ def test_a_second_change_within_the_grace_time_leaves_the_earlier_one_the_rest_o
 
 
 @given(st.lists(st.integers(0, 3600), max_size=8), st.integers(0, 90_000))
-def test_each_version_is_accepted_until_its_own_grace_time_is_over(
+def test_each_version_is_accepted_until_its_own_grace_time_ends(
     pauses: list[int], after: int
 ) -> None:
     moments = [NOON + timedelta(seconds=sum(pauses[: i + 1])) for i in range(len(pauses))]
@@ -208,13 +208,13 @@ def test_each_version_is_accepted_until_its_own_grace_time_is_over(
     assert {*found.tokens} == {*map(a_token, ended), a_token(str(len(moments)))}
 
 
-def test_a_version_that_is_not_in_force_yet_is_not_accepted_and_ends_no_other() -> None:
+def test_a_pending_version_is_not_accepted_and_replaces_no_other() -> None:
     client = rotated(NOON - HOUR)
     client.add(content("pending"), NOON - HOUR / 2, "AWSPENDING")
     assert a_secret(client).credentials(NOON) == accepted("1", "0")
 
 
-def test_a_version_that_was_taken_back_is_accepted_for_the_grace_time() -> None:
+def test_a_version_that_was_rolled_back_is_accepted_for_the_grace_time() -> None:
     client = rotated(NOON - 2 * HOUR, NOON - HOUR)
     labels = [version["VersionStages"] for version in client.versions.values()]
     labels[1][:], labels[2][:] = ["AWSCURRENT"], ["AWSPREVIOUS"]
@@ -222,13 +222,13 @@ def test_a_version_that_was_taken_back_is_accepted_for_the_grace_time() -> None:
     assert a_secret(client).credentials(NOON + GRACE - HOUR) == accepted("1")
 
 
-def test_of_very_many_versions_the_newest_are_accepted() -> None:
+def test_at_most_max_earlier_versions_are_accepted_newest_first() -> None:
     client = rotated(*(NOON + timedelta(minutes=number) for number in range(50)))
     found = a_secret(client).credentials(NOON + HOUR)
     assert found == accepted(*map(str, range(50, 50 - MAX_EARLIER_VERSIONS - 1, -1)))
 
 
-def test_versions_are_not_read_for_longer_than_the_intake_has(
+def test_versions_are_read_until_the_read_timeout(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seconds = iter([0.0, 1.0, READ_TIMEOUT + 1])
@@ -238,7 +238,7 @@ def test_versions_are_not_read_for_longer_than_the_intake_has(
         a_secret(client).credentials(NOON + HOUR)
 
 
-def test_an_earlier_secret_that_was_a_mistake_is_left_alone(
+def test_a_malformed_earlier_version_is_ignored(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     client = FakeSecrets(content("0"))
@@ -248,7 +248,7 @@ def test_an_earlier_secret_that_was_a_mistake_is_left_alone(
     assert "s3cret" not in caplog.text
 
 
-def test_an_earlier_secret_that_is_deleted_by_now_is_left_alone() -> None:
+def test_a_deleted_earlier_version_is_ignored() -> None:
     client = rotated(NOON)
     client.outages["version-0"] = AwsError("ResourceNotFoundException", "deleted")
     assert a_secret(client).credentials(NOON) == accepted("1")
@@ -256,9 +256,7 @@ def test_an_earlier_secret_that_is_deleted_by_now_is_left_alone() -> None:
 
 @pytest.mark.parametrize("outage", OUTAGES, ids=repr)
 @pytest.mark.parametrize("call", ["list", "version-0"])
-def test_an_earlier_secret_that_cannot_be_read_just_now_is_no_mistake(
-    call: str, outage: Exception
-) -> None:
+def test_an_earlier_version_that_is_unavailable_raises(call: str, outage: Exception) -> None:
     client = rotated(NOON)
     client.outages[call] = outage
     with pytest.raises(SecretUnavailable, match="arn:secret"):
@@ -273,7 +271,7 @@ def test_a_secret_is_read_once_while_it_is_fresh() -> None:
     assert client.calls == ["AWSCURRENT"]
 
 
-def test_a_rotated_secret_is_in_force_once_the_known_one_is_stale() -> None:
+def test_a_rotated_secret_is_used_once_the_cache_is_stale() -> None:
     client = FakeSecrets(content("0"))
     secret = a_secret(client)
     before = secret.credentials(NOON)
@@ -284,7 +282,7 @@ def test_a_rotated_secret_is_in_force_once_the_known_one_is_stale() -> None:
 
 
 @pytest.mark.parametrize("outage", OUTAGES, ids=repr)
-def test_a_stale_secret_is_used_on_with_a_warning_while_it_cannot_be_read(
+def test_a_stale_secret_is_used_with_a_warning_while_it_is_unavailable(
     outage: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = FakeSecrets(content("t0ken"))
@@ -298,7 +296,7 @@ def test_a_stale_secret_is_used_on_with_a_warning_while_it_cannot_be_read(
     assert "t0ken" not in caplog.text
 
 
-def test_a_failing_secret_is_asked_for_again_only_after_a_while() -> None:
+def test_after_a_failed_refresh_the_secret_is_read_again_after_its_max_age() -> None:
     client = FakeSecrets(content("0"))
     secret = a_secret(client)
     secret.credentials(NOON)
@@ -310,7 +308,7 @@ def test_a_failing_secret_is_asked_for_again_only_after_a_while() -> None:
     assert secret.credentials(LATER + SECRET_MAX_AGE + SECOND) == accepted("1")
 
 
-def test_a_secret_that_was_never_read_is_unavailable_and_asked_for_again() -> None:
+def test_a_secret_that_was_never_read_raises_and_is_read_again() -> None:
     client = FakeSecrets(content("0"))
     secret = a_secret(client)
     client.outages["AWSCURRENT"] = OUTAGES[0]
@@ -333,7 +331,7 @@ def test_a_secret_that_was_never_read_is_unavailable_and_asked_for_again() -> No
         "",
     ],
 )
-def test_a_secret_that_is_malformed_is_named_and_never_shown(text: str) -> None:
+def test_a_malformed_secret_is_named_and_not_quoted(text: str) -> None:
     with pytest.raises(SecretUnavailable) as unavailable:
         a_secret(FakeSecrets(text)).credentials(NOON)
     message = str(unavailable.value)
@@ -344,7 +342,7 @@ def test_a_secret_that_is_malformed_is_named_and_never_shown(text: str) -> None:
     assert "s3cret" not in message
 
 
-def test_a_secret_of_bytes_is_named() -> None:
+def test_a_binary_secret_is_named() -> None:
     client = FakeSecrets({})
     version = client.versions["version-0"]
     del version["SecretString"]

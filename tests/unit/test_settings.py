@@ -39,7 +39,7 @@ def test_the_intake_reads_its_settings() -> None:
     )
 
 
-def test_signatures_are_held_to_what_is_set() -> None:
+def test_the_signature_rules_are_read() -> None:
     env = {
         "REQUIRE_PAYLOAD_HASH": "false",
         "EXPECTED_API_KEY": "a1b2c3d4",
@@ -58,7 +58,7 @@ def test_the_publisher_reads_its_settings() -> None:
     )
 
 
-def test_the_way_to_vonage_is_read() -> None:
+def test_the_vonage_settings_are_read() -> None:
     assert VonageSettings.from_env(VONAGE) == VonageSettings(
         base_url="https://vonage.example", secret_id="arn:vonage"
     )
@@ -68,7 +68,9 @@ def test_the_way_to_vonage_is_read() -> None:
     ("accepted", "token", "signature"),
     [("token-or-signature", True, True), ("token", True, False), ("signature", False, True)],
 )
-def test_either_way_in_can_be_closed(accepted: str, token: bool, signature: bool) -> None:
+def test_either_kind_of_credential_can_be_disabled(
+    accepted: str, token: bool, signature: bool
+) -> None:
     settings = IntakeSettings.from_env(INTAKE | {"ACCEPTED_CREDENTIALS": accepted})
     assert (settings.accepts_token, settings.accepts_signature) == (token, signature)
 
@@ -79,7 +81,7 @@ def test_either_way_in_can_be_closed(accepted: str, token: bool, signature: bool
     + [(PublisherSettings.from_env, PUBLISHER, name) for name in PUBLISHER]
     + [(VonageSettings.from_env, VONAGE, name) for name in VONAGE],
 )
-def test_a_variable_that_is_missing_is_named(
+def test_a_missing_variable_is_named(
     read: Callable[[Mapping[str, str]], object], env: dict[str, str], missing: str
 ) -> None:
     with pytest.raises(KeyError, match=missing):

@@ -42,7 +42,7 @@ def error_of(
 
 
 @pytest.mark.parametrize("status", [200, 201, 204])
-def test_success_gives_the_body(status: int) -> None:
+def test_a_2xx_response_returns_the_body(status: int) -> None:
     assert raise_for_status(GET_ROOM, Response(status, {}, b"{}"), NOON) == b"{}"
 
 
@@ -73,7 +73,7 @@ SERVICE = {"message": "no", "name": "SomeError"}
         (504, b"", Unavailable, False),
     ],
 )
-def test_a_status_counts_in_vonages_own_form_only(
+def test_a_status_counts_only_in_vonages_own_format(
     status: int,
     body: dict[str, Any] | bytes,
     kind: type[VonageError],
@@ -105,7 +105,7 @@ def test_an_error_of_the_gateway_has_a_message_but_no_name() -> None:
     "body",
     [b"", b"<html>Bad Gateway</html>", b"[1]", b"null", b'{"message": 5, "name": {}}', b"\xff{"],
 )
-def test_a_body_that_says_nothing_leaves_the_status_alone(body: bytes) -> None:
+def test_an_error_without_a_known_body_has_only_the_status(body: bytes) -> None:
     problem = error_of(502, body)
     assert (problem.name, problem.message) == (None, None)
     assert "Vonage answered 502. " in str(problem)
@@ -122,7 +122,7 @@ def test_an_update_that_breaks_a_rule_is_refused() -> None:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_the_wait_that_was_asked_for_is_kept(status: int) -> None:
+def test_the_error_has_the_retry_after_of_the_response(status: int) -> None:
     assert error_of(status, headers={"retry-after": "7"}).retry_after == 7
 
 
@@ -134,7 +134,7 @@ def test_the_wait_that_was_asked_for_is_kept(status: int) -> None:
         ("token Bearer eyJhbGciOi.secret.sig expired", "token Bearer ... expired"),
     ],
 )
-def test_what_could_be_a_credential_is_left_out(told: str, kept: str) -> None:
+def test_possible_credentials_are_redacted(told: str, kept: str) -> None:
     problem = error_of(500, {"message": told, "name": "InternalServerError"})
     assert kept in str(problem)
     for text in (str(problem), problem.message or ""):
@@ -150,5 +150,5 @@ def test_a_message_is_one_line_of_bounded_length(text: str) -> None:
 
 
 @given(st.integers(100, 599).filter(lambda status: not 200 <= status < 300), st.binary())
-def test_any_other_answer_is_some_vonage_error(status: int, body: bytes) -> None:
+def test_any_other_response_raises_a_vonage_error(status: int, body: bytes) -> None:
     assert error_of(status, body).status == status
