@@ -1,4 +1,4 @@
-"""The intake's endpoints are those that botocore chooses."""
+"""The intake's client chooses the same endpoints as botocore."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ READ = {"dynamodb": "describe_limits", "secretsmanager": "list_secrets"}
 
 
 class Sent(Exception):
-    """A request got as far as being sent; its argument is the URL."""
+    """A request was about to be sent; the argument is its URL."""
 
 
 def by_botocore(service: str, region: str, *, fips: bool) -> str:

@@ -20,10 +20,10 @@ REFUSED = {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed.
 
 
 class FakeEventBridge:
-    """Answers PutEvents as it is told; what it accepts is on the bus.
+    """An EventBridge client with scripted responses; it records the accepted entries.
 
-    `answer` is asked for each entry, with the event's key and how often it came; `outages` are
-    raised, one a call, before anything is accepted.
+    `answer` returns the response to an entry, given the event's key and the number of its attempts.
+    `outages` are raised first, one per call.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class FakeEventBridge:
 
 
 def an_event(key: str = "EVENT#1", *, size: int = 0) -> Event:
-    """Return an event; with `size`, one that counts as so many bytes for EventBridge."""
+    """Return an event; `size` is its size in bytes for EventBridge."""
     metadata = Metadata(event_id="id", occurred_at=NOON, received_at=NOON)
 
     def made(filler: str) -> Event:
@@ -64,7 +64,7 @@ def an_event(key: str = "EVENT#1", *, size: int = 0) -> Event:
 
 
 def size_of(event: Event) -> int:
-    """Return an entry's size as "Calculating event entry size" in EventBridge's guide has it."""
+    """Return an entry's size by "Calculating event entry size" in EventBridge's guide."""
     return len("roomkeeper") + len(event.name) + len(event.detail().encode())
 
 
@@ -181,8 +181,8 @@ def test_refused_entries_are_not_sent_again() -> None:
 
 
 def test_refused_and_unavailable_events_are_distinguished() -> None:
-    told = {"0": REFUSED, "1": THROTTLED}
-    client = FakeEventBridge(lambda key, _times: told.get(key, ACCEPTED))
+    answers = {"0": REFUSED, "1": THROTTLED}
+    client = FakeEventBridge(lambda key, _times: answers.get(key, ACCEPTED))
     failures = publish(client, [an_event("0"), an_event("1"), an_event("2")])
     assert {index: failure.kind for index, failure in failures.items()} == {
         0: "refused",
@@ -234,7 +234,7 @@ def test_the_error_code_decides_whether_an_entry_is_retried(code: str, kind: str
 
 @pytest.mark.parametrize("outage", OUTAGES, ids=repr)
 def test_after_a_failed_call_no_other_is_made(outage: Exception) -> None:
-    """The client has tried it as often as there is time for."""
+    """The client has retried the call already."""
     client = FakeEventBridge(outages=[outage])
     failures = publish(client, [an_event(str(n)) for n in range(25)])
     assert failures == dict.fromkeys(range(25), Failure("unavailable", str(outage)))

@@ -49,7 +49,7 @@ def secret_id(
     moto_server: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> str:
-    """Set up the function as the template does, with a secret and a table of its own."""
+    """Set up the function with the template's environment, a secret and a table."""
     content = json.dumps({"token": TOKEN, "signature_secret": SIGNATURE_SECRET})
     arn = secrets.create_secret(Name=table.name, SecretString=content)["ARN"]
     ours = {"TABLE_NAME": table.name, "CALLBACK_SECRET_ARN": arn}
@@ -60,7 +60,7 @@ def secret_id(
 
 @pytest.fixture
 def calls(moto: None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The calls to AWS, in their order."""
+    """Return the calls to AWS, in order."""
     return note_calls(monkeypatch)
 
 
@@ -70,7 +70,7 @@ def answer_to(request: Any) -> Answer:
 
 
 def error_of(answer: Answer) -> dict[str, str]:
-    """Return the error that an answer tells, having the form that every error has."""
+    """Return the error in a response, after checking the form of all errors."""
     assert answer["headers"]["Content-Type"] == "application/json"
     body = json.loads(answer["body"])
     assert body.keys() == {"error"}
@@ -83,7 +83,7 @@ def kept(table: Table) -> list[str]:
     return [item["pk"]["S"].partition("#")[0] for item in table.items()]
 
 
-# --- what is accepted -----------------------------------------------------------------------------
+# --- accepted callbacks ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("event", [*PUBLISHED, "recording:ready", "participant:joined"])
@@ -164,7 +164,7 @@ def test_an_accepted_callback_makes_exactly_one_call(calls: list[str]) -> None:
 def test_the_tables_connection_opens_while_the_secret_is_read(
     calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cold start waits for two new connections, so they are opened at the same time."""
+    """A cold start needs two new connections, so they are opened at the same time."""
 
     def noting(policy: RetryPolicy) -> "DynamoDBClient":
         calls.append("connect to DynamoDB")
@@ -176,7 +176,7 @@ def test_the_tables_connection_opens_while_the_secret_is_read(
     assert calls[:2] == ["connect to DynamoDB", "GetSecretValue"]
 
 
-# --- what is refused ------------------------------------------------------------------------------
+# --- refused callbacks ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -333,7 +333,7 @@ def test_after_a_rotation_the_previous_token_is_still_accepted(
         assert answer["statusCode"] == status
 
 
-# --- what has to be sent again --------------------------------------------------------------------
+# --- callbacks to be sent again -------------------------------------------------------------------
 
 
 class Unreachable:
@@ -373,7 +373,7 @@ def test_a_callback_that_cannot_be_stored_gets_503_with_retry_after(
     assert output.logged("callback could not be taken now")["level"] == "ERROR"
 
 
-# --- what is told of it ---------------------------------------------------------------------------
+# --- logs and metrics -----------------------------------------------------------------------------
 
 
 def test_an_accepted_callback_is_logged_by_its_ids_and_counted(output: Output) -> None:

@@ -1,4 +1,4 @@
-"""The id that a log line knows an event by, before there is an event."""
+"""Correlation ids: log lines have the id of an event before the event exists."""
 
 from datetime import timedelta
 from typing import Any
@@ -34,7 +34,7 @@ REPUBLISH = "POST /recordings/{recording_id}/republish"
 
 
 def due(table: Table, old: Image | None = None) -> events.Event:
-    """Return the one event that the change of the table's only item makes due."""
+    """Return the one event that a change of the table's only item causes."""
     [item] = table.items()
     [event] = store.events_due(a_record(item, old))
     return event

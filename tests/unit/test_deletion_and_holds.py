@@ -31,7 +31,7 @@ def store(table: Table) -> Store:
 
 
 def events_of(table: Table, before: object) -> list[Event]:
-    """Return the events that the change from `before` to what the table holds now makes due."""
+    """Return the events that the change from `before` to the table's current item causes."""
     new = table.item(RECORDING)
     assert new is not None
     return events_due(a_record(new, before))  # type: ignore[arg-type]
@@ -68,7 +68,7 @@ def test_the_first_deleted_by_is_kept(store: Store, table: Table) -> None:
 
 
 def test_the_deletion_of_an_unknown_recording_writes_nothing(store: Store, table: Table) -> None:
-    assert not store.mark_deleted("never-heard-of", "cleanup", NOON)
+    assert not store.mark_deleted("unknown", "cleanup", NOON)
     assert len(table.items()) == 1
 
 
@@ -146,9 +146,9 @@ def test_an_unknown_or_deleted_recording_cannot_be_put_on_hold(store: Store, tab
     store.mark_deleted(RECORDING_ID, "cleanup", NOON)
     before = table.items()
 
-    assert not store.hold("never-heard-of", "court case 7", "legal", NOON)
+    assert not store.hold("unknown", "court case 7", "legal", NOON)
     assert not store.hold(RECORDING_ID, "court case 7", "legal", NOON)
-    assert not store.release("never-heard-of")
+    assert not store.release("unknown")
 
     assert table.items() == before
 

@@ -32,7 +32,7 @@ Record = dict[str, Any]
 
 
 class FakeEventBridge:
-    """Answers PutEvents for a recording as `answers` says, and accepts all else."""
+    """An EventBridge that answers PutEvents by recording, and accepts all other events."""
 
     def __init__(self) -> None:
         self.answers: dict[str, dict[str, str]] = {}
@@ -63,7 +63,7 @@ def sqs(moto: None) -> Any:
 def queue_url(
     sqs: Any, table: Table, bridge: FakeEventBridge, monkeypatch: pytest.MonkeyPatch
 ) -> str:
-    """Set up the function as the template does, with a queue and a table of its own."""
+    """Set up the function with the template's environment, a queue and a table."""
     url: str = sqs.create_queue(QueueName=table.name)["QueueUrl"]
     ours = {"TABLE_NAME": table.name, "DEAD_LETTER_QUEUE_URL": url}
     for name, value in (environment("EventPublisher") | ours).items():
@@ -86,14 +86,14 @@ def set_aside(sqs: Any, queue_url: str) -> Callable[[], list[dict[str, Any]]]:
 
 
 def publish(*records: Record) -> list[str]:
-    """Hand records to the function; return the numbers of those that it wants again."""
+    """Pass records to the function; return the sequence numbers of those to be retried."""
     answer = app.handler({"Records": records}, AContext())
     assert answer.keys() == {"batchItemFailures"}
     return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
 
 def started(name: str, **facts: str) -> Record:
-    """Return the record of a recording that is new; its sequence number is its name."""
+    """Return the stream record of a new recording; its sequence number is its name."""
     item: dict[str, Any] = {
         "pk": {"S": f"RECORDING#{name}"},
         "recording_id": {"S": name},
@@ -105,11 +105,11 @@ def started(name: str, **facts: str) -> Record:
 
 
 def poison(name: str) -> Record:
-    """Return a record that no version of this table can have made."""
+    """Return a stream record that this table cannot produce."""
     return a_record({"pk": {"S": f"RECORDING#{name}"}, "seen": {"S": "\N{SNOWMAN}"}}, number=name)
 
 
-# --- what is published ----------------------------------------------------------------------------
+# --- published events -----------------------------------------------------------------------------
 
 
 def test_due_events_are_published(bridge: FakeEventBridge) -> None:
@@ -144,8 +144,8 @@ def test_a_recording_event_gets_the_room_of_its_session(
     table: Table, bridge: FakeEventBridge
 ) -> None:
     Store(table.client, table.name).apply(a_session_started(), NOON)
-    publish(started("1"), started("2", room_id="told-by-itself"), started("3", session_id="other"))
-    assert [event.get("room_id") for event in bridge.published] == [ROOM_ID, "told-by-itself", None]
+    publish(started("1"), started("2", room_id="its-own-room"), started("3", session_id="other"))
+    assert [event.get("room_id") for event in bridge.published] == [ROOM_ID, "its-own-room", None]
 
 
 def test_no_session_is_read_if_no_room_is_missing(
@@ -166,7 +166,7 @@ def test_while_rooms_cannot_be_read_the_batch_fails_and_nothing_is_published(
     assert bridge.published == []
 
 
-# --- what fails -----------------------------------------------------------------------------------
+# --- failures -------------------------------------------------------------------------------------
 
 
 def test_only_unavailable_records_are_retried(
@@ -205,7 +205,7 @@ def test_the_record_of_a_refused_event_goes_to_the_dlq_whole(
 def test_a_record_with_any_characters_goes_to_the_dlq(
     character: str, bridge: FakeEventBridge, sqs: Any, queue_url: str
 ) -> None:
-    """SQS refuses some of them as they are, which the one in these tests does not."""
+    """SQS refuses some characters unescaped; the SQS in these tests does not."""
     bridge.answers = {"1": REFUSED}
     record = started("1", room_id=f"a{character}b")
     assert publish(record) == []
@@ -248,7 +248,7 @@ def test_a_record_is_retried_and_the_error_logged_if_sqs_is_unreachable(
 def test_after_the_first_failed_dlq_message_no_other_is_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Lambda comes again with them all, and there is time for one failure alone."""
+    """Lambda redelivers all of them, and the timeout allows one failure only."""
     tried: list[str] = []
 
     class Unreachable:
@@ -282,7 +282,7 @@ def test_a_redriven_record_that_fails_again_is_not_sent_to_the_dlq(
     assert set_aside() == []
 
 
-# --- what is told of it ---------------------------------------------------------------------------
+# --- logs and metrics -----------------------------------------------------------------------------
 
 
 def test_published_refused_and_delayed_events_are_counted(

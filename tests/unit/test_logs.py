@@ -1,4 +1,4 @@
-"""The layer's own loggers write as the functions do, seen in a process as Lambda sets it up."""
+"""The layer's loggers write JSON like the functions, in a process set up like Lambda's."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 from local.testing.builders import AContext
 from local.testing.template import ROOT, environment
 
-# A function that knows a secret which cannot be read any more, called twice.
+# Two calls of a function with a cached secret that cannot be read again.
 CALL_TWICE = """
 import logging, sys
 logging.getLogger().addHandler(logging.StreamHandler(sys.stdout))  # as Lambda's runtime does
@@ -42,11 +42,11 @@ NOWHERE = {
     "AWS_SECRET_ACCESS_KEY": "a-secret",
     "URL_SUFFIX": "amazonaws.com",
 }
-"""An AWS where nothing answers: the table is not reached in these tests."""
+"""An AWS without any endpoint: these tests do not reach the table."""
 
 
 def lines_of(**variables: str) -> list[dict[str, Any]]:
-    """Return what the function writes; each line has to be JSON."""
+    """Return the lines that the function writes; each must be JSON."""
     paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "layers/roomkeeper")])}
     done = subprocess.run(
         [sys.executable, "-B", "-c", CALL_TWICE],

@@ -53,7 +53,7 @@ UNUSUAL = ["a/b", "..", "a b", "line\n", "%2e", "ünï", "#", "?", "\x00", "a\\b
 
 @pytest.fixture
 def at_vonage(table: Table, monkeypatch: pytest.MonkeyPatch) -> AVonage:
-    """What Vonage knows: nothing yet. The function runs on it and on `table`."""
+    """Return a fake Vonage without content. The function uses it and `table`."""
     for name, value in (environment("ManagementApi") | {"TABLE_NAME": table.name}).items():
         monkeypatch.setenv(name, value)
     known = AVonage()
@@ -63,7 +63,7 @@ def at_vonage(table: Table, monkeypatch: pytest.MonkeyPatch) -> AVonage:
 
 @pytest.fixture
 def tell(table: Table) -> Callable[..., None]:
-    """Take callbacks into the table."""
+    """Return a function that applies callbacks to the table."""
     store = Store(table.client, table.name, session_days=400, event_days=30)
 
     def apply(*callbacks: Callback) -> None:
@@ -77,7 +77,7 @@ Tell = Callable[..., None]
 
 
 def conforms(route: str, body: object, status: int = 200) -> bool:
-    """Whether the description says so too: fails with the difference if not."""
+    """Check the response against docs/openapi.yaml; fail with the difference."""
     answer = operations()[route]["responses"][str(status)]
     validate(answer["content"]["application/json"]["schema"], body)
     return True
@@ -190,7 +190,7 @@ def test_a_room_is_deleted_once(at_vonage: AVonage) -> None:
     assert call("DELETE /rooms/{room_id}", "room").code == "not_found"
 
 
-# --- what is known of recordings ------------------------------------------------------------------
+# --- recordings -----------------------------------------------------------------------------------
 
 
 def test_a_sessions_recordings_are_each_returned_once_with_their_sources(
@@ -418,12 +418,12 @@ def test_a_republished_event_has_the_same_id_and_a_fresh_url(
     [first] = events_due(a_record(uploaded))
     at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage(url="https://a/b?Expires=1893456000")
 
-    told = [call("POST /recordings/{recording_id}/republish", RECORDING_ID) for _ in range(2)]
+    responses = [call("POST /recordings/{recording_id}/republish", RECORDING_ID) for _ in range(2)]
 
     outbox = [item for item in table.items() if item["pk"]["S"].startswith("EVENT#")]
     again = [event for item in outbox for event in events_due(a_record(item))]
     assert len(again) == 2
-    for answer, event in zip(told, again, strict=True):
+    for answer, event in zip(responses, again, strict=True):
         assert answer.status == 202
         assert conforms("POST /recordings/{recording_id}/republish", answer.body, 202)
         assert answer.body["event_id"] == event.metadata.event_id == first.metadata.event_id
@@ -436,20 +436,20 @@ def test_a_republished_event_has_the_same_id_and_a_fresh_url(
 
 
 @pytest.mark.parametrize(
-    ("heard", "at_vonages", "code"),
+    ("callbacks", "found", "code"),
     [
         ([], a_recording_at_vonage(), "not_found"),
         ([a_recording_started()], a_recording_at_vonage(), "not_uploaded"),
         ([a_recording_uploaded()], None, "not_uploaded"),
         ([a_recording_uploaded()], a_recording_at_vonage(url=None), "not_uploaded"),
     ],
-    ids=["not in the table", "upload never heard of", "gone at Vonage", "no file at Vonage"],
+    ids=["not in the table", "no upload received", "gone at Vonage", "no file at Vonage"],
 )
 def test_a_recording_without_a_file_is_not_republished(
-    at_vonage: AVonage, tell: Tell, table: Table, heard: Any, at_vonages: Any, code: str
+    at_vonage: AVonage, tell: Tell, table: Table, callbacks: Any, found: Any, code: str
 ) -> None:
-    tell(*heard)
-    at_vonage.recordings = {RECORDING_ID: at_vonages} if at_vonages else {}
+    tell(*callbacks)
+    at_vonage.recordings = {RECORDING_ID: found} if found else {}
     before = table.items()
     assert call("POST /recordings/{recording_id}/republish", RECORDING_ID).code == code
     assert table.items() == before
@@ -462,7 +462,7 @@ def test_a_deleted_recording_is_not_republished(at_vonage: AVonage, tell: Tell) 
     assert refused.code == "already_deleted"
 
 
-# --- what goes wrong ------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 ASKED = RequestContext("GET", "/rooms/room", 500)
 
@@ -492,10 +492,10 @@ def test_every_error_has_the_same_json_body(
     at_vonage: AVonage, error: Exception, status: int, code: str
 ) -> None:
     at_vonage.failure = error
-    told = call("GET /rooms/{room_id}", "room")
-    assert (told.status, told.code) == (status, code)
-    assert "secret" not in told.message
-    assert ("Retry-After" in told.headers) == (status == 503)
+    response = call("GET /rooms/{room_id}", "room")
+    assert (response.status, response.code) == (status, code)
+    assert "secret" not in response.message
+    assert ("Retry-After" in response.headers) == (status == 503)
 
 
 def test_the_retry_after_of_a_rate_limit_is_passed_on(at_vonage: AVonage) -> None:
@@ -506,16 +506,16 @@ def test_the_retry_after_of_a_rate_limit_is_passed_on(at_vonage: AVonage) -> Non
 
 
 def test_a_request_without_a_route_is_not_found(at_vonage: AVonage) -> None:
-    told = call("$default")
-    assert (told.status, told.code) == (404, "no_such_route")
+    response = call("$default")
+    assert (response.status, response.code) == (404, "no_such_route")
 
 
-# --- the way to Vonage ----------------------------------------------------------------------------
+# --- the Vonage client ----------------------------------------------------------------------------
 
 
 @pytest.fixture
 def secret(moto: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The template's Vonage secret, filled in."""
+    """Create the template's Vonage secret, with credentials."""
     for name, value in environment("ManagementApi").items():
         monkeypatch.setenv(name, value)
     held = '{"api_key": "abcd1234", "api_secret": "a-secret"}'
@@ -543,13 +543,13 @@ def test_missing_credentials_have_their_own_code_and_say_what_to_do(
     empty = '{"application_id": "", "private_key": "", "api_key": "", "api_secret": ""}'
     boto3.client("secretsmanager").create_secret(Name="empty", SecretString=empty)
 
-    told = call("GET /rooms")
+    response = call("GET /rooms")
 
-    assert (told.status, told.code) == (503, "not_configured")
-    assert "make configure" in told.message
+    assert (response.status, response.code) == (503, "not_configured")
+    assert "make configure" in response.message
 
 
-# --- ids and bodies of all kinds ------------------------------------------------------------------
+# --- ids and bodies -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("id_", UNUSUAL)
@@ -603,6 +603,6 @@ def test_no_request_causes_an_internal_error(
     at_vonage: AVonage, route: str, id_: str, body: str | None, query: dict[str, str]
 ) -> None:
     request = a_request_for(route, *[id_] * route.count("{"), body=body)
-    told = answered(request | {"queryStringParameters": query})
-    assert told.status < 500
-    assert told.status in (200, 202, 204) or told.code
+    response = answered(request | {"queryStringParameters": query})
+    assert response.status < 500
+    assert response.status in (200, 202, 204) or response.code

@@ -114,7 +114,7 @@ def a_secret(client: Any, grace: timedelta = GRACE, **options: Any) -> CallbackS
 
 
 def rotated(*at: datetime) -> FakeSecrets:
-    """Return a secret that held `0` for long and then `1`, `2` ... from these moments on."""
+    """Return a secret with the content `0`, and `1`, `2` ... from these times on."""
     client = FakeSecrets(content("0"))
     for number, moment in enumerate(at, 1):
         client.set(content(str(number)), moment)
@@ -143,9 +143,9 @@ def test_credentials_are_accepted_unless_they_are_empty(
 def test_a_token_that_a_url_would_change_is_ignored_and_reported(
     token: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told: list[str] = []
+    reports: list[str] = []
     client = FakeSecrets({"token": token, "signature_secret": "s"})
-    secret = a_secret(client, on_unusable_token=lambda: told.append("unusable"))
+    secret = a_secret(client, on_unusable_token=lambda: reports.append("unusable"))
 
     assert secret.credentials(NOON) == CallbackCredentials((), ("s",))
 
@@ -154,7 +154,7 @@ def test_a_token_that_a_url_would_change_is_ignored_and_reported(
     assert "The token of the secret arn:secret is not used" in record.getMessage()
     assert "32 characters or more" in record.getMessage()
     assert token not in record.getMessage()
-    assert told == ["unusable"]
+    assert reports == ["unusable"]
 
 
 def test_a_secret_without_a_token_is_valid(caplog: pytest.LogCaptureFixture) -> None:

@@ -50,7 +50,7 @@ OUTBOX = [
 
 @pytest.fixture(scope="module", params=["boto3", "awscrt"])
 def dynamodb(moto: None, moto_server: str, request: pytest.FixtureRequest) -> Any:
-    """Both clients: the store works alike on either."""
+    """Return each client in turn: the store supports both."""
     if request.param == "boto3":
         return sdk.dynamodb(PATIENT)
     env = {**os.environ, "AWS_ENDPOINT_URL_DYNAMODB": moto_server}
@@ -63,7 +63,7 @@ def store(table: Table) -> Store:
 
 
 def apply_all(store: Store, callbacks: Iterable[Callback]) -> list[bool]:
-    """Apply callbacks, a minute between each."""
+    """Apply callbacks with a minute between them; return the results."""
     return [store.apply(callback, NOON + n * MINUTE) for n, callback in enumerate(callbacks)]
 
 
@@ -71,7 +71,7 @@ def a_callback_of(body: str) -> Callback:
     return parse(body.encode())
 
 
-# --- what is stored -------------------------------------------------------------------------------
+# --- stored items ---------------------------------------------------------------------------------
 
 
 def test_a_started_recording_awaits_its_upload(store: Store, table: Table) -> None:
@@ -329,7 +329,7 @@ def test_a_late_callback_does_not_change_a_deleted_recording(
     assert table.items() == before
 
 
-# --- how jobs will find it ------------------------------------------------------------------------
+# --- worklists and indexes ------------------------------------------------------------------------
 
 
 def test_a_worklist_has_its_entries_oldest_first(store: Store, table: Table) -> None:
@@ -376,11 +376,11 @@ def test_a_recording_is_read_as_it_was_written(store: Store) -> None:
 
 
 def test_an_unknown_recording_is_none(store: Store) -> None:
-    assert store.recording("unheard-of") is None
+    assert store.recording("unknown") is None
 
 
 def test_rooms_are_read_consistently(table: Table) -> None:
-    """An event is published once, so a room that was written just before must not be missed."""
+    """An event is published only once, so it must have a room that was written just before."""
     requests: list[Any] = []
 
     class Noting:
@@ -405,7 +405,7 @@ def test_without_sessions_no_call_is_made() -> None:
 
 
 class Reluctant:
-    """A DynamoDB client that reads at most `most` items of each batch, and `most` less later."""
+    """A DynamoDB client that reads at most `most` items of each batch."""
 
     def __init__(self, table: Table, most: int) -> None:
         self._table, self._most, self.calls = table, most, 0
@@ -431,7 +431,7 @@ def test_unprocessed_keys_are_requested_again(store: Store, table: Table) -> Non
 
 
 def test_the_delay_before_unprocessed_keys_are_requested_grows(table: Table) -> None:
-    """A table that throttles is not asked again at once."""
+    """A throttled table must not be read again at once."""
     pauses: list[float] = []
     client: Any = Reluctant(table, most=0)
     asked = StoreTable(client, table.name, sleep=pauses.append)
@@ -452,7 +452,7 @@ def test_keys_that_stay_unprocessed_raise_after_five_attempts(table: Table) -> N
 
 
 class Failing:
-    """A DynamoDB client of which every call fails."""
+    """A DynamoDB client whose every call fails."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
@@ -479,9 +479,9 @@ def test_an_aws_error_raises_store_unavailable_with_the_cause(
     client: Any = Failing(error)
     with pytest.raises(
         StoreUnavailable, match=r"A call to DynamoDB failed.*(Rate exceeded|connect|problem)"
-    ) as told:
+    ) as raised:
         use(Store(client, "any"))
-    assert told.value.__cause__ is error
+    assert raised.value.__cause__ is error
 
 
 def test_a_missing_table_raises_store_unavailable(table: Table) -> None:
@@ -489,11 +489,11 @@ def test_a_missing_table_raises_store_unavailable(table: Table) -> None:
         Store(table.client, "missing").apply(a_recording_started(), NOON)
 
 
-# --- what the stream shows ------------------------------------------------------------------------
+# --- events from the stream -----------------------------------------------------------------------
 
 
 def changes(store: Store, table: Table, callbacks: Iterable[Callback]) -> list[list[str]]:
-    """Apply callbacks, and return the names of the events that each made due."""
+    """Apply callbacks; return the names of the events that each caused."""
     due = []
     for callback in callbacks:
         before = {item["pk"]["S"]: item for item in table.items()}

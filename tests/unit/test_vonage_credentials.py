@@ -115,10 +115,10 @@ def test_the_application_wins_over_the_account(key: rsa.RSAPrivateKey) -> None:
 def test_an_incomplete_pair_is_rejected_and_the_missing_value_named(
     half: dict[str, str], missing: list[str]
 ) -> None:
-    with pytest.raises(ValueError, match="No complete Vonage credentials") as told:
+    with pytest.raises(ValueError, match="No complete Vonage credentials") as raised:
         credentials_from(**half)
-    assert re.findall(r"without (\w+)\.", str(told.value)) == missing
-    assert "hunter2" not in str(told.value)
+    assert re.findall(r"without (\w+)\.", str(raised.value)) == missing
+    assert "hunter2" not in str(raised.value)
 
 
 @pytest.mark.parametrize("line_end", ["\\n", "\\r\\n", "\r\n"])

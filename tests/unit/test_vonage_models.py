@@ -81,7 +81,7 @@ def test_both_formats_of_a_page_are_read(form: str) -> None:
 
 
 BAD: list[Any] = ["", 7, 7.5, True, [], {}, [None], {"team": "a"}]
-"""Values of types that no text, flag or time has."""
+"""Values that are no valid string, boolean or time."""
 
 
 @pytest.mark.parametrize("bad", [value for value in BAD if value != ""], ids=str)
@@ -233,8 +233,8 @@ def test_one_invalid_recording_does_not_affect_the_others_of_its_session(
 ) -> None:
     listed = models.recordings(encoded({"_embedded": {"recordings": [bad, RECORDING]}}))
     assert [each.id for each in listed.found] == [RECORDING_ID]
-    [problem] = listed.invalid
-    assert problem.startswith(named)
+    [message] = listed.invalid
+    assert message.startswith(named)
 
 
 @pytest.mark.parametrize(

@@ -87,18 +87,18 @@ def test_a_status_counts_only_in_vonages_own_format(
 
 
 def test_an_error_of_the_service_is_kept_whole() -> None:
-    problem = error_of(404, SERVICE_ERROR)
-    assert (problem.method, problem.path) == ("GET", "/rooms/42")
-    assert (problem.name, problem.message) == ("NotFoundError", "Failed to find it")
-    assert str(problem) == (
+    error = error_of(404, SERVICE_ERROR)
+    assert (error.method, error.path) == ("GET", "/rooms/42")
+    assert (error.name, error.message) == ("NotFoundError", "Failed to find it")
+    assert str(error) == (
         "GET /rooms/42: Vonage answered 404 NotFoundError (Failed to find it). Check the id."
     )
 
 
 def test_an_error_of_the_gateway_has_a_message_but_no_name() -> None:
-    problem = error_of(401, GATEWAY_ERROR)
-    assert problem.name is None
-    assert problem.message == "Unauthorized: You did not provide correct credentials"
+    error = error_of(401, GATEWAY_ERROR)
+    assert error.name is None
+    assert error.message == "Unauthorized: You did not provide correct credentials"
 
 
 @pytest.mark.parametrize(
@@ -106,19 +106,19 @@ def test_an_error_of_the_gateway_has_a_message_but_no_name() -> None:
     [b"", b"<html>Bad Gateway</html>", b"[1]", b"null", b'{"message": 5, "name": {}}', b"\xff{"],
 )
 def test_an_error_without_a_known_body_has_only_the_status(body: bytes) -> None:
-    problem = error_of(502, body)
-    assert (problem.name, problem.message) == (None, None)
-    assert "Vonage answered 502. " in str(problem)
+    error = error_of(502, body)
+    assert (error.name, error.message) == (None, None)
+    assert "Vonage answered 502. " in str(error)
 
 
 def test_an_instant_room_is_not_updatable() -> None:
-    told = {"message": "because of its type: temporary", "name": "BadRequestError", "status": 400}
-    assert type(error_of(400, told, call=UPDATE)) is NotUpdatable
+    body = {"message": "because of its type: temporary", "name": "BadRequestError", "status": 400}
+    assert type(error_of(400, body, call=UPDATE)) is NotUpdatable
 
 
 def test_an_update_that_breaks_a_rule_is_refused() -> None:
-    told = {"message": "at least 1 key", "name": "InputValidationError", "status": 400}
-    assert type(error_of(400, told, call=UPDATE)) is BadRequest
+    body = {"message": "at least 1 key", "name": "InputValidationError", "status": 400}
+    assert type(error_of(400, body, call=UPDATE)) is BadRequest
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -127,24 +127,24 @@ def test_the_error_has_the_retry_after_of_the_response(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "kept"),
+    ("message", "kept"),
     [
         (f"cannot sign {DOWNLOAD_URL} again", "archive.mp4?... again"),
         ("bad header 'Basic YWJjOnNlY3JldA==' given", "bad header 'Basic ...' given"),
         ("token Bearer eyJhbGciOi.secret.sig expired", "token Bearer ... expired"),
     ],
 )
-def test_possible_credentials_are_redacted(told: str, kept: str) -> None:
-    problem = error_of(500, {"message": told, "name": "InternalServerError"})
-    assert kept in str(problem)
-    for text in (str(problem), problem.message or ""):
+def test_possible_credentials_are_redacted(message: str, kept: str) -> None:
+    error = error_of(500, {"message": message, "name": "InternalServerError"})
+    assert kept in str(error)
+    for text in (str(error), error.message or ""):
         assert "ecret" not in text
 
 
 @given(st.text())
 def test_a_message_is_one_line_of_bounded_length(text: str) -> None:
-    told = msgspec.json.encode({"message": text.encode("utf-8", "ignore").decode()})
-    message = error_of(500, told).message or ""
+    body = msgspec.json.encode({"message": text.encode("utf-8", "ignore").decode()})
+    message = error_of(500, body).message or ""
     assert len(message.splitlines()) <= 1
     assert len(message) <= MAX_MESSAGE_LENGTH + 3
 
