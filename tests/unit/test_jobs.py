@@ -284,14 +284,23 @@ def test_a_tenth_of_what_a_run_can_do_may_be_deferred_items(
     assert job.run.deferred_at_most == pytest.approx(most, rel=0.05)
 
 
-@pytest.mark.parametrize("kind", [SecretUnavailable, StoreUnavailable, RoomkeeperError])
+@pytest.mark.parametrize(
+    ("kind", "status", "code"),
+    [
+        (SecretUnavailable, 503, "unavailable"),
+        (StoreUnavailable, 503, "unavailable"),
+        (RoomkeeperError, 500, "internal_error"),
+    ],
+)
 def test_what_our_account_holds_is_told_to_the_log_and_not_to_the_caller(
-    caplog: pytest.LogCaptureFixture, kind: type[RoomkeeperError]
+    caplog: pytest.LogCaptureFixture, kind: type[RoomkeeperError], status: int, code: str
 ) -> None:
     cause = "AccessDenied: arn:aws:secretsmanager:eu-west-1:123456789012:secret:vonage"
 
     answer = handle(over_http(), Job(error=kind(cause)))
 
+    assert answer["statusCode"] == status
+    assert json.loads(answer["body"])["error"]["code"] == code
     assert "arn:aws" not in answer["body"]
     assert "its log has the cause" in answer["body"]
     [logged] = [record for record in caplog.records if record.message == "run refused"]

@@ -13,7 +13,7 @@ import msgspec
 from roomkeeper.errors import RoomkeeperError
 
 Request = Mapping[str, Any]
-Answer = dict[str, Any]
+Response = dict[str, Any]
 
 
 class InvalidRequest(RoomkeeperError):
@@ -49,7 +49,7 @@ def caller_of(request: Request) -> str | None:
     return (authorizer.get("iam") or {}).get("userArn") or None
 
 
-def forbidden_unless_signed(request: Request) -> Answer | None:
+def forbidden_unless_signed(request: Request) -> Response | None:
     """Return a 403 response if `request` is unsigned; None if it is signed.
 
     All routes but those for callbacks have an IAM authorizer, which rejects unsigned requests. This
@@ -58,7 +58,7 @@ def forbidden_unless_signed(request: Request) -> Answer | None:
     return None if caller_of(request) else response(403, {"message": "Forbidden"})
 
 
-def response(status: int, body: Any = None, **headers: str) -> Answer:
+def response(status: int, body: Any = None, **headers: str) -> Response:
     """Return a response with `body` as JSON; without a body if it is None."""
     if body is None:
         return {"statusCode": status} | ({"headers": headers} if headers else {})
@@ -69,6 +69,6 @@ def response(status: int, body: Any = None, **headers: str) -> Answer:
     }
 
 
-def error(status: int, code: str, message: str, **headers: str) -> Answer:
+def error(status: int, code: str, message: str, **headers: str) -> Response:
     """Return an error response, with the one body of all errors: {"error": {"code", "message"}}."""
     return response(status, {"error": {"code": code, "message": message}}, **headers)

@@ -13,7 +13,7 @@ from roomkeeper.aws import crt
 from roomkeeper.aws.secrets import SECRET_RETRY, CallbackSecret, SecretUnavailable
 from roomkeeper.callbacks import authenticity, meetings
 from roomkeeper.callbacks.meetings import CallbackRejected
-from roomkeeper.http_api import Answer, Request
+from roomkeeper.http_api import Request, Response
 from roomkeeper.log_sample import LogSample
 from roomkeeper.logs import function_logger
 from roomkeeper.settings import IntakeSettings
@@ -27,7 +27,7 @@ REFUSALS_LOGGED_PER_MINUTE = 20
 
 
 @logger.inject_lambda_context
-def handler(request: Request, _context: object) -> Answer:
+def handler(request: Request, _context: object) -> Response:
     """Return 204 once the callback is in the table, 4xx if it is refused, 503 if Vonage must retry.
 
     `request` is an HTTP API request, payload format 2.0. An unexpected exception is not caught:
@@ -111,13 +111,13 @@ def _authentic_body(request: Request, now: datetime) -> bytes:
     return body
 
 
-def _refuse(exc: CallbackRejected) -> Answer:
+def _refuse(exc: CallbackRejected) -> Response:
     if _refusals_logged().admits_one_more():
         logger.warning("callback refused", reason=exc.code, problem=str(exc))
     return http_api.error(exc.status, exc.code, str(exc))
 
 
-def _ask_again(exc: StoreUnavailable | SecretUnavailable, about: dict[str, Any]) -> Answer:
+def _ask_again(exc: StoreUnavailable | SecretUnavailable, about: dict[str, Any]) -> Response:
     logger.error("callback could not be taken now", extra=about | {"problem": str(exc)})
     _count("CallbackUnavailable", reason=type(exc).__name__)
     message = "The callback could not be stored; send it again."

@@ -17,7 +17,7 @@ from roomkeeper.aws import sdk
 from roomkeeper.aws.secrets import SECRET_MAX_AGE, SECRET_RETRY
 from roomkeeper.domain.recordings import Hold
 from roomkeeper.domain.rooms import Room
-from roomkeeper.http_api import Answer, Request
+from roomkeeper.http_api import Request
 from roomkeeper.http_errors import HttpError, to_http_error
 from roomkeeper.logs import function_logger
 from roomkeeper.management import Management, requests
@@ -42,7 +42,7 @@ app = APIGatewayHttpResolver(serializer=lambda body: msgspec.json.encode(body).d
 
 @metrics.log_metrics
 @logger.inject_lambda_context
-def handler(request: Request, context: Any) -> Answer:
+def handler(request: Request, context: Any) -> http_api.Response:
     """Handle a request to the management API; API Gateway has checked the caller's signature.
 
     `request` is in payload format 2.0. All errors share one JSON body. Every request is idempotent;

@@ -72,12 +72,12 @@ def _run(run: Run[CleanupOptions]) -> Report:
     )
 
 
-def _counts(due: int, held: int, deferred: int, summary: Summary) -> Mapping[str, int]:
+def _counts(due: int, on_hold: int, deferred: int, summary: Summary) -> Mapping[str, int]:
     outcomes = Counter(dict.fromkeys(OUTCOMES, 0) | summary.outcomes)
     return {
         "due": due,
         **{name: outcomes[name] for name in OUTCOMES},
-        "on_hold": held + outcomes["on_hold"],
+        "on_hold": on_hold + outcomes["on_hold"],
         "deferred": deferred,
-        "remaining": runner.remaining(due, summary, skipped=held),
+        "remaining": runner.remaining(due, summary, skipped=on_hold),
     }

@@ -110,18 +110,18 @@ class RoomStore:
             ExpressionAttributeValues={":expiry": serialize(extension.expires_at)},
         )
 
-    def checkpoint(self, walk: str) -> Checkpoint | None:
-        """Return the progress of the scan called `walk`; None if it starts from the beginning."""
-        item = self._table.get(CHECKPOINT + walk)
-        return read(CHECKPOINT + walk, item, Checkpoint) if item else None
+    def checkpoint(self, scan: str) -> Checkpoint | None:
+        """Return the progress of the scan called `scan`; None if it starts from the beginning."""
+        item = self._table.get(CHECKPOINT + scan)
+        return read(CHECKPOINT + scan, item, Checkpoint) if item else None
 
-    def save_checkpoint(self, walk: str, reached: Checkpoint | None) -> None:
-        """Save the progress of the scan called `walk`; None restarts it at the next run."""
-        key = CHECKPOINT + walk
-        if reached is None:
+    def save_checkpoint(self, scan: str, checkpoint: Checkpoint | None) -> None:
+        """Save the progress of the scan called `scan`; None restarts it at the next run."""
+        key = CHECKPOINT + scan
+        if checkpoint is None:
             self._table.delete(key)
         else:
-            fields = msgspec.to_builtins(reached)
+            fields = msgspec.to_builtins(checkpoint)
             self._put(key, {name: value for name, value in fields.items() if value})
 
     def _put(self, key: str, fields: Mapping[str, Any], **condition: str) -> None:
