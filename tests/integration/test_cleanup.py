@@ -18,8 +18,8 @@ def clean(
 ) -> tuple[Cleanup, Summary]:
     """Delete what was uploaded a month before `now` or earlier."""
     cleanup = Cleanup(books.store, books.client, until=now - 30 * DAY, now=now, dry_run=dry_run)
-    ends_at = deadline_in(limits.pop("seconds", 60.0))
-    within = {"concurrency": 4, "per_second": 1000.0, "ends_at": ends_at} | limits
+    deadline = deadline_in(limits.pop("seconds", 60.0))
+    within = {"concurrency": 4, "per_second": 1000.0, "deadline": deadline} | limits
     run = Run(
         options=Options(), dry_run=dry_run, limits=Limits(**within), call_seconds=1.0, now=NOW
     )

@@ -123,7 +123,7 @@ def test_a_recording_that_is_uploaded_while_vonage_is_asked_is_not_told_as_lost(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     books.hear({"event": "recording:started", "recording_id": "r", "session_id": "s"}, LONG_AGO)
-    monkeypatch.setattr(books.store, "mark_lost", lambda *_: False)
+    monkeypatch.setattr(books.store, "mark_missing", lambda *_: False)
 
     assert reconcile(books)[1].outcomes == {"already_resolved": 1}
 

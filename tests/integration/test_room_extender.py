@@ -109,7 +109,7 @@ def a_run(
     known: dict[str, Any] = {
         "concurrency": 4,
         "per_second": 1000.0,
-        "ends_at": deadline_in(seconds),
+        "deadline": deadline_in(seconds),
         "consecutive_failures": 5,
     }
     return Run(
@@ -236,7 +236,7 @@ def test_a_rehearsals_list_is_bounded_and_its_log_is_not(
     assert {each["expires_at"] for each in told} == {LATER}
 
 
-@pytest.mark.parametrize("step", ["begin", "update_room_expiry", "complete", "drop"])
+@pytest.mark.parametrize("step", ["record_intent", "update_room_expiry", "complete", "discard"])
 @pytest.mark.parametrize("after", [False, True])
 def test_a_run_killed_at_any_step_heals_with_one_event(
     rooms: Rooms, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
@@ -333,7 +333,7 @@ def test_ending_what_was_cut_off_takes_its_time_off_the_walk(
         time.sleep(0.3)
         yield from ()
 
-    monkeypatch.setattr(rooms.table, "begun", slowly)
+    monkeypatch.setattr(rooms.table, "pending_extensions", slowly)
     report = rooms.extend(a_run(seconds=0.2))
 
     assert (report.summary.stopped_by, report.counts["seen"]) == ("deadline", 0)
