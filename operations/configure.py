@@ -20,8 +20,8 @@ import msgspec
 
 from operations.command import command, fail
 from operations.stack import Stack, StackError, deployed_stack
+from roomkeeper.aws.secrets import CallbackSecretContent
 from roomkeeper.callbacks.authenticity import is_signature_secret
-from roomkeeper.settings import CallbackSecretContent
 from roomkeeper.vonage import (
     ApplicationKey,
     Unauthorized,

@@ -116,7 +116,7 @@ def test_options_that_make_no_sense_are_refused_with_the_reason(deployed: Deploy
     answer = http.post(deployed.stack, JOB, {"retention_days": 0})
 
     assert answer.status_code == 400
-    assert answer.json()["error"]["code"] == "bad_request"
+    assert answer.json()["error"]["code"] == "invalid_request"
     assert "retention_days" in answer.json()["error"]["message"]
 
 

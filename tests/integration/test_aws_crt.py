@@ -183,7 +183,7 @@ def test_transient_errors_are_retried(status: int, body: bytes) -> None:
     [
         (400, THROTTLED, "ThrottlingException", "Slow"),
         (500, b"", "500", "no message"),
-        (200, b"no JSON", INVALID_RESPONSE, "7 bytes are no JSON"),
+        (200, b"no JSON", INVALID_RESPONSE, "the body of 7 bytes is not JSON"),
     ],
 )
 def test_after_the_last_attempt_the_error_has_code_message_and_request_id(

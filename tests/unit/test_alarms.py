@@ -11,6 +11,7 @@ import pytest
 from local.testing.builders import TOKEN, AContext, a_body, a_record, a_request
 from local.testing.sdk import endpoints
 from local.testing.template import NAMESPACE, ROOT, environment, properties, resources, template
+from roomkeeper.aws.secrets import SecretUnavailable
 from roomkeeper.callbacks.authenticity import Unauthorized
 from roomkeeper.handlers import callback_intake as intake
 from roomkeeper.handlers import event_publisher as publisher
@@ -18,7 +19,6 @@ from roomkeeper.handlers.recording_reconciler import ReconciliationOptions
 from roomkeeper.jobs import runner
 from roomkeeper.jobs.batch import Summary
 from roomkeeper.jobs.runner import Report
-from roomkeeper.settings import SecretUnavailable
 from roomkeeper.store import StoreUnavailable
 from roomkeeper.vonage import connect
 from tests.support.filter_pattern import matches

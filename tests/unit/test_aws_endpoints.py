@@ -1,4 +1,4 @@
-"""The intake's endpoints are those that botocore chooses."""
+"""The intake's client chooses the same endpoints as botocore."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ READ = {"dynamodb": "describe_limits", "secretsmanager": "list_secrets"}
 
 
 class Sent(Exception):
-    """A request got as far as being sent; its argument is the URL."""
+    """A request was about to be sent; the argument is its URL."""
 
 
 def by_botocore(service: str, region: str, *, fips: bool) -> str:
@@ -60,14 +60,14 @@ def test_region_partition_and_fips_choose_the_endpoint(
         ("secretsmanager", "AWS_ENDPOINT_URL_SECRETS_MANAGER"),
     ],
 )
-def test_an_endpoint_url_wins_and_the_services_own_most_of_all(service: str, variable: str) -> None:
+def test_an_endpoint_url_wins_and_that_of_the_service_first(service: str, variable: str) -> None:
     env = {"AWS_DEFAULT_REGION": "eu-west-1", "URL_SUFFIX": "amazonaws.com"}
     env |= {"AWS_USE_FIPS_ENDPOINT": "true", "AWS_ENDPOINT_URL": "http://all:1"}
     assert endpoint_of(service, env) == "http://all:1"
     assert endpoint_of(service, env | {variable: "http://one:1"}) == "http://one:1"
 
 
-def test_dual_stack_is_refused_with_the_way_out() -> None:
+def test_dual_stack_is_refused_with_the_alternative() -> None:
     env = {"AWS_DEFAULT_REGION": "eu-west-1", "URL_SUFFIX": "amazonaws.com"}
     env["AWS_USE_DUALSTACK_ENDPOINT"] = "true"
     with pytest.raises(AwsError, match="AWS_ENDPOINT_URL_DYNAMODB"):

@@ -1,48 +1,48 @@
-"""Functions end by themselves: their calls take less than their timeout, even in the worst case.
+"""Functions end before their timeout, even in the worst case of their calls.
 
-In the worst case every attempt but the last fails, each after all its time, and every pause between
-two attempts is the longest. Pauses are those of botocore's standard retry mode, which are longer
-than those of the intake's own client.
+In the worst case, every attempt but the last fails at its timeout, and every delay between two
+attempts is the longest. The delays are those of botocore's standard retry mode, which are longer
+than those of the intake's client.
 """
 
 from local.testing.template import properties
-from roomkeeper import settings, store
-from roomkeeper.aws import bus
+from roomkeeper import store
+from roomkeeper.aws import bus, secrets
 from roomkeeper.handlers import event_publisher as publisher
 from roomkeeper.handlers import management_api as management
 from roomkeeper.jobs import runner
 
 COLD_START = 1.0
-"""Seconds of a cold start that count against a function's timeout: its imports do not."""
+"""Seconds of a cold start that count against a function's timeout; imports do not count."""
 
 SMALL_COLD_START = 3.0
-"""The same with 256 MB, and so a seventh of a processor: making three clients takes about one."""
+"""The same with 256 MB, a seventh of a CPU: creating three clients takes about a second."""
 
 GATEWAY = 30.0
-"""Seconds after which API Gateway gives a function up."""
+"""Seconds after which API Gateway stops waiting for a function."""
 
-SECRET = settings.SECRET_RETRY.worst_case
+SECRET = secrets.SECRET_RETRY.worst_case
 
 
 def timeout(function: str) -> float:
-    """Return the seconds that a function has."""
+    """Return the timeout of a function, in seconds."""
     return float(properties(function)["Timeout"])
 
 
 def test_the_intake_reads_the_versions_of_its_secret_and_writes() -> None:
-    """The current version, the list and one more before the deadline, then one after it."""
-    secret = max(3 * SECRET, SECRET + settings.READ_TIMEOUT + SECRET)
+    """It reads the current version, the list, one version before the deadline and one after it."""
+    secret = max(3 * SECRET, SECRET + secrets.READ_TIMEOUT + SECRET)
     assert COLD_START + secret + store.RETRY.worst_case < timeout("CallbackIntake")
 
 
-def test_the_publisher_reads_rooms_and_sends_and_sets_aside() -> None:
+def test_the_publisher_reads_rooms_publishes_and_sends_to_the_dlq() -> None:
     sending = bus.PUBLISH_TIMEOUT + bus.RETRY.worst_case
     others = store.RETRY.worst_case + publisher.SQS_RETRY.worst_case
     assert SMALL_COLD_START + others + sending < timeout("EventPublisher")
 
 
-def test_the_management_api_deletes_a_recording_that_only_vonage_knows() -> None:
-    """Read, look up, delete, look up once more, note: no request takes more."""
+def test_the_management_api_deletes_a_recording_that_only_vonage_has() -> None:
+    """Read, GET, DELETE, GET again, mark: no request needs more calls."""
     known_here = 2 * store.SHORT_RETRY.worst_case
     at_vonage = 3 * management.VONAGE_SECONDS
     assert SECRET + known_here + at_vonage + COLD_START < timeout("ManagementApi") < GATEWAY
@@ -53,8 +53,8 @@ def test_the_management_api_lists_a_sessions_recordings() -> None:
     assert COLD_START + SECRET + management.VONAGE_SECONDS + read < timeout("ManagementApi")
 
 
-def test_a_job_over_http_ends_its_last_item_and_leaves_time_to_begin_some() -> None:
-    patience = runner._OVER_HTTP
-    assert patience.total + COLD_START < GATEWAY
-    assert patience.writes >= runner.OPERATIONS_PER_ITEM * store.SHORT_RETRY.worst_case
-    assert patience.accept_until(900) > SECRET
+def test_a_job_over_http_has_time_to_start_and_to_finish_its_last_item() -> None:
+    limits = runner._OVER_HTTP
+    assert limits.total + COLD_START < GATEWAY
+    assert limits.writes >= runner.OPERATIONS_PER_ITEM * store.SHORT_RETRY.worst_case
+    assert limits.accept_until(900) > SECRET

@@ -20,10 +20,10 @@ REFUSED = {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed.
 
 
 class FakeEventBridge:
-    """Answers PutEvents as it is told; what it accepts is on the bus.
+    """An EventBridge client with scripted responses; it records the accepted entries.
 
-    `answer` is asked for each entry, with the event's key and how often it came; `outages` are
-    raised, one a call, before anything is accepted.
+    `answer` returns the response to an entry, given the event's key and the number of its attempts.
+    `outages` are raised first, one per call.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class FakeEventBridge:
 
 
 def an_event(key: str = "EVENT#1", *, size: int = 0) -> Event:
-    """Return an event; with `size`, one that counts as so many bytes for EventBridge."""
+    """Return an event; `size` is its size in bytes for EventBridge."""
     metadata = Metadata(event_id="id", occurred_at=NOON, received_at=NOON)
 
     def made(filler: str) -> Event:
@@ -64,7 +64,7 @@ def an_event(key: str = "EVENT#1", *, size: int = 0) -> Event:
 
 
 def size_of(event: Event) -> int:
-    """Return an entry's size as "Calculating event entry size" in EventBridge's guide has it."""
+    """Return an entry's size by "Calculating event entry size" in EventBridge's guide."""
     return len("roomkeeper") + len(event.name) + len(event.detail().encode())
 
 
@@ -83,7 +83,7 @@ def sizes(client: FakeEventBridge) -> list[int]:
 # --- what is sent ---------------------------------------------------------------------------------
 
 
-def test_an_event_becomes_an_entry_whose_time_is_that_of_publishing() -> None:
+def test_an_entry_has_no_time_so_that_eventbridge_sets_it() -> None:
     client, event = FakeEventBridge(), an_event()
     assert publish(client, [event]) == {}
     assert client.calls == [
@@ -104,7 +104,7 @@ def test_no_events_make_no_call() -> None:
     assert client.calls == []
 
 
-def test_events_go_in_their_order_ten_a_call() -> None:
+def test_events_are_sent_in_order_ten_per_call() -> None:
     client, names = FakeEventBridge(), [str(n) for n in range(25)]
     assert publish(client, [an_event(name) for name in names]) == {}
     assert client.on_the_bus == names
@@ -121,7 +121,7 @@ def test_events_go_in_their_order_ten_a_call() -> None:
         ([LIMIT // 4] * 9, [4, 4, 1]),
     ],
 )
-def test_no_call_is_larger_than_can_be(bytes_each: list[int], calls: list[int]) -> None:
+def test_no_call_exceeds_the_size_limit(bytes_each: list[int], calls: list[int]) -> None:
     client = FakeEventBridge()
     assert publish(client, [an_event(size=size) for size in bytes_each]) == {}
     assert sizes(client) == calls
@@ -140,14 +140,14 @@ def test_whatever_the_sizes_every_call_is_within_the_limits(bytes_each: list[int
     assert set(failures) == {n for n in range(len(events)) if str(n) not in sent}
 
 
-def test_an_event_that_is_too_large_is_refused_without_a_call_and_holds_up_no_other() -> None:
+def test_an_event_that_is_too_large_is_refused_without_a_call_and_does_not_block_others() -> None:
     client = FakeEventBridge()
     failures = publish(client, [an_event("a"), an_event("b", size=LIMIT + 1), an_event("c")])
     assert failures == {1: Failure("refused", "The event has more than 262144 bytes.")}
     assert client.on_the_bus == ["a", "c"]
 
 
-def test_bytes_are_counted_not_characters() -> None:
+def test_sizes_are_in_bytes_and_not_characters() -> None:
     snow = "\N{SNOWMAN}" * (LIMIT // 3)
     assert publish(FakeEventBridge(), [an_event(snow)])[0].kind == "refused"
 
@@ -155,7 +155,7 @@ def test_bytes_are_counted_not_characters() -> None:
 # --- what fails in part ---------------------------------------------------------------------------
 
 
-def test_only_what_failed_is_sent_again() -> None:
+def test_only_failed_entries_are_sent_again() -> None:
     client = FakeEventBridge(
         lambda key, times: THROTTLED if key in {"3", "12"} and times == 1 else ACCEPTED
     )
@@ -165,7 +165,7 @@ def test_only_what_failed_is_sent_again() -> None:
     assert sorted(client.on_the_bus, key=int) == [str(n) for n in range(15)]
 
 
-def test_what_keeps_failing_is_told_by_its_place() -> None:
+def test_entries_that_keep_failing_are_returned_by_their_index() -> None:
     client = FakeEventBridge(lambda key, _times: THROTTLED if key in {"1", "11"} else ACCEPTED)
     failures = publish(client, [an_event(str(n)) for n in range(12)])
     unavailable = Failure("unavailable", "ThrottlingException: Rate exceeded")
@@ -173,16 +173,16 @@ def test_what_keeps_failing_is_told_by_its_place() -> None:
     assert [client.asked.count(key) for key in ("0", "1", "11")] == [1, ATTEMPTS, ATTEMPTS]
 
 
-def test_what_is_refused_is_not_sent_again() -> None:
+def test_refused_entries_are_not_sent_again() -> None:
     client = FakeEventBridge(lambda key, _times: REFUSED if key == "1" else ACCEPTED)
     failures = publish(client, [an_event("0"), an_event("1")])
     assert failures == {1: Failure("refused", "MalformedDetail: Detail is malformed.")}
     assert client.asked == ["0", "1"]
 
 
-def test_refused_and_failing_events_are_told_apart() -> None:
-    told = {"0": REFUSED, "1": THROTTLED}
-    client = FakeEventBridge(lambda key, _times: told.get(key, ACCEPTED))
+def test_refused_and_unavailable_events_are_distinguished() -> None:
+    answers = {"0": REFUSED, "1": THROTTLED}
+    client = FakeEventBridge(lambda key, _times: answers.get(key, ACCEPTED))
     failures = publish(client, [an_event("0"), an_event("1"), an_event("2")])
     assert {index: failure.kind for index, failure in failures.items()} == {
         0: "refused",
@@ -192,7 +192,7 @@ def test_refused_and_failing_events_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize("code", ["ValidationException", "SerializationException"])
-def test_an_entry_that_makes_a_whole_call_senseless_is_refused_and_holds_up_no_other(
+def test_an_entry_that_invalidates_a_call_is_refused_and_does_not_block_others(
     code: str,
 ) -> None:
     class Strict(FakeEventBridge):
@@ -207,7 +207,7 @@ def test_an_entry_that_makes_a_whole_call_senseless_is_refused_and_holds_up_no_o
     assert sorted(client.on_the_bus, key=int) == [str(n) for n in range(12) if n != 1]
 
 
-def test_what_failed_at_first_may_be_refused_later() -> None:
+def test_an_entry_that_failed_may_be_refused_at_the_next_attempt() -> None:
     client = FakeEventBridge(lambda _key, times: THROTTLED if times == 1 else REFUSED)
     assert publish(client, [an_event()])[0].kind == "refused"
     assert len(client.calls) == 2
@@ -224,7 +224,7 @@ def test_what_failed_at_first_may_be_refused_later() -> None:
         ("InvalidArgument", "refused"),
     ],
 )
-def test_an_error_code_tells_whether_another_try_is_worth_it(code: str, kind: str) -> None:
+def test_the_error_code_decides_whether_an_entry_is_retried(code: str, kind: str) -> None:
     client = FakeEventBridge(lambda _key, _times: {"ErrorCode": code})
     assert publish(client, [an_event()])[0] == Failure(kind, f"{code}: no message")  # type: ignore[arg-type]
 
@@ -233,15 +233,15 @@ def test_an_error_code_tells_whether_another_try_is_worth_it(code: str, kind: st
 
 
 @pytest.mark.parametrize("outage", OUTAGES, ids=repr)
-def test_after_a_call_that_fails_no_other_is_made(outage: Exception) -> None:
-    """The client has tried it as often as there is time for."""
+def test_after_a_failed_call_no_other_is_made(outage: Exception) -> None:
+    """The client has retried the call already."""
     client = FakeEventBridge(outages=[outage])
     failures = publish(client, [an_event(str(n)) for n in range(25)])
     assert failures == dict.fromkeys(range(25), Failure("unavailable", str(outage)))
     assert sizes(client) == [10]
 
 
-def test_what_went_through_before_a_call_failed_is_not_told_as_failed() -> None:
+def test_entries_sent_before_a_failed_call_are_not_returned_as_failed() -> None:
     class Breaking(FakeEventBridge):
         def put_events(self, Entries: Sequence[Entry]) -> dict[str, Any]:  # noqa: N803
             if "10" in keys(Entries):
@@ -255,7 +255,7 @@ def test_what_went_through_before_a_call_failed_is_not_told_as_failed() -> None:
     assert len(client.on_the_bus) == 8
 
 
-def test_a_slow_bus_is_sent_no_more_than_there_is_time_for() -> None:
+def test_no_call_starts_after_the_publish_timeout() -> None:
     seconds: list[float] = []
 
     class Slow(FakeEventBridge):
@@ -285,12 +285,12 @@ def pauses(client: Any) -> list[float]:
     return taken
 
 
-def test_there_is_a_short_pause_before_each_further_try() -> None:
+def test_there_is_a_short_delay_before_each_retry() -> None:
     [first, second] = pauses(FakeEventBridge(lambda _key, _times: THROTTLED))
     assert 0 <= first <= 0.2
     assert 0 <= second <= 0.4
 
 
 @pytest.mark.parametrize("answer", [ACCEPTED, REFUSED], ids=["accepted", "refused"])
-def test_nobody_waits_for_nothing(answer: dict[str, str]) -> None:
+def test_there_is_no_delay_without_a_retry(answer: dict[str, str]) -> None:
     assert pauses(FakeEventBridge(lambda _key, _times: answer)) == []

@@ -49,7 +49,7 @@ def secret_id(
     moto_server: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> str:
-    """Set up the function as the template does, with a secret and a table of its own."""
+    """Set up the function with the template's environment, a secret and a table."""
     content = json.dumps({"token": TOKEN, "signature_secret": SIGNATURE_SECRET})
     arn = secrets.create_secret(Name=table.name, SecretString=content)["ARN"]
     ours = {"TABLE_NAME": table.name, "CALLBACK_SECRET_ARN": arn}
@@ -60,7 +60,7 @@ def secret_id(
 
 @pytest.fixture
 def calls(moto: None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The calls to AWS, in their order."""
+    """Return the calls to AWS, in order."""
     return note_calls(monkeypatch)
 
 
@@ -70,7 +70,7 @@ def answer_to(request: Any) -> Answer:
 
 
 def error_of(answer: Answer) -> dict[str, str]:
-    """Return the error that an answer tells, having the form that every error has."""
+    """Return the error in a response, after checking the form of all errors."""
     assert answer["headers"]["Content-Type"] == "application/json"
     body = json.loads(answer["body"])
     assert body.keys() == {"error"}
@@ -83,7 +83,7 @@ def kept(table: Table) -> list[str]:
     return [item["pk"]["S"].partition("#")[0] for item in table.items()]
 
 
-# --- what is accepted -----------------------------------------------------------------------------
+# --- accepted callbacks ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("event", [*PUBLISHED, "recording:ready", "participant:joined"])
@@ -92,7 +92,7 @@ def test_every_callback_is_accepted_once_it_is_in_the_table(event: str, table: T
     assert len(table.items()) == 1
 
 
-def test_the_sample_request_is_understood(
+def test_the_sample_request_is_accepted(
     table: Table, secrets: "SecretsManagerClient", secret_id: str
 ) -> None:
     request = sample("functions/callback_intake.json")
@@ -103,7 +103,7 @@ def test_the_sample_request_is_understood(
     assert kept(table) == ["RECORDING"]
 
 
-def test_a_repeat_is_accepted_and_changes_nothing(table: Table, output: Output) -> None:
+def test_a_repeated_callback_is_accepted_and_changes_nothing(table: Table, output: Output) -> None:
     app.handler(a_request(a_body("recording:uploaded")), AContext())
     before, _ = table.items(), output.text
     assert answer_to(a_request(a_body("recording:uploaded"))) == {"statusCode": 204}
@@ -129,7 +129,7 @@ def test_a_callback_for_a_deleted_recording_is_accepted_and_changes_nothing(tabl
     "body",
     [b'{"event":"archive:ready", "x": 1}', b'{"event":"recording:uploaded", "url":5}', b"{ }"],
 )
-def test_what_is_not_recognized_is_accepted_kept_whole_and_counted(
+def test_an_unrecognized_callback_is_accepted_stored_whole_and_counted(
     body: bytes, table: Table, output: Output
 ) -> None:
     assert answer_to(a_request(body)) == {"statusCode": 204}
@@ -146,7 +146,7 @@ def test_a_body_may_come_in_base64(body: bytes, table: Table) -> None:
 
 @pytest.mark.parametrize("as_base64", [False, True])
 @pytest.mark.parametrize("token", [None, "wrong"])
-def test_a_signature_lets_in(token: str | None, as_base64: bool, table: Table) -> None:
+def test_a_valid_signature_is_accepted(token: str | None, as_base64: bool, table: Table) -> None:
     body = a_body("session:started")
     request = a_request(body, token=token, authorization=a_signature(body), as_base64=as_base64)
     assert answer_to(request) == {"statusCode": 204}
@@ -164,7 +164,7 @@ def test_an_accepted_callback_makes_exactly_one_call(calls: list[str]) -> None:
 def test_the_tables_connection_opens_while_the_secret_is_read(
     calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cold start waits for two new connections, so they are opened at the same time."""
+    """A cold start needs two new connections, so they are opened at the same time."""
 
     def noting(policy: RetryPolicy) -> "DynamoDBClient":
         calls.append("connect to DynamoDB")
@@ -176,7 +176,7 @@ def test_the_tables_connection_opens_while_the_secret_is_read(
     assert calls[:2] == ["connect to DynamoDB", "GetSecretValue"]
 
 
-# --- what is refused ------------------------------------------------------------------------------
+# --- refused callbacks ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_the_tables_connection_opens_while_the_secret_is_read(
         (b'"' + b"x" * 2**18, "body_too_large", "The body has 262145 bytes; at most 262144"),
     ],
 )
-def test_a_body_that_is_no_callback_is_refused_saying_why(
+def test_a_body_that_is_not_a_callback_is_refused_with_the_reason(
     body: bytes | None, code: str, message: str, table: Table, output: Output
 ) -> None:
     answer = answer_to(a_request(body, as_base64=body is not None))
@@ -237,7 +237,7 @@ def test_a_refusal_writes_one_line_and_no_metric(output: Output) -> None:
         a_request(b"not JSON", token="wrong"),
     ],
 )
-def test_who_is_not_vonage_is_refused_and_nothing_is_stored(
+def test_an_unauthenticated_sender_is_refused_and_nothing_is_stored(
     request_: dict[str, Any], table: Table, output: Output
 ) -> None:
     answer = answer_to(request_)
@@ -252,7 +252,7 @@ def test_who_is_not_vonage_is_refused_and_nothing_is_stored(
     ("accepted", "with_token", "with_signature"),
     [("token", 204, 401), ("signature", 401, 204), ("token-or-signature", 204, 204)],
 )
-def test_only_the_chosen_credentials_let_in(
+def test_only_the_configured_kinds_of_credentials_are_accepted(
     accepted: str, with_token: int, with_signature: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACCEPTED_CREDENTIALS", accepted)
@@ -262,7 +262,7 @@ def test_only_the_chosen_credentials_let_in(
     assert answer_to(signed)["statusCode"] == with_signature
 
 
-def test_a_signature_may_be_as_old_as_the_setting_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signature_is_accepted_up_to_the_configured_age(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGNATURE_MAX_AGE_HOURS", "30")
     body, now = a_body("recording:started"), datetime.now(UTC)
     for hours, status in ((29.9, 204), (30.1, 401)):
@@ -280,7 +280,7 @@ def test_a_signature_may_be_as_old_as_the_setting_says(monkeypatch: pytest.Monke
         ("EXPECTED_APPLICATION_ID", "another", 401),
     ],
 )
-def test_signatures_are_held_to_what_is_set(
+def test_a_signature_must_meet_the_configured_rules(
     variable: str, value: str, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -290,7 +290,7 @@ def test_signatures_are_held_to_what_is_set(
     assert answer_to(request)["statusCode"] == status
 
 
-def test_with_a_token_that_cannot_be_used_signatures_still_let_in(
+def test_with_an_invalid_token_signatures_are_still_accepted(
     secrets: "SecretsManagerClient",
     secret_id: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -313,7 +313,7 @@ def signed_with_a_short_secret(body: bytes) -> str:
 
 
 @pytest.mark.parametrize("content", ['{"token": ""}', "{}", '{"signature_secret": ""}'])
-def test_a_secret_without_credentials_lets_nobody_in_and_turns_nobody_away(
+def test_without_stored_credentials_the_response_is_503(
     content: str, secrets: "SecretsManagerClient", secret_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PREVIOUS_SECRET_GRACE_HOURS", "0")
@@ -324,7 +324,7 @@ def test_a_secret_without_credentials_lets_nobody_in_and_turns_nobody_away(
         assert answer_to(request)["statusCode"] == 503
 
 
-def test_after_a_rotation_the_previous_token_still_lets_in(
+def test_after_a_rotation_the_previous_token_is_still_accepted(
     secrets: "SecretsManagerClient", secret_id: str
 ) -> None:
     secrets.put_secret_value(SecretId=secret_id, SecretString=json.dumps({"token": TOKEN[::-1]}))
@@ -333,7 +333,7 @@ def test_after_a_rotation_the_previous_token_still_lets_in(
         assert answer["statusCode"] == status
 
 
-# --- what has to be sent again --------------------------------------------------------------------
+# --- callbacks to be sent again -------------------------------------------------------------------
 
 
 class Unreachable:
@@ -355,7 +355,7 @@ def no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("fail", "reason"), [(no_table, "StoreUnavailable"), (no_secret, "SecretUnavailable")]
 )
-def test_what_cannot_be_kept_now_is_asked_for_again(
+def test_a_callback_that_cannot_be_stored_gets_503_with_retry_after(
     fail: Callable[[pytest.MonkeyPatch], None],
     reason: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -367,13 +367,13 @@ def test_what_cannot_be_kept_now_is_asked_for_again(
     assert int(answer["headers"]["Retry-After"]) > 0
     assert error_of(answer) == {
         "code": "unavailable",
-        "message": "The callback could not be kept just now; send it again.",
+        "message": "The callback could not be stored; send it again.",
     }
     assert output.metrics == {"CallbackUnavailable": 1, "reason": reason}
     assert output.logged("callback could not be taken now")["level"] == "ERROR"
 
 
-# --- what is told of it ---------------------------------------------------------------------------
+# --- logs and metrics -----------------------------------------------------------------------------
 
 
 def test_an_accepted_callback_is_logged_by_its_ids_and_counted(output: Output) -> None:
@@ -386,7 +386,7 @@ def test_an_accepted_callback_is_logged_by_its_ids_and_counted(output: Output) -
     assert output.metrics == {"CallbackAccepted": 1, "event": "recording:uploaded"}
 
 
-def test_each_invocation_counts_for_itself(output: Output) -> None:
+def test_each_invocation_emits_its_own_metric(output: Output) -> None:
     for event in ("recording:started", "session:started"):
         answer_to(a_request(a_body(event)))
     counted = [line for line in output.lines if "_aws" in line]
@@ -420,7 +420,7 @@ SECRETS = {
     ],
 )
 @pytest.mark.parametrize("fail", [None, no_table, no_secret])
-def test_no_line_of_the_log_tells_a_secret_or_a_name(
+def test_no_log_line_has_a_secret_or_a_name(
     fail: Callable[[pytest.MonkeyPatch], None] | None,
     body: bytes,
     monkeypatch: pytest.MonkeyPatch,
@@ -447,7 +447,7 @@ def test_a_callback_and_its_repeats_are_logged_by_the_id_of_their_event(output: 
     }
 
 
-def test_a_callback_that_cannot_be_kept_now_is_logged_by_the_same_id(
+def test_a_callback_that_cannot_be_stored_is_logged_by_the_same_id(
     output: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TABLE_NAME", "missing")

@@ -1,4 +1,4 @@
-"""The id that a log line knows an event by, before there is an event."""
+"""Correlation ids: log lines have the id of an event before the event exists."""
 
 from datetime import timedelta
 from typing import Any
@@ -34,7 +34,7 @@ REPUBLISH = "POST /recordings/{recording_id}/republish"
 
 
 def due(table: Table, old: Image | None = None) -> events.Event:
-    """Return the one event that the change of the table's only item makes due."""
+    """Return the one event that a change of the table's only item causes."""
     [item] = table.items()
     [event] = store.events_due(a_record(item, old))
     return event
@@ -45,13 +45,13 @@ def books(table: Table) -> Store:
 
 
 @pytest.mark.parametrize("name", [*PUBLISHED, "archive:ready"])
-def test_a_callback_is_known_by_the_id_of_the_event_that_it_causes(name: str, table: Table) -> None:
+def test_the_correlation_id_of_a_callback_is_the_id_of_its_event(name: str, table: Table) -> None:
     callback = a_callback(name)
     books(table).apply(callback, NOON)
     assert correlation.event_id_for_callback(callback) == due(table).metadata.event_id
 
 
-def test_an_extension_is_known_by_the_id_of_the_event_that_tells_of_it(table: Table) -> None:
+def test_the_correlation_id_of_an_extension_is_the_id_of_its_event(table: Table) -> None:
     extension = Extension(
         room_id="room", previous_expires_at=NOON, expires_at=NOON + timedelta(1), reason="soon"
     )
@@ -65,7 +65,7 @@ def logged(caplog: pytest.LogCaptureFixture, message: str) -> str:
     return str(line["correlation_id"])
 
 
-def test_a_cleanup_logs_the_id_of_the_event_to_come(
+def test_a_cleanup_logs_the_id_of_the_following_event(
     table: Table, caplog: pytest.LogCaptureFixture
 ) -> None:
     books(table).apply(a_recording_uploaded(), NOON)
@@ -80,7 +80,7 @@ def test_a_cleanup_logs_the_id_of_the_event_to_come(
     ("found", "message"),
     [([a_recording_at_vonage(ended_at=NOON)], "missed callback recovered"), ([], "recording lost")],
 )
-def test_a_reconciliation_logs_the_id_of_the_event_to_come(
+def test_a_reconciliation_logs_the_id_of_the_following_event(
     found: list[Recording], message: str, table: Table, caplog: pytest.LogCaptureFixture
 ) -> None:
     books(table).apply(a_recording_started(), NOON)
@@ -92,7 +92,7 @@ def test_a_reconciliation_logs_the_id_of_the_event_to_come(
 
 
 @pytest.mark.parametrize("route", [DELETE, REPUBLISH])
-def test_a_management_call_logs_the_id_of_the_event_to_come(
+def test_a_management_call_logs_the_id_of_the_following_event(
     route: str, table: Table, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (environment("ManagementApi") | {"TABLE_NAME": table.name}).items():
@@ -109,7 +109,7 @@ def test_a_management_call_logs_the_id_of_the_event_to_come(
     assert logged(caplog, "management call") == event.metadata.event_id
 
 
-def test_a_call_that_changes_nothing_has_no_event_to_name(
+def test_a_call_without_a_change_logs_no_event_id(
     table: Table, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(management, "_store", lambda: books(table))

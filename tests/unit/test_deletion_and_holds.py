@@ -31,7 +31,7 @@ def store(table: Table) -> Store:
 
 
 def events_of(table: Table, before: object) -> list[Event]:
-    """Return the events that the change from `before` to what the table holds now makes due."""
+    """Return the events that the change from `before` to the table's current item causes."""
     new = table.item(RECORDING)
     assert new is not None
     return events_due(a_record(new, before))  # type: ignore[arg-type]
@@ -40,9 +40,7 @@ def events_of(table: Table, before: object) -> list[Event]:
 # --- deletion -------------------------------------------------------------------------------------
 
 
-def test_a_deleted_recording_leaves_the_worklist_and_later_the_table(
-    store: Store, table: Table
-) -> None:
+def test_a_deleted_recording_leaves_its_worklist_and_gets_a_ttl(store: Store, table: Table) -> None:
     before = table.plain_item(RECORDING)
 
     assert store.mark_deleted(RECORDING_ID, "cleanup", NOON + HOUR)
@@ -60,7 +58,7 @@ def test_a_deleted_recording_leaves_the_worklist_and_later_the_table(
     assert recording.status == "deleted"
 
 
-def test_who_deleted_first_stays_on_record(store: Store, table: Table) -> None:
+def test_the_first_deleted_by_is_kept(store: Store, table: Table) -> None:
     assert store.mark_deleted(RECORDING_ID, "management", NOON)
     marked = table.item(RECORDING)
 
@@ -69,13 +67,13 @@ def test_who_deleted_first_stays_on_record(store: Store, table: Table) -> None:
     assert table.item(RECORDING) == marked
 
 
-def test_the_deletion_of_what_is_unknown_leaves_nothing(store: Store, table: Table) -> None:
-    assert not store.mark_deleted("never-heard-of", "cleanup", NOON)
+def test_the_deletion_of_an_unknown_recording_writes_nothing(store: Store, table: Table) -> None:
+    assert not store.mark_deleted("unknown", "cleanup", NOON)
     assert len(table.items()) == 1
 
 
 @pytest.mark.parametrize("late", [a_recording_started, a_recording_ended], ids=["started", "ended"])
-def test_a_late_callback_changes_nothing_of_a_deleted_recording(
+def test_a_late_callback_does_not_change_a_deleted_recording(
     store: Store, table: Table, late: object
 ) -> None:
     store.mark_deleted(RECORDING_ID, "cleanup", NOON)
@@ -90,7 +88,7 @@ def test_a_late_callback_changes_nothing_of_a_deleted_recording(
     ("by", "origin"),
     [("cleanup", "cleanup"), ("management", "management"), ("vonage", "cleanup")],
 )
-def test_a_deletion_is_published_with_who_and_when(
+def test_a_deletion_is_published_with_deleted_by_and_deleted_at(
     store: Store, table: Table, by: DeletedBy, origin: str
 ) -> None:
     before = table.item(RECORDING)
@@ -109,7 +107,9 @@ def test_a_deletion_is_published_with_who_and_when(
 # --- holds ----------------------------------------------------------------------------------------
 
 
-def test_a_hold_has_reason_name_and_time_and_is_no_news(store: Store, table: Table) -> None:
+def test_a_hold_has_a_reason_a_name_and_a_time_and_causes_no_event(
+    store: Store, table: Table
+) -> None:
     before = table.item(RECORDING)
 
     assert store.hold(RECORDING_ID, "court case 7", "legal", NOON)
@@ -120,19 +120,19 @@ def test_a_hold_has_reason_name_and_time_and_is_no_news(store: Store, table: Tab
     assert events_of(table, before) == []
 
 
-def test_a_held_recording_is_still_on_the_worklist(store: Store, table: Table) -> None:
+def test_a_recording_on_hold_is_still_on_the_worklist(store: Store, table: Table) -> None:
     worklist = table.plain_item(RECORDING)["worklist"]
     store.hold(RECORDING_ID, "court case 7", "legal", NOON)
     assert table.keys_in("worklist", "worklist", worklist) == [RECORDING]
 
 
-def test_the_last_hold_is_the_one_that_holds(store: Store) -> None:
+def test_a_new_hold_replaces_the_earlier_one(store: Store) -> None:
     store.hold(RECORDING_ID, "court case 6", "somebody", NOON - HOUR)
     store.hold(RECORDING_ID, "court case 7", "legal", NOON)
     assert getattr(store.recording(RECORDING_ID), "hold", None) == A_HOLD
 
 
-def test_a_released_recording_is_as_it_was(store: Store, table: Table) -> None:
+def test_a_release_restores_the_recording(store: Store, table: Table) -> None:
     before = table.item(RECORDING)
     store.hold(RECORDING_ID, "court case 7", "legal", NOON)
 
@@ -142,19 +142,19 @@ def test_a_released_recording_is_as_it_was(store: Store, table: Table) -> None:
     assert table.item(RECORDING) == before
 
 
-def test_what_is_unknown_or_deleted_cannot_be_held(store: Store, table: Table) -> None:
+def test_an_unknown_or_deleted_recording_cannot_be_put_on_hold(store: Store, table: Table) -> None:
     store.mark_deleted(RECORDING_ID, "cleanup", NOON)
     before = table.items()
 
-    assert not store.hold("never-heard-of", "court case 7", "legal", NOON)
+    assert not store.hold("unknown", "court case 7", "legal", NOON)
     assert not store.hold(RECORDING_ID, "court case 7", "legal", NOON)
-    assert not store.release("never-heard-of")
+    assert not store.release("unknown")
 
     assert table.items() == before
 
 
 @pytest.mark.parametrize("damage", [{"duration": {"N": "1.5"}}, {"hold": {"S": "x"}}])
-def test_a_damaged_item_is_named_and_holds_up_no_other(
+def test_a_corrupt_item_is_named_and_does_not_block_others(
     store: Store, table: Table, damage: dict[str, Any]
 ) -> None:
     store.apply(a_recording_uploaded(recording_id="sound"), NOON)

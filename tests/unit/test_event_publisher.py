@@ -32,7 +32,7 @@ Record = dict[str, Any]
 
 
 class FakeEventBridge:
-    """Answers PutEvents for a recording as `answers` says, and accepts all else."""
+    """An EventBridge that answers PutEvents by recording, and accepts all other events."""
 
     def __init__(self) -> None:
         self.answers: dict[str, dict[str, str]] = {}
@@ -63,7 +63,7 @@ def sqs(moto: None) -> Any:
 def queue_url(
     sqs: Any, table: Table, bridge: FakeEventBridge, monkeypatch: pytest.MonkeyPatch
 ) -> str:
-    """Set up the function as the template does, with a queue and a table of its own."""
+    """Set up the function with the template's environment, a queue and a table."""
     url: str = sqs.create_queue(QueueName=table.name)["QueueUrl"]
     ours = {"TABLE_NAME": table.name, "DEAD_LETTER_QUEUE_URL": url}
     for name, value in (environment("EventPublisher") | ours).items():
@@ -86,14 +86,14 @@ def set_aside(sqs: Any, queue_url: str) -> Callable[[], list[dict[str, Any]]]:
 
 
 def publish(*records: Record) -> list[str]:
-    """Hand records to the function; return the numbers of those that it wants again."""
+    """Pass records to the function; return the sequence numbers of those to be retried."""
     answer = app.handler({"Records": records}, AContext())
     assert answer.keys() == {"batchItemFailures"}
     return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
 
 def started(name: str, **facts: str) -> Record:
-    """Return the record of a recording that is new; its sequence number is its name."""
+    """Return the stream record of a new recording; its sequence number is its name."""
     item: dict[str, Any] = {
         "pk": {"S": f"RECORDING#{name}"},
         "recording_id": {"S": name},
@@ -105,24 +105,24 @@ def started(name: str, **facts: str) -> Record:
 
 
 def poison(name: str) -> Record:
-    """Return a record that no version of this table can have made."""
+    """Return a stream record that this table cannot produce."""
     return a_record({"pk": {"S": f"RECORDING#{name}"}, "seen": {"S": "\N{SNOWMAN}"}}, number=name)
 
 
-# --- what is published ----------------------------------------------------------------------------
+# --- published events -----------------------------------------------------------------------------
 
 
-def test_what_is_due_is_published(bridge: FakeEventBridge) -> None:
+def test_due_events_are_published(bridge: FakeEventBridge) -> None:
     assert publish(started("1"), started("2")) == []
     assert [event["recording_id"] for event in bridge.published] == ["1", "2"]
 
 
-def test_the_sample_batch_is_understood(bridge: FakeEventBridge) -> None:
+def test_the_sample_batch_is_published(bridge: FakeEventBridge) -> None:
     assert publish(*sample("functions/event_publisher.json")["Records"]) == []
     assert [event["detail-type"] for event in bridge.published] == ["recording:uploaded"]
 
 
-def test_a_change_that_makes_nothing_due_publishes_nothing(bridge: FakeEventBridge) -> None:
+def test_a_change_without_events_publishes_nothing(bridge: FakeEventBridge) -> None:
     item = started("1")["dynamodb"]["NewImage"]
     assert publish(a_record({**item, "hold": {"BOOL": True}}, item)) == []
     assert bridge.published == []
@@ -140,13 +140,15 @@ def test_every_kind_of_item_is_published(event: str, table: Table, bridge: FakeE
 # --- the room -------------------------------------------------------------------------------------
 
 
-def test_a_recording_is_told_the_room_of_its_session(table: Table, bridge: FakeEventBridge) -> None:
+def test_a_recording_event_gets_the_room_of_its_session(
+    table: Table, bridge: FakeEventBridge
+) -> None:
     Store(table.client, table.name).apply(a_session_started(), NOON)
-    publish(started("1"), started("2", room_id="told-by-itself"), started("3", session_id="other"))
-    assert [event.get("room_id") for event in bridge.published] == [ROOM_ID, "told-by-itself", None]
+    publish(started("1"), started("2", room_id="its-own-room"), started("3", session_id="other"))
+    assert [event.get("room_id") for event in bridge.published] == [ROOM_ID, "its-own-room", None]
 
 
-def test_where_no_room_is_lacking_no_session_is_read(
+def test_no_session_is_read_if_no_room_is_missing(
     bridge: FakeEventBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TABLE_NAME", "missing")
@@ -159,15 +161,15 @@ def test_while_rooms_cannot_be_read_the_batch_fails_and_nothing_is_published(
     bridge: FakeEventBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TABLE_NAME", "missing")
-    with pytest.raises(StoreUnavailable, match="DynamoDB did not do as asked"):
+    with pytest.raises(StoreUnavailable, match="A call to DynamoDB failed"):
         publish(started("1"))
     assert bridge.published == []
 
 
-# --- what fails -----------------------------------------------------------------------------------
+# --- failures -------------------------------------------------------------------------------------
 
 
-def test_only_what_the_bus_could_not_take_is_wanted_again(
+def test_only_unavailable_records_are_retried(
     bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
 ) -> None:
     bridge.answers = {"2": THROTTLED, "4": THROTTLED}
@@ -177,7 +179,7 @@ def test_only_what_the_bus_could_not_take_is_wanted_again(
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_a_record_that_makes_no_sense_is_set_aside_whole_and_holds_up_no_other(
+def test_an_invalid_record_goes_to_the_dlq_whole_and_does_not_block_others(
     place: int, bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
 ) -> None:
     records = [started("1"), started("2")]
@@ -189,7 +191,7 @@ def test_a_record_that_makes_no_sense_is_set_aside_whole_and_holds_up_no_other(
     assert message["reason"].startswith("ValidationError: ")
 
 
-def test_an_event_that_the_bus_refuses_is_set_aside_whole(
+def test_the_record_of_a_refused_event_goes_to_the_dlq_whole(
     bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
 ) -> None:
     bridge.answers = {"1": REFUSED}
@@ -200,10 +202,10 @@ def test_an_event_that_the_bus_refuses_is_set_aside_whole(
 
 
 @pytest.mark.parametrize("character", ["\ufffe", "\uffff", "\x01", "\N{SNOWMAN}"])
-def test_a_record_is_set_aside_with_whatever_characters_it_has(
+def test_a_record_with_any_characters_goes_to_the_dlq(
     character: str, bridge: FakeEventBridge, sqs: Any, queue_url: str
 ) -> None:
-    """SQS refuses some of them as they are, which the one in these tests does not."""
+    """SQS refuses some characters unescaped; the SQS in these tests does not."""
     bridge.answers = {"1": REFUSED}
     record = started("1", room_id=f"a{character}b")
     assert publish(record) == []
@@ -213,7 +215,7 @@ def test_a_record_is_set_aside_with_whatever_characters_it_has(
     assert json.loads(message["Body"])["record"] == record
 
 
-def test_of_a_record_that_the_queue_can_never_take_the_key_is_set_aside(
+def test_only_the_key_of_a_record_that_sqs_refuses_goes_to_the_dlq(
     bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
 ) -> None:
     bridge.answers = {"1": REFUSED}
@@ -222,7 +224,7 @@ def test_of_a_record_that_the_queue_can_never_take_the_key_is_set_aside(
     assert [message.get("key") for message in set_aside()] == ["RECORDING#1", None]
 
 
-def test_what_cannot_be_set_aside_is_wanted_again(
+def test_a_record_that_cannot_be_sent_to_the_dlq_is_retried(
     bridge: FakeEventBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DEAD_LETTER_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/1/missing")
@@ -231,7 +233,7 @@ def test_what_cannot_be_set_aside_is_wanted_again(
     assert [event["recording_id"] for event in bridge.published] == ["1"]
 
 
-def test_without_a_queue_to_reach_it_is_wanted_again_and_the_log_says_why(
+def test_a_record_is_retried_and_the_error_logged_if_sqs_is_unreachable(
     monkeypatch: pytest.MonkeyPatch, output: Output
 ) -> None:
     class Unreachable:
@@ -243,10 +245,10 @@ def test_without_a_queue_to_reach_it_is_wanted_again_and_the_log_says_why(
     assert str(CUT_OFF) in output.logged("dead letter not sent")["exception"]
 
 
-def test_after_the_first_that_cannot_be_set_aside_no_other_is_tried(
+def test_after_the_first_failed_dlq_message_no_other_is_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Lambda comes again with them all, and there is time for one failure alone."""
+    """Lambda redelivers all of them, and the timeout allows one failure only."""
     tried: list[str] = []
 
     class Unreachable:
@@ -259,7 +261,7 @@ def test_after_the_first_that_cannot_be_set_aside_no_other_is_tried(
     assert len(tried) == 1
 
 
-def test_what_comes_again_anyhow_is_set_aside_only_once(
+def test_a_refused_record_after_the_first_failure_is_not_sent_to_the_dlq_yet(
     bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
 ) -> None:
     bridge.answers = {"1": THROTTLED}
@@ -270,7 +272,7 @@ def test_what_comes_again_anyhow_is_set_aside_only_once(
     assert len(set_aside()) == 1
 
 
-def test_what_is_redriven_in_vain_is_wanted_again_and_not_set_aside_once_more(
+def test_a_redriven_record_that_fails_again_is_not_sent_to_the_dlq(
     bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
 ) -> None:
     bridge.answers = {"1": REFUSED}
@@ -280,10 +282,12 @@ def test_what_is_redriven_in_vain_is_wanted_again_and_not_set_aside_once_more(
     assert set_aside() == []
 
 
-# --- what is told of it ---------------------------------------------------------------------------
+# --- logs and metrics -----------------------------------------------------------------------------
 
 
-def test_what_happened_is_counted(bridge: FakeEventBridge, output: Output) -> None:
+def test_published_refused_and_delayed_events_are_counted(
+    bridge: FakeEventBridge, output: Output
+) -> None:
     bridge.answers = {"2": REFUSED, "5": THROTTLED}
     publish(started("1"), started("2"), poison("3"), started("4"), started("5"))
     assert output.metrics == {"EventPublished": 2, "EventRefused": 2, "EventDelayed": 1}
@@ -297,7 +301,7 @@ def test_a_published_event_is_logged_by_its_id(output: Output) -> None:
     assert len(line["correlation_id"]) == 36
 
 
-def test_what_is_not_published_is_logged_with_the_reason(
+def test_an_unpublished_event_is_logged_with_the_reason(
     bridge: FakeEventBridge, output: Output
 ) -> None:
     bridge.answers = {"1": REFUSED}
@@ -307,7 +311,7 @@ def test_what_is_not_published_is_logged_with_the_reason(
 
 
 @pytest.mark.parametrize("answer", [ACCEPTED, REFUSED, THROTTLED], ids=str)
-def test_no_line_of_the_log_tells_a_url_or_a_body(
+def test_no_log_line_has_a_url_or_a_body(
     answer: dict[str, str], table: Table, bridge: FakeEventBridge, output: Output
 ) -> None:
     store = Store(table.client, table.name)

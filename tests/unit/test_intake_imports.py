@@ -9,7 +9,7 @@ print(sorted({"awscrt", "boto3", "botocore.client", "botocore.session"} & set(sy
 
 
 def test_the_intake_loads_the_common_runtime_and_no_boto3() -> None:
-    """import-linter sees our own imports alone, not those of libraries."""
+    """import-linter checks only this project's imports, not those of libraries."""
     done = subprocess.run(
         [sys.executable, "-c", IMPORT],
         env={"PYTHONPATH": ":".join(sys.path), "POWERTOOLS_METRICS_NAMESPACE": "Roomkeeper"},

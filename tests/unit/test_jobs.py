@@ -11,11 +11,13 @@ import pytest
 from msgspec import Meta
 
 from roomkeeper.aws import sdk
+from roomkeeper.aws.secrets import SecretUnavailable
 from roomkeeper.errors import RoomkeeperError
+from roomkeeper.http_api import InvalidRequest
 from roomkeeper.jobs import runner
 from roomkeeper.jobs.batch import BatchIncomplete, Summary, deadline_in
 from roomkeeper.jobs.runner import Options, Report, Run
-from roomkeeper.settings import Misconfigured, SecretUnavailable
+from roomkeeper.settings import Misconfigured
 from roomkeeper.store import StoreUnavailable
 from roomkeeper.vonage import BadRequest, Forbidden, Unauthorized, VonageError
 from roomkeeper.vonage.connect import NotConfigured
@@ -172,13 +174,13 @@ def test_invalid_options_get_400_and_nothing_runs(body: str, expected: str) -> N
 
     assert response["statusCode"] == 400
     error = json.loads(response["body"])["error"]
-    assert error["code"] == "bad_request"
+    assert error["code"] == "invalid_request"
     assert expected in error["message"]
     assert job.ran is None
 
 
 def test_a_direct_invocation_with_invalid_options_raises() -> None:
-    with pytest.raises(runner.BadRequest, match="unknown field"):
+    with pytest.raises(InvalidRequest, match="unknown field"):
         handle({"dryrun": True}, Job())
 
 
@@ -281,14 +283,23 @@ def test_deferred_items_get_a_tenth_of_a_runs_capacity(
     assert job.run.deferred_at_most == pytest.approx(expected, rel=0.05)
 
 
-@pytest.mark.parametrize("kind", [SecretUnavailable, StoreUnavailable, RoomkeeperError])
+@pytest.mark.parametrize(
+    ("kind", "status", "code"),
+    [
+        (SecretUnavailable, 503, "unavailable"),
+        (StoreUnavailable, 503, "unavailable"),
+        (RoomkeeperError, 500, "internal_error"),
+    ],
+)
 def test_account_details_are_logged_and_not_returned_to_the_caller(
-    caplog: pytest.LogCaptureFixture, kind: type[RoomkeeperError]
+    caplog: pytest.LogCaptureFixture, kind: type[RoomkeeperError], status: int, code: str
 ) -> None:
     cause = "AccessDenied: arn:aws:secretsmanager:eu-west-1:123456789012:secret:vonage"
 
     response = handle(over_http(), Job(error=kind(cause)))
 
+    assert response["statusCode"] == status
+    assert json.loads(response["body"])["error"]["code"] == code
     assert "arn:aws" not in response["body"]
     assert "its log has the cause" in response["body"]
     [logged] = [record for record in caplog.records if record.message == "run refused"]

@@ -1,4 +1,4 @@
-"""The layer's own loggers write as the functions do, seen in a process as Lambda sets it up."""
+"""The layer's loggers write JSON like the functions, in a process set up like Lambda's."""
 
 import json
 import os
@@ -11,13 +11,13 @@ import pytest
 from local.testing.builders import AContext
 from local.testing.template import ROOT, environment
 
-# A function that knows a secret which cannot be read any more, called twice.
+# Two calls of a function with a cached secret that cannot be read again.
 CALL_TWICE = """
 import logging, sys
 logging.getLogger().addHandler(logging.StreamHandler(sys.stdout))  # as Lambda's runtime does
 from functions.callback_intake import app
 from roomkeeper.handlers import callback_intake
-from roomkeeper.settings import CallbackSecret
+from roomkeeper.aws.secrets import CallbackCredentials, CallbackSecret
 from roomkeeper.aws import AwsError
 from local.testing.builders import AContext, a_request
 
@@ -26,7 +26,6 @@ class FailingSecrets:
         raise AwsError("ThrottlingException", "slow down")
 
 from datetime import datetime, timedelta, UTC
-from roomkeeper.settings import CallbackCredentials
 secret = CallbackSecret(FailingSecrets(), "arn:secret", timedelta())
 secret._known = CallbackCredentials(("t",), ())
 secret._fresh_until = datetime.now(UTC) - timedelta(seconds=1)
@@ -43,11 +42,11 @@ NOWHERE = {
     "AWS_SECRET_ACCESS_KEY": "a-secret",
     "URL_SUFFIX": "amazonaws.com",
 }
-"""An AWS where nothing answers: the table is not reached in these tests."""
+"""An AWS without any endpoint: these tests do not reach the table."""
 
 
 def lines_of(**variables: str) -> list[dict[str, Any]]:
-    """Return what the function writes; each line has to be JSON."""
+    """Return the lines that the function writes; each must be JSON."""
     paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "layers/roomkeeper")])}
     done = subprocess.run(
         [sys.executable, "-B", "-c", CALL_TWICE],
@@ -65,7 +64,7 @@ def warnings_in(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [line for line in lines if "Using credentials read" in str(line.get("message"))]
 
 
-def test_a_warning_of_the_layer_is_one_line_of_json_with_the_request_id() -> None:
+def test_a_layers_warning_is_one_line_of_json_with_the_request_id() -> None:
     lines = lines_of()
 
     [warning] = warnings_in(lines)
@@ -74,9 +73,9 @@ def test_a_warning_of_the_layer_is_one_line_of_json_with_the_request_id() -> Non
     assert warning["level"] == "WARNING"
     assert warning["function_request_id"] == AContext().aws_request_id
     assert warning["service"] == refusals[0]["service"] == "callback_intake"
-    assert warning["name"] == "roomkeeper.settings"
+    assert warning["name"] == "roomkeeper.aws.secrets"
 
 
 @pytest.mark.parametrize("level", ["ERROR", "CRITICAL"])
-def test_the_layer_logs_from_the_level_that_is_set(level: str) -> None:
+def test_the_layers_loggers_use_the_configured_level(level: str) -> None:
     assert warnings_in(lines_of(POWERTOOLS_LOG_LEVEL=level)) == []

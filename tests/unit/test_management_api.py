@@ -23,10 +23,10 @@ from local.testing.builders import (
 )
 from local.testing.template import environment
 from roomkeeper import vonage
+from roomkeeper.aws.secrets import SecretUnavailable
 from roomkeeper.callbacks.meetings import Callback
 from roomkeeper.handlers import management_api as app
 from roomkeeper.management.operations import NotDeletableYet
-from roomkeeper.settings import SecretUnavailable
 from roomkeeper.store import Store, StoreUnavailable, events_due
 from roomkeeper.times import iso
 from roomkeeper.vonage.errors import InvalidId, RequestContext
@@ -53,7 +53,7 @@ UNUSUAL = ["a/b", "..", "a b", "line\n", "%2e", "ünï", "#", "?", "\x00", "a\\b
 
 @pytest.fixture
 def at_vonage(table: Table, monkeypatch: pytest.MonkeyPatch) -> AVonage:
-    """What Vonage knows: nothing yet. The function runs on it and on `table`."""
+    """Return a fake Vonage without content. The function uses it and `table`."""
     for name, value in (environment("ManagementApi") | {"TABLE_NAME": table.name}).items():
         monkeypatch.setenv(name, value)
     known = AVonage()
@@ -63,7 +63,7 @@ def at_vonage(table: Table, monkeypatch: pytest.MonkeyPatch) -> AVonage:
 
 @pytest.fixture
 def tell(table: Table) -> Callable[..., None]:
-    """Take callbacks into the table."""
+    """Return a function that applies callbacks to the table."""
     store = Store(table.client, table.name, session_days=400, event_days=30)
 
     def apply(*callbacks: Callback) -> None:
@@ -77,7 +77,7 @@ Tell = Callable[..., None]
 
 
 def conforms(route: str, body: object, status: int = 200) -> bool:
-    """Whether the description says so too: fails with the difference if not."""
+    """Check the response against docs/openapi.yaml; fail with the difference."""
     answer = operations()[route]["responses"][str(status)]
     validate(answer["content"]["application/json"]["schema"], body)
     return True
@@ -90,7 +90,7 @@ def conforms(route: str, body: object, status: int = 200) -> bool:
     "authorizer",
     [None, {}, {"iam": None}, {"iam": {}}, {"iam": {"userArn": ""}}, {"iam": {"userArn": None}}],
 )
-def test_a_request_that_nobody_signed_asks_nothing(
+def test_an_unsigned_request_is_refused_without_any_call(
     authorizer: dict[str, Any] | None, at_vonage: AVonage
 ) -> None:
     request = a_request_for("DELETE /rooms/{room_id}", "room")
@@ -100,7 +100,7 @@ def test_a_request_that_nobody_signed_asks_nothing(
     assert at_vonage.asked == []
 
 
-def test_rooms_come_in_pages_that_the_cursor_leads_through(at_vonage: AVonage) -> None:
+def test_the_cursor_leads_through_all_pages_of_rooms(at_vonage: AVonage) -> None:
     at_vonage.rooms = {str(n): a_room(id=str(n)) for n in range(5)}
 
     first = call("GET /rooms", page_size="3")
@@ -113,7 +113,7 @@ def test_rooms_come_in_pages_that_the_cursor_leads_through(at_vonage: AVonage) -
 
 
 @pytest.mark.parametrize("size", ["0", "101", "-1", "x", "1.5", "1,2", "", "٣", "9" * 5000])
-def test_a_page_size_that_is_none_is_refused(at_vonage: AVonage, size: str) -> None:
+def test_an_invalid_page_size_is_refused(at_vonage: AVonage, size: str) -> None:
     refused = call("GET /rooms", page_size=size)
     assert (refused.status, refused.code) == (400, "invalid_request")
     assert "page_size: a number from 1 to 100" in refused.message
@@ -126,7 +126,7 @@ def test_a_room_is_shown_whole(at_vonage: AVonage) -> None:
     assert conforms("GET /rooms/{room_id}", shown.body)
 
 
-def test_a_rooms_expiry_is_moved_and_told_in_utc(at_vonage: AVonage) -> None:
+def test_a_rooms_expiry_is_updated_and_returned_in_utc(at_vonage: AVonage) -> None:
     at_vonage.rooms["room"] = a_room()
     there = LATER.astimezone(tz=None).isoformat()
 
@@ -137,7 +137,7 @@ def test_a_rooms_expiry_is_moved_and_told_in_utc(at_vonage: AVonage) -> None:
     assert at_vonage.rooms["room"].expires_at == LATER
 
 
-def test_an_instant_room_has_no_expiry_to_move(at_vonage: AVonage) -> None:
+def test_the_expiry_of_an_instant_room_cannot_be_updated(at_vonage: AVonage) -> None:
     at_vonage.rooms["room"] = a_room(type="instant")
     refused = call("PATCH /rooms/{room_id}", "room", body={"expires_at": iso(LATER)})
     assert (refused.status, refused.code) == (409, "not_updatable")
@@ -154,16 +154,16 @@ def test_an_instant_room_has_no_expiry_to_move(at_vonage: AVonage) -> None:
         ('{"expires_at": null}', "at `$.expires_at`"),
         ('{"expires_at": "soon"}', "at `$.expires_at`"),
         ('{"expires_at": "2030-01-01"}', "at `$.expires_at`"),
-        ('{"expires_at": "2030-01-01T00:00:00"}', "no zone"),
+        ('{"expires_at": "2030-01-01T00:00:00"}', "no time zone"),
         ('{"expires_at": "2020-01-01T00:00:00Z"}', "is past"),
         ('{"expires_at": "0001-01-01T00:00:00+23:59"}', "is past"),
-        ('{"expires_at": "9999-12-31T23:59:59-23:59"}', "over five years"),
+        ('{"expires_at": "9999-12-31T23:59:59-23:59"}', "more than five years"),
         ('{"expires_at": "2030-01-01T00:00:00Z", "name": 1}', "unknown field `name`"),
         ('{"a":' * 100_000, "The body"),
         ('{"expires_at": "\ud800"}', "not UTF-8"),
     ],
 )
-def test_an_expiry_that_breaks_a_rule_is_refused_with_the_rule(
+def test_an_invalid_expiry_is_refused_with_the_rule(
     at_vonage: AVonage, body: str | None, complaint: str
 ) -> None:
     at_vonage.rooms["room"] = a_room()
@@ -190,10 +190,10 @@ def test_a_room_is_deleted_once(at_vonage: AVonage) -> None:
     assert call("DELETE /rooms/{room_id}", "room").code == "not_found"
 
 
-# --- what is known of recordings ------------------------------------------------------------------
+# --- recordings -----------------------------------------------------------------------------------
 
 
-def test_a_sessions_recordings_are_each_told_once_with_who_knows_them(
+def test_a_sessions_recordings_are_each_returned_once_with_their_sources(
     at_vonage: AVonage, tell: Tell
 ) -> None:
     tell(a_recording_uploaded(), a_recording_uploaded(recording_id="only-ours"))
@@ -212,7 +212,7 @@ def test_a_sessions_recordings_are_each_told_once_with_who_knows_them(
     assert conforms("GET /sessions/{session_id}/recordings", listed.body)
 
 
-def test_one_of_which_only_the_start_was_heard_is_known_to_us(
+def test_a_recording_known_only_from_its_start_is_in_the_table(
     at_vonage: AVonage, tell: Tell
 ) -> None:
     tell(a_recording_started())
@@ -221,7 +221,7 @@ def test_one_of_which_only_the_start_was_heard_is_known_to_us(
     assert (shown["known_to"], shown["status"]) == (["vonage", "roomkeeper"], "started")
 
 
-def test_a_session_is_not_taken_for_its_own_recording(
+def test_a_session_item_is_not_returned_as_a_recording(
     at_vonage: AVonage, tell: Tell, table: Table
 ) -> None:
     tell(a_session_started(session_id=SESSION_ID), a_recording_ended())
@@ -230,7 +230,7 @@ def test_a_session_is_not_taken_for_its_own_recording(
     assert Store(table.client, table.name).recordings_in(SESSION_ID) == [RECORDING_ID]
 
 
-def test_a_session_may_have_more_recordings_than_one_read_takes(
+def test_a_session_may_have_more_recordings_than_one_batch_get_reads(
     at_vonage: AVonage, tell: Tell
 ) -> None:
     tell(*(a_recording_ended(recording_id=f"recording-{n:03}") for n in range(120)))
@@ -238,7 +238,7 @@ def test_a_session_may_have_more_recordings_than_one_read_takes(
     assert [each["recording_id"] for each in listed] == [f"recording-{n:03}" for n in range(120)]
 
 
-def test_a_session_that_nobody_knows_is_not_found(at_vonage: AVonage) -> None:
+def test_an_unknown_session_is_not_found(at_vonage: AVonage) -> None:
     assert call("GET /sessions/{session_id}/recordings", "nobodys").code == "not_found"
 
 
@@ -246,13 +246,15 @@ def test_a_session_that_nobody_knows_is_not_found(at_vonage: AVonage) -> None:
     ("theirs", "status"),
     [("started", "started"), ("paused", "started"), ("stopped", "ended"), ("uploaded", "uploaded")],
 )
-def test_vonages_words_become_ours(at_vonage: AVonage, theirs: str, status: str) -> None:
+def test_a_status_at_vonage_becomes_a_roomkeeper_status(
+    at_vonage: AVonage, theirs: str, status: str
+) -> None:
     at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage(status=theirs)
     shown = call("GET /recordings/{recording_id}", RECORDING_ID)
     assert (shown.body["status"], shown.body["known_to"]) == (status, ["vonage"])
 
 
-def test_a_recordings_url_is_fresh_and_never_the_one_that_we_keep(
+def test_a_recordings_url_is_vonages_fresh_one_and_never_the_stored_one(
     at_vonage: AVonage, tell: Tell
 ) -> None:
     tell(a_recording_uploaded())
@@ -268,11 +270,11 @@ def test_a_recordings_url_is_fresh_and_never_the_one_that_we_keep(
     assert (shown.body["url"], shown.body["known_to"]) == (None, ["roomkeeper"])
 
 
-def test_a_recording_that_nobody_knows_is_not_found(at_vonage: AVonage) -> None:
+def test_an_unknown_recording_is_not_found(at_vonage: AVonage) -> None:
     assert call("GET /recordings/{recording_id}", "nobodys").status == 404
 
 
-def test_a_404_that_is_not_vonages_own_says_nothing_of_a_recording(
+def test_a_404_that_is_not_vonages_own_is_not_taken_for_an_absence(
     at_vonage: AVonage, tell: Tell, table: Table
 ) -> None:
     tell(a_recording_uploaded())
@@ -287,7 +289,7 @@ def test_a_404_that_is_not_vonages_own_says_nothing_of_a_recording(
 # --- deletion -------------------------------------------------------------------------------------
 
 
-def test_a_recording_is_deleted_there_and_then_marked_here(
+def test_a_recording_is_deleted_at_vonage_and_then_marked_in_the_table(
     at_vonage: AVonage, tell: Tell, table: Table
 ) -> None:
     tell(a_recording_uploaded())
@@ -306,7 +308,7 @@ def test_a_recording_is_deleted_there_and_then_marked_here(
     assert conforms("GET /recordings/{recording_id}", shown.body)
 
 
-def test_a_deletion_whose_mark_was_lost_is_marked_by_the_next(
+def test_a_deletion_whose_mark_failed_is_marked_by_a_retry(
     at_vonage: AVonage, tell: Tell, table: Table
 ) -> None:
     tell(a_recording_uploaded())
@@ -314,7 +316,7 @@ def test_a_deletion_whose_mark_was_lost_is_marked_by_the_next(
     assert table.plain_item(RECORDING)["deleted_by"] == "management"
 
 
-def test_a_recording_that_only_vonage_knows_is_deleted_and_put_on_record(
+def test_a_recording_that_only_vonage_has_is_deleted_and_recorded(
     at_vonage: AVonage, table: Table
 ) -> None:
     at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage()
@@ -326,12 +328,14 @@ def test_a_recording_that_only_vonage_knows_is_deleted_and_put_on_record(
     assert item["session_id"] == {"S": SESSION_ID}
 
 
-def test_the_deletion_of_what_nobody_knows_is_not_found(at_vonage: AVonage, table: Table) -> None:
+def test_the_deletion_of_an_unknown_recording_is_not_found(
+    at_vonage: AVonage, table: Table
+) -> None:
     assert call("DELETE /recordings/{recording_id}", "nobodys").code == "not_found"
     assert table.items() == []
 
 
-def test_what_is_not_uploaded_cannot_be_deleted_yet(
+def test_a_recording_that_is_not_uploaded_cannot_be_deleted_yet(
     at_vonage: AVonage, tell: Tell, table: Table
 ) -> None:
     tell(a_recording_started())
@@ -344,9 +348,7 @@ def test_what_is_not_uploaded_cannot_be_deleted_yet(
 # --- holds ----------------------------------------------------------------------------------------
 
 
-def test_a_hold_has_its_reason_and_the_caller_and_can_be_seen(
-    at_vonage: AVonage, tell: Tell
-) -> None:
+def test_a_hold_has_a_reason_and_the_caller_and_is_returned(at_vonage: AVonage, tell: Tell) -> None:
     tell(a_recording_uploaded())
 
     held = call("PUT /recordings/{recording_id}/hold", RECORDING_ID, body={"reason": "case 7"})
@@ -357,14 +359,14 @@ def test_a_hold_has_its_reason_and_the_caller_and_can_be_seen(
     assert shown.body["hold"] == held.body
 
 
-def test_a_hold_can_be_by_somebody_elses_order(at_vonage: AVonage, tell: Tell) -> None:
+def test_a_hold_can_name_another_person_than_the_caller(at_vonage: AVonage, tell: Tell) -> None:
     tell(a_recording_uploaded())
     order = {"reason": "case 7", "by": "legal"}
     held = call("PUT /recordings/{recording_id}/hold", RECORDING_ID, body=order)
     assert held.body["who"] == "legal"
 
 
-def test_what_is_held_is_not_deleted_until_the_hold_is_lifted(
+def test_a_recording_on_hold_is_not_deleted_until_its_release(
     at_vonage: AVonage, tell: Tell
 ) -> None:
     tell(a_recording_uploaded())
@@ -393,11 +395,11 @@ def test_a_hold_without_a_reason_is_refused(at_vonage: AVonage, tell: Tell, body
 @pytest.mark.parametrize(
     "route", ["PUT /recordings/{recording_id}/hold", "DELETE /recordings/{recording_id}/hold"]
 )
-def test_what_is_not_in_the_table_has_no_hold(at_vonage: AVonage, route: str) -> None:
+def test_a_recording_that_is_not_in_the_table_has_no_hold(at_vonage: AVonage, route: str) -> None:
     assert call(route, "nobodys", body={"reason": "x"}).code == "not_found"
 
 
-def test_a_hold_comes_too_late_for_what_is_deleted(at_vonage: AVonage, tell: Tell) -> None:
+def test_a_deleted_recording_cannot_be_put_on_hold(at_vonage: AVonage, tell: Tell) -> None:
     tell(a_recording_uploaded())
     call("DELETE /recordings/{recording_id}", RECORDING_ID)
     refused = call("PUT /recordings/{recording_id}/hold", RECORDING_ID, body={"reason": "x"})
@@ -407,7 +409,7 @@ def test_a_hold_comes_too_late_for_what_is_deleted(at_vonage: AVonage, tell: Tel
 # --- republishing ---------------------------------------------------------------------------------
 
 
-def test_a_republished_event_is_the_old_one_with_a_fresh_url(
+def test_a_republished_event_has_the_same_id_and_a_fresh_url(
     at_vonage: AVonage, tell: Tell, table: Table
 ) -> None:
     tell(a_recording_uploaded())
@@ -416,12 +418,12 @@ def test_a_republished_event_is_the_old_one_with_a_fresh_url(
     [first] = events_due(a_record(uploaded))
     at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage(url="https://a/b?Expires=1893456000")
 
-    told = [call("POST /recordings/{recording_id}/republish", RECORDING_ID) for _ in range(2)]
+    responses = [call("POST /recordings/{recording_id}/republish", RECORDING_ID) for _ in range(2)]
 
     outbox = [item for item in table.items() if item["pk"]["S"].startswith("EVENT#")]
     again = [event for item in outbox for event in events_due(a_record(item))]
     assert len(again) == 2
-    for answer, event in zip(told, again, strict=True):
+    for answer, event in zip(responses, again, strict=True):
         assert answer.status == 202
         assert conforms("POST /recordings/{recording_id}/republish", answer.body, 202)
         assert answer.body["event_id"] == event.metadata.event_id == first.metadata.event_id
@@ -434,33 +436,33 @@ def test_a_republished_event_is_the_old_one_with_a_fresh_url(
 
 
 @pytest.mark.parametrize(
-    ("heard", "at_vonages", "code"),
+    ("callbacks", "found", "code"),
     [
         ([], a_recording_at_vonage(), "not_found"),
         ([a_recording_started()], a_recording_at_vonage(), "not_uploaded"),
         ([a_recording_uploaded()], None, "not_uploaded"),
         ([a_recording_uploaded()], a_recording_at_vonage(url=None), "not_uploaded"),
     ],
-    ids=["not in the table", "upload never heard of", "gone at Vonage", "no file at Vonage"],
+    ids=["not in the table", "no upload received", "gone at Vonage", "no file at Vonage"],
 )
-def test_what_cannot_be_downloaded_is_not_republished(
-    at_vonage: AVonage, tell: Tell, table: Table, heard: Any, at_vonages: Any, code: str
+def test_a_recording_without_a_file_is_not_republished(
+    at_vonage: AVonage, tell: Tell, table: Table, callbacks: Any, found: Any, code: str
 ) -> None:
-    tell(*heard)
-    at_vonage.recordings = {RECORDING_ID: at_vonages} if at_vonages else {}
+    tell(*callbacks)
+    at_vonage.recordings = {RECORDING_ID: found} if found else {}
     before = table.items()
     assert call("POST /recordings/{recording_id}/republish", RECORDING_ID).code == code
     assert table.items() == before
 
 
-def test_what_is_deleted_is_not_republished(at_vonage: AVonage, tell: Tell) -> None:
+def test_a_deleted_recording_is_not_republished(at_vonage: AVonage, tell: Tell) -> None:
     tell(a_recording_uploaded())
     call("DELETE /recordings/{recording_id}", RECORDING_ID)
     refused = call("POST /recordings/{recording_id}/republish", RECORDING_ID)
     assert refused.code == "already_deleted"
 
 
-# --- what goes wrong ------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 ASKED = RequestContext("GET", "/rooms/room", 500)
 
@@ -486,34 +488,34 @@ ASKED = RequestContext("GET", "/rooms/room", 500)
         (RuntimeError("in the middle of secret things"), 500, "internal_error"),
     ],
 )
-def test_whatever_fails_is_told_in_the_one_form(
+def test_every_error_has_the_same_json_body(
     at_vonage: AVonage, error: Exception, status: int, code: str
 ) -> None:
     at_vonage.failure = error
-    told = call("GET /rooms/{room_id}", "room")
-    assert (told.status, told.code) == (status, code)
-    assert "secret" not in told.message
-    assert ("Retry-After" in told.headers) == (status == 503)
+    response = call("GET /rooms/{room_id}", "room")
+    assert (response.status, response.code) == (status, code)
+    assert "secret" not in response.message
+    assert ("Retry-After" in response.headers) == (status == 503)
 
 
-def test_a_rate_limits_wait_is_passed_on(at_vonage: AVonage) -> None:
+def test_the_retry_after_of_a_rate_limit_is_passed_on(at_vonage: AVonage) -> None:
     at_vonage.failure = vonage.RateLimited(
         "x", RequestContext("GET", "/rooms", 429, retry_after=11.2)
     )
     assert call("GET /rooms").headers["Retry-After"] == "12"
 
 
-def test_what_fits_no_route_is_told_so(at_vonage: AVonage) -> None:
-    told = call("$default")
-    assert (told.status, told.code) == (404, "no_such_route")
+def test_a_request_without_a_route_is_not_found(at_vonage: AVonage) -> None:
+    response = call("$default")
+    assert (response.status, response.code) == (404, "no_such_route")
 
 
-# --- the way to Vonage ----------------------------------------------------------------------------
+# --- the Vonage client ----------------------------------------------------------------------------
 
 
 @pytest.fixture
 def secret(moto: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The template's Vonage secret, filled in."""
+    """Create the template's Vonage secret, with credentials."""
     for name, value in environment("ManagementApi").items():
         monkeypatch.setenv(name, value)
     held = '{"api_key": "abcd1234", "api_secret": "a-secret"}'
@@ -521,7 +523,7 @@ def secret(moto: None, monkeypatch: pytest.MonkeyPatch) -> None:
     secrets.create_secret(Name=environment("ManagementApi")["VONAGE_SECRET_ARN"], SecretString=held)
 
 
-def test_a_client_is_kept_until_its_credentials_may_be_the_trouble(secret: None) -> None:
+def test_a_client_is_kept_until_its_credentials_may_be_invalid(secret: None) -> None:
     kept = app._vonage()
     assert app._vonage() is kept
 
@@ -541,20 +543,20 @@ def test_missing_credentials_have_their_own_code_and_say_what_to_do(
     empty = '{"application_id": "", "private_key": "", "api_key": "", "api_secret": ""}'
     boto3.client("secretsmanager").create_secret(Name="empty", SecretString=empty)
 
-    told = call("GET /rooms")
+    response = call("GET /rooms")
 
-    assert (told.status, told.code) == (503, "not_configured")
-    assert "make configure" in told.message
+    assert (response.status, response.code) == (503, "not_configured")
+    assert "make configure" in response.message
 
 
-# --- ids and bodies of all kinds ------------------------------------------------------------------
+# --- ids and bodies -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("id_", UNUSUAL)
 @pytest.mark.parametrize(
     "route", ["DELETE /rooms/{room_id}", "GET /recordings/{recording_id}", SESSION_ROUTE]
 )
-def test_an_id_that_vonage_never_makes_is_refused_and_not_asked_about(
+def test_an_invalid_id_is_refused_without_a_call_to_vonage(
     at_vonage: AVonage, route: str, id_: str
 ) -> None:
     refused = call(route, id_)
@@ -564,9 +566,7 @@ def test_an_id_that_vonage_never_makes_is_refused_and_not_asked_about(
 
 
 @pytest.mark.parametrize("id_", [RECORDING_ID, SESSION_ID, "46201502", "a.b~c_d-e=", "..a"])
-def test_an_id_of_the_kinds_that_vonage_makes_arrives_as_it_is(
-    at_vonage: AVonage, id_: str
-) -> None:
+def test_a_valid_id_reaches_vonage_unchanged(at_vonage: AVonage, id_: str) -> None:
     assert call("DELETE /rooms/{room_id}", id_).code == "not_found"
     assert at_vonage.asked == [("delete_room", id_)]
 
@@ -576,7 +576,7 @@ def test_an_id_of_256_characters_is_the_longest(at_vonage: AVonage) -> None:
     assert call("GET /rooms/{room_id}", "e" * 257).code == "invalid_request"
 
 
-def test_a_body_that_comes_as_base64_is_read(at_vonage: AVonage) -> None:
+def test_a_base64_body_is_decoded(at_vonage: AVonage) -> None:
     at_vonage.rooms["room"] = a_room()
     request = a_request_for("PATCH /rooms/{room_id}", "room")
     body = base64.b64encode(b'{"expires_at": "?"}').decode()
@@ -599,10 +599,10 @@ BODIES = (
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.sampled_from(ROUTES), TEXTS, BODIES, st.dictionaries(TEXTS, TEXTS))
-def test_nothing_that_is_asked_makes_it_fail(
+def test_no_request_causes_an_internal_error(
     at_vonage: AVonage, route: str, id_: str, body: str | None, query: dict[str, str]
 ) -> None:
     request = a_request_for(route, *[id_] * route.count("{"), body=body)
-    told = answered(request | {"queryStringParameters": query})
-    assert told.status < 500
-    assert told.status in (200, 202, 204) or told.code
+    response = answered(request | {"queryStringParameters": query})
+    assert response.status < 500
+    assert response.status in (200, 202, 204) or response.code

@@ -50,7 +50,7 @@ OUTBOX = [
 
 @pytest.fixture(scope="module", params=["boto3", "awscrt"])
 def dynamodb(moto: None, moto_server: str, request: pytest.FixtureRequest) -> Any:
-    """Both clients: the store works alike on either."""
+    """Return each client in turn: the store supports both."""
     if request.param == "boto3":
         return sdk.dynamodb(PATIENT)
     env = {**os.environ, "AWS_ENDPOINT_URL_DYNAMODB": moto_server}
@@ -63,7 +63,7 @@ def store(table: Table) -> Store:
 
 
 def apply_all(store: Store, callbacks: Iterable[Callback]) -> list[bool]:
-    """Apply callbacks, a minute between each."""
+    """Apply callbacks with a minute between them; return the results."""
     return [store.apply(callback, NOON + n * MINUTE) for n, callback in enumerate(callbacks)]
 
 
@@ -71,10 +71,10 @@ def a_callback_of(body: str) -> Callback:
     return parse(body.encode())
 
 
-# --- what is stored -------------------------------------------------------------------------------
+# --- stored items ---------------------------------------------------------------------------------
 
 
-def test_a_started_recording_waits_for_its_upload(store: Store, table: Table) -> None:
+def test_a_started_recording_awaits_its_upload(store: Store, table: Table) -> None:
     assert store.apply(a_recording_started(), NOON)
     assert table.plain_item(RECORDING) == {
         "recording_id": RECORDING_ID,
@@ -87,7 +87,7 @@ def test_a_started_recording_waits_for_its_upload(store: Store, table: Table) ->
     }
 
 
-def test_an_ended_recording_has_its_times(store: Store, table: Table) -> None:
+def test_a_recording_ended_callback_stores_the_times(store: Store, table: Table) -> None:
     assert store.apply(a_recording_ended(), NOON)
     assert table.plain_item(RECORDING) == {
         "recording_id": RECORDING_ID,
@@ -103,7 +103,7 @@ def test_an_ended_recording_has_its_times(store: Store, table: Table) -> None:
     }
 
 
-def test_an_uploaded_recording_is_retained(store: Store, table: Table) -> None:
+def test_an_uploaded_recording_is_on_the_retained_worklist(store: Store, table: Table) -> None:
     assert store.apply(a_recording_uploaded(room_id=ROOM_ID), NOON)
     assert table.plain_item(RECORDING) == {
         "recording_id": RECORDING_ID,
@@ -122,12 +122,12 @@ def test_an_uploaded_recording_is_retained(store: Store, table: Table) -> None:
     }
 
 
-def test_a_url_that_does_not_tell_its_expiry_is_kept_without(store: Store, table: Table) -> None:
+def test_a_url_without_an_expiry_is_stored_without_one(store: Store, table: Table) -> None:
     store.apply(a_recording_uploaded(url="https://a/archive.mp4"), NOON)
     assert "url_expires_at" not in table.plain_item(RECORDING)
 
 
-def test_a_started_session_is_kept_for_its_days(store: Store, table: Table) -> None:
+def test_a_session_expires_after_session_days(store: Store, table: Table) -> None:
     assert store.apply(a_session_started(started_at=STARTED_AT), NOON)
     assert table.plain_item(SESSION) == {
         "session_id": SESSION_ID,
@@ -144,7 +144,7 @@ def test_a_started_session_is_kept_for_its_days(store: Store, table: Table) -> N
 
 
 @pytest.mark.parametrize("session", [a_session_started, a_session_ended])
-def test_a_room_was_last_used_no_later_than_the_callback_arrived(
+def test_the_last_use_of_a_room_is_never_after_the_arrival_of_the_callback(
     store: Store, table: Table, session: Callable[..., Callback]
 ) -> None:
     store.apply(session(started_at="9998-12-31T23:59:59Z", ended_at="9998-12-31T23:59:59Z"), NOON)
@@ -152,7 +152,7 @@ def test_a_room_was_last_used_no_later_than_the_callback_arrived(
     assert table.plain_item(SESSION)["started_at"] == "9998-12-31T23:59:59.000Z"
 
 
-def test_an_ended_session_waits_to_be_looked_at(store: Store, table: Table) -> None:
+def test_an_ended_session_is_queued_for_reconciliation(store: Store, table: Table) -> None:
     assert store.apply(a_session_ended(started_at=STARTED_AT, ended_at=ENDED_AT), NOON)
     assert table.plain_item(SESSION) == {
         "session_id": SESSION_ID,
@@ -169,7 +169,9 @@ def test_an_ended_session_waits_to_be_looked_at(store: Store, table: Table) -> N
     }
 
 
-def test_a_participant_is_an_event_to_be_and_has_no_name(store: Store, table: Table) -> None:
+def test_a_participant_callback_goes_into_the_outbox_without_the_name(
+    store: Store, table: Table
+) -> None:
     assert store.apply(a_callback("session:participant:joined", is_host=True, type="Guest"), NOON)
     [item] = table.items()
     kept = table.plain_item(item["pk"]["S"])
@@ -187,7 +189,7 @@ def test_a_participant_is_an_event_to_be_and_has_no_name(store: Store, table: Ta
     }
 
 
-def test_what_is_not_recognized_is_kept_to_the_letter(store: Store, table: Table) -> None:
+def test_an_unrecognized_body_is_stored_unchanged(store: Store, table: Table) -> None:
     body = '{"event": "archive:ready",\n "x": "\N{SNOWMAN}\\u2603"}'
     assert store.apply(a_callback_of(body), NOON)
     key = f"EVENT#{hashlib.sha256(body.encode()).hexdigest()}"
@@ -201,7 +203,7 @@ def test_what_is_not_recognized_is_kept_to_the_letter(store: Store, table: Table
     }
 
 
-def test_of_a_long_unknown_name_the_event_has_the_start(store: Store, table: Table) -> None:
+def test_a_long_unknown_event_name_is_truncated(store: Store, table: Table) -> None:
     store.apply(a_callback("x" * 1000), NOON)
     [item] = table.items()
     assert json.loads(item["detail"]["S"])["name"] == "x" * 128
@@ -218,7 +220,7 @@ def test_the_largest_body_fits_into_an_item(store: Store, table: Table) -> None:
 
 
 @pytest.mark.parametrize("callback", [*map(a_callback, PUBLISHED), *OUTBOX], ids=repr)
-def test_a_repeat_is_told_and_changes_nothing(
+def test_a_repeated_callback_returns_false_and_changes_nothing(
     callback: Callback, store: Store, table: Table
 ) -> None:
     assert store.apply(callback, NOON)
@@ -227,7 +229,7 @@ def test_a_repeat_is_told_and_changes_nothing(
     assert table.items() == before
 
 
-def test_a_repeat_with_other_facts_changes_nothing(store: Store, table: Table) -> None:
+def test_a_repeated_callback_with_other_facts_changes_nothing(store: Store, table: Table) -> None:
     store.apply(a_recording_ended(duration=38), NOON)
     before = table.items()
     assert not store.apply(a_recording_ended(duration=39, ended_at=STARTED_AT), NOON + MINUTE)
@@ -235,13 +237,15 @@ def test_a_repeat_with_other_facts_changes_nothing(store: Store, table: Table) -
 
 
 @pytest.mark.parametrize("one", OUTBOX, ids=repr)
-def test_events_that_differ_are_kept_apart(one: Callback, store: Store, table: Table) -> None:
+def test_different_callbacks_are_stored_separately(
+    one: Callback, store: Store, table: Table
+) -> None:
     assert apply_all(store, OUTBOX) == [True] * len(OUTBOX)
     assert not store.apply(one, NOON)
     assert len(table.items()) == len(OUTBOX)
 
 
-def test_a_redelivery_under_another_name_is_a_repeat(store: Store) -> None:
+def test_a_callback_under_its_other_published_name_is_a_repeat(store: Store) -> None:
     assert store.apply(a_recording_uploaded(), NOON)
     assert not store.apply(a_callback("recording:ready"), NOON)
     assert store.apply(a_callback("participant:joined"), NOON)
@@ -251,19 +255,19 @@ def test_a_redelivery_under_another_name_is_a_repeat(store: Store) -> None:
 # --- order ----------------------------------------------------------------------------------------
 
 
-def test_the_first_to_tell_a_fact_is_believed(store: Store, table: Table) -> None:
+def test_the_first_value_of_a_fact_wins(store: Store, table: Table) -> None:
     apply_all(store, [a_recording_ended(duration=38), a_recording_uploaded(duration=39)])
     assert table.plain_item(RECORDING)["duration"] == 38
 
 
-def test_a_later_callback_adds_what_was_not_known(store: Store, table: Table) -> None:
+def test_a_later_callback_adds_missing_facts(store: Store, table: Table) -> None:
     apply_all(store, [a_recording_started(), a_recording_started(room_id=ROOM_ID)])
     assert "room_id" not in table.plain_item(RECORDING)
     store.apply(a_recording_ended(room_id=ROOM_ID), NOON)
     assert table.plain_item(RECORDING)["room_id"] == ROOM_ID
 
 
-def test_a_recording_waits_since_its_first_callback_and_is_retained_since_its_upload(
+def test_the_queue_time_is_that_of_the_first_callback_and_then_of_the_upload(
     store: Store, table: Table
 ) -> None:
     states = []
@@ -281,7 +285,7 @@ def test_a_recording_waits_since_its_first_callback_and_is_retained_since_its_up
 
 
 @pytest.mark.parametrize("late", [a_recording_started(), a_recording_ended()], ids=repr)
-def test_after_the_upload_a_late_callback_is_noted_and_changes_no_state(
+def test_a_callback_after_the_upload_is_recorded_without_a_change_of_state(
     late: Callback, store: Store, table: Table
 ) -> None:
     store.apply(a_recording_uploaded(), NOON)
@@ -293,7 +297,7 @@ def test_after_the_upload_a_late_callback_is_noted_and_changes_no_state(
     assert after == before
 
 
-def test_a_session_that_started_after_it_ended_is_still_to_be_looked_at(
+def test_a_session_whose_start_arrives_after_its_end_stays_queued(
     store: Store, table: Table
 ) -> None:
     apply_all(store, [a_session_ended(), a_session_started()])
@@ -302,7 +306,7 @@ def test_a_session_that_started_after_it_ended_is_still_to_be_looked_at(
     assert (item["worklist"], item["since"]) == (f"ended_session#{SESSION_SHARD}", iso(NOON))
 
 
-def test_a_session_that_was_looked_at_is_so_once_more_when_its_start_is_told_late(
+def test_a_checked_session_is_queued_again_when_its_start_arrives_late(
     store: Store, table: Table
 ) -> None:
     apply_all(store, [a_session_ended()])
@@ -316,19 +320,19 @@ def test_a_session_that_was_looked_at_is_so_once_more_when_its_start_is_told_lat
 @pytest.mark.parametrize(
     "late", [a_recording_started(), a_recording_ended(), a_recording_uploaded()], ids=repr
 )
-def test_a_deleted_recording_stays_as_it_is(late: Callback, store: Store, table: Table) -> None:
+def test_a_late_callback_does_not_change_a_deleted_recording(
+    late: Callback, store: Store, table: Table
+) -> None:
     table.put({"pk": {"S": RECORDING}, "deleted_at": {"S": iso(NOON)}, "seen": {"SS": ["x"]}})
     before = table.items()
     assert not store.apply(late, NOON)
     assert table.items() == before
 
 
-# --- how jobs will find it ------------------------------------------------------------------------
+# --- worklists and indexes ------------------------------------------------------------------------
 
 
-def test_recordings_are_found_by_what_is_to_be_done_oldest_first(
-    store: Store, table: Table
-) -> None:
+def test_a_worklist_has_its_entries_oldest_first(store: Store, table: Table) -> None:
     shard = zlib.crc32(b"a") % 8
     ids = [id_ for n in range(200) if zlib.crc32((id_ := f"id-{n}").encode()) % 8 == shard][:3]
     apply_all(store, [a_recording_started(recording_id=id_) for id_ in reversed(ids)])
@@ -338,12 +342,12 @@ def test_recordings_are_found_by_what_is_to_be_done_oldest_first(
     assert table.keys_in("worklist", "worklist", f"retained#{shard}") == [f"RECORDING#{ids[0]}"]
 
 
-def test_recordings_and_their_session_are_found_by_the_session(store: Store, table: Table) -> None:
+def test_the_index_by_session_has_a_session_and_its_recordings(store: Store, table: Table) -> None:
     apply_all(store, [a_session_started(started_at="2021-11-02T15:55:17Z"), a_recording_ended()])
     assert table.keys_in("by_session", "session_id", SESSION_ID) == [SESSION, RECORDING]
 
 
-def test_the_worklist_is_spread_evenly(store: Store, table: Table) -> None:
+def test_a_worklist_is_spread_evenly_over_its_shards(store: Store, table: Table) -> None:
     apply_all(store, [a_recording_started(recording_id=f"id-{n}") for n in range(40)])
     found = [len(table.keys_in("worklist", "worklist", f"awaiting_upload#{n}")) for n in range(8)]
     assert sum(found) == 40
@@ -353,7 +357,7 @@ def test_the_worklist_is_spread_evenly(store: Store, table: Table) -> None:
 # --- reading --------------------------------------------------------------------------------------
 
 
-def test_a_recording_is_read_as_it_was_told(store: Store) -> None:
+def test_a_recording_is_read_as_it_was_written(store: Store) -> None:
     apply_all(store, [a_recording_uploaded(), a_recording_started()])
     assert store.recording(RECORDING_ID) == Recording(
         recording_id=RECORDING_ID,
@@ -371,12 +375,12 @@ def test_a_recording_is_read_as_it_was_told(store: Store) -> None:
     )
 
 
-def test_a_recording_that_nobody_told_of_is_none(store: Store) -> None:
-    assert store.recording("unheard-of") is None
+def test_an_unknown_recording_is_none(store: Store) -> None:
+    assert store.recording("unknown") is None
 
 
 def test_rooms_are_read_consistently(table: Table) -> None:
-    """An event is published once, so a room that was written just before must not be missed."""
+    """An event is published only once, so it must have a room that was written just before."""
     requests: list[Any] = []
 
     class Noting:
@@ -389,19 +393,19 @@ def test_rooms_are_read_consistently(table: Table) -> None:
     assert [request["ConsistentRead"] for request in requests] == [True]
 
 
-def test_rooms_are_told_of_any_number_of_sessions(store: Store) -> None:
+def test_room_ids_are_returned_for_any_number_of_sessions(store: Store) -> None:
     known = {f"s-{n:03}": f"r-{n}" for n in (0, 99, 100, 101, 200, 249)}
     apply_all(store, [a_session_started(session_id=s, room_id=r) for s, r in known.items()])
     assert store.room_ids_by_session([f"s-{n:03}" for n in range(250)] * 2) == known
 
 
-def test_of_no_sessions_no_rooms_are_asked() -> None:
+def test_without_sessions_no_call_is_made() -> None:
     client: Any = Failing(CUT_OFF)
     assert Store(client, "any").room_ids_by_session([]) == {}
 
 
 class Reluctant:
-    """A DynamoDB client that reads at most `most` items of each batch, and `most` less later."""
+    """A DynamoDB client that reads at most `most` items of each batch."""
 
     def __init__(self, table: Table, most: int) -> None:
         self._table, self._most, self.calls = table, most, 0
@@ -418,7 +422,7 @@ class Reluctant:
         return answer
 
 
-def test_keys_that_were_not_processed_are_asked_for_again(store: Store, table: Table) -> None:
+def test_unprocessed_keys_are_requested_again(store: Store, table: Table) -> None:
     known = {f"s-{n}": f"r-{n}" for n in range(10)}
     apply_all(store, [a_session_started(session_id=s, room_id=r) for s, r in known.items()])
     client: Any = Reluctant(table, most=4)
@@ -426,8 +430,8 @@ def test_keys_that_were_not_processed_are_asked_for_again(store: Store, table: T
     assert client.calls == 3
 
 
-def test_pauses_before_keys_are_asked_for_again_grow(table: Table) -> None:
-    """A table that throttles is not asked again at once."""
+def test_the_delay_before_unprocessed_keys_are_requested_grows(table: Table) -> None:
+    """A throttled table must not be read again at once."""
     pauses: list[float] = []
     client: Any = Reluctant(table, most=0)
     asked = StoreTable(client, table.name, sleep=pauses.append)
@@ -437,7 +441,7 @@ def test_pauses_before_keys_are_asked_for_again_grow(table: Table) -> None:
     assert all(0 < pause <= 0.1 * 2**n for n, pause in enumerate(pauses))
 
 
-def test_keys_that_are_never_processed_are_an_error_in_the_end(table: Table) -> None:
+def test_keys_that_stay_unprocessed_raise_after_five_attempts(table: Table) -> None:
     client: Any = Reluctant(table, most=0)
     with pytest.raises(StoreUnavailable, match="throttles"):
         list(StoreTable(client, table.name, sleep=lambda _: None).get_all(["SESSION#s"]))
@@ -448,7 +452,7 @@ def test_keys_that_are_never_processed_are_an_error_in_the_end(table: Table) -> 
 
 
 class Failing:
-    """A DynamoDB client of which every call fails."""
+    """A DynamoDB client whose every call fails."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
@@ -469,27 +473,27 @@ class Failing:
     ],
     ids=["apply", "recording", "rooms_of"],
 )
-def test_a_table_that_cannot_be_used_is_told_with_the_cause(
+def test_an_aws_error_raises_store_unavailable_with_the_cause(
     use: Callable[[Store], object], error: Exception
 ) -> None:
     client: Any = Failing(error)
     with pytest.raises(
-        StoreUnavailable, match=r"DynamoDB did not .*(Rate exceeded|connect|problem)"
-    ) as told:
+        StoreUnavailable, match=r"A call to DynamoDB failed.*(Rate exceeded|connect|problem)"
+    ) as raised:
         use(Store(client, "any"))
-    assert told.value.__cause__ is error
+    assert raised.value.__cause__ is error
 
 
-def test_a_table_that_is_not_there_is_told(table: Table) -> None:
+def test_a_missing_table_raises_store_unavailable(table: Table) -> None:
     with pytest.raises(StoreUnavailable, match="not found"):
         Store(table.client, "missing").apply(a_recording_started(), NOON)
 
 
-# --- what the stream shows ------------------------------------------------------------------------
+# --- events from the stream -----------------------------------------------------------------------
 
 
 def changes(store: Store, table: Table, callbacks: Iterable[Callback]) -> list[list[str]]:
-    """Apply callbacks, and return the names of the events that each made due."""
+    """Apply callbacks; return the names of the events that each caused."""
     due = []
     for callback in callbacks:
         before = {item["pk"]["S"]: item for item in table.items()}
@@ -501,13 +505,13 @@ def changes(store: Store, table: Table, callbacks: Iterable[Callback]) -> list[l
 
 
 @pytest.mark.parametrize("callback", [*map(a_callback, PUBLISHED), *OUTBOX], ids=repr)
-def test_every_callback_makes_its_event_due_once(
+def test_every_callback_causes_its_event_once(
     callback: Callback, store: Store, table: Table
 ) -> None:
     assert changes(store, table, [callback, callback]) == [[callback.event], []]
 
 
-def test_each_change_of_an_item_makes_due_what_is_new(store: Store, table: Table) -> None:
+def test_each_change_of_an_item_causes_only_the_new_events(store: Store, table: Table) -> None:
     came = [
         a_recording_uploaded(),
         a_recording_started(),
@@ -520,7 +524,7 @@ def test_each_change_of_an_item_makes_due_what_is_new(store: Store, table: Table
 
 
 @pytest.mark.parametrize("event", [*PUBLISHED, "archive:ready"])
-def test_an_event_was_received_when_its_callback_came_whatever_the_stream_says(
+def test_received_at_is_the_time_of_the_callback_and_not_of_the_stream(
     event: str, store: Store, table: Table
 ) -> None:
     came_at = NOON + timedelta(milliseconds=102)  # the stream's NOON is rounded down to seconds
@@ -530,9 +534,7 @@ def test_an_event_was_received_when_its_callback_came_whatever_the_stream_says(
     assert due.metadata.received_at == came_at
 
 
-def test_each_event_of_an_item_keeps_the_time_at_which_its_own_callback_came(
-    store: Store, table: Table
-) -> None:
+def test_each_event_of_an_item_has_the_time_of_its_own_callback(store: Store, table: Table) -> None:
     for minutes, callback in enumerate([*CALLBACKS_OF_A_RECORDING, *CALLBACKS_OF_A_RECORDING]):
         store.apply(callback, NOON + minutes * MINUTE)
     [item] = table.items()
@@ -544,7 +546,7 @@ def test_each_event_of_an_item_keeps_the_time_at_which_its_own_callback_came(
 
 
 @pytest.mark.parametrize("event", ["recording:ended", "room:expired"])
-def test_the_same_item_makes_the_same_event_whenever_the_stream_shows_it(
+def test_the_same_change_causes_the_same_event_at_any_time(
     event: str, store: Store, table: Table
 ) -> None:
     store.apply(a_callback(event), NOON)
@@ -554,7 +556,7 @@ def test_the_same_item_makes_the_same_event_whenever_the_stream_shows_it(
     assert events_due(a_record(item)) == events_due(later)
 
 
-def test_the_stream_says_when_an_item_without_that_time_was_received(
+def test_received_at_is_the_time_of_the_stream_if_the_item_has_none(
     store: Store, table: Table
 ) -> None:
     store.apply(a_recording_started(), NOON - MINUTE)
@@ -564,14 +566,14 @@ def test_the_stream_says_when_an_item_without_that_time_was_received(
     assert event.metadata.received_at == NOON
 
 
-def test_an_outbox_item_that_changes_makes_nothing_due(store: Store, table: Table) -> None:
+def test_a_changed_outbox_item_causes_no_event(store: Store, table: Table) -> None:
     store.apply(a_callback("room:expired"), NOON)
     [item] = table.items()
     assert events_due(a_record({**item, "ttl": {"N": "1"}}, item)) == []
     assert events_due(a_record({**item, "metadata": {"S": "no JSON"}}, item)) == []
 
 
-def test_what_disappears_makes_nothing_due(store: Store, table: Table) -> None:
+def test_a_removed_item_causes_no_event(store: Store, table: Table) -> None:
     store.apply(a_recording_started(), NOON)
     [item] = table.items()
     gone = a_record(item, item) | {"eventName": "REMOVE"}
@@ -579,7 +581,7 @@ def test_what_disappears_makes_nothing_due(store: Store, table: Table) -> None:
     assert events_due(gone) == []
 
 
-def test_an_item_of_another_kind_makes_nothing_due() -> None:
+def test_an_item_of_another_kind_causes_no_event() -> None:
     assert events_due(a_record({"pk": {"S": "COUNTER#1"}, "value": {"N": "1"}})) == []
 
 
@@ -595,6 +597,6 @@ def test_an_item_of_another_kind_makes_nothing_due() -> None:
     ],
     ids=str,
 )
-def test_an_item_that_this_table_cannot_have_is_an_error(item: dict[str, Any]) -> None:
+def test_an_impossible_item_raises(item: dict[str, Any]) -> None:
     with pytest.raises((KeyError, ValueError)):
         events_due(a_record(item))

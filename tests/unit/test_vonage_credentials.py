@@ -82,13 +82,13 @@ def test_many_threads_share_one_token(key: rsa.RSAPrivateKey) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "no key", "-----BEGIN PRIVATE KEY-----\nAAAA\n"])
-def test_what_is_no_key_is_told_at_once_and_not_quoted(text: str) -> None:
+def test_an_invalid_key_is_rejected_at_once_and_not_quoted(text: str) -> None:
     with pytest.raises(ValueError, match="not an RSA key in PEM") as caught:
         ApplicationKey(APPLICATION, text)
     assert caught.value.__context__ is None
 
 
-def test_other_keys_are_no_use(key: rsa.RSAPrivateKey) -> None:
+def test_other_kinds_of_keys_are_rejected(key: rsa.RSAPrivateKey) -> None:
     for other in (pem(ec.generate_private_key(ec.SECP256R1())), pem(key, b"passphrase")):
         with pytest.raises(ValueError, match="without a passphrase"):
             ApplicationKey(APPLICATION, other)
@@ -112,17 +112,17 @@ def test_the_application_wins_over_the_account(key: rsa.RSAPrivateKey) -> None:
         ({}, []),
     ],
 )
-def test_half_of_a_pair_is_not_enough_and_the_other_half_is_named(
+def test_an_incomplete_pair_is_rejected_and_the_missing_value_named(
     half: dict[str, str], missing: list[str]
 ) -> None:
-    with pytest.raises(ValueError, match="No complete Vonage credentials") as told:
+    with pytest.raises(ValueError, match="No complete Vonage credentials") as raised:
         credentials_from(**half)
-    assert re.findall(r"without (\w+)\.", str(told.value)) == missing
-    assert "hunter2" not in str(told.value)
+    assert re.findall(r"without (\w+)\.", str(raised.value)) == missing
+    assert "hunter2" not in str(raised.value)
 
 
 @pytest.mark.parametrize("line_end", ["\\n", "\\r\\n", "\r\n"])
-def test_a_key_may_have_its_line_ends_written_out(line_end: str, key: rsa.RSAPrivateKey) -> None:
+def test_a_key_may_have_escaped_line_breaks(line_end: str, key: rsa.RSAPrivateKey) -> None:
     text = pem(key).replace("\n", line_end)
     assert claims(ApplicationKey(APPLICATION, text).authorization(), key)
 

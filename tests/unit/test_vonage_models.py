@@ -43,12 +43,12 @@ def test_the_published_room_is_read_whole() -> None:
     )
 
 
-def test_the_room_of_2021_tells_its_availability_as_a_status() -> None:
+def test_the_room_of_2021_has_its_availability_as_a_status() -> None:
     assert not models.room(encoded(ROOM_2021)).is_available
     assert models.room(encoded(ROOM_2021 | {"status": "available"})).is_available
 
 
-def test_a_room_needs_nothing_but_an_id() -> None:
+def test_a_room_requires_only_an_id() -> None:
     assert models.room(b'{"id": "x"}') == Room(id="x")
 
 
@@ -58,7 +58,7 @@ def test_each_other_field_of_a_room_may_be_null_or_missing(missing: str) -> None
     assert models.room(encoded(without)) == models.room(encoded(without | {missing: None}))
 
 
-def test_only_a_long_term_room_is_one() -> None:
+def test_only_type_long_term_is_a_long_term_room() -> None:
     assert models.room(encoded(ROOM)).is_long_term
     assert not models.room(encoded(ROOM | {"type": "instant"})).is_long_term
 
@@ -74,21 +74,21 @@ def test_every_time_is_in_utc(text: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["embedded", "list"])
-def test_both_forms_of_a_page_are_read(form: str) -> None:
+def test_both_formats_of_a_page_are_read(form: str) -> None:
     read = models.room_page(encoded(page([ROOM, ROOM_2021 | {"id": "another"}], form=form)))
     assert [room.is_available for room in read.rooms] == [True, False]
     assert read.total_items == (5 if form == "list" else None)
 
 
 BAD: list[Any] = ["", 7, 7.5, True, [], {}, [None], {"team": "a"}]
-"""Values of types that no text, flag or time has."""
+"""Values that are no valid string, boolean or time."""
 
 
 @pytest.mark.parametrize("bad", [value for value in BAD if value != ""], ids=str)
 @pytest.mark.parametrize(
     "field", ["display_name", "meeting_code", "_links", "recording_options", "theme_id"]
 )
-def test_a_field_that_nobody_needs_makes_no_room_invalid(field: str, bad: Any) -> None:
+def test_an_invalid_display_only_field_does_not_make_a_room_invalid(field: str, bad: Any) -> None:
     kept = {"theme_id", *({"recording_options", "_links"} if bad == {} else ())}
     expected = models.room(encoded(ROOM | {field: ROOM[field] if field == "theme_id" else None}))
     assert field in kept or models.room(encoded(ROOM | {field: bad})) == expected
@@ -115,7 +115,7 @@ def test_a_bad_link_drops_only_itself(bad: Any) -> None:
     ],
     ids=str,
 )
-def test_metadata_that_is_no_text_is_its_json(metadata: Any, text: str | None) -> None:
+def test_metadata_that_is_not_a_string_becomes_its_json(metadata: Any, text: str | None) -> None:
     assert models.room(encoded(ROOM | {"metadata": metadata})).metadata == text
 
 
@@ -132,7 +132,9 @@ NEEDED = [
 
 @pytest.mark.parametrize(("field", "bad"), NEEDED, ids=str)
 @pytest.mark.parametrize("form", ["embedded", "list"])
-def test_an_invalid_room_is_told_and_spoils_no_other(form: str, field: str, bad: Any) -> None:
+def test_an_invalid_room_is_reported_and_does_not_affect_the_others(
+    form: str, field: str, bad: Any
+) -> None:
     others = [ROOM | {"id": "a"}, ROOM | {"id": "c"}]
     rooms = [others[0], ROOM | {"id": "b", field: bad}, others[1]]
     read = models.room_page(encoded(page(rooms, form=form, next_link="x?start_id=20")))
@@ -147,35 +149,35 @@ def test_an_invalid_room_is_told_and_spoils_no_other(form: str, field: str, bad:
 
 
 @pytest.mark.parametrize("element", [None, 7, "room", [], [ROOM], True, {}], ids=str)
-def test_an_element_that_is_no_room_is_invalid_at_its_place(element: Any) -> None:
+def test_an_element_that_is_not_a_room_is_reported_with_its_position(element: Any) -> None:
     read = models.room_page(encoded(page([element, ROOM], form="embedded")))
     assert [room.id for room in read.rooms] == [ROOM_ID]
     assert [(each.id, each.place) for each in read.invalid] == [(None, 1)]
 
 
-def test_what_an_invalid_room_tells_is_short() -> None:
+def test_the_message_of_an_invalid_room_is_short() -> None:
     read = models.room_page(encoded(page([{"id": "x" * 10_000, "type": 5}], form="list")))
     assert len(str(read.invalid[0])) < 500
 
 
-def test_a_room_that_is_twice_on_a_page_is_read_once() -> None:
+def test_a_room_that_is_on_a_page_twice_is_returned_once() -> None:
     read = models.room_page(encoded(page([ROOM, ROOM | {"display_name": "Again"}], form="list")))
     assert [room.display_name for room in read.rooms] == [ROOM["display_name"]]
 
 
 @pytest.mark.parametrize("total", ["5", 5.5, -1, [], {}, 10**30], ids=str)
-def test_a_total_that_is_none_is_left_out(total: Any) -> None:
+def test_an_invalid_total_is_none(total: Any) -> None:
     assert models.room_page(encoded({"_embedded": [], "total_items": total})).total_items is None
 
 
 @pytest.mark.parametrize("links", [[], "x", {"next": 5}, {"next": {"href": 5}}], ids=str)
-def test_links_that_cannot_be_read_are_not_taken_for_the_end(links: Any) -> None:
+def test_invalid_links_are_not_taken_for_the_last_page(links: Any) -> None:
     with pytest.raises(models.UNREADABLE):
         models.room_page(encoded({"_embedded": [], "_links": links}))
 
 
 @pytest.mark.parametrize("link", NEXT_LINKS.values(), ids=NEXT_LINKS)
-def test_the_next_page_is_found_in_every_form_of_link(link: str) -> None:
+def test_the_next_page_is_found_in_every_format_of_link(link: str) -> None:
     assert models.room_page(encoded(page([], form="list", next_link=link))).next_start_id == "20"
 
 
@@ -196,7 +198,7 @@ def test_without_a_start_id_there_is_no_next_page(links: dict[str, Any]) -> None
     assert models.room_page(encoded({"_embedded": []} | links)).next_start_id is None
 
 
-def test_a_page_without_rooms_in_it_is_not_taken_for_an_empty_one() -> None:
+def test_a_page_without_embedded_rooms_is_invalid() -> None:
     with pytest.raises(models.UNREADABLE):
         models.room_page(b"{}")
 
@@ -226,19 +228,19 @@ def test_the_published_recordings_are_read_whole() -> None:
         (None, "recording without an id: "),
     ],
 )
-def test_one_invalid_recording_does_not_spoil_the_others_of_its_session(
+def test_one_invalid_recording_does_not_affect_the_others_of_its_session(
     bad: Any, named: str
 ) -> None:
     listed = models.recordings(encoded({"_embedded": {"recordings": [bad, RECORDING]}}))
     assert [each.id for each in listed.found] == [RECORDING_ID]
-    [problem] = listed.invalid
-    assert problem.startswith(named)
+    [message] = listed.invalid
+    assert message.startswith(named)
 
 
 @pytest.mark.parametrize(
     "url", ["http://recordings.example/a", "ftp://a/b", "https://a/" + "x" * URL_MAX_LENGTH]
 )
-def test_a_download_url_that_no_callback_may_have_is_none(url: str) -> None:
+def test_a_download_url_that_is_invalid_in_a_callback_is_none(url: str) -> None:
     found = models.recording(encoded({**RECORDING, "_links": {"url": {"href": url}}}))
     assert found.url is None
 
@@ -250,7 +252,7 @@ def test_a_recording_that_is_not_uploaded_has_no_url(links: dict[str, Any] | Non
     assert (read.status, read.ended_at, read.url) == ("started", None, None)
 
 
-def test_what_is_secret_is_not_in_the_repr() -> None:
+def test_the_repr_has_no_secret() -> None:
     shown = repr(models.recording(encoded(RECORDING))) + repr(models.room(encoded(ROOM)))
     assert "secret" not in shown
 
@@ -269,7 +271,7 @@ def test_what_is_secret_is_not_in_the_repr() -> None:
     ],
     ids=lambda body: repr(body[:20]),
 )
-def test_what_is_no_room_is_unreadable(body: bytes) -> None:
+def test_a_body_that_is_not_a_room_is_unreadable(body: bytes) -> None:
     with pytest.raises(models.UNREADABLE):
         models.room(body)
 
@@ -289,7 +291,7 @@ json_values = st.recursive(
 
 
 @given(st.binary() | json_values.map(encoded))
-def test_nothing_but_unreadable_comes_of_any_body(body: bytes) -> None:
+def test_no_body_raises_anything_but_unreadable(body: bytes) -> None:
     for read in (models.room, models.room_page, models.recording, models.recordings):
         try:
             read(body)

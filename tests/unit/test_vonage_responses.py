@@ -42,7 +42,7 @@ def error_of(
 
 
 @pytest.mark.parametrize("status", [200, 201, 204])
-def test_success_gives_the_body(status: int) -> None:
+def test_a_2xx_response_returns_the_body(status: int) -> None:
     assert raise_for_status(GET_ROOM, Response(status, {}, b"{}"), NOON) == b"{}"
 
 
@@ -73,7 +73,7 @@ SERVICE = {"message": "no", "name": "SomeError"}
         (504, b"", Unavailable, False),
     ],
 )
-def test_a_status_counts_in_vonages_own_form_only(
+def test_a_status_counts_only_in_vonages_own_format(
     status: int,
     body: dict[str, Any] | bytes,
     kind: type[VonageError],
@@ -87,68 +87,68 @@ def test_a_status_counts_in_vonages_own_form_only(
 
 
 def test_an_error_of_the_service_is_kept_whole() -> None:
-    problem = error_of(404, SERVICE_ERROR)
-    assert (problem.method, problem.path) == ("GET", "/rooms/42")
-    assert (problem.name, problem.message) == ("NotFoundError", "Failed to find it")
-    assert str(problem) == (
+    error = error_of(404, SERVICE_ERROR)
+    assert (error.method, error.path) == ("GET", "/rooms/42")
+    assert (error.name, error.message) == ("NotFoundError", "Failed to find it")
+    assert str(error) == (
         "GET /rooms/42: Vonage answered 404 NotFoundError (Failed to find it). Check the id."
     )
 
 
 def test_an_error_of_the_gateway_has_a_message_but_no_name() -> None:
-    problem = error_of(401, GATEWAY_ERROR)
-    assert problem.name is None
-    assert problem.message == "Unauthorized: You did not provide correct credentials"
+    error = error_of(401, GATEWAY_ERROR)
+    assert error.name is None
+    assert error.message == "Unauthorized: You did not provide correct credentials"
 
 
 @pytest.mark.parametrize(
     "body",
     [b"", b"<html>Bad Gateway</html>", b"[1]", b"null", b'{"message": 5, "name": {}}', b"\xff{"],
 )
-def test_a_body_that_says_nothing_leaves_the_status_alone(body: bytes) -> None:
-    problem = error_of(502, body)
-    assert (problem.name, problem.message) == (None, None)
-    assert "Vonage answered 502. " in str(problem)
+def test_an_error_without_a_known_body_has_only_the_status(body: bytes) -> None:
+    error = error_of(502, body)
+    assert (error.name, error.message) == (None, None)
+    assert "Vonage answered 502. " in str(error)
 
 
 def test_an_instant_room_is_not_updatable() -> None:
-    told = {"message": "because of its type: temporary", "name": "BadRequestError", "status": 400}
-    assert type(error_of(400, told, call=UPDATE)) is NotUpdatable
+    body = {"message": "because of its type: temporary", "name": "BadRequestError", "status": 400}
+    assert type(error_of(400, body, call=UPDATE)) is NotUpdatable
 
 
 def test_an_update_that_breaks_a_rule_is_refused() -> None:
-    told = {"message": "at least 1 key", "name": "InputValidationError", "status": 400}
-    assert type(error_of(400, told, call=UPDATE)) is BadRequest
+    body = {"message": "at least 1 key", "name": "InputValidationError", "status": 400}
+    assert type(error_of(400, body, call=UPDATE)) is BadRequest
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_the_wait_that_was_asked_for_is_kept(status: int) -> None:
+def test_the_error_has_the_retry_after_of_the_response(status: int) -> None:
     assert error_of(status, headers={"retry-after": "7"}).retry_after == 7
 
 
 @pytest.mark.parametrize(
-    ("told", "kept"),
+    ("message", "kept"),
     [
         (f"cannot sign {DOWNLOAD_URL} again", "archive.mp4?... again"),
         ("bad header 'Basic YWJjOnNlY3JldA==' given", "bad header 'Basic ...' given"),
         ("token Bearer eyJhbGciOi.secret.sig expired", "token Bearer ... expired"),
     ],
 )
-def test_what_could_be_a_credential_is_left_out(told: str, kept: str) -> None:
-    problem = error_of(500, {"message": told, "name": "InternalServerError"})
-    assert kept in str(problem)
-    for text in (str(problem), problem.message or ""):
+def test_possible_credentials_are_redacted(message: str, kept: str) -> None:
+    error = error_of(500, {"message": message, "name": "InternalServerError"})
+    assert kept in str(error)
+    for text in (str(error), error.message or ""):
         assert "ecret" not in text
 
 
 @given(st.text())
 def test_a_message_is_one_line_of_bounded_length(text: str) -> None:
-    told = msgspec.json.encode({"message": text.encode("utf-8", "ignore").decode()})
-    message = error_of(500, told).message or ""
+    body = msgspec.json.encode({"message": text.encode("utf-8", "ignore").decode()})
+    message = error_of(500, body).message or ""
     assert len(message.splitlines()) <= 1
     assert len(message) <= MAX_MESSAGE_LENGTH + 3
 
 
 @given(st.integers(100, 599).filter(lambda status: not 200 <= status < 300), st.binary())
-def test_any_other_answer_is_some_vonage_error(status: int, body: bytes) -> None:
+def test_any_other_response_raises_a_vonage_error(status: int, body: bytes) -> None:
     assert error_of(status, body).status == status

@@ -1,10 +1,10 @@
-"""The root of every error that Roomkeeper raises on purpose."""
+"""The base class of all errors that Roomkeeper raises."""
 
 
 class RoomkeeperError(Exception):
-    """Something went wrong that can be named; the message says what, where, and what to do."""
+    """A known error; the message says what failed, where, and what to do."""
 
     @property
     def is_item_specific(self) -> bool:
-        """Whether it says nothing about other items: they may well fare better."""
+        """True if only this item is affected, so the batch should go on."""
         return False

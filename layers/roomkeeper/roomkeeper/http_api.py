@@ -1,4 +1,4 @@
-"""What requests from an HTTP API and answers to them look like (payload format 2.0). Pure.
+"""Requests from and responses to an API Gateway HTTP API (payload format 2.0). Pure.
 
 Source: "Create AWS Lambda proxy integrations for HTTP APIs" in the API Gateway guide.
 """
@@ -10,15 +10,21 @@ from urllib.parse import quote
 
 import msgspec
 
+from roomkeeper.errors import RoomkeeperError
+
 Request = Mapping[str, Any]
-Answer = dict[str, Any]
+Response = dict[str, Any]
+
+
+class InvalidRequest(RoomkeeperError):
+    """The request breaks a rule; the message names the rule and the field."""
 
 
 def with_route_path(request: Request) -> dict[str, Any]:
-    """Return `request` under the path of the route that API Gateway chose, its ids quoted.
+    """Return `request` with the path of the route that API Gateway chose, its parameters quoted.
 
-    For whoever chooses by the path once more: API Gateway hands it over unquoted, so that a slash
-    or a line's end in an id would lead to something else.
+    API Gateway passes the path unquoted. A router that matches it again would choose another route
+    for an id with a slash or a line break.
     """
     path = str(request["routeKey"]).partition(" ")[2]
     for name, value in (request.get("pathParameters") or {}).items():
@@ -27,37 +33,42 @@ def with_route_path(request: Request) -> dict[str, Any]:
 
 
 def body_of(request: Request) -> bytes:
-    """Return the body of `request`; empty when it has none."""
+    """Return the body of `request`; empty without one."""
     body: str = request.get("body") or ""
-    if request.get("isBase64Encoded"):  # API Gateway does so unless the content type is textual
+    if request.get("isBase64Encoded"):  # set by API Gateway unless the content type is textual
         return base64.b64decode(body)
     return body.encode(errors="surrogatepass")
 
 
 def caller_of(request: Request) -> str | None:
-    """Return the ARN of whoever signed `request`; None on a route that asks for no signature.
+    """Return the ARN of the caller who signed `request`; None if the request is unsigned.
 
-    API Gateway may hand over an empty ARN, which is no caller either.
+    API Gateway may pass an empty ARN, which counts as unsigned.
     """
     authorizer = request["requestContext"].get("authorizer") or {}
     return (authorizer.get("iam") or {}).get("userArn") or None
 
 
-def forbidden_unless_signed(request: Request) -> Answer | None:
-    """Return the answer to a request that nobody signed; None when somebody did.
+def forbidden_unless_signed(request: Request) -> Response | None:
+    """Return a 403 response if `request` is unsigned; None if it is signed.
 
-    Every route that is not for callbacks asks for a signature, so that none comes through. This is
-    a second check, should a route lose its authorizer by mistake; the answer is API Gateway's own.
+    All routes but those for callbacks have an IAM authorizer, which rejects unsigned requests. This
+    is defence in depth, should a route lose its authorizer by mistake. The body is API Gateway's.
     """
-    if caller_of(request):
-        return None
+    return None if caller_of(request) else response(403, {"message": "Forbidden"})
+
+
+def response(status: int, body: Any = None, **headers: str) -> Response:
+    """Return a response with `body` as JSON; without a body if it is None."""
+    if body is None:
+        return {"statusCode": status} | ({"headers": headers} if headers else {})
     return {
-        "statusCode": 403,
-        "headers": {"Content-Type": "application/json"},
-        "body": '{"message":"Forbidden"}',
+        "statusCode": status,
+        "headers": {"Content-Type": "application/json"} | headers,
+        "body": msgspec.json.encode(body).decode(),
     }
 
 
-def error_body(code: str, message: str) -> str:
-    """Return the one form that all our errors have: {"error": {"code", "message"}}."""
-    return msgspec.json.encode({"error": {"code": code, "message": message}}).decode()
+def error(status: int, code: str, message: str, **headers: str) -> Response:
+    """Return an error response, with the one body of all errors: {"error": {"code", "message"}}."""
+    return response(status, {"error": {"code": code, "message": message}}, **headers)

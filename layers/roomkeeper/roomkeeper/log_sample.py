@@ -1,4 +1,4 @@
-"""A sample of log lines, for messages that anybody can cause at any rate."""
+"""Rate-limited logging, for messages that any sender can cause at any rate."""
 
 import time
 from collections.abc import Callable
@@ -8,10 +8,10 @@ MINUTE = 60.0
 
 
 class LogSample:
-    """Admits the first `per_minute` lines of every minute of this process.
+    """Admits the first `per_minute` lines of every minute, for each process.
 
-    CloudWatch Logs charges for each line. Count the events themselves elsewhere: a sample leaves
-    some out.
+    CloudWatch Logs charges by volume. Count the events themselves with a metric: the sample is
+    incomplete.
     """
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:

@@ -1,4 +1,4 @@
-"""The functions' log: every record is one line of JSON, those of the layer's loggers included."""
+"""The functions' logger: every record is one line of JSON, the layer's own records included."""
 
 import logging
 
@@ -7,10 +7,10 @@ from aws_lambda_powertools.logging import utils
 
 
 def function_logger() -> Logger:
-    """Return the function's logger. The layer's standard loggers get its form and its level.
+    """Return the function's logger, and apply its format and level to the layer's loggers.
 
-    Without that, Lambda's own handler would write theirs as text, beside the JSON. They have the
-    request id, since it is kept where the form is.
+    Otherwise Lambda's handler would write the layer's records as plain text. The request id is
+    stored in the shared formatter, so the layer's records have it too.
 
     Times are in RFC 3339: Lambda's JSON log format reads a line's level only beside such a time.
 
@@ -18,6 +18,6 @@ def function_logger() -> Logger:
     "Log-level filtering" in the Lambda guide.
     """
     logger = Logger(use_rfc3339=True)
-    package = logging.getLogger("roomkeeper")  # made known, or there would be nothing to copy to
+    package = logging.getLogger("roomkeeper")  # creates it: only registered loggers are configured
     utils.copy_config_to_registered_loggers(logger, include={package.name})
     return logger

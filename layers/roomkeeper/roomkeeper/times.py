@@ -1,13 +1,13 @@
-"""Points in time as they are written everywhere here: ISO 8601, UTC, milliseconds, `Z`."""
+"""Times as text, in one format: ISO 8601, UTC, milliseconds, `Z`."""
 
 from datetime import UTC, datetime
 
 
 def iso(moment: datetime) -> str:
-    """Return an aware `moment` as Vonage writes it: `2021-11-02T15:55:35.000Z`."""
+    """Return an aware `moment` as text in Vonage's format: `2021-11-02T15:55:35.000Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def from_iso(text: str) -> datetime:
-    """Return the moment, in UTC, that `iso` wrote."""
+    """Return the time, in UTC, of a text in the format of `iso`."""
     return datetime.fromisoformat(text).astimezone(UTC)

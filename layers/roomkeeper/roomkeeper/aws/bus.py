@@ -1,4 +1,4 @@
-"""The event bus in EventBridge: sends events in the fewest calls, and tells which failed.
+"""Publishing on an EventBridge bus, in the fewest calls; reports which events failed.
 
 Source: "PutEvents" in the EventBridge API reference, "Calculating event entry size" in its guide.
 """
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 MAX_ENTRIES = 10
 MAX_BYTES = 256 * 1024
-"""Of one call, and so of one entry too."""
+"""The limit for one call, and therefore for one entry."""
 
 ATTEMPTS = 3
+"""Attempts for an entry that EventBridge rejects with a transient error."""
 
 _TRANSIENT = {
     "InternalException",
@@ -32,19 +33,19 @@ _TRANSIENT = {
     "ThrottlingException",
 }
 _NON_RETRYABLE = {"ValidationException", "SerializationException"}
-"""Codes of a whole call that some entry of it makes invalid: a retry would fail alike."""
+"""Error codes of a call with an invalid entry. Retrying the same call cannot succeed."""
 
 RETRY = RetryPolicy(max_attempts=3, timeout=3)
-"""Of one call."""
+"""The retry policy for one call."""
 
 PUBLISH_TIMEOUT = 23.0
-"""Seconds after which `publish` makes no further call: the last ends RETRY.worst_case later."""
+"""Seconds after which `publish` starts no call; the last one ends RETRY.worst_case later."""
 
-_Entry = Any  # PutEventsRequestEntryTypeDef, whose stubs are not there at run time
+_Entry = Any  # PutEventsRequestEntryTypeDef, whose stubs are not installed at run time
 
 
 class Failure(Struct, frozen=True):
-    """Why an event is not on the bus: `refused` for good, or `unavailable` and worth a retry."""
+    """The reason why an event is not on the bus: `refused` for good, or `unavailable` for now."""
 
     kind: Literal["refused", "unavailable"]
     reason: str
@@ -67,33 +68,33 @@ class Bus:
         self._clock = clock
 
     def publish(self, events: Sequence[Event]) -> dict[int, Failure]:
-        """Send `events`; return why, by index, for each that is not on the bus afterwards.
+        """Send `events`; return the failures, by the index of the event.
 
-        An entry that the bus could not take just now is tried again by itself, ATTEMPTS times in
-        all; those that went through are never sent a second time. A call that fails as a whole has
-        had its tries: all that it leaves, and what there is after PUBLISH_TIMEOUT, is unavailable.
+        Entries with a transient error are sent again without the others, ATTEMPTS times in all.
+        Entries that succeeded are never sent again. If a whole call fails after its retries, or
+        PUBLISH_TIMEOUT passes, every unsent event is returned as unavailable.
         """
         entries = {index: self._entry(event) for index, event in enumerate(events)}
         too_large = Failure("refused", f"The event has more than {MAX_BYTES} bytes.")
         refused = {i: too_large for i, entry in entries.items() if _size(entry) > MAX_BYTES}
-        sending = _PutEventsSession(
-            self._client, until=self._clock() + PUBLISH_TIMEOUT, clock=self._clock
+        session = _PutEventsSession(
+            self._client, deadline=self._clock() + PUBLISH_TIMEOUT, clock=self._clock
         )
-        due = {i: entry for i, entry in entries.items() if i not in refused}
+        pending = {i: entry for i, entry in entries.items() if i not in refused}
         unavailable: dict[int, Failure] = {}
         for attempt in range(ATTEMPTS):
             if attempt:
                 self._sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311 - jitter
-            failures = sending.send(due)
+            failures = session.send(pending)
             refused |= {i: f for i, f in failures.items() if f.kind == "refused"}
             unavailable = {i: f for i, f in failures.items() if f.kind == "unavailable"}
-            due = {i: due[i] for i in unavailable}
-            if sending.is_over or not due:
+            pending = {i: pending[i] for i in unavailable}
+            if session.is_over or not pending:
                 break
         return unavailable | refused
 
     def _entry(self, event: Event) -> _Entry:
-        # No Time: EventBridge then sets the time of publishing, by which replays select events
+        # Without Time, EventBridge sets the time of publishing, by which replays select events
         # ("StartReplay" in its API reference).
         return {
             "EventBusName": self._name,
@@ -104,18 +105,18 @@ class Bus:
 
 
 class _PutEventsSession:
-    """Calls to the bus, until one fails as a whole or it is `until` by `clock`: then it is over."""
+    """Calls to the bus, until a whole call fails or the `deadline` (by `clock`) passes."""
 
     def __init__(
-        self, client: "EventBridgeClient", *, until: float, clock: Callable[[], float]
+        self, client: "EventBridgeClient", *, deadline: float, clock: Callable[[], float]
     ) -> None:
         self._client = client
-        self._until = until
+        self._deadline = deadline
         self._clock = clock
         self.is_over = False
 
     def send(self, entries: Mapping[int, _Entry]) -> dict[int, Failure]:
-        """Send `entries` in the fewest calls; return what failed, and what was left unsent.
+        """Send `entries` in the fewest calls; return those that failed or were not sent.
 
         If one entry makes a call invalid, the entries of that call are sent singly.
         """
@@ -125,48 +126,48 @@ class _PutEventsSession:
             call = calls.popleft()
             try:
                 failures |= self._put({index: entries[index] for index in call})
-            except _InvalidRequest as problem:
+            except _InvalidRequest as exc:
                 if len(call) == 1:
-                    failures[call[0]] = Failure("refused", str(problem))
+                    failures[call[0]] = Failure("refused", str(exc))
                 else:
                     calls.extendleft([index] for index in reversed(call))
-            except _Unavailable as problem:
+            except _Unavailable as exc:
                 self.is_over = True
                 unsent = [*call, *itertools.chain(*calls)]
-                return failures | dict.fromkeys(unsent, Failure("unavailable", str(problem)))
+                return failures | dict.fromkeys(unsent, Failure("unavailable", str(exc)))
         return failures
 
     def _put(self, entries: Mapping[int, _Entry]) -> dict[int, Failure]:
-        if self._clock() >= self._until:
+        if self._clock() >= self._deadline:
             raise _Unavailable("There was no time left to send it.")
         try:
-            answer = self._client.put_events(Entries=list(entries.values()))
+            response = self._client.put_events(Entries=list(entries.values()))
         except AwsError as exc:
-            kind = _InvalidRequest if exc.code in _NON_RETRYABLE else _Unavailable
-            raise kind(str(exc)) from exc
+            error_type = _InvalidRequest if exc.code in _NON_RETRYABLE else _Unavailable
+            raise error_type(str(exc)) from exc
         return {
             index: _failure(entry)
-            for index, entry in zip(entries, answer["Entries"], strict=True)
+            for index, entry in zip(entries, response["Entries"], strict=True)
             if "ErrorCode" in entry
         }
 
 
 class _InvalidRequest(Exception):
-    """Some entry makes the whole call one that can never succeed."""
+    """An entry makes the whole call invalid, so that it can never succeed."""
 
 
 class _Unavailable(Exception):
-    """A whole call failed, or was not made: nothing is known to be on the bus."""
+    """A whole call failed, or was not made; its events may not be on the bus."""
 
 
-def _failure(answer: Mapping[str, Any]) -> Failure:
-    code = answer["ErrorCode"]
-    reason = f"{code}: {answer.get('ErrorMessage', 'no message')}"
+def _failure(entry: Mapping[str, Any]) -> Failure:
+    code = entry["ErrorCode"]
+    reason = f"{code}: {entry.get('ErrorMessage', 'no message')}"
     return Failure("unavailable" if code in _TRANSIENT else "refused", reason)
 
 
 def _chunks(entries: Mapping[int, _Entry]) -> Iterator[list[int]]:
-    """Yield the indexes of `entries` in parts that PutEvents takes, each as full as can be."""
+    """Yield the indexes of `entries` in the largest chunks that PutEvents accepts."""
     chunk: list[int] = []
     size = 0
     for index, entry in entries.items():

@@ -1,7 +1,7 @@
 """The callback intake's clients of DynamoDB and Secrets Manager, on AWS's Common Runtime.
 
-`awscrt` signs, speaks TLS and HTTP, and finds credentials. Only the JSON protocol is here. It
-loads in a quarter of boto3's time, which a cold start has to wait for.
+`awscrt` provides signing, TLS, HTTP and credentials. This module adds the JSON protocol. `awscrt`
+loads in a quarter of boto3's time, which shortens cold starts.
 
 Source: "AWS JSON 1.0 protocol" and "AWS JSON 1.1 protocol" in the Smithy documentation.
 """
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 BASE_DELAY = 0.1
-"""Seconds of the longest pause before the second attempt; it doubles before each further one."""
+"""The maximum delay before the second attempt, in seconds; it doubles with each attempt."""
 
 ResultT = TypeVar("ResultT")
 
 
 class Service(Struct, frozen=True):
-    """A service: its name in host names and signatures, and how its protocol names operations."""
+    """A service: its name in host names and signatures, and its X-Amz-Target prefix."""
 
     name: str
     target: str
@@ -65,30 +65,30 @@ class Response(Struct, frozen=True):
 
     @property
     def request_id(self) -> str:
-        """Return AWS's id of the request, or an empty text."""
+        """Return AWS's id of the request; empty without one."""
         return self.headers.get("x-amzn-requestid", "")
 
     @property
     def is_damaged(self) -> bool:
-        """Return whether the body differs from the checksum that DynamoDB sends along."""
+        """Return whether the body does not match the checksum in DynamoDB's header."""
         checksum = self.headers.get("x-amz-crc32")
         return checksum is not None and int(checksum) != checksums.crc32(self.body)
 
 
 def dynamodb(policy: RetryPolicy) -> "DynamoDBClient":
-    """Return a client of DynamoDB with boto3's `update_item`, for one thread."""
+    """Return a DynamoDB client with boto3's `update_item`, for one thread."""
     return cast("DynamoDBClient", Client(DYNAMODB, policy))
 
 
 def secrets_manager(policy: RetryPolicy) -> "SecretsManagerClient":
-    """Return a client of Secrets Manager with boto3's methods that read secrets, for one thread."""
+    """Return a Secrets Manager client with boto3's methods that read secrets, for one thread."""
     return cast("SecretsManagerClient", Client(SECRETS_MANAGER, policy))
 
 
 class Client:
-    """A client of one service, with one connection, opened at once, that stays open between calls.
+    """A client of one service, with one keep-alive connection that the constructor opens.
 
-    Region, endpoint and credentials come from the environment, as AWS's SDKs read it. All clients
+    Region, endpoint and credentials come from the environment variables of AWS's SDKs. All clients
     of a process share the event loop, the credentials and the trusted certificates.
 
     Raises:
@@ -126,12 +126,12 @@ class Client:
         return response | {"Versions": [_with_date(version) for version in response["Versions"]]}
 
     def call(self, operation: str, **arguments: Any) -> Any:
-        """Call any operation, named as in the API reference; return its response's JSON.
+        """Call an operation by its name in the API reference; return the response's JSON.
 
-        Retryable errors are retried after a random pause (full jitter), as the policy says.
+        Retryable errors are retried by the policy, with exponential backoff and full jitter.
 
         Raises:
-            AwsError: the last attempt failed, or another one would be useless.
+            AwsError: the last attempt failed, or the error is not retryable.
         """
         body = msgspec.json.encode(arguments)
         for retry in range(self._policy.max_attempts - 1):
@@ -153,9 +153,9 @@ class Client:
             raise AwsError(CONNECTION_FAILED, message) from exc
 
     def _send(self, operation: str, body: bytes, deadline: float) -> Response:
-        """Send a request, at once a second time if the kept connection turns out to be dead.
+        """Send a request; if the open connection fails, send it again at once on a new one.
 
-        A connection may die unnoticed while Lambda freezes the process.
+        A connection may be lost while Lambda freezes the process.
         """
         if self._opening is not None:
             opening, self._opening = self._opening, None
@@ -169,7 +169,7 @@ class Client:
         return self._exchange(request, deadline)
 
     def _signed(self, operation: str, body: bytes, deadline: float) -> Any:
-        """Return a request to send once, with the credentials of this moment."""
+        """Return a signed request, to be sent once, with the current credentials."""
         headers = [
             ("host", self._url.netloc),
             ("content-type", f"application/x-amz-json-{self._service.json_version}"),
@@ -219,7 +219,7 @@ class Client:
             self._connection = None
 
     def _tls_options(self) -> Any:
-        """Return options by which certificate and host name are checked, with the system's CAs."""
+        """Return options that verify the certificate and the host name."""
         options = _tls_context(self._env.get("AWS_CA_BUNDLE")).new_connection_options()
         options.set_server_name(self._url.hostname)
         return options
@@ -227,10 +227,10 @@ class Client:
 
 @cache
 def credentials() -> Any:
-    """Return the process's provider of credentials: the default chain.
+    """Return the process's credentials provider: the environment, or else the default chain.
 
-    Its first link, the environment, is taken by itself where it has credentials, as in Lambda:
-    the whole chain loads the trusted certificates for links that are then never used.
+    The environment has credentials in Lambda. It is used without the chain there, because the chain
+    loads the trusted certificates for its other providers.
     """
     if "AWS_ACCESS_KEY_ID" in os.environ:
         return auth.AwsCredentialsProvider.new_environment()
@@ -239,7 +239,7 @@ def credentials() -> Any:
 
 @cache
 def _tls_context(bundle: str | None) -> Any:
-    """Return what trusts the system's certificate authorities, or those of a file."""
+    """Return a TLS context that trusts the system's certificate authorities, or those in a file."""
     options = crt_io.TlsContextOptions()
     if bundle:
         options.override_default_trust_store_from_path(None, bundle)
@@ -259,7 +259,7 @@ def _parsed(operation: str, response: Response) -> Any:
         content = msgspec.json.decode(response.body or b"{}")
     except msgspec.DecodeError as exc:
         if response.status == 200:
-            message = f"{operation}: {len(response.body)} bytes are no JSON"
+            message = f"{operation}: the body of {len(response.body)} bytes is not JSON"
             raise AwsError(INVALID_RESPONSE, message, response.request_id) from exc
         content = {}
     if response.is_damaged:
@@ -270,7 +270,7 @@ def _parsed(operation: str, response: Response) -> Any:
 
 
 def _from_response(operation: str, response: Response, content: Mapping[str, Any]) -> AwsError:
-    # Such as com.amazonaws.dynamodb.v20120810#ThrottlingException, or the name with ":" and a URL.
+    # For example com.amazonaws.dynamodb.v20120810#ThrottlingException, or Name:URL in the header.
     name = content.get("__type") or response.headers.get("x-amzn-errortype") or response.status
     code = str(name).partition(":")[0].rpartition("#")[2]
     message = content.get("message") or content.get("Message") or "no message"

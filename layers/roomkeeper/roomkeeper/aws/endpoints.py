@@ -1,4 +1,4 @@
-"""Where a service's endpoint is, for the client that has no SDK to ask."""
+"""The endpoints of DynamoDB and Secrets Manager, for the client without an SDK."""
 
 from collections.abc import Mapping
 
@@ -11,16 +11,16 @@ _VARIABLES = {
 
 
 def endpoint_of(service: str, env: Mapping[str, str]) -> str:
-    """Return the URL of DynamoDB or Secrets Manager, as AWS's SDKs choose it.
+    """Return the endpoint URL of DynamoDB or Secrets Manager, by the rules of AWS's SDKs.
 
-    An endpoint URL in the environment is taken as it is. Otherwise region, partition (its domain is
-    `URL_SUFFIX`, the template's AWS::URLSuffix) and AWS_USE_FIPS_ENDPOINT decide.
+    An endpoint URL in the environment is used unchanged. Otherwise the URL depends on the region,
+    the partition's domain (`URL_SUFFIX`, the template's AWS::URLSuffix) and AWS_USE_FIPS_ENDPOINT.
 
     Source: "Service-specific endpoints", "Dual-stack and FIPS endpoints" in the AWS SDKs and Tools
     reference guide; the endpoint rules in botocore's data.
 
     Raises:
-        AwsError: AWS_USE_DUALSTACK_ENDPOINT is set. Its endpoints follow no one rule.
+        AwsError: AWS_USE_DUALSTACK_ENDPOINT is set; dual-stack endpoints follow no single rule.
     """
     variable = _VARIABLES[service]
     if url := env.get(variable) or env.get("AWS_ENDPOINT_URL"):
@@ -28,13 +28,13 @@ def endpoint_of(service: str, env: Mapping[str, str]) -> str:
     if _is_true(env, "AWS_USE_DUALSTACK_ENDPOINT"):
         raise AwsError(
             "NoSuchEndpoint",
-            "The callback intake does not choose dual-stack endpoints by itself. Unset "
-            f"AWS_USE_DUALSTACK_ENDPOINT there, or set {variable} to the endpoint's URL.",
+            "The callback intake does not support AWS_USE_DUALSTACK_ENDPOINT. Unset it "
+            f"there, or set {variable} to the endpoint's URL.",
         )
     region = env["AWS_DEFAULT_REGION"]
     needs_fips_name = _is_true(env, "AWS_USE_FIPS_ENDPOINT")
     if service == "dynamodb" and region.startswith("us-gov-"):
-        needs_fips_name = False  # its only endpoints there are FIPS endpoints
+        needs_fips_name = False  # the regular endpoint there is the FIPS endpoint
     return f"https://{service}{'-fips' if needs_fips_name else ''}.{region}.{env['URL_SUFFIX']}"
 
 

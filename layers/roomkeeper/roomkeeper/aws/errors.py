@@ -1,12 +1,12 @@
-"""The one error that calls to AWS raise, whichever client made them."""
+"""The exception that calls to AWS raise, with either client."""
 
 from roomkeeper.errors import RoomkeeperError
 
 CONNECTION_FAILED = "ConnectionFailed"
-"""The code of a call without a response: no connection, a timeout, or a lost connection."""
+"""The code for a call without a response: no connection, a timeout, or a lost connection."""
 
 INVALID_RESPONSE = "InvalidResponse"
-"""The code of a call whose response is damaged, or not from AWS."""
+"""The code for a response that is corrupt, or not from AWS."""
 
 RETRYABLE_CODES = frozenset(
     {
@@ -30,17 +30,17 @@ RETRYABLE_CODES = frozenset(
         "TransactionInProgressException",
     }
 )
-"""Error codes that another attempt may not meet. AWS's are those of botocore's standard mode."""
+"""Codes of transient errors. The services' codes are those of botocore's standard mode."""
 
 
 class AwsError(RoomkeeperError):
     """A call to AWS failed, after all its attempts.
 
     Args:
-        code: the service's error code, or one of this module's.
-        message: the operation, and the service's own words.
-        request_id: AWS's id of the last attempt, to quote to AWS Support; empty without a response.
-        is_retryable: whether the same call may succeed later. By default the code decides.
+        code: the service's error code, or a code of this module.
+        message: the operation, and the service's message.
+        request_id: AWS's id of the last attempt, for AWS Support; empty without a response.
+        is_retryable: whether the same call may succeed later. By default, the code decides.
     """
 
     def __init__(
@@ -54,5 +54,5 @@ class AwsError(RoomkeeperError):
 
 
 def is_retryable_status(status: int) -> bool:
-    """Return whether an HTTP status alone says that another attempt may succeed."""
+    """Return whether an HTTP status, without an error code, is retryable."""
     return status == 429 or status >= 500

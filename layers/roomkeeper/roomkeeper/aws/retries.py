@@ -1,17 +1,17 @@
-"""How long a call to AWS may take, and how often it is attempted."""
+"""The number of attempts and the timeout of a call to AWS."""
 
 from msgspec import Struct
 
 MAX_DELAY = 20.0
-"""Seconds that a pause between two attempts lasts at most."""
+"""The maximum delay between two attempts, in seconds."""
 
 
 class RetryPolicy(Struct, frozen=True, kw_only=True):
     """At most `max_attempts` attempts of a call, each with a timeout of `timeout` seconds.
 
-    A random pause precedes each further attempt: up to 1 s before the second, doubling from there.
-    Those are the upper bounds of botocore's standard retry mode; the Common Runtime's client
-    pauses for less.
+    The delays between attempts are random: up to 1 s before the second attempt, doubled each time.
+    These are the upper bounds of botocore's standard retry mode; the delays of the Common Runtime
+    client are shorter.
 
     Source: "Retry behavior" in the AWS SDKs and Tools reference guide.
     """
@@ -21,6 +21,6 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
 
     @property
     def worst_case(self) -> float:
-        """Return the seconds that a call takes at most, its pauses included."""
-        pauses = (min(2.0**retry, MAX_DELAY) for retry in range(self.max_attempts - 1))
-        return self.max_attempts * self.timeout + sum(pauses)
+        """Return the maximum duration of a call in seconds, delays included."""
+        delays = (min(2.0**retry, MAX_DELAY) for retry in range(self.max_attempts - 1))
+        return self.max_attempts * self.timeout + sum(delays)

@@ -1,4 +1,4 @@
-"""boto3 clients with bounded retries, which raise AwsError. The callback intake uses `crt` instead.
+"""boto3 clients with bounded retries that raise AwsError. The callback intake uses `crt`.
 
 Source: "Configuration" in the boto3 guide; "Retries" in it for the standard retry mode.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 MAX_CONNECTIONS = 50
-"""Connections that a client keeps: more than the threads of any job."""
+"""The size of a client's connection pool: more than the threads of any job."""
 
 
 def dynamodb(policy: RetryPolicy) -> "DynamoDBClient":
@@ -51,7 +51,7 @@ def sqs(policy: RetryPolicy) -> "SQSClient":
 
 
 class Client:
-    """A boto3 client whose operations raise AwsError in place of botocore's exceptions."""
+    """A boto3 client whose operations raise AwsError instead of botocore's exceptions."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -80,10 +80,10 @@ def _client(service: str, policy: RetryPolicy) -> Client:
 
 
 def _config(policy: RetryPolicy) -> Config:
-    """Return botocore's settings: TCP and TLS have a quarter of the timeout each, reading half.
+    """Return botocore's settings: a quarter of the timeout each for TCP and TLS, half for reading.
 
-    botocore has no timeout for a whole attempt. A response that trickles in, or a host with
-    several dead addresses, takes longer; the function's own timeout bounds that.
+    botocore has no timeout for a whole attempt. A slow response, or a host with several unreachable
+    addresses, takes longer; the function's timeout limits that.
     """
     return Config(
         retries={"mode": "standard", "total_max_attempts": policy.max_attempts},
@@ -94,7 +94,7 @@ def _config(policy: RetryPolicy) -> Config:
 
 
 def _drop_retry_after(response: Any, **_: Any) -> None:
-    """Keep pauses within RetryPolicy.worst_case: the header would add up to 5 s to each.
+    """Keep delays within RetryPolicy.worst_case: this header would add up to 5 s to each.
 
     Source: `ExponentialBackoff` in botocore.retries.standard (1.43 and later).
     """
@@ -103,7 +103,7 @@ def _drop_retry_after(response: Any, **_: Any) -> None:
 
 
 def _checked(operation: str, response: Any) -> Any:
-    """Return a response that AWS sent: botocore takes a body that is no JSON for an empty one."""
+    """Return `response` if it is AWS's: botocore reads a body that is not JSON as an empty one."""
     if response["ResponseMetadata"].get("RequestId"):
         return response
     raise AwsError(INVALID_RESPONSE, f"{operation}: the response has no request id")

@@ -1,4 +1,4 @@
-"""HTTP API -> table: takes Vonage's callbacks."""
+"""HTTP API -> table: receives Vonage's callbacks."""
 
 import os
 from datetime import UTC, datetime
@@ -8,48 +8,45 @@ from typing import Any
 from aws_lambda_powertools import Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
-from roomkeeper import http_api, settings, store
+from roomkeeper import http_api, store
 from roomkeeper.aws import crt
+from roomkeeper.aws.secrets import SECRET_RETRY, CallbackSecret, SecretUnavailable
 from roomkeeper.callbacks import authenticity, meetings
 from roomkeeper.callbacks.meetings import CallbackRejected
-from roomkeeper.http_api import Answer, Request
+from roomkeeper.http_api import Request, Response
 from roomkeeper.log_sample import LogSample
 from roomkeeper.logs import function_logger
-from roomkeeper.settings import (
-    CallbackSecret,
-    IntakeSettings,
-    SecretUnavailable,
-)
+from roomkeeper.settings import IntakeSettings
 from roomkeeper.store import Store, StoreUnavailable
 
 logger = function_logger()
 metrics = Metrics()
 
 REFUSALS_LOGGED_PER_MINUTE = 20
-"""By each process. CallbackRefused (template.yaml) counts all of them, from the access log."""
+"""Per process. The metric CallbackRefused (template.yaml) counts all of them in the access log."""
 
 
 @logger.inject_lambda_context
-def handler(request: Request, _context: object) -> Answer:
-    """Answer 204 once the callback is safe in the table, 4xx if it never can be, 503 to be retried.
+def handler(request: Request, _context: object) -> Response:
+    """Return 204 once the callback is in the table, 4xx if it is refused, 503 if Vonage must retry.
 
-    `request` is an HTTP API request, payload format 2.0. Any error that is not foreseen escapes:
-    API Gateway then answers 500, which asks Vonage to send the callback again.
+    `request` is an HTTP API request, payload format 2.0. An unexpected exception is not caught:
+    API Gateway then returns 500, which makes Vonage send the callback again.
     """
     now = datetime.now(UTC)
     about: dict[str, Any] = {}
-    table = _store()  # its connection opens while the secret is read
+    table = _store()  # first: its connection opens while the secret is read
     try:
         callback = meetings.parse(_authentic_body(request, now))
         about = _identity(callback)
         is_new = table.apply(callback, now)
-    except CallbackRejected as rejected:
-        return _refuse(rejected)
-    except (StoreUnavailable, SecretUnavailable) as problem:
-        return _ask_again(problem, about)
+    except CallbackRejected as exc:
+        return _refuse(exc)
+    except (StoreUnavailable, SecretUnavailable) as exc:
+        return _ask_again(exc, about)
     logger.info("callback accepted", extra=about | {"is_new": is_new})
     _count("CallbackAccepted" if is_new else "CallbackRepeated", event=callback.event)
-    return {"statusCode": 204}
+    return http_api.response(204)
 
 
 @cache
@@ -72,7 +69,7 @@ def _store() -> Store:
 def _secret() -> CallbackSecret:
     known = _settings()
     return CallbackSecret(
-        crt.secrets_manager(settings.SECRET_RETRY),
+        crt.secrets_manager(SECRET_RETRY),
         known.secret_id,
         known.previous_secret_grace,
         count_unusable_token,
@@ -80,7 +77,7 @@ def _secret() -> CallbackSecret:
 
 
 def count_unusable_token() -> None:
-    """Count a token that cannot be used, apart from what becomes of the callback at hand."""
+    """Count an invalid token, in a metric apart from that of the current callback."""
     with single_metric(name="CallbackTokenUnusable", unit=MetricUnit.Count, value=1) as metric:
         metric.add_dimension(name="service", value="callback_intake")
 
@@ -91,17 +88,17 @@ def _refusals_logged() -> LogSample:
 
 
 def _authentic_body(request: Request, now: datetime) -> bytes:
-    """Return the body, once its sender has proven to be Vonage. The bytes are not parsed before."""
+    """Return the body once its sender is authenticated as Vonage. It is not parsed before that."""
     known = _settings()
     body = http_api.body_of(request)
-    meetings.require_size(body)  # first: a large body must not cost a look at the secret
+    meetings.require_size(body)  # first: a large body must not make the secret be read
     accepted = _secret().credentials(now)
     tokens = accepted.tokens if known.accepts_token else ()
     signature_secrets = accepted.signature_secrets if known.accepts_signature else ()
-    if not (tokens or signature_secrets):  # a mistake of ours must not turn Vonage away for good
+    if not (tokens or signature_secrets):  # our mistake: Vonage must retry
         raise SecretUnavailable(
-            f"The secret {known.secret_id} holds nothing that is accepted: it must have a token "
-            "or a signature_secret, as AcceptedCredentials asks for."
+            f"The secret {known.secret_id} has no accepted credential: it must have a token or a "
+            "signature_secret, as AcceptedCredentials requires."
         )
     authenticity.require_authentic(
         body,
@@ -114,36 +111,28 @@ def _authentic_body(request: Request, now: datetime) -> bytes:
     return body
 
 
-def _refuse(rejected: CallbackRejected) -> Answer:
+def _refuse(exc: CallbackRejected) -> Response:
     if _refusals_logged().admits_one_more():
-        logger.warning("callback refused", reason=rejected.code, problem=str(rejected))
-    return _error(rejected.status, rejected.code, str(rejected))
+        logger.warning("callback refused", reason=exc.code, problem=str(exc))
+    return http_api.error(exc.status, exc.code, str(exc))
 
 
-def _ask_again(problem: StoreUnavailable | SecretUnavailable, about: dict[str, Any]) -> Answer:
-    logger.error("callback could not be taken now", extra=about | {"problem": str(problem)})
-    _count("CallbackUnavailable", reason=type(problem).__name__)
-    answer = _error(503, "unavailable", "The callback could not be kept just now; send it again.")
-    return answer | {"headers": answer["headers"] | {"Retry-After": "5"}}
-
-
-def _error(status: int, code: str, message: str) -> Answer:
-    return {
-        "statusCode": status,
-        "headers": {"Content-Type": "application/json"},
-        "body": http_api.error_body(code, message),
-    }
+def _ask_again(exc: StoreUnavailable | SecretUnavailable, about: dict[str, Any]) -> Response:
+    logger.error("callback could not be taken now", extra=about | {"problem": str(exc)})
+    _count("CallbackUnavailable", reason=type(exc).__name__)
+    message = "The callback could not be stored; send it again."
+    return http_api.error(503, "unavailable", message, **{"Retry-After": "5"})
 
 
 def _count(metric: str, **dimensions: str) -> None:
     for name, value in dimensions.items():
         metrics.add_dimension(name=name, value=value)
     metrics.add_metric(name=metric, unit=MetricUnit.Count, value=1)
-    metrics.flush_metrics()  # log_metrics would complain of a refusal, which counts nothing here
+    metrics.flush_metrics()  # log_metrics would warn about a refusal, which has no metric
 
 
 def _identity(callback: meetings.Callback) -> dict[str, Any]:
-    """Return what may be logged of a callback: whose it is, and nothing that it says."""
+    """Return the fields that may be logged: ids and names, no content."""
     names = ("event", "recording_id", "session_id", "room_id", "reason")
-    told = {name: value for name in names if (value := getattr(callback, name, None))}
-    return told | {"correlation_id": store.correlation.event_id_for_callback(callback)}
+    fields = {name: value for name in names if (value := getattr(callback, name, None))}
+    return fields | {"correlation_id": store.correlation.event_id_for_callback(callback)}

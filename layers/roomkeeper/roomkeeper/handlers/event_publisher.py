@@ -1,4 +1,4 @@
-"""Table's stream -> event bus: publishes what has become due. Nothing else does."""
+"""Table's stream -> event bus: publishes the events of changed items. Nothing else publishes."""
 
 import json
 import os
@@ -22,38 +22,38 @@ metrics = Metrics()
 
 SQS_RETRY = RetryPolicy(max_attempts=3, timeout=3)
 MAX_REASON_LENGTH = 1000
-"""Characters of the reason in a letter that has to be short."""
+"""Characters of the reason in a dead-letter message without its record."""
 
 Record = Mapping[str, Any]
 Reasons = dict[int, str]
-"""Why a record is in trouble, by its place in the batch."""
+"""The reason for each failure, by the index of the record in the batch."""
 
 
 @metrics.log_metrics
 @logger.inject_lambda_context
 def handler(batch: Mapping[str, Any], _context: object) -> dict[str, Any]:
-    """Publish the events of a batch of stream records; name the records to be handed over again.
+    """Publish the events of a batch of stream records; return the records that Lambda must retry.
 
-    A record that can never be published goes to the dead-letter queue, whole, and holds up no
-    other. What the bus cannot take just now is left to the event source mapping and its retries.
-    With `redrive` in the batch the records come from that queue, and are not put there once more.
+    A record that can never be published goes to the dead-letter queue, whole, and does not block
+    the others. If the bus is unavailable, the event source mapping retries. With `redrive` in the
+    batch, the records come from the dead-letter queue, and are not sent there again.
 
     Source: "Reporting batch item failures" in the Lambda guide on DynamoDB streams.
     """
     records: Sequence[Record] = batch["Records"]
     due, refused = _due(records)
     published, unavailable = _publish(due, refused)
-    # Lambda hands over again all from the first of those on: what is refused among it can wait.
+    # Lambda redelivers everything from the first failure on; refused records there can wait.
     first_failed = min(unavailable, default=len(records))
-    to_set_aside = {i: why for i, why in refused.items() if i < first_failed}
-    unavailable |= to_set_aside if "redrive" in batch else _send_all_to_dlq(records, to_set_aside)
+    for_dlq = {i: why for i, why in refused.items() if i < first_failed}
+    unavailable |= for_dlq if "redrive" in batch else _send_all_to_dlq(records, for_dlq)
     metrics.add_metric(name="EventPublished", unit=MetricUnit.Count, value=published)
     metrics.add_metric(name="EventRefused", unit=MetricUnit.Count, value=len(refused))
     metrics.add_metric(name="EventDelayed", unit=MetricUnit.Count, value=len(unavailable))
     return {
         "batchItemFailures": [
-            {"itemIdentifier": records[index_of]["dynamodb"]["SequenceNumber"]}
-            for index_of in sorted(unavailable)
+            {"itemIdentifier": records[index]["dynamodb"]["SequenceNumber"]}
+            for index in sorted(unavailable)
         ]
     }
 
@@ -79,27 +79,27 @@ def _queue() -> Any:
 
 
 def _due(records: Sequence[Record]) -> tuple[list[tuple[int, Event]], Reasons]:
-    """Return the events due, each with its record's place, and the records that make no sense."""
+    """Return the events due, each with its record's index, and the records that are invalid."""
     due: list[tuple[int, Event]] = []
     refused: Reasons = {}
-    for index_of, record in enumerate(records):
+    for index, record in enumerate(records):
         try:
-            due += [(index_of, event) for event in store.events_due(record)]
-        except Exception as problem:
+            due += [(index, event) for event in store.events_due(record)]
+        except Exception as exc:
             logger.exception("stream record makes no sense", key=_key(record))
-            refused[index_of] = f"{type(problem).__name__}: {problem}"
+            refused[index] = f"{type(exc).__name__}: {exc}"
     return due, refused
 
 
 def _publish(due: Sequence[tuple[int, Event]], refused: Reasons) -> tuple[int, Reasons]:
-    """Publish what is due; add to `refused`; return how many went through and what to retry."""
+    """Publish the events; add to `refused`; return the number published and what to retry."""
     events = _in_rooms([event for _, event in due])
     failures = _bus().publish(events)
     unavailable: Reasons = {}
-    for index, failure in failures.items():
-        index_of, event = due[index]
+    for event_index, failure in failures.items():
+        record_index, event = due[event_index]
         reasons = refused if failure.kind == "refused" else unavailable
-        reasons[index_of] = failure.reason
+        reasons[record_index] = failure.reason
         logger.error("event not published", extra=_identity(event) | {"reason": failure.reason})
     for index, event in enumerate(events):
         if index not in failures:
@@ -108,9 +108,9 @@ def _publish(due: Sequence[tuple[int, Event]], refused: Reasons) -> tuple[int, R
 
 
 def _in_rooms(events: Sequence[Event]) -> list[Event]:
-    """Return `events` with the room named in each that lacks it, where its session has told it."""
-    lacking = {session_id for event in events if (session_id := event.session_lacking_room)}
-    rooms = _store().room_ids_by_session(lacking) if lacking else {}
+    """Return `events`, with the room id added where it is missing and the session's item has it."""
+    sessions = {session_id for event in events if (session_id := event.session_lacking_room)}
+    rooms = _store().room_ids_by_session(sessions) if sessions else {}
     return [
         event.in_room(rooms[session_id])
         if (session_id := event.session_lacking_room) in rooms
@@ -120,21 +120,21 @@ def _in_rooms(events: Sequence[Event]) -> list[Event]:
 
 
 def _send_all_to_dlq(records: Sequence[Record], refused: Reasons) -> Reasons:
-    """Move refused records into the dead-letter queue, up to the first that it would not take.
+    """Send refused records to the dead-letter queue until one cannot be sent; return that one.
 
-    That one is returned: Lambda hands it over again, and all that come after it.
+    Lambda redelivers it, and all records after it.
     """
-    for index_of, reason in refused.items():
+    for index, reason in refused.items():
         try:
-            _send_to_dlq(records[index_of], reason)
+            _send_to_dlq(records[index], reason)
         except AwsError as exc:
-            logger.exception("dead letter not sent", key=_key(records[index_of]))
-            return {index_of: str(exc)}
+            logger.exception("dead letter not sent", key=_key(records[index]))
+            return {index: str(exc)}
     return {}
 
 
 def _send_to_dlq(record: Record, reason: str) -> None:
-    """Send a record to the dead-letter queue; its key alone when the queue can never take all."""
+    """Send a record to the dead-letter queue; only its key if the queue refuses the record."""
     try:
         _send({"reason": reason, "record": record})
     except AwsError as exc:
@@ -145,7 +145,7 @@ def _send_to_dlq(record: Record, reason: str) -> None:
 
 
 def _send(message: Mapping[str, Any]) -> None:
-    # Escaped to ASCII: there are characters in DynamoDB that SQS refuses in a message.
+    # Escaped to ASCII: SQS refuses some characters that DynamoDB stores.
     body = json.dumps(message)
     _queue().send_message(QueueUrl=_settings().dead_letter_queue_url, MessageBody=body)
 

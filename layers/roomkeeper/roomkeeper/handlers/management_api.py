@@ -1,4 +1,4 @@
-"""HTTP API -> Vonage and table: lets operators and services look after rooms and recordings."""
+"""HTTP API -> Vonage and table: manages rooms and recordings for operators and services."""
 
 import os
 import time
@@ -12,63 +12,64 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.metrics import MetricUnit
 
-from roomkeeper import http_api, settings, store
+from roomkeeper import http_api, store
 from roomkeeper.aws import sdk
+from roomkeeper.aws.secrets import SECRET_MAX_AGE, SECRET_RETRY
 from roomkeeper.domain.recordings import Hold
 from roomkeeper.domain.rooms import Room
-from roomkeeper.http_api import Answer, Request
+from roomkeeper.http_api import Request
+from roomkeeper.http_errors import HttpError, to_http_error
 from roomkeeper.logs import function_logger
 from roomkeeper.management import Management, requests
-from roomkeeper.management.problems import Problem, to_problem
 from roomkeeper.management.views import KnownRecording, Recordings, Republished, Rooms
 from roomkeeper.settings import ManagementSettings
 from roomkeeper.store import Store
 from roomkeeper.vonage import VonageClient, connect
 
 VONAGE_SECONDS = 4.5
-"""What one operation at Vonage may take, retries included; no request needs more than three."""
+"""Seconds for one operation at Vonage, retries included; a request needs at most three."""
 
 CAUSED = {
     "DELETE /recordings/{recording_id}": "recording:deleted",
     "POST /recordings/{recording_id}/republish": "recording:uploaded",
 }
-"""The event that follows from a call to a route, where one does."""
+"""The event that a successful call to a route causes."""
 
 logger = function_logger()
 metrics = Metrics()
-app = APIGatewayHttpResolver(serializer=lambda answer: msgspec.json.encode(answer).decode())
+app = APIGatewayHttpResolver(serializer=lambda body: msgspec.json.encode(body).decode())
 
 
 @metrics.log_metrics
 @logger.inject_lambda_context
-def handler(request: Request, context: Any) -> Answer:
-    """Answer a request to the management API; API Gateway has checked the caller's signature.
+def handler(request: Request, context: Any) -> http_api.Response:
+    """Handle a request to the management API; API Gateway has checked the caller's signature.
 
-    `request` is in payload format 2.0. Whatever is no success has the one form that our errors
-    have. Every request may be repeated; after 502, 503 and 504 that is what to do.
+    `request` is in payload format 2.0. All errors share one JSON body. Every request is idempotent;
+    after 502, 503 and 504, callers should retry.
     """
-    answer = http_api.forbidden_unless_signed(request)
-    if answer is None:
-        answer = app.resolve(http_api.with_route_path(request), context)
-    _note(request, answer["statusCode"])
-    return answer
+    response = http_api.forbidden_unless_signed(request)
+    if response is None:
+        response = app.resolve(http_api.with_route_path(request), context)
+    _log_and_count(request, response["statusCode"])
+    return response
 
 
 @app.get("/rooms")
 def list_rooms() -> Rooms:
-    """Answer a page of rooms."""
+    """Return a page of rooms."""
     return _management().rooms(requests.page_in(_request().get("queryStringParameters") or {}))
 
 
 @app.get("/rooms/<room_id>")
 def get_room(room_id: str) -> Room:
-    """Answer a room."""
+    """Return a room."""
     return _management().room(requests.id_in(room_id))
 
 
 @app.patch("/rooms/<room_id>")
 def update_expiry(room_id: str) -> Room:
-    """Answer a long-term room, which now expires at another time."""
+    """Change the expiry of a long-term room; return the room."""
     expires_at = requests.expiry_in(http_api.body_of(_request()), _now())
     return _management().update_expiry(requests.id_in(room_id), expires_at)
 
@@ -82,19 +83,19 @@ def delete_room(room_id: str) -> Response[str]:
 
 @app.get("/sessions/<session_id>/recordings")
 def list_recordings(session_id: str) -> Recordings:
-    """Answer a session's recordings, each once."""
+    """Return a session's recordings, each once."""
     return _management().recordings_in(requests.id_in(session_id))
 
 
 @app.get("/recordings/<recording_id>")
 def get_recording(recording_id: str) -> KnownRecording:
-    """Answer a recording, with a fresh URL if there is one."""
+    """Return a recording, with a fresh URL if there is one."""
     return _management().recording(requests.id_in(recording_id))
 
 
 @app.delete("/recordings/<recording_id>")
 def delete_recording(recording_id: str) -> Response[str]:
-    """Delete a recording at Vonage, and note it here."""
+    """Delete a recording at Vonage, and mark it deleted in the table."""
     _management().delete_recording(requests.id_in(recording_id), _now())
     return _done()
 
@@ -102,40 +103,42 @@ def delete_recording(recording_id: str) -> Response[str]:
 @app.put("/recordings/<recording_id>/hold")
 def hold(recording_id: str) -> Hold:
     """Protect a recording from deletion."""
-    order = requests.hold_in(http_api.body_of(_request()))
-    who = http_api.caller_of(_request()) or "unknown"
-    return _management().hold(requests.id_in(recording_id), order, who, _now())
+    hold_request = requests.hold_in(http_api.body_of(_request()))
+    caller = http_api.caller_of(_request()) or "unknown"
+    return _management().hold(requests.id_in(recording_id), hold_request, caller, _now())
 
 
 @app.delete("/recordings/<recording_id>/hold")
 def release(recording_id: str) -> Response[str]:
-    """Lift the protection."""
+    """Remove the protection."""
     _management().release(requests.id_in(recording_id))
     return _done()
 
 
 @app.post("/recordings/<recording_id>/republish")
 def republish(recording_id: str) -> tuple[Republished, int]:
-    """Have a recording's recording:uploaded sent again."""
+    """Publish a recording's recording:uploaded again."""
     return _management().republish(requests.id_in(recording_id), _now()), 202
 
 
 @app.not_found
 def no_such_route(_error: NotFoundError) -> Response[str]:
-    """Answer a request that fits no route."""
-    return _told(Problem(status=404, code="no_such_route", message="There is no such route."))
+    """Return the response to a request that matches no route."""
+    return _error_response(
+        HttpError(status=404, code="no_such_route", message="There is no such route.")
+    )
 
 
 @app.exception_handler(Exception)  # type: ignore[untyped-decorator]
-def failed(error: Exception) -> Response[str]:
-    """Answer a request that could not be done; log what its caller is not told."""
-    problem = to_problem(error)
-    if problem.status == 500:
+def failed(exc: Exception) -> Response[str]:
+    """Return the response to a failed request; log the cause, which the caller may not see."""
+    error = to_http_error(exc)
+    if error.status == 500:
         logger.exception("management call failed for a reason that was not foreseen")
-    elif problem.status > 500:
-        logger.error("management call failed", problem=str(error), code=problem.code)
-        _vonage_since.cache_clear()  # perhaps its credentials have been replaced
-    return _told(problem)
+    elif error.status > 500:
+        logger.error("management call failed", problem=str(exc), code=error.code)
+        _vonage_since.cache_clear()  # its credentials may have been rotated
+    return _error_response(error)
 
 
 @cache
@@ -155,14 +158,14 @@ def _store() -> Store:
 
 
 def _vonage() -> VonageClient:
-    """Return a client that was made a while ago at most: rotated credentials come in force."""
-    return _vonage_since(time.monotonic() // settings.SECRET_MAX_AGE.total_seconds())
+    """Return a client that is recreated every SECRET_MAX_AGE, to use rotated credentials."""
+    return _vonage_since(time.monotonic() // SECRET_MAX_AGE.total_seconds())
 
 
 @lru_cache(maxsize=1)
 def _vonage_since(_period: float) -> VonageClient:
     return connect.vonage_client(
-        sdk.secrets_manager(settings.SECRET_RETRY), _settings().vonage, total_timeout=VONAGE_SECONDS
+        sdk.secrets_manager(SECRET_RETRY), _settings().vonage, total_timeout=VONAGE_SECONDS
     )
 
 
@@ -182,23 +185,19 @@ def _done() -> Response[str]:
     return Response(status_code=204, body="")
 
 
-def _told(problem: Problem) -> Response[str]:
-    return Response(
-        status_code=problem.status,
-        content_type="application/json",
-        body=http_api.error_body(problem.code, problem.message),
-        headers={"Retry-After": str(problem.retry_after)} if problem.retry_after else {},
-    )
+def _error_response(error: HttpError) -> Response[str]:
+    response = http_api.error(error.status, error.code, error.message, **error.headers)
+    return Response(response["statusCode"], body=response["body"], headers=response["headers"])
 
 
-def _note(request: Request, status: int) -> None:
+def _log_and_count(request: Request, status: int) -> None:
     outcome = "failed" if status >= 500 else "refused" if status >= 400 else "done"
     metrics.add_dimension(name="outcome", value=outcome)
     metrics.add_metric(name="ManagementCall", unit=MetricUnit.Count, value=1)
-    who = {"route": request["routeKey"], "caller": http_api.caller_of(request)}
+    call = {"route": request["routeKey"], "caller": http_api.caller_of(request)}
     ids = dict(request.get("pathParameters") or {})
     if outcome == "done" and (event := CAUSED.get(request["routeKey"])):
         ids |= {
             "correlation_id": store.correlation.event_id_for_recording(ids["recording_id"], event)
         }
-    logger.info("management call", extra={**who, **ids, "status": status})
+    logger.info("management call", extra={**call, **ids, "status": status})

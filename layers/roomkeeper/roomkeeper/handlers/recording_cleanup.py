@@ -20,7 +20,7 @@ from roomkeeper.store import Store
 
 
 class CleanupOptions(Options, frozen=True, kw_only=True):
-    """Without `retention_days` they are as deployed, where 0 stands for never."""
+    """Without `retention_days`, the deployed setting applies; 0 there disables the cleanup."""
 
     retention_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
 
@@ -28,10 +28,10 @@ class CleanupOptions(Options, frozen=True, kw_only=True):
 @metrics.log_metrics
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], context: runner.Context) -> dict[str, Any]:
-    """Clean up; return what became of everything due, and raise at the end if anything failed.
+    """Delete the recordings that are due; return a report, or raise at the end if any failed.
 
-    Over HTTP it answers with that, and raises only what nobody foresaw. Repeating is safe at any
-    time; what is left waits for the next run.
+    Over HTTP the report is the response, and only unexpected exceptions are raised. Runs are
+    idempotent; the next run handles the remaining recordings.
     """
     return runner.handle(event, context, CleanupOptions, _run)
 
@@ -72,12 +72,12 @@ def _run(run: Run[CleanupOptions]) -> Report:
     )
 
 
-def _counts(due: int, held: int, deferred: int, summary: Summary) -> Mapping[str, int]:
+def _counts(due: int, on_hold: int, deferred: int, summary: Summary) -> Mapping[str, int]:
     outcomes = Counter(dict.fromkeys(OUTCOMES, 0) | summary.outcomes)
     return {
         "due": due,
         **{name: outcomes[name] for name in OUTCOMES},
-        "on_hold": held + outcomes["on_hold"],
+        "on_hold": on_hold + outcomes["on_hold"],
         "deferred": deferred,
-        "remaining": runner.remaining(due, summary, skipped=held),
+        "remaining": runner.remaining(due, summary, skipped=on_hold),
     }

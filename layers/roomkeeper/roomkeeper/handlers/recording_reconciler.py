@@ -1,4 +1,4 @@
-"""Schedule, or HTTP API -> Vonage, then table: finds out what callbacks failed to tell."""
+"""Schedule, or HTTP API -> Vonage, then table: recovers recordings whose callbacks were lost."""
 
 import os
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from roomkeeper.store import Store
 
 
 class ReconciliationOptions(Options, frozen=True, kw_only=True):
-    """Without `grace_hours` they are as deployed."""
+    """Without `grace_hours`, the deployed setting applies."""
 
     grace_hours: Annotated[int, Meta(ge=0, le=87_600)] | None = None
 
@@ -26,10 +26,10 @@ class ReconciliationOptions(Options, frozen=True, kw_only=True):
 @metrics.log_metrics
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], context: runner.Context) -> dict[str, Any]:
-    """Reconcile; return what became of all that waited, and raise at the end if anything failed.
+    """Reconcile the entries that are due; return a report, or raise at the end if any failed.
 
-    Over HTTP it answers with that, and raises only what nobody foresaw. Repeating is safe at any
-    time; what is left waits for the next run.
+    Over HTTP the report is the response, and only unexpected exceptions are raised. Runs are
+    idempotent; the next run handles the remaining entries.
     """
     return runner.handle(event, context, ReconciliationOptions, _run)
 
@@ -46,8 +46,8 @@ def _store() -> Store:
 
 
 def _run(run: Run[ReconciliationOptions]) -> Report:
-    asked = run.options.grace_hours
-    grace = timedelta(hours=_settings().grace_hours if asked is None else asked)
+    hours = run.options.grace_hours
+    grace = timedelta(hours=_settings().grace_hours if hours is None else hours)
     with runner.vonage_client(run) as vonage:
         reconciliation = Reconciliation(
             _store(),

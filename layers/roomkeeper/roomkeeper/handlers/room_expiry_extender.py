@@ -1,4 +1,4 @@
-"""Schedule, HTTP API -> Vonage, table: keeps rooms alive as the operator's policy wants."""
+"""Schedule, or HTTP API -> Vonage, then table: extends rooms by the operator's policy."""
 
 import os
 from collections.abc import Mapping
@@ -17,11 +17,11 @@ from roomkeeper.store import RoomStore
 @metrics.log_metrics
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], context: Context) -> Answer:
-    """Extend the rooms that are about to expire and that the policy selects, as far as time lets.
+    """Extend the rooms that expire soon and that the policy selects; return a report.
 
     `event` is the options as JSON, from the schedule or a direct invocation, or an HTTP API request
-    that has them as its body. A run goes on where the last one stopped; what fails is tried again
-    by the next walk through all rooms, and makes a run that was not asked for over HTTP raise.
+    with the options as its body. Each run continues where the last one stopped. The next scan of
+    all rooms retries failed rooms. Any failure makes a run raise at its end, except over HTTP.
     """
     return runner.handle(event, context, Options, _extend)
 

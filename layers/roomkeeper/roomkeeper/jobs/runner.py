@@ -19,9 +19,12 @@ from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from msgspec import Meta, Struct
 
-from roomkeeper import http_api, settings, store
+from roomkeeper import http_api, store
 from roomkeeper.aws import sdk
+from roomkeeper.aws.secrets import SECRET_RETRY
 from roomkeeper.errors import RoomkeeperError
+from roomkeeper.http_api import InvalidRequest
+from roomkeeper.http_errors import to_http_error
 from roomkeeper.jobs.batch import (
     FAILED,
     AbortBatch,
@@ -32,7 +35,7 @@ from roomkeeper.jobs.batch import (
     deadline_in,
 )
 from roomkeeper.logs import function_logger
-from roomkeeper.settings import JobSettings, Misconfigured, VonageSettings
+from roomkeeper.settings import JobSettings, VonageSettings
 from roomkeeper.vonage import Unauthorized, VonageClient, connect
 from roomkeeper.vonage.connect import NotConfigured
 
@@ -51,10 +54,6 @@ Item = TypeVar("Item")
 
 DEFERRED_SHARE = 10
 """One in this many items of a run may be a deferred item, which failed before."""
-
-
-class BadRequest(RoomkeeperError):
-    """The options are invalid. The message says where."""
 
 
 class Context(Protocol):
@@ -166,17 +165,6 @@ _WRITES = OPERATIONS_PER_ITEM * store.SHORT_RETRY.worst_case
 _OVER_HTTP = _TimeLimits(total=28.0, call=4.0, writes=_WRITES)
 _BY_SCHEDULE = _TimeLimits(total=float("inf"), call=10.0, writes=_WRITES)
 
-# The cause may name resources of this account, so the caller gets a generic message.
-_UNAVAILABLE = "Roomkeeper cannot do that just now; its log has the cause. Try again later."
-
-
-_ERROR_RESPONSES: Mapping[type[RoomkeeperError], tuple[int, str]] = {
-    BadRequest: (400, "bad_request"),
-    Misconfigured: (500, "misconfigured"),
-    NotConfigured: (503, "not_configured"),
-}
-"""Errors whose message the caller gets. All others are reported as unavailable."""
-
 
 def handle(
     event: Event,
@@ -201,14 +189,9 @@ def handle(
         return forbidden
     try:
         report = _log_report(run(_new_run(event, context, options_type, _OVER_HTTP)))
-        return _response(200, msgspec.json.encode(report.as_json()).decode())
+        return http_api.response(200, report.as_json())
     except RoomkeeperError as error:
-        for known, (status, code) in _ERROR_RESPONSES.items():
-            if isinstance(error, known):
-                return _error_response(status, code, error)
-        return _error_response(
-            503, "unavailable", error, message=_UNAVAILABLE, **{"Retry-After": "5"}
-        )
+        return _error_response(error)
 
 
 def _by_schedule(
@@ -261,7 +244,7 @@ def vonage_client(run: Run[Any]) -> VonageClient:
     """
     try:
         client = connect.vonage_client(
-            sdk.secrets_manager(settings.SECRET_RETRY),
+            sdk.secrets_manager(SECRET_RETRY),
             VonageSettings.from_env(os.environ),
             total_timeout=run.call_seconds,
             timeout=run.call_seconds,
@@ -304,7 +287,7 @@ def _options(event: Event, options_type: type[OptionsT]) -> OptionsT:
             return msgspec.convert(event, options_type)
         return msgspec.json.decode(http_api.body_of(event) or b"{}", type=options_type)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"The options are invalid: {error}.") from error
+        raise InvalidRequest(f"The options are invalid: {error}.") from error
 
 
 def _log_report(report: Report) -> Report:
@@ -328,18 +311,10 @@ def _metric_name(count_name: str) -> str:
     return "".join(word.capitalize() for word in count_name.split("_"))
 
 
-def _error_response(
-    status: int, code: str, error: RoomkeeperError, *, message: str | None = None, **headers: str
-) -> Answer:
-    """Log the error; return an error response with its message, or with `message` instead."""
-    logger.warning("run refused", code=code, problem=str(error), kind=type(error).__name__)
+def _error_response(cause: RoomkeeperError) -> Answer:
+    """Log the error, whose message may be private; return the response to the caller."""
+    error = to_http_error(cause)
+    kind = type(cause).__name__
+    logger.warning("run refused", code=error.code, problem=str(cause), kind=kind)
     metrics.add_metric("RunRefused", unit=MetricUnit.Count, value=1)
-    return _response(status, http_api.error_body(code, message or str(error)), **headers)
-
-
-def _response(status: int, body: str, **headers: str) -> Answer:
-    return {
-        "statusCode": status,
-        "headers": {"Content-Type": "application/json"} | headers,
-        "body": body,
-    }
+    return http_api.error(error.status, error.code, error.message, **error.headers)

@@ -1,4 +1,4 @@
-"""The management API: rooms and recordings, at Vonage and in our table, seen as one."""
+"""The management API: rooms and recordings, merged from Vonage and the table."""
 
 from roomkeeper.management.operations import Management
 

@@ -1,4 +1,4 @@
-"""What the management API does. Vonage comes first, then our table."""
+"""The operations of the management API. A change is made at Vonage first, then in the table."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,7 +17,7 @@ from roomkeeper.vonage import Recording as VonageRecording
 
 
 class NotKnown(RoomkeeperError):
-    """Neither Vonage nor we know it, or we do not and it has to be us."""
+    """Neither Vonage nor the table has the item; or the table lacks it, and is required."""
 
 
 class OnHold(RoomkeeperError):
@@ -25,21 +25,21 @@ class OnHold(RoomkeeperError):
 
 
 class AlreadyDeleted(RoomkeeperError):
-    """The recording is deleted, and only on record here."""
+    """The recording is deleted; only its item in the table remains."""
 
 
 class NotDeletableYet(RoomkeeperError):
-    """Vonage deletes recordings only after their upload."""
+    """The recording is not uploaded yet, and Vonage deletes only uploaded ones."""
 
 
 class NotUploaded(RoomkeeperError):
-    """There is nothing to download: the recording is not uploaded, or Vonage has it no more."""
+    """There is no file: the recording was not uploaded, or Vonage has deleted the file."""
 
 
 class Management:
-    """Every operation of the management API, on a table and a Vonage client.
+    """All operations of the management API, on a store and a Vonage client.
 
-    Each raises VonageError or StoreUnavailable when one of those fails, and is safe to repeat.
+    Each raises VonageError or StoreUnavailable if one of those fails, and is idempotent.
     """
 
     def __init__(self, store: Store, vonage: VonageClient) -> None:
@@ -63,7 +63,7 @@ class Management:
         return self._vonage.get_room(room_id)
 
     def update_expiry(self, room_id: str, expires_at: datetime) -> Room:
-        """Have a long-term room live until `expires_at`; return it as it is now."""
+        """Set the expiry of a long-term room; return the updated room."""
         return self._vonage.update_room_expiry(room_id, expires_at)
 
     def delete_room(self, room_id: str) -> None:
@@ -73,54 +73,55 @@ class Management:
     # --- recordings -------------------------------------------------------------------------------
 
     def recordings_in(self, session_id: str) -> Recordings:
-        """Return what Vonage and we know of the session's recordings, in the order of their start.
+        """Return the session's recordings at Vonage and in the table, merged, in order of start.
 
         Raises:
-            NotKnown: nobody knows a recording of it, and Vonage not even the session.
+            NotKnown: Vonage does not have the session, and the table has no recording of it.
         """
-        theirs = self._session_at_vonage(session_id)
-        at_vonage = {each.id: each for each in theirs or []}
-        ours = self._store.recordings({*self._store.recordings_in(session_id), *at_vonage})
-        if theirs is None and not ours:
+        listed = self._session_at_vonage(session_id)
+        at_vonage = {each.id: each for each in listed or []}
+        stored = self._store.recordings({*self._store.recordings_in(session_id), *at_vonage})
+        if listed is None and not stored:
             raise NotKnown(f"Neither Vonage nor Roomkeeper knows the session {session_id!r}.")
         room_id = self._store.room_ids_by_session([session_id]).get(session_id)
-        found = [merge(ours.get(id_), at_vonage.get(id_), room_id) for id_ in {**at_vonage, **ours}]
-        return Recordings(recordings=sorted(found, key=_start))
+        ids = {**at_vonage, **stored}
+        merged = [merge(stored.get(id_), at_vonage.get(id_), room_id) for id_ in ids]
+        return Recordings(recordings=sorted(merged, key=_start))
 
     def recording(self, recording_id: str) -> KnownRecording:
-        """Return what Vonage and we know of the recording, with a fresh URL if Vonage has one.
+        """Return the recording, merged from Vonage and the table, with a fresh URL if there is one.
 
         Raises:
-            NotKnown: neither knows it.
+            NotKnown: neither has the recording.
         """
-        ours, theirs = self._store.recording(recording_id), self._at_vonage(recording_id)
-        known = ours or theirs
+        stored = self._store.recording(recording_id)
+        at_vonage = self._at_vonage(recording_id)
+        known = stored or at_vonage
         if known is None:
             raise NotKnown(f"Neither Vonage nor Roomkeeper knows the recording {recording_id!r}.")
-        return merge(
-            ours, theirs, self._store.room_ids_by_session([known.session_id]).get(known.session_id)
-        )
+        rooms = self._store.room_ids_by_session([known.session_id])
+        return merge(stored, at_vonage, rooms.get(known.session_id))
 
     def delete_recording(self, recording_id: str, now: datetime) -> None:
-        """Delete the recording at Vonage, then note it here; do nothing when that is noted.
+        """Delete the recording at Vonage, then mark it deleted in the table.
 
-        One that Vonage has no more counts as deleted by this call: the last try may have got so
-        far and no further.
+        Does nothing if it is marked already. A recording that Vonage no longer has counts as
+        deleted by this call: an earlier attempt may have failed between the two steps.
 
         Raises:
-            OnHold: the hold has to be lifted first.
-            NotDeletableYet: it is not uploaded yet.
-            NotKnown: neither Vonage nor we know it.
+            OnHold: the recording is on hold; release the hold first.
+            NotDeletableYet: the recording is not uploaded yet.
+            NotKnown: neither Vonage nor the table has the recording.
         """
-        ours = self._store.recording(recording_id)
-        if ours and ours.deleted_at:
+        stored = self._store.recording(recording_id)
+        if stored and stored.deleted_at:
             return
-        if ours and ours.hold:
+        if stored and stored.hold:
             raise OnHold(
-                f"The recording {recording_id!r} is on hold since {iso(ours.hold.since)}, by "
-                f"{ours.hold.who}: {ours.hold.reason}. Lift the hold to delete it."
+                f"The recording {recording_id!r} is on hold since {iso(stored.hold.since)}, by "
+                f"{stored.hold.who}: {stored.hold.reason}. Release the hold to delete it."
             )
-        known = ours or self._at_vonage(recording_id)
+        known = stored or self._at_vonage(recording_id)
         if known is None:
             raise NotKnown(f"Neither Vonage nor Roomkeeper knows the recording {recording_id!r}.")
         if self._vonage.delete_recording(recording_id) == "not_yet":
@@ -132,55 +133,56 @@ class Management:
         self._store.mark_deleted(recording_id, "management", now, session_id=session_id)
 
     def hold(self, recording_id: str, order: HoldRequest, who: str, now: datetime) -> Hold:
-        """Keep the recording from being deleted; return the hold, which replaces an earlier one.
+        """Protect the recording from deletion; return the hold, which replaces an earlier one.
 
         Raises:
-            NotKnown: not in our table, and so nothing that cleanup would find.
-            AlreadyDeleted: it is too late.
+            NotKnown: the recording is not in the table, where cleanup would find it.
+            AlreadyDeleted: the recording is deleted.
         """
-        since = from_iso(iso(now))  # as the table keeps it
+        since = from_iso(iso(now))  # the precision of the table
         hold = Hold(reason=order.reason, who=order.by or who, since=since)
         if not self._store.hold(recording_id, hold.reason, hold.who, since):
             self._stored(recording_id)
-            raise AlreadyDeleted(f"The recording {recording_id!r} was deleted before.")
+            raise AlreadyDeleted(f"The recording {recording_id!r} is deleted already.")
         return hold
 
     def release(self, recording_id: str) -> None:
-        """Lift the recording's hold, if there is one.
+        """Remove the recording's hold, if there is one.
 
         Raises:
-            NotKnown: not in our table.
+            NotKnown: the recording is not in the table.
         """
         if not self._store.release(recording_id):
             self._stored(recording_id)
 
     def republish(self, recording_id: str, now: datetime) -> Republished:
-        """Have the recording's `recording:uploaded` sent again, with a fresh URL.
+        """Publish the recording's `recording:uploaded` again, with a fresh URL.
 
         Raises:
-            NotKnown: not in our table.
-            AlreadyDeleted: there is nothing to download any more.
-            NotUploaded: it never was published, or Vonage has no file of it.
+            NotKnown: the recording is not in the table.
+            AlreadyDeleted: the recording is deleted.
+            NotUploaded: no `recording:uploaded` was received, or Vonage has no file.
         """
-        ours = self._stored(recording_id)
-        if ours.deleted_at:
+        stored = self._stored(recording_id)
+        if stored.deleted_at:
             raise AlreadyDeleted(f"The recording {recording_id!r} is deleted.")
-        if "recording:uploaded" not in ours.seen:
-            raise NotUploaded(f"No upload of the recording {recording_id!r} was ever heard of.")
-        theirs = self._at_vonage(recording_id)
-        if theirs is None or theirs.url is None:
-            raise NotUploaded(f"Vonage has no file of the recording {recording_id!r} any more.")
-        fresh = msgspec.structs.replace(ours, url=theirs.url, url_expires_at=url_expiry(theirs.url))
+        if "recording:uploaded" not in stored.seen:
+            raise NotUploaded(f"No recording:uploaded was received for {recording_id!r}.")
+        at_vonage = self._at_vonage(recording_id)
+        if at_vonage is None or at_vonage.url is None:
+            raise NotUploaded(f"Vonage no longer has a file of the recording {recording_id!r}.")
+        url, url_expires_at = at_vonage.url, url_expiry(at_vonage.url)
+        fresh = msgspec.structs.replace(stored, url=url, url_expires_at=url_expires_at)
         event_id = self._store.republish(fresh, now)
         return Republished(event_id=event_id, url_expires_at=fresh.url_expires_at)
 
-    # --- what is known where ----------------------------------------------------------------------
+    # --- sources ----------------------------------------------------------------------------------
 
     def _stored(self, recording_id: str) -> Recording:
-        ours = self._store.recording(recording_id)
-        if ours is None:
+        stored = self._store.recording(recording_id)
+        if stored is None:
             raise NotKnown(f"Roomkeeper does not know the recording {recording_id!r}.")
-        return ours
+        return stored
 
     def _at_vonage(self, recording_id: str) -> VonageRecording | None:
         try:

@@ -1,4 +1,4 @@
-"""What the management API shows. Pure."""
+"""The response bodies of the management API. Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -13,7 +13,7 @@ from roomkeeper.vonage.models import Recording as VonageRecording
 Source = Literal["vonage", "roomkeeper"]
 
 _MEANS: Mapping[str, str] = {"stopped": "recording:ended", "uploaded": "recording:uploaded"}
-"""What has happened to a recording of that status at Vonage; any other means that it started."""
+"""The event that each status at Vonage implies; any other status implies `recording:started`."""
 
 _FACTS = (
     "recording_id",
@@ -30,18 +30,18 @@ _FACTS = (
 
 
 class Rooms(Struct, frozen=True, kw_only=True):
-    """Some of the rooms, and the `cursor` to ask for the next ones with; None on the last page."""
+    """A page of rooms, and the cursor of the next page; None on the last page."""
 
     rooms: Sequence[Room]
     next_cursor: str | None
     total_items: int | None
-    """How many rooms there are in all, when Vonage tells."""
+    """The number of rooms on all pages, if Vonage returns it."""
     invalid_rooms: int
-    """How many rooms of the page could not be read, and are left out."""
+    """The number of rooms of this page that could not be read, and are left out."""
 
 
 class KnownRecording(Struct, frozen=True, kw_only=True):
-    """A recording as Vonage and we know it together; `status` is the furthest that either tells."""
+    """A recording, merged from Vonage and the table; `status` is the more advanced of both."""
 
     recording_id: str
     session_id: str
@@ -53,7 +53,7 @@ class KnownRecording(Struct, frozen=True, kw_only=True):
     duration: int | None
     """Seconds."""
     url: str | None
-    """Where to download it: a secret. None when Vonage does not have it, or not yet."""
+    """The download URL, which is a secret; None if Vonage has no file, or none yet."""
     url_expires_at: datetime | None
     uploaded_at: datetime | None
     hold: Hold | None
@@ -68,7 +68,7 @@ class Recordings(Struct, frozen=True, kw_only=True):
 
 
 class Republished(Struct, frozen=True, kw_only=True):
-    """An event that is sent again, under the id that it had the first time."""
+    """An event that is published again, with the id of the first time."""
 
     event_id: str
     url_expires_at: datetime | None
@@ -77,13 +77,13 @@ class Republished(Struct, frozen=True, kw_only=True):
 def merge(
     ours: Recording | None, theirs: VonageRecording | None, room_id: str | None
 ) -> KnownRecording:
-    """Return what our table and Vonage tell of a recording that at least one of them knows.
+    """Return a recording merged from the table (`ours`) and Vonage (`theirs`); one may be None.
 
-    What we heard first counts, as in the table; only the URL is always Vonage's, being fresh.
-    `room_id` is its session's room, for when the recording itself does not tell it.
+    The table's value of a field wins if it has one. The URL is always Vonage's, which is fresh.
+    `room_id` is the session's room; it is used if the recording itself names no room.
     """
-    heard = _in_our_words(theirs) if theirs else None
-    known = [each for each in (ours, heard) if each]
+    converted = _to_recording(theirs) if theirs else None
+    known = [each for each in (ours, converted) if each]
     facts: dict[str, Any] = {
         name: next((value for each in known if (value := getattr(each, name)) is not None), None)
         for name in _FACTS
@@ -91,19 +91,19 @@ def merge(
     facts["room_id"] = facts["room_id"] or room_id
     return KnownRecording(
         **facts,
-        known_to=_knowers(ours, theirs),
+        known_to=_sources(ours, theirs),
         status=furthest(name for each in known for name in each.seen),
-        url=heard.url if heard else None,
-        url_expires_at=heard.url_expires_at if heard else None,
+        url=converted.url if converted else None,
+        url_expires_at=converted.url_expires_at if converted else None,
     )
 
 
-def _knowers(ours: Recording | None, theirs: VonageRecording | None) -> list[Source]:
-    knows: dict[Source, bool] = {"vonage": theirs is not None, "roomkeeper": ours is not None}
-    return [knower for knower, it_does in knows.items() if it_does]
+def _sources(ours: Recording | None, theirs: VonageRecording | None) -> list[Source]:
+    known: dict[Source, bool] = {"vonage": theirs is not None, "roomkeeper": ours is not None}
+    return [source for source, is_known in known.items() if is_known]
 
 
-def _in_our_words(theirs: VonageRecording) -> Recording:
+def _to_recording(theirs: VonageRecording) -> Recording:
     return Recording(
         recording_id=theirs.id,
         session_id=theirs.session_id,

@@ -1,9 +1,9 @@
-"""The table in DynamoDB: the only package that knows its keys, attributes and expressions.
+"""The DynamoDB table. Only this package knows its keys, attributes and expressions.
 
-What a callback or a job tells is one conditional UpdateItem. Facts are first-writer-wins, what has
-happened is a set that only grows, and a name that is in it already changes nothing, so callbacks
-may be applied in any order and any number of times. The table's stream, not the writer, makes
-events of it.
+Each callback and each change by a job is one conditional UpdateItem. Facts are first-writer-wins.
+The names of past events are a set that only grows, and a name that is recorded already changes
+nothing. Callbacks may therefore be applied in any order, any number of times. Events are derived
+from the table's stream, not by the writer.
 
 Source: "Update expressions" and "Reading and processing a stream" in the DynamoDB guide.
 """

@@ -1,7 +1,7 @@
-"""One correlation id from a callback to its subscribers: the id of the event that it causes.
+"""The correlation id of a callback or job: the id of the event that it causes.
 
-That id follows from the item and the event's name alone, so that whoever writes the item can log it
-before the stream shows the write, and nothing has to be stored or handed on for it.
+The id is derived from the item's key and the event's name. The writer of the item can therefore log
+it before the event exists, and it is neither stored nor passed on.
 """
 
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def event_id_for_callback(callback: Callback) -> str:
-    """Return the id of the event that the first of these callbacks causes; repeats cause none."""
+    """Return the id of the event that the callback causes; repeated callbacks cause no other."""
     return events.event_id(key_of(callback), callback.event)
 
 
@@ -27,10 +27,10 @@ def event_id_for_recording(recording_id: str, event: str) -> str:
 
 
 def event_id_for_extension(extension: "Extension") -> str:
-    """Return the id of the `room:extended` that tells of this extension."""
+    """Return the id of the `room:extended` of this extension."""
     return events.event_id(extension_key(extension), "room:extended")
 
 
 def extension_key(extension: "Extension") -> str:
-    """Return the key of the outbox item that tells of an extension: one for each new expiry."""
+    """Return the key of an extension's outbox item: one for each new expiry."""
     return event_key(f"room:extended {extension.room_id} {iso(extension.expires_at)}")

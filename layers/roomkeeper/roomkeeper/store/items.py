@@ -1,4 +1,4 @@
-"""How things are written into items: keys, types, and the one form that most writes have."""
+"""The form of items: keys, DynamoDB types, and the update that most writes use."""
 
 import hashlib
 import zlib
@@ -19,17 +19,19 @@ RECORDING, SESSION, EVENT = "RECORDING#", "SESSION#", "EVENT#"
 ROOM, CHECKPOINT = "ROOM#", "CHECKPOINT#"
 
 DEFERRAL = ("attempts", "queued_at")
-"""Attributes of an item while it is deferred."""
+"""Attributes that an item has only while it is deferred."""
 
 SHARDS = 8
-"""Parts of a worklist, so that no one index partition takes every write."""
+"""The number of shards of a worklist, which spread its writes over index partitions."""
 
 
 class Update(Struct, frozen=True, kw_only=True):
-    """One UpdateItem to be: `facts` hold unless known already, `state` always, `seen` is added.
+    """The content of one UpdateItem.
 
-    Without a name in `seen` it makes a new item or none; with one, nothing when the name is there.
-    The attributes in `removed` are removed.
+    `set_if_absent` has attributes that are written only if absent, `set_always` those that are
+    always written, `removed` those that are removed. The name `seen` is added to the item's set.
+    With `seen`, the write fails if that name was recorded before, or the item is marked deleted;
+    without it, if the item exists.
     """
 
     key: str
@@ -41,7 +43,7 @@ class Update(Struct, frozen=True, kw_only=True):
 
 
 def build_update(update: Update) -> dict[str, Any]:
-    """Return what `Table.update` takes. Every name has an alias, as any may be a reserved word."""
+    """Return the arguments of `Table.update`. Names are aliased: any may be a reserved word."""
     facts = {name: value for name, value in update.set_if_absent.items() if value is not None}
     names = {f"#{name}": name for name in [*facts, *update.set_always, *update.removed]}
     values = {
@@ -67,11 +69,11 @@ def build_update(update: Update) -> dict[str, Any]:
 
 
 class CorruptItem(RoomkeeperError):
-    """An item that is not as we write it: somebody else has changed it by hand."""
+    """An item is not in the form that Roomkeeper writes, for example after a manual change."""
 
     @property
     def is_item_specific(self) -> bool:
-        """Others are as they should be."""
+        """True: other items may be valid."""
         return True
 
 
@@ -79,39 +81,39 @@ Kind = TypeVar("Kind", bound=Struct)
 
 
 def read(key: str, item: Mapping[str, Any], kind: type[Kind]) -> Kind:
-    """Return what the item under `key` says, of this `kind`.
+    """Return the item under `key` as an object of type `kind`.
 
     Raises:
-        DamagedItem: it does not say what it must. The message names the item and the attribute.
+        CorruptItem: an attribute is missing or invalid. The message names the item and attribute.
     """
     try:
         return msgspec.convert(item, kind)
-    except msgspec.ValidationError as problem:
-        raise CorruptItem(f"The item {key} is damaged: {problem}. Mend it in the table.") from None
+    except msgspec.ValidationError as exc:
+        raise CorruptItem(f"The item {key} is corrupt: {exc}. Correct it in the table.") from None
 
 
 def key_of(key: str) -> dict[str, Any]:
-    """Return a key as DynamoDB takes it."""
+    """Return a key in the form of DynamoDB's API."""
     return {"pk": {"S": key}}
 
 
 def event_key(content: str) -> str:
-    """Return the key of an outbox item: the same for the same content."""
+    """Return the key of an outbox item, a hash of its content."""
     return EVENT + hashlib.sha256(content.encode()).hexdigest()
 
 
 def shard_of(id_: str) -> int:
-    """Return which part of a worklist something belongs to."""
+    """Return the shard of a worklist for an id."""
     return zlib.crc32(id_.encode()) % SHARDS
 
 
 def shards(worklist: str) -> list[str]:
-    """Return every part of a worklist."""
+    """Return the names of all shards of a worklist."""
     return [f"{worklist}#{shard}" for shard in range(SHARDS)]
 
 
 def serialize(value: str | int | datetime | Sequence[str]) -> "AttributeValueTypeDef":
-    """Return a value in DynamoDB's types; a sequence becomes a set of texts."""
+    """Return a value in DynamoDB's types; a sequence becomes a string set."""
     if isinstance(value, datetime):
         return {"S": iso(value)}
     if not isinstance(value, str | int):
@@ -120,14 +122,14 @@ def serialize(value: str | int | datetime | Sequence[str]) -> "AttributeValueTyp
 
 
 def deserialize(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an item without DynamoDB's types."""
+    """Return an item with Python values for DynamoDB's types."""
     return {name: _deserialize(value) for name, value in item.items()}
 
 
-def _deserialize(value_in_type: Mapping[str, Any]) -> Any:
-    [(kind, value)] = value_in_type.items()
-    if kind == "M":
+def _deserialize(typed_value: Mapping[str, Any]) -> Any:
+    [(type_name, value)] = typed_value.items()
+    if type_name == "M":
         return deserialize(value)
-    if kind == "N":
+    if type_name == "N":
         return int(value) if value.isdecimal() else float(value)
     return value

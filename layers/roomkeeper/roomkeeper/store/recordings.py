@@ -1,4 +1,4 @@
-"""Recordings, sessions and what is to be published, as the table keeps them."""
+"""The recordings, sessions and outbox items in the table."""
 
 import heapq
 import logging
@@ -47,22 +47,22 @@ _IF_CONFIRMED = {
     "deferred_retained": "deferred_confirmed",
     "deferred_awaiting_upload": "awaiting_upload",
 }
-"""Where a recording belongs, by its worklist, once Vonage's API has returned it."""
+"""The worklist to which a recording moves from each worklist, once it is confirmed."""
 
 _PAGE = 100
-"""Entries of a worklist's shard that are read, and kept in memory, at once."""
+"""Entries in one page of a worklist's shard; one page of each shard is in memory."""
 
 
 class Store:
-    """The table, in the domain's words.
+    """The recordings, sessions and outbox items in the table.
 
     Args:
         client: a DynamoDB client of `roomkeeper.aws`.
         table: the table's name.
-        session_days: how long a session's item is kept.
-        event_days: how long an outbox item is kept, to know repeats by.
-        deleted_days: how long the item of a recording is kept that is deleted, lost or was never
-            uploaded.
+        session_days: the days for which a session's item is kept.
+        event_days: the days for which an outbox item is kept, to detect repeated callbacks.
+        deleted_days: the days for which a recording's item is kept once the recording is deleted,
+            missing at Vonage, or marked as never uploaded.
     """
 
     def __init__(
@@ -80,41 +80,41 @@ class Store:
         self._deleted_time = timedelta(days=deleted_days)
 
     def apply(self, callback: Callback, now: datetime) -> bool:
-        """Write what `callback` tells, heard at `now`; False when it tells nothing new.
+        """Write `callback`, received at `now`; return False if it changes nothing.
 
         Raises:
-            StoreUnavailable: nothing is known to be written, and the sender should try again.
+            StoreUnavailable: the write failed or its outcome is unknown; the sender should retry.
         """
         return self._write(self._update_for(callback, now))
 
     def reconcile(self, callback: RecordingCallback, now: datetime) -> bool:
-        """Write, as `apply` does, what no callback told, but Vonage did when it was asked.
+        """Write a recording that Vonage's API returned, as `apply` does for a callback.
 
         Raises:
-            StoreUnavailable: nothing is known to be written.
+            StoreUnavailable: the write failed or its outcome is unknown.
         """
         return self._write(updates.confirmed_update(callback, now))
 
     def worklist(self, worklist: Worklist, until: datetime) -> Iterator[WorklistEntry]:
-        """Yield what is on a worklist since `until` or longer, oldest first, as it is read.
+        """Yield the entries that were queued on a worklist at `until` or before, oldest first.
 
-        The index may lag behind the table: look at the item before acting.
+        Pages are read as needed. The index is eventually consistent: check the item before acting.
 
         Raises:
-            StoreUnavailable: it could not be read on.
+            StoreUnavailable: a page could not be read.
         """
         sources = [
             (entry for page in self._pages(shard, until, Limit=_PAGE) for entry in page["Items"])
             for shard in shards(worklist)
         ]
         for entry in heapq.merge(*sources, key=lambda entry: entry["since"]["S"]):
-            yield _waiting(deserialize(entry))
+            yield _entry(deserialize(entry))
 
     def worklist_length(self, worklist: Worklist, until: datetime) -> int:
-        """Return how many `waiting` would yield.
+        """Return the number of entries that `worklist` would yield.
 
         Raises:
-            StoreUnavailable: it could not be read.
+            StoreUnavailable: the worklist could not be read.
         """
         return sum(
             page["Count"]
@@ -123,14 +123,15 @@ class Store:
         )
 
     def mark_missing(self, recording: Recording, now: datetime) -> bool:
-        """Note that Vonage has no such recording, and ask no more; False when it is accounted for.
+        """Mark a recording as missing at Vonage, and take it off its worklist.
 
-        The item leaves the table once its days are over, unless the recording is on hold.
+        Returns False if it is uploaded or deleted. The item expires after `deleted_days`, unless
+        the recording is on hold.
 
         Raises:
-            StoreUnavailable: nothing is known to be written.
+            StoreUnavailable: the write failed or its outcome is unknown.
         """
-        return self._give_up(
+        return self._close(
             recording,
             now,
             "missing_at",
@@ -139,48 +140,48 @@ class Store:
         )
 
     def mark_never_uploaded(self, recording: Recording, now: datetime) -> bool:
-        """Note that no upload is expected any more, and ask no more; False if there was one.
+        """Mark a recording as never uploaded, and take it off its worklist.
 
-        The item leaves the table once its days are over, unless the recording is on hold. An upload
-        that is heard of until then counts as always.
+        Returns False if it is uploaded or deleted. The item expires after `deleted_days`, unless
+        the recording is on hold. Until then, a `recording:uploaded` has its usual effect.
 
         Raises:
-            StoreUnavailable: nothing is known to be written.
+            StoreUnavailable: the write failed or its outcome is unknown.
         """
-        return self._give_up(recording, now, "never_uploaded_at")
+        return self._close(recording, now, "never_uploaded_at")
 
-    def _give_up(
+    def _close(
         self,
         recording: Recording,
         now: datetime,
-        moment: str,
+        timestamp: str,
         adds: str = "",
         values: Mapping[str, Any] = MappingProxyType({}),
     ) -> bool:
-        ends = {} if recording.hold else {":ttl": serialize(self._forget_at(now))}
+        ttl = {} if recording.hold else {":ttl": serialize(self._expires_at(now))}
         return self._table.update(
             RECORDING + recording.recording_id,
-            f"SET {moment} = if_not_exists({moment}, :at){', #ttl = :ttl' if ends else ''} "
+            f"SET {timestamp} = if_not_exists({timestamp}, :at){', #ttl = :ttl' if ttl else ''} "
             f"REMOVE worklist, since, attempts, queued_at{adds}",
             "attribute_exists(pk) AND attribute_not_exists(deleted_at) "
             "AND NOT contains(seen, :uploaded)",
-            **({"ExpressionAttributeNames": {"#ttl": "ttl"}} if ends else {}),
+            **({"ExpressionAttributeNames": {"#ttl": "ttl"}} if ttl else {}),
             ExpressionAttributeValues={
                 ":at": serialize(now),
                 ":uploaded": {"S": "recording:uploaded"},
-                **ends,
+                **ttl,
                 **values,
             },
         )
 
     def confirm(self, recording: Recording, now: datetime) -> bool:
-        """Note that Vonage's API has returned a recording; False when nothing had to be written.
+        """Mark a recording as returned by Vonage's API; return False if nothing was written.
 
-        Cleanup handles confirmed recordings first: nobody can forge what Vonage's API returns. One
-        that was deferred while its upload was awaited is back on its worklist.
+        Cleanup handles confirmed recordings first: a forged callback cannot confirm one. A
+        recording that was deferred while it awaited its upload returns to its worklist.
 
         Raises:
-            StoreUnavailable: nothing is known to be written.
+            StoreUnavailable: the write failed or its outcome is unknown.
         """
         name, _, shard = (recording.worklist or "").partition("#")
         if name not in _IF_CONFIRMED and recording.confirmed_at:
@@ -209,14 +210,14 @@ class Store:
         *,
         confirmed: bool,
     ) -> bool:
-        """Move an entry of a worklist to its deferred list; False when it has moved meanwhile.
+        """Move an entry of a worklist to the deferred list; return False if it moved meanwhile.
 
-        `delay` returns how long after `now` the next attempt is, given the number of failures so
-        far. `confirmed` says that Vonage's API has just returned it. The stream shows the change,
-        and no event follows from it, since `seen` stays as it is.
+        `delay` returns the time from `now` to the next attempt, given the number of failures so
+        far. `confirmed` is True if Vonage's API has just returned the recording. The change causes
+        no event, since `seen` does not change.
 
         Raises:
-            StoreUnavailable: nothing is known to be written.
+            StoreUnavailable: the write failed or its outcome is unknown.
         """
         key = (RECORDING if entry.kind == "recording" else SESSION) + entry.id
         item = self._table.get(key) or {}
@@ -246,10 +247,10 @@ class Store:
         )
 
     def queued_at(self, entry: WorklistEntry) -> datetime:
-        """Return since when an entry is on its worklist, the time included that it was deferred.
+        """Return when an entry was queued on its worklist, before any deferral.
 
         Raises:
-            StoreUnavailable: it could not be read.
+            StoreUnavailable: the item could not be read.
         """
         key = (RECORDING if entry.kind == "recording" else SESSION) + entry.id
         item = (self._table.get(key) or {}) if entry.is_deferred else {}
@@ -258,13 +259,13 @@ class Store:
     def mark_session_checked(
         self, session: WorklistEntry, confirmed_at: datetime | None = None
     ) -> bool:
-        """Take a session off its worklist; False when it has come there anew since.
+        """Take a session off its worklist; return False if it was queued again meanwhile.
 
-        `confirmed_at` is when Vonage's API returned its recordings; None if it knows no such
-        session.
+        `confirmed_at` is the time at which Vonage's API returned its recordings; None if Vonage
+        does not have the session.
 
         Raises:
-            StoreUnavailable: nothing is known to be written.
+            StoreUnavailable: the write failed or its outcome is unknown.
         """
         confirmed = {":at": serialize(confirmed_at)} if confirmed_at else {}
         sets = "SET confirmed_at = if_not_exists(confirmed_at, :at) " if confirmed else ""
@@ -275,43 +276,43 @@ class Store:
             ExpressionAttributeValues={":since": serialize(session.since), **confirmed},
         )
 
-    def _pages(self, shard: str, until: datetime, **how: Any) -> Iterator[Any]:
+    def _pages(self, shard: str, until: datetime, **query: Any) -> Iterator[Any]:
         return self._table.pages(
             "worklist",
             "worklist = :shard AND since <= :until",
             ExpressionAttributeValues={":shard": {"S": shard}, ":until": serialize(until)},
-            **how,
+            **query,
         )
 
     def recording(self, recording_id: str) -> Recording | None:
-        """Return what is known of a recording; None when nothing is.
+        """Return the recording; None if it is not in the table.
 
         Raises:
-            StoreUnavailable: it could not be read.
-            DamagedItem: its item is not as we write it.
+            StoreUnavailable: the item could not be read.
+            CorruptItem: the item has a missing or invalid attribute.
         """
         item = self._table.get(RECORDING + recording_id)
         return read(RECORDING + recording_id, item, Recording) if item else None
 
     def recordings(self, recording_ids: Iterable[str]) -> dict[str, Recording]:
-        """Return what is known of each of these recordings, by its id; nothing for the others.
+        """Return the recordings that are in the table, by id.
 
-        A damaged item is left out, with a word in the log: it must not hold up the others.
+        A corrupt item is logged and left out, so that it does not block the others.
 
         Raises:
-            StoreUnavailable: not all could be read.
+            StoreUnavailable: not all items could be read.
         """
         items = self._table.get_all((RECORDING + id_ for id_ in recording_ids), ConsistentRead=True)
         known = filter(None, map(_valid_or_none, items))
         return {recording.recording_id: recording for recording in known}
 
     def recordings_in(self, session_id: str) -> list[str]:
-        """Return the ids of a session's recordings, those that have told when they started.
+        """Return the ids of the session's recordings whose start time is known.
 
-        A recording of which only the start was heard has not: Vonage leaves the time out there.
+        `recording:started` carries no time, so recordings known only from it are missing.
 
         Raises:
-            StoreUnavailable: not all could be read.
+            StoreUnavailable: not all pages could be read.
         """
         pages = self._table.pages(
             "by_session",
@@ -324,13 +325,13 @@ class Store:
     def mark_deleted(
         self, recording_id: str, by: DeletedBy, now: datetime, *, session_id: str | None = None
     ) -> bool:
-        """Note that a recording is deleted at Vonage; False when that is noted, or it is unknown.
+        """Mark a recording as deleted at Vonage, and take it off its worklist.
 
-        It leaves the worklist, and the table once its days are over. With its `session_id` one
-        that was unknown is put on record for that time.
+        Returns False if it is marked already, or is not in the table. The item expires after
+        `deleted_days`. With `session_id`, a recording that is not in the table is added.
 
         Raises:
-            StoreUnavailable: nothing is known to be written.
+            StoreUnavailable: the write failed or its outcome is unknown.
         """
         identity, values = "", {}
         condition = "attribute_exists(pk) AND attribute_not_exists(deleted_at)"
@@ -348,16 +349,18 @@ class Store:
                 **values,
                 ":at": serialize(now),
                 ":by": serialize(by),
-                ":ttl": serialize(self._forget_at(now)),
+                ":ttl": serialize(self._expires_at(now)),
                 ":seen": {"SS": ["recording:deleted"]},
             },
         )
 
     def hold(self, recording_id: str, reason: str, who: str, now: datetime) -> bool:
-        """Protect a recording from cleanup, instead of a hold it may have; False when it is gone.
+        """Put a recording on hold, replacing an earlier hold; return False if it is deleted.
+
+        Returns False also if the recording is not in the table.
 
         Raises:
-            StoreUnavailable: nothing is known to be written.
+            StoreUnavailable: the write failed or its outcome is unknown.
         """
         hold = Hold(reason=reason, who=who, since=now)
         fields = {name: serialize(value) for name, value in msgspec.structs.asdict(hold).items()}
@@ -370,10 +373,10 @@ class Store:
         )
 
     def release(self, recording_id: str) -> bool:
-        """Lift a recording's hold, if it has one; False when the recording is unknown.
+        """Remove a recording's hold, if any; return False if the recording is not in the table.
 
         Raises:
-            StoreUnavailable: nothing is known to be written.
+            StoreUnavailable: the write failed or its outcome is unknown.
         """
         return self._table.update(
             RECORDING + recording_id,
@@ -383,12 +386,12 @@ class Store:
         )
 
     def republish(self, recording: Recording, now: datetime) -> str:
-        """Put a recording's `recording:uploaded` into the outbox once more; return its event id.
+        """Put a recording's `recording:uploaded` into the outbox again; return its event id.
 
-        That is the id which the event had the first time. `recording` has the URL to be told.
+        The id is the same as the first time. The event gets the URL of `recording`.
 
         Raises:
-            StoreUnavailable: nothing is known to be written.
+            StoreUnavailable: the write failed or its outcome is unknown.
         """
         name = "recording:uploaded"
         data = msgspec.convert(recording, events.RecordingUploaded, from_attributes=True)
@@ -406,20 +409,20 @@ class Store:
             "received_at": now,
             "ttl": int((now + self._event_time).timestamp()),
         }
-        # A key of its own each time: it is a new item that the stream makes an event of.
+        # A new key each time: only a new outbox item causes an event.
         self._write(Update(key=event_key(uuid.uuid4().hex), set_if_absent=facts))
         return event_id
 
     def room_ids_by_session(self, session_ids: Iterable[str]) -> dict[str, str]:
-        """Return the room of each of the sessions that has told it.
+        """Return the room id of each session that is in the table, by session id.
 
         Raises:
-            StoreUnavailable: not all could be read.
+            StoreUnavailable: not all items could be read.
         """
         items = self._table.get_all(
             (SESSION + id_ for id_ in session_ids),
             ProjectionExpression="session_id, room_id",
-            ConsistentRead=True,  # else a session written just now, and with it the room, is missed
+            ConsistentRead=True,  # or the room of a session written just now is missed
         )
         return {item["session_id"]: item["room_id"] for item in items}
 
@@ -430,7 +433,7 @@ class Store:
             return updates.session_update(callback, now, now + self._session_time)
         return updates.outbox_update(callback, now, now + self._event_time)
 
-    def _forget_at(self, now: datetime) -> int:
+    def _expires_at(self, now: datetime) -> int:
         return int((now + self._deleted_time).timestamp())
 
     def _write(self, update: Update) -> bool:
@@ -440,12 +443,12 @@ class Store:
 def _valid_or_none(item: Mapping[str, Any]) -> Recording | None:
     try:
         return read(item["pk"], item, Recording)
-    except CorruptItem as problem:
-        logger.warning("%s", problem)
+    except CorruptItem as exc:
+        logger.warning("%s", exc)
         return None
 
 
-def _waiting(entry: Mapping[str, Any]) -> WorklistEntry:
+def _entry(entry: Mapping[str, Any]) -> WorklistEntry:
     key, since, worklist = entry["pk"], from_iso(entry["since"]), entry["worklist"]
     if key.startswith(RECORDING):
         return WorklistEntry("recording", key.removeprefix(RECORDING), since, worklist)

@@ -1,4 +1,4 @@
-"""The rooms' part of the table: last uses, extensions from begin to end, a walk's checkpoint."""
+"""The rooms' part of the table: last uses, extensions, and the checkpoint of a room scan."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 class InterruptedExtension(Extension, frozen=True, kw_only=True):
-    """An extension that a run set out to make; `since` is when."""
+    """An extension that a run started and did not complete; `since` is its start."""
 
     since: datetime
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True):
-    """How far a walk through all rooms has come, for the next run to go on from there.
+    """The progress of a scan of all rooms, from which the next run continues.
 
-    `start_id` is where the first page starts that is not handled (None: at the very beginning),
-    `walked` how many rooms came before it, `failed` those on that page that were tried in vain.
+    `start_id` is the start of the first page that is not handled; None is the first page. `walked`
+    is the number of rooms before it. `failed` has the ids of the rooms on it that failed.
     """
 
     start_id: str | None = None
@@ -37,16 +37,16 @@ class Checkpoint(Struct, frozen=True, kw_only=True):
 
 
 class RoomStore:
-    """The rooms' part of the table: last uses, extensions from begin to end, a walk's checkpoint.
+    """The rooms' part of the table: last uses, extensions, and the checkpoint of a room scan.
 
-    An extension is noted before Vonage is asked for it, and told of afterwards, so that one whose
-    run is cut off in between is found again. Every method raises StoreUnavailable when DynamoDB
-    cannot be reached or refuses.
+    An extension is recorded before the call to Vonage and completed afterwards, so that a later run
+    finds one that was interrupted in between. Every method raises StoreUnavailable if DynamoDB
+    cannot be reached, or refuses the call.
 
     Args:
-        client: a DynamoDB client, as `connect` makes it.
+        client: a DynamoDB client of `roomkeeper.aws`.
         table: the table's name.
-        event_days: how long an outbox item is kept, and the note of an extension begun.
+        event_days: the days for which outbox items and pending extensions are kept.
     """
 
     def __init__(self, client: "DynamoDBClient", table: str, *, event_days: int) -> None:
@@ -54,7 +54,7 @@ class RoomStore:
         self._event_time = timedelta(days=event_days)
 
     def last_used(self, room_id: str) -> datetime | None:
-        """Return when the last session started in the room, as far as sessions are remembered."""
+        """Return the start of the room's last session in the table; None without one."""
         pages = self._table.pages(
             "by_room",
             "room_id = :room",
@@ -65,7 +65,7 @@ class RoomStore:
         return next((from_iso(item["used_at"]["S"]) for item in next(pages)["Items"]), None)
 
     def record_intent(self, extension: Extension, now: datetime) -> None:
-        """Note that the room is about to be extended, instead of an earlier such note."""
+        """Record that the room is about to be extended; replaces an earlier such record."""
         fields = msgspec.structs.asdict(extension) | {
             "worklist": f"extension#{shard_of(extension.room_id)}",
             "since": now,
@@ -74,7 +74,7 @@ class RoomStore:
         self._put(ROOM + extension.room_id, fields)
 
     def pending_extensions(self, before: datetime) -> Iterator[str]:
-        """Yield the ids of the rooms whose extension was begun before that time and not ended."""
+        """Yield the ids of rooms with an extension started before `before` and not completed."""
         for shard in shards("extension"):
             pages = self._table.pages(
                 "worklist",
@@ -85,15 +85,16 @@ class RoomStore:
                 yield from (item["pk"]["S"].removeprefix(ROOM) for item in page["Items"])
 
     def extension(self, room_id: str) -> InterruptedExtension | None:
-        """Return the room's extension that was begun and not ended, if there is one."""
+        """Return the room's started but not completed extension; None without one."""
         item = self._table.get(ROOM + room_id)
         return read(ROOM + room_id, item, InterruptedExtension) if item else None
 
     def complete(self, extension: Extension, now: datetime) -> None:
-        """Put what was done at Vonage into the outbox, once for each new expiry, and end it."""
+        """Put `room:extended` into the outbox, once for each new expiry; remove the record."""
+        data = msgspec.convert(extension, events.RoomExtended, from_attributes=True)
         fields = {
             "event": "room:extended",
-            "detail": msgspec.json.encode(_told(extension)).decode(),
+            "detail": msgspec.json.encode(data).decode(),
             "received_at": now,
             "ttl": self._until(now),
         }
@@ -102,25 +103,25 @@ class RoomStore:
         self.discard(extension)
 
     def discard(self, extension: Extension) -> None:
-        """End an extension, unless another one of the same room was begun meanwhile."""
+        """Remove the record of an extension, unless one with another expiry replaced it."""
         self._table.delete(
             ROOM + extension.room_id,
-            ConditionExpression="expires_at = :mine",
-            ExpressionAttributeValues={":mine": serialize(extension.expires_at)},
+            ConditionExpression="expires_at = :expiry",
+            ExpressionAttributeValues={":expiry": serialize(extension.expires_at)},
         )
 
-    def checkpoint(self, walk: str) -> Checkpoint | None:
-        """Return how far that walk has come; None when it begins anew."""
-        item = self._table.get(CHECKPOINT + walk)
-        return read(CHECKPOINT + walk, item, Checkpoint) if item else None
+    def checkpoint(self, scan: str) -> Checkpoint | None:
+        """Return the progress of the scan called `scan`; None if it starts from the beginning."""
+        item = self._table.get(CHECKPOINT + scan)
+        return read(CHECKPOINT + scan, item, Checkpoint) if item else None
 
-    def save_checkpoint(self, walk: str, reached: Checkpoint | None) -> None:
-        """Note how far that walk has come; None when the next run is to begin anew."""
-        key = CHECKPOINT + walk
-        if reached is None:
+    def save_checkpoint(self, scan: str, checkpoint: Checkpoint | None) -> None:
+        """Save the progress of the scan called `scan`; None restarts it at the next run."""
+        key = CHECKPOINT + scan
+        if checkpoint is None:
             self._table.delete(key)
         else:
-            fields = msgspec.to_builtins(reached)
+            fields = msgspec.to_builtins(checkpoint)
             self._put(key, {name: value for name, value in fields.items() if value})
 
     def _put(self, key: str, fields: Mapping[str, Any], **condition: str) -> None:
@@ -130,7 +131,3 @@ class RoomStore:
 
     def _until(self, now: datetime) -> int:
         return int((now + self._event_time).timestamp())
-
-
-def _told(extension: Extension) -> events.RoomExtended:
-    return msgspec.convert(extension, events.RoomExtended, from_attributes=True)

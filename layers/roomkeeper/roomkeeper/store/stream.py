@@ -1,4 +1,4 @@
-"""What the table's stream tells."""
+"""The events that follow from the records of the table's stream."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,13 +14,13 @@ from roomkeeper.times import from_iso
 
 
 def events_due(record: Mapping[str, Any]) -> list[events.Event]:
-    """Return the events that a record of the table's stream makes due, in the order of their names.
+    """Return the events that follow from a record of the table's stream, ordered by name.
 
-    No event is due for a record that the event source's filter (template.yaml) keeps out: a redrive
-    hands over whole stretches of the stream.
+    A record that the event source's filter (template.yaml) drops causes no event: a redrive reads
+    the stream without that filter.
 
     Raises:
-        KeyError, ValueError: the record is not one that this table can produce.
+        KeyError, ValueError: this table cannot produce such a record.
     """
     change = record["dynamodb"]
     key = change["Keys"]["pk"]["S"]

@@ -1,8 +1,9 @@
-"""DynamoDB as the store uses it: a few operations on one table, failing in one way."""
+"""The DynamoDB operations that the store uses, on one table, with one exception for failures."""
 
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from roomkeeper.aws import AwsError, RetryPolicy
@@ -13,25 +14,27 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _BATCH_GET_LIMIT = 100
-_BATCH_GET_TRIES = 5
-_BATCH_GET_PAUSE = 0.05
-"""Half of what the first pause takes at most, in seconds; it doubles with every further one."""
-
-_CONDITION_FAILED = "ConditionalCheckFailedException"
+_BATCH_GET_ATTEMPTS = 5
+_BATCH_GET_DELAY = 0.05
+"""Half of the maximum delay before the second attempt, in seconds; it doubles with each attempt."""
 
 RETRY = RetryPolicy(max_attempts=3, timeout=2)
-"""Of one operation, in the callback intake and the publisher."""
+"""The retry policy for one operation in the callback intake and the publisher."""
 
 SHORT_RETRY = RetryPolicy(max_attempts=2, timeout=2)
-"""Of one operation, where several in a row must end within an HTTP request's time."""
+"""The retry policy for one operation where several must end within one HTTP request."""
 
 
 class StoreUnavailable(RoomkeeperError):
-    """DynamoDB could not be reached or refused the call; whoever asked may try again."""
+    """DynamoDB could not be reached, or it refused the call; a later attempt may succeed."""
+
+
+class _ConditionFailed(Exception):
+    """The condition of a write is not met, so that nothing is written."""
 
 
 class Table:
-    """The table called `name`. Every method raises StoreUnavailable when DynamoDB fails it."""
+    """The table called `name`. Every method raises StoreUnavailable if DynamoDB fails."""
 
     def __init__(
         self, client: "DynamoDBClient", name: str, *, sleep: Callable[[float], None] = time.sleep
@@ -41,77 +44,85 @@ class Table:
         self._sleep = sleep
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """Return the item under `key` as it is now; None when there is none."""
-        answer = self._ask(self._client.get_item, Key=key_of(key), ConsistentRead=True)
-        return deserialize(answer["Item"]) if "Item" in answer else None
+        """Return the item under `key` by a consistent read; None if there is none."""
+        response = _call(
+            self._client.get_item, TableName=self._name, Key=key_of(key), ConsistentRead=True
+        )
+        return deserialize(response["Item"]) if "Item" in response else None
 
-    def get_all(self, keys: Iterable[str], **how: Any) -> Iterator[dict[str, Any]]:
-        """Yield the items that there are under `keys`, in no order; `how` as in BatchGetItem."""
-        wanted = sorted(set(keys))
-        for start in range(0, len(wanted), _BATCH_GET_LIMIT):
-            yield from self._get_batch(wanted[start : start + _BATCH_GET_LIMIT], how)
+    def get_all(self, keys: Iterable[str], **options: Any) -> Iterator[dict[str, Any]]:
+        """Yield the existing items under `keys`, in no order; `options` are BatchGetItem's."""
+        unique = sorted(set(keys))
+        for start in range(0, len(unique), _BATCH_GET_LIMIT):
+            yield from self._get_batch(unique[start : start + _BATCH_GET_LIMIT], options)
 
     def pages(self, index: str, condition: str, **query: Any) -> Iterator[dict[str, Any]]:
-        """Yield the pages of a query on an index, each read when it is wanted."""
-        more: dict[str, Any] = {}
+        """Yield the pages of a query on an index; each is read only when it is needed."""
+        next_page: dict[str, Any] = {}
         while True:
-            page = self._ask(
+            page = _call(
                 self._client.query,
+                TableName=self._name,
                 IndexName=index,
                 KeyConditionExpression=condition,
                 **query,
-                **more,
+                **next_page,
             )
             yield page
             if "LastEvaluatedKey" not in page:
                 return
-            more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+            next_page = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
-    def update(self, key: str, update: str, condition: str, **terms: Any) -> bool:
-        """Change the item under `key`; return whether `condition` held."""
-        return self._holds(
-            self._client.update_item,
-            Key=key_of(key),
-            UpdateExpression=update,
-            ConditionExpression=condition,
-            **terms,
-        )
+    def update(self, key: str, update: str, condition: str, **arguments: Any) -> bool:
+        """Update the item under `key`; return False if `condition` is not met."""
+        with suppress(_ConditionFailed):
+            _call(
+                self._client.update_item,
+                TableName=self._name,
+                Key=key_of(key),
+                UpdateExpression=update,
+                ConditionExpression=condition,
+                **arguments,
+            )
+            return True
+        return False
 
     def put(self, key: str, item: Mapping[str, Any], **condition: Any) -> bool:
-        """Put `item`, in DynamoDB's types, under `key`; return whether the condition held."""
-        return self._holds(self._client.put_item, Item={**key_of(key), **item}, **condition)
+        """Put `item`, serialized, under `key`; return False if the condition is not met."""
+        with suppress(_ConditionFailed):
+            content = {**key_of(key), **item}
+            _call(self._client.put_item, TableName=self._name, Item=content, **condition)
+            return True
+        return False
 
     def delete(self, key: str, **condition: Any) -> bool:
-        """Delete the item under `key`; return whether the condition held."""
-        return self._holds(self._client.delete_item, Key=key_of(key), **condition)
+        """Delete the item under `key`; return False if the condition is not met."""
+        with suppress(_ConditionFailed):
+            _call(self._client.delete_item, TableName=self._name, Key=key_of(key), **condition)
+            return True
+        return False
 
-    def _get_batch(self, keys: Sequence[str], how: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        pending: Any = {self._name: {"Keys": [key_of(key) for key in keys], **how}}
-        for tried in range(_BATCH_GET_TRIES):
-            if tried:
-                self._sleep(random.uniform(0, _BATCH_GET_PAUSE * 2**tried))  # noqa: S311 - jitter
-            answer = _answer(self._client.batch_get_item, RequestItems=pending)
-            yield from map(deserialize, answer["Responses"].get(self._name, []))
-            pending = answer["UnprocessedKeys"]
+    def _get_batch(
+        self, keys: Sequence[str], options: Mapping[str, Any]
+    ) -> Iterator[dict[str, Any]]:
+        pending: Any = {self._name: {"Keys": [key_of(key) for key in keys], **options}}
+        for attempt in range(_BATCH_GET_ATTEMPTS):
+            if attempt:
+                self._sleep(random.uniform(0, _BATCH_GET_DELAY * 2**attempt))  # noqa: S311 - jitter
+            response = _call(self._client.batch_get_item, RequestItems=pending)
+            yield from map(deserialize, response["Responses"].get(self._name, []))
+            pending = response["UnprocessedKeys"]
             if not pending:
                 return
-        raise StoreUnavailable("DynamoDB left items unread five times in a row: it throttles.")
-
-    def _holds(self, operation: Callable[..., Any], **arguments: Any) -> bool:
-        try:
-            self._ask(operation, **arguments)
-        except AwsError:  # the failed condition, which `_answer` lets through
-            return False
-        return True
-
-    def _ask(self, operation: Callable[..., Any], **arguments: Any) -> Any:
-        return _answer(operation, TableName=self._name, **arguments)
+        raise StoreUnavailable(
+            f"DynamoDB throttles: it left items unread in {_BATCH_GET_ATTEMPTS} attempts."
+        )
 
 
-def _answer(operation: Callable[..., Any], **arguments: Any) -> Any:
+def _call(operation: Callable[..., Any], **arguments: Any) -> Any:
     try:
         return operation(**arguments)
     except AwsError as exc:
-        if exc.code == _CONDITION_FAILED:
-            raise
-        raise StoreUnavailable(f"DynamoDB did not do as asked: {exc}") from exc
+        if exc.code == "ConditionalCheckFailedException":
+            raise _ConditionFailed from exc
+        raise StoreUnavailable(f"A call to DynamoDB failed: {exc}") from exc

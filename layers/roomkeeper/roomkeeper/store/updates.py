@@ -1,4 +1,4 @@
-"""What each callback writes."""
+"""The update of an item for each callback."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -21,7 +21,7 @@ from roomkeeper.store.items import DEFERRAL, RECORDING, SESSION, Update, event_k
 
 
 def key_of(callback: RecordingCallback | SessionCallback | OutboxCallback) -> str:
-    """Return the key of the item that a callback is written into."""
+    """Return the key of the item that a callback updates."""
     if isinstance(callback, RecordingCallback):
         return RECORDING + callback.recording_id
     if isinstance(callback, SessionCallback):
@@ -32,7 +32,7 @@ def key_of(callback: RecordingCallback | SessionCallback | OutboxCallback) -> st
 
 
 def recording_update(callback: RecordingCallback, now: datetime) -> Update:
-    """Return what a recording's callback, heard at `now`, writes into its item."""
+    """Return the update of a recording's item for its callback, received at `now`."""
     facts = msgspec.structs.asdict(callback)
     facts |= {"received_at": now, events.RECEIVED_AT[callback.event]: now}
     shard = shard_of(callback.recording_id)
@@ -41,7 +41,7 @@ def recording_update(callback: RecordingCallback, now: datetime) -> Update:
         return Update(key=key_of(callback), set_if_absent=facts, seen=callback.event)
     facts |= {"url_expires_at": url_expiry(callback.url)}
     state = {"worklist": f"retained#{shard}", "since": now}
-    # It may have been deferred before, or given up, and then have a ttl.
+    # If the recording was deferred or marked as never uploaded, it has these attributes.
     removed = (*DEFERRAL, "ttl")
     return Update(
         key=key_of(callback),
@@ -53,7 +53,7 @@ def recording_update(callback: RecordingCallback, now: datetime) -> Update:
 
 
 def confirmed_update(callback: RecordingCallback, now: datetime) -> Update:
-    """Return what is written of a recording that Vonage's API has returned, as if by a callback."""
+    """Return the same update for a recording that Vonage's API returned, marked as confirmed."""
     update = recording_update(callback, now)
     facts, state = (
         {**update.set_if_absent, "confirmed_at": now},
@@ -65,11 +65,11 @@ def confirmed_update(callback: RecordingCallback, now: datetime) -> Update:
 
 
 def session_update(callback: SessionCallback, now: datetime, until: datetime) -> Update:
-    """Return what a session's callback, heard at `now`, writes; the item is kept `until` then."""
+    """Return the update of a session's item for its callback, received at `now`; TTL `until`."""
     facts = msgspec.structs.asdict(callback) | {"ttl": int(until.timestamp())}
     facts |= {"received_at": now, events.RECEIVED_AT[callback.event]: now}
-    # Only sessions have used_at, so only they are in by_room. A start in the future would keep the
-    # room from being unused, for ever if it is far enough away.
+    # Only sessions have used_at, so only they are in the index by_room. A start in the future would
+    # count as a use of the room until then.
     facts |= {"used_at": min(callback.started_at, now)}
     state: Mapping[str, Any] = {}
     removed: tuple[str, ...] = ()
@@ -89,7 +89,7 @@ def session_update(callback: SessionCallback, now: datetime, until: datetime) ->
 
 
 def outbox_update(callback: OutboxCallback, now: datetime, until: datetime) -> Update:
-    """Return the outbox item of a callback without a state of its own, kept `until` then."""
+    """Return the outbox item for a callback that updates no recording or session; TTL `until`."""
     key = key_of(callback)
     if isinstance(callback, Unrecognized):
         data: Struct = events.Unrecognized(

@@ -1,4 +1,4 @@
-"""The Meetings API as Python: rooms and recordings, with retries and a total timeout.
+"""A client of the Meetings API: rooms and recordings, with retries and a total timeout.
 
     with VonageClient(base_url, ApplicationKey(application_id, private_key)) as vonage:
         room = vonage.get_room(room_id)

@@ -1,4 +1,4 @@
-"""The requests of the API, before they become HTTP."""
+"""Requests to the Meetings API, and their URL paths."""
 
 import re
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ from roomkeeper.vonage.errors import InvalidId, RequestContext, VonageError
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request, idempotent as all requests here are. `path` is below the base URL, quoted.
+    """A request; all are idempotent. `path` is relative to the base URL, and quoted.
 
-    `refusals` maps a status, alone or with Vonage's name for the error, to the error that it means
+    `refusals` maps a status, and optionally Vonage's name for the error, to the exception to raise
     for this request.
     """
 
@@ -25,15 +25,15 @@ class Call:
 
     @property
     def context(self) -> RequestContext:
-        """The context of an error without a response."""
+        """Return the context of an error without a response."""
         return RequestContext(self.method, self.path)
 
 
 def path(method: str, *segments: str) -> str:
-    """Return the URL path of these segments, some of which are ids, each quoted.
+    """Return the URL path of these segments, each quoted.
 
-    Quoting keeps an id within its segment, unless it is a dot segment: servers and proxies resolve
-    those even when quoted (RFC 3986, 5.2.4).
+    Quoting keeps an id within its segment. The exception is a dot segment, which servers and
+    proxies resolve even when quoted (RFC 3986, 5.2.4).
 
     Raises:
         InvalidId: a segment is empty, is not Unicode text, or has a part that is `.` or `..`.

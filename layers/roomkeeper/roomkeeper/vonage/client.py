@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 PAGE_SIZE = 20
-"""Rooms in a page: the API's own default; its maximum is not published."""
+"""Rooms on a page: the API's default. Its maximum is not published."""
 
 DeletionOutcome = Literal["deleted", "already_deleted", "not_yet"]
 
@@ -100,7 +100,7 @@ class VonageClient:
         return self._read(models.room, Call("GET", path("GET", "rooms", room_id)), room_id)
 
     def list_rooms(self, start_id: str | None = None, page_size: int = PAGE_SIZE) -> RoomPage:
-        """Return a page of at most `page_size` rooms: from `start_id` on, or the first ones."""
+        """Return a page of at most `page_size` rooms, from `start_id` or the first room on."""
         query: dict[str, str | int] = {"page_size": page_size}
         if start_id is not None:
             query["start_id"] = start_id
@@ -110,10 +110,10 @@ class VonageClient:
         return dataclasses.replace(page, next_start_id=None) if is_end else page
 
     def update_room_expiry(self, room_id: str, expires_at: datetime) -> Room:
-        """Set the expiry of a long-term room; return the room as it is now.
+        """Set the expiry of a long-term room; return the updated room.
 
         Raises:
-            NotUpdatable: it is an instant room, or is not available any more.
+            NotUpdatable: it is an instant room, or is no longer available.
             NotFound: it does not exist.
             BadRequest: the time is in the past, or more than five years ahead.
             ValueError: `expires_at` has no time zone.
@@ -140,7 +140,7 @@ class VonageClient:
     # --- recordings -------------------------------------------------------------------------------
 
     def list_recordings(self, session_id: str) -> SessionRecordings:
-        """Return the session's recordings, whatever their status; invalid ones are logged.
+        """Return the session's recordings with any status; invalid ones are logged.
 
         Raises:
             NotFound: the session does not exist.
@@ -152,30 +152,30 @@ class VonageClient:
         return listed
 
     def get_recording(self, recording_id: str) -> Recording:
-        """Return the recording, with a fresh download URL once it is uploaded.
+        """Return the recording, with a fresh download URL if it is uploaded.
 
         Raises:
             NotFound: it does not exist.
-            InvalidRecording: Vonage's data of it is missing or invalid.
+            InvalidRecording: Vonage's data of the recording is missing or invalid.
         """
         call = Call("GET", path("GET", "recordings", recording_id))
 
         def read(body: bytes) -> Recording:
             try:
                 return models.recording(body)
-            except models.UNREADABLE as error:
+            except models.UNREADABLE as exc:
                 if models.id_of(body) != recording_id:
                     raise
-                description = f"The recording is not as the Meetings API describes it: {error}"
-                raise InvalidRecording(description, call.context) from error
+                description = f"The recording does not match the Meetings API reference: {exc}"
+                raise InvalidRecording(description, call.context) from exc
 
         return self._read(read, call, recording_id)
 
     def delete_recording(self, recording_id: str) -> DeletionOutcome:
         """Delete the recording; return "already_deleted" if it does not exist.
 
-        "not_yet" means that it is not in status `uploaded`. Deployments of the API refuse that
-        with 403, 404 or 409, so that a GET decides what a refusal means.
+        "not_yet" means that its status is not `uploaded`. Deployments of the API refuse such a
+        deletion with 403, 404 or 409, so a GET determines the reason.
 
         Raises:
             NotDeletable: Vonage refuses the deletion although the recording is uploaded.
@@ -183,8 +183,8 @@ class VonageClient:
         call = Call("DELETE", path("DELETE", "recordings", recording_id), refusals=_NOT_DELETABLE)
         try:
             self._delete(call)
-        except (NotFound, NotDeletable) as refusal:
-            return self._after_refused_deletion(recording_id, refusal)
+        except (NotFound, NotDeletable) as exc:
+            return self._after_refused_deletion(recording_id, exc)
         return "deleted"
 
     def _after_refused_deletion(self, recording_id: str, refusal: VonageError) -> DeletionOutcome:
@@ -193,7 +193,7 @@ class VonageClient:
         except NotFound:
             return "already_deleted"
         if status == "uploaded":
-            description = f"Vonage has it, uploaded, and refuses to delete it ({refusal.status})"
+            description = f"Vonage refuses to delete the uploaded recording ({refusal.status})"
             context = Call(refusal.method, refusal.path).context
             raise NotDeletable(description, context) from refusal
         return "not_yet"
@@ -201,20 +201,20 @@ class VonageClient:
     # --- requests ---------------------------------------------------------------------------------
 
     def _read(self, read: Callable[[bytes], Item], call: Call, expected_id: str = "") -> Item:
-        """Return the response, read; with `expected_id`, it must be of the item with that id."""
+        """Return the parsed response; with `expected_id`, the item must have that id."""
         body = self._perform(call)
         try:
             item = read(body)
-        except models.UNREADABLE as error:
-            description = f"The response is not as the Meetings API describes it: {error}"
-            raise InvalidResponse(description, call.context) from error
+        except models.UNREADABLE as exc:
+            description = f"The response does not match the Meetings API reference: {exc}"
+            raise InvalidResponse(description, call.context) from exc
         found_id = getattr(item, "id", expected_id)
         if expected_id and found_id != expected_id:
-            raise InvalidResponse(f"The response describes another id: {found_id!r}", call.context)
+            raise InvalidResponse(f"The response has another id: {found_id!r}", call.context)
         return item
 
     def _delete(self, call: Call) -> None:
-        """Delete; a 2xx response with a body is not Vonage's: a deletion is answered with 204."""
+        """Delete an item. A 2xx response with a body is not Vonage's, which is an empty 204."""
         if self._perform(call).strip():
             raise InvalidResponse("The response to a deletion has a body", call.context)
 

@@ -1,4 +1,4 @@
-"""The way to Vonage's API: a client made of the settings and the secret that holds credentials."""
+"""A client of the Meetings API, made from the settings and the secret with the credentials."""
 
 from typing import TYPE_CHECKING
 
@@ -7,7 +7,8 @@ from aws_lambda_powertools import single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 from msgspec import Struct
 
-from roomkeeper.settings import SecretUnavailable, VonageSettings, read_secret
+from roomkeeper.aws.secrets import SecretUnavailable, read_secret
+from roomkeeper.settings import VonageSettings
 from roomkeeper.vonage import Credentials, VonageClient, credentials_from
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class VonageSecretContent(Struct, frozen=True):
-    """The JSON that the Vonage secret holds; a pair of empty texts is not in use."""
+    """The JSON content of the Vonage secret; a pair of empty strings is not in use."""
 
     application_id: str = ""
     private_key: str = ""
@@ -23,16 +24,17 @@ class VonageSecretContent(Struct, frozen=True):
     api_secret: str = ""
 
     def credentials(self) -> Credentials:
-        """Return the credentials that it makes.
+        """Return credentials made from the complete pair.
 
         Raises:
-            ValueError: it makes none. The message names the mistake, and quotes nothing.
+            ValueError: no pair is complete and valid. The message names the mistake, and quotes no
+                content.
         """
         return credentials_from(**msgspec.structs.asdict(self))
 
 
 class NotConfigured(SecretUnavailable):
-    """No Vonage credentials were ever stored: the secret still has the template's empty texts."""
+    """No Vonage credentials are stored: the secret still has the template's empty strings."""
 
 
 def vonage_client(
@@ -44,23 +46,23 @@ def vonage_client(
 ) -> VonageClient:
     """Return a client of the Meetings API; both timeouts are in seconds.
 
-    The secret is read anew at every call, so that rotated credentials are in force at once. A 401
-    is counted.
+    Every call reads the secret, so rotated credentials take effect at once. Each 401 counts in the
+    metric VonageRefusedCredentials.
 
     Raises:
-        NotConfigured: no credentials were ever stored.
-        SecretUnavailable: it cannot be read, or holds no complete credentials.
+        NotConfigured: no credentials are stored.
+        SecretUnavailable: the secret cannot be read, or its credentials are incomplete or invalid.
     """
     content, _created = read_secret(secrets, settings.secret_id, VonageSecretContent)
     if content == VonageSecretContent():
         raise NotConfigured(
-            f"The secret {settings.secret_id} holds no Vonage credentials yet. Store them with "
+            f"The secret {settings.secret_id} has no Vonage credentials yet. Store them with "
             "make configure."
         )
     try:
         credentials = content.credentials()
-    except ValueError as problem:
-        raise SecretUnavailable(f"The secret {settings.secret_id}: {problem}") from problem
+    except ValueError as exc:
+        raise SecretUnavailable(f"The secret {settings.secret_id}: {exc}") from exc
     return VonageClient(
         settings.base_url,
         credentials,
@@ -71,17 +73,17 @@ def vonage_client(
 
 
 def count_unauthorized() -> None:
-    """Count that Vonage did not take our credentials: one metric, whichever function they were of.
+    """Count that Vonage refused the credentials, in one metric for all functions.
 
-    It is written by itself, since the functions' own metrics carry dimensions of theirs.
+    Emitted separately, because the functions' metrics have other dimensions.
     """
     _count("VonageRefusedCredentials", 1)
 
 
 def count_not_configured(value: int) -> None:
-    """Put out the metric NotConfigured: 1 while no credentials are stored, 0 once there are.
+    """Emit the metric NotConfigured: 1 while no credentials are stored, 0 afterwards.
 
-    The 0 ends the alarm: an alarm keeps its state while nothing is put out.
+    The 0 clears the alarm: without data points, the alarm keeps its state.
     """
     _count("NotConfigured", value)
 

@@ -1,4 +1,4 @@
-"""The two ways to prove who is calling: API key and secret, or an application's private key.
+"""The two kinds of Vonage credentials: an API key and secret, or an application's private key.
 
 Source: Vonage's guide "Authentication".
 """
@@ -18,14 +18,14 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 TOKEN_LIFE = 900
-"""Seconds that a token is valid."""
+"""The lifetime of a token, in seconds."""
 
 RENEWAL_MARGIN = 60
-"""Seconds before its end from which a token is not used any more: it must still arrive in time."""
+"""Seconds before its expiry when a token is renewed: it must still be valid on arrival."""
 
 
 class Credentials(Protocol):
-    """Whatever can write an Authorization header."""
+    """An object that returns an Authorization header."""
 
     def authorization(self) -> str:
         """Return the value of the Authorization header for a request that is sent now."""
@@ -40,7 +40,7 @@ class ApiKey:
     secret: str = field(repr=False)
 
     def authorization(self) -> str:
-        """Return `Basic` and the pair."""
+        """Return `Basic` with key and secret in base64."""
         return f"Basic {base64.b64encode(f'{self.key}:{self.secret}'.encode()).decode()}"
 
 
@@ -68,7 +68,7 @@ class ApplicationKey:
         return f"ApplicationKey({self.application_id!r})"
 
     def authorization(self) -> str:
-        """Return `Bearer` and a token that is valid for a minute at least."""
+        """Return `Bearer` with a token that is valid for at least RENEWAL_MARGIN."""
         with self._lock:
             if self._now() > self._expires_at - RENEWAL_MARGIN:
                 self._renew()
@@ -93,11 +93,11 @@ def credentials_from(
     api_key: str = "",
     api_secret: str = "",
 ) -> Credentials:
-    """Return the credentials that these make; an application's win over an account's.
+    """Return credentials made from the complete pair; the application's pair wins.
 
     Raises:
-        ValueError: neither pair is complete, or the private key is none. The message names the half
-            that is missing, and quotes nothing.
+        ValueError: neither pair is complete, or the private key is invalid. The message names the
+            missing value, and quotes none.
     """
     if application_id and private_key:
         return ApplicationKey(application_id, private_key)
@@ -127,9 +127,9 @@ _PARTNERS = {
 
 
 def _rsa_key(pem: str) -> RSAPrivateKey:
-    # JSON and environment files often carry line ends as the two characters backslash and n.
+    # JSON and environment files often have line breaks as the two characters backslash and n.
     pem = pem.replace("\\r", "").replace("\\n", "\n")
-    # What the library says of a key may quote it, so that it is not among the causes of our error.
+    # The library's error may quote the key, so it must not be a cause of the error raised here.
     with suppress(ValueError, TypeError, UnsupportedAlgorithm):
         key = load_pem_private_key(pem.encode(), password=None)
         if isinstance(key, RSAPrivateKey):

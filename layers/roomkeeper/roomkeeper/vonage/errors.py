@@ -1,7 +1,7 @@
-"""What a call to the Meetings API raises when it does not succeed.
+"""The exceptions of calls to the Meetings API.
 
-Success, refusal and absence are believed in Vonage's own form only: a proxy, a captive portal or a
-wrong base URL answers with the same statuses. Everything else is an InvalidResponse.
+A success, a refusal and a 404 count only in Vonage's own format: a proxy, a captive portal or a
+wrong base URL may return the same statuses. Every other response raises InvalidResponse.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from roomkeeper.errors import RoomkeeperError
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """A request, and what is known of the response to it; `retry_after` is in seconds."""
+    """A request and its response, as far as there is one; `retry_after` is in seconds."""
 
     method: str
     path: str
@@ -46,7 +46,7 @@ class VonageError(RoomkeeperError):
         """True if Vonage refuses this item only, so that a batch should go on.
 
         False by default: a 401 is about the credentials, a 429 about the rate, and a response in
-        another form says nothing about the item.
+        another format says nothing about the item.
         """
         return False
 
@@ -69,31 +69,31 @@ class NotFound(VonageError):
 class InvalidId(NotFound):
     """No room, session or recording can have this id. No request was sent."""
 
-    advice = "Pass the id as Vonage gave it."
+    advice = "Pass the id exactly as Vonage returned it."
 
 
 class NotUpdatable(Refusal):
-    """400 BadRequestError: an instant room, or a room that is not available any more."""
+    """400 BadRequestError: the room is an instant room, or is no longer available."""
 
     advice = "Only long-term rooms that are available can be updated."
 
 
 class NotDeletable(Refusal):
-    """403 or 409 to the deletion of a recording."""
+    """403 or 409 in response to the deletion of a recording."""
 
     advice = "Ask Vonage why, and whether the credentials may delete recordings."
 
 
 class Forbidden(Refusal):
-    """403 to any other request."""
+    """403 in response to any other request."""
 
-    advice = "Check that the credentials are those of the application that owns this."
+    advice = "Check that the credentials belong to the application that owns the item."
 
 
 class BadRequest(Refusal):
-    """Any other 4xx: the request breaks a rule, and every repetition will be refused."""
+    """Any other 4xx: the request is invalid, and Vonage will refuse it every time."""
 
-    advice = "Correct the request; repeating it does not help."
+    advice = "Correct the request; a retry does not help."
 
 
 class Unauthorized(VonageError):
@@ -103,13 +103,13 @@ class Unauthorized(VonageError):
 
 
 class InvalidResponse(VonageError):
-    """A response that is not the Meetings API's: a redirect, HTML, or a body of another form."""
+    """A response that is not from a Meetings API: a redirect, HTML, or another JSON format."""
 
-    advice = "Check that the base URL is that of a Meetings API, and any proxy in between."
+    advice = "Check that the base URL is that of a Meetings API, and check any proxy in between."
 
 
 class InvalidRecording(InvalidResponse):
-    """A response about the recording that was asked for, with data that is missing or invalid."""
+    """A response about the requested recording, with missing or invalid data."""
 
     advice = "Ask Vonage about this recording."
 
@@ -120,7 +120,7 @@ class InvalidRecording(InvalidResponse):
 
 
 class UntrustedCertificate(VonageError):
-    """The server's TLS certificate is not trusted. No request was sent, and none is repeated."""
+    """The server's TLS certificate is not trusted. No request was sent, and there is no retry."""
 
     advice = (
         "Check that the base URL names the right host, and that a public certificate authority "
@@ -129,19 +129,19 @@ class UntrustedCertificate(VonageError):
 
 
 class TransientError(VonageError):
-    """A failure that may be over at the next attempt."""
+    """A failure that may not occur at the next attempt."""
 
 
 class RateLimited(TransientError):
     """429, still after all retries within the total timeout. The request had no effect."""
 
-    advice = "Try again later, or with fewer requests at once."
+    advice = "Try again later, or with fewer concurrent requests."
 
 
 class Unavailable(TransientError):
     """5xx, no connection or no response, still after all retries within the total timeout.
 
-    The request may have had its effect all the same.
+    The request may have taken effect.
     """
 
     advice = "Try again later; if it persists, check Vonage's status page and the base URL."

@@ -1,8 +1,8 @@
-"""What the Meetings API answers, read into our own types. Pure.
+"""The Meetings API's response bodies, parsed into Roomkeeper's types. Pure.
 
-Fields that are unknown here are ignored, optional ones may be missing or null. Both published forms
-of a page and of a room's availability are understood. A room is invalid only if a field that
-decides about its expiry is: of another type, a field that is only shown is dropped.
+Unknown fields are ignored; optional fields may be missing or null. Both published formats of a page
+and of a room's availability are supported. A room is invalid only if a field that affects its
+expiry is invalid. Display-only fields of another type are dropped.
 """
 
 import json
@@ -23,7 +23,7 @@ from roomkeeper.vonage.errors import InvalidId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """A recording as Vonage describes it."""
+    """A recording at Vonage."""
 
     id: str
     session_id: str
@@ -32,44 +32,44 @@ class Recording:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     url: str | None = field(default=None, repr=False)
-    """Where it can be downloaded: a secret that expires. None until it is uploaded."""
+    """The download URL, a secret that expires; None until the recording is uploaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionRecordings:
-    """A session's recordings: those that could be read, and a message for each of the others."""
+    """A session's valid recordings, and a message for each invalid one."""
 
     found: Sequence[Recording]
     invalid: Sequence[str] = ()
-    """A message for each recording that could not be read; it names the id if there is one."""
+    """A message for each invalid recording; it has the id if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class InvalidRoom:
-    """An element of a page that cannot be read as a room, and the reason."""
+    """An element of a page that is not a valid room, and the reason."""
 
     place: int
-    """Its place on the page, from 1."""
+    """Its position on the page, from 1."""
     id: str | None
-    """Its id as text, even if that is invalid; None without one."""
+    """Its id as text, even if it is invalid; None without one."""
     reason: str
 
     def __str__(self) -> str:
         name = f"{self.id[:80]!r}" if self.id else f"{self.place} on the page"
-        return f"Room {name} is not as the Meetings API describes it: {self.reason}"
+        return f"Room {name} does not match the Meetings API reference: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
 class RoomPage:
-    """Some of the rooms, and where the next ones start. Each room is there once."""
+    """A page of rooms, each once, and the start of the next page."""
 
     rooms: Sequence[Room]
     next_start_id: str | None
-    """What to pass as `start_id` for the next page; None on the last one."""
+    """The `start_id` of the next page; None on the last one."""
     total_items: int | None = None
-    """How many rooms there are on all pages, when the answer tells."""
+    """The number of rooms on all pages; None if the response does not have it."""
     invalid: Sequence[InvalidRoom] = ()
-    """The elements that cannot be read as rooms."""
+    """The elements that are not valid rooms."""
 
 
 _NULL = Raw(b"null")
@@ -91,7 +91,7 @@ class _RecordingOptions(Struct):
 
 
 class _Room(Struct):
-    """A room; the fields that are Raw decide nothing if they are of another type."""
+    """A room; fields of type Raw are dropped if their content has another type."""
 
     id: str
     type: str | None = None
@@ -146,25 +146,25 @@ class _SessionRecordings(Struct):
     embedded: _Recordings = msgspec.field(name="_embedded")
 
 
-# Made once, since making a decoder costs more than using it.
+# Created once: creating a decoder costs more than using it.
 _read_room = msgspec.json.Decoder(_Room).decode
 _read_room_page = msgspec.json.Decoder(_RoomPage).decode
 _read_recording = msgspec.json.Decoder(_Recording).decode
 _read_recordings = msgspec.json.Decoder(_SessionRecordings).decode
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError)
-"""What the functions below raise for a body that is not what it should be."""
+"""The exceptions that the functions below raise for an invalid body."""
 
 
 def room(body: bytes | Raw) -> Room:
-    """Return the room that `body` describes."""
+    """Return the room in `body`."""
     return _room(_read_room(body))
 
 
 def room_page(body: bytes) -> RoomPage:
-    """Return the page of rooms that `body` holds, in either published form.
+    """Return the page of rooms in `body`, in either published format.
 
-    An element that is no valid room does not spoil the others.
+    Invalid elements are listed separately, and do not affect the others.
     """
     page = _read_room_page(body)
     elements = page.embedded.rooms if isinstance(page.embedded, _Rooms) else page.embedded
@@ -189,15 +189,15 @@ def _element(place: int, element: Raw) -> Room | InvalidRoom:
     try:
         found = room(element)
         path("GET", "rooms", found.id)
-    except UNREADABLE as error:
-        return InvalidRoom(place, id_of(element), str(error)[:300])
+    except UNREADABLE as exc:
+        return InvalidRoom(place, id_of(element), str(exc)[:300])
     except InvalidId:
         return InvalidRoom(place, id_of(element), "its id cannot be part of a URL")
     return found
 
 
 def id_of(element: bytes | Raw) -> str | None:
-    """Return an item's id as text, a number's too, however invalid the rest is; None without."""
+    """Return an item's id as text, even if the rest is invalid; None without an id."""
     try:
         found = msgspec.json.decode(element, type=_Identified).id
     except UNREADABLE:
@@ -206,19 +206,19 @@ def id_of(element: bytes | Raw) -> str | None:
 
 
 def recording(body: bytes | Raw) -> Recording:
-    """Return the recording that `body` describes."""
+    """Return the recording in `body`."""
     return _recording(_read_recording(body))
 
 
 def recordings(body: bytes) -> SessionRecordings:
-    """Return the recordings that `body` lists. One that is invalid does not spoil the others."""
+    """Return the recordings in `body`. Invalid ones do not affect the others."""
     found: list[Recording] = []
     invalid: list[str] = []
     for raw in _read_recordings(body).embedded.recordings:
         try:
             found.append(recording(raw))
-        except UNREADABLE as problem:
-            invalid.append(f"recording {id_of(raw) or 'without an id'}: {problem}")
+        except UNREADABLE as exc:
+            invalid.append(f"recording {id_of(raw) or 'without an id'}: {exc}")
     return SessionRecordings(tuple(found), tuple(invalid))
 
 
@@ -242,7 +242,7 @@ def _room(wire: _Room) -> Room:
 
 
 def _or_default(raw: Raw, kind: Any, default: Any) -> Any:
-    """Return the value of a field that decides nothing; the default if it is of another type."""
+    """Return the value of a display-only field; `default` if it has another type."""
     try:
         return msgspec.json.decode(raw, type=kind)
     except UNREADABLE:
@@ -250,7 +250,7 @@ def _or_default(raw: Raw, kind: Any, default: Any) -> Any:
 
 
 def _text(raw: Raw) -> str | None:
-    """Return a text, or any other JSON as it is written compactly: markers are searched in it."""
+    """Return a text, or other JSON in compact form, in which markers are searched."""
     value = _or_default(raw, Any, bytes(raw).decode(errors="replace"))
     return value if value is None or isinstance(value, str) else _json(value)
 
@@ -271,7 +271,7 @@ def _recording(wire: _Recording) -> Recording:
 
 
 def _usable(url: str | None) -> str | None:
-    """Return a download URL by the rules for those in callbacks; None if it breaks one."""
+    """Return a download URL if it is valid by the rules for callbacks; None otherwise."""
     try:
         return msgspec.convert(url, Url | None)
     except msgspec.ValidationError:
@@ -279,7 +279,7 @@ def _usable(url: str | None) -> str | None:
 
 
 def _is_available(wire: _Room) -> bool:
-    """Return what either form says; a room that says nothing is taken to be there."""
+    """Return the availability in either format; True without one."""
     if wire.is_available is not None:
         return wire.is_available
     return wire.status != "unavailable"
@@ -290,13 +290,13 @@ def _href(link: _Link | None) -> str | None:
 
 
 def _start_id(link: _Link | None) -> str | None:
-    """Return the `start_id` in a link, which may be absolute, or lack scheme or host."""
+    """Return the `start_id` in a link, which may be absolute or relative; None without one."""
     _, _, query = (_href(link) or "").partition("?")
     return parse_qs(query.partition("#")[0]).get("start_id", [None])[0]
 
 
 def _utc(moment: datetime | None) -> datetime | None:
-    """Return the moment in UTC, which is also what Vonage means by one without a zone."""
+    """Return the time in UTC. A time without a zone is in UTC, as at Vonage."""
     if moment is None:
         return None
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

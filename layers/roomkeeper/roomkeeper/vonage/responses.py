@@ -1,4 +1,4 @@
-"""The meaning of a response's status, in Vonage's own form."""
+"""Maps the status and error body of a response to an exception."""
 
 import re
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _CREDENTIALS = re.compile(r"\b(basic|bearer)\s+[^\s\"',;]+", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response; `headers` are looked up in any case, `body` has no byte order mark."""
+    """A response; `headers` are case-insensitive, `body` has no byte order mark."""
 
     status: int
     headers: Mapping[str, str]
@@ -30,7 +30,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class _ErrorBody:
-    """An error body: `name` is the service's, `message` either form's. Both None: not Vonage's."""
+    """An error body; `name` is in the service's format only. Both None: it is not Vonage's."""
 
     name: str | None = None
     message: str | None = None
@@ -44,8 +44,8 @@ def raise_for_status(call: Call, response: Response, now: datetime) -> bytes:
     """Return the body of a 2xx response.
 
     Raises:
-        VonageError: any other status, as the error that it means for this call. 4xx statuses
-            other than 401 and 429 count only in one of Vonage's two error forms.
+        VonageError: any other status, by its subclass. 4xx statuses other than 401 and 429 count
+            only in one of Vonage's two error formats.
     """
     if 200 <= response.status < 300:
         return response.body
@@ -84,7 +84,7 @@ def _refusal_type(call: Call, status: int, error: _ErrorBody) -> type[VonageErro
 
 
 def _error_body(body: bytes) -> _ErrorBody:
-    """Read the service's form (name, message) or the gateway's (title, detail)."""
+    """Return the body in the service's format (name, message) or the gateway's (title, detail)."""
     try:
         fields = msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -95,7 +95,7 @@ def _error_body(body: bytes) -> _ErrorBody:
 
 
 def redact(text: str) -> str:
-    """Return `text` without URL queries and credentials, on one line and not too long."""
+    """Return `text` on one line of limited length, without URL queries and credentials."""
     text = _URL_QUERY.sub(r"\1?...", text)
     text = _CREDENTIALS.sub(r"\1 ...", text)
     line = " ".join(text.split())

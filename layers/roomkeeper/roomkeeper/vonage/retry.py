@@ -1,4 +1,4 @@
-"""When a failed call to Vonage is repeated: backoff with jitter, until a deadline."""
+"""Retries of calls to Vonage: exponential backoff with jitter, until a deadline."""
 
 import email.utils
 import random
@@ -20,9 +20,8 @@ Result = TypeVar("Result")
 class RetryPolicy:
     """The backoff between attempts: `base_delay` seconds, doubled each time up to `max_delay`.
 
-    Half of each delay is random (jitter), so that callers that failed together do not return
-    together. `sleep`, `clock` (monotonic seconds) and `random` (0 to 1) are the machine's by
-    default.
+    Half of each delay is random (jitter), so that callers that failed together do not retry
+    together. `sleep`, `clock` (monotonic seconds) and `random` (0 to 1) are the standard library's.
     """
 
     base_delay: float = 0.25
@@ -34,7 +33,7 @@ class RetryPolicy:
     def delay(self, failures: int, retry_after: float | None) -> float:
         """Return the seconds to wait after this number of consecutive failures (one or more).
 
-        `retry_after`, which the response asked for, is the minimum.
+        The response's `retry_after` is the minimum.
         """
         step = min(self.base_delay * 2.0 ** min(failures - 1, 32), self.max_delay)
         if retry_after is not None and retry_after > step:
@@ -42,19 +41,19 @@ class RetryPolicy:
         return max(step * (1 + self.random()) / 2, retry_after or 0.0)
 
     def run(self, attempt: Callable[[], Result], deadline: "Deadline") -> Result:
-        """Return what `attempt` returns, repeated after each TransientError while there is time.
+        """Return the result of `attempt`, retried after each TransientError until the deadline.
 
         Raises:
-            TransientError: time is up. It is the last one that has a response, or else the first:
-                an attempt that the deadline cut short says less than those before it.
+            TransientError: the deadline passed. It is the last error with a response, or else the
+                first: an attempt that the deadline interrupts says less than those before it.
         """
         failures: list[TransientError] = []
 
-        def observed() -> Result:
+        def recorded() -> Result:
             try:
                 return attempt()
-            except TransientError as error:
-                failures.append(error)
+            except TransientError as exc:
+                failures.append(exc)
                 raise
 
         retrying = tenacity.Retrying(
@@ -64,18 +63,18 @@ class RetryPolicy:
             sleep=self.sleep,
             retry_error_callback=lambda _: _raise_last_response_error(failures),
         )
-        return retrying(observed)
+        return retrying(recorded)
 
 
 class Deadline:
-    """A moment that lies `seconds` ahead by a monotonic `clock`."""
+    """A time `seconds` from now, by a monotonic `clock`."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._ends_at = clock() + seconds
 
     def remaining(self) -> float:
-        """Return the seconds that are left; negative once the deadline has passed."""
+        """Return the remaining seconds; negative once the deadline has passed."""
         return self._ends_at - self._clock()
 
     @property
@@ -85,7 +84,7 @@ class Deadline:
 
 
 def parse_retry_after(header: str | None, now: datetime) -> float | None:
-    """Return the seconds that a Retry-After `header` asks for; None when it is not valid.
+    """Return the seconds in a Retry-After `header`; None if it is missing or invalid.
 
     Source: RFC 9110, 10.2.3: a number of seconds or a date. A date in the past is 0.
     """
@@ -93,8 +92,8 @@ def parse_retry_after(header: str | None, now: datetime) -> float | None:
     if re.fullmatch(r"[0-9]{1,9}", text):
         return float(text)
     try:
-        until = email.utils.parsedate_to_datetime(text)
-        aware = until if until.tzinfo else until.replace(tzinfo=UTC)
+        date = email.utils.parsedate_to_datetime(text)
+        aware = date if date.tzinfo else date.replace(tzinfo=UTC)
         return max(0.0, (aware - now).total_seconds())
     except (ValueError, OverflowError):
         return None

@@ -1,4 +1,4 @@
-"""Calls over HTTP: sent, retried while there is time, and checked for success."""
+"""HTTP requests to the Meetings API, with retries and a total timeout."""
 
 import codecs
 import ssl
@@ -23,10 +23,10 @@ from roomkeeper.vonage.responses import Response, raise_for_status
 from roomkeeper.vonage.retry import Deadline, RetryPolicy
 
 MAX_RESPONSE_BYTES = 32 * 1024 * 1024
-"""A page of rooms has a thousandth of that."""
+"""The limit of a response body; a page of rooms has a thousandth of it."""
 
 POOL_SIZE = 32
-"""Connections that are kept alive; more can be in use at once."""
+"""The number of connections that are kept alive; more can be in use."""
 
 _CHUNK_BYTES = 64 * 1024
 
@@ -62,7 +62,7 @@ class Transport:
         429, 5xx and connection errors are retried until `total_timeout`, in seconds.
 
         Raises:
-            VonageError: no success; at the total timeout, the error of the last response.
+            VonageError: the request failed; at the total timeout, the last error with a response.
         """
         deadline = Deadline(total_timeout, self._retry.clock)
         return self._retry.run(lambda: self._attempt(call, deadline), deadline)
@@ -72,13 +72,13 @@ class Transport:
             raise Unavailable("There was no time left for the request", call.context)
         try:
             response = self._send(call, deadline)
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise _connection_error(call, error) from error
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as exc:
+            raise _connection_error(call, exc) from exc
         return raise_for_status(call, response, datetime.now(UTC))
 
     def _send(self, call: Call, deadline: Deadline) -> Response:
-        # requests takes urllib3's Timeout, which its type hints do not know: one limit for the
-        # connection and the start of the response together, which a pair of numbers cannot express.
+        # urllib3's Timeout limits connection and response start together. requests accepts it,
+        # although its type hints do not.
         timeout: Any = urllib3.Timeout(
             total=deadline.remaining(), connect=self._timeout, read=self._timeout
         )
@@ -107,14 +107,14 @@ class Transport:
 
 
 class _Session(requests.Session):
-    """A session that follows no redirect, takes no cookie, and reads no .netrc for credentials."""
+    """A session without redirects, cookies and credentials from .netrc."""
 
     def __init__(self) -> None:
         super().__init__()
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
 
     def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002
-        """Return no target: credentials go to the base URL's host alone."""
+        """Return None: credentials are sent only to the base URL's host."""
         return
 
 
@@ -130,11 +130,11 @@ class _Authorization(AuthBase):
 def _checked(base_url: str) -> str:
     try:
         parts = urllib3.util.parse_url(base_url)
-        sound = parts.scheme in {"http", "https"} and parts.host
+        is_valid = parts.scheme in {"http", "https"} and parts.host
     except urllib3.exceptions.LocationParseError:
-        sound = False
-    # The URL itself is left out of the message: a user and password may be in it.
-    if not sound or parts.auth or parts.query is not None or parts.fragment is not None:
+        is_valid = False
+    # The message leaves the URL out, since it may have a user and password.
+    if not is_valid or parts.auth or parts.query is not None or parts.fragment is not None:
         raise ValueError(
             "The base URL must be like https://api-eu.vonage.com/beta/meetings: "
             "http or https, without user, query or fragment."
@@ -143,9 +143,9 @@ def _checked(base_url: str) -> str:
 
 
 def _connection_error(call: Call, error: Exception) -> VonageError:
-    """Return the error for a request without a response, or with one that cannot be decoded."""
+    """Return the exception for a request without a response, or with an undecodable one."""
     if isinstance(error, urllib3.exceptions.DecodeError):
-        description = "The response is not in the Content-Encoding that it claims"
+        description = "The response is not in the encoding of its Content-Encoding header"
         return InvalidResponse(description, call.context)
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -155,7 +155,7 @@ def _connection_error(call: Call, error: Exception) -> VonageError:
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """Return an exception, and those that it was raised for or carries, as urllib3 wraps them."""
+    """Return an exception and its causes, including those that urllib3 wraps as arguments."""
     found: list[BaseException] = []
     pending = [error]
     while pending:

@@ -1,4 +1,4 @@
-"""What the management API answers when something is wrong: one place, by type."""
+"""The HTTP error for each exception: the one map of the management API and the jobs."""
 
 import math
 from collections.abc import Mapping
@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from roomkeeper import vonage
+from roomkeeper.aws.secrets import SecretUnavailable
+from roomkeeper.http_api import InvalidRequest
 from roomkeeper.management.operations import (
     AlreadyDeleted,
     NotDeletableYet,
@@ -13,14 +15,14 @@ from roomkeeper.management.operations import (
     NotUploaded,
     OnHold,
 )
-from roomkeeper.management.requests import InvalidRequest
-from roomkeeper.settings import SecretUnavailable
+from roomkeeper.settings import Misconfigured
 from roomkeeper.store import StoreUnavailable
 from roomkeeper.vonage.connect import NotConfigured
 
-RETRY_AFTER = 5  # seconds
+RETRY_AFTER = 5
+"""Seconds in the header Retry-After of a 503, unless Vonage asked for another time."""
 
-_ANSWERS: Mapping[type[Exception], tuple[int, str]] = {
+_ERRORS: Mapping[type[Exception], tuple[int, str]] = {
     InvalidRequest: (400, "invalid_request"),
     NotKnown: (404, "not_found"),
     OnHold: (409, "on_hold"),
@@ -36,36 +38,45 @@ _ANSWERS: Mapping[type[Exception], tuple[int, str]] = {
     vonage.RateLimited: (503, "vonage_limits_our_rate"),
     vonage.VonageError: (502, "vonage_answered_unexpectedly"),
     StoreUnavailable: (503, "unavailable"),
+    Misconfigured: (500, "misconfigured"),
     NotConfigured: (503, "not_configured"),
     SecretUnavailable: (503, "unavailable"),
     Exception: (500, "internal_error"),
 }
 
-_OURS_TO_KNOW = (500, 503)
-"""Statuses behind which there may be names and policies of our account."""
+_PRIVATE_STATUSES = (500, 503)
+"""Statuses of errors whose message may name resources of this account; the caller gets none."""
+
+_PUBLIC_ERRORS = (vonage.VonageError, NotConfigured, Misconfigured)
+"""Exceptions whose message the caller gets with every status."""
 
 
-class Problem(Struct, frozen=True, kw_only=True):
-    """An answer that is an error; `retry_after` is in seconds."""
+class HttpError(Struct, frozen=True, kw_only=True):
+    """The content of an error response; `retry_after` is in seconds."""
 
     status: int
     code: str
     message: str
     retry_after: int | None = None
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return the headers that go with this error."""
+        return {"Retry-After": str(self.retry_after)} if self.retry_after else {}
 
-def to_problem(error: Exception) -> Problem:
-    """Return how `error` is told to a caller of the management API."""
-    status, code = _answer(error)
+
+def to_http_error(error: Exception) -> HttpError:
+    """Return the HTTP error for an exception; its most specific type in the map decides."""
+    status, code = _status_and_code(error)
     message = str(error)
-    if status in _OURS_TO_KNOW and not isinstance(error, vonage.VonageError | NotConfigured):
+    if status in _PRIVATE_STATUSES and not isinstance(error, _PUBLIC_ERRORS):
         message = "Roomkeeper cannot do that just now; its log has the cause. Try again later."
     wait = error.retry_after if isinstance(error, vonage.VonageError) else None
     retry_after = math.ceil(wait or RETRY_AFTER) if status == 503 else None
-    return Problem(status=status, code=code, message=message, retry_after=retry_after)
+    return HttpError(status=status, code=code, message=message, retry_after=retry_after)
 
 
-def _answer(error: Exception) -> tuple[int, str]:
+def _status_and_code(error: Exception) -> tuple[int, str]:
     if isinstance(error, vonage.Unavailable):
         return (504, "vonage_did_not_answer") if error.status is None else (502, "vonage_failed")
-    return next(_ANSWERS[kind] for kind in type(error).__mro__ if kind in _ANSWERS)
+    return next(_ERRORS[kind] for kind in type(error).__mro__ if kind in _ERRORS)
