@@ -257,7 +257,7 @@ def _fields(secret_id: str, content: str) -> dict[str, str]:
         fields = None
     if not isinstance(fields, dict):
         raise StackError(
-            f"The secret {secret_id} is not a JSON object: restore its previous version, as "
-            "docs/operations.md describes."
+            f"The secret {secret_id} is not a JSON object: replace its value in Secrets Manager "
+            "with a JSON object of its fields."
         )
     return fields

@@ -107,7 +107,7 @@ def test_a_story_is_escaped_and_has_no_queries(monkeypatch: pytest.MonkeyPatch) 
     }
     stack: Any = ATable(recording)
 
-    lines = list(trace.story(stack, RECORDING_ID, timedelta(days=1)))
+    lines = list(trace.history(stack, RECORDING_ID, timedelta(days=1)))
 
     assert all(line.isprintable() for line in lines)
     assert "s3cret" not in "".join(lines)

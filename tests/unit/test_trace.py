@@ -86,7 +86,7 @@ def lines(logs: ALogs, *ids: str) -> list[insights.Line]:
 
 def told(logs: list[dict[str, Any]], *items: Image) -> str:
     stack: Any = AStack(ALogs([json.dumps(line) for line in logs]), *items)
-    return "\n".join(trace.story(stack, RECORDING_ID, timedelta(days=30)))
+    return "\n".join(trace.history(stack, RECORDING_ID, timedelta(days=30)))
 
 
 # --- asking ---------------------------------------------------------------------------------------
@@ -149,14 +149,14 @@ def test_only_lines_of_ours_count_in_the_order_of_their_own_times() -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (a_line("callback accepted", event="x:y", news=True), "x:y taken in"),
-        (a_line("callback accepted", event="x:y", news=False), "x:y came again: nothing new"),
+        (a_line("callback accepted", event="x:y", is_new=True), "x:y accepted"),
+        (a_line("callback accepted", event="x:y", is_new=False), "x:y repeated, nothing new"),
         (
             a_line("callback could not be taken now", event="x:y", problem="throttled"),
-            "x:y turned away with 503, to be sent again: throttled",
+            "x:y answered 503, Vonage sends it again: throttled",
         ),
         (a_line("event not published", event="x:y", reason="no"), "x:y not published: no"),
-        (a_line("missed callback recovered", event="x:y"), "x:y made up for: Vonage was asked"),
+        (a_line("missed callback recovered", event="x:y"), "x:y recovered from Vonage's API"),
         (a_line("recording deleted", by="vonage"), "found deleted at Vonage"),
         (a_line("item failed", problem="Vonage answered 500"), "item failed: Vonage answered 500"),
         (a_line("recording lost"), "recording lost"),
@@ -185,7 +185,7 @@ def test_a_recording_that_only_the_logs_mention_is_told_of() -> None:
 
 
 def test_what_is_about_another_recording_or_a_participant_is_left_out() -> None:
-    other = a_line("callback accepted", event="x", news=True, recording_id="other")
+    other = a_line("callback accepted", event="x", is_new=True, recording_id="other")
     joined = a_line("event published", event="session:participant:joined", session_id=SESSION_ID)
     text = told([other, joined, a_line("recording lost")])
     assert text.count(AT[11:19]) == 1
@@ -223,7 +223,7 @@ def test_when_the_logs_are_gone_the_table_still_tells() -> None:
         "its session began",
         "began",
         "ended, after 38 s",
-        "its upload was heard of",
+        "upload known",
         "was deleted, by management",
         "was put on hold",
     ]
