@@ -73,7 +73,7 @@ def test_an_application_comes_from_a_file_and_wins(
     told = configure("", f"FILE={file}")
 
     assert told.code == 0
-    assert "as those of an application" in told.text
+    assert "these application credentials" in told.text
     held = deployed.stack.secret("VonageSecretArn")
     assert held["private_key"] == pem.decode()
     assert held["api_key"] == "local"  # what was not given stays
@@ -111,7 +111,7 @@ def test_what_vonage_refuses_is_not_stored(deployed: Deployed, configure: Config
         deployed.vonage.clear_faults()
 
     assert told.code != 0
-    assert "Vonage refuses these credentials" in told.text
+    assert "Vonage rejected these credentials" in told.text
     assert "Nothing was changed" in told.text
     assert versions(deployed) == before
 

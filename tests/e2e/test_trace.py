@@ -19,10 +19,10 @@ from tests.support.deployed import WITHIN, Deployed
 
 Told = Callable[[str], tuple[int, str, str]]
 LIFE = [
-    "session:started taken in",
-    "recording:started taken in",
+    "session:started accepted",
+    "recording:started accepted",
     "recording:started published",
-    "recording:uploaded taken in",
+    "recording:uploaded accepted",
     "recording:uploaded came again: nothing new",
     "put on hold",
     "recording:uploaded sent again",

@@ -72,7 +72,7 @@ def test_an_accounts_pair_is_tried_though_an_application_is_stored(
     stack = a_stack(emulator, APPLICATION)
     messages = store(stack, **ACCOUNT)
     assert schemes(emulator) == ["Basic"]
-    assert "as those of an account" in messages
+    assert "these account credentials" in messages
     assert "The functions go on using the application" in messages
     assert stack.secrets["VonageSecretArn"] == APPLICATION | ACCOUNT
 
@@ -113,15 +113,15 @@ def test_a_pair_that_is_taken_away_leaves_the_other_one_which_is_tried(
 @pytest.mark.parametrize(
     ("held", "given", "named"),
     [
-        ({}, {"api_key": "k"}, "api_key is given without api_secret"),
-        (APPLICATION, {"api_key": "k"}, "api_key is given without api_secret"),
-        (APPLICATION, {"api_secret": "k"}, "api_secret is given without api_key"),
-        (ACCOUNT, {"application_id": "a"}, "application_id is given without private_key"),
-        (ACCOUNT, {"private_key": PEM}, "private_key is given without application_id"),
-        (APPLICATION | ACCOUNT, {"api_key": ""}, "api_secret is given without api_key"),
+        ({}, {"api_key": "k"}, "api_key needs api_secret"),
+        (APPLICATION, {"api_key": "k"}, "api_key needs api_secret"),
+        (APPLICATION, {"api_secret": "k"}, "api_secret needs api_key"),
+        (ACCOUNT, {"application_id": "a"}, "application_id needs private_key"),
+        (ACCOUNT, {"private_key": PEM}, "private_key needs application_id"),
+        (APPLICATION | ACCOUNT, {"api_key": ""}, "api_secret needs api_key"),
         (ACCOUNT, {"api_key": "", "api_secret": ""}, "No complete Vonage credentials"),
         (ACCOUNT, {"application_id": "a", "private_key": "hunter2"}, "not an RSA key"),
-        ({**ACCOUNT, "private_key": 5}, {"api_key": "k"}, "The secret holds something else"),
+        ({**ACCOUNT, "private_key": 5}, {"api_key": "k"}, "The secret must contain only"),
     ],
 )
 def test_what_the_functions_could_not_use_is_not_stored(
@@ -165,7 +165,7 @@ def test_a_new_token_is_stored_and_the_operator_is_told_what_is_next(
     messages = store(stack, token=TOKEN[::-1])
     assert stack.secrets["CallbackSecretArn"]["token"] == TOKEN[::-1]
     assert "`make callback-url`" in messages
-    assert "PreviousSecretGraceHours, 24" in messages
+    assert "24 more hours (PreviousSecretGraceHours)" in messages
     assert TOKEN[::-1] not in messages
 
 

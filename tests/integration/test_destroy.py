@@ -87,7 +87,7 @@ def test_a_deletion_that_fails_twice_names_what_is_left_and_can_be_repeated(
     failed, repeated, once_more = (operator.run("destroy") for _ in range(3))
 
     assert failed.code == 1
-    assert "could not be deleted whole: Api (because it is in use)" in failed.text
+    assert "could not be deleted completely. Left: Api (because it is in use)" in failed.text
     assert "run make destroy again" in failed.text
     assert (repeated.code, once_more.code) == (0, 0)
     assert f"There is no stack {NAME}" in once_more.text
@@ -160,4 +160,4 @@ def test_dead_letters_that_go_with_the_stack_are_counted(
     boto3.client("sqs").send_message(QueueUrl=queue, MessageBody="{}")
     given(a_stack(account, "DELETE_FAILED", outputs={}))
 
-    assert "1 dead letters go with it" in operator.run("destroy").text
+    assert "1 dead letters, which are lost" in operator.run("destroy").text

@@ -174,7 +174,7 @@ def test_without_the_targets_python_nothing_is_compiled_and_that_is_said(
     monkeypatch.setattr(build, "FUNCTIONS", tmp_path)
     monkeypatch.setattr(build, "UV", Path("/usr/bin/false"))  # it finds no interpreter
     build._compile(Target("python3.99", "arm64"))
-    assert "There is no Python 3.99 here" in capsys.readouterr().out
+    assert "Python 3.99 is not installed here" in capsys.readouterr().out
     assert not [*tmp_path.rglob("*.pyc")]
 
 

@@ -48,7 +48,7 @@ def test_the_local_environment_is_not_for_an_account(
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     monkeypatch.setattr("sys.argv", ["deploy", "--environment", "local"])
     assert deploy.main() == 2
-    assert "choose ENV=default or prod" in capsys.readouterr().err
+    assert "choose ENV=default or ENV=prod" in capsys.readouterr().err
 
 
 def test_an_environment_that_is_none_is_named_with_those_there_are() -> None:
@@ -59,8 +59,8 @@ def test_an_environment_that_is_none_is_named_with_those_there_are() -> None:
 @pytest.mark.parametrize(
     ("pair", "told"),
     [
-        ("AlarmMail=a@b.example", "Is AlarmEmail meant"),
-        ("AlarmEmail", "set as Name=value"),
+        ("AlarmMail=a@b.example", "Did you mean AlarmEmail"),
+        ("AlarmEmail", "write Name=value"),
         ("AlarmEmail=nobody", "must be empty or an e-mail address"),
         ("LogDays=2", "must be one of 1, 3, 5"),
         ("EventDays=1", "must be from 8 to 3650"),
@@ -254,7 +254,7 @@ def test_a_first_deployment_that_fails_says_what_to_do(
 ) -> None:
     Runs(monkeypatch, AnAccount(None)).failing = {"deploy"}
     assert deploy.main() == 1
-    assert "make deploy again deletes" in capsys.readouterr().out
+    assert "run make deploy again" in capsys.readouterr().out
 
 
 def test_sam_deploys_into_the_region_where_the_stack_is_looked_for(

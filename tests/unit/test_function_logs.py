@@ -181,4 +181,4 @@ def test_impossible_times_are_refused(
 ) -> None:
     with pytest.raises(SystemExit):
         run(monkeypatch, stack, f"--since={value}")
-    assert "is no duration such as 90s, 10m, 2h or 3d" in capsys.readouterr().err
+    assert "is not a duration such as 90s, 10m, 2h or 3d" in capsys.readouterr().err

@@ -79,9 +79,9 @@ def test_only_what_vonage_never_confirmed_is_selected(books: Store, stack: Any) 
     assert sorted(selection.recordings) == ["RECORDING#forged", "RECORDING#started"]
     assert selection.sessions == ["SESSION#forged"]
     assert {reason: sorted(keys) for reason, keys in selection.left.items()} == {
-        "as Vonage's API has returned it": ["RECORDING#real", "SESSION#real"],
-        "as it is on hold": ["RECORDING#held"],
-        "as it is deleted": ["RECORDING#deleted"],
+        "returned by Vonage's API": ["RECORDING#real", "SESSION#real"],
+        "on hold": ["RECORDING#held"],
+        "already deleted": ["RECORDING#deleted"],
     }
 
 
@@ -94,7 +94,7 @@ def test_the_time_of_receipt_decides(
     books.apply(a_recording_uploaded(recording_id="forged"), NOON + at)
     selection = purge.select(stack, ALL)
     assert bool(selection.recordings) is is_selected
-    assert bool(selection.left.get("as it was received at another time")) is not is_selected
+    assert bool(selection.left.get("received at another time")) is not is_selected
 
 
 def test_a_deferral_does_not_change_the_time_of_receipt(
@@ -117,7 +117,7 @@ def test_only_what_vonage_refused_is_selected_if_so_asked(books: Store, stack: A
     assert purge.select(stack, ALL).refused == 1
     only = purge.select(stack, Window(ALL.start, ALL.end, only_refused=True))
     assert only.recordings == ["RECORDING#refused"]
-    assert only.left == {"as Vonage has not refused it": ["RECORDING#unasked"]}
+    assert only.left == {"access not denied by Vonage": ["RECORDING#unasked"]}
 
 
 def test_what_has_changed_since_it_was_selected_is_left(
@@ -194,7 +194,7 @@ def test_a_time_without_an_offset_is_refused_by_name(
 ) -> None:
     with pytest.raises(SystemExit):
         command("--start", moment)
-    assert "no time with an offset" in capsys.readouterr().err
+    assert "not a time with a UTC offset" in capsys.readouterr().err
 
 
 def test_control_characters_of_an_id_do_not_reach_the_terminal(table: Table, command: Any) -> None:

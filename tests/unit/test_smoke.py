@@ -105,7 +105,7 @@ def test_a_callback_that_is_refused_is_named_with_its_answer(
     stack: AStack, deployed: Deployed
 ) -> None:
     deployed.status = 401
-    with pytest.raises(StepFailed, match=r"post a callback \(204\): answered 401: no"):
+    with pytest.raises(StepFailed, match=r"post a callback \(204\): the stack responded 401: no"):
         run(stack)
 
 
@@ -144,7 +144,7 @@ def test_an_url_that_does_not_answer_is_named_without_its_token(
         raise requests.ConnectionError(f"cannot connect to {url}")
 
     monkeypatch.setattr(requests, "post", refuse)
-    with pytest.raises(StepFailed, match=r"did not answer \(ConnectionError\)$"):
+    with pytest.raises(StepFailed, match=r"cannot be reached \(ConnectionError\)$"):
         run(stack)
 
 
@@ -178,4 +178,4 @@ def test_failure_is_the_exit_code_and_one_line(
     monkeypatch.setattr("sys.argv", ["smoke"])
     assert smoke.main() == 1
     last = capsys.readouterr().out.splitlines()[-1]
-    assert re.match(r"FAIL post a callback \(204\): answered 503: no\\x1b$", last)
+    assert re.match(r"FAIL post a callback \(204\): the stack responded 503: no\\x1b$", last)

@@ -142,7 +142,7 @@ def test_too_few_events_in_time_are_an_error(
     stack: AStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, stack, "--count", "2", "--seconds", "1", published=1) == 1
-    assert "1 of 2 events came in 1 seconds." in capsys.readouterr().err
+    assert "1 of 2 events arrived within 1 seconds." in capsys.readouterr().err
     assert left() == []
 
 
@@ -164,4 +164,4 @@ def test_impossible_counts_are_refused_before_anything_is_made(
 ) -> None:
     with pytest.raises(SystemExit):
         run(monkeypatch, stack, f"--count={value}")
-    assert "is not a whole number from 1 up" in capsys.readouterr().err
+    assert "is not a whole number greater than 0" in capsys.readouterr().err

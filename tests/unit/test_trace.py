@@ -168,7 +168,7 @@ def test_only_lines_of_ours_count_in_the_order_of_their_own_times() -> None:
                 status=409,
                 caller=CALLER,
             ),
-            f"refused with 409: DELETE /recordings/{{recording_id}}; asked by {CALLER}",
+            f"DELETE /recordings/{{recording_id}} rejected with 409, called by {CALLER}",
         ),
     ],
 )
@@ -220,12 +220,12 @@ def test_when_the_logs_are_gone_the_table_still_tells() -> None:
     text = told([], recording, session)
     steps = [line.split(maxsplit=2)[2] for line in text.partition("\n\n")[2].splitlines()]
     assert steps == [
-        "its session began",
-        "began",
+        "session started",
+        "started",
         "ended, after 38 s",
         "upload known",
         "was deleted, by management",
-        "was put on hold",
+        "put on hold",
     ]
     assert "room a-room" in text
     assert "on hold, by legal: an inquiry" in text
@@ -233,5 +233,5 @@ def test_when_the_logs_are_gone_the_table_still_tells() -> None:
 
 
 def test_a_recording_that_nobody_knows_is_named() -> None:
-    with pytest.raises(StackError, match=rf"a-stack knows nothing of .*{RECORDING_ID}"):
+    with pytest.raises(StackError, match=rf"a-stack does not know the recording .*{RECORDING_ID}"):
         told([])
