@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from local.aws.stream_retries import LONGEST_PAUSE, NO_LIMIT, Limits, Record, deliver
+from local.aws.stream_retries import MAX_BACKOFF, NO_LIMIT, Limits, Record, deliver
 
 Behaviour = Callable[[list[str], int], dict[str, Any]]
 FAILED = {"error": True, "body": {"errorMessage": "oh"}}
@@ -159,4 +159,4 @@ def test_there_are_longer_and_longer_pauses_up_to_a_limit() -> None:
     delivery = Delivery("1", lambda _batch, _before: FAILED, max_retries=8)
     assert delivery.pauses == sorted(delivery.pauses)
     assert delivery.pauses[0] < delivery.pauses[1]
-    assert delivery.pauses[-1] == LONGEST_PAUSE
+    assert delivery.pauses[-1] == MAX_BACKOFF
