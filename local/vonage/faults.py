@@ -89,7 +89,7 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Strike this often, then never again."""
     probability: Annotated[float, Meta(ge=0, le=1)] = 1.0
     seed: int = 0
-    """Seeds the dice of `probability`."""
+    """Seeds the generator of `probability`."""
 
     def __post_init__(self) -> None:
         given = (self.body is not None, self.body_base64 is not None, self.body_json is not UNSET)
@@ -189,7 +189,7 @@ class ArmedFault:
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
         self._left = math.inf if fault.times is None else fault.times
-        self._dice = random.Random(fault.seed)  # noqa: S311 - to be repeated, not to be secret
+        self._random = random.Random(fault.seed)  # noqa: S311 - to be repeated, not to be secret
         self._served: deque[float] = deque()
 
     def strike(self, operation: str, now: float) -> Fault | None:
@@ -198,7 +198,7 @@ class ArmedFault:
             return None
         if self.fault.rate_limit is not None:
             return self._limited(self.fault.rate_limit, now)
-        if self._dice.random() >= self.fault.probability:
+        if self._random.random() >= self.fault.probability:
             return None
         self._left -= 1
         return self.fault

@@ -231,8 +231,8 @@ def _details(body: Json) -> dict[str, Any]:
 def _check(body: Json) -> None:
     try:
         msgspec.convert(body, _Rules)
-    except msgspec.ValidationError as problem:
-        raise invalid(str(problem)) from problem
+    except msgspec.ValidationError as exc:
+        raise invalid(str(exc)) from exc
 
 
 def _future(text: object, now: datetime) -> datetime:

@@ -86,8 +86,8 @@ class Sender:
             answer = self._session.post(
                 target.url, data=payload, headers=headers, timeout=timeout, allow_redirects=False
             )
-        except (requests.RequestException, ValueError) as problem:
-            return Attempt(at, error=type(problem).__name__)
+        except (requests.RequestException, ValueError) as exc:
+            return Attempt(at, error=type(exc).__name__)
         return Attempt(at, answer.status_code, answer=answer.text[:ANSWER_KEPT])
 
 

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from local.faults.rules import SERVICES, striking
+from local.faults.rules import SERVICES, fault_rules
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.2, 0.5])
