@@ -216,7 +216,9 @@ Next:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m operations.deploy")
     parser.add_argument("--environment", default="default", help="a section of samconfig.toml")
-    parser.add_argument("--stack", default="", help="the stack's name; the environment's by default")
+    parser.add_argument(
+        "--stack", default="", help="the stack's name; the environment's by default"
+    )
     parser.add_argument("--only-build", action="store_true", help="build, but do not deploy")
     parser.add_argument("--parameters", nargs="*", default=[], metavar="NAME=VALUE")
     parser.add_argument("--arguments", nargs=argparse.REMAINDER, default=[], help="for sam deploy")

@@ -154,9 +154,7 @@ def _warning(stack: Stack) -> str:
         if count
         else ""
     )
-    return (
-        f"This deletes the stack {stack.name} ({stack.whereabouts()}). Its table is kept.{lost}"
-    )
+    return f"This deletes the stack {stack.name} ({stack.whereabouts()}). Its table is kept.{lost}"
 
 
 def _dead_letters(stack: Stack) -> int:

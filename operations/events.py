@@ -30,7 +30,9 @@ def main() -> int:
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     parser.add_argument("--count", type=positive, help="stop after this many events")
     parser.add_argument("--seconds", type=positive, help="stop after this many seconds")
-    parser.add_argument("--json", action="store_true", help="print complete events, one JSON object per line")
+    parser.add_argument(
+        "--json", action="store_true", help="print complete events, one JSON object per line"
+    )
     options = parser.parse_args()
     seen = 0
     try:

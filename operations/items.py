@@ -24,7 +24,9 @@ def main() -> int:
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     parser.add_argument("--recording", default="", help="the item of the recording with this id")
     parser.add_argument("--session", default="", help="the items of a session and its recordings")
-    parser.add_argument("--room", default="", help="the items of a room, its sessions and recordings")
+    parser.add_argument(
+        "--room", default="", help="the items of a room, its sessions and recordings"
+    )
     options = parser.parse_args()
     selection = Selection(options.recording, options.session, options.room)
     for item in items(deployed_stack(options.stack), LIMIT, selection):

@@ -56,7 +56,9 @@ def main() -> int:
     since = datetime.now(UTC) - options.since
     try:
         if not _print(lines(stack, options.function, since, follow=options.follow)):
-            print("No lines in that time. Look further back, for example SINCE=1d.", file=sys.stderr)
+            print(
+                "No lines in that time. Look further back, for example SINCE=1d.", file=sys.stderr
+            )
     except KeyboardInterrupt:
         print(file=sys.stderr)
     except (ClientError, BotoCoreError) as error:

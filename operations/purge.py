@@ -70,7 +70,9 @@ def main() -> int:
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     parser.add_argument("--start", required=True, type=_moment, help="received at or after this")
     parser.add_argument("--end", required=True, type=_moment, help="received before this")
-    parser.add_argument("--refused", action="store_true", help="only items for which Vonage denied access")
+    parser.add_argument(
+        "--refused", action="store_true", help="only items for which Vonage denied access"
+    )
     parser.add_argument("--confirm", default="", help="the stack's name, to remove the items")
     options = parser.parse_args()
     if options.confirm not in ("", options.stack):

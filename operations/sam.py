@@ -32,7 +32,9 @@ def environment(name: str) -> Environment:
     described = tomllib.loads((ROOT / "samconfig.toml").read_text())
     if "deploy" not in described.get(name, {}):
         known = ", ".join(each for each in described if each != "version")
-        raise UnknownEnvironment(f"samconfig.toml has no environment {name}. Choose ENV= from {known}.")
+        raise UnknownEnvironment(
+            f"samconfig.toml has no environment {name}. Choose ENV= from {known}."
+        )
     deploy = described[name]["deploy"]["parameters"]
     pairs = (each.partition("=") for each in deploy.get("parameter_overrides", []))
     return Environment(name, deploy["stack_name"], {key: value for key, _, value in pairs})

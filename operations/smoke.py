@@ -102,9 +102,7 @@ def _post(stack: Stack, url: str, body: bytes) -> None:
         response = requests.post(url, data=body, headers=headers, timeout=HTTP_TIMEOUT)
     except requests.RequestException as error:
         # The error's own text may contain the URL and so the token.
-        raise StepFailed(
-            f"the callback URL cannot be reached ({type(error).__name__})"
-        ) from None
+        raise StepFailed(f"the callback URL cannot be reached ({type(error).__name__})") from None
     if response.status_code != 204:
         raise StepFailed(f"the stack responded {response.status_code}: {response.text[:300]}")
 

@@ -24,7 +24,9 @@ PARTS = (meeting, management, cleanup, rooms)
 def main() -> int:
     """Run the demonstration; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m local.demo")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write a report to this file")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write a report to this file"
+    )
     options = parser.parse_args()
     if options.json and (options.json.is_dir() or not options.json.absolute().parent.is_dir()):
         parser.error(f"{options.json} cannot be written: choose a file in an existing folder")

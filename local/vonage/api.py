@@ -75,7 +75,7 @@ class MeetingsApi:
             ("DELETE", "/recordings/<id:recording_id>", "delete_recording", self.delete_recording),
         ]
         for method, rule, operation, view in routes:
-            served = self._struck(operation, self._authorized(view))
+            served = self._with_faults(operation, self._authorized(view))
             blueprint.add_url_rule(rule, operation, served, methods=[method])
         return blueprint
 
@@ -83,7 +83,7 @@ class MeetingsApi:
         """Return the route that serves recordings' files."""
         blueprint = Blueprint("downloads", __name__)
         rule = f"/{ACCOUNT}/<id:recording_id>/archive.mp4"
-        blueprint.add_url_rule(rule, "download", self._struck("download", self.download))
+        blueprint.add_url_rule(rule, "download", self._with_faults("download", self.download))
         return blueprint
 
     def create_room(self) -> Response:
@@ -179,7 +179,7 @@ class MeetingsApi:
             if (refused and id_.startswith(refused)) or not _is_id(id_):
                 raise invalid("The id in the path is invalid")
 
-    def _struck(self, operation: Operation, view: View) -> View:
+    def _with_faults(self, operation: Operation, view: View) -> View:
         def serve(**ids: str) -> Response:
             fault = self._state.switches.fault(operation)
             if fault is None:

@@ -164,7 +164,9 @@ def test_a_run_in_which_something_failed_raises_at_its_end(deployed: Deployed) -
 
     [deferred] = set(ids) - marked(deployed, ids)
     assert jobs.run(deployed, FUNCTION)["deleted"] == 0
-    back_dating.back_date(deployed.stack, back_dating.recordings([deferred]), DAY)  # as if its time had come
+    back_dating.back_date(
+        deployed.stack, back_dating.recordings([deferred]), DAY
+    )  # as if its time had come
     assert jobs.run(deployed, FUNCTION)["deleted"] == 1
 
 

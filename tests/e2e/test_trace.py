@@ -80,7 +80,9 @@ def test_a_recordings_life_is_told_from_its_callback_to_its_deletion(
     assert api.call("PUT", f"{path}/hold", json={"reason": "an inquiry"}).status_code == 200
     assert api.call("POST", f"{path}/republish").status_code == 202
     assert api.call("DELETE", f"{path}/hold").status_code == 204
-    back_dating.back_date(deployed.stack, back_dating.recordings([recording_id]), timedelta(days=31))
+    back_dating.back_date(
+        deployed.stack, back_dating.recordings([recording_id]), timedelta(days=31)
+    )
     jobs.run(deployed, "RecordingCleanupName")
     events = deployed.events_about(recording_id, count=5)
 
