@@ -1,4 +1,4 @@
-"""The IAM user that deploys to the local AWS, with the policies of operations/deployer-policy.yaml."""
+"""The IAM user that deploys to the local AWS with the policies of deployer-policy.yaml."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
 """Files that runs of the local stack leave below build/: logs are kept, all others removed.
 
-Each run has its own folder below build/local/. Its servers hold a lock on the folder as long as they
-run (flock(2): the lock is released with the last process that inherited it, even after a crash).
+Each run has its own folder below build/local/. Its servers hold a lock on the folder while they run
+(flock(2): the lock is released with the last process that inherited it, even after a crash).
 
 This module imports only the standard library, because `make clean` runs without .tools.
 """

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 def wait_until(holds: Callable[[], bool], within: float, pause: float = 0.05) -> bool:
-    """Return whether `holds` returned True within `within` seconds, polled every `pause` seconds."""
+    """Return whether `holds` becomes true `within` these seconds, polled every `pause` seconds."""
     deadline = time.monotonic() + within
     while not holds():
         if time.monotonic() > deadline:

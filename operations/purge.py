@@ -1,7 +1,7 @@
 """`make purge FROM=... TO=...`: removes items that Vonage's API has never confirmed.
 
 Use it to remove recordings and sessions that somebody forged with a stolen callback token. It is a
-dry run unless CONFIRM is the stack's name. It deletes nothing at Vonage and causes no event, because
+dry run unless CONFIRM is the stack's name. It deletes nothing at Vonage and causes no events, since
 the publisher ignores removals.
 """
 

@@ -1,7 +1,7 @@
 """Makes MiniStack check the role of a schedule before it starts the target.
 
-MiniStack 1.5 starts the target without that check. With this patch, as on AWS, EventBridge Scheduler
-must be allowed to assume the role, and the role must allow it to invoke the function.
+MiniStack 1.5 starts the target without that check. With this patch, as on AWS, EventBridge
+Scheduler must be allowed to assume the role, and the role must allow it to invoke the function.
 
 Source: "Setting up the execution role" in the EventBridge Scheduler guide.
 """

@@ -1,9 +1,9 @@
 """Makes MiniStack retry batches of a table's stream as Lambda does.
 
 MiniStack 1.5 retries a whole batch until the function no longer raises, and treats every response
-as success. This patch adds partial batch responses, bisecting, the limits of retries and of age, and
-the on-failure destination. Retries end at whichever limit is reached first. Records that are too old
-are discarded without an attempt.
+as success. This patch adds partial batch responses, bisecting, the limits of retries and of age,
+and the on-failure destination. Retries end at the first limit that is reached. Records that are too
+old are discarded without an attempt.
 
 Source: "Process DynamoDB records with Lambda", "Configuring partial batch response with DynamoDB"
 in the Lambda guide.

@@ -193,7 +193,7 @@ class ArmedFault:
         self._served: deque[float] = deque()
 
     def strike(self, operation: str, now: float) -> Fault | None:
-        """Return the fault for a request at `now` (monotonic seconds); None if it does not apply."""
+        """Return the fault if it applies to a request at `now` (monotonic seconds), else None."""
         if self.fault.operation not in {"*", operation} or self._left < 1:
             return None
         if self.fault.rate_limit is not None:

@@ -173,7 +173,7 @@ def left(room: Room, at: datetime) -> Room:
 
 
 def as_json(room: Room, now: datetime, form: RoomForm) -> dict[str, Any]:
-    """Return the room as the API returns it, with its availability in the new or the 2021 `form`."""
+    """Return the room as the API returns it, with its availability in the new or 2021 `form`."""
     available = room.is_available(now)
     code = room.meeting_code
     host = f"https://meetings.vonage.com/?room_token={code}&participant_token=host-{code}"

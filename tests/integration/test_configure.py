@@ -73,7 +73,7 @@ def test_an_accounts_pair_is_tried_though_an_application_is_stored(
     messages = store(stack, **ACCOUNT)
     assert schemes(emulator) == ["Basic"]
     assert "these account credentials" in messages
-    assert "The functions go on using the application" in messages
+    assert "The functions keep using the application" in messages
     assert stack.secrets["VonageSecretArn"] == APPLICATION | ACCOUNT
 
 

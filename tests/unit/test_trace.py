@@ -222,9 +222,9 @@ def test_when_the_logs_are_gone_the_table_still_tells() -> None:
     assert steps == [
         "session started",
         "started",
-        "ended, after 38 s",
+        "ended after 38 s",
         "upload known",
-        "was deleted, by management",
+        "deleted by management",
         "put on hold",
     ]
     assert "room a-room" in text
