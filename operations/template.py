@@ -68,9 +68,7 @@ def stack_name_problem(name: str) -> str | None:
     CloudFormation API reference, "CreateEventBus" in EventBridge's.
     """
     if re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name) is None:
-        return (
-            f"The stack's name {name!r} must be letters, digits and hyphens, starting with a letter"
-        )
+        return f"The stack's name {name!r} must be letters, digits and hyphens, a letter first"
     if len(name) > MAX_STACK_NAME:
         return f"The stack's name {name!r} must have at most {MAX_STACK_NAME} characters"
     if name == "default":

@@ -9,7 +9,7 @@ import pytest
 from benchmarks import counts
 from benchmarks.__main__ import table
 from benchmarks.baseline import changes
-from benchmarks.books import answer_of_dynamodb, rooms_page
+from benchmarks.books import dynamodb_response, rooms_page
 from benchmarks.counts import Life
 from benchmarks.figures import AIMS, NAMES, Figure, counted, paired, percentile, spread_of
 from local.testing.template import ROOT
@@ -104,8 +104,8 @@ def test_what_jobs_are_measured_on_has_no_end() -> None:
     assert len(page.rooms) == 20
     assert page.next_start_id == "40"
     shard = {"ExpressionAttributeValues": {":shard": {"S": "retained#3"}}}
-    first = answer_of_dynamodb("Query", shard)
-    after = answer_of_dynamodb("Query", {**shard, "ExclusiveStartKey": first["LastEvaluatedKey"]})
+    first = dynamodb_response("Query", shard)
+    after = dynamodb_response("Query", {**shard, "ExclusiveStartKey": first["LastEvaluatedKey"]})
     keys = [item["pk"]["S"] for page in (first, after) for item in page["Items"]]
     assert len(set(keys)) == 200
 
