@@ -1,7 +1,7 @@
 """A minimal Lambda runtime as a script: `container.py PATHS CALLS`, with a request on stdin.
 
-It imports `app` from the first of PATHS, as a cold start does, and calls its handler. The results go
-to stderr as JSON. Apart from that it imports only modules that Lambda's own bootstrap has imported
+It imports `app` from the first of PATHS, as a cold start does, and calls its handler. The results
+go to stderr as JSON. Apart from `app` it imports only modules that Lambda's own bootstrap imports
 too, so that functions start without an advantage. Source: awslambdaric's `bootstrap`.
 """
 

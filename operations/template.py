@@ -12,7 +12,7 @@ from msgspec import Struct
 ROOT = Path(__file__).parent.parent
 
 MAX_STACK_NAME = 64
-"""Characters. CloudFormation allows 128, but the schema registry has this name too and allows 64."""
+"""Characters. CloudFormation allows 128, but the schema registry of the same name allows 64."""
 
 
 class Parameter(Struct, frozen=True, kw_only=True):

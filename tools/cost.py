@@ -212,7 +212,7 @@ def _publisher(load: Load) -> float:
 
 
 def _table(load: Load, lived: Life) -> float:
-    """Return DynamoDB's cost. A callback without a recording writes one item and one index entry."""
+    """Return DynamoDB's cost. A callback that is not a recording's writes an item and an index."""
     others = max(0, load.callbacks - len(LIFE) * load.recordings)
     units = load.recordings * (lived.item_units + lived.index_units) + others * 2
     units += load.rooms * 6  # intent, outbox and completion of an extension, with index entries

@@ -1,7 +1,7 @@
 """`make schemas`: writes the JSON Schemas of all events' details into docs/events/.
 
-It also writes schemas/, the same schemas for an EventBridge schema registry. Both are generated from
-the types in the code.
+It also writes schemas/, the same schemas for an EventBridge schema registry. Both are generated
+from the types in the code.
 
 The schemas are the contract with subscribers. Within version 1, only additions are allowed.
 """

@@ -1,8 +1,8 @@
 """Writes schemas/template.yaml: the schemas of all events for an EventBridge schema registry.
 
 `make schemas` generates it from the same types as docs/events/. The registry does not support
-current versions of JSON Schema, so this uses OpenAPI 3.0, where the component AWSEvent describes the
-whole event. EventBridge generates code bindings for several languages from it.
+current versions of JSON Schema, so this uses OpenAPI 3.0, where the component AWSEvent describes
+the whole event. EventBridge generates code bindings for several languages from it.
 
 Source: "Creating an EventBridge schema using a template" in the EventBridge guide.
 """

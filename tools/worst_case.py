@@ -163,9 +163,9 @@ def rejection() -> float:
     """Return the dollars for a request that API Gateway rejects itself (403, 404, 429).
 
     API Gateway does not charge for it: "You do not pay for requests which are not authorized, did
-    not match a route in your API or throttled" (an AWS expert's accepted answer in re:Post, "pricing
-    clarification for api gateway", to a question on REST APIs; the price pages do not say). The
-    line in the access log and the response are charged.
+    not match a route in your API or throttled" (an AWS expert's accepted answer in re:Post,
+    "pricing clarification for api gateway", to a question on REST APIs; the price pages do not
+    say). The line in the access log and the response are charged.
     """
     return _kept_and_sent(line_bytes(REJECTED), REJECTION_BYTES)
 
