@@ -20,18 +20,18 @@ pytestmark = pytest.mark.local_stack
 EXPECTED: Mapping[str, str] = {
     "Post a callback yourself": "HTTP/1.1 204",
     "Have the emulated Vonage hold a meeting": '"recording_ids"',
-    "See how its callbacks were answered": '"delivered"',
-    "Ask the management API": '"rooms"',
-    "Rehearse a cleanup": '"dry_run":true',
-    "See what the table holds": "RECORDING#",
-    "Store other credentials": "Vonage takes them",
+    "See its callbacks": '"delivered"',
+    "List the rooms": '"rooms"',
+    "Dry-run a cleanup": '"dry_run":true',
+    "See the items in the table": "RECORDING#",
+    "Store other credentials": "Vonage accepts these",
     "Print the callback URL": "/callbacks/",
-    "Publish dead letters": "0 dead letters sent",
-    "End it all": "The local stack has ended.",
+    "Publish the events of dead letters": "0 dead letters published",
+    "Stop the stack": "The local stack is stopped.",
 }
 """What is to be tried, by how it begins, and what is seen of it then."""
 
-LAST = "End it all"
+LAST = "Stop the stack"
 
 
 class Up(Struct, frozen=True):

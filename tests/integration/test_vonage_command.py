@@ -52,7 +52,7 @@ def test_a_port_that_is_taken_is_told_in_a_sentence() -> None:
     assert (emulator.returncode, out) == (1, "")
     assert err == (
         f"The emulator cannot listen at 127.0.0.1:{port}: Address already in use. "
-        "Choose another one with --port, or --port 0 for any that is free.\n"
+        "Choose another port with --port, or any free port with --port 0.\n"
     )
 
 

@@ -82,7 +82,7 @@ def test_a_folder_that_make_did_not_make_is_not_cleared(tmp_path: Path) -> None:
     code, told = make(clone, f"PYTHON={python}", ".tools/uv/bin/uv")
 
     assert code
-    assert "is not a virtual environment: move it away" in told
+    assert "is not a virtual environment. Move it away" in told
     assert precious.read_text() == "mine"
 
 
@@ -102,7 +102,7 @@ def test_a_python_that_lambda_does_not_have_is_refused_in_one_sentence(
     code, told = make(clone, *arguments, ".tools/uv/bin/uv", path=str(tmp_path / "bin"))
 
     assert code
-    assert "runs on Python 3.11 to 3.14" in told
+    assert "needs Python 3.11 to 3.14" in told
     assert "Traceback" not in told
     assert not (clone / ".tools").exists()
 
