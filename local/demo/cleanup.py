@@ -47,12 +47,12 @@ def show(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
 
 def _show_cleanup(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
     timeline.heading(f"Cleanup: Vonage's recordings are deleted after {RETENTION} days")
-    old, held = local.vonage.hold_meeting(recordings=2)["recording_ids"]
+    old, on_hold = local.vonage.hold_meeting(recordings=2)["recording_ids"]
     [young] = local.vonage.hold_meeting()["recording_ids"]
     store = Store(local.stack.client("dynamodb"), local.stack.outputs["TableName"])
-    store.hold(held, "a court order", "legal", datetime.now(UTC))
+    store.hold(on_hold, "a court order", "legal", datetime.now(UTC))
     age = timedelta(days=RETENTION + 1)
-    back_dating.back_date(local.stack, back_dating.recordings([old, held]), age)
+    back_dating.back_date(local.stack, back_dating.recordings([old, on_hold]), age)
     timeline.say(
         f"Three recordings are uploaded. Two are back-dated by {age.days} days, so that the "
         "demonstration need not wait; one of these is on hold."
@@ -66,13 +66,13 @@ def _show_cleanup(report: Report, local: LocalStack, subscriber: Subscriber) -> 
     planned = [each["recording_id"] for each in dry_run["planned"]]
     report.check(
         "a dry run of the cleanup lists what is due, and deletes nothing",
-        ok=planned == [old] and {old, held, young} <= after_dry_run,
+        ok=planned == [old] and {old, on_hold, young} <= after_dry_run,
         detail=f"{len(planned)} listed, {dry_run['on_hold']} on hold",
     )
-    remaining = {old, held, young} & _at_vonage(local)
+    remaining = {old, on_hold, young} & _at_vonage(local)
     report.check(
         "the cleanup deletes what is due, and nothing on hold or younger",
-        ok=remaining == {held, young},
+        ok=remaining == {on_hold, young},
         detail=f"{len(remaining)} of 3 recordings remain at Vonage",
     )
     report.check(
@@ -80,14 +80,14 @@ def _show_cleanup(report: Report, local: LocalStack, subscriber: Subscriber) -> 
         ok=[_origin(event) for event in events] == ["cleanup"],
         detail=f"{len(events)} received",
     )
-    _note_lives(report, store, [old, held, young])
-    _show_release(report, local, held)
-    _note_lives(report, store, [held])
+    _note_lives(report, store, [old, on_hold, young])
+    _show_release(report, local, on_hold)
+    _note_lives(report, store, [on_hold])
 
 
-def _show_release(report: Report, local: LocalStack, held: str) -> None:
+def _show_release(report: Report, local: LocalStack, on_hold: str) -> None:
     """Try to delete a recording on hold, lift the hold, then delete the recording."""
-    api, path = ManagementApi(local.stack), f"/recordings/{held}"
+    api, path = ManagementApi(local.stack), f"/recordings/{on_hold}"
     statuses: list[int] = []
     for call in (path, f"{path}/hold", path):
         response = api.call("DELETE", call)

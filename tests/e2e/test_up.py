@@ -46,7 +46,7 @@ class Up(Struct, frozen=True):
 
     def operated(self) -> Stack:
         """Return the stack as the user sees it whose keys are in what was printed."""
-        settings = self.lines["See what the table holds"].removeprefix("env ").split(" make ")[0]
+        settings = self.lines["See the items in the table"].removeprefix("env ").split(" make ")[0]
         given = dict(each.split("=", 1) for each in settings.split())
         user = boto3.Session(
             aws_access_key_id=given["AWS_ACCESS_KEY_ID"],
@@ -57,7 +57,7 @@ class Up(Struct, frozen=True):
 
     def vonage_api(self) -> str:
         """Return the base URL of the emulated Vonage's API."""
-        deliveries = self.lines["See how its callbacks were answered"].split()[-1]
+        deliveries = self.lines["See its callbacks, and the stack's responses to them"].split()[-1]
         return VonageControl(deliveries.removesuffix("/control/deliveries")).api_url
 
     def try_out(self, what: str) -> None:
@@ -81,7 +81,7 @@ def up() -> Iterator[Up]:
     port = free_port()
     told = shell(f"make --no-print-directory up PORT={port} VONAGE_PORT={free_port()}")
     assert told.code == 0, told.text
-    _, _, to_try = told.text.partition("Things to try")
+    _, _, to_try = told.text.partition("Commands to try")
     printed = [line.strip() for line in to_try.splitlines()[1:] if line]
     running = Up(dict(zip(printed[::2], printed[1::2], strict=True)), f"http://127.0.0.1:{port}")
     yield running

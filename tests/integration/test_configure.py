@@ -66,7 +66,7 @@ def schemes(emulator: VonageControl) -> list[str]:
 # --- the pair that was given is the one that is tried ---------------------------------------------
 
 
-def test_an_accounts_pair_is_tried_though_an_application_is_stored(
+def test_an_account_pair_is_tested_even_if_an_application_is_stored(
     emulator: VonageControl,
 ) -> None:
     stack = a_stack(emulator, APPLICATION)
@@ -77,7 +77,7 @@ def test_an_accounts_pair_is_tried_though_an_application_is_stored(
     assert stack.secrets["VonageSecretArn"] == APPLICATION | ACCOUNT
 
 
-def test_an_accounts_pair_that_vonage_refuses_is_not_stored_beside_an_application(
+def test_an_account_pair_that_vonage_rejects_is_not_stored(
     emulator: VonageControl,
 ) -> None:
     stack = a_stack(emulator, APPLICATION)
@@ -93,7 +93,7 @@ def test_both_pairs_are_tried_when_both_are_given(emulator: VonageControl) -> No
     assert "go on using" not in messages
 
 
-def test_half_of_a_pair_replaces_that_half_and_the_whole_pair_is_tried(
+def test_half_of_a_pair_replaces_that_half_and_the_complete_pair_is_tested(
     emulator: VonageControl,
 ) -> None:
     stack = a_stack(emulator, APPLICATION | ACCOUNT)
@@ -102,7 +102,7 @@ def test_half_of_a_pair_replaces_that_half_and_the_whole_pair_is_tried(
     assert stack.secrets["VonageSecretArn"] == APPLICATION | ACCOUNT | {"api_secret": "new"}
 
 
-def test_a_pair_that_is_taken_away_leaves_the_other_one_which_is_tried(
+def test_after_a_pair_is_removed_the_other_pair_is_tested(
     emulator: VonageControl,
 ) -> None:
     stack = a_stack(emulator, APPLICATION | ACCOUNT)
@@ -158,7 +158,7 @@ def test_a_token_that_a_url_would_change_is_not_stored(token: str, emulator: Von
     assert stack.puts == []
 
 
-def test_a_new_token_is_stored_and_the_operator_is_told_what_is_next(
+def test_storing_a_new_token_prints_the_next_step(
     emulator: VonageControl,
 ) -> None:
     stack = a_stack(emulator)
@@ -194,7 +194,7 @@ def test_a_key_file_is_no_signature_secret(emulator: VonageControl) -> None:
         ("token-or-signature", {"token": "", "signature_secret": ""}),
     ],
 )
-def test_a_callback_secret_that_lets_nobody_in_is_not_stored(
+def test_a_callback_secret_that_would_reject_every_callback_is_not_stored(
     accepted: str, given: dict[str, str], emulator: VonageControl
 ) -> None:
     stack = a_stack(emulator, signature_secret="s" * 32)

@@ -108,7 +108,7 @@ TABLE: list[tuple[str | None, dict[str, Expected]]] = [
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(("status", "expected"), TABLE, ids=[str(state) for state, _ in TABLE])
-def test_a_command_does_its_work_or_says_what_to_do(
+def test_a_command_works_or_prints_what_to_do(
     status: str | None,
     expected: dict[str, Expected],
     command: str,
@@ -137,7 +137,7 @@ def test_a_command_does_its_work_or_says_what_to_do(
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("outputs", [{}, {"TableName": "the-table", "Url": "https://x.example"}])
-def test_a_stack_of_another_application_is_left_alone(
+def test_a_stack_of_another_application_is_not_touched(
     outputs: dict[str, str],
     command: str,
     account: Account,
@@ -192,7 +192,7 @@ def test_the_remains_are_deleted_before_anything_is_deployed_and_after_it_is_bui
 
 
 @pytest.mark.parametrize(("answer", "goes_on"), [("y", True), ("", False), ("no", False)])
-def test_somebody_at_the_keyboard_is_asked_before_remains_are_deleted(
+def test_on_a_terminal_the_deletion_of_remains_is_confirmed_first(
     answer: str,
     goes_on: bool,
     account: Account,
@@ -243,7 +243,7 @@ def test_a_callback_secret_without_a_token_is_named_and_not_quoted(
     assert "a-token" not in ran.text
 
 
-def test_a_deployment_without_rollback_goes_on_where_one_has_failed(
+def test_a_deployment_without_rollback_continues_a_failed_one(
     account: Account, given: Put, operator: Operator
 ) -> None:
     given(a_stack(account, "UPDATE_FAILED"))

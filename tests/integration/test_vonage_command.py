@@ -27,7 +27,7 @@ def started(*arguments: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_serves_until_it_is_told_to_stop_and_says_no_more(number: signal.Signals) -> None:
+def test_it_serves_until_it_is_stopped_and_prints_nothing_more(number: signal.Signals) -> None:
     with started("--port", "0") as emulator:
         assert emulator.stdout is not None
         assert emulator.stderr is not None
@@ -44,7 +44,7 @@ def test_it_serves_until_it_is_told_to_stop_and_says_no_more(number: signal.Sign
     assert "GET /" not in out
 
 
-def test_a_port_that_is_taken_is_told_in_a_sentence() -> None:
+def test_a_port_in_use_is_reported_in_one_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with started("--port", str(port)) as emulator:
@@ -65,7 +65,9 @@ def test_a_port_that_is_taken_is_told_in_a_sentence() -> None:
         (["--public-key", __file__], "The public key is not in PEM."),
     ],
 )
-def test_a_wrong_option_is_told_without_a_traceback(arguments: list[str], complaint: str) -> None:
+def test_a_wrong_option_is_reported_without_a_traceback(
+    arguments: list[str], complaint: str
+) -> None:
     with started(*arguments) as emulator:
         _, err = emulator.communicate(timeout=60)
     assert emulator.returncode == 2

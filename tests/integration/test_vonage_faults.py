@@ -180,7 +180,7 @@ def test_a_sessions_recordings_can_be_invalid(
         ("loop", 6, [3, 3, 3, 3, 3]),
     ],
 )
-def test_a_list_can_end_oddly(
+def test_a_list_can_end_in_unusual_ways(
     emulator: VonageControl, api: requests.Session, list_end: str, rooms: int, pages: list[int]
 ) -> None:
     emulator.settings(list_end=list_end)
@@ -224,7 +224,7 @@ def test_https_is_self_signed_and_serves_the_same(emulator: VonageControl) -> No
         ({"headers": {"A:": "b"}}, "headers"),
     ],
 )
-def test_a_fault_that_cannot_be_is_refused(
+def test_an_invalid_fault_is_rejected(
     emulator: VonageControl, fault: dict[str, Any], complaint: str
 ) -> None:
     with pytest.raises(ControlError, match=complaint):

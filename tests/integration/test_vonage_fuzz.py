@@ -133,7 +133,7 @@ def prepare(target: VonageControl) -> None:
 @given(paths, queries, bodies, headers, authorizations)
 @example(("GET", "/beta/meetings/rooms"), "page_size=" + "9" * 4300, b"", {}, "Basic YTpi")
 @example(("POST", "/control/rooms"), "", b'{"id": "\\ud800"}', {}, None)
-def test_nonsense_is_refused(
+def test_invalid_requests_are_rejected(
     target: VonageControl,
     capfd: pytest.CaptureFixture[str],
     route: tuple[str, str],
@@ -191,7 +191,7 @@ RAW: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("raw", RAW.values(), ids=RAW)
-def test_what_is_hardly_http_is_refused(
+def test_invalid_http_is_rejected(
     target: VonageControl, capfd: pytest.CaptureFixture[str], raw: bytes
 ) -> None:
     prepare(target)

@@ -18,7 +18,7 @@ def report(*problems: dict[str, object]) -> str:
     )
 
 
-def test_a_vulnerability_is_named_with_the_version_that_mends_it() -> None:
+def test_a_vulnerability_is_named_with_the_version_that_fixes_it() -> None:
     found = parse(report({"id": "PYSEC-1", "fix_versions": ["2.1"]}), "")
     assert found == Audit(["broken 2.0: PYSEC-1, fixed in 2.1"])
 
@@ -27,11 +27,11 @@ def test_where_none_is_known_nothing_is_found() -> None:
     assert parse(report(), "Found nothing") == Audit()
 
 
-def test_being_offline_is_no_finding_and_is_told() -> None:
+def test_being_offline_is_reported_and_is_not_a_finding() -> None:
     complaint = "requests.exceptions.ConnectionError: ... NameResolutionError: api.osv.dev"
     assert parse("", complaint) == Audit(offline=True)
 
 
-def test_an_audit_that_goes_wrong_is_not_taken_for_a_clean_one() -> None:
+def test_a_failed_audit_is_not_a_clean_audit() -> None:
     with pytest.raises(AuditFailed, match="usage"):
         parse("", "usage: pip-audit: no such option")

@@ -123,15 +123,13 @@ def test_what_jobs_are_measured_on_has_no_end() -> None:
         (a_figure(None), a_figure(None), ""),
     ],
 )
-def test_what_changed_by_more_than_the_spread_is_told(
-    before: Figure, after: Figure, told: str
-) -> None:
+def test_a_change_beyond_the_spread_is_reported(before: Figure, after: Figure, told: str) -> None:
     found = list(changes([before], [after]))
     assert bool(found) == bool(told)
     assert told in "".join(found)
 
 
-def test_figures_that_are_new_or_missing_are_told() -> None:
+def test_new_and_missing_measurements_are_reported() -> None:
     before, after = a_figure(1.0, name="old"), a_figure(1.0, name="new")
     assert list(changes([before], [after])) == [
         "new is new: 1 times it",
@@ -155,7 +153,7 @@ def test_a_recordings_writes_are_those_that_were_counted() -> None:
     assert two - one == pytest.approx(writes + reads + stored)
 
 
-def test_the_page_on_costs_says_what_is_computed() -> None:
+def test_the_page_on_costs_matches_the_computed_costs() -> None:
     rows = re.findall(r"^\| ([^|]+) \|(.+)\|$", (ROOT / "docs/cost.md").read_text(), re.MULTILINE)
     told = {name: [cell.strip(" *") for cell in cells.split("|")] for name, cells in rows}
     loads = [cost.Load(count, count // 10, 1000) for count in (10**3, 10**6, 10**8)]

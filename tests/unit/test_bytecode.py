@@ -42,7 +42,7 @@ def test_bytecode_outlives_a_change_of_the_sources_time(tmp_path: Path) -> None:
     assert compiled(app)[4:8] == b"\1\0\0\0"  # by hash, and not to be checked: PEP 552
 
 
-def test_what_cannot_be_compiled_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_compiled_is_reported(tmp_path: Path) -> None:
     built(tmp_path, "def broken(:\n")
     with pytest.raises(NotCompiled, match="Intake"):
         compile_built(parts(tmp_path))

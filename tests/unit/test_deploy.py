@@ -68,9 +68,7 @@ def test_an_environment_that_is_none_is_named_with_those_there_are() -> None:
         ("EventArchiveDays=00", "must be a whole number"),
     ],
 )
-def test_a_parameter_that_cannot_be_is_refused_before_anything_is_built(
-    pair: str, told: str
-) -> None:
+def test_an_invalid_parameter_is_rejected_before_the_build(pair: str, told: str) -> None:
     with pytest.raises(deploy.Unusable, match=told):
         deploy.given([pair])
 
@@ -80,7 +78,7 @@ def test_a_value_with_blanks_stays_one_for_sam() -> None:
     assert 'CleanupSchedule="rate(2 hours)"' in command
 
 
-def test_a_first_deployment_asks_until_the_answer_can_be(
+def test_a_first_deployment_asks_until_the_value_is_valid(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     asked = deploy.answers({}, typed("https://vonage.example/v1", "often", "7", ""))
@@ -214,7 +212,7 @@ def test_nothing_is_deployed_that_could_not_be_built(
     assert "Hash mismatch" in capsys.readouterr().err
 
 
-def test_a_first_deployment_says_where_it_goes_and_what_comes_next(
+def test_a_first_deployment_prints_its_account_and_the_next_steps(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = Runs(monkeypatch, AnAccount(None), AnAccount("CREATE_COMPLETE"))
@@ -241,7 +239,7 @@ def test_a_later_deployment_asks_and_prints_nothing(
     assert capsys.readouterr().out == ""
 
 
-def test_after_a_no_to_the_change_set_nothing_is_said_to_come_next(
+def test_after_a_declined_change_set_no_next_steps_are_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Runs(monkeypatch, AnAccount(None), AnAccount(None))
@@ -249,7 +247,7 @@ def test_after_a_no_to_the_change_set_nothing_is_said_to_come_next(
     assert "make configure" not in capsys.readouterr().out
 
 
-def test_a_first_deployment_that_fails_says_what_to_do(
+def test_a_failed_first_deployment_prints_what_to_do(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Runs(monkeypatch, AnAccount(None)).failing = {"deploy"}

@@ -7,9 +7,7 @@ from local.faults.rules import SERVICES, fault_rules
 
 @pytest.mark.parametrize("rate", [0.05, 0.2, 0.5])
 @pytest.mark.parametrize("service", SERVICES)
-def test_of_the_calls_to_each_service_the_rules_strike_as_many_as_they_are_told(
-    service: str, rate: float
-) -> None:
+def test_the_rules_fail_the_given_share_of_each_services_calls(service: str, rate: float) -> None:
     chances = [rule["probability"] for rule in fault_rules(rate) if rule["service"] == service]
 
     assert len(chances) == len(SERVICES[service])

@@ -89,13 +89,13 @@ def test_clean_can_be_repeated(project: Path) -> None:
     assert clean.clean(project) == 0
 
 
-def test_clean_of_all_takes_the_tools_too(project: Path) -> None:
+def test_clean_all_removes_the_tools_too(project: Path) -> None:
     clean.clean(project, everything=True)
     assert files(project) == {"keep.py"}
 
 
 @pytest.mark.parametrize("everything", [False, True])
-def test_clean_refuses_while_a_local_stack_runs(project: Path, everything: bool) -> None:
+def test_clean_fails_while_a_local_stack_is_running(project: Path, everything: bool) -> None:
     before = files(project)
     with (
         running(project / "build/local/demo"),
@@ -105,7 +105,7 @@ def test_clean_refuses_while_a_local_stack_runs(project: Path, everything: bool)
     assert files(project) == before | {"build/local/demo/running.lock"}
 
 
-def test_clean_needs_nothing_but_pythons_own_library() -> None:
+def test_clean_needs_only_the_standard_library() -> None:
     code = "import sys; import local.clean; print(*{n.partition('.')[0] for n in sys.modules})"
     command = [sys.executable, "-S", "-c", code]
     loaded = subprocess.check_output(command, cwd=clean.PROJECT, text=True).split()

@@ -55,7 +55,7 @@ def make(clone: Path, *arguments: str, path: str = os.environ["PATH"]) -> tuple[
 
 
 @pytest.mark.parametrize("name", ["R&D/rk", "my projects/rk", "it's $HOME;#/(rk)", 'say "hi"/rk'])
-def test_the_folder_may_have_any_name_and_its_neighbours_are_left_alone(
+def test_the_folder_can_have_any_name_and_its_siblings_are_not_touched(
     name: str, tmp_path: Path
 ) -> None:
     neighbour = tmp_path / "R/precious"
@@ -87,7 +87,7 @@ def test_a_folder_that_make_did_not_make_is_not_cleared(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("by_name", [True, False])
-def test_a_python_that_lambda_does_not_have_is_refused_in_one_sentence(
+def test_a_python_that_lambda_lacks_is_rejected_in_one_sentence(
     by_name: bool, tmp_path: Path
 ) -> None:
     """Whether the operator names it, or no other is found in the path."""

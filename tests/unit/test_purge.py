@@ -109,7 +109,7 @@ def test_a_deferral_does_not_change_the_time_of_receipt(
     assert selection.recordings == ["RECORDING#forged"]
 
 
-def test_only_what_vonage_refused_is_selected_if_so_asked(books: Store, stack: Any) -> None:
+def test_with_refused_only_items_denied_by_vonage_are_selected(books: Store, stack: Any) -> None:
     for recording_id in ("refused", "unasked"):
         books.apply(a_recording_uploaded(recording_id=recording_id), NOON)
     defer(books, "refused")
@@ -120,7 +120,7 @@ def test_only_what_vonage_refused_is_selected_if_so_asked(books: Store, stack: A
     assert only.left == {"access not denied by Vonage": ["RECORDING#unasked"]}
 
 
-def test_what_has_changed_since_it_was_selected_is_left(
+def test_an_item_changed_since_its_selection_is_kept(
     books: Store, stack: Any, table: Table
 ) -> None:
     for recording_id in ("forged", "held", "real"):
@@ -189,7 +189,7 @@ def test_with_another_name_it_does_not_start(books: Store, table: Table, command
 
 
 @pytest.mark.parametrize("moment", ["", "yesterday", "2026-07-01T12:00:00"])
-def test_a_time_without_an_offset_is_refused_by_name(
+def test_a_time_without_an_offset_is_rejected_by_name(
     command: Any, capsys: pytest.CaptureFixture[str], moment: str
 ) -> None:
     with pytest.raises(SystemExit):

@@ -404,14 +404,14 @@ def test_a_shard_that_ends_before_the_range_does_keeps_the_message() -> None:
     assert "no longer has all records written from 2026-11-25T10:00:00Z" in reason
 
 
-def test_a_range_that_is_never_reached_does_not_hold_redrive_up_for_ever() -> None:
+def test_a_range_that_is_never_reached_does_not_block_redrive() -> None:
     queue = FakeQueue(note(1, 3), {"record": recording("2")})
     sent, reasons = run(queue, FakeShard([as_read(recording("1"), 1)], is_open=True))
     assert (sent, len(reasons), queue.visible) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("code", ["TrimmedDataAccessException", "ResourceNotFoundException"])
-def test_a_message_whose_records_are_gone_says_what_is_lost_and_what_to_do(code: str) -> None:
+def test_a_message_with_expired_records_is_reported_with_what_to_do(code: str) -> None:
     queue = FakeQueue(note(1, 2))
     sent, [reason] = run(queue, FakeShard(error=code))
     assert (sent, queue.visible) == (0, 1)
@@ -448,7 +448,7 @@ def test_no_invocation_gets_more_records_than_the_event_source_hands_over() -> N
     assert len(function.sizes) == 3
 
 
-def test_more_than_lambda_takes_at_once_goes_in_parts() -> None:
+def test_records_beyond_lambdas_limit_are_sent_in_batches() -> None:
     records = [as_read(recording(str(n), filler=390_000), n) for n in range(1, 31)]
     function = FakeLambda()
     assert run(FakeQueue(note(1, 30)), FakeShard(records), function) == (1, [])
@@ -463,7 +463,7 @@ def test_the_largest_record_fits_into_one_invocation() -> None:
     assert len(batch[0]) < redrive.MAX_PAYLOAD_BYTES
 
 
-def test_an_invocation_is_waited_for_longer_than_it_takes_and_is_never_repeated() -> None:
+def test_the_invocation_timeout_exceeds_the_functions_and_nothing_is_retried() -> None:
     function = FakeLambda()
     stack = FakeStack(FakeQueue({"record": recording("1")}), FakeShard(), function)
     with deployed(function):
@@ -483,14 +483,16 @@ def test_an_invocation_is_waited_for_longer_than_it_takes_and_is_never_repeated(
         ("does not answer", "Read timeout"),
     ],
 )
-def test_a_publisher_that_fails_keeps_the_message_and_says_why(outcome: str, reason: str) -> None:
+def test_if_the_publisher_fails_the_message_stays_and_the_reason_is_printed(
+    outcome: str, reason: str
+) -> None:
     queue = FakeQueue({"record": recording("1")}, {"record": recording("2")})
     sent, [told] = run(queue, function=FakeLambda([outcome]))
     assert reason in told
     assert (sent, queue.visible) == (1, 1)
 
 
-def test_what_was_published_before_a_failure_comes_again_under_the_same_ids() -> None:
+def test_events_published_before_a_failure_are_published_again_with_the_same_ids() -> None:
     records = [as_read(recording(str(n)), n) for n in range(1, 151)]
     queue, function = FakeQueue(note(1, 150)), FakeLambda(["takes all", "crashes"])
     assert run(queue, FakeShard(records), function)[0] == 0
@@ -524,7 +526,7 @@ def test_an_interrupted_redrive_leaves_its_message_visible() -> None:
     assert queue.visible == 1
 
 
-def test_a_message_that_cannot_be_deleted_is_told_of() -> None:
+def test_a_message_that_cannot_be_deleted_is_reported() -> None:
     queue = FakeQueue({"record": recording("1")})
     queue.is_broken = True
     sent, [reason] = run(queue)
@@ -544,7 +546,7 @@ def test_a_message_that_cannot_be_deleted_is_told_of() -> None:
     ],
     ids=str,
 )
-def test_a_message_that_stands_for_nothing_stays_and_holds_up_no_other(body: Any) -> None:
+def test_an_unknown_message_stays_and_does_not_block_others(body: Any) -> None:
     queue = FakeQueue(body, {"record": recording("1")})
     sent, [reason] = run(queue)
     assert (sent, queue.visible) == (1, 1)

@@ -14,7 +14,7 @@ def test_the_defaults_can_be_deployed(region: str, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == ""
 
 
-def test_a_schema_registry_is_refused_where_there_is_none() -> None:
+def test_a_schema_registry_is_rejected_in_a_region_without_registries() -> None:
     reason = regions.why_not("mx-central-1", DEFAULTS | {"SchemaRegistry": "true"})
     assert reason is not None
     assert "into mx-central-1" in reason
@@ -23,7 +23,7 @@ def test_a_schema_registry_is_refused_where_there_is_none() -> None:
     assert "\n" not in reason
 
 
-def test_a_region_that_is_not_known_yet_is_said_so_and_passes(
+def test_an_unknown_region_passes_with_a_message(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert regions.why_not("eu-nowhere-1", DEFAULTS) is None

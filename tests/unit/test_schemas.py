@@ -57,7 +57,7 @@ def as_delivered(event: events.Event) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", [*PUBLISHED, "archive:ready"])
-def test_what_is_published_is_as_the_registry_says(name: str, table: Table) -> None:
+def test_published_events_match_the_registry(name: str, table: Table) -> None:
     Store(table.client, table.name).apply(a_callback(name), NOON)
     [event] = store.events_due(a_record(table.items()[0]))
     schema = schema_registry.open_api(event.name)

@@ -70,7 +70,7 @@ def run(monkeypatch: pytest.MonkeyPatch, stack: AStack, *arguments: str, publish
     return events.main()
 
 
-def test_it_is_recognized_by_its_name_and_gone_at_its_end(stack: AStack) -> None:
+def test_it_has_a_recognizable_name_and_is_deleted_at_the_end(stack: AStack) -> None:
     with subscriber.temporary(stack, "events") as made:  # type: ignore[arg-type]
         assert made.name.startswith("make-events-")
         rule, queue = left()
@@ -104,7 +104,7 @@ def test_a_second_ctrl_c_does_not_cut_the_removal_short(
 
 
 @pytest.mark.parametrize("operation", ["put_rule", "put_targets"])
-def test_one_that_is_refused_half_way_leaves_nothing_behind(stack: AStack, operation: str) -> None:
+def test_a_partly_failed_subscription_leaves_nothing_behind(stack: AStack, operation: str) -> None:
     class Half:
         """EventBridge that refuses one operation."""
 
@@ -127,7 +127,7 @@ def test_events_are_printed_one_a_line_without_control_characters_or_secrets(
     assert left() == []
 
 
-def test_whole_events_are_json_without_the_secret_part_of_urls(
+def test_complete_events_are_json_without_url_signatures(
     stack: AStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, stack, "--count", "1", "--json", published=1) == 0
@@ -159,7 +159,7 @@ def test_ctrl_c_is_how_listening_ends(
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "many", "1.5"])
-def test_impossible_counts_are_refused_before_anything_is_made(
+def test_invalid_counts_are_rejected_before_anything_is_created(
     stack: AStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str
 ) -> None:
     with pytest.raises(SystemExit):

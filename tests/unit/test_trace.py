@@ -100,7 +100,7 @@ def test_every_log_group_of_the_stack_is_asked_from_that_time_on() -> None:
 
 
 @pytest.mark.parametrize("id_", ["a.b", "a|b", 'a"b', "a b", "ä", "(a", "a-1_2"])
-def test_an_id_stands_for_itself_as_it_is_written_in_the_log(id_: str) -> None:
+def test_an_id_is_matched_literally_as_the_log_writes_it(id_: str) -> None:
     logs = ALogs([])
     lines(logs, id_)
     [pattern] = re.findall(r"like /(.+)/ \|", logs.asked["queryString"])
@@ -108,18 +108,18 @@ def test_an_id_stands_for_itself_as_it_is_written_in_the_log(id_: str) -> None:
     assert not re.search(pattern, "a1b")
 
 
-def test_an_answer_is_awaited() -> None:
+def test_a_query_is_polled_until_it_is_complete() -> None:
     logs = ALogs([json.dumps(a_line("it"))], "Scheduled", "Running", "Complete")
     assert [line["message"] for line in lines(logs)] == ["it"]
 
 
 @pytest.mark.parametrize("status", ["Failed", "Cancelled", "Timeout"])
-def test_a_query_that_is_given_up_is_told(status: str) -> None:
+def test_a_failed_query_is_reported(status: str) -> None:
     with pytest.raises(StackError, match=status):
         lines(ALogs([], status))
 
 
-def test_what_is_forbidden_is_told_with_the_permissions_that_it_takes(
+def test_a_denied_query_is_reported_with_the_needed_permissions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(**_query: Any) -> None:
@@ -172,26 +172,26 @@ def test_only_lines_of_ours_count_in_the_order_of_their_own_times() -> None:
         ),
     ],
 )
-def test_a_line_is_told_in_words(line: dict[str, Any], words: str) -> None:
+def test_a_line_is_described_in_words(line: dict[str, Any], words: str) -> None:
     text = told([line | {"recording_id": RECORDING_ID, "correlation_id": "an-event"}])
     assert f"2026-11-22T20:50:24.061Z  a_function            {words}" in text
     assert text.endswith("  an-event")
 
 
-def test_a_recording_that_only_the_logs_mention_is_told_of() -> None:
+def test_a_recording_known_only_from_logs_is_shown() -> None:
     assert told([a_line("recording lost")]).startswith(
         f"Recording {RECORDING_ID}: not in the table\n"
     )
 
 
-def test_what_is_about_another_recording_or_a_participant_is_left_out() -> None:
+def test_lines_about_other_recordings_or_participants_are_left_out() -> None:
     other = a_line("callback accepted", event="x", is_new=True, recording_id="other")
     joined = a_line("event published", event="session:participant:joined", session_id=SESSION_ID)
     text = told([other, joined, a_line("recording lost")])
     assert text.count(AT[11:19]) == 1
 
 
-def test_when_the_logs_are_gone_the_table_still_tells() -> None:
+def test_without_logs_the_item_still_shows_the_history() -> None:
     moments = ("started_at", "ended_at", "uploaded_at", "deleted_at", "url_expires_at")
     times = {name: {"S": f"2026-11-0{day}T12:00:00.000Z"} for day, name in enumerate(moments, 1)}
     hold = {
@@ -232,6 +232,6 @@ def test_when_the_logs_are_gone_the_table_still_tells() -> None:
     assert "secret" not in text
 
 
-def test_a_recording_that_nobody_knows_is_named() -> None:
+def test_an_unknown_recording_is_named() -> None:
     with pytest.raises(StackError, match=rf"a-stack does not know the recording .*{RECORDING_ID}"):
         told([])
