@@ -1,4 +1,4 @@
-"""What `make configure` checks with Vonage and stores, on a stack that only keeps its secrets."""
+"""`make configure` tests credentials at Vonage and stores them; the stack has only secrets."""
 
 import json
 from typing import Any
@@ -27,7 +27,7 @@ ACCOUNT = {"api_key": "k3y", "api_secret": "hunter2"}
 
 
 class KeptStack:
-    """A stack that is no more than its parameters and secrets."""
+    """A stack with only parameters and secrets."""
 
     def __init__(self, base_url: str, held: dict[str, str], callback: dict[str, str]) -> None:
         self.parameters = {
@@ -59,7 +59,7 @@ def store(stack: Any, **given: str) -> str:
 
 
 def schemes(emulator: VonageControl) -> list[str]:
-    """Return how each request to Vonage was authorized."""
+    """Return the Authorization scheme of each request to Vonage."""
     return [each["authorization"] for each in emulator.requests()]
 
 

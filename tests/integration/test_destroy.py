@@ -1,4 +1,4 @@
-"""A stack is deleted whole, however far an earlier deletion came, but not under its subscribers."""
+"""A stack is deleted completely, also after a partial deletion, unless it has subscribers."""
 
 from collections.abc import Iterator
 
@@ -19,14 +19,14 @@ from tests.support.cloudformation import NAME
 
 @pytest.fixture
 def account() -> Iterator[Account]:
-    """An account in which moto has made the resources of a stack."""
+    """An account with the resources of a stack, created by moto."""
     with only_moto():
         yield make_resources()
 
 
 @pytest.fixture
 def given(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[Put]:
-    """Put the account's stack into a state."""
+    """Set the state of the account's stack."""
     with putting(monkeypatch) as put:
         yield put
 

@@ -1,4 +1,4 @@
-"""Every operator command in every state of the stack: the right thing, or one sentence."""
+"""Every operator command works in every state of the stack, or prints one sentence."""
 
 from collections.abc import Iterator, Mapping
 
@@ -29,14 +29,14 @@ from tests.support.cloudformation import NAME
 
 @pytest.fixture(scope="module")
 def account() -> Iterator[Account]:
-    """An account in which moto has made the resources of a stack."""
+    """An account with the resources of a stack, created by moto."""
     with only_moto():
         yield make_resources()
 
 
 @pytest.fixture
 def given(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[Put]:
-    """Put the account's stack into a state."""
+    """Set the state of the account's stack."""
     with putting(monkeypatch) as put:
         yield put
 

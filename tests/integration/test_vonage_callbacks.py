@@ -1,4 +1,4 @@
-"""The emulator's callbacks, as a receiver gets them."""
+"""The emulator's callbacks, as received over HTTP."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""`python -m local.vonage`, as a person starts it."""
+"""`python -m local.vonage`, run as a command."""
 
 import os
 import re

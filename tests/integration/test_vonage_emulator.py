@@ -1,4 +1,4 @@
-"""The emulator over HTTP, as anybody's client would find it."""
+"""The emulator over HTTP, with any client."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""The emulator's faults, as they are on the wire."""
+"""The emulator's faults, observed on the socket."""
 
 import base64
 import codecs
@@ -23,7 +23,7 @@ def api() -> Iterator[requests.Session]:
 
 
 def raw(emulator: VonageControl, method: str, path: str) -> bytes:
-    """Return all that the emulator sends in response to a request, until it closes."""
+    """Return all bytes of the response to a request, until the connection closes."""
     address = urlsplit(emulator.base)
     request = (
         f"{method} {urlsplit(emulator.api_url).path}{path} HTTP/1.1\r\nHost: x\r\n"

@@ -1,4 +1,4 @@
-"""The layer is what the lock names, for the target that is deployed; nothing else is installed."""
+"""The layer contains exactly the locked wheels for the deployed target."""
 
 import hashlib
 import zipfile
@@ -17,7 +17,7 @@ DEFAULTS = {"Runtime": "python3.13", "Architecture": "arm64"}
 
 
 def a_wheel(folder: Path, *, platform: str = "any", content: str = "ANSWER = 42\n") -> Path:
-    """Return a wheel of the distribution `thing`, the only one that there is in `folder`."""
+    """Return a wheel of the distribution `thing`, created in `folder`."""
     tags = "py3-none-any" if platform == "any" else f"cp313-cp313-{platform}"
     wheel, info = folder / f"thing-1.0-{tags}.whl", "thing-1.0.dist-info"
     with zipfile.ZipFile(wheel, "w") as written:
@@ -37,7 +37,7 @@ def a_lock(folder: Path, *wheels: Path) -> Path:
 
 @pytest.fixture
 def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is the only place from which wheels are taken."""
+    """A folder that is the only source of wheels."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     monkeypatch.setenv("UV_NO_INDEX", "1")

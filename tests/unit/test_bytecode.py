@@ -9,7 +9,7 @@ from operations.bytecode import NotCompiled, compile_built
 
 
 def built(folder: Path, text: str = "ANSWER = 42\n") -> Path:
-    """Return a file in a folder as `sam build` leaves it."""
+    """Return a file in a folder, as `sam build` creates it."""
     for file in (folder / "Intake/app.py", folder / "Layer/python/shared/thing.py"):
         file.parent.mkdir(parents=True)
         file.write_text(text)

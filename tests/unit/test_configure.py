@@ -1,4 +1,4 @@
-"""The form of the credentials that `make configure` takes."""
+"""The format of the credentials that `make configure` accepts."""
 
 import codecs
 

@@ -1,4 +1,4 @@
-"""How the demonstration looks and what its report holds, without running it."""
+"""The demonstration's output and report, without running it."""
 
 import io
 from datetime import timedelta
@@ -15,7 +15,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, width: int) -> io.StringIO:
-    """Have the demonstration print into a terminal that is so wide."""
+    """Print the demonstration into a terminal of this width; return the output."""
     output = io.StringIO()
     monkeypatch.setattr(timeline, "console", Console(file=output, width=width, highlight=False))
     return output

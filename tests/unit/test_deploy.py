@@ -1,4 +1,4 @@
-"""What a deployment is given, asks for and passes on."""
+"""The parameters of `make deploy`: given, asked for and passed to the SAM CLI."""
 
 import io
 import tomllib
@@ -99,7 +99,7 @@ def test_what_was_given_is_not_asked_for() -> None:
 
 
 class AnAccount:
-    """Stands in for the stack, in a state, in an account."""
+    """A fake stack with a state and an account."""
 
     def __init__(self, status: str | None, name: str = "roomkeeper-prod") -> None:
         self.name, self.status, self.region = name, status, "eu-central-1"
@@ -120,14 +120,14 @@ class AnAccount:
 
 
 class Runs:
-    """Records what is built and which commands run, and fails those in `failing`."""
+    """Records builds and commands; commands in `failing` fail."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *stacks: AnAccount) -> None:
         self.built: list[Target] = []
         self.commands: list[list[str]] = []
         self.failing: set[str] = set()
         self.regions: list[tuple[str, str]] = []
-        """The regions that were checked, and whether there is to be a schema registry."""
+        """The checked regions, and whether a schema registry is deployed."""
         looked_up = iter(stacks)
         monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
         monkeypatch.setattr(deploy, "Stack", lambda _name: next(looked_up))
@@ -153,7 +153,7 @@ class Runs:
 
 @pytest.fixture(autouse=True)
 def prod(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command line that a test gives unless it says otherwise."""
+    """The default command line of the tests."""
     monkeypatch.setattr("sys.argv", ["deploy", "--environment", "prod"])
 
 
@@ -182,7 +182,7 @@ def test_a_processor_that_is_given_is_built_for_and_deployed(
 def test_a_new_stack_gets_the_templates_processor_and_runtime(
     before: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also one whose first creation failed: what that was given is deleted with it."""
+    """Also a stack whose first creation failed: its parameters are deleted with it."""
     runs = Runs(monkeypatch, AnAccount(before), AnAccount("CREATE_COMPLETE"))
     monkeypatch.setattr(deploy, "require_deletable", lambda _stack: None)
     monkeypatch.setattr(deploy, "delete", lambda _stack: None)

@@ -15,7 +15,7 @@ from tests.support.operator_stack import AStack, Refusing
 
 
 class EndOfTestError(Exception):
-    """Raised by a test's own sleep, to end what would go on for ever."""
+    """Raised by a test's own sleep, to end an endless loop."""
 
 
 GROUPS = {"EventPublisherLogs": "a-publisher", "CallbackIntakeLogs": "a-intake"}

@@ -1,4 +1,4 @@
-"""`make items` shows recordings first, and those of a recording, a session or a room."""
+"""`make items` shows recordings first, or the items of a recording, session or room."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

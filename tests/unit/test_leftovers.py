@@ -1,4 +1,4 @@
-"""Local runs leave their last logs behind, and `make clean` removes all else."""
+"""Local runs keep their last logs, and `make clean` removes everything else."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from local.clean import StackRuns
 
 
 def a_run(local: Path, name: str, at: float) -> Path:
-    """Make the folder of a run as it is while it runs; it logged last at `at`."""
+    """Create the folder of a run in progress, with its last log at `at`."""
     folder = local / name
     for file in ("aws/copy/code.py", "aws/state/db", "functions/a.log", "local.aws.log", "s.json"):
         path = folder / file
@@ -33,7 +33,7 @@ LOGS = {"functions/a.log", "local.aws.log"}
 
 @contextmanager
 def running(folder: Path) -> Iterator[None]:
-    """Have a process hold the run's lock that outlives whoever has started it."""
+    """Hold the run's lock in a process that outlives its parent."""
     with leftovers.lock(folder) as lock:
         held = subprocess.Popen(["sleep", "60"], pass_fds=[lock])
     try:

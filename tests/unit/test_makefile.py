@@ -1,4 +1,4 @@
-"""make sets itself up wherever the project is, and touches nothing else."""
+"""make installs its tools in any project folder, and changes nothing outside it."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ exec "{sys.executable}" "$@"
 
 
 def a_clone(folder: Path) -> Path:
-    """Return a folder with what `make` reads to set itself up."""
+    """Return a folder with the files that `make` needs to install its tools."""
     (folder / "requirements").mkdir(parents=True)
     shutil.copy(ROOT / "Makefile", folder)
     shutil.copy(ROOT / "requirements/uv.txt", folder / "requirements")
@@ -41,7 +41,7 @@ def an_interpreter(folder: Path, text: str, name: str = "python") -> Path:
 
 
 def make(clone: Path, *arguments: str, path: str = os.environ["PATH"]) -> tuple[int, str]:
-    """Run make with nothing of a make that has started the tests."""
+    """Run make without the variables of the make that runs the tests."""
     kept = {"HOME": os.environ["HOME"], "PATH": path, "PYENV_ROOT": str(clone / "none")}
     done = subprocess.run(
         ["make", "--no-print-directory", *arguments],
@@ -90,7 +90,7 @@ def test_a_folder_that_make_did_not_make_is_not_cleared(tmp_path: Path) -> None:
 def test_a_python_that_lambda_lacks_is_rejected_in_one_sentence(
     by_name: bool, tmp_path: Path
 ) -> None:
-    """Whether the operator names it, or no other is found in the path."""
+    """Whether the operator names it, or it is the only one in the path."""
     clone = a_clone(tmp_path / "rk")
     python = an_interpreter(tmp_path / "bin", NEWER, "python3")
     tools = {name: shutil.which(name) for name in ("bash", "sh", "make", "grep", "awk", "touch")}

@@ -1,4 +1,4 @@
-"""`make purge` removes what only callbacks say exists, and nothing else."""
+"""`make purge` removes only items that Vonage's API never confirmed."""
 
 import sys
 from datetime import timedelta
@@ -27,7 +27,7 @@ ALL = Window(NOON - HOUR, NOON + HOUR)
 
 
 class AStack:
-    """A stack of which there is only the table."""
+    """A stack with only a table."""
 
     name = "roomkeeper"
 
@@ -146,7 +146,7 @@ def test_a_removal_is_no_event(books: Store, table: Table) -> None:
 
 @pytest.fixture
 def command(stack: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run the command with these arguments; return its exit code and what it printed."""
+    """Run the command with these arguments; return its exit code and output."""
     monkeypatch.setattr(purge, "deployed_stack", lambda _: stack)
 
     def run(*arguments: str) -> tuple[int, str]:

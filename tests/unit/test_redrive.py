@@ -1,4 +1,4 @@
-"""A dead letter is deleted only once every event that it stands for is published."""
+"""A dead letter is deleted only after all of its events are published."""
 
 import base64
 import io
@@ -74,9 +74,9 @@ class FakeQueue:
 
 
 class FakeShard:
-    """A shard of a table's stream, read in pages of these sizes, some of them empty.
+    """A shard of a table's stream, read in pages of these sizes, which can be 0.
 
-    Records below the number `trimmed` are forgotten, from the page `trimmed_at` on.
+    From the page `trimmed_at` on, records below the number `trimmed` are missing.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class FakeShard:
 
 
 class FakeLambda:
-    """Runs the real event_publisher on a bus that fails as `outcomes` say, one an invocation."""
+    """Runs the real event_publisher on a bus with one of `outcomes` per invocation."""
 
     def __init__(self, outcomes: Sequence[str] = ()) -> None:
         self.outcomes = list(outcomes)
@@ -173,7 +173,7 @@ class FakeLambda:
 
 
 class FakeStack:
-    """A stack of these parts; it notes with which options clients were asked for."""
+    """A stack of these parts; it records the options of its clients."""
 
     def __init__(self, queue: FakeQueue, shard: FakeShard, function: FakeLambda) -> None:
         self.outputs = {
@@ -198,7 +198,7 @@ class FakeStack:
 
 @contextmanager
 def deployed(function: FakeLambda) -> Iterator[None]:
-    """Set the publisher up as the template does, but for the bus."""
+    """Set up the publisher as the template does, except for the bus."""
     bus = Bus(cast("Any", function), "rooms", sleep=lambda _seconds: None)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment("EventPublisher").items():
@@ -275,7 +275,7 @@ MADE: Mapping[str, Callable[[str], Record]] = {
 
 
 def note(first: int, last: int, **changes: Any) -> dict[str, Any]:
-    """Return Lambda's note on a batch; its batchSize counts what the filter let through."""
+    """Return Lambda's failure record of a batch; batchSize counts the filtered records."""
     info = {
         "streamArn": STREAM,
         "shardId": "shardId-1",
@@ -289,7 +289,7 @@ def note(first: int, last: int, **changes: Any) -> dict[str, Any]:
 
 
 def ids(records: Sequence[Record]) -> set[str]:
-    """Return the ids of the events that are due for those that the filter lets through."""
+    """Return the ids of the events for the records that pass the filter."""
     taken = [as_handed_over(record) for record in records if lets_through(record)]
     return {event.metadata.event_id for record in taken for event in events_due(record)}
 
@@ -303,18 +303,18 @@ def as_handed_over(record: Record) -> Record:
 
 
 class Case(Struct, frozen=True, kw_only=True):
-    """A stretch of a stream, how it is read, and how the publisher fares with it."""
+    """A range of a stream, how it is read, and the publisher's outcomes."""
 
     kinds: Sequence[str]
     first: int = 98
-    """The sequence number of the first, near a power of ten: as texts they sort otherwise."""
+    """The first sequence number, near a power of ten, where text order differs."""
     start: int = 0
-    """The places of the note's first and last record; -1 counts from the end."""
+    """The indices of the range's first and last record; -1 is the last index."""
     end: int = -1
     pages: Sequence[int] = (1000,)
     is_open: bool = False
     trimmed: int = 0
-    """How many records are forgotten, and on which page that begins."""
+    """The number of expired records, and the page from which they are missing."""
     trimmed_at: int = 0
     outcomes: Sequence[str] = ()
 
@@ -356,7 +356,7 @@ def cases(draw: st.DrawFn) -> Case:
 @example(Case(kinds=["recording"] * 5, trimmed=3))
 @example(Case(kinds=["recording"] * 5, pages=[2], trimmed=5, trimmed_at=1))
 def test_what_is_deleted_is_published_and_nothing_else_is(case: Case) -> None:
-    """Whatever the stream and the publisher do, twice: as they are, then with all mended."""
+    """Run redrive twice for any stream and publisher: with the failures, then without."""
     records = case.records
     asked = records[case.start : case.end + 1 or None]
     trimmed = case.first + case.trimmed

@@ -1,4 +1,4 @@
-"""What a region lacks is known before a deployment begins."""
+"""Missing resource types of a region are found before a deployment starts."""
 
 import pytest
 

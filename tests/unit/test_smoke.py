@@ -1,4 +1,4 @@
-"""`make smoke` finds a stack that works, names the step that fails, and removes what it made."""
+"""`make smoke` checks a stack, names the failed step, and removes everything it created."""
 
 import json
 import re
@@ -22,7 +22,7 @@ MARKER = "smoke-0a1b2c3d"
 
 
 class Deployed:
-    """What the stack does with a callback: stores it and publishes its event."""
+    """A fake stack that stores a callback and publishes its event."""
 
     def __init__(self, table: Table) -> None:
         self.store = Store(table.client, table.name, event_days=9)
@@ -81,7 +81,7 @@ def test_a_stack_that_works_passes_and_keeps_only_what_it_had(
 
 
 def test_its_item_is_on_no_worklist_and_has_a_ttl(table: Table) -> None:
-    """So no job sees it, and a killed command's item leaves the table by its ttl."""
+    """No job processes the item, and its TTL removes it if the command is killed."""
     store = Store(table.client, table.name, event_days=9)
     body = smoke.callback_body(f"{MARKER}-1")
     assert store.apply(meetings.parse(body), datetime.now(UTC))

@@ -1,4 +1,4 @@
-"""`make status` shows what an operator asks first, and survives what cannot be read."""
+"""`make status` shows the stack's state, also if some parts cannot be read."""
 
 import json
 from collections.abc import Iterator
@@ -162,7 +162,7 @@ def test_dead_letters_are_counted_with_the_age_of_the_oldest(
 
 
 class Limited:
-    """CloudWatch that takes as many names in one call as AWS does, which moto does not check."""
+    """CloudWatch with AWS's limit of names per call, which moto does not check."""
 
     def get_paginator(self, operation: str) -> Any:
         class Paginator:

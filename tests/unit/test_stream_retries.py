@@ -10,10 +10,10 @@ FAILED = {"error": True, "body": {"errorMessage": "oh"}}
 
 
 class Delivery:
-    """A delivery of records with these numbers to a function that behaves as it is told.
+    """A delivery of records with these numbers to a function that behaves as `behave` returns.
 
-    `behave` is asked with a batch's numbers and how many batches came before it. Each record was
-    written at the second of its number; it is second 9, and later by the pauses that are made.
+    `behave` gets a batch's numbers and the number of earlier batches. Each record was written at
+    the second of its number. The clock starts at second 9 and advances by the pauses.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ def failing(*numbers: str) -> dict[str, Any]:
 
 
 def poison(*numbers: str) -> Behaviour:
-    """Fail on these records, always."""
+    """Always fail on these records."""
     return lambda batch, _before: failing(*[n for n in batch if n in numbers])
 
 

@@ -1,4 +1,4 @@
-"""A subscription by a command leaves nothing behind, and `make events` prints what it gets."""
+"""A command's subscription leaves nothing behind, and `make events` prints its events."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def stack(moto: None) -> Iterator[AStack]:
 
 
 def left() -> list[str]:
-    """Return the names of all rules and queues that there are."""
+    """Return the names of all rules and queues."""
     rules = boto3.client("events").list_rules(EventBusName=BUS)["Rules"]
     queues = boto3.client("sqs").list_queues().get("QueueUrls", [])
     return [rule["Name"] for rule in rules] + queues
@@ -57,7 +57,7 @@ def publish(count: int = 1) -> None:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, stack: AStack, *arguments: str, published: int = 0) -> int:
-    """Run `make events`, with so many events that are published once it listens."""
+    """Run `make events` and publish this many events once it listens."""
     create = Subscriber.__init__
 
     def create_and_publish(self: Subscriber, *given: Any) -> None:
@@ -106,7 +106,7 @@ def test_a_second_ctrl_c_does_not_cut_the_removal_short(
 @pytest.mark.parametrize("operation", ["put_rule", "put_targets"])
 def test_a_partly_failed_subscription_leaves_nothing_behind(stack: AStack, operation: str) -> None:
     class Half:
-        """EventBridge that refuses one operation."""
+        """EventBridge that rejects one operation."""
 
         def __getattr__(self, name: str) -> Any:
             return getattr(Refusing() if name == operation else boto3.client("events"), name)

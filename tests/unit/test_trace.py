@@ -1,4 +1,4 @@
-"""How the logs are asked, and how what they answer is told."""
+"""`make trace`: the log queries, and the history made from their results."""
 
 import json
 import re
@@ -23,7 +23,7 @@ def a_line(message: str, **fields: Any) -> dict[str, Any]:
 
 
 class ALogs:
-    """CloudWatch Logs: has `events`, and says each of `statuses` in turn while it looks."""
+    """CloudWatch Logs with these `events`; a query has each of `statuses` in turn."""
 
     def __init__(self, events: list[str], *statuses: str) -> None:
         self.events = events

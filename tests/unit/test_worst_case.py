@@ -1,6 +1,6 @@
-"""Nobody runs up the bill, and a genuine spike is taken in all the same.
+"""The throttling limits bound the cost of an attack and still accept a genuine spike.
 
-AWS enforces these limits, and the local AWS does not: they are held by arithmetic on the template.
+AWS enforces these limits, but the local AWS does not, so they are checked by computation.
 """
 
 import re
@@ -106,10 +106,10 @@ def test_the_budget_on_the_page_is_a_valid_template(tmp_path: Path) -> None:
 # --- a genuine spike ------------------------------------------------------------------------------
 
 MEETINGS = 500
-"""That start within one minute."""
+"""Meetings that start within one minute."""
 
 PARTICIPANTS = 4
-"""Of each, who join within that minute."""
+"""Participants of each meeting who join within that minute."""
 
 CALLBACKS = {
     # Meetings: session:started, recording:started, and session:participant:joined for each.
@@ -117,13 +117,13 @@ CALLBACKS = {
     # Video: sessionCreated, the archive's start; connectionCreated and streamCreated for each.
     "video": 1 + 1 + 2 * PARTICIPANTS,
 }
-"""Of each meeting in its first minute. All of a product's come to one route."""
+"""Callbacks of each meeting in its first minute. All of a product's use one route."""
 
 
 def refused(arrivals: Iterator[float], bounds: Limits) -> int:
-    """Return how many requests, by the seconds at which they arrive, a token bucket refuses.
+    """Return how many requests, given as arrival times in seconds, a token bucket rejects.
 
-    The bucket is full at first and refills by the rate ("Throttle requests to your HTTP APIs").
+    The bucket starts full and refills at the rate ("Throttle requests to your HTTP APIs").
     """
     tokens, before, found = float(bounds.burst), 0.0, 0
     for at in arrivals:
