@@ -118,7 +118,7 @@ def test_what_jobs_are_measured_on_has_no_end() -> None:
     [
         (a_figure(0.50), a_figure(0.50), ""),
         (a_figure(0.50, 0.06), a_figure(0.55, 0.05), ""),
-        (a_figure(0.50, 0.04), a_figure(0.55, 0.05), "intake_cold went from 0.5 times it to 0.55"),
+        (a_figure(0.50, 0.04), a_figure(0.55, 0.05), "changed from 0.5 times it to 0.55"),
         (a_figure(0.50), a_figure(0.40), "-20%"),
         (a_figure(None), a_figure(None), ""),
     ],
@@ -133,7 +133,7 @@ def test_new_and_missing_measurements_are_reported() -> None:
     before, after = a_figure(1.0, name="old"), a_figure(1.0, name="new")
     assert list(changes([before], [after])) == [
         "new is new: 1 times it",
-        "old was not measured any more",
+        "old was not measured this time",
     ]
 
 
@@ -179,5 +179,5 @@ def test_the_alternatives_differ_where_they_should() -> None:
 
 
 def test_the_first_quota_is_named_with_what_to_raise() -> None:
-    assert "meet no quota" in cost.first_met(cost.Load(10**6, 0, 0))
-    assert "CallbackRateLimit, 3 on average by day" in cost.first_met(cost.Load(10**8, 0, 0))
+    assert "exceed no quota" in cost.first_met(cost.Load(10**6, 0, 0))
+    assert "CallbackRateLimit (3 a second by day" in cost.first_met(cost.Load(10**8, 0, 0))
