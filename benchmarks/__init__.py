@@ -1,1 +1,1 @@
-"""How fast and how large Roomkeeper is, against what it is measured by: `make bench`."""
+"""Benchmarks of speed and size, each compared with a reference: `make bench`."""

@@ -1,6 +1,6 @@
-"""`python -m benchmarks`: measures everything, prints a table, and writes it as JSON.
+"""`python -m benchmarks`: runs all benchmarks, prints a table, and writes JSON.
 
-It fails when something cannot be measured, never for being slow.
+It fails only if something cannot be measured, not if a result is bad.
 """
 
 import argparse
@@ -19,11 +19,11 @@ from local.servers import BUILD
 
 REPETITIONS = 21
 WIDTH = 160
-"""Columns of what is printed into a file."""
+"""Columns of the table if the output is not a terminal."""
 
 
 def main() -> None:
-    """Measure; print; write; compare."""
+    """Run the benchmarks; print, write and compare the results."""
     options = _options()
     console = Console(width=None if Console().is_terminal else WIDTH)
     before = _figures(options.baseline) if options.baseline else None
@@ -38,13 +38,13 @@ def main() -> None:
         if figure.note:
             console.print(f"{figure.name}: {figure.note}")
     if before is not None:
-        console.print("Against the baseline:")
+        console.print("Compared with the baseline:")
         console.print(*(list(changes(before, figures)) or ["nothing changed"]), sep="\n")
 
 
 def table(figures: list[Figure]) -> Table:
-    """Return the figures as they are printed."""
-    shown = Table("figure", "value", "unit", "against", "ratio", "aim", "met", "spread")
+    """Return the measurements as a table."""
+    shown = Table("measurement", "value", "unit", "compared with", "ratio", "aim", "met", "spread")
     for figure in figures:
         shown.add_row(
             figure.name,
@@ -83,7 +83,9 @@ def _options() -> argparse.Namespace:
 
 def _saved(name: str) -> Path:
     if not (path := Path(name)).is_file():
-        raise argparse.ArgumentTypeError(f"there is no {name}; make bench JSON={name} writes one")
+        raise argparse.ArgumentTypeError(
+            f"{name} does not exist; make bench JSON={name} writes such a file"
+        )
     return path
 
 

@@ -1,4 +1,4 @@
-"""What has changed since an earlier run: more than either run's spread lets one believe in."""
+"""Compares the results of two runs: differences that exceed the spread of both runs."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,9 +6,9 @@ from benchmarks.figures import Figure
 
 
 def changes(before: Sequence[Figure], after: Sequence[Figure]) -> Iterator[str]:
-    """Yield a sentence for each figure that is not what it was, new and missing ones too.
+    """Yield a sentence for each changed, new or missing measurement.
 
-    Ratios are compared where there are some: they hold on another machine as well.
+    Ratios are compared where they exist, because values depend on the machine.
     """
     known = {figure.name: figure for figure in before}
     for figure in after:
@@ -16,8 +16,8 @@ def changes(before: Sequence[Figure], after: Sequence[Figure]) -> Iterator[str]:
         if old is None:
             yield f"{figure.name} is new: {_shown(figure)}"
         elif abs(change := _compared(figure) / _compared(old) - 1) > figure.spread + old.spread:
-            yield f"{figure.name} went from {_shown(old)} to {_shown(figure)}: {change:+.0%}"
-    yield from (f"{name} was not measured any more" for name in known)
+            yield f"{figure.name} changed from {_shown(old)} to {_shown(figure)}: {change:+.0%}"
+    yield from (f"{name} was not measured this time" for name in known)
 
 
 def _compared(figure: Figure) -> float:

@@ -1,4 +1,4 @@
-"""A table and rooms without an end, made up as they are asked for: what a job works through."""
+"""An endless table and endless rooms, generated on demand, as input for the jobs."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -8,22 +8,22 @@ LONG_AGO = datetime(2021, 11, 2, 16, tzinfo=UTC)
 PAGE = 100
 
 
-def answer_of_dynamodb(operation: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what DynamoDB would answer, were there recordings past their retention without end."""
+def dynamodb_response(operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return DynamoDB's response for a table with endless recordings past their retention."""
     if operation == "Query":
-        return _due(asked)
+        return _due(request)
     if operation == "GetItem":
-        key = asked["Key"]["pk"]["S"]
+        key = request["Key"]["pk"]["S"]
         return {"Item": _recording(key)} if key.startswith("RECORDING#") else {}
     if operation == "BatchGetItem":
-        [(table, wanted)] = asked["RequestItems"].items()
+        [(table, wanted)] = request["RequestItems"].items()
         found = [_recording(key["pk"]["S"]) for key in wanted["Keys"]]
         return {"Responses": {table: found}, "UnprocessedKeys": {}}
     return {}
 
 
 def rooms_page(start: int, size: int) -> dict[str, Any]:
-    """Return a page of the rooms, each of them due for an extension."""
+    """Return a page of rooms that are all due for an extension."""
     now, day = datetime.now(UTC), timedelta(days=1)
     rooms = [
         {
@@ -39,11 +39,11 @@ def rooms_page(start: int, size: int) -> dict[str, Any]:
     return {"_embedded": rooms, "_links": {"next": {"href": f"http://vonage/{after}"}}}
 
 
-def _due(asked: Mapping[str, Any]) -> dict[str, Any]:
-    shard = asked["ExpressionAttributeValues"][":shard"]["S"]
-    if asked.get("Select") == "COUNT" or not shard.startswith("retained"):
+def _due(request: Mapping[str, Any]) -> dict[str, Any]:
+    shard = request["ExpressionAttributeValues"][":shard"]["S"]
+    if request.get("Select") == "COUNT" or not shard.startswith("retained"):
         return {"Count": 0, "Items": []}
-    start = int(asked.get("ExclusiveStartKey", {"n": {"N": "0"}})["n"]["N"])
+    start = int(request.get("ExclusiveStartKey", {"n": {"N": "0"}})["n"]["N"])
     items = [
         {
             "pk": {"S": f"RECORDING#{shard[-1]}-{number}"},

@@ -1,8 +1,8 @@
-"""A Lambda container in small, run as a script: `container.py PATHS CALLS` (a request on stdin).
+"""A minimal Lambda runtime as a script: `container.py PATHS CALLS`, with a request on stdin.
 
-It imports `app` from the first of PATHS, as a cold start does, and calls its handler; what it
-measured goes to stderr as JSON. It imports nothing else that a function could profit from but
-what Lambda's own bootstrap has imported by then. Source of that: awslambdaric's `bootstrap`.
+It imports `app` from the first of PATHS, as a cold start does, and calls its handler. The results
+go to stderr as JSON. Apart from `app` it imports only modules that Lambda's own bootstrap imports
+too, so that functions start without an advantage. Source: awslambdaric's `bootstrap`.
 """
 
 import json
@@ -18,7 +18,7 @@ WARM_UP = 30
 
 
 class Context:
-    """What the functions ask of Lambda's context."""
+    """The part of Lambda's context that the functions use."""
 
     function_name = "function"
     function_version = "$LATEST"
@@ -27,28 +27,28 @@ class Context:
     aws_request_id = "52fdfc07-2182-454f-963f-5f0f9a621d72"
 
     def get_remaining_time_in_millis(self) -> int:
-        """Return Lambda's longest."""
+        """Return Lambda's maximum timeout."""
         return 900_000
 
 
 def measure(request: dict[str, object], calls: int) -> dict[str, float]:
-    """Return milliseconds to the first answer, CPU microseconds of a later one, peak bytes."""
-    began = time.perf_counter()
+    """Return the first response's time in ms, a later one's CPU time in µs, and peak memory."""
+    start = time.perf_counter()
     from app import handler  # type: ignore[import-not-found]  # noqa: PLC0415 - it is measured
 
     expect(handler(request, Context()))
-    cold = time.perf_counter() - began
+    cold = time.perf_counter() - start
     for _ in range(WARM_UP):
         handler(request, Context())
-    began = time.process_time()
+    start = time.process_time()
     for _ in range(calls):
         expect(handler(request, Context()))
-    warm = (time.process_time() - began) / calls
+    warm = (time.process_time() - start) / calls
     return {"cold": cold * 1000, "warm_cpu": warm * 1_000_000, "rss": peak()}
 
 
 def peak() -> int:
-    """Return the most bytes that this process has held. What getrusage tells is its parent's too.
+    """Return the peak memory of this process in bytes. getrusage would include the parent's peak.
 
     Source: VmHWM in "proc_pid_status(5)" of Linux.
     """
@@ -56,10 +56,10 @@ def peak() -> int:
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
-def expect(answer: dict[str, object]) -> None:
-    """Stop the measurement where a handler does anything but accept."""
-    if answer["statusCode"] != 204:
-        raise SystemExit(f"The handler answered {answer}")
+def expect(response: dict[str, object]) -> None:
+    """Stop the measurement if a handler does not respond 204."""
+    if response["statusCode"] != 204:
+        raise SystemExit(f"The handler responded {response}, not 204.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is counted, not timed: calls to AWS and write units, on the code as it is."""
+"""Counts calls to AWS and write units while the real code runs."""
 
 import importlib
 import itertools
@@ -22,18 +22,18 @@ from roomkeeper.callbacks import meetings
 from roomkeeper.store import Store
 
 LIFE = ("started", "ended", "uploaded")
-"""A recording's callbacks; a cleanup deletes it in the end."""
+"""The callbacks of a recording, which a cleanup finally deletes."""
 
 EVENTS = 1_000
 UNIT = 1024
-"""Bytes of an item that one write unit pays for."""
+"""Bytes of an item per write unit."""
 
 TABLE = table_definition()
 Item = Mapping[str, Any]
 
 
 class Life(Struct, frozen=True):
-    """What a recording's life costs, from its first callback to its deletion."""
+    """The cost of a recording's life, from its first callback to its deletion."""
 
     calls: int
     item_units: int
@@ -41,9 +41,9 @@ class Life(Struct, frozen=True):
 
 
 def measure() -> list[Figure]:
-    """Return the counted figures."""
+    """Return the counted measurements."""
     lived = life()
-    wrote = len(LIFE) + 2
+    writes = len(LIFE) + 2
     units = lived.item_units + lived.index_units
     return [
         counted("intake_calls", intake_calls(), "calls a callback", "1", 1),
@@ -51,10 +51,10 @@ def measure() -> list[Figure]:
             name="intake_write_units",
             value=units,
             unit="write units a recording's life",
-            against=f"{wrote} writes of an item of 1 unit, and 7 of index entries",
-            ratio=units / (wrote + 7),
-            aim="the least that the table's design allows",
-            met=units <= wrote + 7,
+            against=f"{writes} writes of an item of 1 unit, and 7 of index entries",
+            ratio=units / (writes + 7),
+            aim="the minimum that the table's design allows",
+            met=units <= writes + 7,
         ),
         counted(
             "publisher_putevents",
@@ -67,18 +67,18 @@ def measure() -> list[Figure]:
 
 
 def life() -> Life:
-    """Count what is done for a recording that is told of three times, confirmed and deleted."""
+    """Count the calls and writes for a recording's three callbacks, confirmation and deletion."""
     with sdk.moto(), pytest.MonkeyPatch.context() as patch:
-        noted = sdk.note_calls(patch)
+        recorded = sdk.note_calls(patch)
         client = aws.dynamodb(sdk.PATIENT)
         client.create_table(TableName="table", **table_definition())
-        books = Store(client, "table", deleted_days=90)
+        store = Store(client, "table", deleted_days=90)
         images: list[Item] = [{}]
         calls = 0
         for name in (*LIFE, "confirmed", "deleted"):
-            noted.clear()
-            _write(books, name)
-            calls += len(noted)
+            recorded.clear()
+            _write(store, name)
+            calls += len(recorded)
             [item] = client.scan(TableName="table")["Items"]
             images.append(item)
     changes = list(itertools.pairwise(images))
@@ -90,7 +90,7 @@ def life() -> Life:
 
 
 def index_writes(old: Item, new: Item) -> int:
-    """Return how many index entries a change of an item puts or deletes, each of one unit."""
+    """Return the number of index entries that a change of an item puts or deletes, 1 unit each."""
     writes = 0
     for index in table_definition()["GlobalSecondaryIndexes"]:
         names = [key["AttributeName"] for key in index["KeySchema"]]
@@ -101,39 +101,39 @@ def index_writes(old: Item, new: Item) -> int:
 
 
 def size(item: Item) -> int:
-    """Return an item's bytes. Source: "DynamoDB item sizes and formats" in its guide."""
+    """Return an item's size in bytes. Source: "DynamoDB item sizes and formats" in its guide."""
     return sum(len(name) + _size(value) for name, value in item.items())
 
 
 def intake_calls() -> int:
-    """Return the intake's calls to AWS for a callback, in a container that has had one before."""
-    with _deployed("CallbackIntake", "callback_intake") as (intake, noted):
+    """Return the intake's calls to AWS per callback, in a warm execution environment."""
+    with _deployed("CallbackIntake", "callback_intake") as (intake, recorded):
         known = environment("CallbackIntake")
         aws.dynamodb(sdk.PATIENT).create_table(TableName=known["TABLE_NAME"], **TABLE)
         content = json.dumps({"token": TOKEN})
         name = known["CALLBACK_SECRET_ARN"]
         aws.secrets_manager(sdk.PATIENT).create_secret(Name=name, SecretString=content)
         for event in LIFE:
-            noted.clear()
+            recorded.clear()
             _require(intake(a_request(a_body(f"recording:{event}")), AContext()), statusCode=204)
-        return len(noted)
+        return len(recorded)
 
 
 def put_events_calls() -> int:
-    """Return the publisher's calls of PutEvents, by batches as the stream hands them over."""
+    """Return the publisher's calls of PutEvents for EVENTS records in batches of the stream."""
     batch = properties("EventPublisher")["Events"]["TableStream"]["Properties"]["BatchSize"]
-    with _deployed("EventPublisher", "event_publisher") as (publisher, noted):
+    with _deployed("EventPublisher", "event_publisher") as (publisher, recorded):
         name = environment("EventPublisher")["EVENT_BUS_NAME"]
         aws.events(sdk.PATIENT).create_event_bus(Name=name)
         for start in range(0, EVENTS, batch):
             records = [_due(str(n)) for n in range(start, start + batch)]
             _require(publisher({"Records": records}, AContext()), batchItemFailures=[])
-        return noted.count("PutEvents")
+        return recorded.count("PutEvents")
 
 
 @contextmanager
 def _deployed(function: str, folder: str) -> Iterator[tuple[Callable[..., Any], list[str]]]:
-    """Yield a function's handler, as the template sets it up, and its calls to AWS, by moto."""
+    """Yield a function's handler in the template's environment, and the list of its AWS calls."""
     with (
         sdk.moto(),
         sdk.moto_server() as url,
@@ -146,24 +146,25 @@ def _deployed(function: str, folder: str) -> Iterator[tuple[Callable[..., Any], 
         yield app.handler, sdk.note_calls(patch)
 
 
-def _require(answer: Mapping[str, Any], **expected: Any) -> None:
-    if answer != expected:
-        raise ValueError(f"What is counted did not happen: {answer}.")
+def _require(response: Mapping[str, Any], **expected: Any) -> None:
+    if response != expected:
+        raise ValueError(f"The handler returned {response}, not {expected}.")
 
 
-def _write(books: Store, name: str) -> None:
-    told = json.loads((PROJECT / f"events/callbacks/recording-{LIFE[0]}.json").read_text())
+def _write(store: Store, name: str) -> None:
+    started = json.loads((PROJECT / f"events/callbacks/recording-{LIFE[0]}.json").read_text())
+    recording_id = started["recording_id"]
     if name == "confirmed":
-        known = books.recording(told["recording_id"])
-        if known is None or not books.confirm(known, NOON):
-            raise ValueError("What is counted did not happen.")
+        known = store.recording(recording_id)
+        if known is None or not store.confirm(known, NOON):
+            raise ValueError("The recording could not be confirmed.")
         return
     if name == "deleted":
-        books.mark_deleted(told["recording_id"], "cleanup", NOON)
+        store.mark_deleted(recording_id, "cleanup", NOON)
         return
     body = (PROJECT / f"events/callbacks/recording-{name}.json").read_bytes()
-    parsed = json.loads(body) | {"recording_id": told["recording_id"]}
-    books.apply(meetings.parse(json.dumps(parsed).encode()), NOON)
+    parsed = json.loads(body) | {"recording_id": recording_id}
+    store.apply(meetings.parse(json.dumps(parsed).encode()), NOON)
 
 
 def _due(number: str) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""From a callback to a subscriber on the local stack: how long after the intake's answer."""
+"""Measures the time from the intake's response to the event's arrival, on the local stack."""
 
 import json
 import time
@@ -12,12 +12,12 @@ from local.stack import LocalStack
 from operations.subscriber import Subscriber
 
 CALLBACKS = 60
-WITHIN = 30.0
+TIMEOUT = 30.0  # seconds
 
 
 def measure() -> Figure:
-    """Return how long after 204 an event is with a subscriber; the local AWS polls its streams."""
-    with local_stack.running(BUILD / "local/bench", _say_nothing) as local:
+    """Return the time from a 204 to the event's arrival. The local AWS polls its streams."""
+    with local_stack.running(BUILD / "local/bench", lambda _step: None) as local:
         subscriber = Subscriber(local.stack, "bench")
         waits = [_wait(local, subscriber, f"bench-{number}") for number in range(CALLBACKS)]
         subscriber.close()
@@ -26,25 +26,21 @@ def measure() -> Figure:
         name="callback_to_subscriber",
         value=p50,
         unit="ms (p50)",
-        against="the intake's answer",
+        against="the intake's response",
         spread=spread_of(waits),
-        note=f"p99 {p99:.0f} ms, {CALLBACKS} callbacks one by one",
+        note=f"p99 {p99:.0f} ms, {CALLBACKS} callbacks one after another",
     )
 
 
 def _wait(local: LocalStack, subscriber: Subscriber, recording: str) -> float:
-    told = {"event": "recording:started", "recording_id": recording, "session_id": "s"}
-    answer = requests.post(
+    callback = {"event": "recording:started", "recording_id": recording, "session_id": "s"}
+    response = requests.post(
         local.stack.base_url + local.stack.callback_path(),
-        data=json.dumps(told),
+        data=json.dumps(callback),
         headers={"Content-Type": "application/json", **local.stack.headers},
-        timeout=WITHIN,
+        timeout=TIMEOUT,
     )
-    answer.raise_for_status()
-    answered = time.monotonic()
-    subscriber.wait_for(lambda events: any(recording in str(e["detail"]) for e in events), WITHIN)
-    return (time.monotonic() - answered) * 1000
-
-
-def _say_nothing(_what: str) -> None:
-    """Keep the table of figures clean of the stack's progress."""
+    response.raise_for_status()
+    start = time.monotonic()
+    subscriber.wait_for(lambda events: any(recording in str(e["detail"]) for e in events), TIMEOUT)
+    return (time.monotonic() - start) * 1000

@@ -1,13 +1,13 @@
-"""AWS and Vonage as far as the measurements need them: they answer at once, or after a latency.
+"""A mock of AWS, without latency, and of Vonage, with a chosen latency.
 
-`python -m benchmarks.endpoint` prints its port, and serves until it is ended. The latency in
-milliseconds is the first part of a path to Vonage: `/200/recordings/ID`.
+`python -m benchmarks.endpoint` prints its port and serves until it is stopped. The first part of a
+path to Vonage is the latency in milliseconds: `/200/recordings/ID`.
 """
 
 import asyncio
 import json
 
-from benchmarks.books import answer_of_dynamodb, rooms_page
+from benchmarks.books import dynamodb_response, rooms_page
 
 SECRET = json.dumps({"token": "the-token-of-the-sample-callback-url", "signature_secret": ""})
 SECRETS = {
@@ -17,7 +17,7 @@ SECRETS = {
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer every request of a connection."""
+    """Respond to every request of a connection."""
     try:
         while head := (await reader.readuntil(b"\r\n\r\n")).decode():
             lines = head.split("\r\n")
@@ -26,24 +26,24 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
                 for name, _, value in (line.partition(": ") for line in lines[1:] if line)
             }
             body = await reader.readexactly(int(headers.get("content-length", 0)))
-            status, told = await answer(lines[0], headers.get("x-amz-target", ""), body)
+            status, content = await respond(lines[0], headers.get("x-amz-target", ""), body)
             writer.write(
                 f"HTTP/1.1 {status} OK\r\ncontent-type: application/json\r\nx-amzn-requestid: 1\r\n"
-                f"content-length: {len(told)}\r\n\r\n".encode()
-                + told
+                f"content-length: {len(content)}\r\n\r\n".encode()
+                + content
             )
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()
 
 
-async def answer(request: str, target: str, body: bytes) -> tuple[int, bytes]:
-    """Return status and body of the answer to a request."""
+async def respond(request: str, target: str, body: bytes) -> tuple[int, bytes]:
+    """Return status and body of the response to a request."""
     service, _, operation = target.partition(".")
     if service == "secretsmanager":
         return 200, json.dumps(SECRETS).encode()
     if service:
-        return 200, json.dumps(answer_of_dynamodb(operation, json.loads(body))).encode()
+        return 200, json.dumps(dynamodb_response(operation, json.loads(body))).encode()
     method, path, _ = request.split(" ")
     _, milliseconds, *rest = path.split("/")
     await asyncio.sleep(int(milliseconds) / 1000)

@@ -1,4 +1,4 @@
-"""What a benchmark comes to: one figure, what it is held against, and how sure it is."""
+"""The result of a benchmark: a value, its reference, and its spread."""
 
 import statistics
 from collections.abc import Sequence
@@ -20,18 +20,18 @@ AIMS = {
     "cleanup_memory": 1.1,
     "extender_memory": 1.1,
 }
-"""The ratio that each is to have: at most, and for a throughput at least."""
+"""The intended ratio of each measurement: at most, and at least for throughputs."""
 
 NAMES = [*AIMS, "intake_write_units", "callback_to_subscriber", "package_size"]
-"""All that is measured."""
+"""The names of all measurements."""
 
 
 class Figure(Struct, frozen=True, kw_only=True):
-    """A figure as `build/bench.json` has it.
+    """A measurement as in `build/bench.json`.
 
-    `ratio` is of `value` to what it is held `against`, `spread` half the range in which the middle
-    half of the repetitions' ratios (of their values, where there is no ratio) lies, relative to
-    it. `met` is None where there is nothing to meet.
+    `ratio` compares `value` with the reference that `against` describes. `spread` is half the
+    interquartile range of the repetitions' ratios (or values, without a ratio), relative to the
+    median. `met` is None without an aim.
     """
 
     name: str
@@ -46,14 +46,14 @@ class Figure(Struct, frozen=True, kw_only=True):
 
 
 def counted(name: str, value: float, unit: str, against: str, least: float) -> Figure:
-    """Return a figure that is counted, not timed: it has no spread. `least` is what it must be."""
+    """Return a measurement that is a count and so has no spread; `least` is the reference."""
     return _figure(name, value, unit, against, value / least, 0.0)
 
 
 def paired(
     name: str, ours: Sequence[float], theirs: Sequence[float], unit: str, against: str
 ) -> Figure:
-    """Return the figure of repetitions that were made in turn; the ratio is that of each pair."""
+    """Return a measurement of alternating repetitions, with the median of the pairs' ratios."""
     ratios = [our / their for our, their in zip(ours, theirs, strict=True)]
     ratio = statistics.median(ratios)
     return _figure(name, statistics.median(ours), unit, against, ratio, spread_of(ratios))
@@ -68,7 +68,7 @@ def spread_of(values: Sequence[float]) -> float:
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """Return the value that `percent` percent of `values` are not above."""
+    """Return a percentile of `values`."""
     return statistics.quantiles(values, n=100)[percent - 1]
 
 

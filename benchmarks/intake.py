@@ -1,4 +1,4 @@
-"""The callback intake against the floor: cold start, processor time, memory."""
+"""Compares the callback intake with a minimal handler: cold start, CPU time and memory."""
 
 import hashlib
 import hmac
@@ -12,14 +12,14 @@ from benchmarks.processes import HERE, LAYER, Measured
 from local.servers import PROJECT
 
 CALLS = 300
-FLOOR_SECRET = "the floor's secret"  # noqa: S105 - of nothing
+FLOOR_SECRET = "the floor's secret"  # noqa: S105 - protects nothing
 MEGABYTE = 1_000_000
 
 
 def measure(built: Path, repetitions: int) -> list[Figure]:
-    """Return the intake's figures; both handlers are measured in turn, each time in a new process.
+    """Return the intake's measurements, alternating with the minimal handler, in new processes.
 
-    The intake reads its secret at its cold start too, from an endpoint that answers at once.
+    The intake's cold start includes reading its secret, from an endpoint without latency.
     """
     processes.compile_sdk()
     ours: list[Measured] = []
@@ -33,9 +33,9 @@ def measure(built: Path, repetitions: int) -> list[Figure]:
         for name in ("cold", "warm_cpu", "rss")
     )
     return [
-        paired("intake_cold", *cold, "ms", "the floor's import and first call"),
-        paired("intake_warm_cpu", *warm, "µs CPU a callback", "the floor's"),
-        paired("intake_rss", *rss, "bytes at the peak", "the floor's"),
+        paired("intake_cold", *cold, "ms", "the minimal handler's import and first call"),
+        paired("intake_warm_cpu", *warm, "µs CPU a callback", "the minimal handler's"),
+        paired("intake_rss", *rss, "bytes at the peak", "the minimal handler's"),
     ]
 
 
@@ -61,18 +61,18 @@ def _intake(built: Path, url: str) -> Measured:
 
 
 def _floor(url: str) -> Measured:
-    asked = request()
-    mac = hmac.new(FLOOR_SECRET.encode(), asked["body"].encode(), hashlib.sha256)
-    asked["headers"]["x-signature"] = mac.hexdigest()
+    signed = request()
+    mac = hmac.new(FLOOR_SECRET.encode(), signed["body"].encode(), hashlib.sha256)
+    signed["headers"]["x-signature"] = mac.hexdigest()
     return processes.run(
         "container.py",
         [HERE / "floor"],
         str(CALLS),
         env=processes.environment(url, FLOOR_SECRET=FLOOR_SECRET),
-        stdin=json.dumps(asked),
+        stdin=json.dumps(signed),
     )
 
 
 def request() -> Any:
-    """Return what API Gateway hands over for a callback."""
+    """Return API Gateway's event for a callback."""
     return json.loads((PROJECT / "events/functions/callback_intake.json").read_text())

@@ -1,8 +1,8 @@
-"""One run of a job in a process of its own, as a script: `job_container.py PATHS COUNT [instant]`.
+"""Runs a job once in its own process, as a script: `job_container.py PATHS COUNT [instant]`.
 
-It runs the built function on COUNT items, and writes seconds and peak bytes to stderr as JSON. With
-`instant` neither DynamoDB nor Vonage is spoken to over a socket: what is measured then is memory,
-on more items than sockets could serve in good time.
+It runs the built function on COUNT items and writes seconds and peak memory to stderr as JSON. With
+`instant`, DynamoDB and Vonage are mocked in the process, without sockets, to measure memory on a
+large number of items.
 """
 
 import io
@@ -14,24 +14,24 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from container import Context, peak  # type: ignore[import-not-found]  # its neighbour, as a script's folder is where imports begin
+from container import Context, peak  # type: ignore[import-not-found]  # a script's folder is first in sys.path
 
 
 class Body(io.BytesIO):
     """A response's body, as botocore reads it."""
 
     def stream(self) -> Iterator[bytes]:
-        """Yield all of it."""
+        """Yield the whole body."""
         yield self.read()
 
 
-def answer_at_once() -> None:
-    """Have DynamoDB's and Vonage's answers made up in this process."""
-    import boto3  # noqa: PLC0415 - after the paths
+def mock_endpoints() -> None:
+    """Generate DynamoDB's and Vonage's responses in this process."""
+    import boto3  # noqa: PLC0415 - needs sys.path
     from botocore.awsrequest import AWSResponse  # noqa: PLC0415
     from botocore.compat import HTTPHeaders  # noqa: PLC0415
 
-    from benchmarks.books import answer_of_dynamodb, rooms_page  # noqa: PLC0415
+    from benchmarks.books import dynamodb_response, rooms_page  # noqa: PLC0415
     from roomkeeper.vonage import transport  # noqa: PLC0415
     from roomkeeper.vonage.calls import Call  # noqa: PLC0415
 
@@ -39,12 +39,12 @@ def answer_at_once() -> None:
         service, _, operation = request.headers["X-Amz-Target"].decode().partition(".")
         if service == "secretsmanager":
             text = '{"api_key": "key", "api_secret": "secret"}'
-            told: dict[str, Any] = {"SecretString": text, "CreatedDate": 0}
+            content: dict[str, Any] = {"SecretString": text, "CreatedDate": 0}
         else:
-            told = answer_of_dynamodb(operation, json.loads(request.body))
+            content = dynamodb_response(operation, json.loads(request.body))
         headers = HTTPHeaders()
         headers["x-amzn-requestid"] = "1"
-        return AWSResponse(request.url, 200, headers, Body(json.dumps(told).encode()))
+        return AWSResponse(request.url, 200, headers, Body(json.dumps(content).encode()))
 
     def perform(_transport: transport.Transport, call: Call, _budget: float) -> bytes:
         if call.method == "DELETE":
@@ -61,19 +61,19 @@ def answer_at_once() -> None:
 
 
 def main() -> None:
-    """Run the job; tell how long it took and what it needed."""
+    """Run the job and write its duration and peak memory."""
     sys.path[:1] = sys.argv[1].split(os.pathsep)
     count = int(sys.argv[2])
     if sys.argv[3:] == ["instant"]:
-        answer_at_once()
+        mock_endpoints()
     from app import handler  # type: ignore[import-not-found]  # noqa: PLC0415 - it is measured
 
-    began = time.perf_counter()
+    start = time.perf_counter()
     report = handler({"limit": count}, Context())
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     done = report.get("deleted", 0) + report.get("extended", 0)
     if done != count:
-        raise SystemExit(f"The job did not do {count} items: {report}")
+        raise SystemExit(f"The job did not process {count} items: {report}")
     sys.stderr.write(json.dumps({"seconds": seconds, "rss": peak()}))
 
 

@@ -1,4 +1,4 @@
-"""The jobs: what they get done a second at a latency of Vonage, and what memory they need."""
+"""Measures the jobs: throughput at several latencies of Vonage, and peak memory."""
 
 from pathlib import Path
 from statistics import median
@@ -12,7 +12,7 @@ CONCURRENCY = 8
 """The template's default for JobConcurrency."""
 
 OPERATIONS = {50: 1600, 200: 480, 800: 160}
-"""How many operations are timed at each latency, in milliseconds."""
+"""The number of timed operations by latency in milliseconds."""
 
 JOBS = {"cleanup": "RecordingCleanup", "extender": "RoomExpiryExtender"}
 REPETITIONS = 3
@@ -23,7 +23,7 @@ SETTINGS = {
     "DELETED_RECORDING_DAYS": "90",
     "VONAGE_SECRET_ARN": "secret",
     "JOB_CONCURRENCY": str(CONCURRENCY),
-    "JOB_RATE_PER_SECOND": "1000000",  # what is to be seen is what concurrency lets it do
+    "JOB_RATE_PER_SECOND": "1000000",  # so that only the concurrency limits the throughput
     "JOB_CONSECUTIVE_FAILURES": "20",
     "ROOM_SELECTION": "all",
     "KEEP_MARKER": "keep",
@@ -38,13 +38,13 @@ SETTINGS = {
 
 
 def throughput(built: Path) -> list[Figure]:
-    """Return the operations a second of each job at each latency, all told: start and end too."""
+    """Return each job's operations per second at each latency, including its start and end."""
     with processes.endpoint() as url:
         return [_throughput(built, url, job, ms) for job in JOBS for ms in OPERATIONS]
 
 
 def memory(built: Path) -> list[Figure]:
-    """Return the peak of each job at many due items against that at few."""
+    """Return each job's peak memory with many due items, compared with few."""
     return [_memory(built, job) for job in JOBS]
 
 

@@ -1,4 +1,4 @@
-"""The package's size: what the layer and the functions hold, and whether anybody imports it."""
+"""Measures the size of layer and functions, and finds packages that no function imports."""
 
 import subprocess
 import sys
@@ -24,26 +24,27 @@ print(*sorted(tops), sep="\\n")
 
 
 def measure(built: Path) -> Figure:
-    """Return the bytes that are deployed, with the largest parts, and what nobody imports."""
+    """Return the deployed bytes, with the largest packages and those that are never imported."""
     layer = (built / LAYER).resolve()
     functions = [handler.parent for handler in built.glob("*/app.py")]
     parts = {part.name: size_of(part) for part in layer.iterdir()}
     functions_size = sum(map(size_of, functions))
-    idle = {name: parts[name] for name in unused(layer, functions, parts)}
+    not_imported = {name: parts[name] for name in unused(layer, functions, parts)}
     largest = sorted(parts.items(), key=lambda part: -part[1])[:4]
     return Figure(
         name="package_size",
         value=sum(parts.values()) + functions_size,
         unit="bytes, unzipped",
-        against="what functions import",
-        aim="nothing that no function imports",
-        met=not idle,
-        note=f"functions {functions_size}; largest: {told(largest)}; idle: {told(idle.items())}",
+        against="the packages that functions import",
+        aim="no package without an import",
+        met=not not_imported,
+        note=f"functions {functions_size}; largest: {in_words(largest)}; "
+        f"never imported: {in_words(not_imported.items())}",
     )
 
 
 def unused(layer: Path, functions: list[Path], parts: dict[str, int]) -> list[str]:
-    """Return the layer's packages that no function's import has loaded."""
+    """Return the layer's packages that no function imports."""
     done = subprocess.run(  # noqa: S603 - our own command
         [
             sys.executable,
@@ -64,14 +65,14 @@ def unused(layer: Path, functions: list[Path], parts: dict[str, int]) -> list[st
 
 
 def size_of(path: Path) -> int:
-    """Return the bytes of a file, or of all in a folder."""
+    """Return the bytes of a file, or of all files in a folder."""
     files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
     return sum(file.stat().st_size for file in files)
 
 
-def told(parts: object) -> str:
-    """Return parts and their kilobytes in words."""
-    return ", ".join(f"{name} {size // 1000} kB" for name, size in parts) or "nothing"  # type: ignore[attr-defined]
+def in_words(parts: object) -> str:
+    """Return the parts' names and kilobytes as text."""
+    return ", ".join(f"{name} {size // 1000} kB" for name, size in parts) or "none"  # type: ignore[attr-defined]
 
 
 def _is_metadata(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Measurements in processes of their own, so that none profits from what another has loaded."""
+"""Runs each measurement in its own process, so that none benefits from another's imports."""
 
 import compileall
 import importlib.util
@@ -17,19 +17,19 @@ HERE = Path(__file__).parent
 LAYER = "../layer/python"
 SDK = ["boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3"]
 
-LONGEST = 1800.0
-"""Seconds after which a process is ended that does not come to an end."""
+TIMEOUT = 1800.0
+"""Seconds after which a process is killed."""
 
 Measured = Mapping[str, float]
 
 
 class MeasurementFailed(Exception):
-    """A process that was to be measured ended badly; the message has what it said last."""
+    """A measured process failed; the message contains its last output."""
 
 
 @contextmanager
 def endpoint() -> Iterator[str]:
-    """Have AWS and Vonage answer, in a process of their own; yield where."""
+    """Run the mock of AWS and Vonage in its own process; yield its URL."""
     command = [sys.executable, "-m", "benchmarks.endpoint"]
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603
         try:
@@ -42,13 +42,13 @@ def endpoint() -> Iterator[str]:
 def run(
     script: str, paths: Sequence[Path], *arguments: str, env: Mapping[str, str], stdin: str = ""
 ) -> Measured:
-    """Run one of the scripts here in a fresh interpreter; return what it measured.
+    """Run a script of this folder in a new interpreter; return its measurements.
 
     Raises:
-        MeasurementFailed: it ended with an error.
+        MeasurementFailed: the script failed.
     """
     search = os.pathsep.join(map(str, paths))
-    # -B, as Lambda mounts code read-only; -s and no PYTHONPATH, so that nothing else is found.
+    # -B: Lambda mounts code read-only. -s and no PYTHONPATH: only `paths` are importable.
     command = [sys.executable, "-B", "-s", str(HERE / script), search, *arguments]
     done = subprocess.run(  # noqa: S603 - our own command
         command,
@@ -58,7 +58,7 @@ def run(
         stderr=subprocess.PIPE,
         text=True,
         check=False,
-        timeout=LONGEST,
+        timeout=TIMEOUT,
     )
     if done.returncode:
         raise MeasurementFailed(f"{script} of {paths[0].name}: {done.stderr[-2000:]}")
@@ -67,7 +67,7 @@ def run(
 
 
 def environment(url: str, **more: str) -> dict[str, str]:
-    """Return what Lambda's environment has, led to `url`."""
+    """Return the environment variables of a function, with `url` as the AWS endpoint."""
     return {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
@@ -84,7 +84,7 @@ def environment(url: str, **more: str) -> dict[str, str]:
 
 
 def compile_sdk() -> None:
-    """Have the SDK's bytecode in place, as it is in Lambda's runtime, for the floor's sake."""
+    """Compile the SDK, as in Lambda's runtime, for a fair comparison with the minimal handler."""
     for name in SDK:
         spec: Any = importlib.util.find_spec(name)
         compileall.compile_dir(Path(spec.origin).parent, quiet=2)

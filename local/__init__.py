@@ -1,1 +1,1 @@
-"""The whole of Roomkeeper on one machine: a local AWS, Vonage emulated, and a demonstration."""
+"""Roomkeeper on one machine: the local AWS, the Vonage emulator, and a demonstration."""

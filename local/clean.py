@@ -1,4 +1,4 @@
-"""`make clean`: removes what builds and runs of the local stack have left on this machine."""
+"""`make clean`: removes build products and leftovers of local runs from this machine."""
 
 import argparse
 import sys
@@ -10,13 +10,13 @@ PROJECT = Path(__file__).parent.parent
 
 
 class StackRuns(Exception):
-    """A local stack still runs; the message says which, and what to do."""
+    """A local stack is still running; the message says which one, and what to do."""
 
 
 def main() -> int:
-    """Remove it, and say how much that was; return the exit code."""
+    """Remove the files and print their size; return the exit code."""
     parser = argparse.ArgumentParser(prog="make clean", usage="make clean [ALL=1]")
-    parser.add_argument("--all", action="store_true", help="the last run's logs and .tools, too")
+    parser.add_argument("--all", action="store_true", help="also the last run's logs and .tools")
     options = parser.parse_args()
     try:
         freed = clean(PROJECT, everything=options.all)
@@ -24,29 +24,29 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"Not all could be removed: {error}.", file=sys.stderr)
+        print(f"Some files could not be removed: {error}.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted: make clean removes the rest.", file=sys.stderr)
+        print("\nInterrupted. Run make clean again to remove the rest.", file=sys.stderr)
         return 130
     print(f"{freed / 1e6:.0f} MB removed.")
     return 0
 
 
 def clean(project: Path, *, everything: bool = False) -> int:
-    """Remove build products and leftovers below `project`; return how many bytes that were.
+    """Remove build products and leftovers below `project`; return the number of freed bytes.
 
-    The last run's logs and .tools stay, unless it is to be `everything`.
+    The last run's logs and .tools are kept unless `everything` is True.
 
     Raises:
-        StackRuns: a local stack runs in this folder.
+        StackRuns: a local stack of this folder is running.
     """
     build, tools = project / "build", project / ".tools"
     local = build / "local"
     if running := [each for each in local.glob("*/") if leftovers.is_running(each)]:
         raise StackRuns(
-            f"A local stack runs (build/local/{running[0].name}). End it first: make down, or "
-            "Ctrl-C where it was started."
+            f"A local stack is running (build/local/{running[0].name}). Stop it first: make down, "
+            "or Ctrl-C in its terminal."
         )
     before = _size(build) + _size(tools) + _size(project / ".aws-sam")
     leftovers.remove(project / ".aws-sam")
@@ -59,7 +59,7 @@ def clean(project: Path, *, everything: bool = False) -> int:
 
 
 def _clean_build(build: Path) -> None:
-    """Remove everything from build/ but the last run's logs."""
+    """Remove everything from build/ except the last run's logs."""
     last = leftovers.runs(build / "local")[-1:]
     for folder in (build, build / "local") if last else (build,):
         for each in folder.iterdir():
@@ -70,7 +70,7 @@ def _clean_build(build: Path) -> None:
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of all files below a folder."""
+    """Return the total bytes of all files below a folder."""
     return sum(each.lstat().st_size for each in path.rglob("*") if not each.is_dir())
 
 

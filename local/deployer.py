@@ -1,4 +1,4 @@
-"""The user that deploys onto the local AWS: it has the policies that docs/deploying.md names."""
+"""The IAM user that deploys to the local AWS with the policies of deployer-policy.yaml."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ NAME = "deployer"
 
 
 def create(root: boto3.Session, endpoint: str) -> boto3.Session:
-    """Make the user with an access key, as an administrator would; return its SDK session."""
-    made = _policies(Stack("allow-deployment", root, endpoint))
+    """Create the user with an access key, as an administrator would; return its SDK session."""
+    policies = _policies(Stack("allow-deployment", root, endpoint))
     iam: Any = root.client("iam", endpoint_url=endpoint)
     iam.create_user(UserName=NAME)
-    for arn in made.outputs.values():
+    for arn in policies.outputs.values():
         iam.attach_user_policy(UserName=NAME, PolicyArn=arn)
     key = iam.create_access_key(UserName=NAME)["AccessKey"]
     return boto3.Session(
@@ -40,5 +40,5 @@ def _policies(stack: Stack) -> Stack:
 
 
 def environment(user: Any) -> dict[str, str]:
-    """Return the variables that have the SAM CLI and the commands act with a user's credentials."""
+    """Return the environment variables with a user's credentials."""
     return {"AWS_ACCESS_KEY_ID": user.access_key, "AWS_SECRET_ACCESS_KEY": user.secret_key}

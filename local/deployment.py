@@ -1,4 +1,4 @@
-"""Builds the real template and deploys it onto the local AWS, with the SAM CLI."""
+"""Builds template.yaml and deploys it to the local AWS with the SAM CLI."""
 
 import subprocess
 import tempfile
@@ -18,7 +18,7 @@ from operations.stack import Stack
 
 UNKNOWN_TO_MINISTACK = {
     "AWS::Events::Archive",
-    "AWS::CloudFormation::Stack",  # the schema registry's: what is in it is not known
+    "AWS::CloudFormation::Stack",  # MiniStack lacks the resource types of the schema registry
 }
 
 Say = Callable[[str], None]
@@ -28,13 +28,13 @@ def build() -> Path:
     """Build functions and layer for this machine; return the built template's path.
 
     Raises:
-        LocalStackError: the build failed; the message says where its output is.
+        LocalStackError: the build failed; the message names the log file.
     """
     log = BUILD / "local/sam-build.log"
     try:
         return build_for(this_machine(), lambda command: _run(command, log))
-    except BuildFailed as problem:
-        raise LocalStackError(str(problem)) from problem
+    except BuildFailed as exc:
+        raise LocalStackError(str(exc)) from exc
 
 
 def deploy(
@@ -43,16 +43,16 @@ def deploy(
     say: Say,
     parameters: Mapping[str, str] | None = None,
 ) -> Stack:
-    """Deploy the built template onto `aws` as `deployer`; return the stack once it is complete.
+    """Build the template and deploy it to `aws` as the user `deployer`; return the stack.
 
-    It is samconfig.toml's environment `local`, but for these `parameters`.
+    The parameters are those of samconfig.toml's environment `local`; `parameters` override them.
 
     Raises:
-        LocalStackError: the deployment failed; the message says where its output is.
+        LocalStackError: the build or deployment failed; the message names the log file.
     """
     say("Building functions and layer with the SAM CLI")
     template, left_out = _for_ministack(build())
-    say(f"Deploying template.yaml, but for what MiniStack does not know: {', '.join(left_out)}")
+    say(f"Deploying template.yaml without what MiniStack does not support: {', '.join(left_out)}")
     local = sam.environment("local")
     chosen = {**local.parameters, **this_machine().parameters, **(parameters or {})}
     _run(
@@ -64,7 +64,7 @@ def deploy(
 
 
 def local_session() -> boto3.Session:
-    """Return an SDK session of the local AWS's root user."""
+    """Return an SDK session for the local AWS's root user."""
     return boto3.Session(
         aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
@@ -73,22 +73,26 @@ def local_session() -> boto3.Session:
 
 
 def _for_ministack(built: Path) -> tuple[Path, list[str]]:
-    """Write the built template but for what MiniStack refuses; return it, and what was left out."""
+    """Write the built template without the resources that MiniStack rejects.
+
+    Returns:
+        Its path, and the logical ids of the resources that were left out.
+    """
     template: dict[str, Any] = yaml.safe_load(built.read_text())
     resources = template["Resources"]
     left_out = [name for name, resource in resources.items() if _is_unknown(resource)]
     for name in left_out:
         del resources[name]
     for properties in (resource.get("Properties", {}) for resource in resources.values()):
-        for place in properties.keys() & {"CodeUri", "ContentUri"}:
-            properties[place] = str(built.parent / properties[place])
-    local = BUILD / "template-local.yaml"  # not among what was built, which every build clears
+        for name in properties.keys() & {"CodeUri", "ContentUri"}:
+            properties[name] = str(built.parent / properties[name])
+    local = BUILD / "template-local.yaml"  # outside build/sam, which every build clears
     local.write_text(yaml.safe_dump(template, sort_keys=False))
     return local, left_out
 
 
 def _is_unknown(resource: Mapping[str, Any]) -> bool:
-    """Tell whether MiniStack refuses a resource: by its type, or as an alarm on metric math."""
+    """Return whether MiniStack rejects a resource: certain types, and alarms on metric math."""
     is_metric_math = (
         resource["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in resource["Properties"]
     )
@@ -111,17 +115,17 @@ def _run(command: Sequence[str], log: Path, settings: Mapping[str, str] | None =
         )
     if code:
         raise LocalStackError(
-            f"`sam {command[1]}` failed: {_complaint(log)} Its whole output is in {log}."
+            f"`sam {command[1]}` failed: {_last_error(log)} Its complete output is in {log}."
         )
     return code
 
 
 def _environment() -> dict[str, str]:
-    """Return the SAM CLI's environment without what would lead it to a real AWS."""
+    """Return the SAM CLI's environment without variables that point to a real AWS account."""
     return {name: value for name, value in sam.environ().items() if not name.startswith("AWS_")}
 
 
-def _complaint(log: Path) -> str:
+def _last_error(log: Path) -> str:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    complaints = [line for line in lines if "Error" in line or "FAILED" in line]
-    return (complaints or lines or ["it said nothing."])[-1].strip()
+    errors = [line for line in lines if "Error" in line or "FAILED" in line]
+    return (errors or lines or ["it printed nothing."])[-1].strip()

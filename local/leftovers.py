@@ -1,9 +1,9 @@
-"""What runs of the local stack leave below build/: their logs are kept, all else is removed.
+"""Files that runs of the local stack leave below build/: logs are kept, all others removed.
 
-A run has a folder of its own below build/local/. Its servers hold a lock on it for as long as they
-live (flock(2): it is released with the last process that inherited it, however that ends).
+Each run has its own folder below build/local/. Its servers hold a lock on the folder while they run
+(flock(2): the lock is released with the last process that inherited it, even after a crash).
 
-It imports nothing but Python's own library: `make clean` runs without .tools.
+This module imports only the standard library, because `make clean` runs without .tools.
 """
 
 import fcntl
@@ -18,7 +18,7 @@ _FUNCTION_LOGS = "functions"
 
 @contextmanager
 def lock(folder: Path) -> Iterator[int]:
-    """Give a file descriptor that holds the run's lock, for its servers to inherit."""
+    """Yield a file descriptor that holds the run's lock, for its servers to inherit."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / _LOCK).open("a") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
@@ -26,7 +26,7 @@ def lock(folder: Path) -> Iterator[int]:
 
 
 def is_running(folder: Path) -> bool:
-    """Tell whether a server of the run in this folder lives."""
+    """Return whether a server of the run in this folder is running."""
     try:
         with (folder / _LOCK).open() as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -38,13 +38,13 @@ def is_running(folder: Path) -> bool:
 
 
 def runs(local: Path) -> list[Path]:
-    """Return the folders of all runs below build/local/, the one that logged last at the end."""
+    """Return the folders of all runs below build/local/, ordered by the time of their last log."""
     found = [each for each in local.glob("*/") if any(_logs(each))]
     return sorted(found, key=lambda folder: max(log.stat().st_mtime for log in _logs(folder)))
 
 
 def tidy(folder: Path) -> None:
-    """Remove everything but logs from the folder of a run that has ended."""
+    """Remove everything except logs from the folder of a run that has ended."""
     if not folder.is_dir() or is_running(folder):
         return
     for each in folder.iterdir():
@@ -53,7 +53,7 @@ def tidy(folder: Path) -> None:
 
 
 def remove_earlier_runs(folder: Path) -> None:
-    """Remove the folders of all other runs that have ended, and what this one's last time left."""
+    """Remove the folders of all other runs that have ended, and leftovers in this folder."""
     for each in folder.parent.glob("*/"):
         if each != folder and not is_running(each):
             remove(each)
@@ -61,7 +61,7 @@ def remove_earlier_runs(folder: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder with all in it; do nothing when it is not there."""
+    """Remove a file or a folder with its content; do nothing if it does not exist."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -1,4 +1,4 @@
-"""The servers of the local stack: started as processes of their own, awaited, ended whole."""
+"""Starts and stops the servers of the local stack, each in a process group of its own."""
 
 import argparse
 import os
@@ -21,21 +21,21 @@ BUILD = PROJECT / "build"
 
 REGION = "eu-west-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-"""MiniStack's root user; everything else is let do what its role allows, and no more."""
+"""MiniStack's root user. All other callers have only the permissions of their role."""
 
 _children: dict[int, "subprocess.Popen[bytes]"] = {}
-"""The servers that this process has started itself, whose exit it has to collect."""
+"""The servers that this process started, and so has to reap."""
 
 STARTS_WITHIN = 60.0  # seconds
 ENDS_WITHIN = 10.0
 
 
 class LocalStackError(Exception):
-    """The local stack cannot do what it was asked to; the message says why, and what to do."""
+    """The local stack cannot start, stop or be used; the message says why, and what to do."""
 
 
 class Server(Struct, frozen=True):
-    """A server that runs: its process, which leads a group of its own, and where it answers."""
+    """A running server: the process that leads its group, its URL and its log file."""
 
     name: str
     pid: int
@@ -44,23 +44,23 @@ class Server(Struct, frozen=True):
 
     @property
     def answers(self) -> bool:
-        """Whether something answers where the server does."""
+        """Whether the server's URL responds."""
         return _answers(self.url)
 
     def stop(self) -> None:
-        """End the server and all it has started; do nothing when it is gone already."""
+        """Stop the server and all processes it started; do nothing if it is gone already."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
             if wait_until(lambda: not _group_lives(self.pid), ENDS_WITHIN):
                 return
-        raise LocalStackError(f"{self.name} (process {self.pid}) does not end.")
+        raise LocalStackError(f"{self.name} does not stop: end its process {self.pid} yourself.")
 
 
 def start_aws(port: int, folder: Path) -> Server:
-    """Start MiniStack, IAM enforced, on a loopback `port`; its files all go below `folder`.
+    """Start MiniStack with IAM enforced on a loopback `port`; all its files are below `folder`.
 
-    What each function has written is in `folder`/functions, a file for each.
+    `folder`/functions contains a log file for each function.
     """
     scratch = folder / "aws"
     scratch.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def start_vonage(port: int, folder: Path) -> Server:
 
 
 def start_faults(upstream: str, folder: Path) -> Server:
-    """Start a proxy to the local AWS that can let calls fail, on a free loopback port."""
+    """Start the proxy that injects faults into calls to the local AWS, on a free loopback port."""
     port = free_port()
     command = [str(TOOLS / "dev/bin/python"), "-m", "local.faults", "--port", str(port)]
     return _start(
@@ -95,18 +95,18 @@ def start_faults(upstream: str, folder: Path) -> Server:
 
 
 def port_number(text: str) -> int:
-    """Return the port that an argument of a command names.
+    """Return the port number in a command's argument.
 
     Raises:
-        argparse.ArgumentTypeError: it is none.
+        argparse.ArgumentTypeError: it is not a port number.
     """
     if not (text.isascii() and text.isdigit() and int(text) < 65536):
-        raise argparse.ArgumentTypeError(f"{text} is not a port: 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text} is not a port number from 0 to 65535")
     return int(text)
 
 
 def free_port() -> int:
-    """Return a loopback port that nothing listens on at the moment."""
+    """Return a loopback port that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -119,7 +119,7 @@ def _start(
     url = f"http://127.0.0.1:{port}"
     if _is_taken(port):
         raise LocalStackError(
-            f"{name} cannot start: port {port} is in use. End what listens there, or choose "
+            f"{name} cannot start: port {port} is in use. Stop the program that uses it, or choose "
             "another port (make up PORT=... VONAGE_PORT=...)."
         )
     folder.mkdir(parents=True, exist_ok=True)
@@ -139,7 +139,7 @@ def _start(
     server = Server(name, process.pid, url, str(log))
     try:
         _await_answer(server, process)
-    except BaseException:  # an interruption too: nothing is left running that nobody knows of
+    except BaseException:  # also Ctrl-C: leave no server running
         server.stop()
         raise
     return server
@@ -148,12 +148,12 @@ def _start(
 def _await_answer(server: Server, process: "subprocess.Popen[bytes]") -> None:
     if not wait_until(lambda: server.answers or process.poll() is not None, STARTS_WITHIN):
         raise LocalStackError(
-            f"{server.name} did not answer within {STARTS_WITHIN:.0f} s: see {server.log}."
+            f"{server.name} did not respond within {STARTS_WITHIN:.0f} s: see {server.log}."
         )
     if process.poll() is not None:
         raise LocalStackError(
-            f"{server.name} ended at once. {_last_line(Path(server.log))} "
-            f"(Its output: {server.log})"
+            f"{server.name} exited during its start. {_last_line(Path(server.log))} "
+            f"Its complete output is in {server.log}."
         )
 
 
@@ -163,7 +163,7 @@ def _is_taken(port: int) -> bool:
 
 
 def _environment() -> dict[str, str]:
-    """Return this process's environment without what would lead the local stack to a real AWS."""
+    """Return this process's environment without variables that point to a real AWS account."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return ours | {"PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'layers/roomkeeper'}"}
 
@@ -188,4 +188,4 @@ def _group_lives(leader: int) -> bool:
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "It said nothing."
+    return lines[-1] if lines else "It printed nothing."

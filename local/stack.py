@@ -1,4 +1,4 @@
-"""The local stack as a whole: both servers and the deployed template, started and ended."""
+"""The local stack: starts and stops both servers, and deploys the template."""
 
 import signal
 import sys
@@ -18,7 +18,7 @@ from operations.stack import Stack
 
 
 class LocalStack(Struct, frozen=True):
-    """A local stack that runs: as the root user sees it, and as its deployer does."""
+    """A running local stack: `stack` with root credentials, `operated` with the deployer's."""
 
     stack: Stack
     operated: Stack
@@ -27,12 +27,12 @@ class LocalStack(Struct, frozen=True):
     emulator: Server
 
     def connect_callbacks(self) -> None:
-        """Have the emulator post its callbacks to the stack, as an operator would at Vonage."""
+        """Send the emulator's callbacks to the stack, as an operator configures it at Vonage."""
         self.vonage.callbacks_to(self.stack.callback_url(), headers=self.stack.headers)
 
 
 class _Up(Struct, frozen=True):
-    """What `make up` leaves behind for `make down`."""
+    """The servers that `make up` starts and `make down` stops."""
 
     aws: Server
     emulator: Server
@@ -42,12 +42,12 @@ class _Up(Struct, frozen=True):
 def running(
     folder: Path, say: Say, aws_port: int = 0, vonage_port: int = 0
 ) -> Iterator[LocalStack]:
-    """Start the local stack, and end it with the context. A port of 0 takes a free one.
+    """Run the local stack while the context lasts. Port 0 means any free port.
 
-    Only its logs, in `folder`, outlast it. Those of earlier runs are removed.
+    Its logs stay in `folder`; everything else, and the logs of earlier runs, is removed.
 
     Raises:
-        LocalStackError: something did not start; what had started is ended again.
+        LocalStackError: a server did not start or the deployment failed. No server keeps running.
     """
     started: list[Server] = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -61,7 +61,10 @@ def up(say: Say, aws_port: int, vonage_port: int) -> LocalStack:
     """Start the local stack and leave it running, for `down`."""
     state = _state(aws_port)
     if state.exists():
-        raise LocalStackError("A local stack runs already. End it first: make down")
+        raise LocalStackError(
+            f"A local stack is already running on port {aws_port}. Stop it first: "
+            f"make down PORT={aws_port}"
+        )
     started: list[Server] = []
     folder = state.with_suffix("")
     try:
@@ -74,31 +77,31 @@ def up(say: Say, aws_port: int, vonage_port: int) -> LocalStack:
 
 
 def down(aws_port: int) -> None:
-    """End the stack that `up` has left running on that port.
+    """Stop the stack that `up` started on this port.
 
     Raises:
-        LocalStackError: none runs.
+        LocalStackError: no stack is running there.
     """
     state = _state(aws_port)
     if not state.exists():
-        raise LocalStackError(f"No local stack runs on port {aws_port}. Start one: make up")
-    left = msgspec.json.decode(state.read_bytes(), type=_Up)
-    for server in (left.aws, left.emulator):
-        if server.answers:  # else it is gone, and its process number may be another's by now
+        raise LocalStackError(f"No local stack is running on port {aws_port}. Start one: make up")
+    servers_up = msgspec.json.decode(state.read_bytes(), type=_Up)
+    for server in (servers_up.aws, servers_up.emulator):
+        if server.answers:  # else the process id may belong to another process by now
             server.stop()
     state.unlink()
     leftovers.tidy(state.with_suffix(""))
 
 
 def _end(started: list[Server], folder: Path) -> None:
-    """End the servers, and remove what they leave but for their logs."""
+    """Stop the servers and remove their files except logs."""
     for server in started:
         server.stop()
     leftovers.tidy(folder)
 
 
 def _state(aws_port: int) -> Path:
-    """Return where `up` notes what it leaves running on that port."""
+    """Return the file that describes the stack that `up` started on this port."""
     return BUILD / f"local/up-{aws_port}.json"
 
 
@@ -121,5 +124,5 @@ def _start(
 
 
 def _store_vonage_credentials(stack: Stack) -> None:
-    """Store credentials for the emulator, which takes any that are well-formed."""
+    """Store credentials for the emulator, which accepts any well-formed ones."""
     configure.configure(stack, {"api_key": "local", "api_secret": "local"})

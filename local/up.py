@@ -1,4 +1,4 @@
-"""`make up` and `make down`: the local stack to play with."""
+"""`make up` and `make down`: start and stop the local stack."""
 
 import argparse
 import json
@@ -27,26 +27,26 @@ def main() -> int:
             print(guide(local))
         else:
             stack.down(options.port)
-            print("The local stack has ended.")
-    except LocalStackError as problem:
-        print(problem, file=sys.stderr)
+            print("The local stack is stopped.")
+    except LocalStackError as error:
+        print(error, file=sys.stderr)
         return 1
     return 0
 
 
 def guide(local: LocalStack) -> str:
-    """Return what to try with a stack that runs: after each explanation, a line to paste."""
-    things = "".join(f"\n{what}\n  {line}\n" for what, line in _things_to_try(local))
+    """Return a guide to the running stack: explanations, each with a command to paste."""
+    examples = "".join(f"\n{what}\n  {line}\n" for what, line in _examples(local))
     return f"""
-The stack runs. Its callback URL:
+The stack is running. Its callback URL:
   {local.stack.callback_url()}
 
-Things to try, each a line to paste into a shell in this folder:
-{things}"""
+Commands to try. Paste each into a shell in this folder:
+{examples}"""
 
 
-def _things_to_try(local: LocalStack) -> list[tuple[str, str]]:
-    """Return them, each with the line to paste, which takes nothing but make and curl."""
+def _examples(local: LocalStack) -> list[tuple[str, str]]:
+    """Return pairs of an explanation and a command, which needs only make and curl."""
     headers = " ".join(f"-H '{name}: {value}'" for name, value in local.stack.headers.items())
     json_type = "-H 'Content-Type: application/json'"
     meeting = json.dumps({"participants": ["Ada", "Grace"], "recordings": 1})
@@ -62,7 +62,7 @@ def _things_to_try(local: LocalStack) -> list[tuple[str, str]]:
     url = local.aws.url
     return [
         (
-            "Post a callback yourself (the answer is 204)",
+            "Post a callback yourself (the response is 204)",
             f"curl -i {headers} {json_type} -d @{SAMPLE} '{local.stack.callback_url()}'",
         ),
         (
@@ -70,26 +70,26 @@ def _things_to_try(local: LocalStack) -> list[tuple[str, str]]:
             f"curl -s {json_type} -d '{meeting}' {local.vonage.base}/control/meetings",
         ),
         (
-            "See how its callbacks were answered",
+            "See its callbacks, and the stack's responses to them",
             f"curl -s {local.vonage.base}/control/deliveries",
         ),
         (
-            "Ask the management API for the rooms, signed",
+            "List the rooms through the management API, with a signed request",
             f"curl -s {headers} {signed} {url}/rooms",
         ),
         (
-            "Rehearse a cleanup of what was uploaded a day ago or earlier",
+            "Dry-run a cleanup of recordings that were uploaded at least a day ago",
             f"curl -s {headers} {signed} {json_type} "
             f"""-d '{{"dry_run": true, "retention_days": 1}}' {url}/jobs/recording-cleanup""",
         ),
-        ("See what the table holds", f"{operate} items {name}"),
+        ("See the items in the table", f"{operate} items {name}"),
         (
-            "Store other credentials for Vonage (the emulator takes any)",
+            "Store other credentials for Vonage (the emulator accepts any)",
             f"echo '{credentials}' | {operate} configure {name}",
         ),
         ("Print the callback URL again", f"{operate} callback-url {name}"),
-        ("Publish dead letters again", f"{operate} redrive {name}"),
-        ("End it all", f"make --no-print-directory down PORT={urlsplit(url).port}"),
+        ("Publish the events of dead letters", f"{operate} redrive {name}"),
+        ("Stop the stack", f"make --no-print-directory down PORT={urlsplit(url).port}"),
     ]
 
 

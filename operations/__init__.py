@@ -1,1 +1,1 @@
-"""What an operator does with a deployed stack, in an account or on one machine."""
+"""The operator's commands for a deployed stack, in an AWS account or on the local AWS."""

@@ -1,4 +1,4 @@
-"""The operator's AWS account: its session and region, and what its errors mean."""
+"""The operator's AWS account: its session and region, and explanations of its errors."""
 
 import os
 
@@ -42,8 +42,9 @@ _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 def session() -> boto3.Session:
     """Return a session with the credentials and the region that the AWS CLI would use.
 
-    AWS_REGION overrides AWS_DEFAULT_REGION, which overrides the profile's region; boto3 knows the
-    last two alone. Source: AWS CLI User Guide, "Configuring environment variables for the AWS CLI".
+    AWS_REGION overrides AWS_DEFAULT_REGION, which overrides the profile's region. boto3 by itself
+    ignores AWS_REGION.
+    Source: AWS CLI User Guide, "Configuring environment variables for the AWS CLI".
 
     Raises:
         ProfileNotFound: AWS_PROFILE names a profile that does not exist.
@@ -54,41 +55,41 @@ def session() -> boto3.Session:
 def region_variables() -> dict[str, str]:
     """Return the environment variables that give a child process the region of `session()`.
 
-    The SAM CLI reads AWS_DEFAULT_REGION alone, as boto3 does.
+    The SAM CLI, like boto3, reads only AWS_DEFAULT_REGION.
     """
     name = os.environ.get("AWS_REGION")
     return {"AWS_DEFAULT_REGION": name} if name else {}
 
 
 def explain(error: ClientError | BotoCoreError) -> str:
-    """Return a sentence that says what is wrong, and what to do where that is known."""
+    """Return a sentence that says what is wrong and, if known, what to do."""
     if isinstance(error, ClientError):
         return _explain_response(error)
     if isinstance(error, NoRegionError):
-        return "No AWS region is chosen: set AWS_REGION, or a region in the AWS profile."
+        return "No AWS region is set: set AWS_REGION, or a region in the AWS profile."
     if isinstance(error, ProfileNotFound):
         return _explain_profile(error)
     if isinstance(error, _NO_CREDENTIALS):
-        return f"There are no AWS credentials ({_text(error)}): log in, or set AWS_PROFILE."
+        return f"No AWS credentials were found ({_text(error)}): log in, or set AWS_PROFILE."
     if isinstance(error, (EndpointError, HTTPClientError)):
         return f"AWS cannot be reached ({_text(error)}): check the network and AWS_REGION."
-    return f"AWS cannot be called: {_text(error)}."
+    return f"The call to AWS failed: {_text(error)}."
 
 
 def _explain_response(error: ClientError) -> str:
     code = error.response.get("Error", {}).get("Code", "")
     if code in _REFUSED_CREDENTIALS:
-        return f"AWS refuses the credentials ({_text(error)}): log in again, or set AWS_PROFILE."
+        return f"AWS rejected the credentials ({_text(error)}): log in again, or set AWS_PROFILE."
     if code in _DENIED:
         return f"These AWS credentials lack a permission: {_text(error)}."
-    return f"AWS answers with an error: {_text(error)}."
+    return f"AWS returned an error: {_text(error)}."
 
 
 def _explain_profile(error: ProfileNotFound) -> str:
     known = ", ".join(botocore.session.get_session().available_profiles) or "none"
-    return f"{_text(error)}: set AWS_PROFILE to one of the profiles that exist ({known})."
+    return f"{_text(error)}: set AWS_PROFILE to an existing profile ({known})."
 
 
 def _text(error: Exception) -> str:
-    """Return what the SDK says, without the full stop that some of its messages end with."""
+    """Return the SDK's message without the full stop that some messages end with."""
     return str(error).rstrip(".")

@@ -8,22 +8,22 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def positive(text: str) -> int:
-    """Return a whole number from 1 up.
+    """Return the positive whole number that `text` is.
 
     Raises:
-        argparse.ArgumentTypeError: it is none.
+        argparse.ArgumentTypeError: `text` is not a whole number of 1 to 9 digits above 0.
     """
     if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text, re.ASCII):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number greater than 0")
     return int(text)
 
 
 def duration(text: str) -> timedelta:
-    """Return a duration such as `90s`, `10m`, `2h` or `3d`.
+    """Return the duration that a text such as `90s`, `10m`, `2h` or `3d` stands for.
 
     Raises:
-        argparse.ArgumentTypeError: it is none.
+        argparse.ArgumentTypeError: `text` is not such a duration.
     """
     if not (found := re.fullmatch(r"0*([1-9][0-9]{0,4})([smhd])", text, re.ASCII)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 90s, 10m, 2h or 3d")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 90s, 10m, 2h or 3d")
     return timedelta(**{_UNITS[found[2]]: int(found[1])})

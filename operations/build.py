@@ -1,7 +1,7 @@
-"""Builds what is deployed: the layer by hash for its target, the functions by the SAM CLI.
+"""Builds the layer and the functions for the runtime and processor of the stack.
 
-The layer's wheels are those of requirements/layer.txt, for the processor and the Python that the
-stack has or gets, and neither those of this machine nor the template's defaults.
+uv installs the layer's wheels from requirements/layer.txt, by hash, for the stack's Python and
+processor, which may differ from this machine's. The SAM CLI builds the functions.
 """
 
 import platform
@@ -19,26 +19,27 @@ from operations.template import ROOT, parameters
 
 LOCK = ROOT / "requirements/layer.txt"
 LAYER = ROOT / "build/layer"
-"""The layer as it is packed; template.yaml's ContentUri."""
+"""The layer's folder, which is template.yaml's ContentUri."""
 
 FUNCTIONS = ROOT / "build/sam"
-"""The functions and the template as `sam build` leaves them."""
+"""The folder that `sam build` writes the functions and the template into."""
 
 UV = sam.TOOLS / "uv/bin/uv"
 
 _PLATFORMS = {"arm64": "aarch64-manylinux2014", "x86_64": "x86_64-manylinux2014"}
-"""Wheels that run on each of Lambda's operating systems. The oldest, Amazon Linux 2, has glibc
-2.26; manylinux2014 (PEP 599) asks for 2.17. Source: "Lambda runtimes" in the Lambda guide."""
+"""Wheel platforms that run on each of Lambda's operating systems. The oldest, Amazon Linux 2, has
+glibc 2.26; manylinux2014 (PEP 599) needs 2.17. Source: "Lambda runtimes" in the Lambda guide."""
 
 
 class BuildFailed(Exception):
-    """What was to be built is not; the message says why, and what to do."""
+    """The build failed; the message says why, and what to do."""
 
 
 class Target(Struct, frozen=True):
-    """What the functions run on.
+    """The runtime and the processor architecture of the functions.
 
-    `is_local` where that is this machine, on the local AWS: on macOS the wheels are then macOS's.
+    `is_local` is True on the local AWS, which runs functions on this machine. On macOS the wheels
+    are then for macOS.
     """
 
     runtime: str
@@ -52,22 +53,22 @@ class Target(Struct, frozen=True):
 
     @property
     def parameters(self) -> dict[str, str]:
-        """The template's parameters that say so."""
+        """The template's parameters that select this target."""
         return {"Runtime": self.runtime, "Architecture": self.architecture}
 
     @property
     def platform(self) -> str | None:
-        """The platform of its wheels as uv names it; None for this machine's own."""
+        """The platform of the wheels, as uv names it; None for this machine's own platform."""
         if self.is_local and platform.libc_ver()[0] != "glibc":
             return None
         return _PLATFORMS[self.architecture]
 
 
 def target(remembered: Mapping[str, str], chosen: Mapping[str, str]) -> Target:
-    """Return what a stack runs on once it is deployed with the parameters that are `chosen`.
+    """Return the target of a stack that is deployed with the parameters in `chosen`.
 
-    A parameter that is not chosen stays as the stack `remembered` it, and has the template's
-    default in a new stack. Source: "sam deploy" in the SAM guide, --parameter-overrides.
+    Other parameters keep the value in `remembered`, the stack's current parameters. In a new stack
+    they get the template's default. Source: "sam deploy" in the SAM guide, --parameter-overrides.
     """
     defaults = {name: each.default for name, each in parameters().items()}
     values = {**defaults, **remembered, **chosen}
@@ -75,24 +76,24 @@ def target(remembered: Mapping[str, str], chosen: Mapping[str, str]) -> Target:
 
 
 def this_machine() -> Target:
-    """Return what functions run on here: MiniStack runs them by the interpreter at hand."""
+    """Return this machine as a target: MiniStack runs functions with the current interpreter."""
     is_arm = platform.machine() in ("aarch64", "arm64")
-    return Target(_at_hand(), "arm64" if is_arm else "x86_64", is_local=True)
+    return Target(_current_runtime(), "arm64" if is_arm else "x86_64", is_local=True)
 
 
 def build(wanted: Target, run: Callable[[list[str]], int]) -> Path:
-    """Build layer, functions and template; return the template's path.
+    """Build layer, functions and template; return the path of the built template.
 
-    `run` runs a command of the SAM CLI, shows what it prints, and returns its exit code.
+    `run` runs a command of the SAM CLI, shows its output, and returns its exit code.
 
     Raises:
-        BuildFailed: the layer or the functions could not be built, or are not Python.
+        BuildFailed: the layer or the functions could not be built, or contain invalid Python.
     """
     install_layer(wanted)
-    # The functions are copied: they have no dependencies. SAM asks for their interpreter all the
-    # same, so it is told the one at hand. The runtime that is deployed is sam deploy's parameter.
-    if run(sam.command("build", {**wanted.parameters, "Runtime": _at_hand()})):
-        raise BuildFailed("The functions are not built: sam build failed.")
+    # SAM only copies the functions, but insists that their interpreter is installed: pass it the
+    # current one. The parameter Runtime of sam deploy selects the deployed runtime.
+    if run(sam.command("build", {**wanted.parameters, "Runtime": _current_runtime()})):
+        raise BuildFailed("sam build failed: its output above says why.")
     _compile(wanted)
     template = FUNCTIONS / "template.yaml"
     _pin(template, wanted)
@@ -100,12 +101,12 @@ def build(wanted: Target, run: Callable[[list[str]], int]) -> Path:
 
 
 def install_layer(wanted: Target, lock: Path = LOCK, folder: Path = LAYER) -> None:
-    """Replace `folder` by the layer for a target: the package, and the wheels that it imports.
+    """Replace `folder` by the layer for a target: the package and the wheels that it imports.
 
-    Every wheel must have a hash that the lock names, and nothing is built from source.
+    The hash of every wheel must be in the lock file. Nothing is built from source.
 
     Raises:
-        BuildFailed: a wheel is missing, or is not the one that was locked. `folder` is gone then.
+        BuildFailed: a wheel is missing or its hash is wrong. `folder` no longer exists then.
     """
     shutil.rmtree(folder, ignore_errors=True)
     unfinished = folder.with_name(f"{folder.name}.unfinished")
@@ -122,38 +123,38 @@ def install_layer(wanted: Target, lock: Path = LOCK, folder: Path = LAYER) -> No
             f"{lock.relative_to(ROOT) if lock.is_relative_to(ROOT) else lock} cannot be installed "
             f"as it is locked.\n{done.stderr.strip()}"
         )
-    shutil.rmtree(
-        installed / "bin", ignore_errors=True
-    )  # commands, which name this machine's paths
-    (installed / ".lock").unlink(missing_ok=True)  # uv's own
+    shutil.rmtree(installed / "bin", ignore_errors=True)  # scripts with this machine's paths
+    (installed / ".lock").unlink(missing_ok=True)  # written by uv
     package = ROOT / "layers/roomkeeper/roomkeeper"
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(package, installed / "roomkeeper", ignore=ignored)
     unfinished.rename(folder)
 
 
-def _at_hand() -> str:
+def _current_runtime() -> str:
     return f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def _compile(wanted: Target) -> None:
-    """Compile layer and functions by the target's Python, where this machine has it."""
+    """Compile layer and functions with the target's Python, if this machine has it."""
     python = _interpreter(wanted)
     if python is None:
         print(
-            f"There is no Python {wanted.python} here to compile the functions with. They work "
-            "without, but each cold start compiles them anew. Install it, and deploy again."
+            f"Python {wanted.python} is not installed here, so the functions are not compiled. "
+            "They work, but each cold start compiles them again. To avoid that, install Python "
+            f"{wanted.python} and deploy again."
         )
         return
     parts = [LAYER, *sorted(path for path in FUNCTIONS.iterdir() if path.is_dir())]
     command = [python, "-I", bytecode.__file__, *map(str, parts)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
-        raise BuildFailed(f"What was built cannot be compiled.\n{done.stdout}{done.stderr}".strip())
+        output = f"{done.stdout}{done.stderr}"
+        raise BuildFailed(f"The built code cannot be compiled.\n{output}".strip())
 
 
 def _interpreter(wanted: Target) -> str | None:
-    if wanted.runtime == _at_hand():
+    if wanted.runtime == _current_runtime():
         return sys.executable
     find = [str(UV), "python", "find", "--no-project", "--no-python-downloads"]
     found = subprocess.run(  # noqa: S603
@@ -163,9 +164,9 @@ def _interpreter(wanted: Target) -> str | None:
 
 
 def _pin(template: Path, wanted: Target) -> None:
-    """Have a built template take no other target than the one it was built for.
+    """Restrict a built template to the target that it was built for.
 
-    CloudFormation then refuses a deployment that would run the layer on another processor.
+    CloudFormation then rejects a deployment that would run the layer on another processor.
     """
     built = yaml.safe_load(template.read_text())
     for name, value in wanted.parameters.items():

@@ -1,9 +1,8 @@
-"""`python operations/bytecode.py FOLDER ...`: compiles functions and layer that were built.
+"""`python operations/bytecode.py FOLDER ...`: compiles the built functions and the built layer.
 
-Lambda mounts functions and layers read-only, so that Python cannot keep what it compiles there:
-without this, every cold start compiles all that it imports. The bytecode is for the Python that
-runs this; another version does not look at it, and compiles as it would have. So this is run by the
-Python that the functions get, and imports nothing but the standard library.
+Lambda mounts functions and layers read-only, so Python cannot store bytecode there. Without this,
+every cold start compiles every module that it imports. Python ignores bytecode of other versions,
+so run this with the Python of the functions. It imports only the standard library.
 """
 
 import compileall
@@ -14,28 +13,28 @@ from py_compile import PycInvalidationMode
 
 
 class NotCompiled(Exception):
-    """A file that was built is not Python; the compiler has printed which."""
+    """A built file is not valid Python; the compiler has printed which one."""
 
 
 def compile_built(parts: Iterable[Path]) -> None:
     """Compile every folder of `parts`, each a function or a layer as it is packed.
 
     Raises:
-        NotCompiled: something cannot be compiled.
+        NotCompiled: a file cannot be compiled.
     """
     for part in parts:
         compiled = compileall.compile_dir(
             part,
             quiet=1,
             force=True,
-            # As tracebacks show it, and wherever this machine has it.
+            # Tracebacks then show Lambda's paths, not this machine's.
             stripdir=str(part),
             prependdir="/opt" if (part / "python").is_dir() else "/var/task",
-            # Zipping and unzipping changes times, and nobody changes what is deployed.
+            # Zipping changes modification times, and deployed files never change.
             invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
         )
         if not compiled:
-            raise NotCompiled(f"Not all in {part} could be compiled.")
+            raise NotCompiled(f"Some files in {part} could not be compiled.")
 
 
 if __name__ == "__main__":

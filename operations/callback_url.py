@@ -1,4 +1,4 @@
-"""`make callback-url`: the whole URL to enter at Vonage, its token included."""
+"""`make callback-url`: prints the URL to enter at Vonage, including its token."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""How every operator command ends: with an exit code, and one sentence where something is wrong."""
+"""The wrapper of all operator commands: exit codes, and one sentence for each expected error."""
 
 import sys
 from collections.abc import Callable
@@ -12,13 +12,13 @@ from operations.terminal import escape
 from roomkeeper.errors import RoomkeeperError
 
 INTERRUPTED = 130
-"""The exit code that shells give a command that Ctrl-C ended."""
+"""The exit code of a command that was ended by Ctrl-C, as shells report it."""
 
 Main = Callable[[], int]
 
 
 def command(main: Main) -> Main:
-    """Return `main` with expected errors printed as a sentence, never as a traceback."""
+    """Return `main` wrapped so that expected errors print a sentence, not a traceback."""
 
     @wraps(main)
     def run() -> int:
@@ -29,11 +29,10 @@ def command(main: Main) -> Main:
         except (ClientError, BotoCoreError) as error:
             return fail(explain(error))
         except EOFError:
-            return fail("\nThe input ended before everything was answered: nothing more is done.")
+            return fail("\nThe input ended before every question was answered. Run it again.")
         except KeyboardInterrupt:
             return fail(
-                "\nInterrupted: nothing more is done here. AWS finishes a deployment or deletion "
-                "that has begun.",
+                "\nInterrupted. A deployment or deletion that has started continues on AWS.",
                 INTERRUPTED,
             )
 

@@ -1,7 +1,7 @@
 """`make deploy`: a guided first deployment, and quick later ones.
 
-The stack itself remembers what it was given: a later deployment changes only what samconfig.toml's
-environment or PARAMETERS name.
+A later deployment changes only the parameters in samconfig.toml's environment or in PARAMETERS. The
+stack keeps the values of all others.
 """
 
 import argparse
@@ -22,24 +22,24 @@ from operations.stack import Stack, StackError
 from operations.template import ROOT, Parameter, parameters, stack_name_problem
 
 ASKED = ("VonageBaseUrl", "RecordingRetentionDays", "AlarmEmail")
-"""What a first deployment asks for: nobody else can know it, and a wrong guess does harm."""
+"""Parameters that a first deployment asks for, because their defaults suit few operators."""
 
 _PLACES = {"--stack-name": "STACK", "--region": "AWS_REGION", "--profile": "AWS_PROFILE"}
 
 _FIRST_FAILED = """
-The first deployment failed: the events above say why. make deploy again deletes
-what is left and starts over. See docs/deploying.md, "When a deployment fails"."""
+The first deployment failed: the events above say why. Fix the cause and run make deploy again,
+which deletes the remains and starts over. See docs/deploying.md, "When a deployment fails"."""
 
 Ask = Callable[[str], str]
 
 
 class Unusable(Exception):
-    """A parameter that was given cannot be used; the message says which and why."""
+    """An argument is invalid; the message says which one and why."""
 
 
 @command
 def main() -> int:
-    """Build and deploy; return the exit code, which is the SAM CLI's when that was run."""
+    """Build and deploy; return the exit code, the SAM CLI's once it has run."""
     options = _options()
     try:
         environment = sam.environment(options.environment)
@@ -50,14 +50,14 @@ def main() -> int:
             return _build(target({}, chosen))
         stack = Stack(usable_stack_name(options.stack or environment.stack_name))
         return _guide(environment, stack, chosen, options.arguments)
-    except (Unusable, sam.UnknownEnvironment) as problem:
-        return fail(str(problem), 2)
+    except (Unusable, sam.UnknownEnvironment) as exc:
+        return fail(str(exc), 2)
 
 
 def _guide(
     environment: sam.Environment, stack: Stack, chosen: dict[str, str], arguments: list[str]
 ) -> int:
-    """Deploy the stack, whatever state it is in, or say why not; return the exit code."""
+    """Deploy the stack or print why its state does not allow that; return the exit code."""
     where = stack.whereabouts()
     _require_deployable(stack, arguments)
     failed = stack.status in stack_states.FAILED_CREATION
@@ -67,7 +67,7 @@ def _guide(
     if is_first:
         print(f"The first deployment of stack {stack.name} into {where}.")
         chosen |= answers(chosen, input) if sys.stdin.isatty() else {}
-    # What a failed creation was given must not count: it is deleted.
+    # A failed first deployment is deleted, so its parameters do not count.
     remembered = {} if is_first else stack.parameters
     wanted = target(remembered, chosen)
     chosen |= wanted.parameters
@@ -79,26 +79,29 @@ def _guide(
     code = _deploy(environment, stack, chosen, arguments)
     if is_first and code:
         print(_FIRST_FAILED)
-    elif is_first and Stack(stack.name).exists():  # not so after a no to the change set
+    elif is_first and Stack(stack.name).exists():  # false if the operator declined the change set
         print(_next_steps(stack.name))
     return code
 
 
 def _require_deployable(stack: Stack, arguments: Iterable[str]) -> None:
-    """Raise a StackError if the stack takes no deployment, or is another application's."""
-    goes_on = stack.status == "UPDATE_FAILED" and "--disable-rollback" in arguments
+    """Raise a StackError if the stack's state allows no deployment, or it is not Roomkeeper's."""
+    continues = stack.status == "UPDATE_FAILED" and "--disable-rollback" in arguments
     reason = stack_states.why_not_deployable(stack.name, stack.status)
-    if reason and not goes_on:
+    if reason and not continues:
         raise StackError(reason)
     stack.require_roomkeepers()
 
 
 def _may_start_over(stack: Stack, where: str) -> bool:
-    """Say that a failed creation is deleted first; return whether somebody at hand agrees."""
+    """Announce that the failed stack is deleted first; return whether to continue.
+
+    Without a terminal nobody can be asked, so the answer is yes.
+    """
     require_deletable(stack)
     print(
         f"An earlier first deployment of stack {stack.name} ({where}) failed: its state is "
-        f"{stack.status}.\nWhat is left of it is deleted, then it is deployed anew."
+        f"{stack.status}.\nThis deletes the remains, then deploys the stack again."
     )
     if not sys.stdin.isatty():
         return True
@@ -106,7 +109,7 @@ def _may_start_over(stack: Stack, where: str) -> bool:
 
 
 def _require_region(region: str, chosen: Mapping[str, str]) -> None:
-    """Raise a StackError if the region lacks something that would be deployed."""
+    """Raise a StackError if the region lacks a resource type that would be deployed."""
     values = {name: each.default for name, each in parameters().items()} | dict(chosen)
     if reason := regions.why_not(region, values):
         raise StackError(reason)
@@ -116,34 +119,37 @@ def given(pairs: Iterable[str]) -> dict[str, str]:
     """Return the parameters that `Name=value` pairs set.
 
     Raises:
-        Unusable: one is no pair, names no parameter of the template, or has a value it cannot be.
+        Unusable: one is not such a pair, names no parameter of the template, or its value is
+            invalid.
     """
     chosen: dict[str, str] = {}
     for pair in pairs:
         name, is_pair, value = pair.partition("=")
         if not is_pair or name not in parameters():
             [*alike] = difflib.get_close_matches(name, parameters(), n=1)
-            hint = f" Is {alike[0]} meant?" if alike else ""
-            raise Unusable(f"{name} is not a parameter of template.yaml, set as Name=value.{hint}")
-        if problem := parameters()[name].problem_with(value):
-            raise Unusable(f"{problem}; it was given {value!r}.")
+            hint = f" Did you mean {alike[0]}?" if alike else ""
+            raise Unusable(
+                f"{pair!r} does not set a parameter of template.yaml: write Name=value.{hint}"
+            )
+        if error := parameters()[name].problem_with(value):
+            raise Unusable(f"{error}, not {value!r}.")
         chosen[name] = value
     return chosen
 
 
 def usable_stack_name(name: str) -> str:
-    """Return `name` once it is known that AWS takes it, and all names that are made of it.
+    """Return `name` if AWS accepts it and all resource names made from it.
 
     Raises:
-        Unusable: it does not.
+        Unusable: AWS would reject it.
     """
-    if problem := stack_name_problem(name):
-        raise Unusable(f"{problem}. Give another one with STACK=.")
+    if error := stack_name_problem(name):
+        raise Unusable(f"{error}. Choose another name with STACK=.")
     return name
 
 
 def answers(chosen: Mapping[str, str], ask: Ask) -> dict[str, str]:
-    """Ask for what a first deployment has to know and `chosen` does not have; return that."""
+    """Ask for each parameter in ASKED that is not `chosen`; return the values."""
     return {name: _answer(parameters()[name], ask) for name in ASKED if name not in chosen}
 
 
@@ -151,37 +157,37 @@ def _answer(parameter: Parameter, ask: Ask) -> str:
     print(f"\n{parameter.name}: {parameter.description}")
     while True:
         value = ask(f"  [{parameter.default or 'none'}] ").strip() or parameter.default
-        problem = parameter.problem_with(value)
-        if problem is None:
+        error = parameter.problem_with(value)
+        if error is None:
             return value
-        print(f"  {problem}.")
+        print(f"  {error}.")
 
 
 def _require_right_place(environment: sam.Environment) -> None:
     if environment.name == "local" and "AWS_ENDPOINT_URL" not in os.environ:
         raise Unusable(
-            "The environment local is for the local AWS, whose Vonage is an emulated one: run make "
-            "up, and set the variables that it prints. In an account choose ENV=default or prod."
+            "ENV=local is for the local AWS with the Vonage emulator: run make up, and set the "
+            "variables that it prints. For an AWS account choose ENV=default or ENV=prod."
         )
 
 
 def _require_no_other_place(arguments: Iterable[str]) -> None:
-    """Refuse what would have the SAM CLI deploy elsewhere than the stack is looked for."""
-    for name, instead in _PLACES.items():
+    """Raise Unusable for an argument with which the SAM CLI would deploy another stack."""
+    for name, variable in _PLACES.items():
         if any(each.partition("=")[0] == name for each in arguments):
-            raise Unusable(f"{name} cannot be given in ARGS=: set {instead} instead.")
+            raise Unusable(f"{name} is not allowed in ARGS=: set {variable} instead.")
 
 
 def _build(wanted: Target) -> int:
     try:
-        build(_placed(wanted), _run)
+        build(_with_location(wanted), _run)
     except BuildFailed as error:
         return fail(str(error))
     return 0
 
 
-def _placed(wanted: Target) -> Target:
-    """Return the target, marked as this machine where AWS is a local one."""
+def _with_location(wanted: Target) -> Target:
+    """Return the target with `is_local` set if the AWS endpoint is on this machine."""
     host = urlsplit(os.environ.get("AWS_ENDPOINT_URL", "")).hostname
     return structs.replace(wanted, is_local=host in ("127.0.0.1", "localhost"))
 
@@ -203,15 +209,17 @@ def _next_steps(stack: str) -> str:
     which = "" if stack == "roomkeeper" else f" STACK={stack}"
     return f"""
 Next:
-  make configure{which}     stores Vonage's credentials, and says whether Vonage takes them
+  make configure{which}     checks Vonage credentials and stores them
   make callback-url{which}  prints the URL to enter at Vonage for rooms, sessions and recordings"""
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m operations.deploy")
-    parser.add_argument("--environment", default="default", help="one of samconfig.toml's")
-    parser.add_argument("--stack", default="", help="the stack's name, if not the environment's")
-    parser.add_argument("--only-build", action="store_true", help="deploy nothing")
+    parser.add_argument("--environment", default="default", help="a section of samconfig.toml")
+    parser.add_argument(
+        "--stack", default="", help="the stack's name; the environment's by default"
+    )
+    parser.add_argument("--only-build", action="store_true", help="build, but do not deploy")
     parser.add_argument("--parameters", nargs="*", default=[], metavar="NAME=VALUE")
     parser.add_argument("--arguments", nargs=argparse.REMAINDER, default=[], help="for sam deploy")
     return parser.parse_args()

@@ -1,4 +1,4 @@
-"""`make destroy`: deletes the stack, and says what is kept. It can be repeated until it is gone."""
+"""`make destroy`: deletes the stack and lists what is kept. It can be repeated after a failure."""
 
 import argparse
 import sys
@@ -14,53 +14,53 @@ from operations.stack import Stack, StackError, resource_ids
 _DELETED = """\
 The stack {stack} is deleted, with its functions, logs, secrets, event bus and archive."""
 _KEPT_TABLE = """\
-Kept, with all that it holds and all that it costs: the table {table}
-  To put it to use again, see docs/upgrading.md, "A table that was kept".
-  To delete it, too, for good:  aws dynamodb delete-table --table-name {table}"""
+Kept, with its data, and still billed: the table {table}
+  To use it again, see docs/upgrading.md, "A table that was kept".
+  To delete it for good:  aws dynamodb delete-table --table-name {table}"""
 _REMINDER = """\
-Kept as well: SAM's bucket with the code (the stack aws-sam-cli-managed-default, which other
-applications share). Take the callback URL out of Vonage's settings: nothing answers it any more."""
+Also kept: SAM's bucket with the code (stack aws-sam-cli-managed-default, which other applications
+share). Remove the callback URL from Vonage's settings: it no longer works."""
 
 
 @command
 def main() -> int:
-    """Delete the stack once its name was typed; return the exit code."""
+    """Delete the stack after the operator confirmed its name; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m operations.destroy")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
-    parser.add_argument("--confirm", default="", help="its name again, to type none")
+    parser.add_argument("--confirm", default="", help="the name again, to skip the prompt")
     options = parser.parse_args()
     stack = Stack(options.stack)
     if stack.status is None:
-        print(f"There is no stack {stack.name} ({stack.whereabouts()}): nothing is to be deleted.")
+        print(f"There is no stack {stack.name} ({stack.whereabouts()}): nothing to delete.")
         return 0
     require_deletable(stack)
     print(_warning(stack))
     if not _is_confirmed(stack.name, options.confirm):
-        return fail("That is not the stack's name. Nothing was deleted.")
+        return fail(f"The stack's name, {stack.name}, was not confirmed. Nothing was deleted.")
     print(destroy(stack))
     return 0
 
 
 def require_deletable(stack: Stack) -> None:
-    """Raise a StackError if the stack is not to be deleted, or cannot be deleted whole, now."""
+    """Raise a StackError if the stack cannot be deleted now, not completely, or must not be."""
     if reason := stack_states.why_not_deletable(stack.name, stack.status):
         raise StackError(reason)
     stack.require_roomkeepers()
     if rules := foreign_rules(stack):
         raise StackError(
-            f"Nothing was deleted. The event bus of stack {stack.name} has rules of others, and a "
-            "bus that has rules cannot be deleted:\n  "
+            f"Nothing was deleted. The event bus of stack {stack.name} has rules that are not part "
+            "of the stack, and AWS does not delete a bus that has rules:\n  "
             + "\n  ".join(rules)
-            + "\nHave these rules deleted, with the stacks that they belong to, then run make "
-            "destroy again."
+            + "\nDelete these rules, or the stacks that they belong to, then run make destroy "
+            "again."
         )
 
 
 def destroy(stack: Stack) -> str:
-    """Delete the stack, wait until it is gone, and return what is kept.
+    """Delete the stack, wait for the end, and return a message that lists what is kept.
 
     Raises:
-        StackError: it could not be deleted whole.
+        StackError: the stack could not be deleted completely.
     """
     delete(stack)
     tables = [_KEPT_TABLE.format(table=table) for table in kept_tables(stack)]
@@ -68,27 +68,28 @@ def destroy(stack: Stack) -> str:
 
 
 def delete(stack: Stack) -> None:
-    """Delete the stack and wait until it is gone. A deletion that fails is tried once more.
+    """Delete the stack and wait for the end. A failed deletion is retried once.
 
-    It can fail by chance: API Gateway refuses concurrent changes of one API's resources.
+    A deletion can fail by chance: API Gateway rejects concurrent changes of one API's resources.
 
     Raises:
-        StackError: it could not be deleted whole; the message says what is left, and why.
+        StackError: the stack could not be deleted completely; the message says what is left and
+            why.
     """
     if _delete_once(stack) == "DELETE_FAILED":
-        print("Some resources could not be deleted: the deletion is tried once more.")
+        print("Some resources could not be deleted. Trying once more.")
         if _delete_once(stack) == "DELETE_FAILED":
             raise StackError(
-                f"The stack {stack.name} could not be deleted whole: {_left(stack)}. Remove what "
-                "is in the way, then run make destroy again."
+                f"The stack {stack.name} could not be deleted completely. Left: "
+                f"{_remaining(stack)}. Resolve these reasons, then run make destroy again."
             )
 
 
 def kept_tables(stack: Stack) -> list[str]:
     """Return the names of the tables that outlive the deleted stack.
 
-    Its events tell, which CloudFormation keeps for 90 days after the deletion, whatever became of
-    the stack's outputs. Source: CloudFormation API Reference, DescribeStackEvents.
+    They are read from the stack's events, which CloudFormation keeps for 90 days after the
+    deletion. Source: CloudFormation API Reference, DescribeStackEvents.
     """
     pages = stack.client("cloudformation").get_paginator("describe_stack_events")
     return sorted(
@@ -103,17 +104,17 @@ def kept_tables(stack: Stack) -> list[str]:
 
 
 def _delete_once(stack: Stack) -> str:
-    """Ask for the deletion, wait for its end, and return the status then.
+    """Request the deletion, wait for its end, and return the final status.
 
     Raises:
-        StackError: the deletion was refused, or takes longer than half an hour.
+        StackError: the deletion was rejected, or takes longer than half an hour.
     """
     formation = stack.client("cloudformation")
     try:
         formation.delete_stack(StackName=stack.id)
     except ClientError as error:
         message = error.response["Error"]["Message"]
-        raise StackError(f"AWS refuses to delete stack {stack.name}: {message}") from error
+        raise StackError(f"AWS rejected the deletion of stack {stack.name}: {message}") from error
     try:
         gone = formation.get_waiter("stack_delete_complete")
         gone.wait(StackName=stack.id, WaiterConfig={"Delay": 5, "MaxAttempts": 360})
@@ -127,15 +128,15 @@ def _status_after(stack: Stack, error: WaiterError) -> str:
     stacks = last.get("Stacks", [])
     if stacks and stacks[0]["StackStatus"] == "DELETE_IN_PROGRESS":
         raise StackError(
-            f"The stack {stack.name} is still being deleted after half an hour: run make destroy "
-            "again, which waits for it."
+            f"The stack {stack.name} is still being deleted after half an hour. Run make destroy "
+            "again to keep waiting."
         )
     if not stacks:
-        raise StackError(f"The deletion of stack {stack.name} cannot be followed: {error}")
+        raise StackError(f"The state of stack {stack.name} cannot be read: {error}")
     return "DELETE_FAILED"
 
 
-def _left(stack: Stack) -> str:
+def _remaining(stack: Stack) -> str:
     """Return which resources could not be deleted, and why."""
     pages = stack.client("cloudformation").get_paginator("list_stack_resources")
     return "; ".join(
@@ -148,28 +149,32 @@ def _left(stack: Stack) -> str:
 
 def _warning(stack: Stack) -> str:
     count = _dead_letters(stack)
-    lost = f" {count} dead letters go with it: make redrive sends them." if count else ""
-    return f"This deletes the stack {stack.name} ({stack.whereabouts()}) but for its table.{lost}"
+    lost = (
+        f" Its queue has {count} dead letters, which are lost unless you run make redrive first."
+        if count
+        else ""
+    )
+    return f"This deletes the stack {stack.name} ({stack.whereabouts()}). Its table is kept.{lost}"
 
 
 def _dead_letters(stack: Stack) -> int:
-    """Return about how many messages wait in the stack's queues; 0 where there is none."""
+    """Return the approximate number of messages in the stack's queues; 0 without a queue."""
     sqs = stack.client("sqs")
-    return sum(_waiting(sqs, url) for url in resource_ids(stack, "AWS::SQS::Queue").values())
+    return sum(_length(sqs, url) for url in resource_ids(stack, "AWS::SQS::Queue").values())
 
 
-def _waiting(sqs: Any, url: str) -> int:
+def _length(sqs: Any, url: str) -> int:
     name = "ApproximateNumberOfMessages"
     try:
-        answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])
+        response = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])
     except sqs.exceptions.QueueDoesNotExist:
         return 0
-    return int(answer["Attributes"][name])
+    return int(response["Attributes"][name])
 
 
 def _is_confirmed(name: str, given: str) -> bool:
     if not given and sys.stdin.isatty():
-        given = input("Type the stack's name to go on: ").strip()
+        given = input("Type the stack's name to continue: ").strip()
     return given == name
 
 

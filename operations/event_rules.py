@@ -1,7 +1,7 @@
-"""Rules on a stack's event buses that others have made, such as subscribers of other teams.
+"""Rules on a stack's event buses that are not part of the stack, such as other teams' subscribers.
 
 EventBridge: "You can't delete an event bus that has rules" (EventBridge API Reference,
-DeleteEventBus), so that one of them stops the deletion of the stack half way.
+DeleteEventBus). One such rule makes the deletion of the stack fail halfway.
 """
 
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from operations.stack import Stack, resource_ids
 
 
 def foreign_rules(stack: Stack) -> list[str]:
-    """Return a line for each rule on the stack's buses that is not the stack's own.
+    """Return a line for each rule on the stack's buses that is not part of the stack.
 
-    It names the rule, what it sends events to, and in which account that is.
+    The line names the rule, its targets and their accounts.
     """
     events = stack.client("events")
-    own = _Own(stack)
+    own = _OwnRules(stack)
     return [
         _line(events, bus, rule)
         for bus in resource_ids(stack, "AWS::Events::EventBus").values()
@@ -27,14 +27,14 @@ def foreign_rules(stack: Stack) -> list[str]:
     ]
 
 
-class _Own:
-    """The rules that go with the stack: its own, and those that its archives have made."""
+class _OwnRules:
+    """The rules that are deleted with the stack: its own, and those of its archives."""
 
     def __init__(self, stack: Stack) -> None:
-        # The id of a rule on a bus of its own is "bus|rule".
+        # The id of a rule on a custom bus is "bus|rule".
         ids = [*resource_ids(stack, "AWS::Events::Rule").values()]
         self._names = {each.rpartition("|")[2] for each in ids}
-        # EventBridge makes a managed rule for each archive, and deletes it with the archive.
+        # EventBridge creates a managed rule for each archive and deletes it with the archive.
         self._archives = [
             f"Events-Archive-{name}"
             for name in resource_ids(stack, "AWS::Events::Archive").values()
@@ -65,5 +65,5 @@ def _line(events: Any, bus: str, rule: Any) -> str:
 
 
 def _target(arn: str) -> str:
-    number = (arn.split(":") + [""] * 5)[4]
-    return f"{arn} (account {number})" if number else arn
+    account = (arn.split(":") + [""] * 5)[4]
+    return f"{arn} (account {account})" if account else arn

@@ -1,6 +1,6 @@
-"""`make events`: prints the events on a stack's bus as they happen, until Ctrl-C.
+"""`make events`: prints the events on a stack's bus as they are published, until Ctrl-C.
 
-It subscribes with a rule and a queue of its own, which it deletes at its end.
+It subscribes with a temporary rule and queue, which it deletes when it ends.
 """
 
 import argparse
@@ -25,12 +25,14 @@ _POLL_SECONDS = 5.0
 
 @command
 def main() -> int:
-    """Print events; return the exit code: 1 when fewer than COUNT= came within SECONDS=."""
+    """Print events; return the exit code: 1 if fewer than COUNT= arrived within SECONDS=."""
     parser = argparse.ArgumentParser(prog="make events", usage="make events [COUNT= SECONDS=]")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
-    parser.add_argument("--count", type=positive, help="end after so many events")
-    parser.add_argument("--seconds", type=positive, help="end after so many seconds")
-    parser.add_argument("--json", action="store_true", help="print whole events, one JSON a line")
+    parser.add_argument("--count", type=positive, help="stop after this many events")
+    parser.add_argument("--seconds", type=positive, help="stop after this many seconds")
+    parser.add_argument(
+        "--json", action="store_true", help="print complete events, one JSON object per line"
+    )
     options = parser.parse_args()
     seen = 0
     try:
@@ -45,33 +47,34 @@ def main() -> int:
         return 0
     if options.count and seen < options.count:
         print(
-            f"{seen} of {options.count} events came in {options.seconds} seconds.", file=sys.stderr
+            f"{seen} of {options.count} events arrived within {options.seconds} seconds.",
+            file=sys.stderr,
         )
         return 1
     return 0
 
 
 def events(source: Subscriber, count: int | None, seconds: float | None) -> Iterator[Any]:
-    """Yield events as they arrive: at most `count`, for at most `seconds`; None for no limit."""
+    """Yield events as they arrive, at most `count` within `seconds`; None means no limit."""
     deadline = time.monotonic() + (seconds or float("inf"))
     seen = 0
-    while (count is None or seen < count) and (left := deadline - time.monotonic()) > 0:
-        arrived = source.wait_for_more(than=seen, within=min(left, _POLL_SECONDS))
+    while (count is None or seen < count) and (remaining := deadline - time.monotonic()) > 0:
+        arrived = source.wait_for_more(than=seen, within=min(remaining, _POLL_SECONDS))
         for event in arrived if count is None else arrived[: count - seen]:
             yield event
             seen += 1
 
 
 def as_line(event: Any) -> str:
-    """Return an event on one line: when it was published (UTC), its type, and the ids in it."""
+    """Return an event as one line: time of publication (UTC), type and ids."""
     data = event["detail"]["data"]
     ids = " ".join(f"{name}={data[name]}" for name in _IDS if data.get(name))
     return escape(f"{event['time'][11:19]} {event['detail-type']} {ids}")
 
 
 def as_json(event: Any) -> str:
-    """Return an event as JSON on one line, without the queries of its URLs: they are secrets."""
-    return without_queries(json.dumps(event))  # ASCII alone: control characters are escaped
+    """Return an event as one line of JSON, without its URLs' queries, which contain signatures."""
+    return without_queries(json.dumps(event))  # ASCII only: json escapes control characters
 
 
 def _from_bus(stack: Stack, count: int | None, seconds: float | None) -> Generator[Any, None, None]:
@@ -79,8 +82,8 @@ def _from_bus(stack: Stack, count: int | None, seconds: float | None) -> Generat
         with progress("Subscribing"):
             source = exits.enter_context(subscriber.temporary(stack, "events"))
         print(
-            f"Rule and queue {source.name} listen. Ctrl-C ends it.\n"
-            "A new rule may take some seconds to match events.",
+            f"Listening with the temporary rule and queue {source.name}. Press Ctrl-C to stop.\n"
+            "A new rule may miss events in its first seconds.",
             file=sys.stderr,
             flush=True,
         )

@@ -1,4 +1,4 @@
-"""What the functions of a stack have logged, asked for with CloudWatch Logs Insights."""
+"""The log lines of a stack's functions, queried with CloudWatch Logs Insights."""
 
 import json
 import re
@@ -9,13 +9,14 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from operations.account import explain
 from operations.stack import Stack, StackError, resource_ids
 
-MOST = 10_000
-"""The most lines that one response has. Source: "StartQuery" in the CloudWatch Logs reference."""
+MAX_LINES = 10_000
+"""The most lines in one response. Source: "StartQuery" in the CloudWatch Logs API reference."""
 
 Line = Mapping[str, Any]
-"""A function's structured line: `message`, `service`, `timestamp`, and what belongs to it."""
+"""A structured log line: `message`, `service`, `timestamp` and the message's own fields."""
 
 
 _COMMON = {
@@ -37,20 +38,20 @@ _COMMON = {
 
 
 def lines(stack: Stack, mentioning: Sequence[str], since: datetime) -> list[Line]:
-    """Return the structured lines that mention any of these ids, as they were logged.
+    """Return the structured lines that mention any of these ids, oldest first.
 
     Raises:
-        StackError: the logs cannot be asked; the message says why.
+        StackError: the logs cannot be queried; the message says why.
     """
     found = _query(stack, f"filter @message like /{_any_of(mentioning)}/", since)
     return sorted(filter(None, map(structured, found)), key=time_of)
 
 
 def last_by_service(stack: Stack, message: str, since: datetime) -> dict[str, Line]:
-    """Return the newest structured line with this message of each service that logged one.
+    """Return each service's newest structured line with this message, by service.
 
     Raises:
-        StackError: the logs cannot be asked; the message says why.
+        StackError: the logs cannot be queried; the message says why.
     """
     found = _query(stack, f"filter @message like /{_any_of([message])}/", since, order="desc")
     lines = [each for each in map(structured, found) if each and each["message"] == message]
@@ -58,12 +59,12 @@ def last_by_service(stack: Stack, message: str, since: datetime) -> dict[str, Li
 
 
 def own_fields(line: Line) -> dict[str, Any]:
-    """Return what a line says beside its message: its fields but for those that all lines have."""
+    """Return the fields of a line without those that every line has."""
     return {name: value for name, value in line.items() if name not in _COMMON}
 
 
 def time_of(line: Line) -> datetime:
-    """Return when a line was logged, to the millisecond."""
+    """Return the time at which a line was logged, to the millisecond."""
     return datetime.fromisoformat(line["timestamp"]).astimezone(UTC)
 
 
@@ -73,14 +74,15 @@ def log_groups(stack: Stack) -> list[str]:
 
 
 def _query(stack: Stack, condition: str, since: datetime, order: str = "asc") -> list[str]:
-    """Return the messages of the log events that fulfil a condition: the first MOST by `order`."""
+    """Return the messages of the matching log events: the first MAX_LINES in this `order`."""
     try:
         return list(_messages(stack, condition, since, order))
-    except (ClientError, BotoCoreError) as problem:
+    except (ClientError, BotoCoreError) as exc:
         raise StackError(
-            f"The logs of the stack {stack.name} cannot be asked: {problem}. It takes permission "
-            "for logs:StartQuery, logs:GetQueryResults and cloudformation:ListStackResources."
-        ) from problem
+            f"The logs of the stack {stack.name} cannot be queried. {explain(exc)} This needs "
+            "permission for logs:StartQuery, logs:GetQueryResults and "
+            "cloudformation:ListStackResources."
+        ) from exc
 
 
 def _messages(stack: Stack, condition: str, since: datetime, order: str) -> Iterator[str]:
@@ -90,23 +92,23 @@ def _messages(stack: Stack, condition: str, since: datetime, order: str) -> Iter
         startTime=int(since.timestamp()),
         endTime=int(time.time()) + 1,
         queryString=f"fields @timestamp, @message | {condition} | sort @timestamp {order}",
-        limit=MOST,
+        limit=MAX_LINES,
     )["queryId"]
-    while (answer := logs.get_query_results(queryId=query))["status"] in ("Scheduled", "Running"):
-        time.sleep(0.5)  # there is nothing to wait on; CloudWatch ends each query by itself
-    if answer["status"] != "Complete":
-        raise StackError(f"CloudWatch gave the query up: {answer['status']}. Try again.")
-    for row in answer["results"]:
+    while (response := logs.get_query_results(queryId=query))["status"] in ("Scheduled", "Running"):
+        time.sleep(0.5)  # boto3 has no waiter for queries; CloudWatch limits their duration
+    if response["status"] != "Complete":
+        raise StackError(f"The log query ended with status {response['status']}. Run it again.")
+    for row in response["results"]:
         yield {field["field"]: field["value"] for field in row}["@message"]
 
 
 def _any_of(ids: Sequence[str]) -> str:
-    """Return a regular expression for any of the ids, as they are written in JSON."""
+    """Return a regular expression that matches any of the ids as JSON writes them."""
     return "|".join(re.escape(json.dumps(id_, ensure_ascii=False)[1:-1]) for id_ in ids)
 
 
 def structured(text: str) -> Line | None:
-    """Return a line of ours; None for one that Lambda itself or a metric wrote."""
+    """Return the structured line in `text`; None for a line of Lambda itself or a metric."""
     try:
         line = json.loads(text)
     except ValueError:

@@ -1,8 +1,7 @@
-"""`make items`: prints what the table holds, for a small one to be looked at.
+"""`make items`: prints items of the table, to inspect a few of them.
 
-Callbacks bring texts that anybody who has the token can choose: they are escaped. Bodies of
-unrecognized callbacks, which may hold anything, and the queries of URLs, which hold signatures, are
-left out.
+Anyone with the callback token chooses the text in callbacks, so control characters are escaped.
+Bodies of unrecognized callbacks and the queries of URLs, which contain signatures, are left out.
 """
 
 import argparse
@@ -20,12 +19,14 @@ LIMIT = 50
 
 @command
 def main() -> int:
-    """Print items, an empty line after each; return the exit code."""
+    """Print items, each followed by an empty line; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m operations.items")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     parser.add_argument("--recording", default="", help="the item of the recording with this id")
-    parser.add_argument("--session", default="", help="those of a session and its recordings")
-    parser.add_argument("--room", default="", help="those of a room, its sessions and recordings")
+    parser.add_argument("--session", default="", help="the items of a session and its recordings")
+    parser.add_argument(
+        "--room", default="", help="the items of a room, its sessions and recordings"
+    )
     options = parser.parse_args()
     selection = Selection(options.recording, options.session, options.room)
     for item in items(deployed_stack(options.stack), LIMIT, selection):
@@ -36,7 +37,7 @@ def main() -> int:
 
 
 def items(stack: Stack, limit: int, selection: Selection = EVERYTHING) -> Iterator[dict[str, str]]:
-    """Yield up to `limit` items, their attributes as texts that are safe to print."""
+    """Yield up to `limit` items, with their attributes as text that is safe to print."""
     for item in select(stack, selection, limit):
         names = sorted(item, key=lambda name: name != "pk")
         yield {escape(name): _shown(name, item[name]) for name in names}
@@ -46,7 +47,7 @@ def _shown(name: str, value_in_type: dict[str, Any]) -> str:
     if name == "body":
         return "(not shown)"
     text = _text(value_in_type)
-    if name == "url":  # whatever a callback has put there, nothing after a question mark is shown
+    if name == "url":  # a callback can send any text here, so cut at the first question mark
         path, mark, _query = text.partition("?")
         text = path + ("?..." if mark else "")
     return escape(without_queries(text))

@@ -1,6 +1,6 @@
-"""How commands lay out what they print: wrapped to the terminal, readable at 60 columns.
+"""Prints headings, lines and fields, wrapped to the terminal and readable at 60 columns.
 
-What reads a pipe wraps for itself: there, lines are as long as they are.
+Output into a pipe is not wrapped.
 """
 
 import shutil
@@ -16,17 +16,17 @@ _NAME_WIDTH = 22
 
 
 def heading(text: str) -> None:
-    """Begin a part."""
+    """Print a heading."""
     print(f"\n{escape(text)}", flush=True)
 
 
 def line(text: str, indent: int = 2) -> None:
-    """Print a line, wrapped; what follows its first line is indented further."""
+    """Print a line, wrapped; its continuation lines are indented further."""
     _print(escape(text), " " * indent, " " * (indent + 2))
 
 
 def field(name: str, value: str) -> None:
-    """Print a name and its value; one that does not fit beside its name goes below it."""
+    """Print a name and its value, below each other if they do not fit on one line."""
     text = escape(value) or "(empty)"
     first = f"  {escape(name):<{_NAME_WIDTH}} "
     if len(first) + len(text.partition(" ")[0]) > _width():
@@ -37,14 +37,14 @@ def field(name: str, value: str) -> None:
 
 @contextmanager
 def progress(text: str) -> Iterator[None]:
-    """Say what is waited for, on standard error, where somebody watches; erase it afterwards."""
-    watched = sys.stderr.isatty()
-    if watched:
+    """Show `text` while the context lasts, if standard error is a terminal."""
+    is_terminal = sys.stderr.isatty()
+    if is_terminal:
         print(f"\r{text} ...", end="", file=sys.stderr, flush=True)
     try:
         yield
     finally:
-        if watched:
+        if is_terminal:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
@@ -55,7 +55,7 @@ def _print(text: str, first: str, rest: str) -> None:
         initial_indent=first,
         subsequent_indent=rest,
         break_on_hyphens=False,
-        break_long_words=False,  # a URL or an id can be copied as it is
+        break_long_words=False,  # URLs and ids must stay copyable
     )
     print("\n".join(wrapped or [first.rstrip()]), flush=True)
 

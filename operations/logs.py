@@ -1,6 +1,6 @@
-"""`make logs`: the functions' last log lines, one line each, oldest first.
+"""`make logs`: prints the functions' latest log lines, oldest first.
 
-It reads CloudWatch Logs directly (FilterLogEvents), which shows a line seconds after it is written.
+It calls FilterLogEvents, which returns a line within seconds after it was written.
 """
 
 import argparse
@@ -26,14 +26,14 @@ from operations.terminal import escape, without_queries
 
 FOLLOW_SECONDS = 2.0
 OVERLAP = timedelta(seconds=30)
-"""How far each look reaches back beyond the last one: lines arrive late, and not in order."""
+"""How far each request overlaps the previous one, because lines arrive late and out of order."""
 
 _BOILERPLATE = re.compile(r'^(START|END|REPORT|INIT_START) |"_aws"')
-"""Lines of Lambda itself about invocations that went well, and metrics."""
+"""Lambda's own lines about successful invocations, and metrics."""
 
 
 class Event(Struct, frozen=True, order=True):
-    """A log line: when it was written (Unix time in ms), its id, its function, and its text."""
+    """A log line: time of writing (Unix time in ms), id, function and text."""
 
     at: int
     id: str
@@ -50,27 +50,29 @@ def main() -> int:
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     parser.add_argument("--function", default="", help="a function's name, such as event_publisher")
     parser.add_argument("--since", type=duration, default="10m", help="how far back: 90s, 2h, 3d")
-    parser.add_argument("--follow", action="store_true", help="go on until Ctrl-C")
+    parser.add_argument("--follow", action="store_true", help="print new lines until Ctrl-C")
     options = parser.parse_args()
     stack = deployed_stack(options.stack)
     since = datetime.now(UTC) - options.since
     try:
         if not _print(lines(stack, options.function, since, follow=options.follow)):
-            print("No lines in that time: SINCE=1d looks further back.", file=sys.stderr)
+            print(
+                "No lines in that time. Look further back, for example SINCE=1d.", file=sys.stderr
+            )
     except KeyboardInterrupt:
         print(file=sys.stderr)
     except (ClientError, BotoCoreError) as error:
         raise StackError(
-            f"The logs cannot be read. {explain(error)} It takes permission for "
+            f"The logs cannot be read. {explain(error)} This needs permission for "
             "logs:FilterLogEvents and cloudformation:ListStackResources."
         ) from error
     return 0
 
 
 def lines(stack: Stack, function: str, since: datetime, *, follow: bool = False) -> Iterator[str]:
-    """Yield the lines of a function, or of all, written `since` then, ready to be printed.
+    """Yield the lines that a function, or all functions, wrote `since` a time, ready to print.
 
-    With `follow`, go on for ever with the lines that are written meanwhile.
+    With `follow`, continue without end with new lines.
 
     Raises:
         StackError: there is no such function.
@@ -78,24 +80,24 @@ def lines(stack: Stack, function: str, since: datetime, *, follow: bool = False)
     groups = log_groups(stack, function)
     seen: set[tuple[int, str]] = set()
     while True:
-        begun = datetime.now(UTC)
+        started_at = datetime.now(UTC)
         for event in _events(stack, groups, since):
             if (event.at, event.id) not in seen and not _BOILERPLATE.search(event.text):
                 yield readable(event)
             seen.add((event.at, event.id))
         if not follow:
             return
-        since = max(since, begun - OVERLAP)
-        time.sleep(FOLLOW_SECONDS)  # CloudWatch cannot be waited on
+        since = max(since, started_at - OVERLAP)
+        time.sleep(FOLLOW_SECONDS)  # FilterLogEvents cannot wait for new lines
 
 
 def log_groups(stack: Stack, function: str = "") -> dict[str, str]:
-    """Return the log group of one function or, by default, of each, by the function's name.
+    """Return the log group of one function or, by default, of all, by function name.
 
-    The name may be written as in the template or as in the logs: EventPublisher, event_publisher.
+    The name can be written as in the template or as in the logs: EventPublisher, event_publisher.
 
     Raises:
-        StackError: there is no such function; the message names those that there are.
+        StackError: there is no such function; the message lists the functions.
     """
     groups = resource_ids(stack, "AWS::Logs::LogGroup")
     names = {
@@ -111,16 +113,16 @@ def log_groups(stack: Stack, function: str = "") -> dict[str, str]:
     chosen = {name: group for name, group in found.items() if _plain(name) == _plain(function)}
     if not chosen:
         raise StackError(
-            f"The stack {stack.name} has no function {function}: choose FUNCTION= from "
-            f"{', '.join(sorted(found)) or 'none, for it has none'}."
+            f"The stack {stack.name} has no function {function}. "
+            + (f"Set FUNCTION= to {', '.join(sorted(found))}." if found else "It has no functions.")
         )
     return chosen
 
 
 def readable(event: Event) -> str:
-    """Return a line as an operator reads it: time (UTC), function, message, and its fields.
+    """Return a line as text: time (UTC), function, message and fields.
 
-    Control characters are escaped, and queries of URLs left out.
+    Control characters are escaped, and the queries of URLs are left out.
     """
     at = datetime.fromtimestamp(event.at / 1000, UTC)
     return escape(without_queries(f"{at:%H:%M:%S} {event.function} {_content(event.text)}"))
@@ -132,12 +134,12 @@ def _content(text: str) -> str:
         return text.rstrip()
     level = str(fields.get("level", "INFO"))
     rest = dict(sorted(insights.own_fields(fields).items(), key=_rank))
-    told = [*([] if level == "INFO" else [level]), _value(fields["message"])]
-    return " ".join([*told, *(f"{name}={_value(value)}" for name, value in rest.items())])
+    start = [*([] if level == "INFO" else [level]), _value(fields["message"])]
+    return " ".join([*start, *(f"{name}={_value(value)}" for name, value in rest.items())])
 
 
 def _rank(field: tuple[str, Any]) -> tuple[bool, str]:
-    """Put the event's name first; the logger has no order of its own."""
+    """Sort fields by name, but the event's name first."""
     return field[0] != "event", field[0]
 
 
@@ -166,7 +168,7 @@ def _events_of(stack: Stack, function: str, group: str, since: datetime) -> list
 
 
 def _written_at(found: Mapping[str, Any]) -> int:
-    """Return when a line was written, as it says itself; else when CloudWatch got it (both ms)."""
+    """Return the line's own timestamp in ms; without one, the time of arrival at CloudWatch."""
     line = insights.structured(found["message"])
     try:
         return int(insights.time_of(line).timestamp() * 1000) if line else int(found["timestamp"])
@@ -175,7 +177,7 @@ def _written_at(found: Mapping[str, Any]) -> int:
 
 
 def _id(found: Mapping[str, Any]) -> str:
-    """Return what tells a log event from others; the local AWS gives it no id."""
+    """Return the event's id. The local AWS sets none, so use its stream and text there."""
     return found.get("eventId") or f"{found['logStreamName']} {found['message']}"
 
 

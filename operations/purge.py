@@ -1,7 +1,8 @@
-"""`make purge FROM=... TO=...`: removes recordings and sessions that only callbacks say exist.
+"""`make purge FROM=... TO=...`: removes items that Vonage's API has never confirmed.
 
-For items that somebody has forged with the callback token. It is a dry run unless CONFIRM is the
-stack's name. Nothing is deleted at Vonage, and no event follows: the publisher ignores removals.
+Use it to remove recordings and sessions that somebody forged with a stolen callback token. It is a
+dry run unless CONFIRM is the stack's name. It deletes nothing at Vonage and causes no events, since
+the publisher ignores removals.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from roomkeeper.store.items import RECORDING, SESSION, deserialize
 from roomkeeper.times import from_iso, iso
 
 SAMPLES = 5
-"""Keys that are shown of each kind."""
+"""How many keys of each kind are shown."""
 
 _THREADS = 16
 _ATTRIBUTES = (
@@ -38,9 +39,9 @@ _ATTRIBUTES = (
 
 
 class Window(Struct, frozen=True):
-    """Which items to select: received from `start` on and before `end`.
+    """Selects items received at or after `start` and before `end`.
 
-    With `only_refused`, only those that Vonage refused to talk about.
+    With `only_refused`, only items for which Vonage denied access.
     """
 
     start: datetime
@@ -49,7 +50,7 @@ class Window(Struct, frozen=True):
 
 
 class Selection(Struct):
-    """What a scan of the table found: keys to remove by kind, and keys to leave by reason."""
+    """The result of a table scan: keys to remove by kind, and keys to keep by reason."""
 
     recordings: list[str]
     sessions: list[str]
@@ -64,23 +65,25 @@ class Selection(Struct):
 
 @command
 def main() -> int:
-    """Show what would be removed, or remove it; return the exit code."""
+    """Print the items that would be removed, or remove them; return the exit code."""
     parser = argparse.ArgumentParser(prog="make purge", usage="make purge FROM= TO= [CONFIRM=]")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     parser.add_argument("--start", required=True, type=_moment, help="received at or after this")
     parser.add_argument("--end", required=True, type=_moment, help="received before this")
-    parser.add_argument("--refused", action="store_true", help="only what Vonage has refused")
+    parser.add_argument(
+        "--refused", action="store_true", help="only items for which Vonage denied access"
+    )
     parser.add_argument("--confirm", default="", help="the stack's name, to remove the items")
     options = parser.parse_args()
     if options.confirm not in ("", options.stack):
-        parser.error(f"CONFIRM must be the stack's name, {options.stack}, to remove the items.")
+        parser.error(f"to remove the items, set CONFIRM={options.stack}, the stack's name")
     window = Window(options.start, options.end, options.refused)
     stack = deployed_stack(options.stack)
     return _purge(stack, window, is_confirmed=bool(options.confirm))
 
 
 def select(stack: Stack, window: Window) -> Selection:
-    """Read the whole table; return what is in the window and was never confirmed by Vonage's API.
+    """Scan the whole table for items in the window that Vonage's API never returned.
 
     Raises:
         StackError: the stack cannot be read.
@@ -98,9 +101,9 @@ def select(stack: Stack, window: Window) -> Selection:
 
 
 def remove(stack: Stack, keys: list[str]) -> list[str]:
-    """Remove the items under these keys; return those that were left, as they had changed.
+    """Remove the items with these keys; return the keys that were kept because they had changed.
 
-    An item that is on hold, confirmed or deleted by now is left.
+    An item that meanwhile is on hold, confirmed or deleted is kept.
 
     Raises:
         ClientError, BotoCoreError: the table cannot be written; some items may be removed.
@@ -129,8 +132,8 @@ def remove(stack: Stack, keys: list[str]) -> list[str]:
 def _purge(stack: Stack, window: Window, *, is_confirmed: bool) -> int:
     selection = select(stack, window)
     print(
-        f"Stack {stack.name} ({stack.whereabouts()}): received from {iso(window.start)} to before "
-        f"{iso(window.end)}, and never returned by Vonage's API:"
+        f"Stack {stack.name} ({stack.whereabouts()}): items received at or after "
+        f"{iso(window.start)} and before {iso(window.end)} that Vonage's API never returned:"
     )
     for line in _lines(selection):
         print(f"  {line}")
@@ -140,28 +143,28 @@ def _purge(stack: Stack, window: Window, *, is_confirmed: bool) -> int:
     left = remove(stack, selection.keys)
     print(f"{len(selection.keys) - len(left)} items were removed.")
     if left:
-        print(f"{len(left)} had changed meanwhile and were left: {_sample(left)}", file=sys.stderr)
+        print(f"{len(left)} had changed meanwhile and were kept: {_sample(left)}", file=sys.stderr)
     return 1 if left else 0
 
 
 def _lines(selection: Selection) -> Iterator[str]:
     yield f"{len(selection.recordings)} recordings{_sample(selection.recordings, ': ')}"
     yield f"{len(selection.sessions)} sessions{_sample(selection.sessions, ': ')}"
-    unasked = len(selection.keys) - selection.refused
-    yield f"Vonage refused to talk about {selection.refused}; {unasked} it was not asked about yet,"
-    yield "or it does not know them. If one of those is real, cleanup will not delete it any more."
+    unknown = len(selection.keys) - selection.refused
+    yield f"Vonage denied access to {selection.refused} of them. The other {unknown} it does not"
+    yield "know, or it was not asked yet. If one of them is real, cleanup will never delete it."
     for reason, keys in sorted(selection.left.items()):
-        yield f"left, {reason}: {len(keys)}{_sample(keys, ', ')}"
+        yield f"kept, {reason}: {len(keys)}{_sample(keys, ', ')}"
 
 
 def _sample(keys: list[str], before: str = "") -> str:
-    # As Python would write them, since ids in the table may hold control characters.
+    # Escape them: ids from callbacks may contain control characters.
     shown = ", ".join(ascii(key)[1:-1] for key in keys[:SAMPLES])
     return f"{before}{shown}{', ...' if len(keys) > SAMPLES else ''}" if keys else ""
 
 
 def _items(stack: Stack) -> Iterator[dict[str, Any]]:
-    """Yield the recordings and sessions in the table, without the attributes that do not matter."""
+    """Yield the recordings and sessions in the table, with only the needed attributes."""
     names = {f"#{name}": name for name in _ATTRIBUTES}
     pages = stack.client("dynamodb").get_paginator("scan")
     for page in pages.paginate(
@@ -178,19 +181,19 @@ def _items(stack: Stack) -> Iterator[dict[str, Any]]:
 def _reason_to_leave(item: Mapping[str, Any], window: Window) -> str | None:
     received_at = _received_at(item)
     reasons = {
-        "as Vonage's API has returned it": "confirmed_at" in item,
-        "as it is on hold": "hold" in item,
-        "as it is deleted": "deleted_at" in item,
-        "as it has no time of receipt": received_at is None,
-        "as it was received at another time": received_at is not None
+        "returned by Vonage's API": "confirmed_at" in item,
+        "on hold": "hold" in item,
+        "already deleted": "deleted_at" in item,
+        "without a time of receipt": received_at is None,
+        "received at another time": received_at is not None
         and not window.start <= received_at < window.end,
-        "as Vonage has not refused it": window.only_refused and not _is_refused(item),
+        "access not denied by Vonage": window.only_refused and not _is_refused(item),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 
 def _received_at(item: Mapping[str, Any]) -> datetime | None:
-    """Return when the first callback arrived; items of earlier versions know it less directly."""
+    """Return when the first callback arrived. Items of earlier versions lack `received_at`."""
     names = ("received_at", "uploaded_at", "queued_at", "since")
     text = next((item[name] for name in names if name in item), None)
     return from_iso(text) if text else None
@@ -201,10 +204,10 @@ def _is_refused(item: Mapping[str, Any]) -> bool:
 
 
 def _moment(text: str) -> datetime:
-    """Return the moment that an option gives.
+    """Return the time, in UTC, that an option contains in ISO 8601.
 
     Raises:
-        argparse.ArgumentTypeError: it is none, or has no offset.
+        argparse.ArgumentTypeError: it is not such a time, or has no UTC offset.
     """
     try:
         moment = datetime.fromisoformat(text)
@@ -212,7 +215,7 @@ def _moment(text: str) -> datetime:
         moment = datetime.min
     if moment.tzinfo is None:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no time with an offset, such as 2026-07-01T12:00:00Z"
+            f"{text!r} is not a time with a UTC offset, such as 2026-07-01T12:00:00Z"
         )
     return moment.astimezone(UTC)
 

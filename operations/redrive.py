@@ -1,11 +1,11 @@
-"""`make redrive`: publishes again what waits in the dead-letter queue.
+"""`make redrive`: publishes the events behind the messages in the dead-letter queue.
 
-There are three kinds of message: a whole record that event_publisher could not publish; the key
-of such a record, if the record is too large for the queue; and Lambda's note on a batch that it
-gave up, which names the records' place in the table's stream.
+There are three kinds of message: a record that event_publisher could not publish; the key of such a
+record, if the record is too large for the queue; and Lambda's failure record of a batch that ran
+out of retries, which names a range of the table's stream.
 
-A message is deleted only after event_publisher took every record that it stands for. Whatever goes
-wrong before that, it stays. Publishing twice does no harm: an event keeps its id.
+A message is deleted only after event_publisher accepted all of its records. After any error it
+stays. Publishing twice does no harm, because an event keeps its id.
 """
 
 import argparse
@@ -27,53 +27,59 @@ from operations.command import command
 from operations.stack import Stack, deployed_stack
 
 MAX_RECORDS = 100
-"""Records of one invocation: as many as the event source mapping hands over (BatchSize)."""
+"""Records per invocation: the BatchSize of the event source mapping."""
 
 MAX_PAYLOAD_BYTES = 5_000_000
-"""Bytes of one invocation's records. Lambda takes 6 MB ("Lambda quotas" in its guide).
+"""Bytes of records per invocation. Lambda accepts 6 MB ("Lambda quotas" in its guide).
 
-The largest record fits: an item of 400 KB, before and after a change, every character escaped.
+The largest record fits: an item of 400 KB before and after a change, with all characters escaped.
 """
 
 READ_TIMEOUT = 90
-"""Seconds to wait for an invocation. The function's own timeout is 60: an SDK that gives up first,
-or that tries again, would have the same records published twice at once."""
+"""Seconds to wait for an invocation. This exceeds the function's own timeout of 60 s: an SDK that
+times out first or retries would publish the same records twice at the same time."""
 
 VISIBILITY_SECONDS = 300
 RENEW_SECONDS = 60
-"""A message is invisible to others for VISIBILITY_SECONDS. That is renewed while it is worked on,
-whenever RENEW_SECONDS have passed; no step in between takes longer than READ_TIMEOUT."""
+"""A message is invisible to others for VISIBILITY_SECONDS. While it is processed, this is renewed
+every RENEW_SECONDS, between steps that each take at most READ_TIMEOUT."""
 
 MAX_EMPTY_PAGES = 1_000
-"""Empty pages in a row after which the stream is not read on: it has no such record."""
+"""Consecutive empty pages of the stream after which the record counts as missing."""
+
+_UNKNOWN_MESSAGE = "a message that is neither a record, nor a key, nor a failure record of Lambda"
 
 Record = Mapping[str, Any]
 Renew = Callable[[], None]
-"""Keeps the message invisible to others; called again and again while it is worked on."""
+"""Keeps the message invisible to others; called regularly while it is processed."""
 
 
 class NotSent(Exception):
-    """A message has to stay in the queue; the text says why, and what to do."""
+    """A message must stay in the queue; the text says why, and what to do."""
 
 
 class _Trimmed(NotSent):
-    """The stream has forgotten the record that was asked for."""
+    """The stream no longer contains the requested record."""
 
 
 @command
 def main() -> int:
-    """Redrive the stack's dead letters; return the exit code: 0 when none is left behind."""
+    """Redrive the stack's dead-letter queue; return the exit code: 0 if it is empty afterwards."""
     parser = argparse.ArgumentParser(prog="python -m operations.redrive")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     sent, left = redrive(deployed_stack(parser.parse_args().stack))
     for reason in left:
         print(f"left in the queue: {reason}", file=sys.stderr)
-    print(f"{sent} dead letters sent, {len(left)} left in the queue.")
+    print(f"{sent} dead letters published, {len(left)} left in the queue.")
     return 1 if left else 0
 
 
 def redrive(stack: Stack, clock: Callable[[], float] = time.monotonic) -> tuple[int, list[str]]:
-    """Publish each message of the queue, once; return how many went, and why each other stays."""
+    """Publish each message of the queue once.
+
+    Returns:
+        The number of published messages, and for each other message the reason why it stays.
+    """
     queue = _Queue(stack.client("sqs"), stack.outputs["DeadLetterQueueUrl"], clock)
     publisher = _Publisher(stack)
     sent, reasons = 0, []
@@ -85,7 +91,7 @@ def redrive(stack: Stack, clock: Callable[[], float] = time.monotonic) -> tuple[
             except NotSent as error:
                 reasons.append(str(error))
     finally:
-        queue.release()  # also when the command is interrupted
+        queue.release()  # also on Ctrl-C
     return sent, reasons
 
 
@@ -109,7 +115,7 @@ class _Message:
 
 
 class _Queue:
-    """The dead-letter queue, and which of its messages this redrive has received."""
+    """The dead-letter queue, and the messages that this redrive received from it."""
 
     def __init__(self, sqs: Any, url: str, clock: Callable[[], float]) -> None:
         self._sqs = sqs
@@ -119,13 +125,13 @@ class _Queue:
         self._deleted: set[str] = set()
 
     def messages(self) -> Iterator[_Message]:
-        """Yield each message that is visible, once, as it is received.
+        """Yield each visible message once.
 
-        Messages are received one by one, since each is invisible from then on for a limited time.
+        Messages are received one by one, because each is invisible only for a limited time.
         """
         while found := self._receive():
             is_new = found.id not in self._received
-            self._received[found.id] = found  # an earlier receipt's handle may have expired
+            self._received[found.id] = found  # the handle of an earlier receipt may have expired
             if is_new:
                 yield found
 
@@ -141,10 +147,10 @@ class _Queue:
         self._deleted.add(message.id)
 
     def release(self) -> None:
-        """Let the next redrive find what this one leaves, however soon it comes."""
+        """Make the remaining messages visible, so that the next redrive finds them at once."""
         for message in self._received.values():
             if message.id not in self._deleted:
-                with suppress(ClientError):  # it is visible already, or will be in five minutes
+                with suppress(ClientError):  # it becomes visible by itself within five minutes
                     self._make_invisible(message, 0)
 
     def _receive(self) -> _Message | None:
@@ -166,20 +172,20 @@ class _Queue:
         )
 
 
-# --- what a message stands for --------------------------------------------------------------------
+# --- the records behind a message -----------------------------------------------------------------
 
 
 class _Publisher:
-    """Has event_publisher publish what messages stand for."""
+    """Invokes event_publisher with the records behind messages."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
 
     def publish(self, body: str, renew: Renew) -> None:
-        """Return once every record that a message stands for was published.
+        """Publish every record behind a message.
 
         Raises:
-            NotSent: not all were; those that were are published again by the next redrive.
+            NotSent: not all were published. The next redrive publishes all of them again.
         """
         for batch in _batches(self._records(_parse(body), renew)):
             renew()
@@ -192,12 +198,12 @@ class _Publisher:
             return [self._current(str(message["key"]))]
         if "DDBStreamBatchInfo" in message:
             return StreamRange.of(message["DDBStreamBatchInfo"]).read(self._streams, renew)
-        raise NotSent("a message that is neither a record, nor a key, nor a note from Lambda")
+        raise NotSent(_UNKNOWN_MESSAGE)
 
     def _current(self, key: str) -> Record:
-        """Return a record by which everything in the item under `key` is new.
+        """Return a record that shows the item with this `key` as newly inserted.
 
-        So events that were published before come again, under the ids that they had.
+        Events that were published before are therefore published again, with the same ids.
         """
         found = self._stack.client("dynamodb").get_item(
             TableName=self._stack.outputs["TableName"],
@@ -206,8 +212,8 @@ class _Publisher:
         )
         if "Item" not in found:
             raise NotSent(
-                f"the table has no item {key} any more, of which the queue could take the key "
-                "alone; delete the message when its event is not missed"
+                f"the message has only the key {key}, and the table no longer has that item, so "
+                "its event cannot be published; delete the message"
             )
         change = {
             "ApproximateCreationDateTime": datetime.now(UTC),
@@ -226,7 +232,7 @@ class _Publisher:
         if "FunctionError" in response:
             raise NotSent(f"event_publisher failed: {result.get('errorMessage', result)}")
         if result["batchItemFailures"]:
-            raise NotSent("its events still cannot be published; see event_publisher's log for why")
+            raise NotSent("event_publisher still cannot publish its events; see its log")
 
     @cached_property
     def _lambda(self) -> Any:
@@ -240,10 +246,10 @@ class _Publisher:
 
 @dataclass(frozen=True)
 class StreamRange:
-    """The records of one shard of the table's stream, from `start` to `end`, both included.
+    """A range of records in one shard of the table's stream, `start` and `end` included.
 
-    The stream holds more of them than Lambda counts in its note: those that the event source's
-    filter kept out are there, too. event_publisher makes no event of those.
+    The range also contains records that the event source's filter skipped, so it can hold more
+    than Lambda's failure record counts. event_publisher creates no events for those.
 
     Source: "Record a batch's failure" (on-failure destination) in the Lambda guide on DynamoDB
     streams; "GetRecords" in the DynamoDB Streams API reference.
@@ -254,14 +260,14 @@ class StreamRange:
     start: str
     end: str
     written: str
-    """When the first and last of the records were written, for messages."""
+    """The times at which the first and the last record were written, for messages."""
 
     @classmethod
     def of(cls, note: Mapping[str, Any]) -> "StreamRange":
-        """Return the range that Lambda's note on a failed batch (DDBStreamBatchInfo) names.
+        """Return the range named by Lambda's record of a failed batch (DDBStreamBatchInfo).
 
         Raises:
-            NotSent: it names none.
+            NotSent: it does not name a range.
         """
         try:
             first = note["approximateArrivalOfFirstRecord"]
@@ -271,14 +277,14 @@ class StreamRange:
             return cls(note["streamArn"], note["shardId"], *numbers, f"{first} to {last}")
         except (KeyError, TypeError, ValueError) as error:
             raise NotSent(
-                f"a note from Lambda that names no records ({error!r}); delete the message"
+                f"a failure record of Lambda that names no range ({error!r}); delete the message"
             ) from error
 
     def read(self, streams: Any, renew: Renew) -> Iterator[Record]:
-        """Yield every record of the range; if the stream has forgotten the first, all others.
+        """Yield the records of the range that the stream still has.
 
         Raises:
-            NotSent: at the end, if the stream did not have them all any more.
+            NotSent: at the end, if the stream no longer had all of them.
         """
         try:
             yield from self._read_from("AT_SEQUENCE_NUMBER", streams, renew)
@@ -287,10 +293,10 @@ class StreamRange:
             raise self._lost() from error
 
     def _read_from(self, position: str, streams: Any, renew: Renew) -> Iterator[Record]:
-        """Yield the records of the range from a position on.
+        """Yield the records of the range, starting at a position.
 
-        A page may be empty though records follow, so only a record at or behind `end` ends the
-        range. Sequence numbers differ in length and are compared as numbers.
+        A page can be empty although records follow, so only a record at or after `end` ends the
+        range. Sequence numbers differ in length, so compare them as numbers.
         """
         start, end = int(self.start), int(self.end)
         for record in self._shard(position, streams, renew):
@@ -305,32 +311,32 @@ class StreamRange:
         empty = 0
         shard = {"StreamArn": self.stream_arn, "ShardId": self.shard_id}
         at = {"SequenceNumber": self.start} if position == "AT_SEQUENCE_NUMBER" else {}
-        begin = self._ask(streams.get_shard_iterator, ShardIteratorType=position, **shard, **at)
-        iterator = begin["ShardIterator"]
+        first = self._call(streams.get_shard_iterator, ShardIteratorType=position, **shard, **at)
+        iterator = first["ShardIterator"]
         while iterator and empty < MAX_EMPTY_PAGES:
             renew()
-            page = self._ask(streams.get_records, ShardIterator=iterator)
+            page = self._call(streams.get_records, ShardIterator=iterator)
             yield from page["Records"]
             empty = 0 if page["Records"] else empty + 1
-            iterator = page.get("NextShardIterator")  # there is none once the shard is at its end
+            iterator = page.get("NextShardIterator")  # absent at the end of a closed shard
 
-    def _ask(self, operation: Callable[..., Any], **arguments: Any) -> Any:
+    def _call(self, operation: Callable[..., Any], **arguments: Any) -> Any:
         try:
             return operation(**arguments)
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if code == "TrimmedDataAccessException":
                 raise _Trimmed(str(self._lost())) from error
-            if code == "ResourceNotFoundException":  # the shard, or the stream with its table
+            if code == "ResourceNotFoundException":  # the shard or the whole stream is gone
                 raise self._lost() from error
             raise
 
     def _lost(self) -> NotSent:
         return NotSent(
-            "the stream, which keeps records for 24 hours, has forgotten some of those that were "
-            f"written from {self.written}, so their events cannot be redriven; the items are still "
-            "in the table: publish those by their keys, then delete the message, as described in "
-            "docs/operations.md, Dead letters."
+            "the stream keeps records for 24 hours and no longer has all records written from "
+            f"{self.written}, so their events cannot be redriven; the items are still in the "
+            "table: publish them by their keys, then delete the message, as docs/operations.md "
+            "describes under Dead letters"
         )
 
 
@@ -338,22 +344,22 @@ def _parse(body: str) -> Mapping[str, Any]:
     try:
         message = json.loads(body)
     except ValueError as error:
-        raise NotSent(f"a message that is no JSON ({error})") from error
+        raise NotSent(f"a message that is not JSON ({error})") from error
     if not isinstance(message, dict):
-        raise NotSent("a message that is neither a record, nor a key, nor a note from Lambda")
+        raise NotSent(_UNKNOWN_MESSAGE)
     return message
 
 
 def _batches(records: Iterable[Record]) -> Iterator[list[str]]:
-    """Yield the records, as JSON, in parts that one invocation takes.
+    """Yield batches of records, as JSON, that each fit one invocation.
 
-    If reading them raises NotSent, that is raised once those read before were yielded.
+    If reading raises NotSent, yield the records read so far first.
     """
     batch: list[str] = []
     size = 0
     try:
         for record in records:
-            text = json.dumps(record, default=_as_in_an_event)  # ASCII: a character is a byte
+            text = json.dumps(record, default=_as_in_an_event)  # ASCII: one byte per character
             if batch and (len(batch) == MAX_RECORDS or size + len(text) > MAX_PAYLOAD_BYTES):
                 yield batch
                 batch, size = [], 0
@@ -368,12 +374,12 @@ def _batches(records: Iterable[Record]) -> Iterator[list[str]]:
 
 
 def _as_in_an_event(value: object) -> float | str:
-    """Return a time or bytes as Lambda writes them in a stream's event."""
+    """Return a time or bytes in the form of Lambda's stream events."""
     if isinstance(value, datetime):
         return value.timestamp()
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
-    raise TypeError(f"not to be had as JSON: {type(value).__name__}")
+    raise TypeError(f"not serializable as JSON: {type(value).__name__}")
 
 
 def _reason(error: Exception) -> str:

@@ -1,7 +1,7 @@
-"""Whether a region has all that the template would deploy there.
+"""Checks that a region has all resource types that the template would deploy there.
 
-cfn-lint, whose locked version is among the development tools, brings the resource types of each
-region, so that a deployment that cannot succeed is refused before it begins.
+cfn-lint, one of the locked development tools, knows the resource types of each region. A deployment
+that cannot succeed is therefore rejected before it starts.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,17 +14,17 @@ from msgspec import Struct
 from operations.template import ROOT, included, template
 
 _UNKNOWN_TYPE = "E3006"
-"""cfn-lint's rule: a resource type does not exist in a region."""
+"""cfn-lint's rule "resource type does not exist in a region"."""
 
 _LEFT_OUT_BY = {
     "AWS::Events::Archive": "EventArchiveDays=0",
     "AWS::EventSchemas::": "SchemaRegistry=false",
 }
-"""The parameter that leaves out a resource type that not every region has."""
+"""The parameter that omits a resource type which some regions lack."""
 
 
 class Finding(Struct, frozen=True):
-    """An error that cfn-lint has found: by which rule, in which file, and where in it."""
+    """An error found by cfn-lint: rule, message, file and path within the template."""
 
     rule: str
     message: str
@@ -33,13 +33,13 @@ class Finding(Struct, frozen=True):
 
 
 def why_not(region: str, values: Mapping[str, str]) -> str | None:
-    """Return why the template cannot be deployed into `region` and what to do; None when it can.
+    """Return why the template cannot be deployed into `region` and what to do; None if it can.
 
-    `values` are all parameters: what they leave out of the stack is not looked at.
-    A region that cfn-lint does not know yet is said so, and passes.
+    `values` are all parameters; resources that they leave out are not checked. A region that
+    cfn-lint does not know passes, with a message.
     """
     if region not in REGIONS:
-        print(f"cfn-lint does not know {region}: whether it has all that is needed is not checked.")
+        print(f"cfn-lint does not know the region {region}, so its resource types are not checked.")
         return None
     resources = included(values)
     nested = [
@@ -52,7 +52,7 @@ def why_not(region: str, values: Mapping[str, str]) -> str | None:
 
 
 def relevant(findings: Iterable[Finding], resources: Mapping[str, Any]) -> list[Finding]:
-    """Return the findings, but for those of the template's resources that are not deployed."""
+    """Return the findings without those about resources that are not deployed."""
     left_out = template()["Resources"].keys() - resources.keys()
     return [
         each
@@ -62,13 +62,13 @@ def relevant(findings: Iterable[Finding], resources: Mapping[str, Any]) -> list[
 
 
 def explain(region: str, findings: Iterable[Finding]) -> str | None:
-    """Return what cfn-lint's findings mean for a deployment into `region`, as why_not does."""
+    """Return the sentence of `why_not` for these findings."""
     findings = list(findings)
     if not findings:
         return None
     missing = sorted({_type_in(each) for each in findings if each.rule == _UNKNOWN_TYPE})
     others = [each.message for each in findings if each.rule != _UNKNOWN_TYPE]
-    problems = [f"it has no {each}" for each in missing] + others
+    reasons = [f"it has no {each}" for each in missing] + others
     ways_out = sorted({way for each in missing for way in _ways_out(each)})
     advice = (
         f"leave it out with PARAMETERS='{' '.join(ways_out)}', or choose another region"
@@ -76,7 +76,7 @@ def explain(region: str, findings: Iterable[Finding]) -> str | None:
         else "choose another region"
     )
     return (
-        f"Roomkeeper cannot be deployed into {region} like this: {'; '.join(problems)}. "
+        f"Roomkeeper cannot be deployed into {region}: {'; '.join(reasons)}. "
         f"To deploy it, {advice} (AWS_REGION)."
     )
 

@@ -1,4 +1,4 @@
-"""The SAM CLI, run for one of the environments in samconfig.toml."""
+"""Command lines of the SAM CLI, and the environments in samconfig.toml."""
 
 import os
 import tomllib
@@ -12,11 +12,11 @@ TOOLS = ROOT / ".tools"
 
 
 class UnknownEnvironment(Exception):
-    """samconfig.toml has no such environment; the message names those that it has."""
+    """samconfig.toml has no such environment; the message lists its environments."""
 
 
 class Environment(Struct, frozen=True):
-    """An environment: the name of its stack, and the parameters in which it differs."""
+    """An environment: its stack's name, and the parameters that differ from the defaults."""
 
     name: str
     stack_name: str
@@ -27,19 +27,21 @@ def environment(name: str) -> Environment:
     """Return the environment that samconfig.toml describes under `name`.
 
     Raises:
-        UnknownEnvironment: there is none.
+        UnknownEnvironment: there is no such environment.
     """
     described = tomllib.loads((ROOT / "samconfig.toml").read_text())
     if "deploy" not in described.get(name, {}):
         known = ", ".join(each for each in described if each != "version")
-        raise UnknownEnvironment(f"samconfig.toml has no environment {name}. It has {known}.")
+        raise UnknownEnvironment(
+            f"samconfig.toml has no environment {name}. Choose ENV= from {known}."
+        )
     deploy = described[name]["deploy"]["parameters"]
     pairs = (each.partition("=") for each in deploy.get("parameter_overrides", []))
     return Environment(name, deploy["stack_name"], {key: value for key, _, value in pairs})
 
 
 def command(verb: str, parameters: Mapping[str, str], *arguments: str) -> list[str]:
-    """Return the command line of `sam build` or `sam deploy` under these parameters."""
+    """Return the command line of `sam build` or `sam deploy` with these parameters."""
     quoted = [f'{name}="{value}"' for name, value in parameters.items()]
     config = ["--config-file", str(ROOT / "samconfig.toml")]
     overrides = ["--parameter-overrides", *quoted] if quoted else []
@@ -47,5 +49,5 @@ def command(verb: str, parameters: Mapping[str, str], *arguments: str) -> list[s
 
 
 def environ() -> dict[str, str]:
-    """Return this process's environment, with the interpreter that has pip first in the path."""
+    """Return the environment of the SAM CLI: this process's, with a Python that has pip first."""
     return {**os.environ, "PATH": f"{TOOLS / 'uv/bin'}{os.pathsep}{os.environ['PATH']}"}

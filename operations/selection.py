@@ -1,4 +1,4 @@
-"""Which items of the table an operator wants to see."""
+"""Reads the items of the table that an operator selects."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -10,8 +10,8 @@ from operations.stack import Stack
 from roomkeeper.store.items import RECORDING, ROOM, SESSION, key_of
 
 SCANNED = 1000
-"""Items that are read at most to find the first ones, where nothing is selected. A table is read in
-no order, and all of a large one would be billed."""
+"""The most items that are read if nothing is selected. A scan has no order, and a scan of a whole
+large table would be expensive."""
 
 _FIRST = (RECORDING, SESSION, ROOM)
 _BATCH = 100  # DynamoDB API Reference, BatchGetItem
@@ -20,14 +20,14 @@ Item = dict[str, Any]
 
 
 class Selection(Struct, frozen=True):
-    """Ids that select items; an empty one selects nothing, and three empty ones everything."""
+    """Ids that select items. An empty id selects nothing; three empty ids select everything."""
 
     recording: str = ""
     session: str = ""
     room: str = ""
 
     def __bool__(self) -> bool:
-        """Tell whether anything is selected."""
+        """Return whether any id is given."""
         return bool(self.recording or self.session or self.room)
 
 
@@ -35,9 +35,9 @@ EVERYTHING = Selection()
 
 
 def select(stack: Stack, selection: Selection, limit: int) -> Iterator[Item]:
-    """Yield up to `limit` items, in DynamoDB's types: recordings, sessions, rooms, then others.
+    """Yield up to `limit` items in DynamoDB's JSON: recordings, sessions, rooms, then others.
 
-    A recording is found by its session once its start time is known: the index has it only then.
+    A recording without a known start time is not found by its session, because the index lacks it.
     """
     table = _Table(stack)
     found = table.get(_keys(table, selection)) if selection else table.scan(SCANNED)
@@ -68,12 +68,12 @@ class _Table:
         self._name = stack.outputs["TableName"]
 
     def scan(self, count: int) -> list[Item]:
-        """Return the first `count` items by the table's own order, or those in its first 1 MB."""
+        """Return the first `count` items in scan order, at most 1 MB of them."""
         found: list[Item] = self._client.scan(TableName=self._name, Limit=count)["Items"]
         return found
 
     def keys_in(self, index: str, attribute: str, value: str) -> list[str]:
-        """Return the keys of the items that have this value in an index."""
+        """Return the keys of the items with this value of an index's attribute."""
         pages = self._client.get_paginator("query").paginate(
             TableName=self._name,
             IndexName=index,
@@ -84,14 +84,14 @@ class _Table:
         return [item["pk"]["S"] for page in pages for item in page["Items"]]
 
     def get(self, keys: Iterable[str]) -> Iterator[Item]:
-        """Yield the items that there are under `keys`, in no order."""
+        """Yield the existing items with these `keys`, in no order."""
         wanted = sorted(set(keys))
         for start in range(0, len(wanted), _BATCH):
             yield from self._get_batch(wanted[start : start + _BATCH])
 
     def _get_batch(self, keys: Sequence[str]) -> Iterator[Item]:
         pending: Any = {self._name: {"Keys": [key_of(key) for key in keys]}}
-        while pending:  # what is left over for its size; throttling is the SDK's to retry
-            answer = self._client.batch_get_item(RequestItems=pending)
-            yield from answer["Responses"].get(self._name, [])
-            pending = answer["UnprocessedKeys"]
+        while pending:  # DynamoDB returns at most 16 MB per call; the SDK retries throttling
+            response = self._client.batch_get_item(RequestItems=pending)
+            yield from response["Responses"].get(self._name, [])
+            pending = response["UnprocessedKeys"]

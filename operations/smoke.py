@@ -1,8 +1,8 @@
-"""`make smoke`: sends a marked callback through a deployed stack and removes it again.
+"""`make smoke`: sends a marked callback through a deployed stack, then removes its item.
 
-The callback is a `room:expired` for a room that does not exist, smoke-RUN-N: it touches no
-recording, session or worklist, so that no job ever sees it, and its item has a ttl, should the
-command be killed before it deletes it. Subscribers of the bus get its event, as of any room.
+The callback is a `room:expired` for a room that does not exist, smoke-RUN-N. It changes no
+recording, session or worklist, so no job processes it. Its item has a TTL in case the command is
+killed before it deletes the item. Subscribers of the bus receive the event.
 """
 
 import argparse
@@ -32,19 +32,19 @@ from roomkeeper.store import items, updates
 
 ATTEMPTS = 4
 ATTEMPT_SECONDS = 20.0
-"""A new rule may miss events for a short time (EventBridge API Reference, PutRule), so that an
-event that does not arrive in this time is followed by another callback."""
+"""Seconds to wait for an event before the next attempt. A new rule can miss events for a short time
+(EventBridge API Reference, PutRule)."""
 
 HTTP_TIMEOUT = 30.0  # seconds; API Gateway answers within 30
 
 
 class StepFailed(Exception):
-    """A step did not do what it should; the message says which, and why."""
+    """A step failed; the message names it and says why."""
 
 
 @command
 def main() -> int:
-    """Run the smoke test, step by step; return the exit code: 0 when every step was done."""
+    """Run the smoke test; return the exit code: 0 if every step succeeded."""
     parser = argparse.ArgumentParser(prog="python -m operations.smoke")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     try:
@@ -52,15 +52,15 @@ def main() -> int:
     except StepFailed as error:
         line(f"FAIL {error}", 0)
         return 1
-    line("The stack takes callbacks and publishes events.", 0)
+    line("The stack accepts callbacks and publishes events.", 0)
     return 0
 
 
 def run(stack: Stack, marker: str) -> None:
-    """Send callbacks marked `marker` until an event of one arrives; remove all that was made.
+    """Send callbacks marked `marker` until the event of one arrives; then remove everything.
 
     Raises:
-        StepFailed: a step failed, the removal included.
+        StepFailed: a step failed, possibly the removal.
         StackError: the stack cannot be used.
     """
     url = _callback_url(stack)
@@ -74,8 +74,8 @@ def run(stack: Stack, marker: str) -> None:
             if _event_arrives(source, marker):
                 return
         raise StepFailed(
-            f"receive its event: none arrived within {ATTEMPTS * ATTEMPT_SECONDS:.0f} s. See make "
-            "status (dead letters, alarms) and make logs FUNCTION=event_publisher."
+            f"receive its event: none arrived within {ATTEMPTS * ATTEMPT_SECONDS:.0f} s. Check "
+            "make status (dead letters, alarms) and make logs FUNCTION=event_publisher."
         )
 
 
@@ -85,7 +85,7 @@ def callback_body(room_id: str) -> bytes:
 
 
 def key_of(body: bytes) -> str:
-    """Return the key of the item that the callback becomes."""
+    """Return the key of the callback's item."""
     return updates.key_of(meetings.parse(body))
 
 
@@ -101,19 +101,25 @@ def _post(stack: Stack, url: str, body: bytes) -> None:
     try:
         response = requests.post(url, data=body, headers=headers, timeout=HTTP_TIMEOUT)
     except requests.RequestException as error:
-        # The URL has the token in it: the error's own text is not printed.
-        raise StepFailed(f"the callback URL did not answer ({type(error).__name__})") from None
+        # The error's own text may contain the URL and so the token.
+        raise StepFailed(f"the callback URL cannot be reached ({type(error).__name__})") from None
     if response.status_code != 204:
-        raise StepFailed(f"answered {response.status_code}: {response.text[:300]}")
+        raise StepFailed(f"the stack responded {response.status_code}: {response.text[:300]}")
 
 
 def _authorization(stack: Stack, body: bytes) -> Mapping[str, str]:
-    """Return a signature where the stack takes no token (Vonage's guide "Signed webhooks")."""
+    """Return a signed header if the stack accepts only signatures, else no header.
+
+    Source: Vonage's guide "Signed webhooks".
+    """
     if stack.parameters.get("AcceptedCredentials") != "signature":
         return {}
     secret = stack.callback_secret().get("signature_secret")
     if not secret:
-        raise StepFailed("the callback secret has no signature_secret, which alone is accepted")
+        raise StepFailed(
+            "AcceptedCredentials is signature, but the callback secret has no signature_secret: "
+            "store one with make configure"
+        )
     return {"Authorization": f"Bearer {_signature(stack.parameters, body, secret)}"}
 
 
@@ -125,7 +131,7 @@ def _signature(parameters: Mapping[str, str], body: bytes, secret: str) -> str:
         "application_id": parameters.get("ExpectedApplicationId", ""),
         "payload_hash": hashlib.sha256(body).hexdigest(),
     }
-    with warnings.catch_warnings():  # the length of the secret is not this command's to judge
+    with warnings.catch_warnings():  # make configure already warns about a short secret
         warnings.simplefilter("ignore", jwt.InsecureKeyLengthWarning)
         return jwt.encode(claims, secret, algorithm="HS256")
 
@@ -139,7 +145,7 @@ def _require_item(stack: Stack, body: bytes) -> None:
 
 
 def _event_arrives(source: Subscriber, marker: str) -> bool:
-    """Wait for an event of this run, an earlier callback's too; return whether it came in time."""
+    """Return whether the event of any callback of this run arrives in time."""
     start = time.monotonic()
 
     def is_there(events: Any) -> bool:
@@ -171,14 +177,14 @@ def _subscribed(stack: Stack) -> Iterator[Subscriber]:
 
 @contextmanager
 def _items_removed(stack: Stack) -> Iterator[list[bytes]]:
-    """Give a list, and delete the items of all callbacks that are in it at the end."""
+    """Yield a list for callback bodies; at the end, delete the items of all of them."""
     sent: list[bytes] = []
     try:
         yield sent
     except BaseException:
         try:
             _delete_items(stack, sent)
-        except StepFailed as error:  # told beside the failure that came first
+        except StepFailed as error:  # print it, but raise the first error
             line(f"FAIL {error}", 0)
         raise
     _delete_items(stack, sent)
@@ -194,7 +200,7 @@ def _delete_items(stack: Stack, sent: Iterable[bytes]) -> None:
 
 @contextmanager
 def _step(name: str) -> Iterator[None]:
-    """Print the step once it is done.
+    """Print the step's name when it has succeeded.
 
     Raises:
         StepFailed: it failed; the message names it.

@@ -1,4 +1,4 @@
-"""A deployed stack: found by its name, reached over HTTP and through the AWS SDK."""
+"""A deployed stack: its outputs, parameters and secrets, and clients to access it."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from operations import account, stack_states
 
 _OWN_PARAMETERS = {"RecordingRetentionDays", "RoomExtensionDryRun"}
-"""Parameters that show that a stack is Roomkeeper's: CloudFormation has them in every state."""
+"""Parameters that identify Roomkeeper's stacks. CloudFormation returns them in every state."""
 
 _GONE = {"DELETE_COMPLETE", "DELETE_SKIPPED"}
 
@@ -23,20 +23,20 @@ class StackError(Exception):
 
 
 class Values(dict[str, str]):
-    """A stack's outputs or parameters by name. A missing one raises a StackError."""
+    """A stack's outputs or parameters by name. A missing name raises a StackError."""
 
     def __init__(self, values: Mapping[str, str], kind: str, reason: str) -> None:
         super().__init__(values)
         self._kind, self._reason = kind, reason
 
     def __missing__(self, name: str) -> NoReturn:
-        raise StackError(f"{self._reason} (It has no {self._kind} {name}.)")
+        raise StackError(f"{self._reason} (The stack has no {self._kind} {name}.)")
 
 
 class Stack:
-    """A stack in the account and region that the environment names, as for the AWS CLI.
+    """A stack in the account and region of the environment variables that the AWS CLI reads.
 
-    Where AWS_ENDPOINT_URL is set, as for a local AWS, that is where everything goes.
+    If AWS_ENDPOINT_URL is set, as for the local AWS, all requests go to that URL.
     """
 
     def __init__(self, name: str, session: boto3.Session | None = None, endpoint: str = "") -> None:
@@ -50,7 +50,7 @@ class Stack:
 
     @property
     def credentials(self) -> Any:
-        """What the stack's account is accessed with, to sign requests that no SDK client sends."""
+        """The AWS credentials, to sign requests that are sent without an SDK client."""
         return self._session.get_credentials()
 
     @property
@@ -61,22 +61,22 @@ class Stack:
 
     @property
     def status(self) -> str | None:
-        """The stack's status as CloudFormation names it when it is first read; None without one.
+        """CloudFormation's status of the stack, read once; None if there is no stack.
 
         Raises:
-            StackError: it cannot be read.
+            StackError: the stack cannot be read.
         """
         return self._description.get("StackStatus")
 
     @property
     def id(self) -> str:
-        """The stack's unique id, which names it even after its deletion; its name without one."""
+        """The stack's unique id, valid even after its deletion; the name if there is no stack."""
         found: str = self._description.get("StackId", self.name)
         return found
 
     @cached_property
     def outputs(self) -> Mapping[str, str]:
-        """The stack's outputs; one that is missing raises a StackError.
+        """The stack's outputs; a missing output raises a StackError.
 
         Raises:
             StackError: the stack cannot be read.
@@ -85,7 +85,7 @@ class Stack:
 
     @cached_property
     def parameters(self) -> Mapping[str, str]:
-        """The parameters that the stack was deployed with; none without a stack.
+        """The stack's parameters; empty if there is no stack.
 
         Raises:
             StackError: the stack cannot be read.
@@ -99,26 +99,26 @@ class Stack:
         return Values(values, kind.lower(), reason)
 
     def exists(self) -> bool:
-        """Tell whether the stack is there; one of which only a change set was ever made is not.
+        """Return whether the stack exists; a stack with only a change set does not.
 
         Raises:
-            StackError: that cannot be known.
+            StackError: the stack cannot be read.
         """
         return not stack_states.is_absent(self.status)
 
     def require_roomkeepers(self) -> None:
-        """Raise a StackError if the stack is there and is another application's."""
+        """Raise a StackError if the stack exists and belongs to another application."""
         if self.exists() and not self.parameters.keys() >= _OWN_PARAMETERS:
             raise StackError(
-                f"The stack {self.name} is another application's: choose Roomkeeper's stack (ENV=, "
-                "STACK=)."
+                f"The stack {self.name} belongs to another application: choose Roomkeeper's stack "
+                "(ENV=, STACK=)."
             )
 
     def whereabouts(self) -> str:
-        """Return the account and the region that the credentials at hand lead to.
+        """Return the account and region of the current credentials, in words.
 
         Raises:
-            StackError: they lead nowhere.
+            StackError: AWS rejected the credentials or cannot be reached.
         """
         try:
             number = self.client("sts").get_caller_identity()["Account"]
@@ -128,26 +128,26 @@ class Stack:
 
     @cached_property
     def _description(self) -> Mapping[str, Any]:
-        """What CloudFormation says about the stack; nothing when there is none."""
+        """CloudFormation's description of the stack; empty if there is no stack."""
         try:
-            answer = self.client("cloudformation").describe_stacks(StackName=self.name)
+            response = self.client("cloudformation").describe_stacks(StackName=self.name)
         except ClientError as error:
-            if "does not exist" in str(error):  # there is no error code of its own for that
+            if "does not exist" in str(error):  # the error code, ValidationError, is not specific
                 return {}
             raise self._unreadable(error) from error
         except BotoCoreError as error:
             raise self._unreadable(error) from error
-        stack: dict[str, Any] = answer["Stacks"][0]
+        stack: dict[str, Any] = response["Stacks"][0]
         return stack
 
     def _unreadable(self, error: ClientError | BotoCoreError) -> StackError:
         return StackError(f"The stack {self.name} cannot be read. {account.explain(error)}")
 
     def secret(self, output: str) -> dict[str, str]:
-        """Return what the secret holds that an output, such as `VonageSecretArn`, names.
+        """Return the fields of the secret that an output, such as `VonageSecretArn`, names.
 
         Raises:
-            StackError: it cannot be read. The message quotes nothing of it.
+            StackError: it cannot be read. The message quotes none of its content.
         """
         secret_id = self.outputs[output]
         try:
@@ -160,10 +160,10 @@ class Stack:
         return _fields(secret_id, content)
 
     def put_secret(self, output: str, content: str) -> None:
-        """Put a new version of the secret that an output names.
+        """Store `content` as the new version of the secret that an output names.
 
         Raises:
-            StackError: it cannot be written.
+            StackError: the secret cannot be written.
         """
         secret_id = self.outputs[output]
         try:
@@ -179,16 +179,16 @@ class Stack:
         return self.secret("CallbackSecretArn")
 
     def callback_path(self) -> str:
-        """Return the path that callbacks are posted to, the token included.
+        """Return the path for callbacks, including the token.
 
         Raises:
-            StackError: the callback secret cannot be read, or holds no token.
+            StackError: the callback secret cannot be read or has no token.
         """
         token = self.callback_secret().get("token")
         if not token:
             raise StackError(
-                f"The secret {self.outputs['CallbackSecretArn']} holds no token: put one back, as "
-                "docs/operations.md describes."
+                f"The secret {self.outputs['CallbackSecretArn']} has no token: store one with "
+                "make configure, as docs/operations.md describes."
             )
         return f"/callbacks/{quote(token, safe='')}"
 
@@ -198,12 +198,12 @@ class Stack:
 
     @cached_property
     def base_url(self) -> str:
-        """Where the stack's HTTP API answers."""
+        """The base URL of the stack's HTTP API."""
         return self._endpoint or self.outputs["CallbackUrl"].removesuffix("/callbacks")
 
     @cached_property
     def headers(self) -> Mapping[str, str]:
-        """What every HTTP request must carry: locally, the name of the API that it is for."""
+        """The headers that every HTTP request needs: on the local AWS, the host of the API."""
         if not self._endpoint:
             return {}
         api_id = (urlsplit(self.outputs["CallbackUrl"]).hostname or "").partition(".")[0]
@@ -212,10 +212,10 @@ class Stack:
 
 
 def deployed_stack(name: str) -> Stack:
-    """Return the stack `name`, whose outputs can be used.
+    """Return the stack `name` if its outputs can be used.
 
     Raises:
-        StackError: it is not there, not ready, or not Roomkeeper's.
+        StackError: it does not exist, is not ready, or belongs to another application.
     """
     stack = Stack(name)
     if reason := stack_states.why_not_usable(name, stack.status):
@@ -225,11 +225,11 @@ def deployed_stack(name: str) -> Stack:
 
 
 def resource_ids(stack: Stack, resource_type: str) -> dict[str, str]:
-    """Return the ids of the stack's resources of a type, by the names in the template.
+    """Return the physical ids of the stack's resources of a type, by logical id.
 
-    A stack in any state has them; what was deleted or kept already is not among them.
-    ListStackResources has pages; DescribeStackResources ends after 100 resources (CloudFormation
-    API Reference), and the template has more.
+    This works in every state of the stack. Resources that were deleted or kept are left out.
+    DescribeStackResources returns at most 100 resources (CloudFormation API Reference) and the
+    template has more, so this calls ListStackResources.
     """
     pages = stack.client("cloudformation").get_paginator("list_stack_resources")
     return {
@@ -244,17 +244,20 @@ def resource_ids(stack: Stack, resource_type: str) -> dict[str, str]:
 
 def _missing(name: str) -> str:
     return (
-        f"The stack {name} is another application's, or another version of Roomkeeper: choose "
-        "another stack (ENV=, STACK=), or bring it up to date with make deploy."
+        f"The stack {name} belongs to another application or another version of Roomkeeper: "
+        "choose another stack (ENV=, STACK=), or update it with make deploy."
     )
 
 
 def _fields(secret_id: str, content: str) -> dict[str, str]:
-    """Return the fields of a secret; an error quotes nothing of it."""
+    """Return the fields of a secret; an error quotes none of its content."""
     try:
         fields = json.loads(content)
     except json.JSONDecodeError:
         fields = None
     if not isinstance(fields, dict):
-        raise StackError(f"The secret {secret_id} holds no JSON object.")
+        raise StackError(
+            f"The secret {secret_id} is not a JSON object: replace its value in Secrets Manager "
+            "with a JSON object of its fields."
+        )
     return fields

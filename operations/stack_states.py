@@ -1,29 +1,29 @@
-"""The states of a CloudFormation stack, and what an operator can do in each of them.
+"""The states of a CloudFormation stack, and the operator's options in each of them.
 
-Source: CloudFormation User Guide, "Stack status codes". `sam deploy` creates a stack that is absent
-or REVIEW_IN_PROGRESS and updates every other one (samcli/lib/deploy/deployer.py, has_stack), which
-CloudFormation refuses in the states that `why_not_deployable` names.
+`sam deploy` creates a stack that is absent or REVIEW_IN_PROGRESS and updates every other stack
+(samcli/lib/deploy/deployer.py, has_stack). CloudFormation rejects that update in the states that
+`why_not_deployable` names. Source: CloudFormation User Guide, "Stack status codes".
 """
 
 FAILED_CREATION = {"CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
-"""The first deployment failed. CloudFormation only deletes such a stack, and never updates it."""
+"""The first deployment failed. CloudFormation can only delete such a stack, not update it."""
 
 _ABSENT = {None, "DELETE_COMPLETE", "REVIEW_IN_PROGRESS"}
 _WITHOUT_OUTPUTS = {"CREATE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS", "IMPORT_IN_PROGRESS"}
 
 
 def is_absent(status: str | None) -> bool:
-    """Tell whether a deployment creates the stack. Under review it has no template or resources."""
+    """Return whether a deployment creates the stack. REVIEW_IN_PROGRESS has no resources yet."""
     return status in _ABSENT
 
 
 def is_in_progress(status: str | None) -> bool:
-    """Tell whether CloudFormation is working on the stack."""
+    """Return whether CloudFormation is working on the stack."""
     return not is_absent(status) and str(status).endswith("_IN_PROGRESS")
 
 
 def why_not_deployable(name: str, status: str | None) -> str | None:
-    """Return why the stack takes no deployment now and what to do; None when it takes one."""
+    """Return why the stack cannot be deployed now and what to do; None if it can."""
     if is_in_progress(status):
         return f"{_in_progress(name, status)}, then run make deploy again."
     if status == "DELETE_FAILED":
@@ -43,7 +43,7 @@ def why_not_deployable(name: str, status: str | None) -> str | None:
 
 
 def why_not_usable(name: str, status: str | None) -> str | None:
-    """Return why the stack's outputs cannot be used and what to do; None when they can."""
+    """Return why the stack's outputs cannot be used and what to do; None if they can."""
     if is_absent(status):
         return (
             f"The stack {name} does not exist: deploy it (make deploy), or choose another stack "
@@ -62,7 +62,7 @@ def why_not_usable(name: str, status: str | None) -> str | None:
 
 
 def why_not_deletable(name: str, status: str | None) -> str | None:
-    """Return why the stack cannot be deleted now and what to do; None when it can."""
+    """Return why the stack cannot be deleted now and what to do; None if it can."""
     if is_in_progress(status) and status != "DELETE_IN_PROGRESS":
         return f"{_in_progress(name, status)}, then run make destroy again."
     return None
@@ -74,6 +74,6 @@ def _in_progress(name: str, status: str | None) -> str:
 
 def _half_deleted(name: str) -> str:
     return (
-        f"The stack {name} is half deleted (DELETE_FAILED): run make destroy, which deletes the "
-        "rest, before make deploy."
+        f"The stack {name} is only partly deleted (DELETE_FAILED): run make destroy to delete the "
+        "rest, then make deploy."
     )

@@ -1,6 +1,6 @@
-"""`make status`: what is deployed, what its jobs did, what waits, and what is wrong.
+"""`make status`: prints the deployment, the jobs' last runs, the backlog, and the alarms.
 
-It reads, and changes nothing. A part that cannot be read says why and does not stop the others.
+It changes nothing. A part that cannot be read prints the reason, and the other parts follow.
 """
 
 import argparse
@@ -21,10 +21,10 @@ from operations.template import parameters
 
 JOBS = ("recording_cleanup", "recording_reconciler", "room_expiry_extender")
 RUN_ENDED = "run finished"
-"""The message that a job logs with its report at the end of each run."""
+"""The message that every job logs at the end of a run, with its report."""
 
 LOGS_BACK = timedelta(hours=48)
-"""How far back runs are looked for: as long as two of the longest pauses that raise no alarm."""
+"""How far back to search for runs: twice the longest gap between runs that raises no alarm."""
 
 _LAST = ("failed", "remaining")
 _NOT_COUNTS = {"dry_run", "stopped_by", "sample_errors", "planned"}
@@ -33,14 +33,14 @@ _ALARMS_A_CALL = 100  # CloudWatch API Reference, DescribeAlarms, AlarmNames
 
 @command
 def main() -> int:
-    """Print the status; return the exit code: 0 when all of it could be read."""
+    """Print the status; return the exit code: 0 if all parts could be read."""
     parser = argparse.ArgumentParser(prog="python -m operations.status")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     return 0 if show(Stack(parser.parse_args().stack)) else 1
 
 
 def show(stack: Stack) -> bool:
-    """Print the stack's status, part by part as it is read; return whether all could be read.
+    """Print the stack's status, part by part; return whether all parts could be read.
 
     Raises:
         StackError: the stack itself cannot be read.
@@ -50,8 +50,8 @@ def show(stack: Stack) -> bool:
     show_parameters(stack)
     if "TableName" not in stack.outputs:
         line(
-            "It has no output TableName, so that nothing more can be read: its deployment failed "
-            "or goes on (make deploy), or it is not Roomkeeper's (STACK=).",
+            "The stack has no output TableName, so nothing more can be read. Its deployment failed "
+            "or is in progress (make deploy), or it belongs to another application (STACK=).",
             0,
         )
         return False
@@ -61,7 +61,7 @@ def show(stack: Stack) -> bool:
 
 
 def show_stack(stack: Stack) -> None:
-    """Print the stack's state and place, and which code it runs."""
+    """Print the stack's state, its account and region, and the version of its code."""
     described = _described(stack)
     heading(f"Stack {stack.name}")
     field("state", described["StackStatus"])
@@ -74,10 +74,10 @@ def show_stack(stack: Stack) -> None:
 
 
 def code_version(stack: Stack) -> str:
-    """Return which version of its layer, which holds all code, the stack runs; empty if unknown.
+    """Return the version of the stack's layer, which contains all code; empty if unknown.
 
-    SAM gives the layer a new logical id, a hash in it, whenever its content changes (AWS SAM
-    Developer Guide, AWS::Serverless::LayerVersion).
+    Whenever the layer's content changes, SAM gives it a new logical id that contains a hash
+    (AWS SAM Developer Guide, AWS::Serverless::LayerVersion).
     """
     found = resource_ids(stack, "AWS::Lambda::LayerVersion").items()
     return ", ".join(f"layer version {arn.rpartition(':')[2]} ({name})" for name, arn in found)
@@ -91,7 +91,7 @@ def show_outputs(stack: Stack) -> None:
 
 
 def show_parameters(stack: Stack) -> None:
-    """Print the parameters that are not as the template has them by default."""
+    """Print the parameters that differ from the template's defaults."""
     heading("Parameters that differ from their defaults")
     different = differing_parameters(stack.parameters)
     for name, (value, default) in different.items():
@@ -101,7 +101,7 @@ def show_parameters(stack: Stack) -> None:
 
 
 def differing_parameters(given: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Return value and default of each parameter whose value is not the template's default."""
+    """Return value and default of each parameter whose value differs from the default."""
     known = parameters()
     return {
         name: (value, known[name].default)
@@ -112,11 +112,11 @@ def differing_parameters(given: Mapping[str, str]) -> dict[str, tuple[str, str]]
 
 def show_jobs(stack: Stack) -> None:
     """Print the last run of each job."""
-    with progress("Asking the logs for the last runs"):
+    with progress("Searching the logs for the last runs"):
         runs = insights.last_by_service(stack, RUN_ENDED, datetime.now(UTC) - LOGS_BACK)
     heading("Last run of each job")
     for job in JOBS:
-        field(job, _run(runs[job]) if job in runs else "none in the last two days")
+        field(job, _run(runs[job]) if job in runs else "no run in the last two days")
 
 
 def _run(run: Line) -> str:
@@ -128,15 +128,15 @@ def _run(run: Line) -> str:
 
 
 def _is_count(name: str, value: object) -> bool:
-    """Tell whether a field is a count. Zeros are left out, but for what failed and what is left."""
+    """Return whether to show a field as a count. Zeros are hidden, except for those in _LAST."""
     if name in _NOT_COUNTS or isinstance(value, bool) or not isinstance(value, int):
         return False
     return value > 0 or name in _LAST
 
 
 def show_worklists(stack: Stack) -> None:
-    """Print how many items wait on each worklist."""
-    with progress("Counting what waits"):
+    """Print the length of each worklist."""
+    with progress("Counting the worklists"):
         lengths = {name: worklists.length(stack, name) for name in worklists.WORKLISTS}
     heading("Worklists")
     for name, length in lengths.items():
@@ -150,7 +150,7 @@ def _length(length: worklists.Length) -> str:
 
 
 def show_dead_letters(stack: Stack) -> None:
-    """Print how many dead letters there are, and the age of the oldest."""
+    """Print the number of dead letters, and the age of the oldest."""
     url = stack.outputs["DeadLetterQueueUrl"]
     counted = stack.client("sqs").get_queue_attributes(
         QueueUrl=url,
@@ -162,14 +162,15 @@ def show_dead_letters(stack: Stack) -> None:
         line("none")
         return
     age = oldest_message_age(stack, url.rpartition("/")[2])
-    line(f"{count}, the oldest {_duration(age) if age else 'of unknown age'}. make redrive")
+    oldest = f"{_duration(age)} old" if age else "of unknown age"
+    line(f"{count}, the oldest {oldest}. Run make redrive to publish them.")
 
 
 def oldest_message_age(stack: Stack, queue: str) -> timedelta | None:
-    """Return how old the queue's oldest message is; None if CloudWatch has not measured it lately.
+    """Return the age of the queue's oldest message; None without a recent measurement.
 
-    The messages themselves are left alone: one that was received three times no longer counts in
-    this metric (SQS Developer Guide, "Available CloudWatch metrics").
+    This does not receive messages, because a message that was received three times no longer counts
+    in the metric (SQS Developer Guide, "Available CloudWatch metrics").
     """
     now = datetime.now(UTC)
     points = stack.client("cloudwatch").get_metric_statistics(
@@ -186,8 +187,8 @@ def oldest_message_age(stack: Stack, queue: str) -> timedelta | None:
 
 
 def show_alarms(stack: Stack) -> None:
-    """Print the alarms that are in alarm, and how many there are."""
-    with progress("Asking for the alarms"):
+    """Print the alarms in state ALARM, and the number of all alarms."""
+    with progress("Reading the alarms"):
         names = resource_ids(stack, "AWS::CloudWatch::Alarm")
         alarms = _alarms(stack, list(names.values()))
     logical = {physical: name for name, physical in names.items()}
@@ -200,7 +201,7 @@ def show_alarms(stack: Stack) -> None:
 
 
 def _alarms(stack: Stack, names: list[str]) -> list[Any]:
-    """Return the metric alarms of these names."""
+    """Return the metric alarms with these names."""
     pages = stack.client("cloudwatch").get_paginator("describe_alarms")
     return [
         alarm
@@ -219,7 +220,7 @@ def _described(stack: Stack) -> Mapping[str, Any]:
     try:
         found = stack.client("cloudformation").describe_stacks(StackName=stack.name)["Stacks"]
     except ClientError as error:
-        if "does not exist" not in str(error):  # there is no error code of its own for that
+        if "does not exist" not in str(error):  # the error code, ValidationError, is not specific
             raise
         raise StackError(
             f"The stack {stack.name} does not exist: deploy it (make deploy), or choose another "

@@ -1,4 +1,4 @@
-"""A subscriber to a stack's event bus, as any other service would be: a rule and an SQS queue."""
+"""Subscribes to a stack's event bus with a rule and an SQS queue, as any service could."""
 
 import json
 import secrets
@@ -16,23 +16,23 @@ from operations.stack import Stack
 Events = Sequence[dict[str, Any]]
 
 _RETENTION_SECONDS = 3600
-"""How long SQS keeps an event, should the queue be left behind."""
+"""How long SQS keeps an event if the queue is left behind."""
 
 _ABSENT = {
     "ResourceNotFoundException",
     "AWS.SimpleQueueService.NonExistentQueue",
-    "QueueDoesNotExist",  # the same, from endpoints that do not know the older code
+    "QueueDoesNotExist",  # the same error from endpoints without the older code
 }
 
 
 class Subscriber:
-    """A queue that gets every event of a stack's bus from now on.
+    """A queue that receives every event of a stack's bus from now on.
 
-    A new rule may take a short time to match events (EventBridge API Reference, PutRule).
+    A new rule can miss events for a short time (EventBridge API Reference, PutRule).
     """
 
     def __init__(self, stack: Stack, name: str) -> None:
-        """Make the rule and the queue, both called `name`; leave none of them if that fails."""
+        """Create the rule and the queue, both called `name`; delete both if that fails."""
         self.name = name
         self._sqs = stack.client("sqs")
         self._events = stack.client("events")
@@ -46,9 +46,9 @@ class Subscriber:
             raise
 
     def wait_for(self, enough: Callable[[Events], bool], within: float) -> Events:
-        """Receive until `enough` says so or `within` seconds are over; return all received so far.
+        """Receive until `enough` returns True or `within` seconds pass; return all received events.
 
-        Every event is as EventBridge hands it over: `detail-type`, `detail`, `source` and so on.
+        Events have EventBridge's own form: `detail-type`, `detail`, `source` and so on.
         """
         deadline = time.monotonic() + within
         while not enough(self.received) and time.monotonic() < deadline:
@@ -56,17 +56,17 @@ class Subscriber:
         return self.received
 
     def wait_for_more(self, than: int, within: float) -> Events:
-        """Receive until there are more events `than` so many; return those that came after them."""
+        """Receive until more `than` that many events arrived; return the events after them."""
         return self.wait_for(lambda events: len(events) > than, within)[than:]
 
-    def drain(self) -> Events:
-        """Receive until nothing more comes; return all received so far."""
+    def receive_all(self) -> Events:
+        """Receive until the queue is empty; return all events received so far."""
         while self._receive(wait_seconds=1):
             pass
         return self.received
 
     def close(self) -> None:
-        """Delete the rule and the queue, whichever of them there is."""
+        """Delete the rule and the queue, if they exist."""
         rule = {"EventBusName": self._bus}
         _unless_absent(self._events.remove_targets, Rule=self.name, Ids=["queue"], **rule)
         _unless_absent(self._events.delete_rule, Name=self.name, **rule)
@@ -122,10 +122,10 @@ class Subscriber:
 
 @contextmanager
 def temporary(stack: Stack, purpose: str) -> Iterator[Subscriber]:
-    """Subscribe for the length of a `with` block; Ctrl-C and SIGTERM end it and leave nothing.
+    """Subscribe while the context lasts; Ctrl-C and SIGTERM also delete the rule and the queue.
 
-    Rule and queue are called make-PURPOSE- and eight random digits, so that one that a killed
-    command has left behind can be recognized.
+    Both are called make-PURPOSE- plus eight random digits, so that leftovers of a killed command
+    can be recognized.
     """
     with _exit_on_sigterm():
         subscriber = Subscriber(stack, f"make-{purpose}-{secrets.token_hex(4)}")
@@ -147,7 +147,7 @@ def _exit_on_sigterm() -> Iterator[None]:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ignore a second Ctrl-C or SIGTERM, so that it does not cut the removal short."""
+    """Ignore Ctrl-C and SIGTERM, so that they do not interrupt the clean-up."""
     ignored = (signal.SIGINT, signal.SIGTERM)
     previous = [signal.signal(number, signal.SIG_IGN) for number in ignored]
     try:
@@ -158,7 +158,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _unless_absent(operation: Callable[..., Any], **arguments: Any) -> Any:
-    """Return the operation's response; None if what it is about does not exist."""
+    """Return the operation's response; None if its resource does not exist."""
     try:
         return operation(**arguments)
     except ClientError as error:

@@ -1,4 +1,4 @@
-"""template.yaml as Python data, and its parameters as an operator may set them."""
+"""template.yaml as Python data, and validation of its parameters."""
 
 import re
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from msgspec import Struct
 ROOT = Path(__file__).parent.parent
 
 MAX_STACK_NAME = 64
-"""Characters. CloudFormation takes 128, but the schema registry, named after the stack, only 64."""
+"""Characters. CloudFormation allows 128, but the schema registry of the same name allows 64."""
 
 
 class Parameter(Struct, frozen=True, kw_only=True):
-    """A parameter of the template: what it is for, and what it may be."""
+    """A parameter of the template: its description, default and constraints."""
 
     name: str
     description: str
@@ -29,7 +29,7 @@ class Parameter(Struct, frozen=True, kw_only=True):
     is_number: bool = False
 
     def problem_with(self, value: str) -> str | None:
-        """Return why the parameter cannot be `value`; None when it can."""
+        """Return why `value` is invalid for the parameter; None if it is valid."""
         if self.allowed and value not in self.allowed:
             return f"{self.name} must be one of {', '.join(self.allowed)}"
         if self.max_length is not None and len(value) > self.max_length:
@@ -40,7 +40,7 @@ class Parameter(Struct, frozen=True, kw_only=True):
 
     def _problem_with_number(self, value: str) -> str | None:
         least, most = self.limits
-        if not re.fullmatch(r"0|[1-9][0-9]*", value):  # "00" equals no "0" in a condition
+        if not re.fullmatch(r"0|[1-9][0-9]*", value):  # conditions compare text: "00" is not "0"
             return f"{self.name} must be a whole number"
         if (least is not None and int(value) < least) or (most is not None and int(value) > most):
             return f"{self.name} must be from {least} to {most}"
@@ -62,9 +62,9 @@ _Loader.add_multi_constructor("!", _short_form)
 
 
 def stack_name_problem(name: str) -> str | None:
-    """Return why a stack cannot be called `name`; None when it can.
+    """Return why a stack cannot be called `name`; None if it can.
 
-    The event bus and the schema registry are named after the stack. Sources: "CreateStack" in the
+    The event bus and the schema registry have the same name. Sources: "CreateStack" in the
     CloudFormation API reference, "CreateEventBus" in EventBridge's.
     """
     if re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name) is None:
@@ -72,12 +72,12 @@ def stack_name_problem(name: str) -> str | None:
     if len(name) > MAX_STACK_NAME:
         return f"The stack's name {name!r} must have at most {MAX_STACK_NAME} characters"
     if name == "default":
-        return "The stack cannot be called default: AWS's own event bus has that name"
+        return "The stack cannot be called default, because AWS's own event bus has that name"
     return None
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Return the template in a file, CloudFormation's short forms read as in `_Loader`."""
+    """Return the template in a file, with CloudFormation's short forms expanded."""
     loaded: dict[str, Any] = yaml.load(path.read_text(), _Loader)  # noqa: S506 - a SafeLoader
     return loaded
 
@@ -90,13 +90,13 @@ def template() -> dict[str, Any]:
 
 @cache
 def parameters() -> Mapping[str, Parameter]:
-    """Return the template's parameters by their names, in its order."""
+    """Return the template's parameters by name, in the template's order."""
     declared = template()["Parameters"].items()
     return {name: _parameter(name, properties) for name, properties in declared}
 
 
 def included(values: Mapping[str, str]) -> dict[str, Any]:
-    """Return the template's resources, by name, whose condition holds for these parameters."""
+    """Return the resources, by logical id, whose condition is true for these parameters."""
     return {
         name: resource
         for name, resource in template()["Resources"].items()

@@ -1,18 +1,18 @@
-"""Text for the operator's terminal: nothing that comes from a callback can control it."""
+"""Makes text from callbacks safe to print: it cannot control the operator's terminal."""
 
 import re
 
 _QUERY = re.compile(r'(://[^"?\s]*)\?[^"\s]*')
-"""A URL's query: it ends where the URL does, in prose and in JSON."""
+"""A URL's query. The URL ends at a blank or, in JSON, at a quotation mark."""
 
 
 def escape(text: str) -> str:
-    r"""Return `text` with every character that is not printable escaped, such as \x1b or \u202e."""
+    r"""Return `text` with all non-printable characters escaped, such as \x1b or \u202e."""
     return "".join(each if each.isprintable() else _escaped(each) for each in text)
 
 
 def without_queries(text: str) -> str:
-    """Return `text` with the queries of its URLs left out: they hold signatures."""
+    """Return `text` without the queries of its URLs, which contain signatures."""
     return _QUERY.sub(r"\1?...", text)
 
 

@@ -1,4 +1,4 @@
-"""What the jobs have still to look at: how many items each worklist has, and the oldest of them."""
+"""The number of items on each worklist of the jobs, and the oldest item."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -14,18 +14,18 @@ WORKLISTS = {
     "awaiting_upload": "recordings that wait for their upload",
     "retained": "recordings that are uploaded, until cleanup deletes them",
     "open_session": "sessions whose end is not known",
-    "ended_session": "ended sessions to ask Vonage about",
+    "ended_session": "ended sessions to check at Vonage",
     "extension": "room extensions that were interrupted",
 }
-"""The worklists of the table's index `worklist`, and what is on each of them."""
+"""The worklists of the table's index `worklist`, and the items on each of them."""
 
 MAX_PAGES = 5
-"""Pages of a shard that are counted, 1 MB each (DynamoDB Developer Guide, "Query"): 8,000 or more
-items. A count of all would be billed for the whole index of a large table."""
+"""The most pages to count per shard, 1 MB each (DynamoDB Developer Guide, "Query"): 8,000 items or
+more. A full count of a large index would be expensive."""
 
 
 class Length(Struct, frozen=True):
-    """How many items a worklist has, or at least has, and since when the oldest is on it."""
+    """The number of items on a worklist (a minimum unless `is_exact`), and the oldest's time."""
 
     count: int = 0
     oldest: datetime | None = None
@@ -33,7 +33,7 @@ class Length(Struct, frozen=True):
 
 
 def length(stack: Stack, worklist: str) -> Length:
-    """Return the length of a worklist, as the index has it at the moment."""
+    """Return the current length of a worklist."""
     shards = [_shard(stack, shard) for shard in items.shards(worklist)]
     return Length(
         sum(each.count for each in shards),
@@ -55,7 +55,7 @@ def _shard(stack: Stack, shard: str) -> Length:
 
 
 def _pages(stack: Stack, shard: str, **how: Any) -> Iterator[Any]:
-    """Yield the pages of a query for a shard's entries, oldest first; there is always one."""
+    """Yield the pages of a query for a shard's entries, oldest first; at least one page."""
     query = {
         "TableName": stack.outputs["TableName"],
         "IndexName": "worklist",

@@ -1,1 +1,1 @@
-"""Generates files of this repository, and computes costs."""
+"""Generates files of this repository, audits locked libraries, and computes costs."""

@@ -1,7 +1,7 @@
-"""`python -m tools.audit LOCK...`: tells what is known to be vulnerable in these files.
+"""`python -m tools.audit LOCK...`: lists known vulnerabilities of the libraries in lock files.
 
-Exits with 1 when there are, and when the audit itself fails. Where the network does not let it ask,
-it says so and exits with 0: being offline is no fault of the code.
+The exit code is 1 if there are any, or if the audit fails. If the service cannot be reached, it
+prints that and exits with 0, because being offline is not a fault of the code.
 """
 
 import json
@@ -13,38 +13,38 @@ from typing import Any
 from msgspec import Struct
 
 TOOL = Path(__file__).parent.parent / ".tools/scan/bin/pip-audit"
-SERVICE = "osv"  # https://osv.dev, which collects PyPI's and GitHub's advisories
+SERVICE = "osv"  # https://osv.dev, with the advisories of PyPI and GitHub
 OPTIONS = ["--vulnerability-service", SERVICE, "--require-hashes", "--disable-pip"]
-LONGEST = 60.0  # seconds; a service that takes longer is as good as none
+TIMEOUT = 60.0  # seconds; a slower service counts as unreachable
 OFFLINE = ("ConnectionError", "ConnectTimeout", "ReadTimeout", "NameResolutionError", "ProxyError")
 
 
 class Audit(Struct, frozen=True):
-    """What came of an audit: what is known to be vulnerable, or why nobody could be asked."""
+    """The result of an audit: the vulnerabilities found, or `offline`."""
 
     found: list[str] = []
     offline: bool = False
 
 
 class AuditFailed(Exception):
-    """The audit went wrong for a reason that is not the network; the message is the tool's."""
+    """The audit failed for another reason than the network; the message is pip-audit's."""
 
 
 def main() -> int:
-    """Audit the files that are named; return what to exit with."""
+    """Audit the files in the arguments; return the exit code."""
     result = audit(sys.argv[1:])
     for line in result.found:
         print(line)
     if result.offline:
-        print(f"The locked libraries were NOT audited: {SERVICE} cannot be reached from here.")
+        print(f"The locked libraries were NOT audited: {SERVICE} cannot be reached.")
     return 1 if result.found else 0
 
 
 def audit(locks: list[str]) -> Audit:
-    """Ask about everything that `locks` hold.
+    """Audit all libraries in the lock files.
 
     Raises:
-        AuditFailed: no answer can be made of what the tool said.
+        AuditFailed: pip-audit failed for another reason than the network.
     """
     files = [part for lock in locks for part in ("--requirement", lock)]
     try:
@@ -53,31 +53,31 @@ def audit(locks: list[str]) -> Audit:
             capture_output=True,
             text=True,
             check=False,
-            timeout=LONGEST,
+            timeout=TIMEOUT,
         )
     except subprocess.TimeoutExpired:
         return Audit(offline=True)
-    return judged(run.stdout, run.stderr)
+    return parse(run.stdout, run.stderr)
 
 
-def judged(output: str, complaint: str) -> Audit:
-    """Return what the tool's output means, which is JSON if it got that far.
+def parse(output: str, errors: str) -> Audit:
+    """Return the result in pip-audit's output, which is JSON if the audit succeeded.
 
     Raises:
-        AuditFailed: it is not, and the network is not to blame.
+        AuditFailed: the output is not JSON, and `errors` do not blame the network.
     """
     try:
         report: dict[str, Any] = json.loads(output)
     except ValueError:
-        if any(sign in complaint for sign in OFFLINE):
+        if any(name in errors for name in OFFLINE):
             return Audit(offline=True)
-        raise AuditFailed(complaint) from None
+        raise AuditFailed(errors) from None
     return Audit(
         [
-            f"{each['name']} {each['version']}: {problem['id']}, mended in "
-            f"{', '.join(problem['fix_versions']) or 'no version yet'}"
+            f"{each['name']} {each['version']}: {vulnerability['id']}, fixed in "
+            f"{', '.join(vulnerability['fix_versions']) or 'no version yet'}"
             for each in report["dependencies"]
-            for problem in each.get("vulns", [])
+            for vulnerability in each.get("vulns", [])
         ]
     )
 

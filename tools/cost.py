@@ -1,10 +1,10 @@
-"""`python -m tools.cost`: what a month costs, service by service, and what is full first.
+"""`python -m tools.cost`: the monthly bill by service, and the quota that is reached first.
 
-And what a caller without credentials can cost a day (tools.worst_case).
+It also prints the daily cost that a caller without credentials can cause (tools.worst_case).
 
-What is done for each callback, recording and room is counted on the code (benchmarks.counts) or
-read off the template; how long a function runs and what a line of the log holds are assumptions,
-named below. Free tiers are left out.
+The operations per callback, recording and room are counted by running the code (benchmarks.counts)
+or read from the template. The duration of functions and the size of log lines are assumptions,
+listed below. Free tiers are ignored.
 """
 
 import argparse
@@ -22,44 +22,44 @@ MONTH = 30 * 24 * 3600
 """Seconds."""
 
 PEAK = 10
-"""How many times the month's average the busiest second may be: meetings end on the hour."""
+"""The busiest second, as a multiple of the month's average: meetings end on the hour."""
 
 INTAKE_SECONDS, INTAKE_GB = 0.010, 0.5
-"""A warm run: a millisecond of processor on its share of one, and DynamoDB's answer."""
+"""A warm invocation: a millisecond of CPU at this memory size, and DynamoDB's latency."""
 
 PUBLISHER_SECONDS, PUBLISHER_GB = 0.030, 0.25
 JOB_SECONDS, JOB_GB = 0.5, 0.5
-"""Of a job's run: for each item, at a concurrency of eight and a slow Vonage."""
+"""A job's duration per item, at a concurrency of eight and with a slow Vonage API."""
 
 DAYTIME = 3
-"""A third of the day has the meetings: a month's average is kept up for eight hours in 24."""
+"""Meetings take place in a third of the day: the hourly load is three times the average."""
 
 RUNS = 30 * 24 + 2 * 30 * 4
-"""Scheduled runs a month: cleanup every hour, reconciliation and extension every six."""
+"""Scheduled runs per month: cleanup every hour, reconciliation and extension every six hours."""
 
 INTAKE_LOG_BYTES = 1_000
-"""Of one callback: our line, our metric, the access log's line."""
+"""Log bytes per callback: the intake's line, its metric, the line of the access log."""
 
 LOG_BYTES = 1_500
-"""Of one run of the publisher: Lambda's START, END and REPORT, our lines, our metrics."""
+"""Log bytes per run of the publisher: Lambda's START, END and REPORT, its lines and metrics."""
 
 ITEM_BYTES, EVENT_BYTES = 1_000, 1_000
 METRICS = 51
-"""Metrics that are charged for, each with its dimensions and for a whole month. Callbacks have some
-twenty, a pair an event; the publisher, the jobs and the management API as many together; the event
-source mapping has six, and new callbacks are counted from the intake's log."""
+"""Billed custom metrics, each combination of dimensions for a whole month. Callbacks have about
+twenty, two per event; the publisher, the jobs and the management API together have as many; the
+event source mapping has six, and a metric filter counts new callbacks in the intake's log."""
 
 BATCH = 10
-"""Stream records that one run of the publisher takes, at some load; one, when there is none."""
+"""Stream records per run of the publisher under load; without load it is one."""
 
 SAMPLED = 0.05
-"""Of requests that X-Ray traces by default, besides one a second."""
+"""The share of requests that X-Ray traces by default, in addition to one per second."""
 
 Bill = Mapping[str, float]
 
 
 class Load(Struct, frozen=True):
-    """What a month brings: callbacks, recordings that end their life, rooms that are kept alive."""
+    """The load of a month: callbacks, recordings, and extended rooms."""
 
     callbacks: int
     recordings: int
@@ -67,7 +67,7 @@ class Load(Struct, frozen=True):
 
 
 class Quota(Struct, frozen=True):
-    """A limit of an account: what it is by default, and where to have it raised."""
+    """A limit: its default in callbacks per second, and how to raise it."""
 
     name: str
     per_second: float
@@ -75,7 +75,7 @@ class Quota(Struct, frozen=True):
 
 
 def bill(load: Load, lived: Life) -> dict[str, float]:
-    """Return dollars a month by service."""
+    """Return the dollars per month by service."""
     logged = load.callbacks * INTAKE_LOG_BYTES + load.callbacks / BATCH * LOG_BYTES
     return {
         "API Gateway (HTTP API)": load.callbacks * prices.HTTP_API,
@@ -93,21 +93,21 @@ def bill(load: Load, lived: Life) -> dict[str, float]:
 
 
 def traces(load: Load) -> float:
-    """Return the dollars a month that Tracing=Active adds."""
+    """Return the dollars per month that Tracing=Active adds."""
     return min(load.callbacks, MONTH + SAMPLED * load.callbacks) * prices.TRACE
 
 
 def with_rest_api(load: Load, ours: Bill) -> dict[str, float]:
-    """Return the bill with a REST API in place of the HTTP API."""
+    """Return the bill with a REST API instead of the HTTP API."""
     rest = {"API Gateway (REST API)": load.callbacks * prices.REST_API}
     return rest | {name: cost for name, cost in ours.items() if "HTTP API" not in name}
 
 
 def in_one_function(load: Load, ours: Bill) -> dict[str, float]:
-    """Return the bill of one function that puts the item, then the event, and waits for both.
+    """Return the bill of one function that writes the item and then publishes the event.
 
-    It has no publisher, and a second call on every callback; and it loses an event whenever it is
-    ended between the two.
+    It needs no publisher, but makes two calls per callback, and loses an event if it stops between
+    the two.
     """
     without_publisher = ours["Lambda"] - _publisher(load)
     waits = load.callbacks * INTAKE_SECONDS * INTAKE_GB * prices.LAMBDA_GB_SECOND
@@ -115,36 +115,36 @@ def in_one_function(load: Load, ours: Bill) -> dict[str, float]:
 
 
 def quotas() -> list[Quota]:
-    """Return what limits callbacks a second in an account as AWS gives it, the nearest first."""
+    """Return the limits of callbacks per second in a new AWS account, the lowest first."""
     publisher = PUBLISHER_SECONDS / BATCH
     own = worst_case.limits()
     limits = [
         Quota(
-            f"the stack's own CallbackRateLimit, {own.rate:g} on average by day; peaks are "
-            "CallbackBurstLimit's",
+            f"the stack's own CallbackRateLimit ({own.rate:g} a second by day; CallbackBurstLimit "
+            "limits peaks)",
             own.rate * PEAK / DAYTIME,
-            "the parameter, up to the account's 10,000 a second for API Gateway",
+            "the parameter, up to the account's limit of 10,000 a second for API Gateway",
         ),
         Quota(
-            "Lambda: 1,000 runs at once",
+            "Lambda: 1,000 concurrent executions",
             1000 / (INTAKE_SECONDS + publisher),
             "Service Quotas: concurrent executions",
         ),
         Quota("API Gateway: 10,000 requests", 10_000, "Service Quotas: throttle rate"),
         Quota(
-            "EventBridge: 10,000 PutEvents requests (400 to 2,400 in most regions), of 10 events",
+            "EventBridge: 10,000 PutEvents requests of 10 events (400 to 2,400 in most regions)",
             10_000 * BATCH,
             "Service Quotas: PutEvents throttle limit",
         ),
         Quota(
-            "EventBridge: 18,750 targets invoked (750 to 4,500 in most regions), by one rule",
+            "EventBridge: 18,750 invocations of targets by one rule (750 to 4,500 in most regions)",
             18_750,
             "Service Quotas: invocations throttle limit",
         ),
         Quota(
             "DynamoDB: 40,000 write units of a table",
             40_000 / 2.25,
-            "Service Quotas: table-level write throughput; for the start, warm throughput",
+            "Service Quotas: table-level write throughput; set warm throughput before a peak",
         ),
         Quota("DynamoDB: a worklist's index, 8 shards of 1,000 units", 8_000, "SHARDS in store"),
     ]
@@ -152,21 +152,25 @@ def quotas() -> list[Quota]:
 
 
 def first_met(load: Load) -> str:
-    """Return a sentence on what is full first, at this load."""
+    """Return a sentence about the quotas that this load exceeds, or the nearest one."""
     peak = load.callbacks / MONTH * PEAK
     met = [quota for quota in quotas() if quota.per_second < peak]
     if not met:
         nearest = quotas()[0]
         return (
-            f"{peak:.3g} callbacks in the busiest second meet no quota. The first would be "
-            f"{nearest.name}, at {nearest.per_second:.0f} a second; raise {nearest.to_raise}."
+            f"{peak:.3g} callbacks in the busiest second exceed no quota. The nearest is "
+            f"{nearest.name}, at {nearest.per_second:.0f} a second. To raise it: "
+            f"{nearest.to_raise}."
         )
-    told = "; ".join(f"{each.name} ({each.per_second:.0f}), raise {each.to_raise}" for each in met)
-    return f"{peak:.0f} callbacks in the busiest second go past: {told}."
+    exceeded = "; ".join(
+        f"{each.name} ({each.per_second:.0f} a second; to raise it: {each.to_raise})"
+        for each in met
+    )
+    return f"{peak:.0f} callbacks in the busiest second exceed: {exceeded}."
 
 
 def _alarm_metrics() -> int:
-    """Return how many metrics alarms watch: one each, or those of an expression."""
+    """Return the number of metrics in alarms: one per alarm, or those of its expression."""
     alarms = [alarm["Properties"] for alarm in resources("AWS::CloudWatch::Alarm").values()]
     return sum(
         sum("MetricStat" in metric for metric in alarm.get("Metrics", [])) or 1 for alarm in alarms
@@ -174,19 +178,20 @@ def _alarm_metrics() -> int:
 
 
 def worst_day(bounds: worst_case.Limits) -> list[str]:
-    """Return sentences on what a caller without credentials can cost a day, at these limits."""
+    """Return sentences about the daily cost that a caller without credentials can cause."""
     kind, dollars = worst_case.worst(bounds)
-    rejected, told = worst_case.rejection(), worst_case.unnoticed_rejections()
+    rejected, alarm = worst_case.rejection(), worst_case.unnoticed_rejections()
     day = worst_case.DAY
     return [
-        f"A caller without credentials costs at most {dollars:.2f} dollars a day by what the "
-        f"stack's limits let through: {kind.name} to each of {len(worst_case.public_routes())} "
-        f"routes, {bounds.rate:g} a second after {bounds.burst} at once.",
-        f"API Gateway charges nothing for what it rejects itself (403, 404, 429), but a line of "
-        f"the access log and the response cost {rejected * 1e6:.2f} a million: "
-        f"{told * day * rejected:.2f} a day at the {told:g} a second at which HttpApiFloodAlarm "
-        f"fires, {worst_case.ACCOUNT_RATE * day * rejected:,.0f} at the account's limit of "
-        f"{worst_case.ACCOUNT_RATE:,} if all are logged (docs/cost.md, Under attack).",
+        f"A caller without credentials can cause at most {dollars:.2f} dollars a day within the "
+        f"stack's limits: {kind.name} to each of {len(worst_case.public_routes())} routes, "
+        f"{bounds.burst} at once and then {bounds.rate:g} a second.",
+        f"API Gateway does not charge for requests that it rejects itself (403, 404, 429), but "
+        f"their access log lines and responses cost {rejected * 1e6:.2f} dollars a million. That "
+        f"is {alarm * day * rejected:.2f} dollars a day at {alarm:g} a second, where "
+        f"HttpApiFloodAlarm fires, and {worst_case.ACCOUNT_RATE * day * rejected:,.0f} dollars at "
+        f"the account's limit of {worst_case.ACCOUNT_RATE:,} a second if all are logged "
+        "(docs/cost.md, Under attack).",
     ]
 
 
@@ -207,11 +212,11 @@ def _publisher(load: Load) -> float:
 
 
 def _table(load: Load, lived: Life) -> float:
-    """Return DynamoDB's part; other callbacks than a recording's write an item and an index."""
+    """Return DynamoDB's cost. A callback that is not a recording's writes an item and an index."""
     others = max(0, load.callbacks - len(LIFE) * load.recordings)
     units = load.recordings * (lived.item_units + lived.index_units) + others * 2
-    units += load.rooms * 6  # begin, outbox and end of an extension, each with an index entry
-    reads = load.recordings * 3 + load.callbacks + RUNS * 48  # at most a room an event
+    units += load.rooms * 6  # intent, outbox and completion of an extension, with index entries
+    reads = load.recordings * 3 + load.callbacks + RUNS * 48  # at most one room read per event
     stored = load.callbacks * ITEM_BYTES / 1e9
     kept = stored * (prices.TABLE_GB + prices.RECOVERY_GB)
     return units * prices.WRITE_UNIT + reads * prices.READ_UNIT + kept
@@ -227,29 +232,29 @@ def _secret_reads(load: Load) -> float:
 
 
 def main() -> None:
-    """Print the bill of the load that is asked for, and of the two alternatives."""
+    """Print the bill for a load, and the bills of two alternative designs."""
     parser = argparse.ArgumentParser(prog="python -m tools.cost", description=__doc__)
     for name in ("callbacks", "recordings", "rooms"):
         parser.add_argument(f"--{name}", type=int, required=True, metavar="COUNT")
     own = worst_case.limits()
     parser.add_argument("--rate", type=float, default=own.rate, help="CallbackRateLimit")
     parser.add_argument("--burst", type=int, default=own.burst, help="CallbackBurstLimit")
-    asked = vars(parser.parse_args())
-    bounds = worst_case.Limits(rate=asked.pop("rate"), burst=asked.pop("burst"))
-    load = Load(**asked)
+    options = vars(parser.parse_args())
+    bounds = worst_case.Limits(rate=options.pop("rate"), burst=options.pop("burst"))
+    load = Load(**options)
     ours = bill(load, life())
     rest, one = with_rest_api(load, ours), in_one_function(load, ours)
-    shown = Table("dollars a month", "Roomkeeper", "REST API", "one function")
+    shown = Table("dollars a month", "Roomkeeper", "with a REST API", "as one function")
     for name in dict.fromkeys([*ours, *rest]):
         shown.add_row(name, *(f"{each.get(name, 0):,.2f}" for each in (ours, rest, one)))
     shown.add_section()
-    shown.add_row("all", *(f"{sum(each.values()):,.2f}" for each in (ours, rest, one)))
+    shown.add_row("total", *(f"{sum(each.values()):,.2f}" for each in (ours, rest, one)))
     console = Console()
     console.print(shown)
     console.print(first_met(load))
     console.print(f"Tracing=Active would add {traces(load):,.2f} dollars a month.")
     console.print()
-    shown = Table("a caller without credentials, dollars", "a million", "a day")
+    shown = Table("dollars for requests without credentials", "per million", "per day")
     for kind in worst_case.kinds():
         a_day = worst_case.dollars_a_day(kind, bounds, worst_case.public_routes())
         shown.add_row(kind.name, f"{kind.dollars * 1e6:.2f}", f"{a_day:.2f}")

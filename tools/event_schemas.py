@@ -1,8 +1,9 @@
-"""`make schemas`: writes docs/events/, a JSON Schema for the detail of every event, from the types.
+"""`make schemas`: writes the JSON Schemas of all events' details into docs/events/.
 
-It writes schemas/, the same for an EventBridge schema registry, along with them.
+It also writes schemas/, the same schemas for an EventBridge schema registry. Both are generated
+from the types in the code.
 
-The schemas are the contract with subscribers: within version 1 they only grow.
+The schemas are the contract with subscribers. Within version 1, only additions are allowed.
 """
 
 from pathlib import Path
@@ -18,17 +19,17 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """Return the schema of each detail-type, by the name of its file."""
+    """Return the schema of each detail-type, by file name."""
     return {f"{name.replace(':', '-')}.json": _schema(name) for name in events.data_types}
 
 
 def main() -> None:
-    """Write every schema, and remove files that are none any more."""
+    """Write all schemas, and remove obsolete files."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     current = schemas()
-    for left in FOLDER.glob("*.json"):
-        if left.name not in current:
-            left.unlink()
+    for file in FOLDER.glob("*.json"):
+        if file.name not in current:
+            file.unlink()
     for name, schema in current.items():
         (FOLDER / name).write_bytes(msgspec.json.format(msgspec.json.encode(schema)) + b"\n")
     schema_registry.write()

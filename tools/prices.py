@@ -1,8 +1,7 @@
 """Published prices in US dollars: us-east-1, without free tiers.
 
-As AWS's price pages had them in 2025, EventBridge's as of June 2026; DynamoDB's on-demand prices
-are those since 1 November 2024.
-Europe (Ireland) is between the same and a tenth above.
+Source: AWS's price pages in 2025, EventBridge's in June 2026. DynamoDB's on-demand prices are valid
+since 1 November 2024. Prices in Europe (Ireland) are the same or up to 10% higher.
 """
 
 MILLION = 1e6
@@ -16,9 +15,9 @@ READ_UNIT = 0.125 / MILLION
 TABLE_GB = 0.25  # a month
 RECOVERY_GB = 0.20  # a month: point-in-time recovery
 EVENT = 1.00 / MILLION  # EventBridge, a custom event of up to 64 KB
-ARCHIVED_GB = 0.10  # once; what keeping costs is below a cent a gigabyte in what follows
+ARCHIVED_GB = 0.10  # once; storage costs less than a cent per gigabyte and is left out
 SCHEDULED = 1.00 / MILLION  # EventBridge Scheduler, an invocation
-LOG_GB = 0.50  # taken in
+LOG_GB = 0.50  # ingested
 METRIC = 0.30  # a custom metric a month
 ALARM = 0.10  # a month
 DASHBOARD = 3.00  # a month

@@ -1,4 +1,4 @@
-"""`make reference`: writes docs/reference.md from template.yaml and the types of events."""
+"""`make reference`: writes docs/reference.md from template.yaml and the event types."""
 
 import inspect
 import sys
@@ -15,8 +15,8 @@ PAGE = ROOT / "docs/reference.md"
 _HEAD = """\
 # Reference
 
-Every function, route, event, parameter and output. `make reference` writes this page from
-[template.yaml](../template.yaml) and the types of events; a test holds it to them.
+All functions, routes, events, parameters and outputs. `make reference` generates this page from
+[template.yaml](../template.yaml) and the event types in the code.
 """
 
 Row = Sequence[str]
@@ -40,11 +40,11 @@ def _functions() -> Iterator[str]:
         (_code(_folder(function)), function["Properties"]["Description"], _started_by(name))
         for name, function in _resources("AWS::Serverless::Function")
     ]
-    yield _table(("function", "does", "is started by"), rows)
+    yield _table(("function", "purpose", "trigger"), rows)
 
 
 def _started_by(function: str) -> str:
-    """Return what starts a function: its routes are in a table of their own."""
+    """Return a function's triggers; its routes are in their own table."""
     schedules = [
         _code(schedule["Properties"]["ScheduleExpression"]["Ref"])
         for _, schedule in _resources("AWS::Scheduler::Schedule")
@@ -62,8 +62,8 @@ _ROUTE = "AWS::ApiGatewayV2::Route"
 def _routes() -> Iterator[str]:
     yield "## Routes\n"
     yield (
-        "[openapi.yaml](openapi.yaml) has their parameters, bodies and answers. A signed request "
-        "is one that\ncarries an AWS signature (SigV4) for `execute-api`.\n"
+        "[openapi.yaml](openapi.yaml) describes parameters, bodies and responses. A signed request "
+        "has an\nAWS signature (SigV4) for `execute-api`.\n"
     )
     rows = [
         (
@@ -73,7 +73,7 @@ def _routes() -> Iterator[str]:
         )
         for _, route in _resources(_ROUTE)
     ]
-    yield _table(("route", "function", "takes"), rows)
+    yield _table(("route", "function", "caller"), rows)
 
 
 def _routed_to(route: dict[str, Any]) -> str:
@@ -84,15 +84,15 @@ def _routed_to(route: dict[str, Any]) -> str:
 def _events() -> Iterator[str]:
     yield "## Events\n"
     yield (
-        f"On the bus, `source` is `{events.SOURCE}`. Fields are those of `detail.data`; one with "
-        "a question mark may\nbe absent. `detail.metadata` has "
+        f"`source` is `{events.SOURCE}`. The table lists the fields of `detail.data`; a question "
+        "mark means that\nthe field can be absent. `detail.metadata` has "
         f"{_fields(events.Metadata)}.\n"
     )
     rows = [
         (f"[`{name}`](events/{name.replace(':', '-')}.json)", _first(data), _fields(data))
         for name, data in events.data_types.items()
     ]
-    yield _table(("detail-type", "says", "data"), rows)
+    yield _table(("detail-type", "meaning", "data"), rows)
 
 
 def _fields(struct: type[msgspec.Struct]) -> str:
@@ -107,9 +107,9 @@ def _may_be_absent(field: msgspec.structs.FieldInfo) -> bool:
 def _parameters() -> Iterator[str]:
     yield "## Parameters\n"
     yield (
-        "Set with `make deploy PARAMETERS='Name=value ...'`, or for good in an environment of\n"
-        "[samconfig.toml](../samconfig.toml). A stack keeps what it was given until it is given "
-        "something else.\n"
+        "Set parameters with `make deploy PARAMETERS='Name=value ...'`, or permanently in an "
+        "environment of\n[samconfig.toml](../samconfig.toml). A stack keeps a value until you set "
+        "another one.\n"
     )
     groups = template()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     for group in groups:
@@ -118,7 +118,7 @@ def _parameters() -> Iterator[str]:
             (_code(name), _code(parameters()[name].default), _may_be(parameters()[name]))
             for name in group["Parameters"]
         ]
-        yield _table(("parameter", "default", "what it is"), rows)
+        yield _table(("parameter", "default", "description"), rows)
 
 
 def _may_be(parameter: Parameter) -> str:
@@ -134,7 +134,7 @@ def _outputs() -> Iterator[str]:
     yield "## Outputs\n"
     declared = template()["Outputs"].items()
     rows = [(_code(name), f"{output['Description']}.") for name, output in declared]
-    yield _table(("output", "what it is"), rows)
+    yield _table(("output", "description"), rows)
 
 
 def _resources(kind: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""The floor: the least that a handler on the SDK does. It checks an HMAC and makes one write."""
+"""The reference for the intake: a minimal handler that checks an HMAC and makes one write."""
 
 import hashlib
 import hmac
@@ -12,7 +12,7 @@ table = boto3.client("dynamodb")
 
 
 def handler(request: Any, _context: object) -> dict[str, int]:
-    """Answer 204 once the callback is written."""
+    """Respond 204 once the callback is written."""
     body = request["body"]
     mac = hmac.new(os.environ["FLOOR_SECRET"].encode(), body.encode(), hashlib.sha256).hexdigest()
     if not hmac.compare_digest(mac, request["headers"]["x-signature"]):

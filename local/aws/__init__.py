@@ -1,1 +1,1 @@
-"""AWS on this machine: MiniStack with IAM enforced, and what it needs to behave as AWS does."""
+"""The local AWS: MiniStack with IAM enforced, and patches that make it behave like AWS."""

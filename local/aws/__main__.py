@@ -1,4 +1,4 @@
-"""`python -m local.aws`, in MiniStack's own environment: the local AWS, until it is ended."""
+"""`python -m local.aws`: runs the local AWS, in MiniStack's own virtual environment."""
 
 import os
 from pathlib import Path

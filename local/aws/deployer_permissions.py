@@ -1,7 +1,7 @@
-"""CloudFormation with no more permissions than whoever deploys, for MiniStack, where it has all.
+"""Makes MiniStack's CloudFormation act with the permissions of the user who deploys.
 
-MiniStack 1.5 checks the calls that a user makes to CloudFormation, and then makes every resource.
-Here, as on AWS, a user also needs the permission for what CloudFormation does in its name.
+MiniStack 1.5 checks only the user's calls to CloudFormation, and then creates every resource. With
+this patch, as on AWS, the user also needs the permissions for CloudFormation's own calls.
 
 Source: "Control CloudFormation access with AWS Identity and Access Management" in the
 CloudFormation guide; the actions are the "handlers" of AWS's resource type schemas.
@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 
 class Handlers(NamedTuple):
-    """What CloudFormation does for a resource type, and the ARN of what it does it to.
+    """CloudFormation's actions for a resource type, and the ARN of the resource.
 
-    In an ARN, `{name}` is the stack's name and the logical id, as CloudFormation joins them.
+    In the ARN, `{name}` stands for the stack's name and the logical id, joined by a hyphen.
     """
 
     arn: str
@@ -171,7 +171,7 @@ MORE_AT_CREATION = {
     # Where GenerateSecretString is set.
     "AWS::SecretsManager::Secret": ("secretsmanager:GetRandomPassword",),
 }
-"""What no ARN is named for, beside what the handlers do."""
+"""Additional actions at creation that have no resource ARN."""
 
 _PASSED_TO = {
     "AWS::Lambda::Function": "lambda.amazonaws.com",
@@ -180,15 +180,15 @@ _PASSED_TO = {
 
 
 class Refused(Exception):
-    """The deployer may not do what CloudFormation was to do in its name; AWS's words."""
+    """The deployer lacks a permission for an action of CloudFormation; the message is AWS's."""
 
 
 def checks(
     resource_type: str, logical_id: str, properties: Mapping[str, Any], place: Mapping[str, str]
 ) -> dict[str, Iterator[tuple[str, str, dict[str, str]]]]:
-    """Return for each of create, update and delete what is needed: action, ARN and context.
+    """Return the needed permissions (action, ARN, context) for each of create, update and delete.
 
-    `place` has the `stack`, the `account` and the `region`.
+    `place` has the keys `stack`, `account` and `region`.
     """
     handlers = HANDLERS[resource_type]
     named = {**place, "logical": logical_id, "name": f"{place['stack']}-{logical_id}"}
@@ -213,7 +213,7 @@ def checks(
 
 
 def install() -> None:
-    """Make CloudFormation in this MiniStack process do what its caller may do, and no more."""
+    """Patch MiniStack in this process so that CloudFormation has only its caller's permissions."""
     from ministack import app  # noqa: PLC0415 - only there in MiniStack's process
     from ministack.core.responses import get_account_id, get_region  # noqa: PLC0415
     from ministack.services.cloudformation import stacks  # noqa: PLC0415
@@ -253,7 +253,7 @@ def install() -> None:
         require(kind, "delete", logical_id or physical_id, properties, stack or "")
         return delete(kind, physical_id, properties, stack, logical_id)
 
-    # SAM's bucket lets nobody but the root user in without TLS, which loopback does not have.
+    # The policy of SAM's bucket requires TLS of all but the root user; loopback has no TLS.
     pin = app.pin_request_origin
     app.pin_request_origin = lambda source_ip, _secure: pin(source_ip, True)
 
@@ -267,14 +267,14 @@ def _require_allowed(action: str, arn: str, context: Mapping[str, str]) -> None:
 
     caller = iam_evaluator.caller_arn()
     kind, _, name = caller.split(":", 5)[5].partition("/")
-    if kind != "user":  # the root user, who may do everything
+    if kind != "user":  # the root user has all permissions
         return
     account = caller.split(":")[4]
-    asked = iam_evaluator.EvalContext(
+    request = iam_evaluator.EvalContext(
         caller, "User", account, action, arn, "", service_context=dict(context)
     )
     policies = iam_evaluator._gather_user_policies(name, account)
-    if iam_evaluator.evaluate(asked, policies).decision != "Allow":
+    if iam_evaluator.evaluate(request, policies).decision != "Allow":
         raise Refused(
             f"User: {caller} is not authorized to perform: {action} on resource: {arn} because no "
             "identity-based policy allows it"

@@ -1,7 +1,7 @@
-"""Event buses in other accounts as targets of rules, for MiniStack, which drops what is sent there.
+"""Makes MiniStack deliver events to event buses in other accounts, instead of dropping them.
 
-Here, as on AWS, the rule's role must be let put events there, and the bus's own policy must let the
-sender's account do so.
+As on AWS, the rule's role needs permission to put events there, and the policy of the target bus
+must allow the sender's account.
 
 Source: "Sending and receiving events between AWS accounts" in the EventBridge guide.
 """
@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from local.aws.roles import lets
+from local.aws.roles import role_allows
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ PUT = "events:PutEvents"
 
 
 def install() -> None:
-    """Make MiniStack in this process send events to other accounts' buses, if they may be sent."""
+    """Patch MiniStack in this process so that it sends permitted events to other accounts."""
     from ministack.services import eventbridge  # noqa: PLC0415 - only in MiniStack's process
     from ministack.services.cloudformation import provisioners  # noqa: PLC0415
 
@@ -35,25 +35,25 @@ def install() -> None:
     def invoke_anywhere(
         target: Mapping[str, Any], event: Mapping[str, Any], *rest: Any, **options: Any
     ) -> Any:
-        if not _is_elsewhere(target["Arn"], event):
+        if not _is_in_other_account(target["Arn"], event):
             return invoke(target, event, *rest, **options)
-        if _may_be_sent(eventbridge, target, event):
+        if _is_allowed(eventbridge, target, event):
             _send(eventbridge, target["Arn"], event)
         else:
-            logger.error("An event may not be sent to the bus %s", target["Arn"])
+            logger.error("No permission to send an event to the bus %s", target["Arn"])
         return None
 
     buses["create"] = create_with_policy
     eventbridge._invoke_target = invoke_anywhere
 
 
-def _is_elsewhere(arn: str, event: Mapping[str, Any]) -> bool:
-    """Whether a target is a bus in another account than the event's."""
+def _is_in_other_account(arn: str, event: Mapping[str, Any]) -> bool:
+    """Return whether a target is a bus in another account than the event's."""
     *_, service, _region, account, resource = arn.split(":", 5)
     return service == "events" and resource.startswith("event-bus/") and account != event["Account"]
 
 
-def _may_be_sent(eventbridge: Any, target: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
+def _is_allowed(eventbridge: Any, target: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
     from ministack.core import iam_evaluator  # noqa: PLC0415
 
     arn = target["Arn"]
@@ -61,11 +61,11 @@ def _may_be_sent(eventbridge: Any, target: Mapping[str, Any], event: Mapping[str
     sending = iam_evaluator.EvalContext(sender, "Root", event["Account"], PUT, arn, "")
     policy = eventbridge._event_bus_policies.get_scoped(*_place(arn))
     allowed = iam_evaluator.evaluate_resource_policy(policy, sending).decision == "Allow"
-    return allowed and lets(target.get("RoleArn", ""), EVENTS, PUT, arn)
+    return allowed and role_allows(target.get("RoleArn", ""), EVENTS, PUT, arn)
 
 
 def _send(eventbridge: Any, arn: str, event: Mapping[str, Any]) -> None:
-    """Dispatch an event in the account and region of a bus; `Account` still tells the sender."""
+    """Dispatch an event in the account and region of a bus; `Account` stays the sender's."""
     account, region, name = _place(arn)
     here = eventbridge.get_account_id(), eventbridge.get_region()
     eventbridge.set_request_account_id(account)

@@ -1,7 +1,7 @@
-"""Everything that functions write, in a file for each, for MiniStack.
+"""Writes the output of each function in MiniStack to a log file.
 
-MiniStack 1.5 hands out no more than about fifty lines of a log stream, and loses what a function
-wrote before its process was killed.
+MiniStack 1.5 returns at most about fifty lines of a log stream, and loses the output of a process
+that was killed.
 """
 
 import shutil
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def install(folder: Path) -> None:
-    """Make MiniStack in this process keep it in `folder`, which is emptied."""
+    """Patch MiniStack in this process so that it writes to `folder`, which is emptied first."""
     from ministack.core import lambda_runtime  # noqa: PLC0415 - only there in MiniStack's process
 
     shutil.rmtree(folder, ignore_errors=True)

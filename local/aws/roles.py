@@ -1,10 +1,10 @@
-"""What a role lets a service of AWS do, as MiniStack's IAM has it."""
+"""Evaluates the permissions of IAM roles in MiniStack."""
 
 from typing import Any
 
 
-def lets(role_arn: str, service: str, action: str, resource: str) -> bool:
-    """Whether `service` may assume the role, and the role may do `action` to `resource`."""
+def role_allows(role_arn: str, service: str, action: str, resource: str) -> bool:
+    """Return whether `service` may assume the role and the role allows `action` on `resource`."""
     from ministack.core import iam_evaluator  # noqa: PLC0415 - only in MiniStack's process
     from ministack.services import iam  # noqa: PLC0415
 
@@ -14,7 +14,7 @@ def lets(role_arn: str, service: str, action: str, resource: str) -> bool:
         return False
 
     def context(action: str, resource: str, **more: Any) -> Any:
-        root = f"arn:aws:iam::{account}:root"  # as which MiniStack's own services act
+        root = f"arn:aws:iam::{account}:root"  # the identity of MiniStack's own services
         return iam_evaluator.EvalContext(root, "Root", account, action, resource, "", **more)
 
     trust = role["AssumeRolePolicyDocument"]

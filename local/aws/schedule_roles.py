@@ -1,7 +1,7 @@
-"""What a schedule may do, for MiniStack: no more than the role that it names.
+"""Makes MiniStack check the role of a schedule before it starts the target.
 
-MiniStack 1.5 starts a schedule's target whatever the role allows. Here, as on AWS, EventBridge
-Scheduler must be let assume the role, and the role must be let invoke the function.
+MiniStack 1.5 starts the target without that check. With this patch, as on AWS, EventBridge
+Scheduler must be allowed to assume the role, and the role must allow it to invoke the function.
 
 Source: "Setting up the execution role" in the EventBridge Scheduler guide.
 """
@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from local.aws.roles import lets
+from local.aws.roles import role_allows
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ SCHEDULER = "scheduler.amazonaws.com"
 
 
 def install() -> None:
-    """Make MiniStack in this process start schedules' functions by their roles alone."""
+    """Patch MiniStack in this process so that a schedule has only its role's permissions."""
     from ministack.services import eventbridge  # noqa: PLC0415 - only in MiniStack's process
 
     start = eventbridge._invoke_target
@@ -26,10 +26,10 @@ def install() -> None:
     def start_if_allowed(
         target: Mapping[str, Any], event: Mapping[str, Any], *rest: Any, **options: Any
     ) -> Any:
-        if event.get("Source") == "aws.scheduler" and not lets(
+        if event.get("Source") == "aws.scheduler" and not role_allows(
             target["RoleArn"], SCHEDULER, "lambda:InvokeFunction", target["Arn"]
         ):
-            logger.error("The schedule's role does not let it start %s", target["Arn"])
+            logger.error("The schedule's role does not allow it to start %s", target["Arn"])
             return None
         return start(target, event, *rest, **options)
 

@@ -1,11 +1,10 @@
-"""Versions of secrets that outlive their labels, for MiniStack.
+"""Makes MiniStack keep versions of secrets that have lost their labels.
 
-MiniStack 1.5 deletes a version when it loses its last label. AWS keeps it for 24 hours at least,
-and until there are more than 100 ("AWS Secrets Manager quotas"), and lists it when asked for
-deprecated versions.
+MiniStack 1.5 deletes a version with its last label. AWS keeps it for at least 24 hours and until
+there are more than 100 versions ("AWS Secrets Manager quotas"), and lists it as deprecated.
 
-No test can wait for a grace time, so a version whose id (ClientRequestToken) begins with
-`25-hours-ago-` counts as created then.
+A version whose id (ClientRequestToken) starts with `25-hours-ago-` is back-dated by 25 hours, so
+that tests need not wait for the grace time.
 """
 
 import re
@@ -13,7 +12,7 @@ from typing import Any
 
 
 def install() -> None:
-    """Make MiniStack in this process keep every version."""
+    """Patch MiniStack in this process so that it keeps every version."""
     from ministack.services import secretsmanager  # noqa: PLC0415 - only there in its process
 
     promote = secretsmanager._apply_current_promotion

@@ -1,9 +1,9 @@
-"""What AWS does when a function fails on a batch of a table's stream, for MiniStack.
+"""Makes MiniStack retry batches of a table's stream as Lambda does.
 
-MiniStack 1.5 hands a whole batch over again until the function no longer raises, and takes every
-answer for success. Here a partial batch response, bisecting, the limits of retries and of age, and
-the on-failure destination work as they do in Lambda: retries end by whichever limit comes first,
-and records that are too old are discarded before they are tried.
+MiniStack 1.5 retries a whole batch until the function no longer raises, and treats every response
+as success. This patch adds partial batch responses, bisecting, the limits of retries and of age,
+and the on-failure destination. Retries end at the first limit that is reached. Records that are too
+old are discarded without an attempt.
 
 Source: "Process DynamoDB records with Lambda", "Configuring partial batch response with DynamoDB"
 in the Lambda guide.
@@ -22,12 +22,12 @@ Invoke = Callable[[Sequence[Record]], Result]
 Discard = Callable[[Sequence[Record], Result, str], None]
 
 NO_LIMIT = -1
-LONGEST_PAUSE = 2.0  # seconds between two attempts; Lambda's own pauses are not published
+MAX_BACKOFF = 2.0  # seconds between two attempts; Lambda's own backoff is not published
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What ends the retries: a number of them, an age in seconds, or whichever comes first."""
+    """The limits of retries: their number and the records' age in seconds."""
 
     retries: int = NO_LIMIT
     age: int = NO_LIMIT
@@ -43,11 +43,11 @@ def deliver(
     wait: Callable[[float], object],
     clock: Callable[[], float] = time.time,
 ) -> None:
-    """Hand `records` to a function, in order, until each was taken or discarded.
+    """Invoke a function with `records`, in order, until each was processed or discarded.
 
-    `invoke` returns the function's result; `discard` gets what is given up, with the last result
-    and AWS's word for the reason; `wait` is asked to let so many seconds pass. Ages
-    are by `clock`.
+    `invoke` returns the function's result. `discard` is called with the discarded records, the last
+    result, and AWS's code for the reason. `wait` sleeps for the given number of seconds. `clock`
+    determines the records' age.
     """
     batches = [(list(records), 0)]
     result: Result = {}
@@ -59,21 +59,21 @@ def deliver(
         if not batch:
             continue
         result = invoke(batch)
-        left = _left_to_do(batch, result)
-        if not left:
+        remaining = _unprocessed(batch, result)
+        if not remaining:
             continue
-        if bisect and len(left) > 1:  # halving does not count as a retry
-            middle = len(left) // 2
-            batches[:0] = [(left[:middle], retries), (left[middle:], retries)]
+        if bisect and len(remaining) > 1:  # bisecting does not count as a retry
+            middle = len(remaining) // 2
+            batches[:0] = [(remaining[:middle], retries), (remaining[middle:], retries)]
         elif limits.retries != NO_LIMIT and retries >= limits.retries:
-            discard(left, result, "RetryAttemptsExhausted")
+            discard(remaining, result, "RetryAttemptsExhausted")
         else:
-            batches.insert(0, (left, retries + 1))
-        wait(min(0.1 * 2**retries, LONGEST_PAUSE))
+            batches.insert(0, (remaining, retries + 1))
+        wait(min(0.1 * 2**retries, MAX_BACKOFF))
 
 
 def _older_than(batch: Sequence[Record], moment: float) -> list[Record]:
-    """Return the records from the batch's start that were written before `moment`, in seconds."""
+    """Return the leading records of the batch that were written before `moment` (Unix time)."""
 
     def is_old(record: Record) -> bool:
         return bool(record["dynamodb"]["ApproximateCreationDateTime"] < moment)
@@ -81,23 +81,23 @@ def _older_than(batch: Sequence[Record], moment: float) -> list[Record]:
     return list(itertools.takewhile(is_old, batch))
 
 
-def _left_to_do(batch: Sequence[Record], result: Result) -> list[Record]:
-    """Return the records from the first failed one on; all, when the function failed as a whole."""
+def _unprocessed(batch: Sequence[Record], result: Result) -> list[Record]:
+    """Return the records from the first failed one on; all records if the function raised."""
     if result.get("error"):
         return list(batch)
-    answer = result.get("body")
-    failures = (answer or {}).get("batchItemFailures") if isinstance(answer, Mapping) else None
+    body = result.get("body")
+    failures = (body or {}).get("batchItemFailures") if isinstance(body, Mapping) else None
     if not failures:
         return []
     failed = {failure.get("itemIdentifier") for failure in failures}
     numbers = [record["dynamodb"]["SequenceNumber"] for record in batch]
     if not failed <= set(numbers):
-        return list(batch)  # an identifier that is none fails the whole batch
+        return list(batch)  # an unknown identifier fails the whole batch
     return list(batch[min(numbers.index(number) for number in failed) :])
 
 
 def install() -> None:
-    """Make MiniStack in this process deliver streams' records in this way."""
+    """Patch MiniStack in this process so that it delivers stream records with `deliver`."""
     from ministack.services import lambda_svc  # noqa: PLC0415 - only there in MiniStack's process
 
     polling = threading.local()

@@ -1,1 +1,1 @@
-"""Clients of the management API and of the jobs, for demonstration and tests."""
+"""Clients of the management API and the jobs, for the demonstration and the tests."""

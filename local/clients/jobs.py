@@ -1,4 +1,4 @@
-"""Jobs of a deployed stack, started on demand: over HTTP, the request signed (SigV4)."""
+"""Starts jobs of a deployed stack over HTTP, with signed requests (SigV4)."""
 
 from typing import Any
 
@@ -12,16 +12,16 @@ def start(stack: Stack, job: str, **options: Any) -> dict[str, Any]:
     """Run a job, such as `recording-cleanup`, with these options; return its report.
 
     Raises:
-        requests.HTTPError: it was refused; `response` says why.
+        requests.HTTPError: the job did not run; `response` says why.
     """
-    answer = post(stack, job, options)
-    answer.raise_for_status()
-    report: dict[str, Any] = answer.json()
+    response = post(stack, job, options)
+    response.raise_for_status()
+    report: dict[str, Any] = response.json()
     return report
 
 
 def post(stack: Stack, job: str, options: Any, *, sign: bool = True) -> requests.Response:
-    """Return the answer to a request for a job, which may be left unsigned or make no sense."""
+    """Return the response to a request for a job, signed or not, with any options."""
     path = f"/jobs/{job}"
     if sign:
         return ManagementApi(stack).call("POST", path, json=options)

@@ -1,4 +1,4 @@
-"""The management API as its callers use it: over HTTP, every request signed (SigV4)."""
+"""A client of the management API that signs every request (SigV4)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,11 +11,11 @@ from botocore.credentials import Credentials
 
 from operations.stack import Stack
 
-TIMEOUT = 60.0  # seconds; API Gateway answers after 30 in any case
+TIMEOUT = 60.0  # seconds; API Gateway responds within 30
 
 
 class ManagementApi:
-    """A stack's management API, called with the credentials that the stack itself is read with.
+    """A stack's management API, called with the stack's credentials or the given ones.
 
     Source: "Signature Version 4 signing" in the IAM guide; the service is `execute-api`.
     """
@@ -35,7 +35,7 @@ class ManagementApi:
         headers: Mapping[str, str] | None = None,
         json: Any = None,
     ) -> requests.Response:
-        """Send a request, signed, and return the answer. `path` is quoted already."""
+        """Send a signed request and return the response. `path` must be quoted already."""
         url = f"{self._stack.base_url}{path}" + (f"?{urlencode(query)}" if query else "")
         given = {"Content-Type": "application/json", **(headers or {}), **self._stack.headers}
         prepared = requests.Request(method, url, given, data=body, json=json).prepare()

@@ -1,1 +1,1 @@
-"""`make demo`: the main job for real, from callbacks to a subscriber, shown and checked."""
+"""`make demo`: shows and checks a meeting, the management API and the jobs on the local stack."""

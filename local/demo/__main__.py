@@ -1,6 +1,6 @@
 """`python -m local.demo`: runs the demonstration.
 
-What is shown is checked: each check is listed, and one that fails makes the exit code 1.
+It lists its checks at the end. If a check fails, the exit code is 1.
 """
 
 import argparse
@@ -24,19 +24,21 @@ PARTS = (meeting, management, cleanup, rooms)
 def main() -> int:
     """Run the demonstration; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m local.demo")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was seen there too")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write a report to this file"
+    )
     options = parser.parse_args()
     if options.json and (options.json.is_dir() or not options.json.absolute().parent.is_dir()):
-        parser.error(f"{options.json} cannot be written: name a file in a folder that exists")
+        parser.error(f"{options.json} cannot be written: choose a file in an existing folder")
     report = Report()
     try:
         with report.timed("all"):
             _run(report)
-    except LocalStackError as problem:
-        print(problem, file=sys.stderr)
+    except LocalStackError as error:
+        print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Interrupted; what was started has been ended.", file=sys.stderr)
+        print("Interrupted. The local stack is stopped.", file=sys.stderr)
         return 130
     timeline.show_lives(report.lives)
     timeline.show_checks(report.checks, report.seconds["all"])
@@ -70,7 +72,9 @@ def _check_dead_letters(report: Report, deployed: Stack) -> None:
         QueueUrl=deployed.outputs["DeadLetterQueueUrl"],
         AttributeNames=["ApproximateNumberOfMessages"],
     )["Attributes"]["ApproximateNumberOfMessages"]
-    report.check("no dead letters", ok=counted == "0", detail=f"{counted} in the queue")
+    report.check(
+        "the dead-letter queue is empty", ok=counted == "0", detail=f"{counted} messages in it"
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""The demonstration's part about the scheduled jobs: a cleanup, and a callback that never came."""
+"""The demonstration's part about two scheduled jobs: cleanup and reconciliation."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from local import aging
+from local import back_dating
 from local.clients import jobs
 from local.clients.management import ManagementApi
 from local.demo import timeline
@@ -17,62 +17,86 @@ CLEANUP, RECONCILIATION = "recording-cleanup", "recording-reconciliation"
 RETENTION = 30  # days
 EVENTS_WITHIN = 30.0  # seconds
 
+COUNTS = {
+    "deleted": "deleted",
+    "would_delete": "would be deleted",
+    "already_deleted": "already deleted at Vonage",
+    "not_deletable_yet": "not deletable yet",
+    "on_hold": "skipped because of a hold",
+    "deferred": "deferred to a later run",
+    "failed": "failed",
+    "recovered": "recovered because a callback was lost",
+    "discovered": "discovered in their sessions",
+    "lost": "lost at Vonage",
+    "never_uploaded": "never uploaded",
+    "waiting": "still waiting",
+    "already_resolved": "resolved before",
+    "session_checked": "sessions checked at Vonage",
+    "remaining": "left for the next run",
+}
+"""The counts in the reports of both jobs, in words."""
+
 
 def show(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
-    """Show a cleanup, rehearsed and done, and the healing of a lost callback; note the checks."""
+    """Show a cleanup, first as a dry run, and the recovery of a lost callback; add the checks."""
     with report.timed("cleanup"):
         _show_cleanup(report, local, subscriber)
     with report.timed("reconciliation"):
-        _show_healing(report, local, subscriber)
+        _show_recovery(report, local, subscriber)
 
 
 def _show_cleanup(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
-    timeline.heading(f"A month later: recordings of which {RETENTION} days are enough")
-    old, held = local.vonage.hold_meeting(recordings=2)["recording_ids"]
+    timeline.heading(f"Cleanup: Vonage's recordings are deleted after {RETENTION} days")
+    old, on_hold = local.vonage.hold_meeting(recordings=2)["recording_ids"]
     [young] = local.vonage.hold_meeting()["recording_ids"]
     store = Store(local.stack.client("dynamodb"), local.stack.outputs["TableName"])
-    store.hold(held, "a court order", "legal", datetime.now(UTC))
-    a_month_ago = timedelta(days=RETENTION + 1)
-    aging.back_date(local.stack, aging.recordings([old, held]), a_month_ago)
+    store.hold(on_hold, "a court order", "legal", datetime.now(UTC))
+    age = timedelta(days=RETENTION + 1)
+    back_dating.back_date(local.stack, back_dating.recordings([old, on_hold]), age)
+    timeline.say(
+        f"Three recordings are uploaded. Two are back-dated by {age.days} days, so that the "
+        "demonstration need not wait; one of these is on hold."
+    )
 
-    rehearsal = _start(local, CLEANUP, dry_run=True, retention_days=RETENTION)
-    after_rehearsal = _at_vonage(local)
+    dry_run = _start(local, CLEANUP, dry_run=True, retention_days=RETENTION)
+    after_dry_run = _at_vonage(local)
     _start(local, CLEANUP, retention_days=RETENTION)
     events = _events(subscriber, "recording:deleted", old)
 
-    planned = [each["recording_id"] for each in rehearsal["planned"]]
+    planned = [each["recording_id"] for each in dry_run["planned"]]
     report.check(
-        "a rehearsed cleanup names what is due, and deletes nothing",
-        ok=planned == [old] and {old, held, young} <= after_rehearsal,
-        detail=f"{len(planned)} named, {rehearsal['on_hold']} on hold",
+        "a dry run of the cleanup lists what is due, and deletes nothing",
+        ok=planned == [old] and {old, on_hold, young} <= after_dry_run,
+        detail=f"{len(planned)} listed, {dry_run['on_hold']} on hold",
     )
-    left = {old, held, young} & _at_vonage(local)
+    remaining = {old, on_hold, young} & _at_vonage(local)
     report.check(
-        "the cleanup deletes what is due, and nothing held or young",
-        ok=left == {held, young},
-        detail=f"{len(left)} of 3 are left at Vonage",
+        "the cleanup deletes what is due, and nothing on hold or younger",
+        ok=remaining == {on_hold, young},
+        detail=f"{len(remaining)} of 3 recordings remain at Vonage",
     )
     report.check(
         "recording:deleted is published once",
         ok=[_origin(event) for event in events] == ["cleanup"],
         detail=f"{len(events)} received",
     )
-    _note_lives(report, store, [old, held, young])
-    _show_release(report, local, held)
-    _note_lives(report, store, [held])
+    _note_lives(report, store, [old, on_hold, young])
+    _show_release(report, local, on_hold)
+    _note_lives(report, store, [on_hold])
 
 
-def _show_release(report: Report, local: LocalStack, held: str) -> None:
-    """Delete a recording that is on hold by hand, which takes the lifting of its hold first."""
-    api, path = ManagementApi(local.stack), f"/recordings/{held}"
-    answers: list[int] = []
+def _show_release(report: Report, local: LocalStack, on_hold: str) -> None:
+    """Try to delete a recording on hold, lift the hold, then delete the recording."""
+    api, path = ManagementApi(local.stack), f"/recordings/{on_hold}"
+    statuses: list[int] = []
     for call in (path, f"{path}/hold", path):
-        answers.append(api.call("DELETE", call).status_code)
-        timeline.say(f"DELETE {call}: {answers[-1]}")
+        response = api.call("DELETE", call)
+        statuses.append(response.status_code)
+        timeline.say_response(f"DELETE {call}", response)
     report.check(
-        "what is on hold is deleted by hand only once the hold is lifted",
-        ok=answers == [409, 204, 204],
-        detail=f"answered {', '.join(map(str, answers))}",
+        "the management API deletes a recording on hold only after the hold is lifted",
+        ok=statuses == [409, 204, 204],
+        detail=f"responses {', '.join(map(str, statuses))}",
     )
 
 
@@ -81,36 +105,41 @@ def _note_lives(report: Report, store: Store, recording_ids: list[str]) -> None:
         report.note_life(recording)
 
 
-def _show_healing(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
-    timeline.heading("A callback that never comes: the upload of a recording")
+def _show_recovery(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
+    timeline.heading("Reconciliation: the callback of a recording's upload is lost")
     meeting = local.vonage.hold_meeting(drop={"recording:uploaded"})
     [recording_id] = meeting["recording_ids"]
 
     _start(local, RECONCILIATION, grace_hours=0)
-    healed = _events(subscriber, "recording:uploaded", recording_id)
+    recovered = _events(subscriber, "recording:uploaded", recording_id)
     late = local.vonage.upload(recording_id)["status"]
-    subscriber.drain()
+    subscriber.receive_all()
     events = _events(subscriber, "recording:uploaded", recording_id)
 
     report.check(
-        "the lost upload is found out and published",
-        ok=[_origin(event) for event in healed] == ["reconciliation"],
-        detail=f"{len(healed)} received, origin {', '.join(map(_origin, healed))}",
+        "reconciliation recovers the lost upload and publishes it",
+        ok=[_origin(event) for event in recovered] == ["reconciliation"],
+        detail=f"{len(recovered)} event, origin {', '.join(map(_origin, recovered))}",
     )
     report.check(
-        "its callback, late after all, gives no second event",
+        "the late callback causes no second event",
         ok=late == 204 and len(events) == 1,
-        detail=f"answered {late}, {len(events)} event in all",
+        detail=f"response {late}, {len(events)} event in total",
     )
 
 
 def _start(local: LocalStack, job: str, **options: Any) -> dict[str, Any]:
-    """Start a job over HTTP, signed; show and return its report."""
-    told = jobs.start(local.stack, job, **options)
-    asked = ", ".join(f"{name} {value}".lower() for name, value in options.items())
-    counts = (f"{name} {told[name]}" for name in told if told[name] and type(told[name]) is int)
-    timeline.say(f"POST /jobs/{job} ({asked}): {', '.join(counts)}")
-    return told
+    """Start a job with a signed request; show and return its report."""
+    result = jobs.start(local.stack, job, **options)
+    given = ", ".join(f"{name} {value}".lower() for name, value in options.items())
+    timeline.say(f"POST /jobs/{job} ({given}): {in_words(result)}")
+    return result
+
+
+def in_words(result: Mapping[str, Any]) -> str:
+    """Return the counts above zero of a job's report in words."""
+    counts = [f"{result[name]} {phrase}" for name, phrase in COUNTS.items() if result.get(name)]
+    return ", ".join(counts) or "nothing to do"
 
 
 def _at_vonage(local: LocalStack) -> set[str]:
@@ -118,7 +147,7 @@ def _at_vonage(local: LocalStack) -> set[str]:
 
 
 def _events(subscriber: Subscriber, name: str, recording_id: str) -> list[dict[str, Any]]:
-    """Return the events of that name about a recording, once there is one."""
+    """Wait for an event with this name about a recording; return all such events."""
 
     def about(events: Any) -> list[dict[str, Any]]:
         return [

@@ -1,4 +1,4 @@
-"""The demonstration's part about callbacks: a meeting, from Vonage to a subscriber."""
+"""The demonstration's part about callbacks: a meeting's callbacks become events on the bus."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ OUT_OF_ORDER = [
     "session:participant:left",
     "session:ended",
 ]
-"""The order of sending: the recording's end and upload are told before its start."""
+"""The order of sending: the recording's end and upload come before its start."""
 
 REPEATED = "recording:uploaded"
 PARTICIPANTS = ("Ada Lovelace", "Grace Hopper")
@@ -29,8 +29,8 @@ EVENTS_WITHIN = 30.0  # seconds
 
 
 def show(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
-    """Show a meeting's callbacks, what the table holds of it, and its events; note the checks."""
-    timeline.heading("A meeting in a Vonage room, its callbacks out of order, one of them twice")
+    """Show a meeting's callbacks, its recording in the table, and its events; add the checks."""
+    timeline.heading("A meeting in a Vonage room: callbacks out of order, and one sent twice")
     with report.timed("meeting"):
         meeting = local.vonage.hold_meeting(
             participants=PARTICIPANTS, repeat={REPEATED: 1}, order=OUT_OF_ORDER
@@ -39,7 +39,7 @@ def show(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
         report.callbacks = local.vonage.deliveries()
         distinct = {msgspec.json.encode(callback["body"]) for callback in report.callbacks}
         subscriber.wait_for(lambda events: len(events) >= len(distinct), EVENTS_WITHIN)
-        report.events = list(subscriber.drain())
+        report.events = list(subscriber.receive_all())
         report.recordings = [_recording(report, local, id_) for id_ in meeting["recording_ids"]]
         timeline.show_meeting(report.callbacks, report.events)
         timeline.show_recordings(report.recordings)
@@ -53,18 +53,20 @@ def show(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
 
 
 def _post_forged(local: LocalStack, meeting: dict[str, Any]) -> int:
-    """Post a callback with a wrong token, return the answer's status."""
+    """Post a callback with a wrong token; show the response and return its status."""
     body = {
         "event": "recording:started",
         "recording_id": FORGED,
         "session_id": meeting["session_id"],
     }
     url = f"{local.stack.base_url}/callbacks/guessed"
-    return requests.post(url, json=body, headers=local.stack.headers, timeout=30).status_code
+    response = requests.post(url, json=body, headers=local.stack.headers, timeout=30)
+    timeline.say_response("A forged callback, posted with a wrong token", response)
+    return response.status_code
 
 
 def _recording(report: Report, local: LocalStack, recording_id: str) -> dict[str, Any]:
-    """Return what the table holds of a recording; an empty dict when it holds nothing."""
+    """Return a recording's item in the table; an empty dict if there is none."""
     table = Store(local.stack.client("dynamodb"), local.stack.outputs["TableName"])
     recording = table.recording(recording_id)
     if recording is None:
@@ -76,12 +78,14 @@ def _recording(report: Report, local: LocalStack, recording_id: str) -> dict[str
 def _check_callbacks(report: Report, forged: int) -> None:
     statuses = [callback["status"] for callback in report.callbacks]
     report.check(
-        "every callback was acknowledged",
+        "every callback is acknowledged",
         ok=bool(statuses) and set(statuses) == {204},
-        detail=f"{statuses.count(204)} of {len(statuses)} were answered 204",
+        detail=f"{statuses.count(204)} of {len(statuses)} responses are 204",
     )
     report.check(
-        "a forged callback was refused", ok=forged == 401, detail=f"a wrong token gave {forged}"
+        "a forged callback is rejected",
+        ok=forged == 401,
+        detail=f"the response to a wrong token is {forged}",
     )
 
 
@@ -94,10 +98,10 @@ def _check_recording(report: Report) -> None:
     body = msgspec.json.decode(sent)
     item = report.recordings[0]
     facts = ("recording_id", "session_id", "duration", "url")
-    told = {"recording:started", "recording:ended", "recording:uploaded"}
+    sent_events = {"recording:started", "recording:ended", "recording:uploaded"}
     report.check(
-        "the table holds the recording, whatever the order",
-        ok=all(item.get(fact) == body[fact] for fact in facts) and set(item["seen"]) == told,
+        "the table has the complete recording, in spite of the order",
+        ok=all(item.get(fact) == body[fact] for fact in facts) and set(item["seen"]) == sent_events,
         detail=f"status {item.get('status')}, seen {', '.join(sorted(item.get('seen', [])))}",
     )
 
@@ -105,20 +109,20 @@ def _check_recording(report: Report) -> None:
 def _check_events(report: Report, meeting: dict[str, Any], expected: int) -> None:
     ids = [event["detail"]["metadata"]["event_id"] for event in report.events]
     report.check(
-        "every callback became one event, the repeated one too",
+        "every callback becomes exactly one event, also the repeated one",
         ok=len(ids) == len(set(ids)) == expected,
-        detail=f"{expected} due, {len(ids)} received, {len(set(ids))} of them distinct",
+        detail=f"{expected} expected, {len(ids)} received, {len(set(ids))} of them distinct",
     )
     uploaded = [event for event in report.events if event["detail-type"] == REPEATED]
     rooms = [event["detail"]["data"].get("room_id") for event in uploaded]
     report.check(
-        "recording:uploaded names the room, which its callback did not",
+        "recording:uploaded has the room's id, which its callback lacks",
         ok=rooms == [meeting["room_id"]],
-        detail=f"room {rooms}",
+        detail=f"room {', '.join(map(str, rooms))}",
     )
     names = str(report.events)
     report.check(
-        "no event holds a participant's name",
+        "no event contains a participant's name",
         ok=not any(name in names for name in PARTICIPANTS),
-        detail=f"looked for {' and '.join(PARTICIPANTS)}",
+        detail=f"searched for {' and '.join(PARTICIPANTS)}",
     )

@@ -1,4 +1,4 @@
-"""What the demonstration did and saw."""
+"""The demonstration's report."""
 
 import time
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from msgspec import Struct, field
 from roomkeeper.domain.recordings import Recording
 
 Lives = dict[str, dict[str, datetime]]
-"""When each recording came to each stage of its life, by its id."""
+"""The times at which each recording reached the stages of its life, by recording id."""
 
 
 class Check(Struct, frozen=True):
-    """Something that must hold, whether it does, and what was seen."""
+    """A check: its name, whether it passed, and what was observed."""
 
     name: str
     ok: bool
@@ -24,7 +24,7 @@ class Check(Struct, frozen=True):
 
 
 class Report(Struct):
-    """All that the demonstration did and saw; what JSON=FILE gets. `seconds` is by step."""
+    """Everything that the demonstration observed, as JSON=FILE gets it. `seconds` is by step."""
 
     checks: list[Check] = field(default_factory=list)
     callbacks: list[dict[str, Any]] = field(default_factory=list)
@@ -34,11 +34,11 @@ class Report(Struct):
     seconds: dict[str, float] = field(default_factory=dict)
 
     def check(self, name: str, *, ok: bool, detail: str) -> None:
-        """Note whether something holds that must."""
+        """Add the result of a check."""
         self.checks.append(Check(name, ok, detail))
 
     def note_life(self, recording: Recording) -> None:
-        """Note the stages that a recording has come to by now, beside those noted before."""
+        """Add the stages that a recording has reached by now."""
         stages = {
             "started": recording.started_at,
             "ended": recording.ended_at,
@@ -50,24 +50,24 @@ class Report(Struct):
         self.lives.setdefault(recording.recording_id, {}).update(reached)
 
     def shareable(self) -> bytes:
-        """Return the report as JSON, without what lets anybody download a recording."""
+        """Return the report as JSON, without the signatures of download URLs."""
         return msgspec.json.format(msgspec.json.encode(_without_queries(msgspec.to_builtins(self))))
 
     @property
     def all_hold(self) -> bool:
-        """Whether everything holds that must."""
+        """Whether all checks passed."""
         return all(check.ok for check in self.checks)
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
-        """Note how long the context lasted."""
+        """Measure how long the context lasts."""
         start = time.monotonic()
         yield
         self.seconds[step] = round(time.monotonic() - start, 2)
 
 
 def _without_queries(value: Any) -> Any:
-    """Return a value of JSON with the query taken out of every URL in it."""
+    """Return a JSON value with the query of every URL removed."""
     if isinstance(value, dict):
         return {name: _without_queries(each) for name, each in value.items()}
     if isinstance(value, list):

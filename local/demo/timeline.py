@@ -1,4 +1,4 @@
-"""How the demonstration looks: readable without colour, in a pipe, and in 60 columns."""
+"""Prints the demonstration, readable without colour, in a pipe and at 60 columns."""
 
 import sys
 import textwrap
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import requests
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
@@ -14,97 +15,104 @@ from local.demo.report import Check, Lives
 from local.deployment import Say
 from roomkeeper.times import from_iso
 
-# What reads a pipe does its own wrapping: there, lines are as long as they are.
+# Output into a pipe is not wrapped.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
 
 Rows = Sequence[Mapping[str, Any]]
 
 
 def heading(text: str) -> None:
-    """Begin a part."""
+    """Print the heading of a part."""
     console.print()
     _print(text, style="bold")
 
 
 def say(text: str) -> None:
-    """Tell a step of the work."""
+    """Print a step."""
     _print(text, "  ")
+
+
+def say_response(request: str, response: requests.Response) -> None:
+    """Print a request and the status of its response, with the reason for an error."""
+    reason = f", {_reason(response)}" if response.status_code >= 400 else ""
+    say(f"{request}: {response.status_code}{reason}")
 
 
 @contextmanager
 def steps() -> Iterator[Say]:
-    """Tell what is being done, one step after another: with a clock where somebody watches."""
-    if not _is_watched():
+    """Yield a function that prints a step; on a terminal each step has a clock."""
+    if not _is_terminal():
         yield say
         return
     text = TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold"))
     spinner = SpinnerColumn(finished_text="[green]ok[/green]")
     with Progress(spinner, text, TimeElapsedColumn(), console=console) as progress:
-        under_way: list[TaskID] = []
+        tasks: list[TaskID] = []
 
         def begin(step: str) -> None:
-            for task in under_way:
+            for task in tasks:
                 progress.update(task, completed=1)
-            under_way.append(progress.add_task(step, total=1))
+            tasks.append(progress.add_task(step, total=1))
 
         yield begin
-        for task in under_way:
+        for task in tasks:
             progress.update(task, completed=1)
 
 
 def busy() -> Any:
-    """Show, as a context, that something is going on; nothing where nobody watches."""
-    return console.status("at work") if _is_watched() else nullcontext()
+    """Return a context that shows a spinner on a terminal."""
+    return console.status("working") if _is_terminal() else nullcontext()
 
 
 def show_meeting(callbacks: Rows, events: Rows) -> None:
-    """Show what Vonage sent, in order, what it was answered, and the event that came of it."""
+    """Show the callbacks in order, their responses and their events."""
     start = from_iso(callbacks[0]["attempts"][0]["at"])
-    table = _table("at", "Vonage sent", "answer", "its event")
-    published = {_told(event["detail-type"], event["detail"]["data"]): event for event in events}
+    table = _table("time", "callback", "response", "event id")
+    published = {
+        _identity(event["detail-type"], event["detail"]["data"]): event for event in events
+    }
     for callback in callbacks:
-        told = _told(callback["event"], callback["body"])
-        event = published.pop(told, None)
+        event = published.pop(_identity(callback["event"], callback["body"]), None)
         after = (from_iso(callback["attempts"][-1]["at"]) - start).total_seconds()
-        answers = ", ".join(str(a["status"] or a["error"]) for a in callback["attempts"])
-        came_of_it = event["detail"]["metadata"]["event_id"][:8] if event else "a repeat"
-        table.add_row(f"{after:.2f} s", callback["event"], answers, came_of_it)
+        responses = ", ".join(str(a["status"] or a["error"]) for a in callback["attempts"])
+        event_id = event["detail"]["metadata"]["event_id"][:8] if event else "repeated"
+        table.add_row(f"{after:.2f} s", callback["event"], responses, event_id)
     console.print(table)
 
 
 def show_recordings(recordings: Rows) -> None:
-    """Show what the table holds of each recording."""
-    heading("What the table holds of its recording")
+    """Show each recording's item in the table."""
+    heading("The recording's item in the table")
     for recording in recordings:
-        held = {name: value for name, value in recording.items() if value not in (None, [])}
-        _show_fields(held)
+        _show_fields({name: value for name, value in recording.items() if value not in (None, [])})
 
 
 def show_event(event: Mapping[str, Any]) -> None:
-    """Show an event whole."""
-    heading(f"{event['detail-type']}, as a subscriber gets it, but for the URL's secret part")
+    """Show all fields of an event."""
+    heading(f"{event['detail-type']} as a subscriber receives it, without the URL's signature")
     for part, fields in event["detail"].items():
         _show_fields({f"{part}.{name}": value for name, value in fields.items()})
 
 
 def show_lives(lives: Lives) -> None:
-    """Show the life of each recording on one line, from its start to its deletion."""
-    heading("What became of the recordings")
+    """Show the stages of each recording's life on one line."""
+    heading("The recordings, with the actual times of the demonstration (UTC)")
     for recording_id, stages in lives.items():
         in_order = sorted(stages.items(), key=lambda stage: stage[1])
-        # A stage and its time stay together, wherever a narrow terminal breaks the line.
+        # A hard blank keeps a stage and its time on one line.
         life = " -> ".join(f"{stage}\xa0{at:%H:%M:%S}" for stage, at in in_order)
         _print(life, f"  {recording_id[:8]}  ", " " * 12)
 
 
 def show_checks(checks: Sequence[Check], seconds: float) -> None:
-    """Show what had to hold, and whether it did."""
-    heading("Checked")
+    """Show all checks and whether they passed."""
+    heading("Checks")
     for check in checks:
         mark, style = ("ok  ", None) if check.ok else ("FAIL", "bold red")
         _print(f"{check.name}: {check.detail}", f"  {mark} ", " " * 7, style)
     failed = sum(not check.ok for check in checks)
-    console.print(f"\n{len(checks) - failed} of {len(checks)} checks hold; {seconds:.0f} seconds.")
+    passed = len(checks) - failed
+    console.print(f"\n{passed} of {len(checks)} checks passed in {seconds:.0f} seconds.")
 
 
 def _show_fields(fields: Mapping[str, Any]) -> None:
@@ -113,7 +121,7 @@ def _show_fields(fields: Mapping[str, Any]) -> None:
 
 
 def _print(text: str, first: str = "", rest: str | None = None, style: str | None = None) -> None:
-    """Print text wrapped to the terminal: `first` before its first line, `rest` before others."""
+    """Print text, wrapped, with `first` before its first line and `rest` before the others."""
     lines = textwrap.wrap(
         text,
         max(console.width, 40),
@@ -124,12 +132,18 @@ def _print(text: str, first: str = "", rest: str | None = None, style: str | Non
     console.print("\n".join(lines), style=style, markup=False, soft_wrap=True)
 
 
-def _is_watched() -> bool:
+def _is_terminal() -> bool:
     return console.is_terminal and not console.is_dumb_terminal
 
 
-def _told(name: str, fields: Mapping[str, Any]) -> tuple[str, str]:
-    """Return what tells a callback from another, and an event: its name, and what it is about."""
+def _reason(response: requests.Response) -> str:
+    """Return the message in an error response of Roomkeeper or of API Gateway."""
+    body = response.json()
+    return str(body.get("error", body).get("message"))
+
+
+def _identity(name: str, fields: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what identifies a callback and its event: the event's name and its subject's id."""
     about = fields.get("recording_id") or fields.get("participant_id") or fields["session_id"]
     return name, about
 
@@ -144,5 +158,9 @@ def _table(*columns: str) -> Table:
 def _brief(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(sorted(map(str, value)))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_brief(each)}" for name, each in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     text, query, _secret = str(value).partition("?")
     return text + ("?..." if query else "")

@@ -1,1 +1,1 @@
-"""What can go wrong between the functions and AWS, injected so that any SDK believes it."""
+"""Injects faults between the functions and AWS, at the level of HTTP, for any SDK."""

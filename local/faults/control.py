@@ -1,29 +1,29 @@
-"""Steers and watches a running fault proxy."""
+"""Controls a running fault proxy."""
 
 from collections import Counter
 from collections.abc import Sequence
 
 import requests
 
-from local.faults.rules import Rule, striking
+from local.faults.rules import Rule, fault_rules
 
 
 class FaultControl:
-    """The fault proxy at `url`; it lets everything pass until it is told otherwise."""
+    """The fault proxy at `url`; without rules it forwards everything unchanged."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     def strike(self, rate: float) -> None:
-        """Let that share of the calls to each service fail, in all ways, from now on."""
-        self.set(striking(rate))
+        """Make this share of the calls to each service fail, with all kinds of faults."""
+        self.set(fault_rules(rate))
 
     def set(self, rules: Sequence[Rule]) -> None:
-        """Let calls fail by these rules alone, in microburst's form; by none: not at all."""
+        """Replace all rules by these, in microburst's form; no rules means no faults."""
         requests.post(f"{self.url}/_microburst/rules", json=rules, timeout=10).raise_for_status()
 
     def struck(self) -> Counter[str]:
-        """Return how many calls to each service the rules that are set have struck, by its name."""
+        """Return how many calls to each service failed because of the current rules."""
         counts: Counter[str] = Counter()
         for rule in requests.get(f"{self.url}/_microburst/rules", timeout=10).json():
             counts[rule["service"]] += rule["fired_count"]

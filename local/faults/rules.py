@@ -1,4 +1,4 @@
-"""Faults as rules for microburst: what strikes which service how often."""
+"""Fault rules for microburst: which faults happen to which service, and how often."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,25 +6,25 @@ from typing import Any
 Rule = dict[str, Any]
 
 PARTIAL = "X-Entries-Failed"
-"""A header set by a rule that makes PutEvents fail for some entries: which, is its value."""
+"""The header of a rule that makes PutEvents fail for some entries; its value selects them."""
 
 SOME = "some"
-"""As that value: for those that chance decides, and just now. Any other text: for those that
-hold it, and for good."""
+"""As the value of PARTIAL: random entries fail, temporarily. With any other value, entries that
+contain it fail, permanently."""
 
 _RESET: Rule = {"reset": True}
-_ANSWER_LOST: Rule = {"response": {"abort_bytes": 0}}
-"""The operation is carried out, and nobody hears of it."""
+_RESPONSE_LOST: Rule = {"response": {"abort_bytes": 0}}
+"""The operation succeeds, but its response is lost."""
 
-_RARELY = 0.1
-"""A delay's weight beside the other faults of its service: each holds a function up for seconds."""
+_DELAY_WEIGHT = 0.1
+"""The weight of delays relative to the other faults, low because each delay takes seconds."""
 
 DYNAMODB: Sequence[Rule] = (
     {"error": {"code": "ProvisionedThroughputExceededException", "status": 400}},
     {"error": {"code": "ThrottlingException", "status": 400}},
     {"error": {"code": "InternalServerError", "status": 500}},
     _RESET,
-    _ANSWER_LOST,
+    _RESPONSE_LOST,
     {"latency": {"min": 2100, "max": 2500}},
 )
 EVENTS: Sequence[Rule] = (
@@ -32,7 +32,7 @@ EVENTS: Sequence[Rule] = (
     {"error": {"code": "ThrottlingException", "status": 400}},
     {"error": {"code": "InternalException", "status": 500}},
     _RESET,
-    _ANSWER_LOST,
+    _RESPONSE_LOST,
     {"latency": {"min": 3100, "max": 3500}},
 )
 SECRETS: Sequence[Rule] = (
@@ -50,7 +50,7 @@ SERVICES = {"dynamodb": DYNAMODB, "events": EVENTS, "secretsmanager": SECRETS, "
 
 
 def refusing(text: str) -> Rule:
-    """Return a rule by which the bus refuses events that hold this text for good, and no other."""
+    """Return a rule by which the bus permanently rejects events that contain this text."""
     return {
         "service": "events",
         "body": f"Entries[?contains(Detail, '{text}')]",
@@ -59,7 +59,7 @@ def refusing(text: str) -> Rule:
 
 
 def failing(text: str, code: str, status: int) -> Rule:
-    """Return a rule by which every call fails so that has an event with this text among others."""
+    """Return a rule that fails every PutEvents call with an event that contains this text."""
     return {
         "service": "events",
         "body": f"Entries[?contains(Detail, '{text}')]",
@@ -67,19 +67,19 @@ def failing(text: str, code: str, status: int) -> Rule:
     }
 
 
-def striking(rate: float) -> list[Rule]:
-    """Return rules by which that share of the calls to each service meets a fault of some kind."""
+def fault_rules(rate: float) -> list[Rule]:
+    """Return rules that make this share of the calls to each service fail, with any fault."""
     return [
         rule for service, faults in SERVICES.items() for rule in _sharing(service, faults, rate)
     ]
 
 
 def _sharing(service: str, faults: Sequence[Rule], rate: float) -> list[Rule]:
-    """Return the faults with chances that make `rate` in all, as each is asked after the others."""
-    weights = [_RARELY if "latency" in fault else 1.0 for fault in faults]
-    rules, spared = [], 1.0
+    """Return the faults with probabilities that add up to `rate`, as rules are tried in order."""
+    weights = [_DELAY_WEIGHT if "latency" in fault else 1.0 for fault in faults]
+    rules, remaining = [], 1.0
     for fault, weight in zip(faults, weights, strict=True):
         share = rate * weight / sum(weights)
-        rules.append({"service": service, "probability": share / spared, **fault})
-        spared -= share
+        rules.append({"service": service, "probability": share / remaining, **fault})
+        remaining -= share
     return rules

@@ -1,1 +1,1 @@
-"""What tests and benchmarks share: builders of inputs, the template, AWS in this process."""
+"""Helpers of tests and benchmarks: builders of inputs, the template, AWS in this process."""

@@ -1,4 +1,4 @@
-"""What tests are made of: callbacks, requests and stream records, each told only what matters."""
+"""Builders of callbacks, requests and stream records; a test gives only the relevant fields."""
 
 import base64
 import hashlib
@@ -32,7 +32,7 @@ PUBLISHED: Mapping[str, Mapping[str, Any]] = {
     for file in sorted((ROOT / "events/callbacks").iterdir())
     for callback in [sample(f"callbacks/{file.name}")]
 }
-"""The fields of each callback besides `event`, as the samples in events/ have them."""
+"""The fields of each sample callback in events/ except `event`, by event."""
 
 _uploaded, _joined = PUBLISHED["recording:uploaded"], PUBLISHED["session:participant:joined"]
 RECORDING_ID, SESSION_ID = _uploaded["recording_id"], _uploaded["session_id"]
@@ -41,18 +41,18 @@ ROOM_ID, PARTICIPANT_ID = _joined["room_id"], _joined["participant_id"]
 URL, URL_EXPIRES_AT = _uploaded["url"], "2021-11-03T11:56:13.000Z"
 
 ABSENT: Any = object()
-"""As a field's value: the field is left out."""
+"""As a field's value: leave the field out."""
 
 
 def a_body(event: str, **changes: Any) -> bytes:
-    """Return a callback as Vonage posts it, with some of its sample's fields changed."""
+    """Return the sample callback of an event as Vonage posts it, with these fields changed."""
     known = PUBLISHED.get(meetings.ALIASES.get(event, event), {})
     fields = {"event": event, **known, **changes}
     return json.dumps({k: v for k, v in fields.items() if v is not ABSENT}).encode()
 
 
 def a_callback(event: str, **changes: Any) -> Callback:
-    """Return the same, parsed."""
+    """Return the same callback, parsed."""
     return meetings.parse(a_body(event, **changes))
 
 
@@ -84,7 +84,7 @@ def a_signature(
     algorithm: str = "HS256",
     **claims: Any,
 ) -> str:
-    """Return the Authorization header that signs `body`; claims may be changed or ABSENT."""
+    """Return the Authorization header that signs `body`; `claims` change or remove claims."""
     usual = {
         "iat": int((at or datetime.now(UTC)).timestamp()),
         "jti": "c5ba8f24-1a14-4c10-bfdf-3fbe8ce511b5",
@@ -104,7 +104,7 @@ def a_request(
     authorization: str | None = None,
     as_base64: bool = False,
 ) -> dict[str, Any]:
-    """Return what API Gateway hands over for a POST to /callbacks or /callbacks/{token}."""
+    """Return API Gateway's event for a POST to /callbacks or /callbacks/{token}."""
     request = sample("functions/callback_intake.json")
     request |= {"body": None, "isBase64Encoded": as_base64}
     if body is not None:
@@ -123,7 +123,7 @@ Image = Mapping[str, Any]
 
 
 def a_record(new: Image, old: Image | None = None, *, number: str = "100") -> dict[str, Any]:
-    """Return what the table's stream shows of a change from `old` to `new`."""
+    """Return the table stream's record of a change from `old` to `new`."""
     [record] = sample("functions/event_publisher.json")["Records"]
     record["eventName"] = "MODIFY" if old else "INSERT"
     record["dynamodb"] |= {
@@ -137,7 +137,7 @@ def a_record(new: Image, old: Image | None = None, *, number: str = "100") -> di
 
 
 class VirtualClock:
-    """A clock that only sleeping moves, so that backoff takes no time and load changes nothing."""
+    """A clock that advances only by `sleep`, so that backoff takes no real time."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -147,14 +147,14 @@ class VirtualClock:
 
 
 def instant_retries() -> RetryPolicy:
-    """Return retries that end at a total timeout of virtual time."""
+    """Return a retry policy that runs on virtual time."""
     clock = VirtualClock()
     return RetryPolicy(base_delay=4, sleep=clock.sleep, clock=lambda: clock.now)
 
 
 @dataclass(frozen=True)
 class AContext:
-    """What Lambda hands over beside the event."""
+    """Lambda's context object."""
 
     function_name: str = "function"
     memory_limit_in_mb: int = 256

@@ -1,4 +1,4 @@
-"""AWS in tests: moto's for boto3, moto's server for the Common Runtime, and errors of either."""
+"""AWS in tests: moto for boto3, moto's server for the Common Runtime, and sample errors."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,12 +19,12 @@ CUT_OFF = AwsError(CONNECTION_FAILED, "cannot connect")
 OUTAGES = [THROTTLED, FAILING, CUT_OFF]
 
 PATIENT = RetryPolicy(max_attempts=1, timeout=60)
-"""For tests that are about no timeout: a busy machine fails none of them."""
+"""For tests that do not test timeouts, so that they pass on a busy machine."""
 
 
 @contextmanager
 def moto() -> Iterator[None]:
-    """Have moto answer boto3's clients, inside the process."""
+    """Mock AWS for boto3's clients in this process."""
     with mock_aws(), pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
         yield
@@ -32,7 +32,7 @@ def moto() -> Iterator[None]:
 
 @contextmanager
 def moto_server() -> Iterator[str]:
-    """Serve what `moto` holds on the loopback interface; yield the URL."""
+    """Serve moto's state on the loopback interface; yield the URL."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     try:
@@ -43,15 +43,15 @@ def moto_server() -> Iterator[str]:
 
 
 def endpoints(url: str) -> dict[str, str]:
-    """Return the variables that lead the intake's clients to `url`, and leave boto3's alone.
+    """Return environment variables that direct the intake's clients to `url`.
 
-    boto3 reads them when a client is made, so make its clients first.
+    boto3 also reads them when it creates a client, so create its clients first.
     """
     return {"AWS_ENDPOINT_URL_DYNAMODB": url, "AWS_ENDPOINT_URL_SECRETS_MANAGER": url}
 
 
 class AnyOperation:
-    """A client of the Common Runtime with every operation as a method, as boto3's clients have."""
+    """A client of the Common Runtime with a method for every operation, like boto3's clients."""
 
     def __init__(self, client: crt.Client) -> None:
         self._client = client
@@ -61,9 +61,9 @@ class AnyOperation:
 
 
 def note_calls(patch: pytest.MonkeyPatch) -> list[str]:
-    """Return a list to which the operation of every call is added from now on.
+    """Return a list that records the operation of every call from now on.
 
-    Of boto3's clients it notes those that are made from now on.
+    Calls of boto3 clients that exist already are not recorded.
     """
     made: list[str] = []
     call = crt.Client.call

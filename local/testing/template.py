@@ -1,4 +1,4 @@
-"""template.yaml as Python data, for the tests that hold it and the code to each other."""
+"""template.yaml as Python data, for tests that compare it with the code."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ __all__ = [
 NAMESPACE: str = template()["Globals"]["Function"]["Environment"]["Variables"][
     "POWERTOOLS_METRICS_NAMESPACE"
 ]["Sub"]
-"""Of the functions' own metrics, as the template writes it."""
+"""The namespace of the functions' own metrics, as the template writes it."""
 
 
 def resources(kind: str) -> dict[str, dict[str, Any]]:
@@ -37,7 +37,7 @@ def properties(name: str) -> dict[str, Any]:
 
 
 def environment(function: str) -> dict[str, str]:
-    """Return a function's variables: parameters by their defaults, references by their names."""
+    """Return a function's environment, with parameters' defaults and referenced logical ids."""
     both = template()["Globals"]["Function"], properties(function)
     variables = {k: v for part in both for k, v in part["Environment"]["Variables"].items()}
     return {name: _plain(value) for name, value in variables.items()}
@@ -53,9 +53,9 @@ def _plain(value: Any) -> str:
 
 
 def table_definition() -> dict[str, Any]:
-    """Return what CreateTable has to be told to make the template's table."""
-    asked = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
+    """Return the arguments of CreateTable for the template's table."""
+    names = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
     table = properties("Table")
-    return {name: table[name] for name in asked} | {
+    return {name: table[name] for name in names} | {
         "StreamSpecification": {"StreamEnabled": True, **table["StreamSpecification"]}
     }

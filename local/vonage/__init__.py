@@ -17,13 +17,14 @@ def running(
     public_key: str | None = None,
     **settings: str | float,
 ) -> Iterator[VonageControl]:
-    """Serve the emulator while the context lasts; give the client that steers it.
+    """Serve the emulator while the context lasts; yield a client that controls it.
 
-    `public_key` (PEM) has Bearer tokens verified; `settings` are those of `VonageControl.settings`.
+    With a `public_key` (PEM), Bearer tokens are verified. `settings` are those of
+    `VonageControl.settings`.
 
     Raises:
-        OSError: the address cannot be had.
-        ValueError: `public_key` is no RSA key in PEM.
+        OSError: the address is not available.
+        ValueError: `public_key` is not an RSA key in PEM.
     """
     with served(port, host, public_key) as base:
         control = VonageControl(base)

@@ -1,4 +1,4 @@
-"""`python -m local.vonage`: the emulator on its own, until it is interrupted."""
+"""`python -m local.vonage`: runs the emulator alone, until it is interrupted."""
 
 import argparse
 import signal
@@ -22,12 +22,12 @@ def main() -> int:
         with served(options.port, options.host, options.public_key) as base:
             print(guide(base), flush=True)
             stop.wait()
-    except OSError as problem:
-        # The standard library adds the address to the reason, in its own notation.
-        reason = (problem.strerror or str(problem)).partition(" (while")[0]
+    except OSError as exc:
+        # The standard library appends the address to the reason, which the message already has.
+        reason = (exc.strerror or str(exc)).partition(" (while")[0]
         print(
             f"The emulator cannot listen at {options.host}:{options.port}: {reason}. "
-            "Choose another one with --port, or --port 0 for any that is free.",
+            "Choose another port with --port, or any free port with --port 0.",
             file=sys.stderr,
         )
         return 1
@@ -39,14 +39,14 @@ def _options() -> argparse.Namespace:
         prog="python -m local.vonage", description="Emulate the Vonage Meetings API."
     )
     parser.add_argument(
-        "--port", type=port_number, default=8200, help="8200 when not given; 0: any free"
+        "--port", type=port_number, default=8200, help="8200 by default; 0 for any free port"
     )
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at")
     parser.add_argument(
         "--public-key",
         type=_public_key,
         metavar="FILE",
-        help="PEM; Bearer tokens must then be signed by its private key",
+        help="PEM; Bearer tokens must then be signed with its private key",
     )
     return parser.parse_args()
 
@@ -55,10 +55,10 @@ def _public_key(file: str) -> str:
     try:
         pem = Path(file).read_text()
         rsa_public_key(pem)
-    except OSError as problem:
-        raise argparse.ArgumentTypeError(f"{file}: {problem.strerror}") from problem
-    except ValueError as problem:
-        raise argparse.ArgumentTypeError(f"{file}: {problem}") from problem
+    except OSError as exc:
+        raise argparse.ArgumentTypeError(f"{file}: {exc.strerror}") from exc
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"{file}: {exc}") from exc
     return pem
 
 

@@ -1,4 +1,4 @@
-"""Who may call the API."""
+"""Checks the credentials of calls to the API."""
 
 import base64
 import binascii
@@ -10,25 +10,25 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 
 def rsa_public_key(pem: str) -> RSAPublicKey:
-    """Return the key that `pem` holds.
+    """Return the RSA public key in `pem`.
 
     Raises:
-        ValueError: it holds none.
+        ValueError: `pem` is not an RSA public key.
     """
     try:
         key = load_pem_public_key(pem.encode())
-    except (ValueError, UnsupportedAlgorithm) as problem:
-        raise ValueError("The public key is not in PEM.") from problem
+    except (ValueError, UnsupportedAlgorithm) as exc:
+        raise ValueError("The public key is not in PEM.") from exc
     if not isinstance(key, RSAPublicKey):
-        raise ValueError("The public key is not an RSA key.")  # noqa: TRY004 - of text, not of code
+        raise ValueError("The public key is not an RSA key.")  # noqa: TRY004 - the content is wrong, not the type
     return key
 
 
 def is_authorized(header: str | None, public_key: RSAPublicKey | None) -> bool:
-    """Whether an Authorization `header` is one that the Meetings API takes.
+    """Return whether the Meetings API would accept an Authorization `header`.
 
-    Any well-formed Basic or Bearer passes; with a `public_key` a Bearer must be signed by
-    its private key, not expired, and carry the claims of an application.
+    Any well-formed Basic or Bearer passes. With a `public_key`, a Bearer token must be signed with
+    its private key, not be expired, and have the claims of an application.
     """
     scheme, _, credentials = (header or "").strip().partition(" ")
     if scheme.lower() == "basic":

@@ -1,4 +1,4 @@
-"""The Meetings API over HTTP, under both of its published paths, and the file downloads.
+"""The Meetings API over HTTP, under both of its published paths, and the downloads of files.
 
 Source: Vonage's Meetings API reference.
 """
@@ -38,15 +38,15 @@ def json_answer(value: object, status: int = 200) -> Response:
 
 
 def json_object(asked: Request) -> dict[str, Any]:
-    """Return the JSON object that a request's body is.
+    """Return the JSON object in a request's body.
 
     Raises:
-        Refusal: it is something else.
+        Refusal: the body is not a JSON object.
     """
     try:
         return msgspec.json.decode(asked.get_data(), type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as problem:
-        raise invalid(f"The body must be a JSON object: {problem}") from problem
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
+        raise invalid(f"The body must be a JSON object: {exc}") from exc
 
 
 class MeetingsApi:
@@ -75,15 +75,15 @@ class MeetingsApi:
             ("DELETE", "/recordings/<id:recording_id>", "delete_recording", self.delete_recording),
         ]
         for method, rule, operation, view in routes:
-            served = self._struck(operation, self._authorized(view))
+            served = self._with_faults(operation, self._authorized(view))
             blueprint.add_url_rule(rule, operation, served, methods=[method])
         return blueprint
 
     def downloads(self) -> Blueprint:
-        """Return the route that stands in for the file store."""
+        """Return the route that serves recordings' files."""
         blueprint = Blueprint("downloads", __name__)
         rule = f"/{ACCOUNT}/<id:recording_id>/archive.mp4"
-        blueprint.add_url_rule(rule, "download", self._struck("download", self.download))
+        blueprint.add_url_rule(rule, "download", self._with_faults("download", self.download))
         return blueprint
 
     def create_room(self) -> Response:
@@ -139,20 +139,20 @@ class MeetingsApi:
         return Response(status=204)
 
     def download(self, recording_id: str) -> Response:
-        """GET a recording's file, with ranges if asked for."""
+        """GET a recording's file; ranges are supported."""
         now = self._state.clock.now()
-        problem = downloads.refusal(recording_id, request.args.to_dict(), now)
-        if problem is not None:
-            return _s3_error(403, *problem)
+        error = downloads.refusal(recording_id, request.args.to_dict(), now)
+        if error is not None:
+            return _s3_error(403, *error)
         try:
             self._state.recording(recording_id)
         except Refusal:
             return _s3_error(404, "NoSuchKey", "The specified key does not exist.")
-        film = downloads.ARCHIVE.read_bytes()
-        response = Response(film, content_type="video/mp4")
+        video = downloads.ARCHIVE.read_bytes()
+        response = Response(video, content_type="video/mp4")
         response.add_etag()
-        response.make_conditional(request, accept_ranges=True, complete_length=len(film))
-        del response.headers["Date"]  # the server adds its own
+        response.make_conditional(request, accept_ranges=True, complete_length=len(video))
+        del response.headers["Date"]  # the server adds a Date itself
         return response
 
     def _shown(self, room: rooms.Room) -> dict[str, Any]:
@@ -173,13 +173,13 @@ class MeetingsApi:
         return serve
 
     def _require_valid(self, *ids: str) -> None:
-        """Raise Refusal for an id that Vonage never makes, or that the settings have refused."""
+        """Raise Refusal for an id that Vonage never creates, or that the settings reject."""
         refused = self._state.switches.settings.refused_ids
         for id_ in ids:
             if (refused and id_.startswith(refused)) or not _is_id(id_):
                 raise invalid("The id in the path is invalid")
 
-    def _struck(self, operation: Operation, view: View) -> View:
+    def _with_faults(self, operation: Operation, view: View) -> View:
         def serve(**ids: str) -> Response:
             fault = self._state.switches.fault(operation)
             if fault is None:
@@ -199,7 +199,7 @@ def _is_id(text: str) -> bool:
 
 
 def _response(view: View, ids: Mapping[str, str]) -> Response:
-    """Return the response to a request, even if that is a refusal."""
+    """Return the response to a request, also for a refusal."""
     try:
         return view(**ids)
     except Refusal as refusal:
@@ -207,17 +207,17 @@ def _response(view: View, ids: Mapping[str, str]) -> Response:
 
 
 def gateway_error(status: int, title: str, detail: str) -> Response:
-    """Return an error in the form of the gateway before the service."""
+    """Return an error in the form of the gateway in front of the service."""
     return json_answer({"title": title, "detail": detail}, status)
 
 
 def answer_refusal(refusal: Refusal) -> Response:
-    """Return the service's answer to a request that it refuses."""
+    """Return the service's response to a rejected request."""
     return json_answer(refusal.as_json(), refusal.status)
 
 
 def answer_http_error(error: HTTPException) -> Response:
-    """Return the gateway's answer to a request that reaches no operation."""
+    """Return the gateway's response to a request that matches no operation."""
     response = gateway_error(error.code or 500, error.name, error.description or error.name)
     for name, value in error.get_headers():
         if name.lower() not in {"content-type", "content-length"}:
@@ -226,7 +226,7 @@ def answer_http_error(error: HTTPException) -> Response:
 
 
 def note(state: State, response: Response) -> Response:
-    """Log the request to the API that was answered with `response`, without its credentials."""
+    """Add the current request and its `response` to the journal, without credentials."""
     if request.blueprint == "control":
         return response
     path, _, query = request.environ.get("REQUEST_URI", request.path).partition("?")
@@ -236,7 +236,7 @@ def note(state: State, response: Response) -> Response:
         {
             "method": request.method,
             "path": path,
-            "query": query if endpoint != "download" else "",  # there it is the credentials
+            "query": query if endpoint != "download" else "",  # a download's query is its signature
             "operation": endpoint or None,
             "authorization": scheme or None,
             "status": None if RESET in request.environ else response.status_code,

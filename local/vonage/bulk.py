@@ -1,4 +1,4 @@
-"""Much at once: many meetings with all their callbacks, and recordings by the thousand."""
+"""Bulk operations: many meetings with their callbacks, many recordings, many rooms."""
 
 import random
 import time
@@ -27,17 +27,17 @@ Chance = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Meetings(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Many meetings, each in a room of its own, whose callbacks are sent all at once."""
+    """Many meetings, each in its own room, with all callbacks sent concurrently."""
 
     count: Many
     senders: Annotated[int, Meta(ge=1, le=256)] = 16
-    """How many threads send."""
+    """The number of sending threads."""
     duplicates: Chance = 0.1
-    """How likely each callback is to be sent twice."""
+    """The probability that a callback is sent twice."""
     drop: Chance = 0.2
-    """How likely each callback is to be lost."""
+    """The probability that a callback is lost."""
     shuffle: bool = True
-    """Whether they are sent in any order; else meeting by meeting, as they happened."""
+    """Whether to send callbacks in random order; else meeting by meeting, in order."""
     seed: int = 0
     participants: tuple[str, ...] = ("Ada", "Grace")
     recordings: Annotated[int, Meta(ge=0, le=1000)] = 1
@@ -46,20 +46,20 @@ class Meetings(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Recordings(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Many recordings that are simply there, with no callback sent."""
+    """Many recordings that exist without any callback."""
 
     count: Many = 1
     per_session: Many = 1
-    """How many of them each session has."""
+    """The number of recordings per session."""
     room_id: str | None = None
     """The room of new sessions; a new long-term one when None."""
     session_id: str | None = None
-    """The one session of all of them, made if it is not there; new ones when None."""
+    """The session of all recordings, created if it does not exist; new sessions when None."""
     ids: tuple[str, ...] = ()
-    """Ids for the first of them; more than `count` make more of them."""
+    """Ids for the first recordings; more than `count` ids add more recordings."""
     status: Status = "uploaded"
     started_at: str | None = None
-    """ISO 8601; so that they end now, when None."""
+    """ISO 8601; when None, the recordings end now."""
     duration: Duration = 38
 
 
@@ -71,25 +71,25 @@ class Rooms(Struct, kw_only=True):
 
 
 def hold(state: State, sender: Sender, wanted: Meetings) -> dict[str, Any]:
-    """Hold the meetings; return what was sent, lost and answered, and the ids, once all is done.
+    """Hold the meetings and send their callbacks; return counts and ids.
 
     Raises:
-        Refusal: `started_at` is no date.
+        Refusal: `started_at` is not a date.
     """
-    dice = random.Random(wanted.seed)  # noqa: S311 - to be repeated, not to be secret
-    sessions, bodies = _held(state, wanted)
-    kept = [body for body in bodies if dice.random() >= wanted.drop]
-    sent = [body for body in kept for _ in range(1 + (dice.random() < wanted.duplicates))]
+    generator = random.Random(wanted.seed)  # noqa: S311 - repeatable, not secret
+    sessions, bodies = _hold_all(state, wanted)
+    kept = [body for body in bodies if generator.random() >= wanted.drop]
+    sent = [body for body in kept for _ in range(1 + (generator.random() < wanted.duplicates))]
     if wanted.shuffle:
-        dice.shuffle(sent)
-    began = time.monotonic()
+        generator.shuffle(sent)
+    start = time.monotonic()
     deliveries = sender.send_all(sent, wanted.senders)
     return {
         "meetings": wanted.count,
         "callbacks": len(bodies),
         "dropped": _by_event(bodies, kept),
         "duplicated": len(sent) - len(kept),
-        "seconds": time.monotonic() - began,
+        "seconds": time.monotonic() - start,
         **_outcome(deliveries),
         "room_ids": [session.room_id for session in sessions],
         "session_ids": [session.id for session in sessions],
@@ -103,7 +103,7 @@ def add_recordings(state: State, wanted: Recordings) -> dict[str, Any]:
     """Add the recordings and their sessions; return the ids of both.
 
     Raises:
-        Refusal: the room is not there, or `started_at` is no date.
+        Refusal: the room does not exist, or `started_at` is not a date.
     """
     length = timedelta(seconds=wanted.duration)
     start = state.clock.now() - length
@@ -127,13 +127,13 @@ def add_rooms(state: State, wanted: Rooms) -> dict[str, Any]:
     """Add the rooms; return their ids.
 
     Raises:
-        Refusal: a field breaks a rule.
+        Refusal: a field is invalid.
     """
-    made = [_placed(state, wanted.fields) for _ in range(wanted.count)]
-    return {"room_ids": [room.id for room in made]}
+    added = [_placed(state, wanted.fields) for _ in range(wanted.count)]
+    return {"room_ids": [room.id for room in added]}
 
 
-def _held(state: State, wanted: Meetings) -> tuple[list[Session], list[Body]]:
+def _hold_all(state: State, wanted: Meetings) -> tuple[list[Session], list[Body]]:
     plan = Meeting(
         participants=wanted.participants,
         recordings=wanted.recordings,
@@ -163,7 +163,7 @@ def _outcome(deliveries: list[Delivery]) -> dict[str, int]:
 
 
 def _room_of(state: State, wanted: Recordings) -> str:
-    """Return the room of the session if that is there already, else the one asked for, or a new."""
+    """Return the room of an existing session, else the requested room, else a new room."""
     if wanted.session_id is not None:
         with suppress(Refusal):
             return state.session(wanted.session_id).room_id
@@ -173,7 +173,7 @@ def _room_of(state: State, wanted: Recordings) -> str:
 
 
 def _sessions(wanted: Recordings, recordings: int, like: Session) -> Iterator[Session]:
-    """Yield a session for every `per_session` recordings: the same one, if it was given."""
+    """Yield a session for every `per_session` recordings: always the given one, if any."""
     for _ in range(0, recordings, wanted.per_session):
         yield replace(like, id=wanted.session_id or new_session_id(like.started_at))
 

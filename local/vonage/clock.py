@@ -1,4 +1,4 @@
-"""The emulator's time: the machine's, plus whatever it was advanced by."""
+"""The emulator's clock: the machine's time plus an offset."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,42 +6,42 @@ from local.vonage.refusal import invalid
 
 
 class Clock:
-    """Tells the time in UTC, and can be put forward so that nobody must wait for an expiry."""
+    """A clock in UTC that can be advanced, so that tests need not wait for an expiry."""
 
     def __init__(self) -> None:
-        self._ahead = timedelta()
+        self._offset = timedelta()
 
     def now(self) -> datetime:
         """Return the emulated time."""
-        return datetime.now(UTC) + self._ahead
+        return datetime.now(UTC) + self._offset
 
     def advance(self, seconds: float) -> None:
-        """Put the clock forward; back, when `seconds` is negative.
+        """Advance the clock; a negative number of `seconds` sets it back.
 
         Raises:
-            Refusal: it would leave the years 1970 to 8999.
+            Refusal: the time would be outside the years 1970 to 8999.
         """
-        ahead = self._ahead + timedelta(seconds=seconds)
-        _require_sensible(datetime.now(UTC) + ahead, "seconds")
-        self._ahead = ahead
+        offset = self._offset + timedelta(seconds=seconds)
+        _require_valid(datetime.now(UTC) + offset, "seconds")
+        self._offset = offset
 
 
 def moment(text: object, field: str) -> datetime:
-    """Return the time, in UTC, that `text` states in ISO 8601; without a zone it is UTC.
+    """Return the time, in UTC, of an ISO 8601 `text`. A time without a zone is UTC.
 
     Raises:
-        Refusal: it states none; the message names `field`.
+        Refusal: `text` is not such a time; the message names `field`.
     """
     try:
-        stated = datetime.fromisoformat(text if isinstance(text, str) else "")
-        aware = stated if stated.tzinfo else stated.replace(tzinfo=UTC)
-        return _require_sensible(aware.astimezone(UTC), field)
-    except (ValueError, OverflowError) as problem:
-        raise invalid(f'"{field}" must be a valid ISO 8601 date') from problem
+        parsed = datetime.fromisoformat(text if isinstance(text, str) else "")
+        aware = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+        return _require_valid(aware.astimezone(UTC), field)
+    except (ValueError, OverflowError) as exc:
+        raise invalid(f'"{field}" must be a valid ISO 8601 date') from exc
 
 
-def _require_sensible(time: datetime, field: str) -> datetime:
-    """Return `time` unless it is so far off that reckoning with it would overflow."""
+def _require_valid(time: datetime, field: str) -> datetime:
+    """Return `time`, or raise Refusal if date arithmetic with it could overflow."""
     if not 1970 <= time.year < 9000:
         raise invalid(f'"{field}" leads to the year {time.year}')
     return time

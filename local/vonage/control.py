@@ -1,4 +1,4 @@
-"""Steers and watches a running emulator from Python."""
+"""A Python client that controls a running emulator."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -7,24 +7,24 @@ from urllib.parse import quote
 import requests
 
 CONNECT_TIMEOUT = 5.0
-"""Seconds; how long an answer takes is up to the callbacks' receiver, so that it is not limited."""
+"""Seconds. The response has no timeout, because it waits for the callbacks' receiver."""
 
 
 class ControlError(Exception):
-    """The emulator refused what it was told; the message is its answer."""
+    """The emulator rejected a call; the message contains its response."""
 
 
 class VonageControl:
     """The emulator's control interface. `base` is the URL that it printed, without a path.
 
-    Every method raises ControlError when the emulator refuses, and requests' own errors when it
+    Every method raises ControlError if the emulator rejects the call, and a requests error if it
     cannot be reached.
     """
 
     def __init__(self, base: str) -> None:
         self.base = base.rstrip("/")
         self.api_url = f"{self.base}/beta/meetings"
-        """What the client of the API takes as its base URL."""
+        """The base URL for clients of the API."""
 
     # --- callbacks --------------------------------------------------------------------------------
 
@@ -37,34 +37,34 @@ class VonageControl:
         kinds: Sequence[str] = ("rooms", "sessions", "recordings"),
         **identity: str,
     ) -> None:
-        """Send callbacks of these `kinds` to `url`, which may hold a token, from now on.
+        """Send callbacks of these `kinds` to `url` from now on.
 
-        With a `signature_secret` each is signed; `headers` go with every one; `identity` is the
-        `api_key` and `application_id` that signatures claim.
+        With a `signature_secret` each callback is signed; `identity` is the `api_key` and
+        `application_id` in the signatures' claims. `headers` are added to every callback.
         """
         target = {"url": url, "signature_secret": signature_secret, "headers": dict(headers)}
         self._post("/callbacks", target | {"kinds": list(kinds)} | identity)
 
     def send_callback(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Send one callback more; return its delivery, in the form that `deliveries` has."""
+        """Send one callback; return its delivery in the form of `deliveries`."""
         return self._post("/callbacks/send", body)
 
     def deliveries(self) -> list[dict[str, Any]]:
-        """Return every callback in the order in which their sending began.
+        """Return all callbacks in the order of their first attempts.
 
-        Each has `event`, `body`, `status` (the last answer's, or None), `delivered`, and `attempts`
-        with `at`, `status`, `error`, `answer`.
+        Each has `event`, `body`, `status` (of the last response, or None), `delivered`, and
+        `attempts` with `at`, `status`, `error`, `answer`.
         """
         return self._get("/deliveries")
 
     # --- rooms, meetings, recordings --------------------------------------------------------------
 
     def create_room(self, **fields: Any) -> dict[str, Any]:
-        """Place a room in any state; fields as in the API, and `id`, `created_at`, `deleted`."""
+        """Add a room in any state. Fields: those of the API, `id`, `created_at`, `deleted`."""
         return self._post("/rooms", fields)
 
     def add_rooms(self, count: int, **fields: Any) -> list[str]:
-        """Place `count` rooms with the same fields; return their ids."""
+        """Add `count` rooms with the same fields; return their ids."""
         ids: list[str] = self._post("/rooms/bulk", {"count": count, "fields": fields})["room_ids"]
         return ids
 
@@ -84,16 +84,16 @@ class VonageControl:
         upload: bool = True,
         **sending: Any,
     ) -> dict[str, Any]:
-        """Hold a meeting and send its callbacks; return once each was delivered or given up.
+        """Hold a meeting and send its callbacks; return once each is delivered or given up.
 
-        Without a room it is held in a new long-term one; without `started_at` (ISO 8601) it ends
-        now. `duration` is each recording's, in seconds. `ongoing` leaves it at the beginning, for
-        `end_meeting`; without `upload` the recordings stay `stopped`. `sending` is what becomes of
-        the callbacks: `deliver`, `repeat`, `drop`, `order`, `shuffle_seed`, `rename`, `delay`,
-        `room_id_in_recordings`, as the class `Sending` describes them.
+        Without a room it uses a new long-term room; without `started_at` (ISO 8601) it ends now.
+        `duration` is in seconds and applies to each recording. `ongoing` only starts the meeting,
+        for a later `end_meeting`. Without `upload` the recordings stay `stopped`. `sending` changes
+        how the callbacks are sent: `deliver`, `repeat`, `drop`, `order`, `shuffle_seed`, `rename`,
+        `delay`, `room_id_in_recordings`, as the class `Sending` describes them.
 
         Returns:
-            `room_id`, `session_id`, `recording_ids`, and `callbacks`: the bodies as they were sent.
+            `room_id`, `session_id`, `recording_ids`, and `callbacks`, the bodies that were sent.
         """
         meeting = {
             "room_id": room_id,
@@ -109,9 +109,9 @@ class VonageControl:
     def end_meeting(
         self, session_id: str, *, duration: int | None = None, upload: bool = True, **sending: Any
     ) -> dict[str, Any]:
-        """End a meeting that was left going on; like `hold_meeting` in all else.
+        """End an ongoing meeting; everything else is as in `hold_meeting`.
 
-        Its recordings took `duration` seconds; until now, when that is None.
+        Its recordings are `duration` seconds long, or end now if it is None.
         """
         ending = {"duration": duration, "upload": upload} | _plain(sending)
         return self._post(f"/meetings/{quote(session_id, safe='')}/end", ending)
@@ -129,8 +129,8 @@ class VonageControl:
     ) -> dict[str, Any]:
         """Hold many meetings and send all their callbacks from `senders` threads.
 
-        Each callback is lost and doubled with these probabilities. `meeting` is `participants`,
-        `recordings`, `started_at`, `duration`, the same for all.
+        `drop` and `duplicates` are the probabilities that a callback is lost or sent twice.
+        `meeting` can be `participants`, `recordings`, `started_at`, `duration`, the same for all.
 
         Returns:
             `meetings`, `callbacks`, `dropped` (by event), `duplicated`, `sent`, `attempts`,
@@ -146,7 +146,7 @@ class VonageControl:
         }
         return self._post("/meetings/bulk", wanted | _plain(meeting))
 
-    def add_recordings(  # noqa: PLR0913 - a name for each thing that can be said of it
+    def add_recordings(  # noqa: PLR0913 - one for each property of a recording
         self,
         count: int = 1,
         *,
@@ -158,9 +158,9 @@ class VonageControl:
         session_id: str | None = None,
         ids: Sequence[str] = (),
     ) -> dict[str, Any]:
-        """Add recordings that are simply there, with no callback; return the ids of everything.
+        """Add recordings without sending callbacks; return all ids.
 
-        `ids` are for the first of them; the others', like sessions and room, are made up.
+        `ids` are the ids of the first recordings. Other ids, sessions and the room are generated.
 
         Returns:
             `room_id`, `session_ids`, `recording_ids`.
@@ -178,27 +178,27 @@ class VonageControl:
         return self._post("/recordings", wanted)
 
     def upload(self, recording_id: str) -> dict[str, Any]:
-        """Finish a recording's upload; return the delivery of the callback that tells of it."""
+        """Finish a recording's upload; return the delivery of its callback."""
         return self._post(f"/recordings/{quote(recording_id, safe='')}/upload", {})
 
     def recordings(self) -> list[dict[str, Any]]:
-        """Return every recording there ever was, with `deleted`; without download URLs."""
+        """Return all recordings, including deleted ones, with `deleted`; without URLs."""
         return self._get("/recordings")
 
     # --- the emulator itself ----------------------------------------------------------------------
 
     def requests(self) -> list[dict[str, Any]]:
-        """Return the requests that the API had, in the order in which they were answered.
+        """Return the requests to the API, in the order of the responses.
 
-        Each has `method`, `path` (as it came), `query`, `operation`, `authorization` (its scheme)
-        and `status` (None when the connection was reset).
+        Each has `method`, `path` (unchanged), `query`, `operation`, `authorization` (the scheme)
+        and `status` (None if the connection was reset).
         """
         return self._get("/requests")
 
     def fault(self, operation: str, **fault: Any) -> None:
-        """Change the responses for `operation`, as the class `Fault` describes; `*` is every one.
+        """Change the responses for `operation`, as the class `Fault` describes; `*` means all.
 
-        `elements` are changes as the class `ElementChange` describes them.
+        The class `ElementChange` describes `elements`.
         """
         self._post("/faults", {"operation": operation} | fault)
 
@@ -207,20 +207,20 @@ class VonageControl:
         self._call("DELETE", "/faults")
 
     def settings(self, **changes: str | float) -> dict[str, Any]:
-        """Change settings, which the class `Settings` describes; return all of them."""
+        """Change settings, as the class `Settings` describes them; return all settings."""
         return self._post("/settings", changes)
 
     def https_api_url(self) -> str:
-        """Return `api_url` over https, with a self-signed certificate; served from now on."""
+        """Serve the API over https with a self-signed certificate too; return its `api_url`."""
         base: str = self._post("/https", {})["base"]
         return f"{base}/beta/meetings"
 
     def advance_clock(self, seconds: float) -> None:
-        """Put the clock forward; return once the rooms that this expired were told of."""
+        """Advance the clock; return once the callbacks of expired rooms are sent."""
         self._post("/clock", {"seconds": seconds})
 
     def reset(self) -> None:
-        """Have the emulator forget everything, settings and callback URLs included."""
+        """Reset the emulator, including settings and callback URLs."""
         self._post("/reset", {})
 
     def _get(self, path: str) -> list[dict[str, Any]]:
@@ -234,15 +234,15 @@ class VonageControl:
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         url = f"{self.base}/control{path}"
         with requests.Session() as session:
-            session.trust_env = False  # the emulator is on this machine: never through a proxy
-            answer = session.request(method, url, json=body, timeout=(CONNECT_TIMEOUT, None))
-        if not answer.ok:
-            raise ControlError(f"{method} {path}: {answer.status_code} {answer.text}")
-        return answer.json() if answer.content else {}
+            session.trust_env = False  # the emulator is on this machine: use no proxy
+            response = session.request(method, url, json=body, timeout=(CONNECT_TIMEOUT, None))
+        if not response.ok:
+            raise ControlError(f"{method} {path}: {response.status_code} {response.text}")
+        return response.json() if response.content else {}
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options with sets, which JSON does not have, as lists."""
+    """Return the options with collections as lists, because JSON has no sets."""
     return {
         name: list(value)
         if isinstance(value, Collection) and not isinstance(value, str | Mapping)

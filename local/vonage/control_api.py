@@ -25,13 +25,13 @@ Wanted = TypeVar("Wanted")
 
 
 class _Callbacks(Target, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A target, and which of the three callback URLs of an application it is."""
+    """A target, and the application's callback URLs that it replaces."""
 
     kinds: tuple[Kind, ...] = KINDS
 
 
 class _Ending(Sending, kw_only=True, forbid_unknown_fields=True):
-    """How a meeting that goes on is ended; its recordings end now when `duration` is None."""
+    """How to end an ongoing meeting; its recordings end now if `duration` is None."""
 
     duration: Duration | None = None
     upload: bool = True
@@ -42,7 +42,7 @@ class _Advance(Struct, forbid_unknown_fields=True):
 
 
 class ControlApi:
-    """What steers and watches the emulator, as HTTP routes."""
+    """The HTTP routes of the control interface."""
 
     def __init__(
         self, state: State, sender: Sender, watch: ExpiryWatch, https_base: Callable[[], str]
@@ -87,43 +87,43 @@ class ControlApi:
         return _done()
 
     def send_callback(self) -> Response:
-        """Send one callback and answer what became of it."""
+        """Send one callback; respond with its delivery."""
         return json_answer(self._sender.send(json_object(request)).as_json())
 
     def list_deliveries(self) -> Response:
-        """Show every callback and its attempts."""
+        """Return all callbacks and their attempts."""
         return json_answer([delivery.as_json() for delivery in self._state.journal.deliveries()])
 
     def list_requests(self) -> Response:
-        """Show the requests the API has had."""
+        """Return the requests to the API."""
         return json_answer(self._state.journal.requests())
 
     def create_room(self) -> Response:
-        """Place a room in any state."""
+        """Add a room in any state."""
         fields = _fields()
         room = self._state.add_room(lambda serial, now: rooms.placed(fields, serial, now))
         return json_answer(self._room(room), 201)
 
     def add_rooms(self) -> Response:
-        """Place many rooms."""
+        """Add many rooms."""
         return json_answer(bulk.add_rooms(self._state, _body(bulk.Rooms)), 201)
 
     def list_rooms(self) -> Response:
-        """Show every room, with whether it was deleted."""
+        """Return all rooms, including deleted ones."""
         return json_answer([self._room(room) for room in self._state.rooms()])
 
     def hold_meeting(self) -> Response:
-        """Hold a meeting; answer once its callbacks were delivered or given up."""
+        """Hold a meeting; respond once its callbacks are delivered or given up."""
         wanted = _body(Meeting)
         session, bodies = meetings.begin(self._state, wanted)
         if not wanted.ongoing:
             bodies += meetings.finish(
                 self._state, session, duration=wanted.duration, upload=wanted.upload
             )
-        return self._told(session, bodies, wanted)
+        return self._sent(session, bodies, wanted)
 
     def end_meeting(self, session_id: str) -> Response:
-        """End a meeting that goes on; answer once its callbacks were delivered or given up."""
+        """End an ongoing meeting; respond once its callbacks are delivered or given up."""
         wanted = _body(_Ending)
         session = self._state.session(session_id)
         if session.ended_at is not None:
@@ -131,22 +131,22 @@ class ControlApi:
         bodies = meetings.finish(
             self._state, session, duration=wanted.duration, upload=wanted.upload
         )
-        return self._told(session, bodies, wanted)
+        return self._sent(session, bodies, wanted)
 
     def hold_meetings(self) -> Response:
-        """Hold many meetings; answer once all callbacks were delivered or given up."""
+        """Hold many meetings; respond once all callbacks are delivered or given up."""
         return json_answer(bulk.hold(self._state, self._sender, _body(bulk.Meetings)))
 
     def list_recordings(self) -> Response:
-        """Show every recording, with whether it was deleted."""
+        """Return all recordings, including deleted ones."""
         return json_answer([_recording(each) for each in self._state.recordings()])
 
     def add_recordings(self) -> Response:
-        """Add recordings that are simply there."""
+        """Add recordings without sending callbacks."""
         return json_answer(bulk.add_recordings(self._state, _body(bulk.Recordings)), 201)
 
     def upload(self, recording_id: str) -> Response:
-        """Finish a recording's upload and send the callback of it."""
+        """Finish a recording's upload and send its callback."""
         body = meetings.upload(self._state, recording_id)
         return json_answer(self._sender.send(body).as_json())
 
@@ -161,28 +161,29 @@ class ControlApi:
         return _done()
 
     def change_settings(self) -> Response:
-        """Change settings; answer all of them."""
+        """Change settings; respond with all settings."""
         try:
             return json_answer(self._state.switches.change_settings(_fields()))
-        except msgspec.ValidationError as problem:
-            raise invalid(str(problem)) from problem
+        except msgspec.ValidationError as exc:
+            raise invalid(str(exc)) from exc
 
     def open_https(self) -> Response:
-        """Serve everything over https as well, with a self-signed certificate; show the address."""
+        """Serve the emulator over https too, with a self-signed certificate; return its URL."""
         return json_answer({"base": self._https_base()})
 
     def advance_clock(self) -> Response:
-        """Put the clock forward; answer once the rooms that this expired were told of."""
+        """Advance the clock; respond once the callbacks of expired rooms are sent."""
         self._state.advance_clock(_body(_Advance).seconds)
-        self._watch.tell()
+        self._watch.send_due()
         return json_answer({"now": iso(self._state.clock.now())})
 
     def reset(self) -> Response:
-        """Forget everything."""
+        """Reset the emulator."""
         self._state.reset()
         return _done()
 
-    def _told(self, session: Session, bodies: list[Body], sending: Sending) -> Response:
+    def _sent(self, session: Session, bodies: list[Body], sending: Sending) -> Response:
+        """Send a meeting's callbacks; return the response that lists them."""
         sent = meetings.arranged(self._state, bodies, sending) if sending.deliver else []
         for body in sent:
             self._sender.send(body, sending.delay.get(body["event"], 0.0))
@@ -208,8 +209,8 @@ def _fields() -> dict[str, Any]:
 def _body(kind: type[Wanted]) -> Wanted:
     try:
         return msgspec.convert(_fields(), kind)
-    except msgspec.ValidationError as problem:
-        raise invalid(str(problem)) from problem
+    except msgspec.ValidationError as exc:
+        raise invalid(str(exc)) from exc
 
 
 def _recording(recording: Recording) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Callbacks on their way, and what became of each."""
+"""Callbacks and the attempts to deliver them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One post of a callback: answered with `status`, or failed with `error`."""
+    """One POST of a callback: its response's `status`, or an `error`."""
 
     at: str
     status: int | None = None
@@ -16,29 +16,29 @@ class Attempt:
 
     @property
     def is_final(self) -> bool:
-        """Whether a webhook sender leaves it at that: not after 429, 5xx or no answer at all."""
+        """Whether the sender does not retry: false after 429, 5xx or no response."""
         return self.status is not None and self.status != 429 and self.status < 500
 
     @property
     def is_acknowledgement(self) -> bool:
-        """Whether the receiver took the callback."""
+        """Whether the receiver accepted the callback."""
         return self.status is not None and 200 <= self.status < 300
 
 
 @dataclass(slots=True)
 class Delivery:
-    """A callback and every attempt to deliver it; it grows while it is being sent."""
+    """A callback and all attempts to deliver it so far."""
 
     body: Mapping[str, Any]
     attempts: list[Attempt] = field(default_factory=list)
 
     @property
     def delivered(self) -> bool:
-        """Whether the receiver has taken it."""
+        """Whether the receiver accepted it."""
         return any(attempt.is_acknowledgement for attempt in self.attempts)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the delivery as the control interface shows it."""
+        """Return the delivery as JSON for the control interface."""
         attempts = list(self.attempts)
         return {
             "event": self.body.get("event"),

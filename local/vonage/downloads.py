@@ -1,4 +1,4 @@
-"""Download URLs that look and expire like pre-signed S3 addresses, and the file behind them. Pure.
+"""Download URLs that look and expire like presigned S3 URLs, and the file behind them. Pure.
 
 Source: "Authenticating requests: using query parameters" in the Amazon S3 API reference, and the
 URLs in the test data of Vonage's SDKs.
@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 from local.vonage.recordings import ACCOUNT
 
 ARCHIVE = Path(__file__).with_name("archive.mp4")
-"""Two seconds of video: what every recording turns out to be."""
+"""Two seconds of video: the file of every recording."""
 
 _KEY = b"the emulator's own; it guards nothing"
 _AMZ_TIME = "%Y%m%dT%H%M%SZ"
@@ -25,7 +25,7 @@ _AMZ_TIME = "%Y%m%dT%H%M%SZ"
 def signed_url(
     base: str, recording_id: str, now: datetime, lifetime: int, form: Literal["X-Amz", "Expires"]
 ) -> str:
-    """Return an address, 1.2 to 1.5 KB long, that serves the recording for `lifetime` seconds."""
+    """Return a URL of 1.2 to 1.5 KB that serves the recording for `lifetime` seconds."""
     path = f"/{ACCOUNT}/{quote(recording_id, safe='')}/archive.mp4"
     token = hashlib.shake_256(recording_id.encode())
     if form == "X-Amz":
@@ -38,7 +38,7 @@ def signed_url(
 
 
 def refusal(recording_id: str, query: Mapping[str, str], now: datetime) -> tuple[str, str] | None:
-    """Return S3's error code and message for a download with this `query`; None when it is good."""
+    """Return S3's error code and message for a download with this `query`; None if it is valid."""
     unsigned = dict(query)
     given = unsigned.pop("X-Amz-Signature", None) or unsigned.pop("Signature", None)
     if given is None:
@@ -82,7 +82,7 @@ def _signature(recording_id: str, query: Mapping[str, str]) -> bytes:
 
 
 def _expiry(query: Mapping[str, str]) -> datetime:
-    """Return when a URL whose signature is good stops working."""
+    """Return the time at which a URL with a valid signature expires."""
     if "Expires" in query:
         return datetime.fromtimestamp(int(query["Expires"]), UTC)
     signed_at = datetime.strptime(query["X-Amz-Date"], _AMZ_TIME).replace(tzinfo=UTC)

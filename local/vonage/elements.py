@@ -1,4 +1,4 @@
-"""Changes to single elements of a response: of a list's rooms or recordings, or of the only one."""
+"""Changes to single elements of a response: a room or recording in a list, or the only one."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,17 +13,17 @@ class ElementChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """A change to one element. It has no effect on a response without that element."""
 
     element: int | str
-    """Its index in the list (from 0; -1 is the last one), or its id, which also selects the object
-    of a response about that one element."""
+    """The element's index in the list (from 0; -1 is the last), or its id. An id also selects the
+    object of a response with a single element."""
     fields: Mapping[str, Any] = {}
-    """Values that replace those of its fields, or are added."""
+    """Fields to replace or add."""
     without: tuple[str, ...] = ()
-    """Fields that are left out."""
+    """Fields to remove."""
     value: Any = UNSET
-    """Any JSON in place of the whole element."""
+    """Any JSON that replaces the whole element."""
 
     def apply(self, element: Any) -> Any:
-        """Return the changed element; one that has no fields stays as it is, or gets the value."""
+        """Return the changed element; only `value` can change an element that is no object."""
         if self.value is not UNSET or not isinstance(element, dict):
             return element if self.value is UNSET else self.value
         changed = element | dict(self.fields)
@@ -31,9 +31,9 @@ class ElementChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def change_elements(body: bytes, changes: Iterable[ElementChange]) -> bytes:
-    """Return a response's `body` with the changes; element ids are those before any change.
+    """Return a response's `body` with the changes; they refer to the elements' original ids.
 
-    A body that is not a JSON object is returned as it is.
+    A body that is not a JSON object is returned unchanged.
     """
     try:
         document = msgspec.json.decode(body, type=Json)
@@ -52,7 +52,7 @@ def change_elements(body: bytes, changes: Iterable[ElementChange]) -> bytes:
 
 
 def _elements(document: Json) -> list[Any]:
-    """Return the list that the document holds, itself; an empty one when it holds none."""
+    """Return the document's own list of elements; a new empty list if it has none."""
     found = document.get("_embedded")
     if isinstance(found, dict):
         found = found.get("rooms", found.get("recordings"))

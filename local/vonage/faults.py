@@ -1,4 +1,4 @@
-"""What can be made to go wrong, and when it does."""
+"""Faults: configurable errors in responses, and when they occur."""
 
 import base64
 import math
@@ -29,17 +29,17 @@ Operation = Literal[
 ]
 
 RESET = "vonage.reset"
-"""Set in a request's environment to have its connection broken off instead of an answer."""
+"""A key in a request's environment that makes the server reset the connection."""
 
 _WITHOUT_BODY = (204, 304)
-"""Statuses whose responses have no body (RFC 9110, 6.4.1), unless the fault gives one."""
+"""Statuses whose responses have no body (RFC 9110, 6.4.1), unless the fault sets one."""
 
 
 class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A change to the responses for an operation; `*` stands for every operation.
+    """A change to the responses for an operation; `*` means all operations.
 
-    With a status or a body, that is the response, in place of the proper one. All other fields
-    change the response, whichever it is. At most one of `body`, `body_base64`, `body_json`.
+    A status or a body replaces the proper response. All other fields change the response, proper or
+    replaced. At most one of `body`, `body_base64` and `body_json` can be set.
 
     Raises:
         ValueError: the fields contradict each other.
@@ -47,49 +47,49 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     operation: Operation | Literal["*"]
     status: Annotated[int, Meta(ge=200, le=599)] | None = None
-    """Respond with this status; 200 where only a body is given."""
+    """Respond with this status. With only a body, the status is 200."""
     body: str | None = None
-    """Respond with this text, as HTML unless there is a `content_type`."""
+    """Respond with this text, as HTML unless `content_type` is set."""
     body_base64: str | None = None
     """Respond with these bytes."""
     body_json: Any = UNSET
     """Respond with this JSON, which may be null."""
     name: str = "EmulatedError"
-    """The error's name in the body, in the service's form, if no body is given."""
+    """The error's name in the service's error body, used if no body is set."""
     content_type: HeaderValue | None = None
     headers: Mapping[HeaderName, HeaderValue] = {}
-    """Headers to add; for instance a Content-Encoding that the body does not have."""
+    """Headers to add, for example a Content-Encoding that does not match the body."""
     retry_after: Annotated[int, Meta(ge=0)] | HeaderValue | None = None
     """Send this as Retry-After: seconds, or a text such as an HTTP date."""
     location: HeaderValue | None = None
-    """Send this as Location, for a redirect."""
+    """Send this Location, for a redirect."""
     encoding: Literal["utf-8-sig", "utf-16", "utf-16-le", "utf-32"] | None = None
-    """Send a text in this encoding; `utf-8-sig` puts a byte order mark before it. Bytes that are
-    not UTF-8 stay as they are."""
+    """Send text in this encoding; `utf-8-sig` adds a byte order mark. A body that is not UTF-8 is
+    not changed."""
     elements: tuple[ElementChange, ...] = ()
     """Change single elements of a list."""
     truncate: Annotated[int, Meta(ge=1)] | None = None
     """Close the connection this many bytes before the end of the body."""
     chunked: bool = False
-    """Send the body in chunks instead of with a Content-Length."""
+    """Send the body in chunks, without a Content-Length."""
     endless: bool = False
-    """Send white space after the body, in chunks and without an end."""
+    """Send endless white space after the body, in chunks."""
     trickle: Seconds = 0.0
-    """Send one byte after the other, with this pause."""
+    """Send single bytes with this pause between them."""
     latency: Seconds = 0.0
-    """Respond this much later."""
+    """Delay the response by this time."""
     reset: bool = False
     """Reset the connection instead of responding."""
     rate_limit: Annotated[int, Meta(ge=1)] | None = None
-    """Respond 429 to what exceeds this number of requests in `per` seconds."""
+    """Respond 429 to requests above this number in `per` seconds."""
     per: Annotated[float, Meta(gt=0)] = 1.0
     after: bool = False
-    """Carry the operation out first, so that only its response is lost."""
+    """Carry out the operation first, so that only its response is lost."""
     times: Annotated[int, Meta(ge=1)] | None = None
-    """Strike this often, then never again."""
+    """Apply the fault only this many times."""
     probability: Annotated[float, Meta(ge=0, le=1)] = 1.0
     seed: int = 0
-    """Seeds the dice of `probability`."""
+    """The seed of the random generator behind `probability`."""
 
     def __post_init__(self) -> None:
         given = (self.body is not None, self.body_base64 is not None, self.body_json is not UNSET)
@@ -97,11 +97,11 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("Give one of body, body_base64 and body_json.")
         if self.endless and self.truncate:
             raise ValueError("An endless response has no end to truncate.")
-        self._given_body()  # raises for what is not base64
+        self._given_body()  # raises ValueError for invalid base64
 
     @property
     def changes_response(self) -> bool:
-        """Whether a response is sent in another form than it has."""
+        """Whether a response is sent in a changed form."""
         wire = (self.encoding, self.truncate, self.chunked, self.endless, self.trickle)
         return any((*wire, self.elements, self._headers()))
 
@@ -113,7 +113,7 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def respond(
         self, request: Request, proper: Callable[[], Response], stopping: Event
     ) -> Response:
-        """Return what is sent; `proper` carries the operation out and returns its response."""
+        """Return the response to send; `proper` carries out the operation and returns its own."""
         if self.reset:
             request.environ[RESET] = True
         if not self.replaces_response:
@@ -184,21 +184,21 @@ def _encoded(body: bytes, encoding: str) -> bytes:
 
 
 class ArmedFault:
-    """A fault that is switched on, with what it must remember to know when to strike."""
+    """An active fault and the state that decides when it applies."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
         self._left = math.inf if fault.times is None else fault.times
-        self._dice = random.Random(fault.seed)  # noqa: S311 - to be repeated, not to be secret
+        self._random = random.Random(fault.seed)  # noqa: S311 - repeatable, not secret
         self._served: deque[float] = deque()
 
     def strike(self, operation: str, now: float) -> Fault | None:
-        """Return what happens to a request for `operation` at `now` (monotonic seconds), if any."""
+        """Return the fault if it applies to a request at `now` (monotonic seconds), else None."""
         if self.fault.operation not in {"*", operation} or self._left < 1:
             return None
         if self.fault.rate_limit is not None:
             return self._limited(self.fault.rate_limit, now)
-        if self._dice.random() >= self.fault.probability:
+        if self._random.random() >= self.fault.probability:
             return None
         self._left -= 1
         return self.fault

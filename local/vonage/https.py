@@ -8,7 +8,7 @@ import trustme
 
 
 def self_signed() -> ssl.SSLContext:
-    """Return the context of a server whose certificate nobody but itself has signed."""
+    """Return a server's TLS context with a self-signed certificate."""
     authority = trustme.CA()
     pem = authority.private_key_pem.bytes() + authority.cert_pem.bytes()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

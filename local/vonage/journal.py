@@ -1,4 +1,4 @@
-"""What the emulator did: the callbacks it sent and the requests it answered."""
+"""The emulator's journal: the callbacks it sent and the requests it received."""
 
 from collections import deque
 from threading import RLock
@@ -6,38 +6,38 @@ from typing import Any
 
 from local.vonage.deliveries import Delivery
 
-REQUESTS_KEPT = 100_000
+MAX_REQUESTS = 100_000
 
 
 class Journal:
-    """Deliveries and requests in their order, guarded by the `lock` it is given."""
+    """Deliveries and requests in order. `lock` guards all access."""
 
     def __init__(self, lock: RLock) -> None:
         self._lock = lock
         self.reset()
 
     def reset(self) -> None:
-        """Begin with an empty page."""
+        """Remove all entries."""
         with self._lock:
             self._deliveries: list[Delivery] = []
-            self._requests: deque[dict[str, Any]] = deque(maxlen=REQUESTS_KEPT)
+            self._requests: deque[dict[str, Any]] = deque(maxlen=MAX_REQUESTS)
 
     def add_delivery(self, delivery: Delivery) -> None:
-        """Note a callback as being sent from now on."""
+        """Add a callback at the start of its sending."""
         with self._lock:
             self._deliveries.append(delivery)
 
     def deliveries(self) -> list[Delivery]:
-        """Return the callbacks in the order in which their sending began."""
+        """Return the callbacks in the order of their first attempts."""
         with self._lock:
             return list(self._deliveries)
 
     def add_request(self, entry: dict[str, Any]) -> None:
-        """Note a request to the API; the oldest note goes when there are REQUESTS_KEPT."""
+        """Add a request to the API; beyond MAX_REQUESTS the oldest is removed."""
         with self._lock:
             self._requests.append(entry)
 
     def requests(self) -> list[dict[str, Any]]:
-        """Return the requests to the API in the order in which they were answered."""
+        """Return the requests to the API in the order of the responses."""
         with self._lock:
             return list(self._requests)

@@ -1,4 +1,4 @@
-"""Meetings: what happens in a room from the first to the last callback, and how those are sent."""
+"""Meetings: sessions and recordings in a room, and their callbacks."""
 
 import random
 import uuid
@@ -22,52 +22,52 @@ Count = Annotated[int, Meta(ge=0, le=1000)]
 Duration = Annotated[int, Meta(ge=0, le=604_800)]
 
 MARGIN = timedelta(seconds=2)
-"""How long a session goes on before its recordings begin, and after they have ended."""
+"""The time from a session's start to its recordings' start, and from their end to its end."""
 
 
 class Sending(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What becomes of a meeting's callbacks on their way. Events are named as in the callbacks."""
+    """How a meeting's callbacks are sent. Events have the names of the callbacks."""
 
     deliver: bool = True
-    """Whether they are sent at all."""
+    """Whether to send callbacks at all."""
     repeat: Mapping[str, Count] = {}
-    """How many more times an event's callback is sent."""
+    """By event: how many additional times its callback is sent."""
     drop: frozenset[str] = frozenset()
-    """The events whose callbacks are never sent."""
+    """The events whose callbacks are not sent."""
     order: tuple[str, ...] = ()
-    """The events in the order they are sent in; those not named come after, as they happened."""
+    """The order of events; events not listed follow in their natural order."""
     shuffle_seed: int | None = None
-    """When given, everything is sent in an order drawn with this seed."""
+    """If set, the callbacks are sent in a random order with this seed."""
     rename: Mapping[str, str] = {}
-    """Other names to send events under, such as `recording:ready`."""
+    """Other names for events, such as `recording:ready`."""
     delay: Mapping[str, Seconds] = {}
-    """Seconds to wait before an event's callback is sent."""
+    """By event: seconds to wait before its callback is sent."""
     room_id_in_recordings: bool = False
-    """Whether the callbacks of recordings carry `room_id`, as at times they do."""
+    """Whether callbacks of recordings contain `room_id`, as they sometimes do."""
 
 
 class Meeting(Sending, kw_only=True, forbid_unknown_fields=True):
-    """A meeting to be held."""
+    """A meeting to hold."""
 
     room_id: str | None = None
     """A new long-term room when None."""
     participants: tuple[str, ...] = ("Ada", "Grace")
     recordings: Count = 1
     started_at: str | None = None
-    """ISO 8601; so that the meeting ends now, when None."""
+    """ISO 8601; when None, the meeting ends now."""
     duration: Duration = 38
-    """Seconds that each recording takes."""
+    """The duration of each recording in seconds."""
     ongoing: bool = False
-    """Whether to leave it at the beginning, to be ended later."""
+    """Whether to only start the meeting, and end it later."""
     upload: bool = True
-    """Whether the recordings are uploaded; else they stay `stopped`, and cannot be deleted."""
+    """Whether the recordings are uploaded; else they stay `stopped` and cannot be deleted."""
 
 
 def begin(state: State, meeting: Meeting) -> tuple[Session, list[Body]]:
     """Start the meeting; return its session and the callbacks so far.
 
     Raises:
-        Refusal: the room is not there or not available, or `started_at` is no date.
+        Refusal: the room does not exist or is not available, or `started_at` is not a date.
     """
     length = timedelta(0) if meeting.ongoing else timedelta(seconds=meeting.duration) + 2 * MARGIN
     now = state.clock.now()
@@ -90,9 +90,9 @@ def begin(state: State, meeting: Meeting) -> tuple[Session, list[Body]]:
 def finish(
     state: State, session: Session, *, duration: int | None = None, upload: bool = True
 ) -> list[Body]:
-    """End the session, and its recordings after `duration` seconds; return the callbacks of that.
+    """End the session and its recordings; return the callbacks.
 
-    Without a duration the recordings end now.
+    The recordings are `duration` seconds long; without a duration they end now.
     """
     running = [each for each in state.recordings_of(session.id) if each.ended_at is None]
     status: Status = "uploaded" if upload else "stopped"
@@ -112,7 +112,7 @@ def finish(
 
 
 def upload(state: State, recording_id: str) -> Body:
-    """Finish the upload of a recording that has ended; return its callback.
+    """Mark a recording as uploaded, and as ended if necessary; return the callback.
 
     Raises:
         Refusal: there is no such recording.
@@ -125,17 +125,17 @@ def upload(state: State, recording_id: str) -> Body:
 
 
 def arranged(state: State, bodies: Iterable[Body], sending: Sending) -> list[Body]:
-    """Return the callbacks that are really sent, in that order and under those names."""
+    """Return the callbacks to send, in order, with `sending` applied."""
     kept = [body for body in bodies if body["event"] not in sending.drop]
     sent = [body for body in kept for _ in range(1 + sending.repeat.get(body["event"], 0))]
     sent.sort(key=_place_in(sending.order))
     if sending.shuffle_seed is not None:
         random.Random(sending.shuffle_seed).shuffle(sent)  # noqa: S311 - repeatable
-    return [_worded(state, body, sending) for body in sent]
+    return [_with_changes(state, body, sending) for body in sent]
 
 
 def uploaded_body(state: State, recording: Recording) -> Body:
-    """Return the callback of an upload, with a download URL that is valid from now on."""
+    """Return the callback of an upload, with a fresh download URL."""
     return _recording_body("uploaded", recording) | {"url": download_url(state, recording.id)}
 
 
@@ -164,7 +164,7 @@ def _place_in(order: tuple[str, ...]) -> Callable[[Body], int]:
     return lambda body: places.get(body["event"], len(places))
 
 
-def _worded(state: State, body: Body, sending: Sending) -> Body:
+def _with_changes(state: State, body: Body, sending: Sending) -> Body:
     body = body | {"event": sending.rename.get(body["event"], body["event"])}
     if sending.room_id_in_recordings and "room_id" not in body:
         body["room_id"] = state.session(body["session_id"]).room_id

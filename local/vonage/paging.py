@@ -1,6 +1,7 @@
-"""Pages of rooms: `start_id` is the serial number of the first, `end_id` of the first not. Pure.
+"""Pages of rooms. Pure.
 
-Source: Vonage's Meetings API reference, "Get all rooms" (a serial number, not the room's id).
+`start_id` is the serial number of the first room of a page, `end_id` that of the first room after
+it. Source: Vonage's Meetings API reference, "Get all rooms" (a serial number, not the room's id).
 """
 
 import re
@@ -13,34 +14,34 @@ from local.vonage.refusal import invalid
 DEFAULT_SIZE = 20
 
 ListEnd = Literal["no_next", "empty_page", "cut_short", "loop"]
-"""The `next` link where a list should end:
+"""The `next` link at the end of a list:
 
-- `no_next`: the last page has none.
-- `empty_page`: the last page's leads to an empty page, whose own leads to itself.
-- `cut_short`: the first page has none, even if there are more rooms.
-- `loop`: the last page's leads to the first page.
+- `no_next`: the last page has no link.
+- `empty_page`: the last page links to an empty page, which links to itself.
+- `cut_short`: the first page has no link, even if there are more rooms.
+- `loop`: the last page links to the first page.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The rooms with serial numbers from `first` up to, but without, `stop`."""
+    """The rooms with serial numbers from `first` to before `stop`."""
 
     size: int
     first: int
     stop: int
     end: int | None
-    """The `end_id` that was asked for together with a `start_id`: no page goes beyond it."""
+    """The `end_id` of a request that also has a `start_id`: following pages stop there."""
     total: int
 
     @classmethod
     def asked(cls, query: Mapping[str, str], total: int) -> Self:
-        """Return the page that `query` asks for, of `total` rooms numbered from one.
+        """Return the page that `query` requests, of `total` rooms numbered from 1.
 
-        With `end_id` alone it is the page that ends there, which is what `prev` links ask for.
+        `end_id` alone requests the page that ends there, as `prev` links do.
 
         Raises:
-            Refusal: a number is none, or the page would hold nothing ever.
+            Refusal: a parameter is not a number, or `page_size` is below 1.
         """
         size = _number(query, "page_size")
         size = DEFAULT_SIZE if size is None else size
@@ -53,11 +54,11 @@ class Page:
 
     @staticmethod
     def _limit(end: int | None, total: int) -> int:
-        """Return the serial number before which every page stops."""
+        """Return the serial number at which the last page stops."""
         return total + 1 if end is None else max(1, min(end, total + 1))
 
     def links(self, rooms_url: str, end: ListEnd = "no_next") -> dict[str, dict[str, str]]:
-        """Return the page's links; `prev` and `next` only where there is something."""
+        """Return the page's links, with `prev` and `next` only if there are such pages."""
         links = {"first": {}, "self": {"start_id": self.first, **self._end()}}
         if self.first > 1:
             links["prev"] = {"end_id": self.first}
@@ -70,7 +71,7 @@ class Page:
         return {} if self.end is None else {"end_id": self.end}
 
     def _following(self, end: ListEnd) -> int | None:
-        """Return the number of the room with which the next page starts; None without one."""
+        """Return the serial number at which the next page starts; None without a next page."""
         if end != "cut_short" and self.stop < self._limit(self.end, self.total):
             return self.stop
         return {"empty_page": max(self.first, self.stop), "loop": 1}.get(end)

@@ -1,4 +1,4 @@
-"""Sessions and their recordings as the Meetings API keeps them, and their JSON. Pure.
+"""Sessions and recordings of the Meetings API, and their JSON. Pure.
 
 Source: Vonage's Meetings API reference, "Recordings".
 """
@@ -20,7 +20,7 @@ Status = Literal["started", "paused", "stopped", "uploaded"]
 
 @dataclass(frozen=True, slots=True)
 class Participant:
-    """Somebody who is in a session; the first to join is its host."""
+    """A participant of a session; the first one is its host."""
 
     id: str
     name: str
@@ -29,7 +29,7 @@ class Participant:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A meeting in a room; `ended_at` is missing while it goes on."""
+    """A session in a room; `ended_at` is None while it is ongoing."""
 
     id: str
     room_id: str
@@ -40,7 +40,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A recording of a session; `ended_at` is missing while it goes on."""
+    """A recording of a session; `ended_at` is None while it is ongoing."""
 
     id: str
     session_id: str
@@ -51,20 +51,20 @@ class Recording:
 
 
 def new_session_id(now: datetime) -> str:
-    """Return an id of the published kind: base64 of version, account, time and a random part."""
+    """Return an id in the published form: base64 of version, account, time and random text."""
     parts = f"1~{ACCOUNT}~~{now.timestamp() * 1000:.0f}~{secrets.token_urlsafe(18)}~~"
     return "2_" + base64.urlsafe_b64encode(parts.encode()).decode().rstrip("=")
 
 
 def people(names: tuple[str, ...]) -> tuple[Participant, ...]:
-    """Return participants of these names, the first one being the host."""
+    """Return participants with these names; the first one is the host."""
     return tuple(
         Participant(str(uuid.uuid4()), name, is_host=place == 0) for place, name in enumerate(names)
     )
 
 
 def as_json(recording: Recording, url: str | None) -> dict[str, Any]:
-    """Return the recording as the API shows it; `url` is there once it is uploaded."""
+    """Return the recording as the API returns it, with `url` once it is uploaded."""
     return {
         "id": recording.id,
         "session_id": recording.session_id,

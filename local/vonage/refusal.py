@@ -1,8 +1,8 @@
-"""How the Meetings API says no."""
+"""Error responses of the Meetings API."""
 
 
 class Refusal(Exception):
-    """A request is answered with `status` and the service's error body."""
+    """A request is rejected with `status` and the service's error body."""
 
     def __init__(self, status: int, name: str, message: str) -> None:
         super().__init__(message)
@@ -16,15 +16,15 @@ class Refusal(Exception):
 
 
 def invalid(message: str) -> Refusal:
-    """Return the refusal of a request that breaks the rules of its fields."""
+    """Return the error for a request with an invalid field."""
     return Refusal(400, "InputValidationError", message)
 
 
 def bad_request(message: str) -> Refusal:
-    """Return the refusal of a well-formed request that its target does not allow."""
+    """Return the error for a valid request that its target's state does not allow."""
     return Refusal(400, "BadRequestError", message)
 
 
 def not_found(message: str) -> Refusal:
-    """Return the refusal of a request for something that is not there."""
+    """Return the error for a request for something that does not exist."""
     return Refusal(404, "NotFoundError", message)

@@ -1,4 +1,4 @@
-"""Rooms as the Meetings API keeps them: their rules and their JSON. Pure.
+"""Rooms of the Meetings API: their rules and their JSON. Pure.
 
 Source: Vonage's Meetings API reference, "Rooms", and its guide "Meeting room management".
 """
@@ -20,9 +20,9 @@ Json = Mapping[str, Any]
 RoomForm = Literal["is_available", "status"]
 
 INSTANT_LIFE = timedelta(minutes=10)
-"""An instant room lives this long until somebody joins, and again after the last one leaves."""
+"""An instant room exists this long if nobody joins, and again after the last participant leaves."""
 
-LONGEST_LIFE = timedelta(days=5 * 365 + 1)
+MAX_LIFETIME = timedelta(days=5 * 365 + 1)
 
 _DEFAULTS: Json = {
     "metadata": None,
@@ -34,7 +34,7 @@ _DEFAULTS: Json = {
     "ui_settings": {"language": "default"},
     "available_features": {"is_recording_available": True, "is_chat_available": True},
 }
-_NOT_THEIRS_TO_SET = frozenset(
+_READ_ONLY = frozenset(
     {"id", "type", "expires_at", "created_at", "is_available", "status", "meeting_code", "_links"}
 )
 
@@ -51,7 +51,7 @@ class _CallbackUrls(Struct):
 
 
 class _Rules(Struct):
-    """What the fields that a client may set must be; others are kept as they come."""
+    """Validation rules for fields that a client may set; other fields are stored unchecked."""
 
     display_name: Annotated[str, Meta(min_length=1, max_length=200)] = "-"
     metadata: Annotated[str, Meta(max_length=500)] | None = None
@@ -63,7 +63,7 @@ class _Rules(Struct):
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A room; `serial` is its place in listings, `details` is what its owner may set."""
+    """A room; `serial` is its position in lists, `details` are the fields that clients may set."""
 
     serial: int
     id: str
@@ -73,35 +73,35 @@ class Room:
     details: Json
     meeting_code: str
     sessions: int = 0
-    """How many sessions are going on in it."""
+    """The number of ongoing sessions in it."""
     expired: bool = False
-    """Whether its expiry has been taken notice of: such a room cannot come back."""
+    """Whether the emulator has processed its expiry. This is final."""
     deleted: bool = False
 
     @property
     def alive(self) -> bool:
-        """Whether it was neither deleted nor found expired."""
+        """Whether it is neither deleted nor expired."""
         return not (self.deleted or self.expired)
 
     def is_due(self, now: datetime) -> bool:
-        """Whether its time is up. An instant room in which somebody is does not expire."""
+        """Return whether it expires by `now`. An instant room in use does not expire."""
         in_use = self.type == "instant" and self.sessions > 0
         return not in_use and self.expires_at <= now
 
     def is_available(self, now: datetime) -> bool:
-        """Whether a session can start in it."""
+        """Return whether a session can start in it."""
         return self.alive and not self.is_due(now)
 
     def callback_url(self, kind: str) -> str | None:
-        """Return the URL that this room's own callbacks of `kind` go to, if it has one."""
+        """Return the room's own callback URL for `kind`, if it has one."""
         return (self.details.get("callback_urls") or {}).get(f"{kind}_callback_url")
 
 
 def created(body: Json, serial: int, now: datetime) -> Room:
-    """Return the room that the `body` of POST /rooms asks for.
+    """Return the room that the `body` of POST /rooms describes.
 
     Raises:
-        Refusal: it breaks a rule.
+        Refusal: a field is invalid.
     """
     _check(body)
     if "display_name" not in body:
@@ -116,27 +116,27 @@ def created(body: Json, serial: int, now: datetime) -> Room:
 
 
 def placed(fields: Json, serial: int, now: datetime) -> Room:
-    """Return a room in any state at all, for tests: what is not given is made up.
+    """Return a room in any state, for tests. Missing fields get default values.
 
-    A room that is placed expired has been so for long: nothing tells of it any more.
+    No callback is sent for a room that is expired from the start.
     """
     _check(fields)
-    made_at = moment(fields["created_at"], "created_at") if "created_at" in fields else now
+    created_at = moment(fields["created_at"], "created_at") if "created_at" in fields else now
     expires_at = moment(fields["expires_at"], "expires_at") if "expires_at" in fields else None
     kind = fields.get("type", "long_term" if expires_at else "instant")
     if expires_at is None:
-        expires_at = made_at + (INSTANT_LIFE if kind == "instant" else timedelta(days=30))
+        expires_at = created_at + (INSTANT_LIFE if kind == "instant" else timedelta(days=30))
     body = {"display_name": "Room", **fields, "type": kind}
-    gone = bool(body.pop("deleted", False))
-    room = _room(body, serial, made_at, expires_at, id=str(fields.get("id") or uuid.uuid4()))
-    return replace(room, expired=expires_at <= now, deleted=gone)
+    is_deleted = bool(body.pop("deleted", False))
+    room = _room(body, serial, created_at, expires_at, id=str(fields.get("id") or uuid.uuid4()))
+    return replace(room, expired=expires_at <= now, deleted=is_deleted)
 
 
 def updated(room: Room, body: Json, now: datetime) -> Room:
-    """Return `room` as the `body` of PATCH /rooms/{id} wants it.
+    """Return `room` with the changes in the `body` of PATCH /rooms/{id}.
 
     Raises:
-        Refusal: nothing is to be updated, a rule is broken, or the room cannot be updated.
+        Refusal: there are no changes, a field is invalid, or the room cannot be updated.
     """
     wanted = body.get("update_details")
     if not isinstance(wanted, dict):
@@ -153,17 +153,17 @@ def updated(room: Room, body: Json, now: datetime) -> Room:
 
 
 def deleted(room: Room, _now: datetime) -> Room:
-    """Return the room as it is once it was deleted."""
+    """Return the room marked as deleted."""
     return replace(room, deleted=True)
 
 
 def entered(room: Room) -> Room:
-    """Return the room with one more session going on in it."""
+    """Return the room with one more ongoing session."""
     return replace(room, sessions=room.sessions + 1)
 
 
 def left(room: Room, at: datetime) -> Room:
-    """Return the room as it is after everybody left a session of it."""
+    """Return the room after a session ended `at` a time."""
     expires_at = room.expires_at
     if room.type == "instant":
         expires_at = max(expires_at, at + INSTANT_LIFE)
@@ -173,7 +173,7 @@ def left(room: Room, at: datetime) -> Room:
 
 
 def as_json(room: Room, now: datetime, form: RoomForm) -> dict[str, Any]:
-    """Return the room as the API shows it; its availability in the newer or the 2021 `form`."""
+    """Return the room as the API returns it, with its availability in the new or 2021 `form`."""
     available = room.is_available(now)
     code = room.meeting_code
     host = f"https://meetings.vonage.com/?room_token={code}&participant_token=host-{code}"
@@ -195,7 +195,7 @@ def as_json(room: Room, now: datetime, form: RoomForm) -> dict[str, Any]:
 
 
 def expired_callback(room: Room) -> dict[str, Any]:
-    """Return the callback that tells of the room's expiry."""
+    """Return the callback of the room's expiry."""
     return {
         "event": "room:expired",
         "room_id": room.id,
@@ -225,30 +225,30 @@ def _room(
 
 
 def _details(body: Json) -> dict[str, Any]:
-    return {key: value for key, value in body.items() if key not in _NOT_THEIRS_TO_SET}
+    return {key: value for key, value in body.items() if key not in _READ_ONLY}
 
 
 def _check(body: Json) -> None:
     try:
         msgspec.convert(body, _Rules)
-    except msgspec.ValidationError as problem:
-        raise invalid(str(problem)) from problem
+    except msgspec.ValidationError as exc:
+        raise invalid(str(exc)) from exc
 
 
 def _future(text: object, now: datetime) -> datetime:
     expires_at = moment(text, "expires_at")
-    if not now < expires_at <= now + LONGEST_LIFE:
+    if not now < expires_at <= now + MAX_LIFETIME:
         raise invalid('"expires_at" must be in the future and at most five years away')
     return expires_at
 
 
 def _require_updatable(room: Room, now: datetime) -> None:
-    because = None
+    reason = None
     if room.type == "instant":
-        because = "type: temporary"  # the word Vonage's own answer uses for instant rooms
+        reason = "type: temporary"  # Vonage's word for instant rooms in this error
     elif not room.is_available(now):
-        because = "state: unavailable"
-    if because:
+        reason = "state: unavailable"
+    if reason:
         raise bad_request(
-            f"The room with id: {room.id} could not be updated because of its {because}"
+            f"The room with id: {room.id} could not be updated because of its {reason}"
         )

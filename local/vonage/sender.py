@@ -1,4 +1,4 @@
-"""Posts callbacks as a webhook sender does: signed if wanted, and again until they are answered."""
+"""Posts callbacks as a webhook sender does: optionally signed, and with retries."""
 
 import hashlib
 import threading
@@ -21,21 +21,21 @@ from local.vonage.settings import Kind, Settings, Target
 from local.vonage.state import State
 from roomkeeper.times import iso
 
-LONGEST_BACKOFF = 30.0
-ANSWER_KEPT = 500
-"""Characters of a receiver's answer that the log keeps."""
+MAX_BACKOFF = 30.0  # seconds
+MAX_RESPONSE_LENGTH = 500
+"""Characters of a receiver's response that the journal keeps."""
 
 
 class Sender:
-    """Posts callbacks to where the emulator was told to, from many threads at once.
+    """Posts callbacks to the configured targets. Safe to use from many threads.
 
-    Every callback is noted in the state's deliveries; with nowhere to go it is noted unsent.
+    Every callback is added to the journal, also one without a target, which is not sent.
     """
 
     def __init__(self, state: State, connections: int = 64) -> None:
         self._state = state
         self._session = requests.Session()
-        self._session.trust_env = False  # no proxy stands between the emulator and its receiver
+        self._session.trust_env = False  # use no proxy for the receiver
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=connections, pool_connections=8))
 
@@ -44,7 +44,7 @@ class Sender:
         self._session.close()
 
     def send(self, body: Mapping[str, Any], delay: float = 0.0) -> Delivery:
-        """Post `body`, after `delay` seconds, until it is answered for good or given up."""
+        """Post `body` after `delay` seconds; retry until a final response or the last attempt."""
         self._state.stopping.wait(delay)
         delivery = Delivery(body)
         self._state.journal.add_delivery(delivery)
@@ -53,7 +53,7 @@ class Sender:
         return delivery
 
     def send_all(self, bodies: Sequence[Mapping[str, Any]], senders: int) -> list[Delivery]:
-        """Post every one of `bodies` from `senders` threads; return when all are done."""
+        """Post all `bodies` from `senders` threads; return when all are delivered or given up."""
         with ThreadPoolExecutor(senders, thread_name_prefix="vonage-sender") as pool:
             return list(pool.map(self.send, bodies))
 
@@ -73,7 +73,7 @@ class Sender:
             delivery.attempts.append(attempt)
             if attempt.is_final or number == settings.attempts or self._state.stopping.wait(wait):
                 return
-            wait = min(wait * 2, LONGEST_BACKOFF)
+            wait = min(wait * 2, MAX_BACKOFF)
 
     def _post(self, payload: bytes, target: Target, timeout: float) -> Attempt:
         headers = {"Content-Type": "application/json", **target.headers}
@@ -83,23 +83,23 @@ class Sender:
             )
         at = iso(datetime.now(UTC))
         try:
-            answer = self._session.post(
+            response = self._session.post(
                 target.url, data=payload, headers=headers, timeout=timeout, allow_redirects=False
             )
-        except (requests.RequestException, ValueError) as problem:
-            return Attempt(at, error=type(problem).__name__)
-        return Attempt(at, answer.status_code, answer=answer.text[:ANSWER_KEPT])
+        except (requests.RequestException, ValueError) as exc:
+            return Attempt(at, error=type(exc).__name__)
+        return Attempt(at, response.status_code, answer=response.text[:MAX_RESPONSE_LENGTH])
 
 
 def kind_of(event: str) -> Kind:
-    """Return which of an application's three callback URLs `event` goes to."""
+    """Return the kind of the application's callback URL for an `event`."""
     if event.startswith("recording:"):
         return "recordings"
     return "rooms" if event.startswith("room:") else "sessions"
 
 
 def signature(payload: bytes, sender: Target, secret: str) -> str:
-    """Return the JWT of a signed webhook: HS256, with the hash of the very bytes that are sent.
+    """Return the JWT of a signed webhook: HS256, with the hash of the payload's bytes.
 
     Source: Vonage's "Signed webhooks" guide.
     """
@@ -117,9 +117,9 @@ def signature(payload: bytes, sender: Target, secret: str) -> str:
 
 
 class ExpiryWatch:
-    """Sends `room:expired` for every room whose time has come."""
+    """Sends `room:expired` for every room that expires."""
 
-    LONGEST_WAIT = 60.0
+    MAX_WAIT = 60.0  # seconds
 
     def __init__(self, state: State, sender: Sender) -> None:
         self._state = state
@@ -127,18 +127,18 @@ class ExpiryWatch:
         self._thread = threading.Thread(target=self._watch, name="vonage-expiry", daemon=True)
 
     def start(self) -> None:
-        """Watch from now on, until the state is told to stop."""
+        """Start to watch, until the state is stopped."""
         self._thread.start()
 
     def join(self) -> None:
-        """Return when the watch is over."""
+        """Wait until the watch has ended."""
         self._thread.join()
 
-    def tell(self) -> list[Delivery]:
-        """Send the callbacks that are due; return when they were delivered or given up."""
+    def send_due(self) -> list[Delivery]:
+        """Send the callbacks that are due; return when they are delivered or given up."""
         return [self._sender.send(expired_callback(room)) for room in self._state.take_expired()]
 
     def _watch(self) -> None:
         while not self._state.stopping.is_set():
-            self.tell()
-            self._state.await_expiry(self.LONGEST_WAIT)
+            self.send_due()
+            self._state.await_expiry(self.MAX_WAIT)

@@ -1,4 +1,4 @@
-"""The emulator as a server: its web application, its socket, its threads."""
+"""The emulator's server: its web application, sockets and threads."""
 
 import re
 import socket
@@ -26,9 +26,9 @@ from local.vonage.refusal import Refusal
 from local.vonage.sender import ExpiryWatch, Sender
 from local.vonage.state import State
 
-LARGEST_BODY = 1024 * 1024
+MAX_BODY = 1024 * 1024  # bytes
 _SLASH = "\ue000"
-"""Stands for an encoded slash until the path is divided: a character for private use."""
+"""A private-use character that replaces an encoded slash until the path is split."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -37,13 +37,13 @@ WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 @contextmanager
 def served(port: int, host: str, public_key: str | None) -> Iterator[str]:
-    """Serve the emulator in threads of its own while the context lasts; give its base URL.
+    """Serve the emulator in threads while the context lasts; yield its base URL.
 
-    Port 0 takes a free one.
+    Port 0 means any free port.
 
     Raises:
-        OSError: the address cannot be had.
-        ValueError: `public_key` is no RSA key in PEM.
+        OSError: the address is not available.
+        ValueError: `public_key` is not an RSA key in PEM.
     """
     key = rsa_public_key(public_key) if public_key is not None else None
     with (
@@ -79,7 +79,7 @@ def _serving(server: "_Server") -> Iterator[None]:
 
 
 class _Https:
-    """A second address of the emulator, with a self-signed certificate, opened when asked for."""
+    """The emulator's https address with a self-signed certificate, opened on first use."""
 
     def __init__(self, host: str, servers: ExitStack) -> None:
         self._host = host
@@ -108,12 +108,12 @@ def application(
     public_key: RSAPublicKey | None,
     https_base: Callable[[], str],
 ) -> Flask:
-    """Return the web application: the API under both paths, the downloads, the controls.
+    """Return the web application: the API under both paths, downloads and control interface.
 
     `https_base` opens the https address and returns its base URL.
     """
     app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.url_map.converters["id"] = _Id
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
@@ -130,22 +130,22 @@ def application(
 
 
 class _Id(BaseConverter):
-    """An id in a path, which may have slashes in it if they came encoded."""
+    """An id in a path, which may contain encoded slashes."""
 
     def to_python(self, value: str) -> str:
         return value.replace(_SLASH, "/")
 
 
 class _Handler(WSGIRequestHandler):
-    """Serves without a word about each request."""
+    """A request handler that logs nothing."""
 
     disable_nagle_algorithm = True
-    timeout = 60  # seconds; a client that stops in the middle of a request is let go
+    timeout = 60  # seconds without data before the connection is closed
     error_content_type = "application/json"
-    error_message_format = '{"title": "HTTP error %(code)d", "detail": "This is no HTTP request"}'
+    error_message_format = '{"title": "HTTP error %(code)d", "detail": "Not an HTTP request"}'
 
     def parse_request(self) -> bool:
-        """Return whether there is a request to be served: for a path, not for a whole URL."""
+        """Return whether there is a valid request; absolute URLs in requests are rejected."""
         parsed = super().parse_request()
         if parsed and not self.path.startswith("/"):
             self.send_error(400)
@@ -153,25 +153,25 @@ class _Handler(WSGIRequestHandler):
         return parsed
 
     def make_environ(self) -> dict[str, Any]:
-        """Return the WSGI environment, in which an encoded slash does not divide the path."""
+        """Return the WSGI environment, with encoded slashes replaced by `_SLASH`."""
         environ = super().make_environ()
         path = re.sub("%2f", quote(_SLASH), re.split(r"[?#]", self.path)[0], flags=re.IGNORECASE)
         environ["PATH_INFO"] = unquote(path).encode().decode("latin1")
         return environ
 
     def connection_dropped(self, error: BaseException, environ: Any = None) -> None:  # noqa: ARG002
-        """Close the connection, which otherwise would be kept for a next request."""
+        """Close the connection, which would otherwise be kept alive."""
         self.close_connection = True
 
     def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - the base's name
-        """Keep quiet about what is no request."""
+        """Log nothing about invalid requests."""
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Keep quiet about requests."""
+        """Log nothing about requests."""
 
 
 class _Server(ThreadedWSGIServer):
-    """A threaded server on a socket that is bound already, which can break connections off."""
+    """A threaded server on a bound socket that can reset connections."""
 
     def __init__(
         self,
@@ -183,7 +183,7 @@ class _Server(ThreadedWSGIServer):
         super().__init__(host, 0, _resetting(app), _Handler, ssl_context=tls, fd=listener.fileno())
 
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection; one that is to be reset without the farewell of a shutdown."""
+        """Close a connection. A reset needs SO_LINGER and no prior shutdown."""
         linger = request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_RESET_ON_CLOSE))
         if linger == _RESET_ON_CLOSE:
             self.close_request(request)
@@ -192,15 +192,15 @@ class _Server(ThreadedWSGIServer):
 
 
 def _resetting(app: Flask) -> WsgiApp:
-    """Return `app` made to reset the connection of requests that are marked so."""
+    """Return `app` wrapped so that it resets the connection of requests marked with RESET."""
 
     def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        answer = app(environ, start_response)
+        response = app(environ, start_response)
         if RESET in environ:
             connection = environ["werkzeug.socket"]
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             raise ConnectionResetError("A fault was switched on")
-        return answer
+        return response
 
     return serve
 

@@ -1,4 +1,4 @@
-"""The emulator's switches, and where its callbacks go."""
+"""The emulator's settings and the targets of its callbacks."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -17,12 +17,12 @@ HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+$", max_length=128)]
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the emulator behaves where the published descriptions leave a choice."""
+    """Choices where the published descriptions are incomplete or contradict each other."""
 
     page_form: Literal["embedded", "list"] = "embedded"
-    """`_embedded.rooms` (guide, OpenAPI) or `_embedded` itself the list (SDK fixtures)."""
+    """The list is `_embedded.rooms` (guide, OpenAPI) or `_embedded` itself (SDK fixtures)."""
     link_form: Literal["absolute", "bare"] = "absolute"
-    """Whether the links of a page start with a scheme; the SDK fixtures' do not."""
+    """Whether a page's links have a scheme; in the SDK fixtures they have none (`bare`)."""
     list_end: ListEnd = "no_next"
     """How a list of rooms ends; see `paging.ListEnd`."""
     room_form: RoomForm = "is_available"
@@ -30,21 +30,21 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     url_lifetime: Annotated[int, Meta(ge=1, le=604_800)] = 72_000
     """Seconds until a download URL expires."""
     refused_ids: str = ""
-    """A prefix: requests for what has an id that starts so are answered 400."""
+    """A prefix of ids. Requests for such ids get 400."""
     attempts: Annotated[int, Meta(ge=1, le=100)] = 5
-    """How often a callback is posted at most, until it is answered by other than 429 or 5xx."""
+    """The most attempts to post a callback. 429, 5xx and no response are retried."""
     backoff: Seconds = 0.25
-    """Seconds before the first repetition; doubled for each further one, up to 30."""
+    """Seconds before the first retry; doubled for each further retry, up to 30."""
     timeout: Annotated[float, Meta(gt=0, le=600)] = 10.0
-    """Seconds that a callback's receiver may take to answer."""
+    """Seconds to wait for the response of a callback's receiver."""
 
 
 class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where callbacks are posted, and how their sender proves to be Vonage."""
+    """The URL for callbacks, and the credentials that are sent with them."""
 
     url: Annotated[str, Meta(pattern=r"^https?://[^\s/]+", max_length=4096)]
     signature_secret: Annotated[str, Meta(min_length=1)] | None = None
-    """As at Vonage it may be short, though HS256 asks for 32 bytes (RFC 7518, section 3.2)."""
+    """May be short, as at Vonage, although HS256 requires 32 bytes (RFC 7518, section 3.2)."""
     headers: Mapping[HeaderName, HeaderValue] = {}
     api_key: str = "a1b2c3d4"
     application_id: str = "78d335fa-323d-0114-9c3d-d6f0d48968cf"

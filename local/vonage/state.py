@@ -1,4 +1,4 @@
-"""All that the emulator knows, in one place, behind one lock."""
+"""The emulator's whole state, guarded by one lock."""
 
 import heapq
 import threading
@@ -20,7 +20,7 @@ from local.vonage.switches import Switches
 class State:
     """Rooms, sessions, recordings, switches and the journal. Safe to use from many threads.
 
-    `base` is the address the emulator is reached at; `stopping` is set when it shuts down.
+    `base` is the emulator's base URL; `stopping` is set when it shuts down.
     """
 
     def __init__(self, base: str) -> None:
@@ -33,7 +33,7 @@ class State:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything, switches included."""
+        """Remove everything, and reset the clock and the switches."""
         with self._lock:
             self.clock = Clock()
             self.switches.reset()
@@ -48,7 +48,11 @@ class State:
     # --- rooms ------------------------------------------------------------------------------------
 
     def add_room(self, make: Callable[[int, datetime], Room]) -> Room:
-        """Keep the room that `make` returns for a serial number and the time, and return it."""
+        """Add the room that `make` returns for a serial number and the time; return the room.
+
+        Raises:
+            Refusal: a room with this id exists.
+        """
         with self._lock:
             room = make(len(self._room_ids) + 1, self.clock.now())
             if room.id in self._rooms:
@@ -58,10 +62,10 @@ class State:
             return room
 
     def room(self, room_id: str) -> Room:
-        """Return the room, deleted or not.
+        """Return the room, even if it is deleted.
 
         Raises:
-            Refusal: there never was one.
+            Refusal: there never was such a room.
         """
         with self._lock:
             if room_id not in self._rooms:
@@ -69,10 +73,10 @@ class State:
             return self._rooms[room_id]
 
     def change_room(self, room_id: str, change: Callable[[Room, datetime], Room]) -> Room:
-        """Keep what `change` makes of the room at the time, and return it.
+        """Replace a room by the result of `change` for the room and the time; return the result.
 
         Raises:
-            Refusal: there is no such room, or it was deleted.
+            Refusal: there is no such room, or it is deleted.
         """
         with self._lock:
             room = self.room(room_id)
@@ -82,11 +86,11 @@ class State:
             return changed
 
     def room_count(self) -> int:
-        """Return how many rooms there are, those that are over included."""
+        """Return the number of rooms, including expired and deleted ones."""
         return len(self._room_ids)
 
     def rooms(self, first: int = 1, stop: int | None = None) -> list[Room]:
-        """Return the rooms whose serial number is `first` or higher, and below `stop`."""
+        """Return the rooms with serial numbers from `first` to before `stop`."""
         with self._lock:
             ids = self._room_ids[first - 1 : None if stop is None else stop - 1]
             return [self._rooms[room_id] for room_id in ids]
@@ -99,7 +103,7 @@ class State:
     # --- expiry -----------------------------------------------------------------------------------
 
     def take_expired(self) -> list[Room]:
-        """Return the rooms whose time has come since this was last asked; each only once."""
+        """Mark due rooms as expired and return them; each room is returned only once."""
         with self._lock:
             now = self.clock.now()
             taken = []
@@ -110,23 +114,23 @@ class State:
                     self._rooms[room.id] = taken[-1]
             return taken
 
-    def await_expiry(self, longest: float) -> None:
-        """Return when a room may have expired or the clock was set; in `longest` seconds anyway."""
+    def await_expiry(self, timeout: float) -> None:
+        """Wait until a room may have expired or the clock was set, at most `timeout` seconds."""
         with self._lock:
-            wait = longest
+            wait = timeout
             if self._expiries:
                 wait = (self._expiries[0][0] - self.clock.now()).total_seconds()
             if wait > 0:
-                self._expiry_changed.wait(min(wait, longest))
+                self._expiry_changed.wait(min(wait, timeout))
 
     def advance_clock(self, seconds: float) -> None:
-        """Put the clock forward."""
+        """Advance the clock."""
         with self._lock:
             self.clock.advance(seconds)
             self._expiry_changed.notify_all()
 
     def stop(self) -> None:
-        """Have everybody who waits for something give up."""
+        """Set `stopping` and wake all waiting threads."""
         self.stopping.set()
         with self._lock:
             self._expiry_changed.notify_all()
@@ -134,10 +138,10 @@ class State:
     # --- sessions and recordings ------------------------------------------------------------------
 
     def start_session(self, session: Session) -> None:
-        """Have a session going on in its room.
+        """Start a session in its room.
 
         Raises:
-            Refusal: the room is not there, or its time is over.
+            Refusal: the room does not exist or is not available.
         """
         with self._lock:
             room = self.room(session.room_id)
@@ -147,13 +151,13 @@ class State:
             self._keep(rooms.entered(room))
 
     def end_session(self, session: Session, ended_at: datetime) -> None:
-        """Have everybody leave the session."""
+        """End the session and update its room."""
         with self._lock:
             self._sessions[session.id] = replace(session, ended_at=ended_at)
             self._keep(rooms.left(self.room(session.room_id), ended_at))
 
     def add_session(self, session: Session) -> None:
-        """Add a session unless it is there, with no consequence for its room."""
+        """Add a session, unless it exists, without changing its room."""
         with self._lock:
             self._sessions.setdefault(session.id, session)
             self._recordings_of.setdefault(session.id, [])
@@ -162,7 +166,7 @@ class State:
         """Return the session.
 
         Raises:
-            Refusal: there is none.
+            Refusal: there is no such session.
         """
         with self._lock:
             if session_id not in self._sessions:
@@ -170,7 +174,7 @@ class State:
             return self._sessions[session_id]
 
     def keep_recordings(self, recordings: Iterable[Recording]) -> None:
-        """Add the recordings, or put them in the place of those with their ids."""
+        """Add or replace the recordings."""
         with self._lock:
             for recording in recordings:
                 if recording.id not in self._recordings:
@@ -178,12 +182,12 @@ class State:
                 self._recordings[recording.id] = recording
 
     def recordings(self) -> list[Recording]:
-        """Return every recording there ever was."""
+        """Return all recordings, including deleted ones."""
         with self._lock:
             return list(self._recordings.values())
 
     def recordings_of(self, session_id: str) -> list[Recording]:
-        """Return the session's recordings that were not deleted.
+        """Return the session's recordings that are not deleted.
 
         Raises:
             Refusal: there is no such session.
@@ -197,7 +201,7 @@ class State:
         """Return the recording.
 
         Raises:
-            Refusal: there is none, or it was deleted.
+            Refusal: there is no such recording, or it is deleted.
         """
         with self._lock:
             found = self._recordings.get(recording_id)
@@ -209,7 +213,7 @@ class State:
         """Delete the recording.
 
         Raises:
-            Refusal: there is none, or it is not uploaded yet.
+            Refusal: there is no such recording, or it is not uploaded yet.
         """
         with self._lock:
             recording = self.recording(recording_id)
@@ -222,7 +226,7 @@ class State:
             self.keep_recordings([replace(recording, deleted=True)])
 
     def callback_url_of(self, body: Mapping[str, Any], kind: Kind) -> str | None:
-        """Return the URL that the room which `body` is about has for `kind`, if it has its own."""
+        """Return the callback URL for `kind` of the room in `body`, if the room has its own."""
         with self._lock:
             session = self._sessions.get(str(body.get("session_id")))
             room_id = session.room_id if session else str(body.get("room_id"))

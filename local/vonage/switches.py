@@ -1,4 +1,4 @@
-"""What the emulator was told: how to behave, what to let go wrong, where to send callbacks."""
+"""The emulator's configuration: settings, faults and targets of callbacks."""
 
 import time
 from collections.abc import Iterable
@@ -12,24 +12,24 @@ from local.vonage.settings import Kind, Settings, Target
 
 
 class Switches:
-    """Settings, faults and the targets of callbacks, guarded by the `lock` they are given."""
+    """Settings, faults and targets of callbacks. `lock` guards all access."""
 
     def __init__(self, lock: RLock) -> None:
         self._lock = lock
         self.reset()
 
     def reset(self) -> None:
-        """Put everything back to how it was at the start."""
+        """Restore the initial configuration."""
         with self._lock:
             self.settings = Settings()
             self._faults: list[ArmedFault] = []
             self._targets: dict[Kind, Target] = {}
 
     def change_settings(self, changes: dict[str, Any]) -> Settings:
-        """Return the settings with `changes` made.
+        """Change settings; return all settings.
 
         Raises:
-            msgspec.ValidationError: a setting is unknown, or cannot have that value.
+            msgspec.ValidationError: a setting is unknown or its value is invalid.
         """
         with self._lock:
             changed = msgspec.to_builtins(self.settings) | changes
@@ -42,22 +42,22 @@ class Switches:
             self._targets.update(dict.fromkeys(kinds, target))
 
     def target(self, kind: Kind) -> Target | None:
-        """Return where callbacks of `kind` go, if that was set."""
+        """Return the target for callbacks of `kind`, if it is set."""
         with self._lock:
             return self._targets.get(kind)
 
     def add_fault(self, fault: Fault) -> None:
-        """Switch a fault on."""
+        """Add a fault."""
         with self._lock:
             self._faults.append(ArmedFault(fault))
 
     def clear_faults(self) -> None:
-        """Switch every fault off."""
+        """Remove all faults."""
         with self._lock:
             self._faults.clear()
 
     def fault(self, operation: str) -> Fault | None:
-        """Return what strikes this request for `operation`: the first fault that does, if any."""
+        """Return the first fault that applies to this request for `operation`, if any."""
         with self._lock:
             now = time.monotonic()
             strikes = (armed.strike(operation, now) for armed in self._faults)

@@ -1,4 +1,4 @@
-"""Responses that are sent as they are, however wrong they are as HTTP."""
+"""Responses that are sent unchanged, even if they are invalid HTTP."""
 
 from collections.abc import Callable, Iterator
 from threading import Event
@@ -10,16 +10,16 @@ _BLOCK = b" " * 65_536
 
 
 class WireResponse(Response):
-    """A response whose headers and body go out unchanged: werkzeug would mend some of them.
+    """A response whose headers and body are sent unchanged. werkzeug would correct some of them.
 
     Source: werkzeug's Response.get_wsgi_response drops the body and length of a 204.
 
     Args:
-        declared: the Content-Length, which may be another than the body's; None for chunks.
-        cut_off: close the connection after the body, chunked or not, without an end.
-        endless: send white space after the body for as long as the client reads.
+        declared: the Content-Length, which may differ from the body's; None for chunks.
+        cut_off: close the connection after the body, without ending the response properly.
+        endless: send white space after the body as long as the client reads.
         pause: seconds after each byte.
-        stopping: is set when the emulator ends, and so does the response.
+        stopping: set when the emulator shuts down, which ends the response.
     """
 
     def __init__(  # noqa: PLR0913 - one for each way to be wrong
@@ -47,17 +47,17 @@ class WireResponse(Response):
     def __call__(
         self, _environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterator[bytes]:
-        """Send it (WSGI)."""
+        """Send the response (WSGI)."""
         start_response(self.status, list(self.headers))
         return self._parts()
 
     def _parts(self) -> Iterator[bytes]:
-        yield b""  # so that the headers are sent, even if no body follows
+        yield b""  # sends the headers, even if no body follows
         yield from self._slowly(self._body)
         while self._endless and not self._stopping.is_set():
             yield from self._slowly(_BLOCK)
         if self._cut_off:
-            raise ConnectionAbortedError("The response ends here, as was asked for")
+            raise ConnectionAbortedError("The response ends here, as the fault demands")
 
     def _slowly(self, body: bytes) -> Iterator[bytes]:
         if not self._pause:

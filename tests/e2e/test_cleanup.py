@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from local import aging
+from local import back_dating
 from local.clients import jobs as http
 from local.testing.template import ROOT
 from local.waiting import wait_until
@@ -65,8 +65,8 @@ def deleted_events(deployed: Deployed, ids: list[str], count: int) -> list[dict[
 def test_what_is_due_goes_once_and_nothing_young_held_or_unknown(deployed: Deployed) -> None:
     *due, held, young = jobs.uploads(deployed, 12)
     [unknown] = deployed.vonage.add_recordings(1)["recording_ids"]
-    aging.back_date(deployed.stack, aging.recordings([*due, held]), 31 * DAY)
-    aging.back_date(deployed.stack, aging.recordings([young]), 29 * DAY)
+    back_dating.back_date(deployed.stack, back_dating.recordings([*due, held]), 31 * DAY)
+    back_dating.back_date(deployed.stack, back_dating.recordings([young]), 29 * DAY)
     assert deployed.store().hold(held, "a court order", "legal", datetime.now(UTC))
 
     report = http.start(deployed.stack, JOB, retention_days=30)
@@ -91,7 +91,7 @@ def test_a_rehearsal_names_what_would_go_oldest_first_and_changes_nothing(
     deployed: Deployed,
 ) -> None:
     ids = jobs.uploads(deployed, 5)
-    aging.back_date(deployed.stack, aging.recordings(ids), 40 * DAY)
+    back_dating.back_date(deployed.stack, back_dating.recordings(ids), 40 * DAY)
     items = [deployed.item(f"RECORDING#{recording_id}") for recording_id in ids]
 
     report = http.start(deployed.stack, JOB, dry_run=True, retention_days=30)
@@ -124,7 +124,7 @@ def test_with_every_fifth_call_failing_in_all_ways_the_work_is_done_after_a_few_
     deployed: Deployed,
 ) -> None:
     ids = jobs.uploads(deployed, 150)
-    aging.back_date(deployed.stack, aging.recordings(ids), 31 * DAY)
+    back_dating.back_date(deployed.stack, back_dating.recordings(ids), 31 * DAY)
     ways: list[dict[str, Any]] = [
         {"status": 500},
         {"status": 429, "retry_after": 1},
@@ -142,7 +142,7 @@ def test_with_every_fifth_call_failing_in_all_ways_the_work_is_done_after_a_few_
     while (left := set(ids) - marked(deployed, ids)) and runs < 6:
         runs += 1
         # Those that were answered 400 are deferred, and would wait for up to a day.
-        aging.back_date(deployed.stack, aging.recordings(left), 31 * DAY)
+        back_dating.back_date(deployed.stack, back_dating.recordings(left), 31 * DAY)
         with suppress(JobFailed):
             jobs.run(deployed, FUNCTION)
         assert not marked(deployed, ids) & at_vonage(deployed), "marked before it was deleted"
@@ -156,7 +156,7 @@ def test_with_every_fifth_call_failing_in_all_ways_the_work_is_done_after_a_few_
 
 def test_a_run_in_which_something_failed_raises_at_its_end(deployed: Deployed) -> None:
     ids = jobs.uploads(deployed, 3)
-    aging.back_date(deployed.stack, aging.recordings(ids), 31 * DAY)
+    back_dating.back_date(deployed.stack, back_dating.recordings(ids), 31 * DAY)
     deployed.vonage.fault("delete_recording", status=400, times=1)
 
     with pytest.raises(JobFailed, match="deleted 2, failed 1"):
@@ -164,13 +164,15 @@ def test_a_run_in_which_something_failed_raises_at_its_end(deployed: Deployed) -
 
     [deferred] = set(ids) - marked(deployed, ids)
     assert jobs.run(deployed, FUNCTION)["deleted"] == 0
-    aging.back_date(deployed.stack, aging.recordings([deferred]), DAY)  # as if its time had come
+    back_dating.back_date(
+        deployed.stack, back_dating.recordings([deferred]), DAY
+    )  # as if its time had come
     assert jobs.run(deployed, FUNCTION)["deleted"] == 1
 
 
 def test_a_run_that_is_killed_is_completed_by_the_next(deployed: Deployed) -> None:
     ids = jobs.uploads(deployed, 40)
-    aging.back_date(deployed.stack, aging.recordings(ids), 31 * DAY)
+    back_dating.back_date(deployed.stack, back_dating.recordings(ids), 31 * DAY)
     deployed.vonage.fault("delete_recording", latency=0.5)
     ended: list[object] = []
 
@@ -216,7 +218,7 @@ def test_without_stored_credentials_a_run_ends_quietly_and_a_call_is_told_so(
 
 def test_the_schedule_starts_the_cleanup_under_its_own_role(deployed: Deployed) -> None:
     ids = jobs.uploads(deployed, 2)
-    aging.back_date(deployed.stack, aging.recordings(ids), 31 * DAY)
+    back_dating.back_date(deployed.stack, back_dating.recordings(ids), 31 * DAY)
     scheduler = deployed.stack.client("scheduler")
     name = deployed.stack.client("cloudformation").describe_stack_resource(
         StackName=deployed.stack.name, LogicalResourceId="RecordingCleanupSchedule"

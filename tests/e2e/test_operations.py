@@ -143,7 +143,7 @@ def test_a_letter_with_the_key_of_an_item_that_is_gone_stays_and_says_so(
     sent, [reason] = redrive.redrive(deployed.stack)
 
     assert sent == 0
-    assert f"the table has no item RECORDING#{recording_id} any more" in reason
+    assert f"only the key RECORDING#{recording_id}, and the table no longer has that item" in reason
     receive_dead_letter(deployed)
 
 
@@ -153,7 +153,7 @@ def test_a_dead_letter_that_is_none_of_ours_stays_and_is_named(deployed: Deploye
     sent, left = redrive.redrive(deployed.stack)
 
     assert (sent, len(left)) == (0, 1)
-    assert "neither a record, nor a key, nor a note" in left[0]
+    assert "neither a record, nor a key, nor a failure record" in left[0]
     deployed.stack.client("sqs").purge_queue(QueueUrl=deployed.stack.outputs["DeadLetterQueueUrl"])
 
 

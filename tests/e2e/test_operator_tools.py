@@ -74,7 +74,7 @@ def test_events_prints_an_event_as_it_happens(deployed: Deployed) -> None:
     )
     assert wait_until(lambda: bool(left_by_commands(deployed)), WITHIN)
     assert listening.stdout is not None
-    assert "listen" in listening.stdout.readline()
+    assert "Listening" in listening.stdout.readline()
     assert deployed.post(a_body("room:expired", room_id=room_id)).status_code == 204
     text, _ = listening.communicate(timeout=WITHIN)
     assert listening.returncode == 0, text
@@ -110,4 +110,4 @@ def test_clean_refuses_while_this_stack_runs(deployed: Deployed) -> None:
     assert leftovers.is_running(BUILD / "local/test")
     told = make(deployed.stack, "clean")
     assert told.code != 0
-    assert "A local stack runs (build/local/" in told.text
+    assert "A local stack is running (build/local/" in told.text

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from local import aging
+from local import back_dating
 from local.clients import jobs as http
 from local.testing.template import ROOT
 from roomkeeper.domain.recordings import WorklistEntry
@@ -39,7 +39,7 @@ def overdue(deployed: Deployed, ids: set[str]) -> None:
         for entry in store.worklist(worklist, later)
         if entry.id in ids
     ]
-    aging.back_date(deployed.stack, waiting, 2 * DAY)
+    back_dating.back_date(deployed.stack, waiting, 2 * DAY)
 
 
 def uploads(deployed: Deployed, ids: set[str], count: int) -> list[dict[str, Any]]:
@@ -54,7 +54,7 @@ def uploads(deployed: Deployed, ids: set[str], count: int) -> list[dict[str, Any
         ]
 
     about(deployed.subscriber.wait_for(lambda events: len(about(events)) >= count, WITHIN))
-    return about(deployed.subscriber.drain())
+    return about(deployed.subscriber.receive_all())
 
 
 def silent(deployed: Deployed, held: dict[str, Any]) -> set[str]:

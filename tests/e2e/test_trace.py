@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from local import aging
+from local import back_dating
 from local.clients.management import ManagementApi
 from local.waiting import wait_until
 from operations import insights, trace
@@ -19,15 +19,15 @@ from tests.support.deployed import WITHIN, Deployed
 
 Told = Callable[[str], tuple[int, str, str]]
 LIFE = [
-    "session:started taken in",
-    "recording:started taken in",
+    "session:started accepted",
+    "recording:started accepted",
     "recording:started published",
-    "recording:uploaded taken in",
-    "recording:uploaded came again: nothing new",
+    "recording:uploaded accepted",
+    "recording:uploaded repeated, nothing new",
     "put on hold",
-    "recording:uploaded sent again",
+    "recording:uploaded published again",
     "hold lifted",
-    "was deleted, by cleanup",
+    "deleted by cleanup",
     "deleted at Vonage",
     "recording:deleted published",
 ]
@@ -80,7 +80,9 @@ def test_a_recordings_life_is_told_from_its_callback_to_its_deletion(
     assert api.call("PUT", f"{path}/hold", json={"reason": "an inquiry"}).status_code == 200
     assert api.call("POST", f"{path}/republish").status_code == 202
     assert api.call("DELETE", f"{path}/hold").status_code == 204
-    aging.back_date(deployed.stack, aging.recordings([recording_id]), timedelta(days=31))
+    back_dating.back_date(
+        deployed.stack, back_dating.recordings([recording_id]), timedelta(days=31)
+    )
     jobs.run(deployed, "RecordingCleanupName")
     events = deployed.events_about(recording_id, count=5)
 

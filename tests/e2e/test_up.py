@@ -20,18 +20,18 @@ pytestmark = pytest.mark.local_stack
 EXPECTED: Mapping[str, str] = {
     "Post a callback yourself": "HTTP/1.1 204",
     "Have the emulated Vonage hold a meeting": '"recording_ids"',
-    "See how its callbacks were answered": '"delivered"',
-    "Ask the management API": '"rooms"',
-    "Rehearse a cleanup": '"dry_run":true',
-    "See what the table holds": "RECORDING#",
-    "Store other credentials": "Vonage takes them",
+    "See its callbacks": '"delivered"',
+    "List the rooms": '"rooms"',
+    "Dry-run a cleanup": '"dry_run":true',
+    "See the items in the table": "RECORDING#",
+    "Store other credentials": "Vonage accepts these",
     "Print the callback URL": "/callbacks/",
-    "Publish dead letters": "0 dead letters sent",
-    "End it all": "The local stack has ended.",
+    "Publish the events of dead letters": "0 dead letters published",
+    "Stop the stack": "The local stack is stopped.",
 }
 """What is to be tried, by how it begins, and what is seen of it then."""
 
-LAST = "End it all"
+LAST = "Stop the stack"
 
 
 class Up(Struct, frozen=True):
@@ -46,7 +46,7 @@ class Up(Struct, frozen=True):
 
     def operated(self) -> Stack:
         """Return the stack as the user sees it whose keys are in what was printed."""
-        settings = self.lines["See what the table holds"].removeprefix("env ").split(" make ")[0]
+        settings = self.lines["See the items in the table"].removeprefix("env ").split(" make ")[0]
         given = dict(each.split("=", 1) for each in settings.split())
         user = boto3.Session(
             aws_access_key_id=given["AWS_ACCESS_KEY_ID"],
@@ -57,7 +57,7 @@ class Up(Struct, frozen=True):
 
     def vonage_api(self) -> str:
         """Return the base URL of the emulated Vonage's API."""
-        deliveries = self.lines["See how its callbacks were answered"].split()[-1]
+        deliveries = self.lines["See its callbacks, and the stack's responses to them"].split()[-1]
         return VonageControl(deliveries.removesuffix("/control/deliveries")).api_url
 
     def try_out(self, what: str) -> None:
@@ -81,7 +81,7 @@ def up() -> Iterator[Up]:
     port = free_port()
     told = shell(f"make --no-print-directory up PORT={port} VONAGE_PORT={free_port()}")
     assert told.code == 0, told.text
-    _, _, to_try = told.text.partition("Things to try")
+    _, _, to_try = told.text.partition("Commands to try")
     printed = [line.strip() for line in to_try.splitlines()[1:] if line]
     running = Up(dict(zip(printed[::2], printed[1::2], strict=True)), f"http://127.0.0.1:{port}")
     yield running

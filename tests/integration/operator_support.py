@@ -51,7 +51,7 @@ USERS = ("configure", "callback-url", "redrive", "items", "trace")
 PRINTS = {
     "configure": "Stored in the callback secret: signature_secret.",
     "callback-url": f"/callbacks/{TOKEN}",
-    "redrive": "0 dead letters sent, 0 left in the queue.",
+    "redrive": "0 dead letters published, 0 left in the queue.",
     "items": f"RECORDING#{RECORDING_ID}",
     "trace": f"Recording {RECORDING_ID}: started",
 }

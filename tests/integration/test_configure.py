@@ -1,4 +1,4 @@
-"""What `make configure` checks with Vonage and stores, on a stack that only keeps its secrets."""
+"""`make configure` tests credentials at Vonage and stores them; the stack has only secrets."""
 
 import json
 from typing import Any
@@ -27,7 +27,7 @@ ACCOUNT = {"api_key": "k3y", "api_secret": "hunter2"}
 
 
 class KeptStack:
-    """A stack that is no more than its parameters and secrets."""
+    """A stack with only parameters and secrets."""
 
     def __init__(self, base_url: str, held: dict[str, str], callback: dict[str, str]) -> None:
         self.parameters = {
@@ -59,25 +59,25 @@ def store(stack: Any, **given: str) -> str:
 
 
 def schemes(emulator: VonageControl) -> list[str]:
-    """Return how each request to Vonage was authorized."""
+    """Return the Authorization scheme of each request to Vonage."""
     return [each["authorization"] for each in emulator.requests()]
 
 
 # --- the pair that was given is the one that is tried ---------------------------------------------
 
 
-def test_an_accounts_pair_is_tried_though_an_application_is_stored(
+def test_an_account_pair_is_tested_even_if_an_application_is_stored(
     emulator: VonageControl,
 ) -> None:
     stack = a_stack(emulator, APPLICATION)
     messages = store(stack, **ACCOUNT)
     assert schemes(emulator) == ["Basic"]
-    assert "as those of an account" in messages
-    assert "The functions go on using the application" in messages
+    assert "these account credentials" in messages
+    assert "The functions keep using the application" in messages
     assert stack.secrets["VonageSecretArn"] == APPLICATION | ACCOUNT
 
 
-def test_an_accounts_pair_that_vonage_refuses_is_not_stored_beside_an_application(
+def test_an_account_pair_that_vonage_rejects_is_not_stored(
     emulator: VonageControl,
 ) -> None:
     stack = a_stack(emulator, APPLICATION)
@@ -93,7 +93,7 @@ def test_both_pairs_are_tried_when_both_are_given(emulator: VonageControl) -> No
     assert "go on using" not in messages
 
 
-def test_half_of_a_pair_replaces_that_half_and_the_whole_pair_is_tried(
+def test_half_of_a_pair_replaces_that_half_and_the_complete_pair_is_tested(
     emulator: VonageControl,
 ) -> None:
     stack = a_stack(emulator, APPLICATION | ACCOUNT)
@@ -102,7 +102,7 @@ def test_half_of_a_pair_replaces_that_half_and_the_whole_pair_is_tried(
     assert stack.secrets["VonageSecretArn"] == APPLICATION | ACCOUNT | {"api_secret": "new"}
 
 
-def test_a_pair_that_is_taken_away_leaves_the_other_one_which_is_tried(
+def test_after_a_pair_is_removed_the_other_pair_is_tested(
     emulator: VonageControl,
 ) -> None:
     stack = a_stack(emulator, APPLICATION | ACCOUNT)
@@ -113,15 +113,15 @@ def test_a_pair_that_is_taken_away_leaves_the_other_one_which_is_tried(
 @pytest.mark.parametrize(
     ("held", "given", "named"),
     [
-        ({}, {"api_key": "k"}, "api_key is given without api_secret"),
-        (APPLICATION, {"api_key": "k"}, "api_key is given without api_secret"),
-        (APPLICATION, {"api_secret": "k"}, "api_secret is given without api_key"),
-        (ACCOUNT, {"application_id": "a"}, "application_id is given without private_key"),
-        (ACCOUNT, {"private_key": PEM}, "private_key is given without application_id"),
-        (APPLICATION | ACCOUNT, {"api_key": ""}, "api_secret is given without api_key"),
+        ({}, {"api_key": "k"}, "api_key needs api_secret"),
+        (APPLICATION, {"api_key": "k"}, "api_key needs api_secret"),
+        (APPLICATION, {"api_secret": "k"}, "api_secret needs api_key"),
+        (ACCOUNT, {"application_id": "a"}, "application_id needs private_key"),
+        (ACCOUNT, {"private_key": PEM}, "private_key needs application_id"),
+        (APPLICATION | ACCOUNT, {"api_key": ""}, "api_secret needs api_key"),
         (ACCOUNT, {"api_key": "", "api_secret": ""}, "No complete Vonage credentials"),
         (ACCOUNT, {"application_id": "a", "private_key": "hunter2"}, "not an RSA key"),
-        ({**ACCOUNT, "private_key": 5}, {"api_key": "k"}, "The secret holds something else"),
+        ({**ACCOUNT, "private_key": 5}, {"api_key": "k"}, "The secret must contain only"),
     ],
 )
 def test_what_the_functions_could_not_use_is_not_stored(
@@ -158,14 +158,14 @@ def test_a_token_that_a_url_would_change_is_not_stored(token: str, emulator: Von
     assert stack.puts == []
 
 
-def test_a_new_token_is_stored_and_the_operator_is_told_what_is_next(
+def test_storing_a_new_token_prints_the_next_step(
     emulator: VonageControl,
 ) -> None:
     stack = a_stack(emulator)
     messages = store(stack, token=TOKEN[::-1])
     assert stack.secrets["CallbackSecretArn"]["token"] == TOKEN[::-1]
     assert "`make callback-url`" in messages
-    assert "PreviousSecretGraceHours, 24" in messages
+    assert "24 more hours (PreviousSecretGraceHours)" in messages
     assert TOKEN[::-1] not in messages
 
 
@@ -194,7 +194,7 @@ def test_a_key_file_is_no_signature_secret(emulator: VonageControl) -> None:
         ("token-or-signature", {"token": "", "signature_secret": ""}),
     ],
 )
-def test_a_callback_secret_that_lets_nobody_in_is_not_stored(
+def test_a_callback_secret_that_would_reject_every_callback_is_not_stored(
     accepted: str, given: dict[str, str], emulator: VonageControl
 ) -> None:
     stack = a_stack(emulator, signature_secret="s" * 32)

@@ -1,4 +1,4 @@
-"""A stack is deleted whole, however far an earlier deletion came, but not under its subscribers."""
+"""A stack is deleted completely, also after a partial deletion, unless it has subscribers."""
 
 from collections.abc import Iterator
 
@@ -19,14 +19,14 @@ from tests.support.cloudformation import NAME
 
 @pytest.fixture
 def account() -> Iterator[Account]:
-    """An account in which moto has made the resources of a stack."""
+    """An account with the resources of a stack, created by moto."""
     with only_moto():
         yield make_resources()
 
 
 @pytest.fixture
 def given(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[Put]:
-    """Put the account's stack into a state."""
+    """Set the state of the account's stack."""
     with putting(monkeypatch) as put:
         yield put
 
@@ -48,7 +48,7 @@ def test_the_table_that_is_kept_is_named_with_or_without_outputs(
     assert "the table the-table" in operator.run("destroy").text
 
 
-def test_a_table_that_went_with_a_failed_creation_is_not_said_to_be_kept(
+def test_a_table_deleted_with_a_failed_creation_is_not_listed_as_kept(
     account: Account, given: Put, operator: Operator
 ) -> None:
     table = ("AWS::DynamoDB::Table", "the-table", "DELETE_COMPLETE")
@@ -60,7 +60,7 @@ def test_a_table_that_went_with_a_failed_creation_is_not_said_to_be_kept(
     assert "the table" not in ran.text
 
 
-def test_a_deletion_that_fails_is_tried_once_more(
+def test_a_failed_deletion_is_retried_once(
     account: Account, given: Put, operator: Operator
 ) -> None:
     formation = a_stack(account, "CREATE_COMPLETE", deletions=["DELETE_FAILED", "DELETE_COMPLETE"])
@@ -72,7 +72,7 @@ def test_a_deletion_that_fails_is_tried_once_more(
     assert formation.asked.count("DeleteStack") == 2
 
 
-def test_a_deletion_that_fails_twice_names_what_is_left_and_can_be_repeated(
+def test_a_deletion_that_fails_twice_names_the_remaining_resources_and_can_be_repeated(
     account: Account, given: Put, operator: Operator
 ) -> None:
     left = ("AWS::ApiGatewayV2::Api", "an-api", "DELETE_FAILED")
@@ -87,7 +87,7 @@ def test_a_deletion_that_fails_twice_names_what_is_left_and_can_be_repeated(
     failed, repeated, once_more = (operator.run("destroy") for _ in range(3))
 
     assert failed.code == 1
-    assert "could not be deleted whole: Api (because it is in use)" in failed.text
+    assert "could not be deleted completely. Left: Api (because it is in use)" in failed.text
     assert "run make destroy again" in failed.text
     assert (repeated.code, once_more.code) == (0, 0)
     assert f"There is no stack {NAME}" in once_more.text
@@ -127,7 +127,7 @@ def test_the_stacks_own_rules_and_those_of_its_archive_are_no_obstacle(
     assert operator.run("destroy").code == 0
 
 
-def test_an_archive_that_somebody_else_has_made_of_the_bus_is_named(
+def test_an_archive_of_another_owner_on_the_bus_is_named(
     account: Account, given: Put, operator: Operator
 ) -> None:
     events = boto3.client("events")
@@ -142,7 +142,7 @@ def test_an_archive_that_somebody_else_has_made_of_the_bus_is_named(
 
 
 @pytest.mark.parametrize("gone", ["AWS::SQS::Queue", "AWS::Events::EventBus"])
-def test_what_is_gone_already_does_not_stop_a_deletion(
+def test_missing_resources_do_not_stop_a_deletion(
     gone: str, account: Account, given: Put, operator: Operator
 ) -> None:
     boto3.client("sqs").delete_queue(QueueUrl=account.outputs["DeadLetterQueueUrl"])
@@ -153,11 +153,11 @@ def test_what_is_gone_already_does_not_stop_a_deletion(
     assert operator.run("destroy").code == 0
 
 
-def test_dead_letters_that_go_with_the_stack_are_counted(
+def test_dead_letters_that_a_deletion_would_lose_are_counted(
     account: Account, given: Put, operator: Operator
 ) -> None:
     queue = account.outputs["DeadLetterQueueUrl"]
     boto3.client("sqs").send_message(QueueUrl=queue, MessageBody="{}")
     given(a_stack(account, "DELETE_FAILED", outputs={}))
 
-    assert "1 dead letters go with it" in operator.run("destroy").text
+    assert "1 dead letters, which are lost" in operator.run("destroy").text

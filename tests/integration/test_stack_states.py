@@ -1,4 +1,4 @@
-"""Every operator command in every state of the stack: the right thing, or one sentence."""
+"""Every operator command works in every state of the stack, or prints one sentence."""
 
 from collections.abc import Iterator, Mapping
 
@@ -29,14 +29,14 @@ from tests.support.cloudformation import NAME
 
 @pytest.fixture(scope="module")
 def account() -> Iterator[Account]:
-    """An account in which moto has made the resources of a stack."""
+    """An account with the resources of a stack, created by moto."""
     with only_moto():
         yield make_resources()
 
 
 @pytest.fixture
 def given(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[Put]:
-    """Put the account's stack into a state."""
+    """Set the state of the account's stack."""
     with putting(monkeypatch) as put:
         yield put
 
@@ -49,7 +49,7 @@ def operator(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 WORKS = (0, "")
 WAIT = (1, "wait until it has finished")
 START_OVER = (1, "run make deploy, which deletes the remains and starts over")
-HALF_DELETED = (1, "run make destroy, which deletes the rest, before make deploy")
+HALF_DELETED = (1, "run make destroy to delete the rest, then make deploy")
 DELETED = (0, f"The stack {NAME} is deleted")
 
 Expected = tuple[int, str]
@@ -108,7 +108,7 @@ TABLE: list[tuple[str | None, dict[str, Expected]]] = [
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(("status", "expected"), TABLE, ids=[str(state) for state, _ in TABLE])
-def test_a_command_does_its_work_or_says_what_to_do(
+def test_a_command_works_or_prints_what_to_do(
     status: str | None,
     expected: dict[str, Expected],
     command: str,
@@ -137,7 +137,7 @@ def test_a_command_does_its_work_or_says_what_to_do(
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("outputs", [{}, {"TableName": "the-table", "Url": "https://x.example"}])
-def test_a_stack_of_another_application_is_left_alone(
+def test_a_stack_of_another_application_is_not_touched(
     outputs: dict[str, str],
     command: str,
     account: Account,
@@ -150,7 +150,7 @@ def test_a_stack_of_another_application_is_left_alone(
     ran = operator.run(command)
 
     assert (ran.code, ran.sam) == (1, [])
-    assert f"The stack {NAME} is another application's: choose Roomkeeper's stack" in ran.text
+    assert f"The stack {NAME} belongs to another application: choose Roomkeeper's stack" in ran.text
     assert "DeleteStack" not in formation.asked
 
 
@@ -164,7 +164,7 @@ def test_a_stack_of_an_older_version_lacks_an_output_and_is_named(
 
     assert ran.code == 1
     assert "or another version of Roomkeeper" in ran.text
-    assert "bring it up to date with make deploy" in ran.text
+    assert "update it with make deploy" in ran.text
 
 
 # --- deploying after a failed creation ------------------------------------------------------------
@@ -192,7 +192,7 @@ def test_the_remains_are_deleted_before_anything_is_deployed_and_after_it_is_bui
 
 
 @pytest.mark.parametrize(("answer", "goes_on"), [("y", True), ("", False), ("no", False)])
-def test_somebody_at_the_keyboard_is_asked_before_remains_are_deleted(
+def test_on_a_terminal_the_deletion_of_remains_is_confirmed_first(
     answer: str,
     goes_on: bool,
     account: Account,
@@ -223,9 +223,9 @@ def test_a_parameter_that_another_version_does_not_have_is_named(
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ('{"signature_secret": ""}', "holds no token"),
-        ('["a-token"]', "holds no JSON object"),
-        ("a-token", "holds no JSON object"),
+        ('{"signature_secret": ""}', "has no token"),
+        ('["a-token"]', "is not a JSON object"),
+        ("a-token", "is not a JSON object"),
     ],
 )
 def test_a_callback_secret_without_a_token_is_named_and_not_quoted(
@@ -243,7 +243,7 @@ def test_a_callback_secret_without_a_token_is_named_and_not_quoted(
     assert "a-token" not in ran.text
 
 
-def test_a_deployment_without_rollback_goes_on_where_one_has_failed(
+def test_a_deployment_without_rollback_continues_a_failed_one(
     account: Account, given: Put, operator: Operator
 ) -> None:
     given(a_stack(account, "UPDATE_FAILED"))
@@ -262,7 +262,7 @@ def test_sam_is_given_no_other_place_than_the_stack_is_looked_for(
     ran = operator.run("deploy", "--arguments", option)
 
     assert (ran.code, ran.sam) == (2, [])
-    assert "cannot be given in ARGS=" in ran.text
+    assert "is not allowed in ARGS=" in ran.text
 
 
 # --- no account, nobody at the keyboard -----------------------------------------------------------
@@ -272,11 +272,11 @@ def test_sam_is_given_no_other_place_than_the_stack_is_looked_for(
 @pytest.mark.parametrize(
     ("variables", "sentence"),
     [
-        ({"AWS_DEFAULT_REGION": None}, "No AWS region is chosen: set AWS_REGION"),
-        ({"AWS_PROFILE": "typo"}, "set AWS_PROFILE to one of the profiles that exist (none)"),
+        ({"AWS_DEFAULT_REGION": None}, "No AWS region is set: set AWS_REGION"),
+        ({"AWS_PROFILE": "typo"}, "set AWS_PROFILE to an existing profile (none)"),
         (
             {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None},
-            "There are no AWS credentials",
+            "No AWS credentials were found",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""The emulator's callbacks, as a receiver gets them."""
+"""The emulator's callbacks, as received over HTTP."""
 
 import json
 import socket
@@ -54,7 +54,7 @@ def test_every_callback_is_one_that_the_intake_understands(emulator: VonageContr
     assert {each.event for each in understood} == set(CALLBACK_FIELDS)
 
 
-def test_a_meeting_is_told_in_order_and_noted(emulator: VonageControl) -> None:
+def test_a_meetings_callbacks_are_sent_in_order_and_recorded(emulator: VonageControl) -> None:
     with scripted(accepted) as receiver:
         emulator.callbacks_to(receiver.url)
         meeting = emulator.hold_meeting()
@@ -65,7 +65,7 @@ def test_a_meeting_is_told_in_order_and_noted(emulator: VonageControl) -> None:
     assert all(each["delivered"] and len(each["attempts"]) == 1 for each in noted)
 
 
-def test_callbacks_are_lost_repeated_and_shuffled_as_told(emulator: VonageControl) -> None:
+def test_callbacks_are_lost_repeated_and_shuffled_as_configured(emulator: VonageControl) -> None:
     with scripted(accepted) as receiver:
         emulator.callbacks_to(receiver.url)
         emulator.hold_meeting(
@@ -87,7 +87,7 @@ def test_callbacks_are_lost_repeated_and_shuffled_as_told(emulator: VonageContro
     assert first != in_order
 
 
-def test_a_delayed_callback_comes_later(emulator: VonageControl) -> None:
+def test_a_delayed_callback_arrives_later(emulator: VonageControl) -> None:
     arrived: list[datetime] = []
 
     def clocked(handler: BaseHTTPRequestHandler, _asked: Asked) -> None:
@@ -152,7 +152,7 @@ def test_kinds_and_rooms_can_have_urls_of_their_own(emulator: VonageControl) -> 
     assert events(own.asked) == ["recording:started", "recording:ended", "recording:uploaded"]
 
 
-def test_a_callback_is_repeated_until_it_is_taken(emulator: VonageControl) -> None:
+def test_a_callback_is_retried_until_it_is_accepted(emulator: VonageControl) -> None:
     emulator.settings(backoff=0.01)
     with scripted(in_turn([500, 429, 503])) as receiver:
         emulator.callbacks_to(receiver.url)
@@ -162,7 +162,7 @@ def test_a_callback_is_repeated_until_it_is_taken(emulator: VonageControl) -> No
     assert len({each.body for each in receiver.asked}) == 1
 
 
-def test_a_callback_that_is_refused_is_not_repeated(emulator: VonageControl) -> None:
+def test_a_rejected_callback_is_not_retried(emulator: VonageControl) -> None:
     def refuse(handler: BaseHTTPRequestHandler, _asked: Asked) -> None:
         reply(handler, 401, b"who are you")
 
@@ -181,7 +181,7 @@ def test_a_callback_is_given_up_in_the_end(emulator: VonageControl) -> None:
     assert (len(delivery["attempts"]), delivery["delivered"]) == (3, False)
 
 
-def test_a_receiver_that_takes_too_long_or_is_gone_is_tried_again(emulator: VonageControl) -> None:
+def test_a_slow_or_unreachable_receiver_is_retried(emulator: VonageControl) -> None:
     emulator.settings(backoff=0.01, attempts=2, timeout=1)
     hang = threading.Event()
 
@@ -210,7 +210,7 @@ def test_with_nowhere_to_go_a_callback_is_noted_unsent(emulator: VonageControl) 
 # --- expiry ---------------------------------------------------------------------------------------
 
 
-def test_an_expired_room_is_told_of_once(emulator: VonageControl) -> None:
+def test_an_expired_room_sends_one_callback(emulator: VonageControl) -> None:
     room = emulator.create_room()
     emulator.create_room(expires_at="2020-01-01T00:00:00Z")  # was over before anybody listened
     with scripted(accepted) as receiver:
@@ -230,7 +230,7 @@ def test_an_expired_room_is_told_of_once(emulator: VonageControl) -> None:
     ]
 
 
-def test_a_room_expires_by_itself_when_its_time_comes(emulator: VonageControl) -> None:
+def test_a_room_expires_at_its_expiry_time(emulator: VonageControl) -> None:
     told = threading.Event()
 
     def tell(handler: BaseHTTPRequestHandler, _asked: Asked) -> None:
@@ -247,7 +247,7 @@ def test_a_room_expires_by_itself_when_its_time_comes(emulator: VonageControl) -
 # --- much at once ---------------------------------------------------------------------------------
 
 
-def test_many_meetings_are_told_from_many_threads(emulator: VonageControl) -> None:
+def test_callbacks_of_many_meetings_are_sent_from_many_threads(emulator: VonageControl) -> None:
     lock = threading.Lock()
     seen: Counter[bytes] = Counter()
 

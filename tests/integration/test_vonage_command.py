@@ -1,4 +1,4 @@
-"""`python -m local.vonage`, as a person starts it."""
+"""`python -m local.vonage`, run as a command."""
 
 import os
 import re
@@ -27,7 +27,7 @@ def started(*arguments: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_serves_until_it_is_told_to_stop_and_says_no_more(number: signal.Signals) -> None:
+def test_it_serves_until_it_is_stopped_and_prints_nothing_more(number: signal.Signals) -> None:
     with started("--port", "0") as emulator:
         assert emulator.stdout is not None
         assert emulator.stderr is not None
@@ -44,7 +44,7 @@ def test_it_serves_until_it_is_told_to_stop_and_says_no_more(number: signal.Sign
     assert "GET /" not in out
 
 
-def test_a_port_that_is_taken_is_told_in_a_sentence() -> None:
+def test_a_port_in_use_is_reported_in_one_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with started("--port", str(port)) as emulator:
@@ -52,20 +52,22 @@ def test_a_port_that_is_taken_is_told_in_a_sentence() -> None:
     assert (emulator.returncode, out) == (1, "")
     assert err == (
         f"The emulator cannot listen at 127.0.0.1:{port}: Address already in use. "
-        "Choose another one with --port, or --port 0 for any that is free.\n"
+        "Choose another port with --port, or any free port with --port 0.\n"
     )
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--port", "70000"], "70000 is not a port: 0 to 65535"),
-        (["--port", "http"], "http is not a port: 0 to 65535"),
+        (["--port", "70000"], "70000 is not a port number from 0 to 65535"),
+        (["--port", "http"], "http is not a port number from 0 to 65535"),
         (["--public-key", "/nowhere/key.pem"], "/nowhere/key.pem: No such file or directory"),
         (["--public-key", __file__], "The public key is not in PEM."),
     ],
 )
-def test_a_wrong_option_is_told_without_a_traceback(arguments: list[str], complaint: str) -> None:
+def test_a_wrong_option_is_reported_without_a_traceback(
+    arguments: list[str], complaint: str
+) -> None:
     with started(*arguments) as emulator:
         _, err = emulator.communicate(timeout=60)
     assert emulator.returncode == 2

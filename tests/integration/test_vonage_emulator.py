@@ -1,4 +1,4 @@
-"""The emulator over HTTP, as anybody's client would find it."""
+"""The emulator over HTTP, with any client."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -74,7 +74,7 @@ def test_errors_have_the_published_bodies(emulator: VonageControl, api: requests
         ("DELETE", "/beta/meetings/rooms", 405),
     ],
 )
-def test_what_reaches_no_operation_is_answered_by_the_gateway(
+def test_the_gateway_responds_to_unknown_paths(
     emulator: VonageControl, api: requests.Session, method: str, path: str, status: int
 ) -> None:
     answer = api.request(method, emulator.base + path)
@@ -242,7 +242,7 @@ def test_no_session_starts_in_an_expired_room(emulator: VonageControl) -> None:
         emulator.hold_meeting(room_id)
 
 
-def test_a_meeting_can_be_left_going_on(emulator: VonageControl, api: requests.Session) -> None:
+def test_a_meeting_can_stay_ongoing(emulator: VonageControl, api: requests.Session) -> None:
     room_id = emulator.create_room()["id"]
     meeting = emulator.hold_meeting(room_id, ongoing=True)
     assert [body["event"] for body in meeting["callbacks"]] == [
@@ -303,7 +303,9 @@ def test_recordings_can_be_added_to_a_session_of_a_given_id(
         (lambda e: e.advance_clock(1e300), "seconds"),
     ],
 )
-def test_a_slip_in_steering_is_told(emulator: VonageControl, call: Any, complaint: str) -> None:
+def test_an_invalid_control_call_is_reported(
+    emulator: VonageControl, call: Any, complaint: str
+) -> None:
     with pytest.raises(ControlError, match=complaint):
         call(emulator)
 
@@ -319,20 +321,20 @@ def test_a_reset_forgets_everything(emulator: VonageControl, api: requests.Sessi
     assert shown["_embedded"] == {"rooms": []}
 
 
-def test_the_emulator_tells_how_it_is_used(emulator: VonageControl) -> None:
+def test_the_emulator_prints_its_usage(emulator: VonageControl) -> None:
     told = requests.get(emulator.base, timeout=5).text
     assert f"curl {emulator.base}/control/meetings -d" in told
 
 
 @pytest.mark.parametrize("id_", ["a%20b", "a%2Fb", "%C3%BC", "a%25", "..."])
-def test_an_id_that_vonage_never_makes_is_refused(
+def test_an_id_that_vonage_never_creates_is_rejected(
     emulator: VonageControl, api: requests.Session, id_: str
 ) -> None:
     answer = api.get(f"{emulator.api_url}/recordings/{id_}")
     assert (answer.status_code, answer.json()["name"]) == (400, "InputValidationError")
 
 
-def test_ids_can_be_refused_by_a_prefix(emulator: VonageControl, api: requests.Session) -> None:
+def test_ids_can_be_rejected_by_prefix(emulator: VonageControl, api: requests.Session) -> None:
     [kept, refused] = emulator.add_recordings(2, ids=["kept", "refused"])["recording_ids"]
     emulator.settings(refused_ids="ref")
     asked = [api.get(f"{emulator.api_url}/recordings/{id_}") for id_ in (kept, refused)]

@@ -1,4 +1,4 @@
-"""The emulator's faults, as they are on the wire."""
+"""The emulator's faults, observed on the socket."""
 
 import base64
 import codecs
@@ -23,7 +23,7 @@ def api() -> Iterator[requests.Session]:
 
 
 def raw(emulator: VonageControl, method: str, path: str) -> bytes:
-    """Return all that the emulator sends in response to a request, until it closes."""
+    """Return all bytes of the response to a request, until the connection closes."""
     address = urlsplit(emulator.base)
     request = (
         f"{method} {urlsplit(emulator.api_url).path}{path} HTTP/1.1\r\nHost: x\r\n"
@@ -180,7 +180,7 @@ def test_a_sessions_recordings_can_be_invalid(
         ("loop", 6, [3, 3, 3, 3, 3]),
     ],
 )
-def test_a_list_can_end_oddly(
+def test_a_list_can_end_in_unusual_ways(
     emulator: VonageControl, api: requests.Session, list_end: str, rooms: int, pages: list[int]
 ) -> None:
     emulator.settings(list_end=list_end)
@@ -224,7 +224,7 @@ def test_https_is_self_signed_and_serves_the_same(emulator: VonageControl) -> No
         ({"headers": {"A:": "b"}}, "headers"),
     ],
 )
-def test_a_fault_that_cannot_be_is_refused(
+def test_an_invalid_fault_is_rejected(
     emulator: VonageControl, fault: dict[str, Any], complaint: str
 ) -> None:
     with pytest.raises(ControlError, match=complaint):

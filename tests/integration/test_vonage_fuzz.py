@@ -1,4 +1,4 @@
-"""Nonsense at every route of the emulator: it is refused, never a 5xx, never a traceback."""
+"""Random input to every route of the emulator is rejected without a 5xx or a traceback."""
 
 import http.client
 import json
@@ -24,7 +24,7 @@ ROOM, SESSION, RECORDING = "a room", "a session", "a recording"
 
 
 def routes() -> list[tuple[str, str]]:
-    """Return method and path pattern of every route there is, except those that hold many."""
+    """Return method and path pattern of every route except the bulk routes."""
     state = State("http://127.0.0.1")
     sender = Sender(state)
     app = application(state, sender, ExpiryWatch(state, sender), None, lambda: "")
@@ -122,7 +122,7 @@ authorizations = st.just("Basic a2V5OnNlY3JldA==") | header_text | st.none()
 
 
 def prepare(target: VonageControl) -> None:
-    """Put something there to be hit; callbacks are refused at once, wherever they go."""
+    """Add a room and recordings as targets; all callbacks are rejected at once."""
     target.reset()
     target.settings(attempts=1, timeout=0.5)
     target.create_room(id=ROOM)
@@ -133,7 +133,7 @@ def prepare(target: VonageControl) -> None:
 @given(paths, queries, bodies, headers, authorizations)
 @example(("GET", "/beta/meetings/rooms"), "page_size=" + "9" * 4300, b"", {}, "Basic YTpi")
 @example(("POST", "/control/rooms"), "", b'{"id": "\\ud800"}', {}, None)
-def test_nonsense_is_refused(
+def test_invalid_requests_are_rejected(
     target: VonageControl,
     capfd: pytest.CaptureFixture[str],
     route: tuple[str, str],
@@ -191,7 +191,7 @@ RAW: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("raw", RAW.values(), ids=RAW)
-def test_what_is_hardly_http_is_refused(
+def test_invalid_http_is_rejected(
     target: VonageControl, capfd: pytest.CaptureFixture[str], raw: bytes
 ) -> None:
     prepare(target)

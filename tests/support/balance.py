@@ -84,7 +84,7 @@ class Account:
     def __init__(self, deployed: Deployed) -> None:
         self._deployed = deployed
         self._deliveries = len(deployed.vonage.deliveries())
-        self.events_before = len(deployed.subscriber.drain())
+        self.events_before = len(deployed.subscriber.receive_all())
 
     def balance(self, due: Iterable[Fact] = ()) -> Balance:
         """Return the balance once everything has come, or nothing has for a while.
@@ -114,7 +114,7 @@ class Account:
         while waiting and (new := subscriber.wait_for_more(seen, WITHIN)):
             waiting -= set(map(_fact_of, new))
             seen += len(new)
-        return subscriber.drain()[self.events_before :]
+        return subscriber.receive_all()[self.events_before :]
 
 
 class Kept:

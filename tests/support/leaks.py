@@ -72,7 +72,7 @@ def everything_told(deployed: Deployed, past: Past) -> dict[str, str]:
     kind of event that is there to carry it.
     """
     files = {file.name: file.read_text() for file in (LOCAL / "functions").iterdir()}
-    events = "\n".join(json.dumps(_without_url(each)) for each in deployed.subscriber.drain())
+    events = "\n".join(json.dumps(_without_url(each)) for each in deployed.subscriber.receive_all())
     return {
         **files,
         "the local AWS's own log": (LOCAL / "local.aws.log").read_text(),

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 import local.clients.jobs
-from local import aging
+from local import back_dating
 from local.clients.management import ManagementApi
 from local.servers import BUILD
 from local.testing.builders import a_body, a_record
@@ -83,7 +83,7 @@ def look_after_recordings(deployed: Deployed) -> None:
 def clean_up(deployed: Deployed) -> None:
     """Have the cleanup delete a recording that is due."""
     ids = jobs.uploads(deployed, 1)
-    aging.back_date(deployed.stack, aging.recordings(ids), 31 * DAY)
+    back_dating.back_date(deployed.stack, back_dating.recordings(ids), 31 * DAY)
     require_done(deployed, "recording-cleanup", "deleted")
 
 
@@ -92,7 +92,7 @@ def reconcile(deployed: Deployed) -> None:
     held = deployed.vonage.hold_meeting(drop={"recording:uploaded"})
     now = datetime.now(UTC)
     waiting = [WorklistEntry("recording", held["recording_ids"][0], now)]
-    aging.back_date(deployed.stack, waiting, 2 * DAY)
+    back_dating.back_date(deployed.stack, waiting, 2 * DAY)
     require_done(deployed, "recording-reconciliation", "recovered")
 
 

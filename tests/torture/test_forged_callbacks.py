@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from local import aging
+from local import back_dating
 from local.testing.builders import a_body
 from local.waiting import wait_until
 from operations import purge
@@ -85,7 +85,7 @@ def a_real_recording(deployed: Deployed) -> str:
     with suppress(JobFailed):  # other tests may have left what Vonage does not answer for
         jobs.run(deployed, RECONCILER, grace_hours=0)
     assert "confirmed_at" in (deployed.item(f"RECORDING#{recording_id}") or {})
-    aging.back_date(deployed.stack, aging.recordings([recording_id]), 31 * DAY)
+    back_dating.back_date(deployed.stack, back_dating.recordings([recording_id]), 31 * DAY)
     return str(recording_id)
 
 
@@ -135,12 +135,12 @@ def test_a_real_recording_among_forged_ones_is_deleted_by_the_first_run(
 
 def purge_all(deployed: Deployed, prefix: str, ids: list[str]) -> None:
     """Remove what was forged, all but the one on hold, as an operator does."""
-    deployed.subscriber.drain()
+    deployed.subscriber.receive_all()
     start, end = (datetime.now(UTC) - timedelta(days=days) for days in (33, 29))
     window = (f"FROM={start.isoformat()}", f"TO={end.isoformat()}")
     selected = purge.select(deployed.stack, purge.Window(start, end, only_refused=True))
     assert {f"RECORDING#{id_}" for id_ in ids[1:]} <= set(selected.recordings)
-    assert f"RECORDING#{ids[0]}" in selected.left["as it is on hold"]
+    assert f"RECORDING#{ids[0]}" in selected.left["on hold"]
 
     seen = commands.make(deployed.stack, "purge", *window, "ARGS=--refused")
     assert seen.code == 0, seen.text

@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 
-from local import aging
+from local import back_dating
 from roomkeeper.times import iso
 from tests.support import jobs
 from tests.support.deployed import Deployed
@@ -27,7 +27,7 @@ _DONE = ("deleted", "already_deleted", "extended", "recovered", "lost", "complet
 def old_recordings(deployed: Deployed, count: int) -> list[str]:
     """Have the cleanup be due to delete so many recordings more; return their ids."""
     ids = jobs.uploads(deployed, count)
-    aging.back_date(deployed.stack, aging.recordings(ids), 31 * DAY)
+    back_dating.back_date(deployed.stack, back_dating.recordings(ids), 31 * DAY)
     return ids
 
 
@@ -41,7 +41,7 @@ def unheard_of_uploads(deployed: Deployed, count: int) -> list[str]:
     """Have the reconciler be due to find out of so many uploads more; return the recordings."""
     held = [deployed.vonage.hold_meeting(drop={"recording:uploaded"}) for _ in range(count)]
     ids = [meeting["recording_ids"][0] for meeting in held]
-    aging.back_date(deployed.stack, aging.recordings(ids), 2 * DAY)
+    back_dating.back_date(deployed.stack, back_dating.recordings(ids), 2 * DAY)
     return ids
 
 

@@ -62,9 +62,9 @@ def an_answer(code: str) -> ClientError:
         (an_answer("ExpiredToken"), "log in again"),
         (an_answer("UnrecognizedClientException"), "log in again"),
         (an_answer("AccessDenied"), "lack a permission"),
-        (an_answer("Throttling"), "AWS answers with an error"),
+        (an_answer("Throttling"), "AWS returned an error"),
         (EndpointConnectionError(endpoint_url="https://x"), "check the network and AWS_REGION"),
-        (UnknownServiceError(service_name="x", known_service_names="y"), "AWS cannot be called"),
+        (UnknownServiceError(service_name="x", known_service_names="y"), "The call to AWS failed"),
     ],
 )
 def test_an_error_is_one_sentence_with_what_to_do(error: Exception, sentence: str) -> None:

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tools.audit import Audit, AuditFailed, judged
+from tools.audit import Audit, AuditFailed, parse
 
 
 def report(*problems: dict[str, object]) -> str:
@@ -18,20 +18,20 @@ def report(*problems: dict[str, object]) -> str:
     )
 
 
-def test_a_vulnerability_is_named_with_the_version_that_mends_it() -> None:
-    found = judged(report({"id": "PYSEC-1", "fix_versions": ["2.1"]}), "")
-    assert found == Audit(["broken 2.0: PYSEC-1, mended in 2.1"])
+def test_a_vulnerability_is_named_with_the_version_that_fixes_it() -> None:
+    found = parse(report({"id": "PYSEC-1", "fix_versions": ["2.1"]}), "")
+    assert found == Audit(["broken 2.0: PYSEC-1, fixed in 2.1"])
 
 
 def test_where_none_is_known_nothing_is_found() -> None:
-    assert judged(report(), "Found nothing") == Audit()
+    assert parse(report(), "Found nothing") == Audit()
 
 
-def test_being_offline_is_no_finding_and_is_told() -> None:
+def test_being_offline_is_reported_and_is_not_a_finding() -> None:
     complaint = "requests.exceptions.ConnectionError: ... NameResolutionError: api.osv.dev"
-    assert judged("", complaint) == Audit(offline=True)
+    assert parse("", complaint) == Audit(offline=True)
 
 
-def test_an_audit_that_goes_wrong_is_not_taken_for_a_clean_one() -> None:
+def test_a_failed_audit_is_not_a_clean_audit() -> None:
     with pytest.raises(AuditFailed, match="usage"):
-        judged("", "usage: pip-audit: no such option")
+        parse("", "usage: pip-audit: no such option")

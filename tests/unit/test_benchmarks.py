@@ -1,4 +1,4 @@
-"""That the benchmarks tell what they say: no time is measured here."""
+"""The benchmarks compute and report correctly; nothing is timed here."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 from benchmarks import counts
 from benchmarks.__main__ import table
 from benchmarks.baseline import changes
-from benchmarks.books import answer_of_dynamodb, rooms_page
+from benchmarks.books import dynamodb_response, rooms_page
 from benchmarks.counts import Life
 from benchmarks.figures import AIMS, NAMES, Figure, counted, paired, percentile, spread_of
 from local.testing.template import ROOT
@@ -104,8 +104,8 @@ def test_what_jobs_are_measured_on_has_no_end() -> None:
     assert len(page.rooms) == 20
     assert page.next_start_id == "40"
     shard = {"ExpressionAttributeValues": {":shard": {"S": "retained#3"}}}
-    first = answer_of_dynamodb("Query", shard)
-    after = answer_of_dynamodb("Query", {**shard, "ExclusiveStartKey": first["LastEvaluatedKey"]})
+    first = dynamodb_response("Query", shard)
+    after = dynamodb_response("Query", {**shard, "ExclusiveStartKey": first["LastEvaluatedKey"]})
     keys = [item["pk"]["S"] for page in (first, after) for item in page["Items"]]
     assert len(set(keys)) == 200
 
@@ -118,24 +118,22 @@ def test_what_jobs_are_measured_on_has_no_end() -> None:
     [
         (a_figure(0.50), a_figure(0.50), ""),
         (a_figure(0.50, 0.06), a_figure(0.55, 0.05), ""),
-        (a_figure(0.50, 0.04), a_figure(0.55, 0.05), "intake_cold went from 0.5 times it to 0.55"),
+        (a_figure(0.50, 0.04), a_figure(0.55, 0.05), "changed from 0.5 times it to 0.55"),
         (a_figure(0.50), a_figure(0.40), "-20%"),
         (a_figure(None), a_figure(None), ""),
     ],
 )
-def test_what_changed_by_more_than_the_spread_is_told(
-    before: Figure, after: Figure, told: str
-) -> None:
+def test_a_change_beyond_the_spread_is_reported(before: Figure, after: Figure, told: str) -> None:
     found = list(changes([before], [after]))
     assert bool(found) == bool(told)
     assert told in "".join(found)
 
 
-def test_figures_that_are_new_or_missing_are_told() -> None:
+def test_new_and_missing_measurements_are_reported() -> None:
     before, after = a_figure(1.0, name="old"), a_figure(1.0, name="new")
     assert list(changes([before], [after])) == [
         "new is new: 1 times it",
-        "old was not measured any more",
+        "old was not measured this time",
     ]
 
 
@@ -155,7 +153,7 @@ def test_a_recordings_writes_are_those_that_were_counted() -> None:
     assert two - one == pytest.approx(writes + reads + stored)
 
 
-def test_the_page_on_costs_says_what_is_computed() -> None:
+def test_the_page_on_costs_matches_the_computed_costs() -> None:
     rows = re.findall(r"^\| ([^|]+) \|(.+)\|$", (ROOT / "docs/cost.md").read_text(), re.MULTILINE)
     told = {name: [cell.strip(" *") for cell in cells.split("|")] for name, cells in rows}
     loads = [cost.Load(count, count // 10, 1000) for count in (10**3, 10**6, 10**8)]
@@ -181,5 +179,5 @@ def test_the_alternatives_differ_where_they_should() -> None:
 
 
 def test_the_first_quota_is_named_with_what_to_raise() -> None:
-    assert "meet no quota" in cost.first_met(cost.Load(10**6, 0, 0))
-    assert "CallbackRateLimit, 3 on average by day" in cost.first_met(cost.Load(10**8, 0, 0))
+    assert "exceed no quota" in cost.first_met(cost.Load(10**6, 0, 0))
+    assert "CallbackRateLimit (3 a second by day" in cost.first_met(cost.Load(10**8, 0, 0))

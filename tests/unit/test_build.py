@@ -1,4 +1,4 @@
-"""The layer is what the lock names, for the target that is deployed; nothing else is installed."""
+"""The layer contains exactly the locked wheels for the deployed target."""
 
 import hashlib
 import zipfile
@@ -17,7 +17,7 @@ DEFAULTS = {"Runtime": "python3.13", "Architecture": "arm64"}
 
 
 def a_wheel(folder: Path, *, platform: str = "any", content: str = "ANSWER = 42\n") -> Path:
-    """Return a wheel of the distribution `thing`, the only one that there is in `folder`."""
+    """Return a wheel of the distribution `thing`, created in `folder`."""
     tags = "py3-none-any" if platform == "any" else f"cp313-cp313-{platform}"
     wheel, info = folder / f"thing-1.0-{tags}.whl", "thing-1.0.dist-info"
     with zipfile.ZipFile(wheel, "w") as written:
@@ -37,7 +37,7 @@ def a_lock(folder: Path, *wheels: Path) -> Path:
 
 @pytest.fixture
 def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is the only place from which wheels are taken."""
+    """A folder that is the only source of wheels."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     monkeypatch.setenv("UV_NO_INDEX", "1")
@@ -97,7 +97,7 @@ def test_a_lock_without_a_hash_fails_the_build(wheels: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("wanted", "other"), [(ARM, "manylinux2014_x86_64"), (X86, "manylinux2014_aarch64")]
 )
-def test_a_wheel_for_another_processor_is_not_taken(
+def test_a_wheel_for_another_processor_is_not_installed(
     wanted: Target, other: str, wheels: Path, tmp_path: Path
 ) -> None:
     lock = a_lock(tmp_path, a_wheel(wheels, platform=other))
@@ -105,7 +105,7 @@ def test_a_wheel_for_another_processor_is_not_taken(
         install_layer(wanted, lock, tmp_path / "layer")
 
 
-def test_a_wheel_that_needs_a_newer_glibc_than_lambda_has_is_not_taken(
+def test_a_wheel_that_needs_a_newer_glibc_than_lambdas_is_not_installed(
     wheels: Path, tmp_path: Path
 ) -> None:
     newer = a_wheel(wheels, platform="manylinux_2_28_aarch64")  # Amazon Linux 2 has 2.26
@@ -130,14 +130,14 @@ def test_nothing_is_built_from_source(wheels: Path, tmp_path: Path) -> None:
         ({"Architecture": "x86_64", "Gone": "1"}, {"LogDays": "7"}, {"Architecture": "x86_64"}),
     ],
 )
-def test_what_is_chosen_comes_before_what_the_stack_remembers_and_that_before_the_default(
+def test_chosen_values_override_the_stacks_which_override_defaults(
     remembered: Mapping[str, str], chosen: Mapping[str, str], expected: Mapping[str, str]
 ) -> None:
     wanted = build.target(remembered, chosen).parameters
     assert wanted == {**DEFAULTS, **expected}
 
 
-def test_a_built_template_takes_no_other_processor_or_runtime(tmp_path: Path) -> None:
+def test_a_built_template_allows_no_other_processor_or_runtime(tmp_path: Path) -> None:
     template = tmp_path / "template.yaml"
     declared = {
         "Runtime": {"Type": "String", "Default": "python3.13", "AllowedValues": ["python3.13"]},
@@ -165,7 +165,7 @@ def test_macos_gets_its_own_wheels_for_a_local_aws_alone(
     assert Target(wanted.runtime, wanted.architecture, is_local=True).platform is None
 
 
-def test_without_the_targets_python_nothing_is_compiled_and_that_is_said(
+def test_without_the_targets_python_nothing_is_compiled_and_a_message_is_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     app = tmp_path / "CallbackIntake/app.py"
@@ -174,7 +174,7 @@ def test_without_the_targets_python_nothing_is_compiled_and_that_is_said(
     monkeypatch.setattr(build, "FUNCTIONS", tmp_path)
     monkeypatch.setattr(build, "UV", Path("/usr/bin/false"))  # it finds no interpreter
     build._compile(Target("python3.99", "arm64"))
-    assert "There is no Python 3.99 here" in capsys.readouterr().out
+    assert "Python 3.99 is not installed here" in capsys.readouterr().out
     assert not [*tmp_path.rglob("*.pyc")]
 
 

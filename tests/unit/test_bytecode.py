@@ -9,7 +9,7 @@ from operations.bytecode import NotCompiled, compile_built
 
 
 def built(folder: Path, text: str = "ANSWER = 42\n") -> Path:
-    """Return a file in a folder as `sam build` leaves it."""
+    """Return a file in a folder, as `sam build` creates it."""
     for file in (folder / "Intake/app.py", folder / "Layer/python/shared/thing.py"):
         file.parent.mkdir(parents=True)
         file.write_text(text)
@@ -42,7 +42,7 @@ def test_bytecode_outlives_a_change_of_the_sources_time(tmp_path: Path) -> None:
     assert compiled(app)[4:8] == b"\1\0\0\0"  # by hash, and not to be checked: PEP 552
 
 
-def test_what_cannot_be_compiled_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_compiled_is_reported(tmp_path: Path) -> None:
     built(tmp_path, "def broken(:\n")
     with pytest.raises(NotCompiled, match="Intake"):
         compile_built(parts(tmp_path))

@@ -1,4 +1,4 @@
-"""The form of the credentials that `make configure` takes."""
+"""The format of the credentials that `make configure` accepts."""
 
 import codecs
 
@@ -23,7 +23,7 @@ from operations.configure import Malformed, parse
         b'{"api_key": "\xff"}',
     ],
 )
-def test_what_is_malformed_is_refused_and_not_quoted(given: bytes) -> None:
+def test_malformed_input_is_rejected_and_not_quoted(given: bytes) -> None:
     with pytest.raises(Malformed) as refusal:
         parse(given)
 

@@ -1,4 +1,4 @@
-"""How the demonstration looks and what its report holds, without running it."""
+"""The demonstration's output and report, without running it."""
 
 import io
 from datetime import timedelta
@@ -15,7 +15,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, width: int) -> io.StringIO:
-    """Have the demonstration print into a terminal that is so wide."""
+    """Print the demonstration into a terminal of this width; return the output."""
     output = io.StringIO()
     monkeypatch.setattr(timeline, "console", Console(file=output, width=width, highlight=False))
     return output
@@ -47,7 +47,7 @@ def test_a_recordings_life_is_on_one_line(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_nothing_is_cut_however_narrow(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_cut_at_any_width(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     output = shown(monkeypatch, width)
     answered = {"at": "2021-11-02T16:00:00.000Z", "status": 204, "error": None}
     names = ["session:participant:joined", "session:participant:left", "recording:uploaded"]
@@ -71,7 +71,7 @@ def test_nothing_is_cut_however_narrow(width: int, monkeypatch: pytest.MonkeyPat
     assert "0f1e2d3c" in told
 
 
-def test_the_report_lets_nobody_download_a_recording() -> None:
+def test_the_report_contains_no_signatures_of_download_urls() -> None:
     report = Report(callbacks=[{"body": {"url": URL}}], events=[{"detail": [URL]}])
     written = report.shareable().decode()
     assert URL.partition("?")[0] in written

@@ -1,4 +1,4 @@
-"""What a deployment is given, asks for and passes on."""
+"""The parameters of `make deploy`: given, asked for and passed to the SAM CLI."""
 
 import io
 import tomllib
@@ -48,7 +48,7 @@ def test_the_local_environment_is_not_for_an_account(
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     monkeypatch.setattr("sys.argv", ["deploy", "--environment", "local"])
     assert deploy.main() == 2
-    assert "choose ENV=default or prod" in capsys.readouterr().err
+    assert "choose ENV=default or ENV=prod" in capsys.readouterr().err
 
 
 def test_an_environment_that_is_none_is_named_with_those_there_are() -> None:
@@ -59,8 +59,8 @@ def test_an_environment_that_is_none_is_named_with_those_there_are() -> None:
 @pytest.mark.parametrize(
     ("pair", "told"),
     [
-        ("AlarmMail=a@b.example", "Is AlarmEmail meant"),
-        ("AlarmEmail", "set as Name=value"),
+        ("AlarmMail=a@b.example", "Did you mean AlarmEmail"),
+        ("AlarmEmail", "write Name=value"),
         ("AlarmEmail=nobody", "must be empty or an e-mail address"),
         ("LogDays=2", "must be one of 1, 3, 5"),
         ("EventDays=1", "must be from 8 to 3650"),
@@ -68,9 +68,7 @@ def test_an_environment_that_is_none_is_named_with_those_there_are() -> None:
         ("EventArchiveDays=00", "must be a whole number"),
     ],
 )
-def test_a_parameter_that_cannot_be_is_refused_before_anything_is_built(
-    pair: str, told: str
-) -> None:
+def test_an_invalid_parameter_is_rejected_before_the_build(pair: str, told: str) -> None:
     with pytest.raises(deploy.Unusable, match=told):
         deploy.given([pair])
 
@@ -80,7 +78,7 @@ def test_a_value_with_blanks_stays_one_for_sam() -> None:
     assert 'CleanupSchedule="rate(2 hours)"' in command
 
 
-def test_a_first_deployment_asks_until_the_answer_can_be(
+def test_a_first_deployment_asks_until_the_value_is_valid(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     asked = deploy.answers({}, typed("https://vonage.example/v1", "often", "7", ""))
@@ -101,7 +99,7 @@ def test_what_was_given_is_not_asked_for() -> None:
 
 
 class AnAccount:
-    """Stands in for the stack, in a state, in an account."""
+    """A fake stack with a state and an account."""
 
     def __init__(self, status: str | None, name: str = "roomkeeper-prod") -> None:
         self.name, self.status, self.region = name, status, "eu-central-1"
@@ -122,14 +120,14 @@ class AnAccount:
 
 
 class Runs:
-    """Records what is built and which commands run, and fails those in `failing`."""
+    """Records builds and commands; commands in `failing` fail."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *stacks: AnAccount) -> None:
         self.built: list[Target] = []
         self.commands: list[list[str]] = []
         self.failing: set[str] = set()
         self.regions: list[tuple[str, str]] = []
-        """The regions that were checked, and whether there is to be a schema registry."""
+        """The checked regions, and whether a schema registry is deployed."""
         looked_up = iter(stacks)
         monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
         monkeypatch.setattr(deploy, "Stack", lambda _name: next(looked_up))
@@ -155,7 +153,7 @@ class Runs:
 
 @pytest.fixture(autouse=True)
 def prod(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command line that a test gives unless it says otherwise."""
+    """The default command line of the tests."""
     monkeypatch.setattr("sys.argv", ["deploy", "--environment", "prod"])
 
 
@@ -184,7 +182,7 @@ def test_a_processor_that_is_given_is_built_for_and_deployed(
 def test_a_new_stack_gets_the_templates_processor_and_runtime(
     before: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also one whose first creation failed: what that was given is deleted with it."""
+    """Also a stack whose first creation failed: its parameters are deleted with it."""
     runs = Runs(monkeypatch, AnAccount(before), AnAccount("CREATE_COMPLETE"))
     monkeypatch.setattr(deploy, "require_deletable", lambda _stack: None)
     monkeypatch.setattr(deploy, "delete", lambda _stack: None)
@@ -214,7 +212,7 @@ def test_nothing_is_deployed_that_could_not_be_built(
     assert "Hash mismatch" in capsys.readouterr().err
 
 
-def test_a_first_deployment_says_where_it_goes_and_what_comes_next(
+def test_a_first_deployment_prints_its_account_and_the_next_steps(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = Runs(monkeypatch, AnAccount(None), AnAccount("CREATE_COMPLETE"))
@@ -241,7 +239,7 @@ def test_a_later_deployment_asks_and_prints_nothing(
     assert capsys.readouterr().out == ""
 
 
-def test_after_a_no_to_the_change_set_nothing_is_said_to_come_next(
+def test_after_a_declined_change_set_no_next_steps_are_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Runs(monkeypatch, AnAccount(None), AnAccount(None))
@@ -249,12 +247,12 @@ def test_after_a_no_to_the_change_set_nothing_is_said_to_come_next(
     assert "make configure" not in capsys.readouterr().out
 
 
-def test_a_first_deployment_that_fails_says_what_to_do(
+def test_a_failed_first_deployment_prints_what_to_do(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Runs(monkeypatch, AnAccount(None)).failing = {"deploy"}
     assert deploy.main() == 1
-    assert "make deploy again deletes" in capsys.readouterr().out
+    assert "run make deploy again" in capsys.readouterr().out
 
 
 def test_sam_deploys_into_the_region_where_the_stack_is_looked_for(

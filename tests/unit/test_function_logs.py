@@ -15,7 +15,7 @@ from tests.support.operator_stack import AStack, Refusing
 
 
 class EndOfTestError(Exception):
-    """Raised by a test's own sleep, to end what would go on for ever."""
+    """Raised by a test's own sleep, to end an endless loop."""
 
 
 GROUPS = {"EventPublisherLogs": "a-publisher", "CallbackIntakeLogs": "a-intake"}
@@ -49,7 +49,7 @@ def read(stack: Any, function: str = "", minutes: float = 10) -> list[str]:
     return list(logs.lines(stack, function, datetime.now(UTC) - timedelta(minutes=minutes)))
 
 
-def test_lines_of_all_functions_are_told_in_the_order_of_time(stack: AStack) -> None:
+def test_lines_of_all_functions_are_printed_in_order_of_time(stack: AStack) -> None:
     log("a-intake", "second", ago=50)
     log("a-publisher", "first", "next", ago=60)
     log("a-publisher", "third", ago=40)
@@ -75,7 +75,7 @@ def test_lines_are_in_the_order_of_the_times_that_they_say_themselves(stack: ASt
     ]
 
 
-def test_a_structured_line_is_told_by_its_message_and_its_own_fields(stack: AStack) -> None:
+def test_a_structured_line_is_printed_with_its_message_and_own_fields(stack: AStack) -> None:
     line = {
         "level": "WARNING",
         "location": "handler:41",
@@ -94,7 +94,7 @@ def test_a_structured_line_is_told_by_its_message_and_its_own_fields(stack: ASta
     )
 
 
-def test_what_lambda_and_metrics_write_is_left_out_and_failures_are_not(stack: AStack) -> None:
+def test_lines_of_lambda_and_metrics_are_left_out_except_failures(stack: AStack) -> None:
     log(
         "a-intake",
         "START RequestId: x Version: $LATEST\n",
@@ -135,7 +135,7 @@ def test_older_lines_are_left_out(stack: AStack) -> None:
     assert [line[-3:] for line in read(stack)] == ["new"]
 
 
-def test_following_tells_late_lines_and_each_line_once(
+def test_following_prints_late_lines_and_each_line_once(
     stack: AStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log("a-intake", "first", ago=10)
@@ -160,7 +160,7 @@ def run(monkeypatch: pytest.MonkeyPatch, stack: AStack, *arguments: str) -> int:
     return logs.main()
 
 
-def test_no_lines_are_told_with_what_to_do(
+def test_without_lines_a_hint_is_printed(
     stack: AStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, stack, "--since", "90s") == 0
@@ -176,9 +176,9 @@ def test_a_missing_permission_is_named(
 
 
 @pytest.mark.parametrize("value", ["10", "0m", "-5m", "1w", "h"])
-def test_impossible_times_are_refused(
+def test_invalid_times_are_rejected(
     stack: AStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str
 ) -> None:
     with pytest.raises(SystemExit):
         run(monkeypatch, stack, f"--since={value}")
-    assert "is no duration such as 90s, 10m, 2h or 3d" in capsys.readouterr().err
+    assert "is not a duration such as 90s, 10m, 2h or 3d" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`make items` shows recordings first, and those of a recording, a session or a room."""
+"""`make items` shows recordings first, or the items of a recording, session or room."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -47,7 +47,7 @@ def keys(table: Table, limit: int = 50, **selected: str) -> list[str]:
     return [item["pk"] for item in items(stack, limit, Selection(**selected))]
 
 
-def test_recordings_come_first_then_sessions_rooms_and_others(full: Table) -> None:
+def test_recordings_are_first_then_sessions_rooms_and_others(full: Table) -> None:
     *known, last = keys(full)
     assert known == [
         "RECORDING#r1",
@@ -60,7 +60,7 @@ def test_recordings_come_first_then_sessions_rooms_and_others(full: Table) -> No
     assert last.startswith("EVENT#")
 
 
-def test_recordings_come_first_however_few_items_are_shown(full: Table) -> None:
+def test_recordings_are_first_with_any_limit(full: Table) -> None:
     assert keys(full, limit=3) == ["RECORDING#r1", "RECORDING#r2", "RECORDING#r3"]
 
 
@@ -79,7 +79,7 @@ def test_a_room_is_selected_with_its_sessions_and_recordings(full: Table) -> Non
     assert keys(full, room="room-1") == expected
 
 
-def test_what_nobody_knows_selects_nothing(full: Table) -> None:
+def test_unknown_ids_select_nothing(full: Table) -> None:
     assert keys(full, recording="x", session="y", room="z") == []
 
 

@@ -1,4 +1,4 @@
-"""Local runs leave their last logs behind, and `make clean` removes all else."""
+"""Local runs keep their last logs, and `make clean` removes everything else."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from local.clean import StackRuns
 
 
 def a_run(local: Path, name: str, at: float) -> Path:
-    """Make the folder of a run as it is while it runs; it logged last at `at`."""
+    """Create the folder of a run in progress, with its last log at `at`."""
     folder = local / name
     for file in ("aws/copy/code.py", "aws/state/db", "functions/a.log", "local.aws.log", "s.json"):
         path = folder / file
@@ -33,7 +33,7 @@ LOGS = {"functions/a.log", "local.aws.log"}
 
 @contextmanager
 def running(folder: Path) -> Iterator[None]:
-    """Have a process hold the run's lock that outlives whoever has started it."""
+    """Hold the run's lock in a process that outlives its parent."""
     with leftovers.lock(folder) as lock:
         held = subprocess.Popen(["sleep", "60"], pass_fds=[lock])
     try:
@@ -89,13 +89,13 @@ def test_clean_can_be_repeated(project: Path) -> None:
     assert clean.clean(project) == 0
 
 
-def test_clean_of_all_takes_the_tools_too(project: Path) -> None:
+def test_clean_all_removes_the_tools_too(project: Path) -> None:
     clean.clean(project, everything=True)
     assert files(project) == {"keep.py"}
 
 
 @pytest.mark.parametrize("everything", [False, True])
-def test_clean_refuses_while_a_local_stack_runs(project: Path, everything: bool) -> None:
+def test_clean_fails_while_a_local_stack_is_running(project: Path, everything: bool) -> None:
     before = files(project)
     with (
         running(project / "build/local/demo"),
@@ -105,7 +105,7 @@ def test_clean_refuses_while_a_local_stack_runs(project: Path, everything: bool)
     assert files(project) == before | {"build/local/demo/running.lock"}
 
 
-def test_clean_needs_nothing_but_pythons_own_library() -> None:
+def test_clean_needs_only_the_standard_library() -> None:
     code = "import sys; import local.clean; print(*{n.partition('.')[0] for n in sys.modules})"
     command = [sys.executable, "-S", "-c", code]
     loaded = subprocess.check_output(command, cwd=clean.PROJECT, text=True).split()

@@ -1,4 +1,4 @@
-"""make sets itself up wherever the project is, and touches nothing else."""
+"""make installs its tools in any project folder, and changes nothing outside it."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ exec "{sys.executable}" "$@"
 
 
 def a_clone(folder: Path) -> Path:
-    """Return a folder with what `make` reads to set itself up."""
+    """Return a folder with the files that `make` needs to install its tools."""
     (folder / "requirements").mkdir(parents=True)
     shutil.copy(ROOT / "Makefile", folder)
     shutil.copy(ROOT / "requirements/uv.txt", folder / "requirements")
@@ -41,7 +41,7 @@ def an_interpreter(folder: Path, text: str, name: str = "python") -> Path:
 
 
 def make(clone: Path, *arguments: str, path: str = os.environ["PATH"]) -> tuple[int, str]:
-    """Run make with nothing of a make that has started the tests."""
+    """Run make without the variables of the make that runs the tests."""
     kept = {"HOME": os.environ["HOME"], "PATH": path, "PYENV_ROOT": str(clone / "none")}
     done = subprocess.run(
         ["make", "--no-print-directory", *arguments],
@@ -55,7 +55,7 @@ def make(clone: Path, *arguments: str, path: str = os.environ["PATH"]) -> tuple[
 
 
 @pytest.mark.parametrize("name", ["R&D/rk", "my projects/rk", "it's $HOME;#/(rk)", 'say "hi"/rk'])
-def test_the_folder_may_have_any_name_and_its_neighbours_are_left_alone(
+def test_the_folder_can_have_any_name_and_its_siblings_are_not_touched(
     name: str, tmp_path: Path
 ) -> None:
     neighbour = tmp_path / "R/precious"
@@ -82,15 +82,15 @@ def test_a_folder_that_make_did_not_make_is_not_cleared(tmp_path: Path) -> None:
     code, told = make(clone, f"PYTHON={python}", ".tools/uv/bin/uv")
 
     assert code
-    assert "is not a virtual environment: move it away" in told
+    assert "is not a virtual environment. Move it away" in told
     assert precious.read_text() == "mine"
 
 
 @pytest.mark.parametrize("by_name", [True, False])
-def test_a_python_that_lambda_does_not_have_is_refused_in_one_sentence(
+def test_a_python_that_lambda_lacks_is_rejected_in_one_sentence(
     by_name: bool, tmp_path: Path
 ) -> None:
-    """Whether the operator names it, or no other is found in the path."""
+    """Whether the operator names it, or it is the only one in the path."""
     clone = a_clone(tmp_path / "rk")
     python = an_interpreter(tmp_path / "bin", NEWER, "python3")
     tools = {name: shutil.which(name) for name in ("bash", "sh", "make", "grep", "awk", "touch")}
@@ -102,7 +102,7 @@ def test_a_python_that_lambda_does_not_have_is_refused_in_one_sentence(
     code, told = make(clone, *arguments, ".tools/uv/bin/uv", path=str(tmp_path / "bin"))
 
     assert code
-    assert "runs on Python 3.11 to 3.14" in told
+    assert "needs Python 3.11 to 3.14" in told
     assert "Traceback" not in told
     assert not (clone / ".tools").exists()
 

@@ -1,4 +1,4 @@
-"""`make purge` removes what only callbacks say exists, and nothing else."""
+"""`make purge` removes only items that Vonage's API never confirmed."""
 
 import sys
 from datetime import timedelta
@@ -27,7 +27,7 @@ ALL = Window(NOON - HOUR, NOON + HOUR)
 
 
 class AStack:
-    """A stack of which there is only the table."""
+    """A stack with only a table."""
 
     name = "roomkeeper"
 
@@ -79,9 +79,9 @@ def test_only_what_vonage_never_confirmed_is_selected(books: Store, stack: Any) 
     assert sorted(selection.recordings) == ["RECORDING#forged", "RECORDING#started"]
     assert selection.sessions == ["SESSION#forged"]
     assert {reason: sorted(keys) for reason, keys in selection.left.items()} == {
-        "as Vonage's API has returned it": ["RECORDING#real", "SESSION#real"],
-        "as it is on hold": ["RECORDING#held"],
-        "as it is deleted": ["RECORDING#deleted"],
+        "returned by Vonage's API": ["RECORDING#real", "SESSION#real"],
+        "on hold": ["RECORDING#held"],
+        "already deleted": ["RECORDING#deleted"],
     }
 
 
@@ -94,7 +94,7 @@ def test_the_time_of_receipt_decides(
     books.apply(a_recording_uploaded(recording_id="forged"), NOON + at)
     selection = purge.select(stack, ALL)
     assert bool(selection.recordings) is is_selected
-    assert bool(selection.left.get("as it was received at another time")) is not is_selected
+    assert bool(selection.left.get("received at another time")) is not is_selected
 
 
 def test_a_deferral_does_not_change_the_time_of_receipt(
@@ -109,7 +109,7 @@ def test_a_deferral_does_not_change_the_time_of_receipt(
     assert selection.recordings == ["RECORDING#forged"]
 
 
-def test_only_what_vonage_refused_is_selected_if_so_asked(books: Store, stack: Any) -> None:
+def test_with_refused_only_items_denied_by_vonage_are_selected(books: Store, stack: Any) -> None:
     for recording_id in ("refused", "unasked"):
         books.apply(a_recording_uploaded(recording_id=recording_id), NOON)
     defer(books, "refused")
@@ -117,10 +117,10 @@ def test_only_what_vonage_refused_is_selected_if_so_asked(books: Store, stack: A
     assert purge.select(stack, ALL).refused == 1
     only = purge.select(stack, Window(ALL.start, ALL.end, only_refused=True))
     assert only.recordings == ["RECORDING#refused"]
-    assert only.left == {"as Vonage has not refused it": ["RECORDING#unasked"]}
+    assert only.left == {"access not denied by Vonage": ["RECORDING#unasked"]}
 
 
-def test_what_has_changed_since_it_was_selected_is_left(
+def test_an_item_changed_since_its_selection_is_kept(
     books: Store, stack: Any, table: Table
 ) -> None:
     for recording_id in ("forged", "held", "real"):
@@ -146,7 +146,7 @@ def test_a_removal_is_no_event(books: Store, table: Table) -> None:
 
 @pytest.fixture
 def command(stack: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run the command with these arguments; return its exit code and what it printed."""
+    """Run the command with these arguments; return its exit code and output."""
     monkeypatch.setattr(purge, "deployed_stack", lambda _: stack)
 
     def run(*arguments: str) -> tuple[int, str]:
@@ -189,12 +189,12 @@ def test_with_another_name_it_does_not_start(books: Store, table: Table, command
 
 
 @pytest.mark.parametrize("moment", ["", "yesterday", "2026-07-01T12:00:00"])
-def test_a_time_without_an_offset_is_refused_by_name(
+def test_a_time_without_an_offset_is_rejected_by_name(
     command: Any, capsys: pytest.CaptureFixture[str], moment: str
 ) -> None:
     with pytest.raises(SystemExit):
         command("--start", moment)
-    assert "no time with an offset" in capsys.readouterr().err
+    assert "not a time with a UTC offset" in capsys.readouterr().err
 
 
 def test_control_characters_of_an_id_do_not_reach_the_terminal(table: Table, command: Any) -> None:

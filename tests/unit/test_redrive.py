@@ -1,4 +1,4 @@
-"""A dead letter is deleted only once every event that it stands for is published."""
+"""A dead letter is deleted only after all of its events are published."""
 
 import base64
 import io
@@ -74,9 +74,9 @@ class FakeQueue:
 
 
 class FakeShard:
-    """A shard of a table's stream, read in pages of these sizes, some of them empty.
+    """A shard of a table's stream, read in pages of these sizes, which can be 0.
 
-    Records below the number `trimmed` are forgotten, from the page `trimmed_at` on.
+    From the page `trimmed_at` on, records below the number `trimmed` are missing.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class FakeShard:
 
 
 class FakeLambda:
-    """Runs the real event_publisher on a bus that fails as `outcomes` say, one an invocation."""
+    """Runs the real event_publisher on a bus with one of `outcomes` per invocation."""
 
     def __init__(self, outcomes: Sequence[str] = ()) -> None:
         self.outcomes = list(outcomes)
@@ -173,7 +173,7 @@ class FakeLambda:
 
 
 class FakeStack:
-    """A stack of these parts; it notes with which options clients were asked for."""
+    """A stack of these parts; it records the options of its clients."""
 
     def __init__(self, queue: FakeQueue, shard: FakeShard, function: FakeLambda) -> None:
         self.outputs = {
@@ -198,7 +198,7 @@ class FakeStack:
 
 @contextmanager
 def deployed(function: FakeLambda) -> Iterator[None]:
-    """Set the publisher up as the template does, but for the bus."""
+    """Set up the publisher as the template does, except for the bus."""
     bus = Bus(cast("Any", function), "rooms", sleep=lambda _seconds: None)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment("EventPublisher").items():
@@ -275,7 +275,7 @@ MADE: Mapping[str, Callable[[str], Record]] = {
 
 
 def note(first: int, last: int, **changes: Any) -> dict[str, Any]:
-    """Return Lambda's note on a batch; its batchSize counts what the filter let through."""
+    """Return Lambda's failure record of a batch; batchSize counts the filtered records."""
     info = {
         "streamArn": STREAM,
         "shardId": "shardId-1",
@@ -289,7 +289,7 @@ def note(first: int, last: int, **changes: Any) -> dict[str, Any]:
 
 
 def ids(records: Sequence[Record]) -> set[str]:
-    """Return the ids of the events that are due for those that the filter lets through."""
+    """Return the ids of the events for the records that pass the filter."""
     taken = [as_handed_over(record) for record in records if lets_through(record)]
     return {event.metadata.event_id for record in taken for event in events_due(record)}
 
@@ -303,18 +303,18 @@ def as_handed_over(record: Record) -> Record:
 
 
 class Case(Struct, frozen=True, kw_only=True):
-    """A stretch of a stream, how it is read, and how the publisher fares with it."""
+    """A range of a stream, how it is read, and the publisher's outcomes."""
 
     kinds: Sequence[str]
     first: int = 98
-    """The sequence number of the first, near a power of ten: as texts they sort otherwise."""
+    """The first sequence number, near a power of ten, where text order differs."""
     start: int = 0
-    """The places of the note's first and last record; -1 counts from the end."""
+    """The indices of the range's first and last record; -1 is the last index."""
     end: int = -1
     pages: Sequence[int] = (1000,)
     is_open: bool = False
     trimmed: int = 0
-    """How many records are forgotten, and on which page that begins."""
+    """The number of expired records, and the page from which they are missing."""
     trimmed_at: int = 0
     outcomes: Sequence[str] = ()
 
@@ -356,7 +356,7 @@ def cases(draw: st.DrawFn) -> Case:
 @example(Case(kinds=["recording"] * 5, trimmed=3))
 @example(Case(kinds=["recording"] * 5, pages=[2], trimmed=5, trimmed_at=1))
 def test_what_is_deleted_is_published_and_nothing_else_is(case: Case) -> None:
-    """Whatever the stream and the publisher do, twice: as they are, then with all mended."""
+    """Run redrive twice for any stream and publisher: with the failures, then without."""
     records = case.records
     asked = records[case.start : case.end + 1 or None]
     trimmed = case.first + case.trimmed
@@ -401,22 +401,22 @@ def test_a_shard_that_ends_before_the_range_does_keeps_the_message() -> None:
     queue = FakeQueue(note(1, 3))
     sent, [reason] = run(queue, FakeShard([as_read(recording("1"), 1)]))
     assert (sent, queue.visible) == (0, 1)
-    assert "has forgotten some of those that were written from 2026-11-25T10:00:00Z" in reason
+    assert "no longer has all records written from 2026-11-25T10:00:00Z" in reason
 
 
-def test_a_range_that_is_never_reached_does_not_hold_redrive_up_for_ever() -> None:
+def test_a_range_that_is_never_reached_does_not_block_redrive() -> None:
     queue = FakeQueue(note(1, 3), {"record": recording("2")})
     sent, reasons = run(queue, FakeShard([as_read(recording("1"), 1)], is_open=True))
     assert (sent, len(reasons), queue.visible) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("code", ["TrimmedDataAccessException", "ResourceNotFoundException"])
-def test_a_message_whose_records_are_gone_says_what_is_lost_and_what_to_do(code: str) -> None:
+def test_a_message_with_expired_records_is_reported_with_what_to_do(code: str) -> None:
     queue = FakeQueue(note(1, 2))
     sent, [reason] = run(queue, FakeShard(error=code))
     assert (sent, queue.visible) == (0, 1)
     assert "2026-11-25T10:00:00Z to 2026-11-25T10:05:00Z" in reason
-    assert "publish those by their keys, then delete the message" in reason
+    assert "publish them by their keys, then delete the message" in reason
 
 
 def test_a_stream_that_cannot_be_read_just_now_keeps_the_message_to_be_tried_again() -> None:
@@ -448,7 +448,7 @@ def test_no_invocation_gets_more_records_than_the_event_source_hands_over() -> N
     assert len(function.sizes) == 3
 
 
-def test_more_than_lambda_takes_at_once_goes_in_parts() -> None:
+def test_records_beyond_lambdas_limit_are_sent_in_batches() -> None:
     records = [as_read(recording(str(n), filler=390_000), n) for n in range(1, 31)]
     function = FakeLambda()
     assert run(FakeQueue(note(1, 30)), FakeShard(records), function) == (1, [])
@@ -463,7 +463,7 @@ def test_the_largest_record_fits_into_one_invocation() -> None:
     assert len(batch[0]) < redrive.MAX_PAYLOAD_BYTES
 
 
-def test_an_invocation_is_waited_for_longer_than_it_takes_and_is_never_repeated() -> None:
+def test_the_invocation_timeout_exceeds_the_functions_and_nothing_is_retried() -> None:
     function = FakeLambda()
     stack = FakeStack(FakeQueue({"record": recording("1")}), FakeShard(), function)
     with deployed(function):
@@ -477,20 +477,22 @@ def test_an_invocation_is_waited_for_longer_than_it_takes_and_is_never_repeated(
 @pytest.mark.parametrize(
     ("outcome", "reason"),
     [
-        ("takes half", "its events still cannot be published"),
+        ("takes half", "still cannot publish its events"),
         ("crashes", "event_publisher failed: out of memory"),
         ("is throttled", "TooManyRequestsException"),
         ("does not answer", "Read timeout"),
     ],
 )
-def test_a_publisher_that_fails_keeps_the_message_and_says_why(outcome: str, reason: str) -> None:
+def test_if_the_publisher_fails_the_message_stays_and_the_reason_is_printed(
+    outcome: str, reason: str
+) -> None:
     queue = FakeQueue({"record": recording("1")}, {"record": recording("2")})
     sent, [told] = run(queue, function=FakeLambda([outcome]))
     assert reason in told
     assert (sent, queue.visible) == (1, 1)
 
 
-def test_what_was_published_before_a_failure_comes_again_under_the_same_ids() -> None:
+def test_events_published_before_a_failure_are_published_again_with_the_same_ids() -> None:
     records = [as_read(recording(str(n)), n) for n in range(1, 151)]
     queue, function = FakeQueue(note(1, 150)), FakeLambda(["takes all", "crashes"])
     assert run(queue, FakeShard(records), function)[0] == 0
@@ -524,7 +526,7 @@ def test_an_interrupted_redrive_leaves_its_message_visible() -> None:
     assert queue.visible == 1
 
 
-def test_a_message_that_cannot_be_deleted_is_told_of() -> None:
+def test_a_message_that_cannot_be_deleted_is_reported() -> None:
     queue = FakeQueue({"record": recording("1")})
     queue.is_broken = True
     sent, [reason] = run(queue)
@@ -544,11 +546,11 @@ def test_a_message_that_cannot_be_deleted_is_told_of() -> None:
     ],
     ids=str,
 )
-def test_a_message_that_stands_for_nothing_stays_and_holds_up_no_other(body: Any) -> None:
+def test_an_unknown_message_stays_and_does_not_block_others(body: Any) -> None:
     queue = FakeQueue(body, {"record": recording("1")})
     sent, [reason] = run(queue)
     assert (sent, queue.visible) == (1, 1)
-    assert "note" in reason or "JSON" in reason
+    assert "failure record" in reason or "JSON" in reason
 
 
 def test_of_a_key_the_item_is_published_as_it_is_now_under_the_ids_that_it_had() -> None:

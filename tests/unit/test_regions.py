@@ -1,4 +1,4 @@
-"""What a region lacks is known before a deployment begins."""
+"""Missing resource types of a region are found before a deployment starts."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def test_the_defaults_can_be_deployed(region: str, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == ""
 
 
-def test_a_schema_registry_is_refused_where_there_is_none() -> None:
+def test_a_schema_registry_is_rejected_in_a_region_without_registries() -> None:
     reason = regions.why_not("mx-central-1", DEFAULTS | {"SchemaRegistry": "true"})
     assert reason is not None
     assert "into mx-central-1" in reason
@@ -23,11 +23,11 @@ def test_a_schema_registry_is_refused_where_there_is_none() -> None:
     assert "\n" not in reason
 
 
-def test_a_region_that_is_not_known_yet_is_said_so_and_passes(
+def test_an_unknown_region_passes_with_a_message(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert regions.why_not("eu-nowhere-1", DEFAULTS) is None
-    assert "cfn-lint does not know eu-nowhere-1" in capsys.readouterr().out
+    assert "cfn-lint does not know the region eu-nowhere-1" in capsys.readouterr().out
 
 
 def a_finding(resource: str, resource_type: str) -> regions.Finding:
@@ -43,7 +43,7 @@ def test_an_archive_can_be_left_out_by_a_parameter() -> None:
 def test_what_else_cfn_lint_finds_is_quoted() -> None:
     finding = regions.Finding("E3002", "'Description' is unexpected", "template.yaml", ())
     reason = str(regions.explain("a-region", [finding]))
-    assert "like this: 'Description' is unexpected. To deploy it, choose another region" in reason
+    assert ": 'Description' is unexpected. To deploy it, choose another region" in reason
 
 
 def test_without_http_apis_only_another_region_helps() -> None:

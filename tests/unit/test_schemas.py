@@ -1,4 +1,4 @@
-"""The events' schemas: written from the code's types, for people and for the schema registry."""
+"""The events' schemas, generated from the code's types for docs and the schema registry."""
 
 import json
 import re
@@ -42,7 +42,7 @@ def test_a_schema_for_the_registry_is_openapi_3_0(name: str) -> None:
 
 
 def as_delivered(event: events.Event) -> dict[str, Any]:
-    """Return an event as EventBridge hands it over."""
+    """Return an event as EventBridge delivers it."""
     return {
         "version": "0",
         "id": "11710aed-b79e-4468-a20b-bb3c0c3b4860",
@@ -57,7 +57,7 @@ def as_delivered(event: events.Event) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", [*PUBLISHED, "archive:ready"])
-def test_what_is_published_is_as_the_registry_says(name: str, table: Table) -> None:
+def test_published_events_match_the_registry(name: str, table: Table) -> None:
     Store(table.client, table.name).apply(a_callback(name), NOON)
     [event] = store.events_due(a_record(table.items()[0]))
     schema = schema_registry.open_api(event.name)

@@ -1,4 +1,4 @@
-"""`make smoke` finds a stack that works, names the step that fails, and removes what it made."""
+"""`make smoke` checks a stack, names the failed step, and removes everything it created."""
 
 import json
 import re
@@ -22,7 +22,7 @@ MARKER = "smoke-0a1b2c3d"
 
 
 class Deployed:
-    """What the stack does with a callback: stores it and publishes its event."""
+    """A fake stack that stores a callback and publishes its event."""
 
     def __init__(self, table: Table) -> None:
         self.store = Store(table.client, table.name, event_days=9)
@@ -80,8 +80,8 @@ def test_a_stack_that_works_passes_and_keeps_only_what_it_had(
     assert steps == ["ok  "] * 6
 
 
-def test_its_callback_touches_no_worklist_and_goes_by_itself(table: Table) -> None:
-    """So no job sees it, and a killed command's item leaves the table by its ttl."""
+def test_its_item_is_on_no_worklist_and_has_a_ttl(table: Table) -> None:
+    """No job processes the item, and its TTL removes it if the command is killed."""
     store = Store(table.client, table.name, event_days=9)
     body = smoke.callback_body(f"{MARKER}-1")
     assert store.apply(meetings.parse(body), datetime.now(UTC))
@@ -101,11 +101,11 @@ def test_an_event_that_a_new_rule_misses_is_followed_by_another_callback(
     assert table.items() == []
 
 
-def test_a_callback_that_is_refused_is_named_with_its_answer(
+def test_a_rejected_callback_is_reported_with_its_response(
     stack: AStack, deployed: Deployed
 ) -> None:
     deployed.status = 401
-    with pytest.raises(StepFailed, match=r"post a callback \(204\): answered 401: no"):
+    with pytest.raises(StepFailed, match=r"post a callback \(204\): the stack responded 401: no"):
         run(stack)
 
 
@@ -125,7 +125,7 @@ def test_an_event_that_never_arrives_is_named_and_everything_removed(
     assert table.items() == []
 
 
-def test_another_rooms_event_is_not_taken_for_its_own(stack: AStack, deployed: Deployed) -> None:
+def test_another_rooms_event_does_not_count(stack: AStack, deployed: Deployed) -> None:
     deployed.publish = lambda room_id: Deployed.publish(deployed, f"x-{room_id}")  # type: ignore[method-assign]
     with pytest.raises(StepFailed, match="none arrived"):
         run(stack)
@@ -137,14 +137,14 @@ def test_a_missing_permission_is_named_with_its_step(stack: AStack, deployed: De
         run(stack)
 
 
-def test_an_url_that_does_not_answer_is_named_without_its_token(
+def test_an_unreachable_url_is_reported_without_its_token(
     stack: AStack, deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(url: str, **_options: Any) -> Any:
         raise requests.ConnectionError(f"cannot connect to {url}")
 
     monkeypatch.setattr(requests, "post", refuse)
-    with pytest.raises(StepFailed, match=r"did not answer \(ConnectionError\)$"):
+    with pytest.raises(StepFailed, match=r"cannot be reached \(ConnectionError\)$"):
         run(stack)
 
 
@@ -178,4 +178,4 @@ def test_failure_is_the_exit_code_and_one_line(
     monkeypatch.setattr("sys.argv", ["smoke"])
     assert smoke.main() == 1
     last = capsys.readouterr().out.splitlines()[-1]
-    assert re.match(r"FAIL post a callback \(204\): answered 503: no\\x1b$", last)
+    assert re.match(r"FAIL post a callback \(204\): the stack responded 503: no\\x1b$", last)

@@ -1,4 +1,4 @@
-"""`make status` shows what an operator asks first, and survives what cannot be read."""
+"""`make status` shows the stack's state, also if some parts cannot be read."""
 
 import json
 from collections.abc import Iterator
@@ -90,7 +90,7 @@ def test_the_last_run_of_each_job_is_shown_with_its_counts(
     text = shown(stack, capsys)
     assert "2 hours ago, stopped by deadline: deleted 4, due 5, failed 1, remaining 0" in text
     assert "2 hours ago (dry run), finished: healed 2, failed 0, remaining 0" in text
-    assert "none in the last two days" in text
+    assert "no run in the last two days" in text
     assert "99" not in text
     assert logs.asked["queryString"].endswith("sort @timestamp desc")
 
@@ -162,7 +162,7 @@ def test_dead_letters_are_counted_with_the_age_of_the_oldest(
 
 
 class Limited:
-    """CloudWatch that takes as many names in one call as AWS does, which moto does not check."""
+    """CloudWatch with AWS's limit of names per call, which moto does not check."""
 
     def get_paginator(self, operation: str) -> Any:
         class Paginator:

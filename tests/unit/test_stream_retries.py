@@ -3,17 +3,17 @@ from typing import Any
 
 import pytest
 
-from local.aws.stream_retries import LONGEST_PAUSE, NO_LIMIT, Limits, Record, deliver
+from local.aws.stream_retries import MAX_BACKOFF, NO_LIMIT, Limits, Record, deliver
 
 Behaviour = Callable[[list[str], int], dict[str, Any]]
 FAILED = {"error": True, "body": {"errorMessage": "oh"}}
 
 
 class Delivery:
-    """A delivery of records with these numbers to a function that behaves as it is told.
+    """A delivery of records with these numbers to a function that behaves as `behave` returns.
 
-    `behave` is asked with a batch's numbers and how many batches came before it. Each record was
-    written at the second of its number; it is second 9, and later by the pauses that are made.
+    `behave` gets a batch's numbers and the number of earlier batches. Each record was written at
+    the second of its number. The clock starts at second 9 and advances by the pauses.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ def failing(*numbers: str) -> dict[str, Any]:
 
 
 def poison(*numbers: str) -> Behaviour:
-    """Fail on these records, always."""
+    """Always fail on these records."""
     return lambda batch, _before: failing(*[n for n in batch if n in numbers])
 
 
@@ -78,19 +78,19 @@ def test_what_reports_no_failure_is_done(result: dict[str, Any]) -> None:
     assert (delivery.discarded, delivery.pauses) == ([], [])
 
 
-def test_a_function_that_fails_gets_the_whole_batch_again() -> None:
+def test_a_failed_function_gets_the_whole_batch_again() -> None:
     delivery = Delivery("123", lambda _batch, before: FAILED if before < 2 else {})
     assert delivery.invocations == ["123", "123", "123"]
     assert delivery.discarded == []
 
 
-def test_after_a_failure_in_part_all_from_the_first_failed_record_on_come_again() -> None:
+def test_after_a_partial_failure_delivery_resumes_at_the_first_failed_record() -> None:
     delivery = Delivery("1234", lambda _batch, before: failing("3", "2") if before == 0 else {})
     assert delivery.invocations == ["1234", "234"]
 
 
 @pytest.mark.parametrize("identifier", ["9", "", None])
-def test_an_identifier_that_is_none_fails_the_whole_batch(identifier: Any) -> None:
+def test_an_unknown_identifier_fails_the_whole_batch(identifier: Any) -> None:
     delivery = Delivery(
         "123", lambda _batch, before: failing("3", identifier) if before == 0 else {}
     )
@@ -110,7 +110,7 @@ def test_what_failed_is_halved_until_the_poison_is_alone_and_no_other_is_held_up
         ("1", ["12345", "12", "1", "2", "345"]),
     ],
 )
-def test_a_batch_that_fails_as_a_whole_is_halved_in_order(
+def test_a_batch_that_fails_completely_is_bisected_in_order(
     poisoned: str, invocations: list[str]
 ) -> None:
     delivery = Delivery(
@@ -139,7 +139,7 @@ def test_without_a_limit_of_retries_there_is_one_of_age_alone() -> None:
     ]
 
 
-def test_the_limit_that_comes_first_ends_the_retries() -> None:
+def test_the_first_limit_reached_ends_the_retries() -> None:
     delivery = Delivery("89", poison("8", "9"), max_retries=2, max_age=300)
     assert [why for _, _, why in delivery.discarded] == ["RetryAttemptsExhausted"]
 
@@ -150,7 +150,7 @@ def test_records_that_are_too_old_are_discarded_untried() -> None:
     assert delivery.discarded == [("12", {}, "MaxRecordAgeExceeded")]
 
 
-def test_what_was_taken_is_never_discarded() -> None:
+def test_processed_records_are_never_discarded() -> None:
     delivery = Delivery("12", lambda _batch, before: failing("2") if before == 0 else FAILED)
     assert {discarded for discarded, _, _ in delivery.discarded} == {"2"}
 
@@ -159,4 +159,4 @@ def test_there_are_longer_and_longer_pauses_up_to_a_limit() -> None:
     delivery = Delivery("1", lambda _batch, _before: FAILED, max_retries=8)
     assert delivery.pauses == sorted(delivery.pauses)
     assert delivery.pauses[0] < delivery.pauses[1]
-    assert delivery.pauses[-1] == LONGEST_PAUSE
+    assert delivery.pauses[-1] == MAX_BACKOFF

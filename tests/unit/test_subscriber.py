@@ -1,4 +1,4 @@
-"""A subscription by a command leaves nothing behind, and `make events` prints what it gets."""
+"""A command's subscription leaves nothing behind, and `make events` prints its events."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def stack(moto: None) -> Iterator[AStack]:
 
 
 def left() -> list[str]:
-    """Return the names of all rules and queues that there are."""
+    """Return the names of all rules and queues."""
     rules = boto3.client("events").list_rules(EventBusName=BUS)["Rules"]
     queues = boto3.client("sqs").list_queues().get("QueueUrls", [])
     return [rule["Name"] for rule in rules] + queues
@@ -57,7 +57,7 @@ def publish(count: int = 1) -> None:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, stack: AStack, *arguments: str, published: int = 0) -> int:
-    """Run `make events`, with so many events that are published once it listens."""
+    """Run `make events` and publish this many events once it listens."""
     create = Subscriber.__init__
 
     def create_and_publish(self: Subscriber, *given: Any) -> None:
@@ -70,7 +70,7 @@ def run(monkeypatch: pytest.MonkeyPatch, stack: AStack, *arguments: str, publish
     return events.main()
 
 
-def test_it_is_recognized_by_its_name_and_gone_at_its_end(stack: AStack) -> None:
+def test_it_has_a_recognizable_name_and_is_deleted_at_the_end(stack: AStack) -> None:
     with subscriber.temporary(stack, "events") as made:  # type: ignore[arg-type]
         assert made.name.startswith("make-events-")
         rule, queue = left()
@@ -104,9 +104,9 @@ def test_a_second_ctrl_c_does_not_cut_the_removal_short(
 
 
 @pytest.mark.parametrize("operation", ["put_rule", "put_targets"])
-def test_one_that_is_refused_half_way_leaves_nothing_behind(stack: AStack, operation: str) -> None:
+def test_a_partly_failed_subscription_leaves_nothing_behind(stack: AStack, operation: str) -> None:
     class Half:
-        """EventBridge that refuses one operation."""
+        """EventBridge that rejects one operation."""
 
         def __getattr__(self, name: str) -> Any:
             return getattr(Refusing() if name == operation else boto3.client("events"), name)
@@ -127,7 +127,7 @@ def test_events_are_printed_one_a_line_without_control_characters_or_secrets(
     assert left() == []
 
 
-def test_whole_events_are_json_without_the_secret_part_of_urls(
+def test_complete_events_are_json_without_url_signatures(
     stack: AStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, stack, "--count", "1", "--json", published=1) == 0
@@ -142,7 +142,7 @@ def test_too_few_events_in_time_are_an_error(
     stack: AStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, stack, "--count", "2", "--seconds", "1", published=1) == 1
-    assert "1 of 2 events came in 1 seconds." in capsys.readouterr().err
+    assert "1 of 2 events arrived within 1 seconds." in capsys.readouterr().err
     assert left() == []
 
 
@@ -159,9 +159,9 @@ def test_ctrl_c_is_how_listening_ends(
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "many", "1.5"])
-def test_impossible_counts_are_refused_before_anything_is_made(
+def test_invalid_counts_are_rejected_before_anything_is_created(
     stack: AStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str
 ) -> None:
     with pytest.raises(SystemExit):
         run(monkeypatch, stack, f"--count={value}")
-    assert "is not a whole number from 1 up" in capsys.readouterr().err
+    assert "is not a whole number greater than 0" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Nothing that comes from a callback reaches the operator's terminal as it is."""
+"""Text from callbacks reaches the operator's terminal only escaped."""
 
 from datetime import timedelta
 from typing import Any
@@ -19,7 +19,7 @@ SIGNED = "https://bucket.example/a.mp4?X-Amz-Signature=s3cret&x=1"
 
 
 class ATable:
-    """A stack's table with these items, and logs that hold nothing."""
+    """A stack with these items and empty logs."""
 
     name = "a-stack"
     outputs = {"TableName": "table"}  # noqa: RUF012
@@ -39,7 +39,7 @@ class ATable:
 
 
 def shown(**attributes: dict[str, Any]) -> dict[str, str]:
-    """Return how make items shows an item."""
+    """Return an item as `make items` shows it."""
     stack: Any = ATable({"pk": {"S": "EVENT#1"}, **attributes})
     [item] = items.items(stack, 1, Selection())
     return item
@@ -107,7 +107,7 @@ def test_a_story_is_escaped_and_has_no_queries(monkeypatch: pytest.MonkeyPatch) 
     }
     stack: Any = ATable(recording)
 
-    lines = list(trace.story(stack, RECORDING_ID, timedelta(days=1)))
+    lines = list(trace.history(stack, RECORDING_ID, timedelta(days=1)))
 
     assert all(line.isprintable() for line in lines)
     assert "s3cret" not in "".join(lines)

@@ -1,4 +1,4 @@
-"""How the logs are asked, and how what they answer is told."""
+"""`make trace`: the log queries, and the history made from their results."""
 
 import json
 import re
@@ -23,7 +23,7 @@ def a_line(message: str, **fields: Any) -> dict[str, Any]:
 
 
 class ALogs:
-    """CloudWatch Logs: has `events`, and says each of `statuses` in turn while it looks."""
+    """CloudWatch Logs with these `events`; a query has each of `statuses` in turn."""
 
     def __init__(self, events: list[str], *statuses: str) -> None:
         self.events = events
@@ -86,7 +86,7 @@ def lines(logs: ALogs, *ids: str) -> list[insights.Line]:
 
 def told(logs: list[dict[str, Any]], *items: Image) -> str:
     stack: Any = AStack(ALogs([json.dumps(line) for line in logs]), *items)
-    return "\n".join(trace.story(stack, RECORDING_ID, timedelta(days=30)))
+    return "\n".join(trace.history(stack, RECORDING_ID, timedelta(days=30)))
 
 
 # --- asking ---------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ def test_every_log_group_of_the_stack_is_asked_from_that_time_on() -> None:
 
 
 @pytest.mark.parametrize("id_", ["a.b", "a|b", 'a"b', "a b", "ä", "(a", "a-1_2"])
-def test_an_id_stands_for_itself_as_it_is_written_in_the_log(id_: str) -> None:
+def test_an_id_is_matched_literally_as_the_log_writes_it(id_: str) -> None:
     logs = ALogs([])
     lines(logs, id_)
     [pattern] = re.findall(r"like /(.+)/ \|", logs.asked["queryString"])
@@ -108,18 +108,18 @@ def test_an_id_stands_for_itself_as_it_is_written_in_the_log(id_: str) -> None:
     assert not re.search(pattern, "a1b")
 
 
-def test_an_answer_is_awaited() -> None:
+def test_a_query_is_polled_until_it_is_complete() -> None:
     logs = ALogs([json.dumps(a_line("it"))], "Scheduled", "Running", "Complete")
     assert [line["message"] for line in lines(logs)] == ["it"]
 
 
 @pytest.mark.parametrize("status", ["Failed", "Cancelled", "Timeout"])
-def test_a_query_that_is_given_up_is_told(status: str) -> None:
+def test_a_failed_query_is_reported(status: str) -> None:
     with pytest.raises(StackError, match=status):
         lines(ALogs([], status))
 
 
-def test_what_is_forbidden_is_told_with_the_permissions_that_it_takes(
+def test_a_denied_query_is_reported_with_the_needed_permissions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(**_query: Any) -> None:
@@ -149,14 +149,14 @@ def test_only_lines_of_ours_count_in_the_order_of_their_own_times() -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (a_line("callback accepted", event="x:y", news=True), "x:y taken in"),
-        (a_line("callback accepted", event="x:y", news=False), "x:y came again: nothing new"),
+        (a_line("callback accepted", event="x:y", is_new=True), "x:y accepted"),
+        (a_line("callback accepted", event="x:y", is_new=False), "x:y repeated, nothing new"),
         (
             a_line("callback could not be taken now", event="x:y", problem="throttled"),
-            "x:y turned away with 503, to be sent again: throttled",
+            "x:y answered 503, Vonage sends it again: throttled",
         ),
         (a_line("event not published", event="x:y", reason="no"), "x:y not published: no"),
-        (a_line("missed callback recovered", event="x:y"), "x:y made up for: Vonage was asked"),
+        (a_line("missed callback recovered", event="x:y"), "x:y recovered from Vonage's API"),
         (a_line("recording deleted", by="vonage"), "found deleted at Vonage"),
         (a_line("item failed", problem="Vonage answered 500"), "item failed: Vonage answered 500"),
         (a_line("recording lost"), "recording lost"),
@@ -168,30 +168,30 @@ def test_only_lines_of_ours_count_in_the_order_of_their_own_times() -> None:
                 status=409,
                 caller=CALLER,
             ),
-            f"refused with 409: DELETE /recordings/{{recording_id}}; asked by {CALLER}",
+            f"DELETE /recordings/{{recording_id}} rejected with 409, called by {CALLER}",
         ),
     ],
 )
-def test_a_line_is_told_in_words(line: dict[str, Any], words: str) -> None:
+def test_a_line_is_described_in_words(line: dict[str, Any], words: str) -> None:
     text = told([line | {"recording_id": RECORDING_ID, "correlation_id": "an-event"}])
     assert f"2026-11-22T20:50:24.061Z  a_function            {words}" in text
     assert text.endswith("  an-event")
 
 
-def test_a_recording_that_only_the_logs_mention_is_told_of() -> None:
+def test_a_recording_known_only_from_logs_is_shown() -> None:
     assert told([a_line("recording lost")]).startswith(
         f"Recording {RECORDING_ID}: not in the table\n"
     )
 
 
-def test_what_is_about_another_recording_or_a_participant_is_left_out() -> None:
-    other = a_line("callback accepted", event="x", news=True, recording_id="other")
+def test_lines_about_other_recordings_or_participants_are_left_out() -> None:
+    other = a_line("callback accepted", event="x", is_new=True, recording_id="other")
     joined = a_line("event published", event="session:participant:joined", session_id=SESSION_ID)
     text = told([other, joined, a_line("recording lost")])
     assert text.count(AT[11:19]) == 1
 
 
-def test_when_the_logs_are_gone_the_table_still_tells() -> None:
+def test_without_logs_the_item_still_shows_the_history() -> None:
     moments = ("started_at", "ended_at", "uploaded_at", "deleted_at", "url_expires_at")
     times = {name: {"S": f"2026-11-0{day}T12:00:00.000Z"} for day, name in enumerate(moments, 1)}
     hold = {
@@ -220,18 +220,18 @@ def test_when_the_logs_are_gone_the_table_still_tells() -> None:
     text = told([], recording, session)
     steps = [line.split(maxsplit=2)[2] for line in text.partition("\n\n")[2].splitlines()]
     assert steps == [
-        "its session began",
-        "began",
-        "ended, after 38 s",
-        "its upload was heard of",
-        "was deleted, by management",
-        "was put on hold",
+        "session started",
+        "started",
+        "ended after 38 s",
+        "upload known",
+        "deleted by management",
+        "put on hold",
     ]
     assert "room a-room" in text
     assert "on hold, by legal: an inquiry" in text
     assert "secret" not in text
 
 
-def test_a_recording_that_nobody_knows_is_named() -> None:
-    with pytest.raises(StackError, match=rf"a-stack knows nothing of .*{RECORDING_ID}"):
+def test_an_unknown_recording_is_named() -> None:
+    with pytest.raises(StackError, match=rf"a-stack does not know the recording .*{RECORDING_ID}"):
         told([])

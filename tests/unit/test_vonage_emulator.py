@@ -77,7 +77,7 @@ def test_start_is_inclusive_and_end_exclusive(total: int, start: int, end: int, 
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "x", "", "1e3", "9" * 400, "\u0661"])
-def test_a_page_size_that_is_none_is_refused(value: str) -> None:
+def test_an_invalid_page_size_is_rejected(value: str) -> None:
     with pytest.raises(Refusal, match="page_size"):
         Page.asked({"page_size": value}, 5)
 
@@ -119,7 +119,7 @@ def test_an_instant_room_lives_ten_minutes() -> None:
     assert not room.is_available(NOON + timedelta(minutes=10))
 
 
-def test_an_instant_room_lives_while_somebody_is_in_it_and_ten_minutes_more() -> None:
+def test_an_instant_room_exists_while_in_use_and_ten_minutes_after() -> None:
     used = rooms.entered(a_room())
     end = NOON + timedelta(hours=1)
     assert used.is_available(end)
@@ -132,7 +132,7 @@ def test_a_long_term_room_lives_until_it_expires_whoever_is_in_it() -> None:
     assert not rooms.entered(a_long_term_room()).is_available(NOON + timedelta(days=1))
 
 
-def test_a_room_for_one_use_is_over_when_everybody_left() -> None:
+def test_a_room_for_one_use_expires_after_the_session() -> None:
     room = rooms.left(rooms.entered(a_long_term_room(expire_after_use=True)), NOON + SECOND)
     assert room.expires_at == NOON + SECOND
 
@@ -147,13 +147,13 @@ def test_only_long_term_rooms_can_be_updated() -> None:
     "body",
     [{}, {"update_details": {}}, {"update_details": None}, {"update_details": {"id": "x"}}],
 )
-def test_an_empty_update_is_refused(body: dict[str, Any]) -> None:
+def test_an_empty_update_is_rejected(body: dict[str, Any]) -> None:
     with pytest.raises(Refusal, match="update_details") as caught:
         rooms.updated(a_long_term_room(), body, NOON)
     assert caught.value.name == "InputValidationError"
 
 
-def test_a_room_that_is_over_cannot_come_back() -> None:
+def test_an_expired_room_cannot_be_restored() -> None:
     late = NOON + timedelta(days=2)
     change = {"update_details": {"expires_at": "2026-08-01T00:00:00Z"}}
     with pytest.raises(Refusal, match="state: unavailable"):
@@ -182,13 +182,13 @@ def test_availability_is_shown_in_either_form() -> None:
         "9000-01-01T00:00:00Z",
     ],
 )
-def test_a_time_that_cannot_be_reckoned_with_is_refused(text: str) -> None:
+def test_a_time_out_of_range_is_rejected(text: str) -> None:
     with pytest.raises(Refusal, match="created_at"):
         moment(text, "created_at")
 
 
 @given(st.text() | st.none() | st.integers() | st.datetimes().map(str))
-def test_a_time_is_either_read_in_utc_or_refused(text: object) -> None:
+def test_a_time_is_either_converted_to_utc_or_rejected(text: object) -> None:
     with suppress(Refusal):
         assert moment(text, "at").tzinfo is UTC
 
@@ -269,7 +269,7 @@ def held(state: State, **meeting: Any) -> list[dict[str, Any]]:
     return bodies + meetings.finish(state, session, duration=wanted.duration, upload=wanted.upload)
 
 
-def test_a_meeting_goes_from_its_start_to_the_upload(state: State) -> None:
+def test_a_meeting_has_callbacks_from_its_start_to_the_upload(state: State) -> None:
     assert events(held(state, recordings=2, participants=("Ada",))) == [
         "session:started",
         "session:participant:joined",
@@ -338,7 +338,7 @@ def strikes(fault: Fault, times: list[float]) -> list[bool]:
     return [armed.strike("get_room", at) is not None for at in times]
 
 
-def test_a_fault_strikes_its_operation_as_often_as_told() -> None:
+def test_a_fault_applies_to_its_operation_the_given_number_of_times() -> None:
     assert strikes(Fault(operation="get_room", status=503, times=2), [0, 1, 2]) == [
         True,
         True,
@@ -356,7 +356,7 @@ def test_chance_is_seeded() -> None:
     assert 60 < sum(drawn(1)) < 140
 
 
-def test_a_rate_limit_lets_so_many_through_and_says_when_to_come_back() -> None:
+def test_a_rate_limit_allows_a_number_of_requests_and_sends_retry_after() -> None:
     fault = Fault(operation="*", rate_limit=2, per=10)
     assert strikes(fault, [0, 1, 2, 9.9, 10, 10.5]) == [False, False, True, True, False, True]
     armed = ArmedFault(fault)

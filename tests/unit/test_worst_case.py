@@ -1,6 +1,6 @@
-"""Nobody runs up the bill, and a genuine spike is taken in all the same.
+"""The throttling limits bound the cost of an attack and still accept a genuine spike.
 
-AWS enforces these limits, and the local AWS does not: they are held by arithmetic on the template.
+AWS enforces these limits, but the local AWS does not, so they are checked by computation.
 """
 
 import re
@@ -46,14 +46,14 @@ def test_a_body_is_charged_in_steps_of_512_kb() -> None:
     assert more_units == pytest.approx(19, abs=0.5)  # the function's part is all the difference
 
 
-def test_a_refused_call_costs_what_its_parts_do() -> None:
+def test_the_cost_of_a_rejected_call_is_the_sum_of_its_parts() -> None:
     small = worst_case.kinds()[0]
     function = 0.20e-6 + 0.010 * 0.5 * prices.LAMBDA_GB_SECOND
     logged, sent = worst_case.line_bytes() * 0.50e-9, worst_case.RESPONSE_BYTES * 0.09e-9
     assert small.dollars == pytest.approx(1e-6 + function + logged + sent)
 
 
-def test_a_stack_that_traces_is_charged_for_every_trace_that_a_caller_asks_for() -> None:
+def test_a_stack_with_tracing_pays_for_every_trace_a_caller_requests() -> None:
     without, with_traces = worst_case.kinds()[0], worst_case.kinds(traced=True)[0]
     assert with_traces.dollars - without.dollars == pytest.approx(prices.TRACE)
 
@@ -79,7 +79,7 @@ def test_make_cost_prints_the_worst_day(capsys: pytest.CaptureFixture[str]) -> N
     assert f"at most {more:.2f} dollars a day" in with_other_limits
 
 
-def test_the_page_on_costs_says_what_an_attack_costs() -> None:
+def test_the_page_on_costs_matches_the_cost_of_an_attack() -> None:
     page = (ROOT / "docs/cost.md").read_text()
     rows = re.findall(r"^\| ([^|]+) \| ([\d.]+) \| ([\d.]+) \|$", page, re.MULTILINE)
     bounds, routes = worst_case.limits(), worst_case.public_routes()
@@ -106,10 +106,10 @@ def test_the_budget_on_the_page_is_a_valid_template(tmp_path: Path) -> None:
 # --- a genuine spike ------------------------------------------------------------------------------
 
 MEETINGS = 500
-"""That start within one minute."""
+"""Meetings that start within one minute."""
 
 PARTICIPANTS = 4
-"""Of each, who join within that minute."""
+"""Participants of each meeting who join within that minute."""
 
 CALLBACKS = {
     # Meetings: session:started, recording:started, and session:participant:joined for each.
@@ -117,13 +117,13 @@ CALLBACKS = {
     # Video: sessionCreated, the archive's start; connectionCreated and streamCreated for each.
     "video": 1 + 1 + 2 * PARTICIPANTS,
 }
-"""Of each meeting in its first minute. All of a product's come to one route."""
+"""Callbacks of each meeting in its first minute. All of a product's use one route."""
 
 
 def refused(arrivals: Iterator[float], bounds: Limits) -> int:
-    """Return how many requests, by the seconds at which they arrive, a token bucket refuses.
+    """Return how many requests, given as arrival times in seconds, a token bucket rejects.
 
-    The bucket is full at first and refills by the rate ("Throttle requests to your HTTP APIs").
+    The bucket starts full and refills at the rate ("Throttle requests to your HTTP APIs").
     """
     tokens, before, found = float(bounds.burst), 0.0, 0
     for at in arrivals:
@@ -136,7 +136,7 @@ def refused(arrivals: Iterator[float], bounds: Limits) -> int:
 
 
 @pytest.mark.parametrize("product", CALLBACKS)
-def test_five_hundred_meetings_that_start_in_one_minute_are_taken_in(product: str) -> None:
+def test_five_hundred_meetings_that_start_in_one_minute_are_accepted(product: str) -> None:
     count = MEETINGS * CALLBACKS[product]
     evenly = (60 * n / count for n in range(count))
     at_one_moment = repeat(0.0, count)
@@ -144,7 +144,7 @@ def test_five_hundred_meetings_that_start_in_one_minute_are_taken_in(product: st
     assert refused(at_one_moment, worst_case.limits()) == 0
 
 
-def test_the_same_spike_is_taken_in_again_half_an_hour_later() -> None:
+def test_the_same_spike_is_accepted_again_half_an_hour_later() -> None:
     count = MEETINGS * CALLBACKS["video"]
     twice = (start + 60 * n / count for start in (0, 1800) for n in range(count))
     assert refused(twice, worst_case.limits()) == 0
