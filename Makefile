@@ -164,7 +164,7 @@ test: $(LOCAL) ## run every test, those against the deployed template included (
 
 .PHONY: torture
 torture: $(LOCAL) ## try the promises hard: faults, crashes, hostile input, leaks (JSON=FILE for the figures)
-	@$(DEV)/pytest tests/torture --full --figures "$(or $(JSON),build/torture.json)" $(ARGS)
+	@$(DEV)/pytest tests/torture --full --measurements "$(or $(JSON),build/torture.json)" $(ARGS)
 
 .PHONY: bench
 bench: $(LOCAL) ## measure speed and size against the floor (JSON=FILE, BASELINE=FILE to compare with)

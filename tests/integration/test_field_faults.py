@@ -18,7 +18,7 @@ from roomkeeper.handlers import recording_reconciler as reconciler
 from roomkeeper.handlers import room_expiry_extender as extender
 from roomkeeper.jobs.batch import BatchIncomplete
 from roomkeeper.times import iso
-from tests.support.books import TABLE, Books, an_upload
+from tests.support.env import TABLE, Books, an_upload
 from tests.support.management import Answered, a_request_for
 
 NOW = datetime.now(UTC).replace(microsecond=0)

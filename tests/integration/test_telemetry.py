@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from local.testing.template import ROOT, properties, resources, template
 from operations import trace
-from tests.support.books import Books
+from tests.support.env import Books
 from tests.support.telemetry import Metric, Telemetry, everything
 
 # Source: "Metrics" in the guides of Lambda, of SQS and of API Gateway's HTTP APIs.
