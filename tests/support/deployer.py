@@ -67,7 +67,7 @@ def _matches(value: str, patterns: str | list[str], *, lower: bool = False) -> b
 
 
 def resource_types() -> set[str]:
-    """Return the resource types that CloudFormation makes for template.yaml and its nested stack."""
+    """Return the resource types of template.yaml and its nested stack, SAM's types translated."""
     nested = yaml.load((ROOT / "schemas/template.yaml").read_text(), _Loader)
     named = {each["Type"] for part in (template(), nested) for each in part["Resources"].values()}
     return {made for name in named for made in TRANSLATED.get(name, (name,))}

@@ -62,5 +62,5 @@ def measurements(pytestconfig: pytest.Config) -> Measurements:
 
 @pytest.fixture(scope="session")
 def full(pytestconfig: pytest.Config) -> bool:
-    """Whether to run at full size (docs/reliability.md) instead of the short form of `make test`."""
+    """Whether to run the torture tests at full size (docs/reliability.md)."""
     return bool(pytestconfig.getoption("--full"))
