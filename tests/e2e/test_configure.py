@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from local.servers import free_port
 from operations.configure import ask_vonage
 from tests.support import commands
-from tests.support.commands import Told
+from tests.support.commands import Result
 from tests.support.deployed import Deployed
 
 pytestmark = pytest.mark.local_stack
@@ -21,7 +21,7 @@ KEY, SECRET = "k3y-0f-4n-4cc0unt", "s3cret-0f-4n-4cc0unt"
 WORKING = json.dumps({"api_key": KEY, "api_secret": SECRET})
 
 
-Configure = Callable[..., Told]
+Configure = Callable[..., Result]
 
 
 @pytest.fixture
@@ -29,9 +29,9 @@ def configure(deployed: Deployed) -> Iterator[Configure]:
     """`make configure` on the deployed stack, whose secrets are put back afterwards."""
     before = {name: deployed.stack.secret(name) for name in SECRETS}
 
-    def run(given: str | bytes, *arguments: str) -> Told:
+    def run(given: str | bytes, *arguments: str) -> Result:
         text = given.encode() if isinstance(given, str) else given
-        return commands.make(deployed.operated, "configure", *arguments, given=text)
+        return commands.make(deployed.operated, "configure", *arguments, stdin=text)
 
     yield run
     for name, content in before.items():

@@ -13,7 +13,7 @@ from local.servers import free_port
 from local.testing.template import ROOT, resources
 from local.vonage.control import VonageControl
 from operations.stack import Stack
-from tests.support.commands import Told, make, run
+from tests.support.commands import Result, make, run
 
 pytestmark = pytest.mark.local_stack
 
@@ -68,7 +68,7 @@ class Up(Struct, frozen=True):
         assert EXPECTED[what] in told.text.replace('": ', '":'), f"{what}: {told.text}"
 
 
-def shell(line: str) -> Told:
+def shell(line: str) -> Result:
     """Run a line in a shell that knows nothing of AWS, nor of the make that runs the tests."""
     left_out = ("MAKE", "MFLAGS", "ARGS", "AWS_")
     plain = {k: v for k, v in os.environ.items() if not k.startswith(left_out)}
