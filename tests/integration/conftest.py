@@ -27,5 +27,5 @@ def emulator(_emulator: VonageControl) -> VonageControl:
 
 @pytest.fixture
 def client(emulator: VonageControl) -> Iterator[VonageClient]:
-    with VonageClient(emulator.api_url, KEY, total_timeout=10, timeout=5, retry=BRISK) as made:
+    with VonageClient(emulator.api_url, KEY, total_timeout=60, timeout=30, retry=BRISK) as made:
         yield made

@@ -69,7 +69,7 @@ def scripted(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Scri
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
-        timeout = 10
+        timeout = 60
         number = 0
 
         def setup(self) -> None:
