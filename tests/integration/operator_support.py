@@ -15,7 +15,7 @@ from msgspec import Struct
 from local.testing.builders import RECORDING_ID
 from local.testing.template import table_definition
 from operations import (
-    bytecode,
+    build,
     callback_url,
     configure,
     deploy,
@@ -89,7 +89,9 @@ class Operator:
         self.sam: list[list[str]] = []
         self._types = False
         monkeypatch.setattr(deploy, "_run", self._note)
-        monkeypatch.setattr(bytecode, "compile_built", lambda _folder: None)
+        # Tests in parallel would build into the same folders, and need the package registry.
+        for step in ("install_layer", "_compile", "_pin"):
+            monkeypatch.setattr(build, step, lambda *_: None)
         monkeypatch.setattr(regions, "why_not", lambda _region, _values: None)
 
     def _note(self, arguments: list[str]) -> int:
