@@ -20,7 +20,7 @@ def _emulator() -> Iterator[VonageControl]:
 
 @pytest.fixture
 def emulator(_emulator: VonageControl) -> VonageControl:
-    """An emulator that knows nothing yet."""
+    """An emulator without rooms, recordings or faults."""
     _emulator.reset()
     return _emulator
 

@@ -1,6 +1,6 @@
-"""The jobs and the management API against a Vonage that misbehaves as others do in the field.
+"""The jobs and the management API against faults that HTTP services show in practice.
 
-The handlers run as Lambda calls them: an alarm watches their Errors, so each must raise.
+The handlers run as Lambda calls them. An alarm watches their Errors metric, so each must raise.
 """
 
 import json
@@ -50,7 +50,7 @@ ENVIRONMENT = {
 HTML = "<html><body>Sign in to the network</body></html>"
 NOT_FOUND = {"message": "Failed to find it", "name": "NotFoundError", "status": 404}
 
-# Responses in place of Vonage's, none of which says anything about a recording or a room.
+# Responses of proxies and others in place of Vonage's: none reports on a recording or a room.
 FOREIGN: dict[str, dict[str, Any]] = {
     "captive portal": {"status": 200, "body": HTML},
     "catch-all in JSON": {"body_json": {"status": "ok"}},
@@ -84,14 +84,14 @@ def _deployed(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Invocation(AContext):
-    """An invocation with as much time as Lambda gives at most."""
+    """An invocation with Lambda's maximum of 15 minutes left."""
 
     def get_remaining_time_in_millis(self) -> int:
         return 900_000
 
 
 def forget_environment() -> None:
-    """Have the next invocation read its settings anew."""
+    """Clear the caches, so that the next invocation reads its settings again."""
     for app in (cleanup, reconciler, management):
         app._settings.cache_clear()
         app._store.cache_clear()
@@ -101,7 +101,7 @@ def forget_environment() -> None:
 
 
 def prepare(books: Books) -> None:
-    """Have something to do for each job, more than what ends a run of failures."""
+    """Create more items for each job than the consecutive failures that stop a batch."""
     books.uploaded(ITEMS, NOW - timedelta(days=400))
     for each in range(ITEMS):
         started = {"event": "recording:started", "recording_id": f"r{each}", "session_id": "s"}
@@ -110,7 +110,7 @@ def prepare(books: Books) -> None:
 
 
 def items(books: Books) -> list[dict[str, Any]]:
-    """Return the table's recordings as DynamoDB writes them."""
+    """Return the table's recordings in DynamoDB's JSON."""
     found = books.dynamodb.scan(TableName=TABLE)["Items"]
     return sorted(
         (item for item in found if item["pk"]["S"].startswith("RECORDING#")),
@@ -119,7 +119,7 @@ def items(books: Books) -> list[dict[str, Any]]:
 
 
 def run(app: ModuleType) -> str:
-    """Return the message with which a scheduled run raises."""
+    """Return the message of the error that a scheduled run raises."""
     with pytest.raises(BatchIncomplete) as caught:
         app.handler({}, Invocation())
     return str(caught.value)

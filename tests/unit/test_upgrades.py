@@ -1,7 +1,7 @@
-"""What the first version wrote and promised holds for every later one: docs/upgrading.md.
+"""Every version reads the items and keeps the event contract of the first one: docs/upgrading.md.
 
-tests/version_1/ has the items as that version wrote them, with the events that each made due, and
-the schemas of its events. They are never written anew; a version that writes more adds to them.
+tests/version_1/ has items as that version wrote them, with the events that each causes, and the
+schemas of its events. These files never change, except that a later version may add items.
 """
 
 import json
@@ -60,7 +60,7 @@ def test_an_old_recording_is_read_whole(written: Written, table: Table) -> None:
     assert (recording.hold is not None) == ("hold" in written["item"])
 
 
-def test_an_old_recording_goes_on_where_it_was(table: Table) -> None:
+def test_an_old_recording_takes_later_callbacks(table: Table) -> None:
     table.put(written("recording:started")["item"])
     store = Store(table.client, table.name)
 
@@ -71,7 +71,7 @@ def test_an_old_recording_goes_on_where_it_was(table: Table) -> None:
     assert recording.status == "uploaded"
 
 
-def test_an_old_extension_and_checkpoint_are_taken_up(table: Table) -> None:
+def test_an_old_extension_and_checkpoint_are_read(table: Table) -> None:
     begun, reached = written("extension begun"), written("checkpoint")
     for each in (begun, reached):
         table.put(each["item"])
@@ -85,7 +85,7 @@ def test_an_old_extension_and_checkpoint_are_taken_up(table: Table) -> None:
 
 
 def fields() -> Iterator[tuple[str, str, str]]:
-    """Yield each field of each event that was promised: the event, the part, the field."""
+    """Yield the event, part and name of each field in the first version's schemas."""
     for event, parts in PROMISED.items():
         for part, described in parts.items():
             for field in described["properties"]:
