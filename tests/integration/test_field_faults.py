@@ -134,9 +134,9 @@ def test_a_foreign_response_to_everything_changes_nothing_and_raises(
     before, at_vonage = items(books), books.left_at_vonage()
     books.vonage.fault("*", **fault)
 
-    told = run(app)
+    message = run(app)
 
-    assert f"failed {STOPS_AFTER}, stopped by failures" in told
+    assert f"failed {STOPS_AFTER}, stopped by failures" in message
     assert items(books) == before
     assert books.left_at_vonage() == at_vonage
     assert len(books.vonage.requests()) == STOPS_AFTER
@@ -150,9 +150,9 @@ def test_a_foreign_response_to_deletions_deletes_nothing_and_raises(
     before, at_vonage = items(books), books.left_at_vonage()
     books.vonage.fault("delete_recording", **fault)
 
-    told = run(cleanup)
+    message = run(cleanup)
 
-    assert f"failed {STOPS_AFTER}, stopped by failures" in told
+    assert f"failed {STOPS_AFTER}, stopped by failures" in message
     assert items(books) == before
     assert books.left_at_vonage() == at_vonage
     assert {each["method"] for each in books.vonage.requests()} == {"DELETE"}
@@ -180,10 +180,10 @@ def test_a_foreign_response_about_rooms_extends_none_and_raises(
     before = books.vonage.rooms()
     books.vonage.fault(operation, **fault)
 
-    told = run(extender)
+    message = run(extender)
 
     stop = f"failed {STOPS_AFTER}, stopped by failures"
-    assert (stop if operation == "update_room" else "nothing done, stopped by source") in told
+    assert (stop if operation == "update_room" else "nothing done, stopped by source") in message
     assert books.vonage.rooms() == before
     assert not any(
         item["pk"]["S"].startswith("EVENT#")
@@ -217,12 +217,12 @@ def test_a_self_signed_certificate_is_named_and_not_retried(
     monkeypatch.setenv("VONAGE_BASE_URL", books.vonage.https_api_url())
     forget_environment()
 
-    told = run(app)
+    message = run(app)
 
-    assert "certificate is not trusted: self-signed certificate" in told
-    assert "status page" not in told
+    assert "certificate is not trusted: self-signed certificate" in message
+    assert "status page" not in message
     stop = "nothing done, stopped by source" if app is extender else f"failed {STOPS_AFTER}"
-    assert stop in told
+    assert stop in message
     assert items(books) == before
     assert books.vonage.requests() == []
 
@@ -247,8 +247,8 @@ def test_a_deletion_whose_response_is_cut_off_is_found_done_by_the_next_attempt(
 
 
 def rooms_page(**query: str) -> Answered:
-    answer = management.handler(a_request_for("GET /rooms", **query), AContext())
-    return Answered(answer["statusCode"], json.loads(answer["body"]), answer["headers"])
+    response = management.handler(a_request_for("GET /rooms", **query), AContext())
+    return Answered(response["statusCode"], json.loads(response["body"]), response["headers"])
 
 
 def test_a_page_of_rooms_shows_the_valid_ones_and_counts_the_others(books: Books) -> None:
@@ -260,13 +260,13 @@ def test_a_page_of_rooms_shows_the_valid_ones_and_counts_the_others(books: Books
     ]
     books.vonage.fault("list_rooms", elements=bad)
 
-    answer = rooms_page()
+    response = rooms_page()
 
-    assert answer.status == 200
-    shown = {room["id"]: room for room in answer.body["rooms"]}
+    assert response.status == 200
+    shown = {room["id"]: room for room in response.body["rooms"]}
     assert list(shown) == [room_id for room_id in ids if room_id not in (ids[5], ids[7])]
     assert shown[ids[3]]["metadata"] == '{"team":"a"}'
-    assert (answer.body["invalid_rooms"], answer.body["total_items"]) == (2, 12)
+    assert (response.body["invalid_rooms"], response.body["total_items"]) == (2, 12)
 
 
 @pytest.mark.parametrize("count", [0, 5, 6])
@@ -297,7 +297,7 @@ def test_a_foreign_response_to_a_managed_deletion_is_an_error(
         ("DELETE /recordings/{recording_id}", recording_id),
         ("DELETE /rooms/{room_id}", room_id),
     ):
-        answer = management.handler(a_request_for(route, id_), AContext())
-        error = json.loads(answer["body"])["error"]["code"]
-        assert (answer["statusCode"], error) == (502, "vonage_answered_unexpectedly")
+        response = management.handler(a_request_for(route, id_), AContext())
+        error = json.loads(response["body"])["error"]["code"]
+        assert (response["statusCode"], error) == (502, "vonage_answered_unexpectedly")
     assert items(books) == before
