@@ -164,7 +164,7 @@ test: $(LOCAL) ## run all tests, including those against the local stack (ARGS= 
 
 .PHONY: torture
 torture: $(LOCAL) ## stress-test with faults, crashes, hostile input and leak checks (JSON=FILE for the measurements)
-	@$(DEV)/pytest tests/torture --full --figures "$(or $(JSON),build/torture.json)" $(ARGS)
+	@$(DEV)/pytest tests/torture --full --measurements "$(or $(JSON),build/torture.json)" $(ARGS)
 
 .PHONY: bench
 bench: $(LOCAL) ## measure speed and size against a minimal handler (JSON=FILE, BASELINE=FILE to compare with)

@@ -7,7 +7,9 @@ Source: "Control CloudFormation access with AWS Identity and Access Management" 
 CloudFormation guide; the actions are the "handlers" of AWS's resource type schemas.
 """
 
+import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 
@@ -212,6 +214,24 @@ def checks(
     }
 
 
+def rule_arn(body: bytes, region: str, account: str) -> str | None:
+    """Return the ARN of the rule that an EventBridge request names as `Rule`; None without one.
+
+    ListTargetsByRule, PutTargets and RemoveTargets use this field. MiniStack 1.5 reads only `Name`,
+    so it would check the permission for the bus instead.
+
+    Source: "Actions, resources, and condition keys for Amazon EventBridge" in the service
+    authorization reference.
+    """
+    with suppress(ValueError):
+        request = json.loads(body)
+        if isinstance(request, dict) and "Rule" in request:
+            bus = str(request.get("EventBusName") or "default").rpartition("/")[2]
+            name = request["Rule"] if bus == "default" else f"{bus}/{request['Rule']}"
+            return f"arn:aws:events:{region}:{account}:rule/{name}"
+    return None
+
+
 def install() -> None:
     """Patch MiniStack in this process so that CloudFormation has only its caller's permissions."""
     from ministack import app  # noqa: PLC0415 - only there in MiniStack's process
@@ -253,6 +273,8 @@ def install() -> None:
         require(kind, "delete", logical_id or physical_id, properties, stack or "")
         return delete(kind, physical_id, properties, stack, logical_id)
 
+    _check_rules_by_their_arn()
+
     # The policy of SAM's bucket requires TLS of all but the root user; loopback has no TLS.
     pin = app.pin_request_origin
     app.pin_request_origin = lambda source_ip, _secure: pin(source_ip, True)
@@ -260,6 +282,19 @@ def install() -> None:
     stacks._provision_resource = create_if_allowed
     stacks._update_resource = update_if_allowed
     stacks._delete_resource = delete_if_allowed
+
+
+def _check_rules_by_their_arn() -> None:
+    from ministack.core import iam_actions  # noqa: PLC0415 - only in MiniStack's process
+
+    extract_resource_arn = iam_actions.extract_resource_arn
+
+    def resource_arn(service: str, *request: Any) -> str:
+        _method, _path, _headers, body, _query, region, account = request
+        rule = rule_arn(body, region, account) if service == "events" else None
+        return rule or extract_resource_arn(service, *request)
+
+    iam_actions.extract_resource_arn = resource_arn
 
 
 def _require_allowed(action: str, arn: str, context: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Callbacks over HTTP: who is let in, what is answered, what the table holds, what is published."""
+"""Callbacks over HTTP: authentication, responses, stored items and published events."""
 
 import json
 import time
@@ -29,7 +29,7 @@ def recording_id() -> str:
     return str(uuid.uuid4())
 
 
-def test_a_meeting_becomes_metadata_and_one_event_per_callback(deployed: Deployed) -> None:
+def test_a_meeting_is_stored_and_published_as_one_event_per_callback(deployed: Deployed) -> None:
     meeting = deployed.vonage.hold_meeting(
         recordings=2, repeat={"recording:uploaded": 2, "session:ended": 1}, shuffle_seed=7
     )
@@ -100,19 +100,19 @@ def test_repeats_and_aliases_give_no_second_event(deployed: Deployed, recording_
     ],
     ids=["unknown event", "ill-typed field", "ill-typed event", "no event"],
 )
-def test_what_is_not_recognized_is_kept_whole_and_published(
+def test_an_unrecognized_callback_is_stored_whole_and_published(
     deployed: Deployed, body: dict[str, Any]
 ) -> None:
     text = json.dumps(body | {"mark": str(uuid.uuid4())})
 
     assert deployed.post(text).status_code == 204
 
-    def kept(event: dict[str, Any]) -> bool:
+    def is_stored(event: dict[str, Any]) -> bool:
         item = deployed.item(event["detail"]["data"].get("key", "-"))
         return item is not None and item["body"]["S"] == text
 
-    events = deployed.subscriber.wait_for(lambda events: any(map(kept, events)), 60)
-    [event] = filter(kept, events)
+    events = deployed.subscriber.wait_for(lambda events: any(map(is_stored, events)), 60)
+    [event] = filter(is_stored, events)
     assert event["detail-type"] == "callback:unrecognized"
 
 
@@ -131,33 +131,33 @@ def test_what_is_not_recognized_is_kept_whole_and_published(
 def test_a_body_that_cannot_be_read_is_refused_with_the_reason(
     deployed: Deployed, body: bytes, status: int, complaint: str
 ) -> None:
-    answer = deployed.post(body)
+    response = deployed.post(body)
 
-    assert answer.status_code == status
-    assert set(answer.json()) == {"error"}
-    assert set(answer.json()["error"]) == {"code", "message"}
-    assert complaint in answer.json()["error"]["message"]
+    assert response.status_code == status
+    assert set(response.json()) == {"error"}
+    assert set(response.json()["error"]) == {"code", "message"}
+    assert complaint in response.json()["error"]["message"]
 
 
 def test_a_body_without_a_content_type_is_taken(deployed: Deployed, recording_id: str) -> None:
     body = json.dumps(a_started_recording(recording_id))
 
-    answer = deployed.post(body, **{"Content-Type": "application/octet-stream"})
+    response = deployed.post(body, **{"Content-Type": "application/octet-stream"})
 
-    assert answer.status_code == 204
+    assert response.status_code == 204
     assert deployed.store().recording(recording_id) is not None
 
 
 @pytest.mark.parametrize(
     "path", ["/callbacks", "/callbacks/guessed", "/callbacks/%00", "/callbacks/%F0%9F%92%A9"]
 )
-def test_a_caller_without_credentials_is_refused_and_leaves_nothing(
+def test_a_caller_without_credentials_is_refused_and_stores_nothing(
     deployed: Deployed, path: str, recording_id: str
 ) -> None:
-    answer = deployed.post(json.dumps(a_started_recording(recording_id)), path)
+    response = deployed.post(json.dumps(a_started_recording(recording_id)), path)
 
-    assert answer.status_code == 401
-    assert answer.json()["error"]["code"] == "unauthorized"
+    assert response.status_code == 401
+    assert response.json()["error"]["code"] == "unauthorized"
     assert deployed.store().recording(recording_id) is None
 
 
@@ -186,7 +186,7 @@ def test_a_signed_meeting_needs_no_token(deployed: Deployed, signature_secret: s
     ],
     ids=["too old", "not yet", "another body", "another algorithm", "unsigned"],
 )
-def test_a_signature_that_does_not_hold_is_refused(
+def test_an_invalid_signature_is_refused(
     deployed: Deployed,
     signature_secret: str,
     claims: dict[str, Any],
@@ -196,21 +196,21 @@ def test_a_signature_that_does_not_hold_is_refused(
     key = "" if algorithm == "none" else signature_secret
     token = jwt.encode({"iat": int(time.time())} | claims, key, algorithm=algorithm)
 
-    answer = deployed.post(
+    response = deployed.post(
         json.dumps(a_started_recording(recording_id)),
         "/callbacks",
         Authorization=f"Bearer {token}",
     )
 
-    assert answer.status_code == 401
+    assert response.status_code == 401
     assert deployed.store().recording(recording_id) is None
 
 
 def test_many_meetings_at_once_lose_nothing(deployed: Deployed) -> None:
-    held = deployed.vonage.hold_meetings(20, senders=8, duplicates=0.2, drop=0.0, seed=1)
-    sessions = held["session_ids"]
+    meetings = deployed.vonage.hold_meetings(20, senders=8, duplicates=0.2, drop=0.0, seed=1)
+    sessions = meetings["session_ids"]
 
-    events = deployed.events_about(*sessions, count=held["callbacks"])
+    events = deployed.events_about(*sessions, count=meetings["callbacks"])
 
-    assert len(events) == held["callbacks"]
+    assert len(events) == meetings["callbacks"]
     assert len({event["detail"]["metadata"]["event_id"] for event in events}) == len(events)

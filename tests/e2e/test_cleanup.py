@@ -1,4 +1,4 @@
-"""The recording cleanup on the deployed stack: what goes, what stays, and what Vonage may do."""
+"""The recording cleanup on the deployed stack: what it deletes and keeps, also on failures."""
 
 import json
 import threading
@@ -26,7 +26,7 @@ JOB, FUNCTION = "recording-cleanup", "RecordingCleanupName"
 
 
 @pytest.fixture(autouse=True)
-def _valid_or_none(deployed: Deployed) -> Iterator[None]:
+def _without_faults_afterwards(deployed: Deployed) -> Iterator[None]:
     yield
     deployed.vonage.clear_faults()
 
@@ -36,7 +36,7 @@ def at_vonage(deployed: Deployed) -> set[str]:
 
 
 def deletions(deployed: Deployed) -> Counter[str]:
-    """Return how often Vonage was asked to delete each recording, and did."""
+    """Return how often Vonage deleted each recording."""
     return Counter(
         request["path"].rpartition("/")[2]
         for request in deployed.vonage.requests()
@@ -45,7 +45,7 @@ def deletions(deployed: Deployed) -> Counter[str]:
 
 
 def marked(deployed: Deployed, ids: list[str]) -> set[str]:
-    """Return those of the recordings that the table holds as deleted."""
+    """Return the recordings that are deleted according to the table."""
     known = deployed.store().recordings(ids)
     return {id_ for id_, recording in known.items() if recording.status == "deleted"}
 
@@ -62,20 +62,22 @@ def deleted_events(deployed: Deployed, ids: list[str], count: int) -> list[dict[
     return about(deployed.subscriber.wait_for(lambda events: len(about(events)) >= count, WITHIN))
 
 
-def test_what_is_due_goes_once_and_nothing_young_held_or_unknown(deployed: Deployed) -> None:
-    *due, held, young = jobs.uploads(deployed, 12)
+def test_due_recordings_are_deleted_once_and_no_young_held_or_unknown_ones(
+    deployed: Deployed,
+) -> None:
+    *due, on_hold, young = jobs.uploads(deployed, 12)
     [unknown] = deployed.vonage.add_recordings(1)["recording_ids"]
-    back_dating.back_date(deployed.stack, back_dating.recordings([*due, held]), 31 * DAY)
+    back_dating.back_date(deployed.stack, back_dating.recordings([*due, on_hold]), 31 * DAY)
     back_dating.back_date(deployed.stack, back_dating.recordings([young]), 29 * DAY)
-    assert deployed.store().hold(held, "a court order", "legal", datetime.now(UTC))
+    assert deployed.store().hold(on_hold, "a court order", "legal", datetime.now(UTC))
 
     report = http.start(deployed.stack, JOB, retention_days=30)
 
     assert (report["deleted"], report["failed"], report["remaining"]) == (10, 0, 0)
     assert (report["due"], report["on_hold"]) == (11, 1)
-    assert {held, young, unknown} <= at_vonage(deployed)
+    assert {on_hold, young, unknown} <= at_vonage(deployed)
     assert not set(due) & at_vonage(deployed)
-    assert marked(deployed, [*due, held, young, unknown]) == set(due)
+    assert marked(deployed, [*due, on_hold, young, unknown]) == set(due)
     events = deleted_events(deployed, due, len(due))
     assert Counter(event["detail"]["data"]["recording_id"] for event in events) == Counter(due)
     schema = json.loads((ROOT / "docs/events/recording-deleted.json").read_text())
@@ -87,7 +89,7 @@ def test_what_is_due_goes_once_and_nothing_young_held_or_unknown(deployed: Deplo
     assert all(deletions(deployed)[recording_id] == 1 for recording_id in due)
 
 
-def test_a_rehearsal_names_what_would_go_oldest_first_and_changes_nothing(
+def test_a_dry_run_lists_what_it_would_delete_oldest_first_and_changes_nothing(
     deployed: Deployed,
 ) -> None:
     ids = jobs.uploads(deployed, 5)
@@ -108,19 +110,19 @@ def test_a_rehearsal_names_what_would_go_oldest_first_and_changes_nothing(
     assert http.start(deployed.stack, JOB, retention_days=30)["deleted"] == 3
 
 
-def test_whoever_does_not_sign_starts_nothing(deployed: Deployed) -> None:
+def test_an_unsigned_request_starts_no_run(deployed: Deployed) -> None:
     assert http.post(deployed.stack, JOB, {}, sign=False).status_code == 403
 
 
-def test_options_that_make_no_sense_are_refused_with_the_reason(deployed: Deployed) -> None:
-    answer = http.post(deployed.stack, JOB, {"retention_days": 0})
+def test_invalid_options_are_refused_with_the_reason(deployed: Deployed) -> None:
+    response = http.post(deployed.stack, JOB, {"retention_days": 0})
 
-    assert answer.status_code == 400
-    assert answer.json()["error"]["code"] == "invalid_request"
-    assert "retention_days" in answer.json()["error"]["message"]
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "invalid_request"
+    assert "retention_days" in response.json()["error"]["message"]
 
 
-def test_with_every_fifth_call_failing_in_all_ways_the_work_is_done_after_a_few_runs(
+def test_a_few_runs_delete_everything_although_every_fifth_call_fails(
     deployed: Deployed,
 ) -> None:
     ids = jobs.uploads(deployed, 150)
@@ -141,7 +143,7 @@ def test_with_every_fifth_call_failing_in_all_ways_the_work_is_done_after_a_few_
     runs = 0
     while (left := set(ids) - marked(deployed, ids)) and runs < 6:
         runs += 1
-        # Those that were answered 400 are deferred, and would wait for up to a day.
+        # Recordings for which Vonage answered 400 are deferred for up to a day.
         back_dating.back_date(deployed.stack, back_dating.recordings(left), 31 * DAY)
         with suppress(JobFailed):
             jobs.run(deployed, FUNCTION)
@@ -154,7 +156,7 @@ def test_with_every_fifth_call_failing_in_all_ways_the_work_is_done_after_a_few_
     assert Counter(event["detail"]["data"]["recording_id"] for event in events) == Counter(ids)
 
 
-def test_a_run_in_which_something_failed_raises_at_its_end(deployed: Deployed) -> None:
+def test_a_run_with_a_failed_deletion_raises_at_its_end(deployed: Deployed) -> None:
     ids = jobs.uploads(deployed, 3)
     back_dating.back_date(deployed.stack, back_dating.recordings(ids), 31 * DAY)
     deployed.vonage.fault("delete_recording", status=400, times=1)
@@ -164,9 +166,8 @@ def test_a_run_in_which_something_failed_raises_at_its_end(deployed: Deployed) -
 
     [deferred] = set(ids) - marked(deployed, ids)
     assert jobs.run(deployed, FUNCTION)["deleted"] == 0
-    back_dating.back_date(
-        deployed.stack, back_dating.recordings([deferred]), DAY
-    )  # as if its time had come
+    # Back-dating ends its deferral.
+    back_dating.back_date(deployed.stack, back_dating.recordings([deferred]), DAY)
     assert jobs.run(deployed, FUNCTION)["deleted"] == 1
 
 
@@ -200,20 +201,20 @@ def test_a_run_that_is_killed_is_completed_by_the_next(deployed: Deployed) -> No
     assert Counter(event["detail"]["data"]["recording_id"] for event in events) == Counter(ids)
 
 
-def test_without_stored_credentials_a_run_ends_quietly_and_a_call_is_told_so(
+def test_without_stored_credentials_a_run_does_nothing_and_a_request_gets_an_error(
     deployed: Deployed,
 ) -> None:
     stored = deployed.stack.secret("VonageSecretArn")
     deployed.stack.put_secret("VonageSecretArn", json.dumps(dict.fromkeys(stored, "")))
     try:
         assert jobs.run(deployed, FUNCTION) == {"not_configured": True}
-        answer = http.post(deployed.stack, JOB, {})
+        response = http.post(deployed.stack, JOB, {})
     finally:
         deployed.stack.put_secret("VonageSecretArn", json.dumps(stored))
 
-    assert answer.status_code == 503
-    assert answer.json()["error"]["code"] == "not_configured"
-    assert "make configure" in answer.json()["error"]["message"]
+    assert response.status_code == 503
+    assert response.json()["error"]["code"] == "not_configured"
+    assert "make configure" in response.json()["error"]["message"]
 
 
 def test_the_schedule_starts_the_cleanup_under_its_own_role(deployed: Deployed) -> None:

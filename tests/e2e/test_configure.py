@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from local.servers import free_port
 from operations.configure import ask_vonage
 from tests.support import commands
-from tests.support.commands import Told
+from tests.support.commands import Result
 from tests.support.deployed import Deployed
 
 pytestmark = pytest.mark.local_stack
@@ -21,17 +21,17 @@ KEY, SECRET = "k3y-0f-4n-4cc0unt", "s3cret-0f-4n-4cc0unt"
 WORKING = json.dumps({"api_key": KEY, "api_secret": SECRET})
 
 
-Configure = Callable[..., Told]
+Configure = Callable[..., Result]
 
 
 @pytest.fixture
 def configure(deployed: Deployed) -> Iterator[Configure]:
-    """`make configure` on the deployed stack, whose secrets are put back afterwards."""
+    """Run `make configure` on the deployed stack; the secrets are restored afterwards."""
     before = {name: deployed.stack.secret(name) for name in SECRETS}
 
-    def run(given: str | bytes, *arguments: str) -> Told:
+    def run(given: str | bytes, *arguments: str) -> Result:
         text = given.encode() if isinstance(given, str) else given
-        return commands.make(deployed.operated, "configure", *arguments, given=text)
+        return commands.make(deployed.operated, "configure", *arguments, stdin=text)
 
     yield run
     for name, content in before.items():
@@ -40,7 +40,7 @@ def configure(deployed: Deployed) -> Iterator[Configure]:
 
 
 def versions(deployed: Deployed) -> list[str]:
-    """Return the current versions of both secrets, to see whether one was made."""
+    """Return the ids of the current versions of both secrets."""
     client = deployed.stack.client("secretsmanager")
     return [
         client.get_secret_value(SecretId=deployed.stack.outputs[name])["VersionId"]
@@ -49,14 +49,14 @@ def versions(deployed: Deployed) -> list[str]:
 
 
 def test_an_accounts_pair_is_stored_and_taken(deployed: Deployed, configure: Configure) -> None:
-    told = configure(WORKING)
+    result = configure(WORKING)
 
-    assert told.code == 0
-    assert "Vonage accepts these" in told.text
-    assert "Stored in the Vonage secret: api_key, api_secret." in told.text
+    assert result.code == 0
+    assert "Vonage accepts these" in result.text
+    assert "Stored in the Vonage secret: api_key, api_secret." in result.text
     assert deployed.stack.secret("VonageSecretArn")["api_secret"] == SECRET
-    assert KEY not in told.text
-    assert SECRET not in told.text
+    assert KEY not in result.text
+    assert SECRET not in result.text
 
 
 def test_an_application_comes_from_a_file_and_wins(
@@ -70,14 +70,14 @@ def test_an_application_comes_from_a_file_and_wins(
     file = tmp_path / "vonage.json"
     file.write_text(json.dumps({"application_id": "app-0ne", "private_key": pem.decode()}))
 
-    told = configure("", f"FILE={file}")
+    result = configure("", f"FILE={file}")
 
-    assert told.code == 0
-    assert "these application credentials" in told.text
-    held = deployed.stack.secret("VonageSecretArn")
-    assert held["private_key"] == pem.decode()
-    assert held["api_key"] == "local"  # what was not given stays
-    assert pem.splitlines()[1].decode() not in told.text
+    assert result.code == 0
+    assert "these application credentials" in result.text
+    stored = deployed.stack.secret("VonageSecretArn")
+    assert stored["private_key"] == pem.decode()
+    assert stored["api_key"] == "local"  # a field that is not given stays as it was
+    assert pem.splitlines()[1].decode() not in result.text
 
 
 def test_what_is_held_already_makes_no_new_version(
@@ -94,58 +94,60 @@ def test_a_signature_secret_joins_the_token(deployed: Deployed, configure: Confi
     token = deployed.stack.callback_secret()["token"]
     secret = "s1gnature" * 5
 
-    told = configure(json.dumps({"signature_secret": secret}))
+    result = configure(json.dumps({"signature_secret": secret}))
 
-    assert (told.code, "Stored in the callback secret" in told.text) == (0, True)
+    assert (result.code, "Stored in the callback secret" in result.text) == (0, True)
     assert deployed.stack.callback_secret() == {"token": token, "signature_secret": secret}
-    assert secret not in told.text
-    assert token not in told.text
+    assert secret not in result.text
+    assert token not in result.text
 
 
-def test_what_vonage_refuses_is_not_stored(deployed: Deployed, configure: Configure) -> None:
+def test_credentials_that_vonage_refuses_are_not_stored(
+    deployed: Deployed, configure: Configure
+) -> None:
     before = versions(deployed)
     deployed.vonage.fault("list_rooms", status=401)
     try:
-        told = configure(WORKING)
+        result = configure(WORKING)
     finally:
         deployed.vonage.clear_faults()
 
-    assert told.code != 0
-    assert "Vonage rejected these credentials" in told.text
-    assert "Nothing was changed" in told.text
+    assert result.code != 0
+    assert "Vonage rejected these credentials" in result.text
+    assert "Nothing was changed" in result.text
     assert versions(deployed) == before
 
 
-def test_what_vonage_cannot_be_asked_about_is_stored_and_said(
+def test_credentials_that_cannot_be_checked_are_stored_with_a_warning(
     deployed: Deployed, configure: Configure
 ) -> None:
-    deployed.vonage.fault("list_rooms", status=404)  # as a wrong base URL is answered
+    deployed.vonage.fault("list_rooms", status=404)  # the response to a wrong base URL
     try:
-        told = configure(WORKING)
+        result = configure(WORKING)
     finally:
         deployed.vonage.clear_faults()
 
-    assert told.code == 0
-    assert "could not be tested at Vonage" in told.text
+    assert result.code == 0
+    assert "could not be tested at Vonage" in result.text
     assert deployed.stack.secret("VonageSecretArn")["api_key"] == KEY
 
 
-def test_what_is_malformed_is_refused_and_not_quoted(
+def test_malformed_input_is_refused_and_not_quoted(
     deployed: Deployed, configure: Configure
 ) -> None:
     before = versions(deployed)
 
-    told = configure('{"application_id": "hunter2", "private_key": "hunter2"}')
+    result = configure('{"application_id": "hunter2", "private_key": "hunter2"}')
 
-    assert told.code != 0
-    assert "Nothing was changed" in told.text
-    assert "Traceback" not in told.text
-    assert "hunter2" not in told.text
+    assert result.code != 0
+    assert "Nothing was changed" in result.text
+    assert "Traceback" not in result.text
+    assert "hunter2" not in result.text
     assert versions(deployed) == before
 
 
-def test_a_vonage_that_is_not_there_is_told() -> None:
+def test_an_unreachable_vonage_is_reported() -> None:
     fields = {"application_id": "", "private_key": "", "api_key": KEY, "api_secret": SECRET}
-    told = ask_vonage(f"http://127.0.0.1:{free_port()}", fields, within=0.5)
-    assert "could not be tested" in told
-    assert SECRET not in told
+    result = ask_vonage(f"http://127.0.0.1:{free_port()}", fields, within=0.5)
+    assert "could not be tested" in result
+    assert SECRET not in result

@@ -1,4 +1,4 @@
-"""A deployment is refused that the deployer's policies do not allow, statement by statement."""
+"""The local AWS refuses deployments that the deployer's policies do not allow."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -42,9 +42,9 @@ Deploy = Callable[..., str]
 
 @pytest.fixture
 def deploy(deployed: Deployed) -> Iterator[Deploy]:
-    """Deploys a small stack as a user with the deployer's policies, but for one statement.
+    """Deploy a small stack as a user with the deployer's policies, except for one statement.
 
-    It returns why the first resource could not be made; an empty text when all were made.
+    It returns the reasons for which resources could not be created; "" if all were created.
     """
     iam = deployed.stack.client("iam")
     formation = deployed.stack.client("cloudformation")
@@ -77,7 +77,7 @@ def deploy(deployed: Deployed) -> Iterator[Deploy]:
 
 
 def policies(iam: Any, without: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the names and documents of the deployer's policies, but for a statement."""
+    """Yield the names and documents of the deployer's policies without one statement."""
     for each in iam.list_attached_user_policies(UserName=NAME)["AttachedPolicies"]:
         version = iam.get_policy(PolicyArn=each["PolicyArn"])["Policy"]["DefaultVersionId"]
         document = iam.get_policy_version(PolicyArn=each["PolicyArn"], VersionId=version)[
@@ -107,7 +107,7 @@ def outcome(formation: Any, name: str) -> str:
     return "\n".join(each.get("ResourceStatusReason", "") for each in failed)
 
 
-def test_the_policies_as_they_are_allow_it(deploy: Deploy) -> None:
+def test_the_unchanged_policies_allow_the_deployment(deploy: Deploy) -> None:
     assert deploy(without="") == ""
 
 
@@ -120,13 +120,13 @@ def test_the_policies_as_they_are_allow_it(deploy: Deploy) -> None:
         ("Functions", "lambda:CreateFunction"),
     ],
 )
-def test_without_a_statement_what_it_allows_is_refused(
+def test_without_a_statement_its_actions_are_denied(
     statement: str, action: str, deploy: Deploy
 ) -> None:
     assert f"is not authorized to perform: {action}" in deploy(without=statement)
 
 
-def test_without_the_statement_on_stacks_nothing_begins(deploy: Deploy) -> None:
+def test_without_the_statement_on_stacks_no_stack_is_created(deploy: Deploy) -> None:
     with pytest.raises(ClientError, match="cloudformation:CreateStack"):
         deploy(without="Stacks")
 

@@ -1,4 +1,4 @@
-"""The examples of subscribers, deployed as their READMEs say, with meetings that they hear of."""
+"""The example subscribers, deployed as their READMEs say, receive the events of meetings."""
 
 import json
 import uuid
@@ -25,9 +25,9 @@ FILE = (Path(vonage.__file__).parent / "archive.mp4").read_bytes()
 
 @pytest.fixture(scope="module")
 def subscribers(deployed: Deployed) -> Iterator[dict[str, Stack]]:
-    """The stacks of all examples, by their folders; deleted when these tests are over.
+    """The stacks of all examples, by folder; deleted when these tests are over.
 
-    Otherwise the events of all later tests would start a process each of the example functions.
+    Otherwise each event of later tests would start a process of the example functions.
     """
     bus = {"EventBusName": deployed.stack.outputs["EventBusName"]}
     ours = deployed.stack.outputs["EventBusArn"].split(":")[4]
@@ -66,7 +66,7 @@ def subscribers(deployed: Deployed) -> Iterator[dict[str, Stack]]:
 
 
 def recorded(consumer: Stack, room_id: str) -> tuple[int, int]:
-    """Return how many recordings the consumer has added up for a room, and their seconds."""
+    """Return the number of recordings that the consumer counted for a room, and their seconds."""
     item = (
         consumer.client("dynamodb")
         .get_item(
@@ -81,7 +81,7 @@ def recorded(consumer: Stack, room_id: str) -> tuple[int, int]:
 
 
 def has_nothing_left(consumer: Stack) -> bool:
-    """Whether the consumer has taken every message in its queue."""
+    """Return whether the consumer's queue is empty."""
     names = "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"
     counts = consumer.client("sqs").get_queue_attributes(
         QueueUrl=consumer.outputs["QueueUrl"], AttributeNames=list(names)
@@ -89,7 +89,7 @@ def has_nothing_left(consumer: Stack) -> bool:
     return all(counts[name] == "0" for name in names)
 
 
-def test_each_recording_counts_once_however_often_it_is_told(
+def test_each_recording_counts_once_however_often_it_is_published(
     deployed: Deployed, subscribers: dict[str, Stack]
 ) -> None:
     consumer = subscribers["sqs_consumer"]
@@ -98,20 +98,20 @@ def test_each_recording_counts_once_however_often_it_is_told(
     assert wait_until(lambda: recorded(consumer, room_id) == (2, 76), WITHIN)
     before = len(deployed.events_about(recording_id, count=3))
 
-    answer = ManagementApi(deployed.stack).call("POST", f"/recordings/{recording_id}/republish")
-    assert answer.status_code == 202
-    deployed.events_about(recording_id, count=before + 1)  # it was sent, and is in the queue
+    response = ManagementApi(deployed.stack).call("POST", f"/recordings/{recording_id}/republish")
+    assert response.status_code == 202
+    deployed.events_about(recording_id, count=before + 1)  # the queue has it, too
 
     assert wait_until(lambda: has_nothing_left(consumer), WITHIN)
     assert recorded(consumer, room_id) == (2, 76)
 
 
-def test_a_replay_from_the_archive_brings_repeats_which_do_not_count(
+def test_repeats_of_an_archive_replay_do_not_count(
     deployed: Deployed, subscribers: dict[str, Stack]
 ) -> None:
     consumer, events = subscribers["sqs_consumer"], deployed.stack.client("events")
     bus, name = deployed.stack.outputs["EventBusArn"], f"replayed-{uuid.uuid4()}"
-    # The template's own archive is left out locally.
+    # The local stack has no archive of its own.
     archive = events.create_archive(ArchiveName=name[:48], EventSourceArn=bus)["ArchiveArn"]
     meeting = deployed.vonage.hold_meeting()
     [recording_id], room_id = meeting["recording_ids"], meeting["room_id"]
@@ -134,11 +134,11 @@ def test_a_replay_from_the_archive_brings_repeats_which_do_not_count(
 
 
 def ids(events: list[dict[str, Any]]) -> set[str]:
-    """Return the ids to know repeats by."""
+    """Return the event ids, which are equal for repeats."""
     return {event["detail"]["metadata"]["event_id"] for event in events}
 
 
-def test_what_makes_no_sense_ends_in_the_dead_letters_and_holds_up_no_other(
+def test_an_invalid_message_goes_to_the_dead_letter_queue_and_delays_no_other(
     deployed: Deployed, subscribers: dict[str, Stack]
 ) -> None:
     consumer = subscribers["sqs_consumer"]
@@ -151,18 +151,18 @@ def test_what_makes_no_sense_ends_in_the_dead_letters_and_holds_up_no_other(
     assert wait_until(lambda: recorded(consumer, meeting["room_id"]) == (1, 38), WITHIN)
     found: list[str] = []
 
-    def is_set_aside() -> bool:
-        answer = sqs.receive_message(QueueUrl=consumer.outputs["DeadLettersUrl"])
-        found.extend(message["Body"] for message in answer.get("Messages", []))
+    def is_dead_lettered() -> bool:
+        response = sqs.receive_message(QueueUrl=consumer.outputs["DeadLettersUrl"])
+        found.extend(message["Body"] for message in response.get("Messages", []))
         return nonsense in found
 
-    assert wait_until(is_set_aside, WITHIN)
+    assert wait_until(is_dead_lettered, WITHIN)
 
 
-# --- the function that is called at once ----------------------------------------------------------
+# --- the function that copies uploads ----------------------------------------------------------
 
 
-def test_a_recording_is_copied_before_its_link_dies(
+def test_a_recording_is_copied_before_its_url_expires(
     deployed: Deployed, subscribers: dict[str, Stack]
 ) -> None:
     copier = subscribers["uploaded_lambda"]
@@ -179,7 +179,7 @@ def test_a_recording_is_copied_before_its_link_dies(
 
 
 @pytest.mark.parametrize("host", ["EMULATOR", "127.0.0.1:1"], ids=["refused", "unreachable"])
-def test_a_copy_that_fails_tells_which_and_keeps_the_link_to_itself(
+def test_a_failed_copy_names_the_recording_and_not_its_url(
     host: str, deployed: Deployed, subscribers: dict[str, Stack]
 ) -> None:
     copier = subscribers["uploaded_lambda"]
@@ -189,19 +189,19 @@ def test_a_copy_that_fails_tells_which_and_keeps_the_link_to_itself(
         "session_id": "a-session",
         "url": f"{base}/46339892/a-recording/archive.mp4?Signature=a-secret",
     }
-    answer = copier.client("lambda").invoke(
+    response = copier.client("lambda").invoke(
         FunctionName=copier.outputs["CopierName"], Payload=json.dumps({"detail": {"data": data}})
     )
-    told = answer["Payload"].read().decode()
-    assert answer["FunctionError"]
-    assert "a-recording: " in told
-    assert "a-secret" not in told
+    error = response["Payload"].read().decode()
+    assert response["FunctionError"]
+    assert "a-recording: " in error
+    assert "a-secret" not in error
 
 
 # --- the other account ----------------------------------------------------------------------------
 
 
-def test_another_account_hears_of_recordings_and_gets_no_link(
+def test_another_account_receives_events_of_recordings_without_urls(
     deployed: Deployed, subscribers: dict[str, Stack]
 ) -> None:
     there = subscribers["cross_account"]
@@ -209,15 +209,15 @@ def test_another_account_hears_of_recordings_and_gets_no_link(
     [recording_id] = meeting["recording_ids"]
     found: list[dict[str, Any]] = []
 
-    def has_come() -> bool:
-        answer = there.client("sqs").receive_message(
+    def has_arrived() -> bool:
+        response = there.client("sqs").receive_message(
             QueueUrl=there.outputs["QueueUrl"], MaxNumberOfMessages=10
         )
-        found.extend(json.loads(message["Body"]) for message in answer.get("Messages", []))
+        found.extend(json.loads(message["Body"]) for message in response.get("Messages", []))
         return any(event["detail"]["data"]["recording_id"] == recording_id for event in found)
 
     assert OTHER_ACCOUNT in there.outputs["EventBusArn"]
-    assert wait_until(has_come, WITHIN)
+    assert wait_until(has_arrived, WITHIN)
     assert "recording:uploaded" not in {event["detail-type"] for event in found}
     assert {event["account"] for event in found} == {
         deployed.stack.outputs["EventBusArn"].split(":")[4]

@@ -1,4 +1,4 @@
-"""The access log's group where the stack's own id is made by the AWS at hand."""
+"""The access log's group has the stack's id in its name."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The management API over HTTP, as it is deployed: who is let in, what it does, what follows."""
+"""The deployed management API over HTTP: authorization, operations and published events."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -35,19 +35,19 @@ def api(deployed: Deployed) -> ManagementApi:
 
 @pytest.fixture
 def call(deployed: Deployed, api: ManagementApi) -> Iterator[Call]:
-    """Call a route with ids; whatever is answered must be in the description."""
+    """Call a route with ids; the response must be valid for the OpenAPI description."""
 
     def ask(route: str, *ids: str, **request: Any) -> requests.Response:
-        answer = api.call(route.partition(" ")[0], path_of(route, *ids), **request)
-        require_described(route, answer)
-        return answer
+        response = api.call(route.partition(" ")[0], path_of(route, *ids), **request)
+        require_described(route, response)
+        return response
 
     yield ask
     deployed.vonage.clear_faults()
 
 
 def path_of(route: str, *ids: str) -> str:
-    """Return the path of a route with these ids, quoted."""
+    """Return the path of a route with these ids, URL-quoted."""
     path = route.partition(" ")[2]
     names = [part for part in path.split("/") if part.startswith("{")]
     for name, id_ in zip(names, ids, strict=True):
@@ -61,37 +61,37 @@ def meeting_of(deployed: Deployed, **meeting: Any) -> tuple[str, str]:
     return held["session_id"], held["recording_ids"][0]
 
 
-# --- who is let in --------------------------------------------------------------------------------
+# --- authorization --------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def operator(deployed: Deployed) -> Iterator[Callable[[str], Credentials]]:
-    """Make the credentials of a user who may invoke what a route's pattern names."""
+    """Create a user who may invoke the routes of a pattern; return the credentials."""
     with ExitStack() as exits:
         yield lambda pattern: exits.enter_context(a_caller(deployed.stack, pattern))
 
 
 @pytest.mark.parametrize("route", SIGNED)
-def test_nobody_comes_in_unsigned(deployed: Deployed, route: str) -> None:
+def test_an_unsigned_request_is_refused(deployed: Deployed, route: str) -> None:
     path = path_of(route, *["x"] * route.count("{"))
-    answer = requests.request(
+    response = requests.request(
         route.partition(" ")[0],
         deployed.stack.base_url + path,
         headers=dict(deployed.stack.headers),
         timeout=30,
     )
-    require_described(route, answer)
-    assert answer.status_code == 403
+    require_described(route, response)
+    assert response.status_code == 403
 
 
-def test_a_user_comes_in_by_the_right_key_to_what_is_allowed(
+def test_a_user_gets_only_the_allowed_routes_and_only_with_the_right_key(
     deployed: Deployed, operator: Callable[[str], Credentials]
 ) -> None:
     credentials = operator("GET/rooms*")
     right = ManagementApi(deployed.stack, credentials)
     forged = ManagementApi(deployed.stack, Credentials(credentials.access_key, "guessed" * 6))
 
-    # A new key is known everywhere only after a while.
+    # AWS takes a while to propagate a new access key.
     assert wait_until(lambda: right.call("GET", "/rooms").status_code == 200, WITHIN)
 
     assert right.call("DELETE", "/rooms/x").status_code == 403
@@ -99,9 +99,9 @@ def test_a_user_comes_in_by_the_right_key_to_what_is_allowed(
     assert forged.call("GET", "/rooms").status_code == 403
 
 
-def test_a_route_that_is_none_is_told_in_our_words(api: ManagementApi) -> None:
-    answer = api.call("GET", "/no/such/route")
-    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "no_such_route")
+def test_an_unknown_route_gets_an_error_in_this_apis_form(api: ManagementApi) -> None:
+    response = api.call("GET", "/no/such/route")
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "no_such_route")
 
 
 # --- rooms ----------------------------------------------------------------------------------------
@@ -135,14 +135,14 @@ def test_a_room_is_looked_up_extended_and_deleted(deployed: Deployed, call: Call
 def test_an_instant_room_is_left_as_it_is(deployed: Deployed, call: Call) -> None:
     room = deployed.vonage.create_room(display_name="Quick", type="instant")
     later = iso(datetime.now(UTC) + timedelta(days=1))
-    answer = call("PATCH /rooms/{room_id}", room["id"], json={"expires_at": later})
-    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "not_updatable")
+    response = call("PATCH /rooms/{room_id}", room["id"], json={"expires_at": later})
+    assert (response.status_code, response.json()["error"]["code"]) == (409, "not_updatable")
 
 
 # --- recordings -----------------------------------------------------------------------------------
 
 
-def test_what_vonage_and_the_table_know_is_merged(deployed: Deployed, call: Call) -> None:
+def test_recordings_of_vonage_and_the_table_are_merged(deployed: Deployed, call: Call) -> None:
     session_id, known_to_both = meeting_of(deployed)
     unheard = deployed.vonage.add_recordings(1, session_id=session_id)["recording_ids"][0]
 
@@ -156,9 +156,7 @@ def test_what_vonage_and_the_table_know_is_merged(deployed: Deployed, call: Call
     assert requests.get(shown["url"], timeout=30).headers["Content-Type"] == "video/mp4"
 
 
-def test_a_deleted_recording_is_gone_there_and_told_on_the_bus_once(
-    deployed: Deployed, call: Call
-) -> None:
+def test_a_deletion_is_done_at_vonage_and_published_once(deployed: Deployed, call: Call) -> None:
     session_id, recording_id = meeting_of(deployed)
 
     assert call("DELETE /recordings/{recording_id}", recording_id).status_code == 204
@@ -178,13 +176,13 @@ def test_a_deleted_recording_is_gone_there_and_told_on_the_bus_once(
 
 def test_a_recording_that_is_not_uploaded_stays(deployed: Deployed, call: Call) -> None:
     _, recording_id = meeting_of(deployed, upload=False)
-    answer = call("DELETE /recordings/{recording_id}", recording_id)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "not_deletable_yet")
+    response = call("DELETE /recordings/{recording_id}", recording_id)
+    assert (response.status_code, response.json()["error"]["code"]) == (409, "not_deletable_yet")
     deployed.vonage.upload(recording_id)
     assert call("DELETE /recordings/{recording_id}", recording_id).status_code == 204
 
 
-def test_a_deletion_is_carried_through_after_its_answer_was_lost(
+def test_a_deletion_succeeds_although_vonages_response_was_lost(
     deployed: Deployed, call: Call
 ) -> None:
     _, recording_id = meeting_of(deployed)
@@ -199,9 +197,9 @@ def test_a_held_recording_stays_until_it_is_released(deployed: Deployed, call: C
     _, recording_id = meeting_of(deployed)
     hold = "PUT /recordings/{recording_id}/hold"
 
-    held = call(hold, recording_id, json={"reason": "an exam"}).json()
+    stored = call(hold, recording_id, json={"reason": "an exam"}).json()
 
-    assert held["who"].startswith("arn:")
+    assert stored["who"].startswith("arn:")
     refused = call("DELETE /recordings/{recording_id}", recording_id)
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "on_hold")
     assert call("DELETE /recordings/{recording_id}/hold", recording_id).status_code == 204
@@ -212,12 +210,12 @@ def test_an_event_is_republished_each_time_under_its_old_id(deployed: Deployed, 
     _, recording_id = meeting_of(deployed)
     deployed.events_about(recording_id, count=3)
 
-    told = [call("POST /recordings/{recording_id}/republish", recording_id) for _ in range(2)]
+    responses = [call("POST /recordings/{recording_id}/republish", recording_id) for _ in range(2)]
 
     events = deployed.events_about(recording_id, count=5)
     uploaded = [event["detail"] for event in events if event["detail-type"] == "recording:uploaded"]
     assert {detail["metadata"]["event_id"] for detail in uploaded} == {
-        answer.json()["event_id"] for answer in told
+        response.json()["event_id"] for response in responses
     }
     origins = [detail["metadata"]["origin"] for detail in uploaded]
     assert sorted(origins) == ["callback", "management", "management"]
@@ -232,12 +230,12 @@ def test_an_event_is_republished_each_time_under_its_old_id(deployed: Deployed, 
 
 
 @pytest.mark.parametrize("route", sorted({*SIGNED} - {*MANAGEMENT}))
-def test_a_job_answers_as_it_is_described(call: Call, route: str) -> None:
+def test_a_jobs_response_is_as_described(call: Call, route: str) -> None:
     assert call(route, json={"dry_run": True}).json()["dry_run"] is True
     assert call(route, json={"dry_run": "perhaps"}).status_code == 400
 
 
-# --- what goes wrong ------------------------------------------------------------------------------
+# --- failures ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -253,21 +251,21 @@ def test_a_job_answers_as_it_is_described(call: Call, route: str) -> None:
     ],
     ids=["fails", "breaks off", "is silent", "refuses us", "limits us", "moved", "is elsewhere"],
 )
-def test_a_vonage_in_trouble_is_told_and_nothing_is_changed(
+def test_a_failure_of_vonage_is_reported_and_changes_nothing(
     deployed: Deployed, call: Call, fault: dict[str, Any], status: int, code: str
 ) -> None:
     _, recording_id = meeting_of(deployed)
     deployed.vonage.fault("delete_recording", **fault)
 
-    answer = call("DELETE /recordings/{recording_id}", recording_id)
+    response = call("DELETE /recordings/{recording_id}", recording_id)
 
-    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
     recording = deployed.store().recording(recording_id)
     assert recording is not None
     assert recording.deleted_at is None
 
 
-def test_the_log_tells_who_did_what_and_no_secret(deployed: Deployed, call: Call) -> None:
+def test_the_log_names_caller_and_route_and_no_secret(deployed: Deployed, call: Call) -> None:
     _, recording_id = meeting_of(deployed)
     call("GET /recordings/{recording_id}", recording_id)
     group = deployed.stack.client("cloudformation").describe_stack_resource(
@@ -312,7 +310,7 @@ QUERIES = st.dictionaries(st.sampled_from(["cursor", "page_size", "\x00", "a[]"]
 
 
 @pytest.mark.parametrize("route", MANAGEMENT)
-def test_nothing_that_is_asked_makes_it_fail(
+def test_no_request_causes_a_server_error(
     deployed: Deployed, api: ManagementApi, route: str
 ) -> None:
     @settings(
@@ -321,10 +319,10 @@ def test_nothing_that_is_asked_makes_it_fail(
     @given(IDS, BODIES, QUERIES, HEADERS)
     def ask(id_: str, body: bytes, query: dict[str, str], headers: dict[str, str]) -> None:
         path = path_of(route, *[id_] * route.count("{"))
-        answer = api.call(route.partition(" ")[0], path, body, query=query, headers=headers)
-        assert answer.status_code < 500, answer.text
-        assert "Traceback" not in answer.text
-        if "/" not in id_:  # which locally divides the path, encoded or not
-            require_described(route, answer)
+        response = api.call(route.partition(" ")[0], path, body, query=query, headers=headers)
+        assert response.status_code < 500, response.text
+        assert "Traceback" not in response.text
+        if "/" not in id_:  # the local API splits the path at it, even encoded
+            require_described(route, response)
 
     ask()

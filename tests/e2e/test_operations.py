@@ -1,4 +1,4 @@
-"""What an operator does with a deployed stack."""
+"""The operator's commands redrive and callback-url on a deployed stack."""
 
 import json
 import uuid
@@ -13,7 +13,7 @@ from tests.support.deployed import Deployed
 
 
 def a_stream_record(deployed: Deployed, recording_id: str) -> dict[str, Any]:
-    """Return the stream's record of a callback's write, as Lambda hands it over."""
+    """Store a callback and return the stream record of the write, as Lambda passes it on."""
     body = {"event": "recording:started", "recording_id": recording_id, "session_id": "session"}
     assert deployed.post(json.dumps(body)).status_code == 204
     image = deployed.item(f"RECORDING#{recording_id}")
@@ -30,9 +30,10 @@ def a_stream_record(deployed: Deployed, recording_id: str) -> dict[str, Any]:
     }
 
 
-def put_aside(deployed: Deployed, letter: dict[str, Any]) -> None:
+def send_to_dlq(deployed: Deployed, content: dict[str, Any]) -> None:
+    """Send a message to the dead-letter queue."""
     deployed.stack.client("sqs").send_message(
-        QueueUrl=deployed.stack.outputs["DeadLetterQueueUrl"], MessageBody=json.dumps(letter)
+        QueueUrl=deployed.stack.outputs["DeadLetterQueueUrl"], MessageBody=json.dumps(content)
     )
 
 
@@ -41,10 +42,12 @@ def recording_id() -> str:
     return str(uuid.uuid4())
 
 
-def test_a_record_set_aside_is_published_by_redrive(deployed: Deployed, recording_id: str) -> None:
+def test_a_dead_lettered_record_is_published_by_redrive(
+    deployed: Deployed, recording_id: str
+) -> None:
     record = a_stream_record(deployed, recording_id)
     deployed.events_about(recording_id, count=1)
-    put_aside(deployed, {"reason": "a test", "record": record})
+    send_to_dlq(deployed, {"reason": "a test", "record": record})
 
     assert redrive.redrive(deployed.stack) == (1, [])
 
@@ -64,7 +67,7 @@ def test_a_failed_batch_is_read_again_from_the_stream(
     streams = deployed.stack.client("dynamodbstreams")
     shard, record = last_record(streams, table["LatestStreamArn"])
     number = record["dynamodb"]["SequenceNumber"]
-    put_aside(
+    send_to_dlq(
         deployed,
         {
             "DDBStreamBatchInfo": {
@@ -90,13 +93,13 @@ def last_record(streams: Any, stream_arn: str) -> tuple[str, dict[str, Any]]:
         page = streams.get_shard_iterator(
             StreamArn=stream_arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
         )["ShardIterator"]
-        while page and (answer := streams.get_records(ShardIterator=page))["Records"]:
-            found += [(shard["ShardId"], record) for record in answer["Records"]]
-            page = answer.get("NextShardIterator")
+        while page and (response := streams.get_records(ShardIterator=page))["Records"]:
+            found += [(shard["ShardId"], record) for record in response["Records"]]
+            page = response.get("NextShardIterator")
     return max(found, key=lambda each: each[1]["dynamodb"]["ApproximateCreationDateTime"])
 
 
-def test_a_record_that_makes_no_sense_ends_in_the_dead_letter_queue_alone(
+def test_only_an_invalid_record_goes_to_the_dead_letter_queue(
     deployed: Deployed, recording_id: str
 ) -> None:
     poison = {"pk": {"S": f"EVENT#{recording_id}"}, "event": {"S": "never:heard"}}
@@ -107,26 +110,26 @@ def test_a_record_that_makes_no_sense_ends_in_the_dead_letter_queue_alone(
     a_stream_record(deployed, recording_id)
 
     assert len(deployed.events_about(recording_id, count=1)) == 1
-    letter = receive_dead_letter(deployed)
-    assert letter["record"]["dynamodb"]["Keys"] == {"pk": {"S": f"EVENT#{recording_id}"}}
-    assert "never:heard" in letter["reason"]
+    message = receive_dead_letter(deployed)
+    assert message["record"]["dynamodb"]["Keys"] == {"pk": {"S": f"EVENT#{recording_id}"}}
+    assert "never:heard" in message["reason"]
 
 
 def receive_dead_letter(deployed: Deployed) -> dict[str, Any]:
     sqs, queue = deployed.stack.client("sqs"), deployed.stack.outputs["DeadLetterQueueUrl"]
     [message] = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=20)["Messages"]
     sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-    letter: dict[str, Any] = json.loads(message["Body"])
-    return letter
+    content: dict[str, Any] = json.loads(message["Body"])
+    return content
 
 
-def test_of_a_letter_with_a_key_alone_the_item_is_published_as_it_is_now(
+def test_the_current_item_of_a_message_with_only_a_key_is_published(
     deployed: Deployed, recording_id: str
 ) -> None:
     body = a_body("recording:started", recording_id=recording_id)
     assert deployed.post(body).status_code == 204
     [first] = deployed.events_about(recording_id, count=1)
-    put_aside(deployed, {"reason": "too large", "key": f"RECORDING#{recording_id}"})
+    send_to_dlq(deployed, {"reason": "too large", "key": f"RECORDING#{recording_id}"})
 
     assert redrive.redrive(deployed.stack) == (1, [])
 
@@ -135,10 +138,10 @@ def test_of_a_letter_with_a_key_alone_the_item_is_published_as_it_is_now(
     assert again["detail"]["metadata"]["event_id"] == first["detail"]["metadata"]["event_id"]
 
 
-def test_a_letter_with_the_key_of_an_item_that_is_gone_stays_and_says_so(
+def test_a_message_with_the_key_of_a_deleted_item_stays_with_the_reason(
     deployed: Deployed, recording_id: str
 ) -> None:
-    put_aside(deployed, {"reason": "too large", "key": f"RECORDING#{recording_id}"})
+    send_to_dlq(deployed, {"reason": "too large", "key": f"RECORDING#{recording_id}"})
 
     sent, [reason] = redrive.redrive(deployed.stack)
 
@@ -147,8 +150,8 @@ def test_a_letter_with_the_key_of_an_item_that_is_gone_stays_and_says_so(
     receive_dead_letter(deployed)
 
 
-def test_a_dead_letter_that_is_none_of_ours_stays_and_is_named(deployed: Deployed) -> None:
-    put_aside(deployed, {"what": "is this"})
+def test_a_message_of_another_origin_stays_with_the_reason(deployed: Deployed) -> None:
+    send_to_dlq(deployed, {"what": "is this"})
 
     sent, left = redrive.redrive(deployed.stack)
 
@@ -168,7 +171,7 @@ def test_the_callback_url_is_printed_whole(
     assert capsys.readouterr().out == f"{deployed.stack.callback_url()}\n"
 
 
-def test_a_stack_that_is_not_there_is_named_with_what_to_do(deployed: Deployed) -> None:
+def test_a_missing_stack_is_named_with_what_to_do(deployed: Deployed) -> None:
     missing = Stack("no-such-stack", deployed.stack._session, deployed.stack._endpoint)
 
     with pytest.raises(StackError, match=r"no-such-stack does not exist.*make deploy"):

@@ -1,4 +1,4 @@
-"""The first day's commands, run as an operator runs them, on a stack that is deployed."""
+"""The commands of an operator's first day on a deployed stack: smoke, status, logs, events."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.local_stack
 
 
 def left_by_commands(deployed: Deployed) -> list[str]:
-    """Return the rules and queues of `make events` and `make smoke` that there are."""
+    """Return the names of existing rules and queues of `make events` and `make smoke`."""
     bus = deployed.stack.outputs["EventBusName"]
     rules = deployed.stack.client("events").list_rules(EventBusName=bus)["Rules"]
     queues = deployed.stack.client("sqs").list_queues().get("QueueUrls", [])
@@ -34,31 +34,31 @@ def items_marked_smoke(deployed: Deployed) -> list[Any]:
 
 
 def test_smoke_sends_a_callback_through_the_stack_and_leaves_nothing(deployed: Deployed) -> None:
-    told = make(deployed.stack, "smoke")
-    assert told.code == 0, told.text
-    assert told.text.count("ok   ") == 6, told.text
+    result = make(deployed.stack, "smoke")
+    assert result.code == 0, result.text
+    assert result.text.count("ok   ") == 6, result.text
     assert items_marked_smoke(deployed) == []
     assert left_by_commands(deployed) == []
 
 
-def test_status_shows_the_stack_and_what_its_job_did(deployed: Deployed) -> None:
+def test_status_shows_the_stack_and_the_last_run_of_its_job(deployed: Deployed) -> None:
     function = deployed.stack.outputs["RecordingCleanupName"]
     deployed.stack.client("lambda").invoke(FunctionName=function, Payload=b'{"dry_run": true}')
-    told = make(deployed.stack, "status")
+    result = make(deployed.stack, "status")
 
     def has_run() -> bool:
-        nonlocal told
-        told = make(deployed.stack, "status")
-        return "ago (dry run), finished: failed 0, remaining 0" in told.text
+        nonlocal result
+        result = make(deployed.stack, "status")
+        return "ago (dry run), finished: failed 0, remaining 0" in result.text
 
-    assert wait_until(has_run, WITHIN, pause=0.5), told.text
-    assert told.code == 0, told.text
-    assert "COMPLETE" in told.text
-    assert deployed.stack.outputs["TableName"] in told.text
-    assert f"{deployed.stack.parameters['VonageBaseUrl']}  (default: https://" in told.text
+    assert wait_until(has_run, WITHIN, pause=0.5), result.text
+    assert result.code == 0, result.text
+    assert "COMPLETE" in result.text
+    assert deployed.stack.outputs["TableName"] in result.text
+    assert f"{deployed.stack.parameters['VonageBaseUrl']}  (default: https://" in result.text
     for part in ("Last run of each job", "Worklists", "Dead letters", "in state ALARM"):
-        assert part in told.text
-    assert "cannot be read" not in told.text
+        assert part in result.text
+    assert "cannot be read" not in result.text
 
 
 def test_events_prints_an_event_as_it_happens(deployed: Deployed) -> None:
@@ -82,14 +82,14 @@ def test_events_prints_an_event_as_it_happens(deployed: Deployed) -> None:
     assert left_by_commands(deployed) == []
 
 
-def test_logs_print_the_lines_of_a_callbacks_way(deployed: Deployed) -> None:
+def test_logs_print_the_lines_about_a_callback(deployed: Deployed) -> None:
     room_id = str(uuid.uuid4())
     assert deployed.post(a_body("room:expired", room_id=room_id)).status_code == 204
 
     def lines() -> list[str]:
-        told = make(deployed.stack, "logs", "SINCE=5m")
-        assert told.code == 0, told.text
-        return [line for line in told.text.splitlines() if room_id in line]
+        result = make(deployed.stack, "logs", "SINCE=5m")
+        assert result.code == 0, result.text
+        return [line for line in result.text.splitlines() if room_id in line]
 
     assert wait_until(lambda: len(lines()) == 2, WITHIN, pause=0.5), lines()
     intake, publisher = lines()
@@ -99,15 +99,15 @@ def test_logs_print_the_lines_of_a_callbacks_way(deployed: Deployed) -> None:
 
 def test_items_shows_the_recordings_of_a_session(deployed: Deployed) -> None:
     meeting = deployed.vonage.hold_meeting(recordings=1)
-    told = make(deployed.stack, "items", f"SESSION={meeting['session_id']}")
-    assert told.code == 0, told.text
+    result = make(deployed.stack, "items", f"SESSION={meeting['session_id']}")
+    assert result.code == 0, result.text
     [recording_id] = meeting["recording_ids"]
-    assert told.text.startswith(f"pk                   RECORDING#{recording_id}\n")
-    assert f"SESSION#{meeting['session_id']}" in told.text
+    assert result.text.startswith(f"pk                   RECORDING#{recording_id}\n")
+    assert f"SESSION#{meeting['session_id']}" in result.text
 
 
 def test_clean_refuses_while_this_stack_runs(deployed: Deployed) -> None:
     assert leftovers.is_running(BUILD / "local/test")
-    told = make(deployed.stack, "clean")
-    assert told.code != 0
-    assert "A local stack is running (build/local/" in told.text
+    result = make(deployed.stack, "clean")
+    assert result.code != 0
+    assert "A local stack is running (build/local/" in result.text

@@ -1,4 +1,4 @@
-"""What the logs of the deployed functions hold, and what they must not."""
+"""The logs of the deployed functions have no secrets and no participants' names."""
 
 import json
 import uuid
@@ -19,7 +19,7 @@ def test_no_log_holds_a_secret_or_a_name(deployed: Deployed) -> None:
         deployed.post(text)
     deployed.post(body, f"/callbacks/{guessed}", Authorization=f"Bearer {guessed}")
 
-    # Not only the intake's log: the event publisher's has to be there as well.
+    # The event publisher's log must be complete, not only the intake's.
     published = deployed.events_about(recording_id, count=1)[0]["detail"]["metadata"]["event_id"]
     assert wait_until(lambda: published in leaks.logged(deployed), WITHIN, pause=1.0)
 

@@ -1,4 +1,4 @@
-"""The recording reconciler on the deployed stack: what callbacks failed to tell is found out."""
+"""The recording reconciler on the deployed stack recovers recordings of lost callbacks."""
 
 import json
 import uuid
@@ -25,13 +25,13 @@ JOB, FUNCTION = "recording-reconciliation", "RecordingReconcilerName"
 
 
 @pytest.fixture(autouse=True)
-def _valid_or_none(deployed: Deployed) -> Iterator[None]:
+def _without_faults_afterwards(deployed: Deployed) -> Iterator[None]:
     yield
     deployed.vonage.clear_faults()
 
 
 def overdue(deployed: Deployed, ids: set[str]) -> None:
-    """Have all that waits for these recordings and sessions wait for two days."""
+    """Back-date the worklist entries of these recordings and sessions by two days."""
     store, later = deployed.store(), datetime.now(UTC) + timedelta(minutes=1)
     waiting: list[WorklistEntry] = [
         entry
@@ -43,7 +43,7 @@ def overdue(deployed: Deployed, ids: set[str]) -> None:
 
 
 def uploads(deployed: Deployed, ids: set[str], count: int) -> list[dict[str, Any]]:
-    """Return the recording:uploaded events of these recordings, once there are so many."""
+    """Wait for `count` recording:uploaded events of these recordings; return all of them."""
 
     def about(events: Any) -> list[dict[str, Any]]:
         return [
@@ -57,9 +57,9 @@ def uploads(deployed: Deployed, ids: set[str], count: int) -> list[dict[str, Any
     return about(deployed.subscriber.receive_all())
 
 
-def silent(deployed: Deployed, held: dict[str, Any]) -> set[str]:
-    """Return the recordings of which, as of their sessions, no callback was delivered at all."""
-    heard = {
+def undiscoverable(deployed: Deployed, meetings: dict[str, Any]) -> set[str]:
+    """Return the recordings for whose session no callback was delivered at all."""
+    received = {
         delivery["body"]["session_id"]
         for delivery in deployed.vonage.deliveries()
         if delivery["delivered"] and "participant" not in delivery["event"]
@@ -67,18 +67,18 @@ def silent(deployed: Deployed, held: dict[str, Any]) -> set[str]:
     return {
         recording["id"]
         for recording in deployed.vonage.recordings()
-        if recording["id"] in held["recording_ids"] and recording["session_id"] not in heard
+        if recording["id"] in meetings["recording_ids"] and recording["session_id"] not in received
     }
 
 
-def test_with_every_fifth_callback_lost_every_upload_is_told_once(deployed: Deployed) -> None:
-    held = deployed.vonage.hold_meetings(
+def test_with_every_fifth_callback_lost_every_upload_is_published_once(deployed: Deployed) -> None:
+    meetings = deployed.vonage.hold_meetings(
         40, recordings=5, senders=8, drop=0.2, duplicates=0.1, seed=4, participants=["Ada"]
     )
-    ids = set(held["recording_ids"])
+    ids = set(meetings["recording_ids"])
     assert len(ids) == 200
-    assert held["dropped"]["recording:uploaded"] > 20
-    overdue(deployed, ids | set(held["session_ids"]))
+    assert meetings["dropped"]["recording:uploaded"] > 20
+    overdue(deployed, ids | set(meetings["session_ids"]))
     deployed.vonage.fault("*", probability=0.1, status=500)
 
     runs = 0
@@ -88,7 +88,7 @@ def test_with_every_fifth_callback_lost_every_upload_is_told_once(deployed: Depl
             if jobs.run(deployed, FUNCTION)["remaining"] == 0:
                 break
 
-    found = ids - silent(deployed, held)
+    found = ids - undiscoverable(deployed, meetings)
     known = deployed.store().recordings(ids)
     assert set(known) == found
     assert {recording.status for recording in known.values()} == {"uploaded"}
@@ -96,16 +96,18 @@ def test_with_every_fifth_callback_lost_every_upload_is_told_once(deployed: Depl
     assert Counter(event["detail"]["data"]["recording_id"] for event in events) == Counter(found)
     assert len({event["detail"]["metadata"]["event_id"] for event in events}) == len(found)
     origins = Counter(event["detail"]["metadata"]["origin"] for event in events)
-    assert origins["reconciliation"] >= held["dropped"]["recording:uploaded"] - len(ids - found)
+    assert origins["reconciliation"] >= meetings["dropped"]["recording:uploaded"] - len(ids - found)
     assert set(origins) == {"callback", "reconciliation"}
 
 
-def test_a_late_callback_for_a_healed_recording_gives_no_second_event(deployed: Deployed) -> None:
+def test_a_late_callback_for_a_recovered_recording_gives_no_second_event(
+    deployed: Deployed,
+) -> None:
     meeting = deployed.vonage.hold_meeting(drop={"recording:uploaded"})
     [recording_id] = meeting["recording_ids"]
     overdue(deployed, {recording_id, meeting["session_id"]})
-    rehearsed = http.start(deployed.stack, JOB, dry_run=True)
-    assert {"event": "recording:uploaded", "recording_id": recording_id} in rehearsed["planned"]
+    dry_run = http.start(deployed.stack, JOB, dry_run=True)
+    assert {"event": "recording:uploaded", "recording_id": recording_id} in dry_run["planned"]
     assert deployed.store().recordings([recording_id])[recording_id].status == "ended"
 
     report = http.start(deployed.stack, JOB)
@@ -122,7 +124,7 @@ def test_a_late_callback_for_a_healed_recording_gives_no_second_event(deployed: 
     assert len(uploads(deployed, {recording_id, later}, 2)) == 2
 
 
-def test_what_vonage_no_longer_has_is_published_as_lost(deployed: Deployed) -> None:
+def test_a_recording_that_vonage_no_longer_has_is_published_as_lost(deployed: Deployed) -> None:
     recording_id = str(uuid.uuid4())
     body = {"event": "recording:started", "recording_id": recording_id, "session_id": "gone"}
     assert deployed.post(json.dumps(body)).status_code == 204
@@ -137,7 +139,7 @@ def test_what_vonage_no_longer_has_is_published_as_lost(deployed: Deployed) -> N
     assert lost["detail"]["metadata"]["origin"] == "reconciliation"
 
 
-def test_a_session_that_is_not_over_waits_on(deployed: Deployed) -> None:
+def test_a_recording_of_an_ongoing_session_keeps_waiting(deployed: Deployed) -> None:
     meeting = deployed.vonage.hold_meeting(ongoing=True)
     [recording_id] = meeting["recording_ids"]
     overdue(deployed, {recording_id})
@@ -150,5 +152,5 @@ def test_a_session_that_is_not_over_waits_on(deployed: Deployed) -> None:
     assert event["detail"]["metadata"]["origin"] == "callback"
 
 
-def test_whoever_does_not_sign_starts_nothing(deployed: Deployed) -> None:
+def test_an_unsigned_request_starts_no_run(deployed: Deployed) -> None:
     assert http.post(deployed.stack, JOB, {}, sign=False).status_code == 403

@@ -1,4 +1,4 @@
-"""The room-expiry extender on the deployed stack: by schedule, over HTTP, and through failures."""
+"""The room-expiry extender on the deployed stack: by schedule, over HTTP, and on failures."""
 
 import json
 import secrets
@@ -29,7 +29,7 @@ FAST = {"JOB_RATE_PER_SECOND": "100", "JOB_CONCURRENCY": "16"}
 
 
 class RoomExtension:
-    """The deployed function and the rooms that it is about."""
+    """The deployed function and the rooms at Vonage."""
 
     def __init__(self, deployed: Deployed) -> None:
         self.deployed = deployed
@@ -37,22 +37,22 @@ class RoomExtension:
         self._lambda = deployed.stack.client("lambda")
 
     def run(self, **options: Any) -> dict[str, Any]:
-        """Invoke the function, as its schedule does; return its report or its error."""
-        answer = self._lambda.invoke(FunctionName=self.name, Payload=json.dumps(options))
-        report: dict[str, Any] = json.loads(answer["Payload"].read())
+        """Invoke the function as its schedule does; return its report or its error."""
+        response = self._lambda.invoke(FunctionName=self.name, Payload=json.dumps(options))
+        report: dict[str, Any] = json.loads(response["Payload"].read())
         return report
 
     def configured(self, **variables: str) -> AbstractContextManager[None]:
-        """Change variables of its environment for a while."""
+        """Change variables of the function's environment within the context."""
         return functions.configured(self.deployed, self.name, **variables)
 
     def kill(self) -> None:
-        """Have the local AWS end the function's process: it does so when a variable changes."""
+        """Kill the function's process: the local AWS does so when a variable changes."""
         with self.configured(KILLED=secrets.token_hex(4)):
             pass
 
     def patched(self) -> int:
-        """Return how many extensions Vonage has made."""
+        """Return the number of successful extensions at Vonage."""
         asked = self.deployed.vonage.requests()
         return sum(each["operation"] == "update_room" and each["status"] == 200 for each in asked)
 
@@ -67,7 +67,7 @@ def extender(deployed: Deployed) -> Iterator[RoomExtension]:
 
 
 def rooms_of_all_kinds(deployed: Deployed) -> tuple[set[str], set[str]]:
-    """Place 1,000 rooms; return the ids of those that the policy selects, and of all others."""
+    """Create 1,000 rooms; return the ids of those that the policy selects, and of the others."""
     now = datetime.now(UTC)
     soon, old = iso(now + 2 * DAY), iso(now - (5 * 365 - 15) * DAY)
     after_use = {"expires_at": soon, "expire_after_use": True}
@@ -92,7 +92,7 @@ def rooms_of_all_kinds(deployed: Deployed) -> tuple[set[str], set[str]]:
     return wanted, unwanted
 
 
-def test_of_a_thousand_rooms_exactly_the_selected_are_extended_once_through_failures_and_a_kill(
+def test_exactly_the_selected_rooms_are_extended_once_despite_failures_and_a_kill(
     extender: RoomExtension, deployed: Deployed
 ) -> None:
     selected, others = rooms_of_all_kinds(deployed)
@@ -127,18 +127,18 @@ def test_of_a_thousand_rooms_exactly_the_selected_are_extended_once_through_fail
     assert len({event["detail"]["metadata"]["event_id"] for event in events}) == len(selected)
 
 
-def test_a_run_over_http_is_for_signed_callers_and_can_be_a_rehearsal(
+def test_a_run_over_http_needs_a_signature_and_can_be_a_dry_run(
     extender: RoomExtension, deployed: Deployed
 ) -> None:
     soon = iso(datetime.now(UTC) + 2 * DAY)
     [room_id] = deployed.vonage.add_rooms(1, expires_at=soon, metadata=KEEP)
 
     unsigned = jobs.post(deployed.stack, JOB, {}, sign=False)
-    answer = jobs.post(deployed.stack, JOB, {"dry_run": True})
+    response = jobs.post(deployed.stack, JOB, {"dry_run": True})
 
     assert unsigned.status_code == 403
-    assert answer.status_code == 200
-    report = answer.json()
+    assert response.status_code == 200
+    report = response.json()
     assert (report["dry_run"], report["extended"]) == (True, 0)
     [planned] = [each for each in report["planned"] if each["room_id"] == room_id]
     assert planned["verdict"] == "extend"
@@ -150,7 +150,7 @@ def test_a_run_over_http_is_for_signed_callers_and_can_be_a_rehearsal(
     assert extender.expiries()[room_id] >= from_iso(planned["new_expires_at"])
 
 
-def test_only_rooms_in_which_a_session_started_lately_are_extended(
+def test_only_rooms_with_a_recent_session_are_extended(
     extender: RoomExtension, deployed: Deployed
 ) -> None:
     soon = iso(datetime.now(UTC) + 2 * DAY)
@@ -165,7 +165,7 @@ def test_only_rooms_in_which_a_session_started_lately_are_extended(
     assert extender.expiries()[unused] == from_iso(soon)
 
 
-def test_a_scheduled_run_happens_by_itself(extender: RoomExtension, deployed: Deployed) -> None:
+def test_the_schedule_starts_a_run(extender: RoomExtension, deployed: Deployed) -> None:
     soon = iso(datetime.now(UTC) + 2 * DAY)
     [room_id] = deployed.vonage.add_rooms(1, expires_at=soon, metadata=KEEP)
 
@@ -196,10 +196,10 @@ def the_schedule(deployed: Deployed) -> dict[str, Any]:
     return {name: known[name] for name in wanted}
 
 
-def test_a_schedule_is_held_to_what_its_role_allows(
+def test_a_schedule_starts_nothing_that_its_role_does_not_allow(
     extender: RoomExtension, deployed: Deployed
 ) -> None:
-    """Another function's role starts nothing: the local AWS says so, and no room is extended."""
+    """With another function's role the local AWS logs a refusal, and no room is extended."""
     soon = iso(datetime.now(UTC) + 2 * DAY)
     [room_id] = deployed.vonage.add_rooms(1, expires_at=soon, metadata=KEEP)
     known = the_schedule(deployed)

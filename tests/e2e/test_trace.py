@@ -1,4 +1,4 @@
-"""What the logs of the deployed functions tell: one id from callback to subscriber, and stories."""
+"""The deployed functions' logs: one id from callback to subscriber, and `make trace`."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from operations.insights import Line
 from tests.support import jobs
 from tests.support.deployed import WITHIN, Deployed
 
-Told = Callable[[str], tuple[int, str, str]]
+RunTrace = Callable[[str], tuple[int, str, str]]
 LIFE = [
     "session:started accepted",
     "recording:started accepted",
@@ -34,10 +34,10 @@ LIFE = [
 
 
 @pytest.fixture
-def told(
+def run_trace(
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Told:
-    """Return what `make trace` exits with, prints and complains of."""
+) -> RunTrace:
+    """Run `make trace`; return its exit code, stdout and stderr."""
     monkeypatch.setattr(trace, "deployed_stack", lambda _: deployed.stack)
 
     def run(recording_id: str) -> tuple[int, str, str]:
@@ -48,7 +48,7 @@ def told(
 
 
 def lines_of(deployed: Deployed, event_id: str, count: int) -> list[Line]:
-    """Return the lines that mention an event's id, once there are `count` of them."""
+    """Wait for `count` log lines with an event's id; return all of them."""
     found: list[Line] = []
 
     def are_there() -> bool:
@@ -59,7 +59,7 @@ def lines_of(deployed: Deployed, event_id: str, count: int) -> list[Line]:
     return found
 
 
-def test_one_id_leads_from_each_callback_to_the_subscribers_event(deployed: Deployed) -> None:
+def test_a_callbacks_log_lines_and_event_have_one_id(deployed: Deployed) -> None:
     meeting = deployed.vonage.hold_meeting(participants=["Ada"])
     for event in deployed.events_about(meeting["session_id"], count=len(meeting["callbacks"])):
         event_id = event["detail"]["metadata"]["event_id"]
@@ -70,8 +70,8 @@ def test_one_id_leads_from_each_callback_to_the_subscribers_event(deployed: Depl
 
 
 @pytest.mark.local_stack
-def test_a_recordings_life_is_told_from_its_callback_to_its_deletion(
-    deployed: Deployed, told: Told
+def test_trace_shows_a_recording_from_its_callback_to_its_deletion(
+    deployed: Deployed, run_trace: RunTrace
 ) -> None:
     meeting = deployed.vonage.hold_meeting(recordings=2, repeat={"recording:uploaded": 1})
     recording_id, other = meeting["recording_ids"]
@@ -87,7 +87,7 @@ def test_a_recordings_life_is_told_from_its_callback_to_its_deletion(
     events = deployed.events_about(recording_id, count=5)
 
     def story() -> str:
-        code, text, _ = told(recording_id)
+        code, text, _ = run_trace(recording_id)
         assert code == 0
         return text
 
@@ -105,24 +105,26 @@ def test_a_recordings_life_is_told_from_its_callback_to_its_deletion(
     assert not [secret for secret in [*queries, token] if secret in text]
 
 
-def test_a_recording_that_nobody_knows_is_named_with_what_to_do(told: Told) -> None:
+def test_an_unknown_recording_is_named_with_what_to_do(run_trace: RunTrace) -> None:
     unknown = str(uuid.uuid4())
-    code, text, complaint = told(unknown)
+    code, text, complaint = run_trace(unknown)
     assert (code, text) == (1, "")
     assert unknown in complaint
     assert "STACK=" in complaint
 
 
-def test_without_an_id_it_asks_for_one(told: Told, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_an_id_trace_shows_its_usage(
+    run_trace: RunTrace, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
-        told("")
+        run_trace("")
     assert "make trace RECORDING=" in capsys.readouterr().err
 
 
 def test_the_dashboard_shows_this_stack(deployed: Deployed) -> None:
     name = deployed.stack.outputs["DashboardUrl"].rpartition("name=")[2]
-    answer = deployed.stack.client("cloudwatch").get_dashboard(DashboardName=name)
-    body = answer["DashboardBody"]
+    response = deployed.stack.client("cloudwatch").get_dashboard(DashboardName=name)
+    body = response["DashboardBody"]
     assert len(json.loads(body)["widgets"]) == 12
     functions = {v for k, v in deployed.stack.outputs.items() if k.startswith("Recording")}
     assert all(f'"{function}"' in body for function in functions)

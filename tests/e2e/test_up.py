@@ -1,4 +1,4 @@
-"""A stack that `make up` leaves running: tried as it says, deployed again, destroyed, ended."""
+"""The stack that `make up` leaves running: its printed commands, updates and deletion."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from local.servers import free_port
 from local.testing.template import ROOT, resources
 from local.vonage.control import VonageControl
 from operations.stack import Stack
-from tests.support.commands import Told, make, run
+from tests.support.commands import Result, make, run
 
 pytestmark = pytest.mark.local_stack
 
@@ -29,23 +29,23 @@ EXPECTED: Mapping[str, str] = {
     "Publish the events of dead letters": "0 dead letters published",
     "Stop the stack": "The local stack is stopped.",
 }
-"""What is to be tried, by how it begins, and what is seen of it then."""
+"""The start of each printed explanation, with a part of the output of its command."""
 
 LAST = "Stop the stack"
 
 
 class Up(Struct, frozen=True):
-    """What `make up` has printed to be pasted, by the explanation before it, and where it runs."""
+    """The commands that `make up` printed, by their explanations, and the URL of the local AWS."""
 
     lines: Mapping[str, str]
     url: str
 
     def stack(self) -> Stack:
-        """Return the stack as it is now."""
+        """Return the stack as the root user; its state is read again."""
         return Stack("roomkeeper-local", local_session(), self.url)
 
     def operated(self) -> Stack:
-        """Return the stack as the user sees it whose keys are in what was printed."""
+        """Return the stack as the user whose keys are in the printed commands."""
         settings = self.lines["See the items in the table"].removeprefix("env ").split(" make ")[0]
         given = dict(each.split("=", 1) for each in settings.split())
         user = boto3.Session(
@@ -60,16 +60,16 @@ class Up(Struct, frozen=True):
         deliveries = self.lines["See its callbacks, and the stack's responses to them"].split()[-1]
         return VonageControl(deliveries.removesuffix("/control/deliveries")).api_url
 
-    def try_out(self, what: str) -> None:
-        """Paste a line into a shell, and see what is to be seen."""
-        [line] = [line for told, line in self.lines.items() if told.startswith(what)]
-        told = shell(line)
-        assert told.code == 0, f"{what}: {told.text}"
-        assert EXPECTED[what] in told.text.replace('": ', '":'), f"{what}: {told.text}"
+    def try_out(self, title: str) -> None:
+        """Run the command whose explanation starts with `title`, and check its output."""
+        [line] = [line for text, line in self.lines.items() if text.startswith(title)]
+        result = shell(line)
+        assert result.code == 0, f"{title}: {result.text}"
+        assert EXPECTED[title] in result.text.replace('": ', '":'), f"{title}: {result.text}"
 
 
-def shell(line: str) -> Told:
-    """Run a line in a shell that knows nothing of AWS, nor of the make that runs the tests."""
+def shell(line: str) -> Result:
+    """Run a line in a shell without the variables of AWS and of the make that runs the tests."""
     left_out = ("MAKE", "MFLAGS", "ARGS", "AWS_")
     plain = {k: v for k, v in os.environ.items() if not k.startswith(left_out)}
     return run(["sh", "-c", line], plain)
@@ -77,32 +77,34 @@ def shell(line: str) -> Told:
 
 @pytest.fixture(scope="module")
 def up() -> Iterator[Up]:
-    """What `make up` leaves running; it is ended by the line that it prints for that."""
+    """The stack that `make up` leaves running; its own command ends it."""
     port = free_port()
-    told = shell(f"make --no-print-directory up PORT={port} VONAGE_PORT={free_port()}")
-    assert told.code == 0, told.text
-    _, _, to_try = told.text.partition("Commands to try")
+    result = shell(f"make --no-print-directory up PORT={port} VONAGE_PORT={free_port()}")
+    assert result.code == 0, result.text
+    _, _, to_try = result.text.partition("Commands to try")
     printed = [line.strip() for line in to_try.splitlines()[1:] if line]
     running = Up(dict(zip(printed[::2], printed[1::2], strict=True)), f"http://127.0.0.1:{port}")
     yield running
     running.try_out(LAST)
 
 
-def test_what_make_up_prints_can_be_pasted(up: Up) -> None:
+def test_the_commands_that_make_up_prints_work(up: Up) -> None:
     assert len(up.lines) == len(EXPECTED)
-    for what in [each for each in EXPECTED if each != LAST]:
-        up.try_out(what)
+    for title in [each for each in EXPECTED if each != LAST]:
+        up.try_out(title)
 
 
-def test_a_later_deployment_changes_what_it_is_told_and_no_more(up: Up) -> None:
+def test_a_later_deployment_changes_only_the_given_parameters(up: Up) -> None:
     before = up.stack()
     assert before.parameters["CleanupSchedule"] != "rate(2 hours)"
 
-    told = make(up.operated(), "deploy", "ENV=local", 'PARAMETERS=CleanupSchedule="rate(2 hours)"')
-    assert told.code == 0, told.text
+    result = make(
+        up.operated(), "deploy", "ENV=local", 'PARAMETERS=CleanupSchedule="rate(2 hours)"'
+    )
+    assert result.code == 0, result.text
 
     after = up.stack()
-    assert "The first deployment" not in told.text
+    assert "The first deployment" not in result.text
     assert after.parameters["CleanupSchedule"] == "rate(2 hours)"
     changed = {"CleanupSchedule", "VonageBaseUrl"}  # the latter is samconfig.toml's to set
     assert {k: v for k, v in after.parameters.items() if k not in changed} == {
@@ -113,10 +115,10 @@ def test_a_later_deployment_changes_what_it_is_told_and_no_more(up: Up) -> None:
 
 
 def test_every_function_runs_after_a_deployment_with_another_parameter(up: Up) -> None:
-    """The libraries that are deployed anew are those of the stack's processor."""
+    """The layer that is deployed again has the libraries for the stack's processor."""
     given = f"PARAMETERS=LogDays=14 VonageBaseUrl={up.vonage_api()}"
-    told = make(up.operated(), "deploy", "ENV=local", given)
-    assert told.code == 0, told.text
+    result = make(up.operated(), "deploy", "ENV=local", given)
+    assert result.code == 0, result.text
     assert up.stack().parameters["LogDays"] == "14"
 
     formation, functions = up.stack().client("cloudformation"), up.stack().client("lambda")
@@ -125,14 +127,14 @@ def test_every_function_runs_after_a_deployment_with_another_parameter(up: Up) -
             StackName=up.stack().name, LogicalResourceId=logical_id
         )["StackResourceDetail"]
         sample = f"{Path(function['Properties']['CodeUri']).name}.json"
-        answer = functions.invoke(
+        response = functions.invoke(
             FunctionName=found["PhysicalResourceId"],
             Payload=(ROOT / "events/functions" / sample).read_bytes(),
         )
-        assert "FunctionError" not in answer, f"{logical_id}: {answer['Payload'].read()!r}"
+        assert "FunctionError" not in response, f"{logical_id}: {response['Payload'].read()!r}"
 
 
-def test_a_stack_is_destroyed_but_for_its_table_once_its_name_is_given(up: Up) -> None:
+def test_destroy_deletes_all_but_the_table_once_the_stacks_name_is_given(up: Up) -> None:
     table = up.stack().outputs["TableName"]
 
     unconfirmed = make(up.operated(), "destroy")

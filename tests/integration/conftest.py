@@ -20,12 +20,12 @@ def _emulator() -> Iterator[VonageControl]:
 
 @pytest.fixture
 def emulator(_emulator: VonageControl) -> VonageControl:
-    """An emulator that knows nothing yet."""
+    """An emulator without rooms, recordings or faults."""
     _emulator.reset()
     return _emulator
 
 
 @pytest.fixture
 def client(emulator: VonageControl) -> Iterator[VonageClient]:
-    with VonageClient(emulator.api_url, KEY, total_timeout=10, timeout=5, retry=BRISK) as made:
+    with VonageClient(emulator.api_url, KEY, total_timeout=60, timeout=30, retry=BRISK) as made:
         yield made

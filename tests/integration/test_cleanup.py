@@ -7,7 +7,7 @@ from roomkeeper import store
 from roomkeeper.jobs.batch import Limits, Summary, deadline_in
 from roomkeeper.jobs.cleanup import Cleanup
 from roomkeeper.jobs.runner import Options, Run, work
-from tests.support.books import NOW, TABLE, Books, an_upload
+from tests.support.env import NOW, TABLE, Books, an_upload
 
 DAY = timedelta(days=1)
 MONTH_AGO = NOW - 30 * DAY

@@ -16,7 +16,7 @@ from roomkeeper.jobs.fairness import MAX_DELAY
 from roomkeeper.jobs.reconciliation import UPLOAD_TIMEOUT, Reconciliation
 from roomkeeper.jobs.runner import Options, Run, work
 from roomkeeper.vonage import SessionRecordings, VonageClient
-from tests.support.books import NOW, Books, an_upload
+from tests.support.env import NOW, Books, an_upload
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 GRACE = 6 * HOUR

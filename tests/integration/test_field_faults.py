@@ -1,6 +1,6 @@
-"""The jobs and the management API against a Vonage that misbehaves as others do in the field.
+"""The jobs and the management API against faults that HTTP services show in practice.
 
-The handlers run as Lambda calls them: an alarm watches their Errors, so each must raise.
+The handlers run as Lambda calls them. An alarm watches their Errors metric, so each must raise.
 """
 
 import json
@@ -18,7 +18,7 @@ from roomkeeper.handlers import recording_reconciler as reconciler
 from roomkeeper.handlers import room_expiry_extender as extender
 from roomkeeper.jobs.batch import BatchIncomplete
 from roomkeeper.times import iso
-from tests.support.books import TABLE, Books, an_upload
+from tests.support.env import TABLE, Books, an_upload
 from tests.support.management import Answered, a_request_for
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -50,7 +50,7 @@ ENVIRONMENT = {
 HTML = "<html><body>Sign in to the network</body></html>"
 NOT_FOUND = {"message": "Failed to find it", "name": "NotFoundError", "status": 404}
 
-# Responses in place of Vonage's, none of which says anything about a recording or a room.
+# Responses of proxies and others in place of Vonage's: none reports on a recording or a room.
 FOREIGN: dict[str, dict[str, Any]] = {
     "captive portal": {"status": 200, "body": HTML},
     "catch-all in JSON": {"body_json": {"status": "ok"}},
@@ -84,14 +84,14 @@ def _deployed(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Invocation(AContext):
-    """An invocation with as much time as Lambda gives at most."""
+    """An invocation with Lambda's maximum of 15 minutes left."""
 
     def get_remaining_time_in_millis(self) -> int:
         return 900_000
 
 
 def forget_environment() -> None:
-    """Have the next invocation read its settings anew."""
+    """Clear the caches, so that the next invocation reads its settings again."""
     for app in (cleanup, reconciler, management):
         app._settings.cache_clear()
         app._store.cache_clear()
@@ -101,7 +101,7 @@ def forget_environment() -> None:
 
 
 def prepare(books: Books) -> None:
-    """Have something to do for each job, more than what ends a run of failures."""
+    """Create more items for each job than the consecutive failures that stop a batch."""
     books.uploaded(ITEMS, NOW - timedelta(days=400))
     for each in range(ITEMS):
         started = {"event": "recording:started", "recording_id": f"r{each}", "session_id": "s"}
@@ -110,7 +110,7 @@ def prepare(books: Books) -> None:
 
 
 def items(books: Books) -> list[dict[str, Any]]:
-    """Return the table's recordings as DynamoDB writes them."""
+    """Return the table's recordings in DynamoDB's JSON."""
     found = books.dynamodb.scan(TableName=TABLE)["Items"]
     return sorted(
         (item for item in found if item["pk"]["S"].startswith("RECORDING#")),
@@ -119,7 +119,7 @@ def items(books: Books) -> list[dict[str, Any]]:
 
 
 def run(app: ModuleType) -> str:
-    """Return the message with which a scheduled run raises."""
+    """Return the message of the error that a scheduled run raises."""
     with pytest.raises(BatchIncomplete) as caught:
         app.handler({}, Invocation())
     return str(caught.value)
@@ -134,9 +134,9 @@ def test_a_foreign_response_to_everything_changes_nothing_and_raises(
     before, at_vonage = items(books), books.left_at_vonage()
     books.vonage.fault("*", **fault)
 
-    told = run(app)
+    message = run(app)
 
-    assert f"failed {STOPS_AFTER}, stopped by failures" in told
+    assert f"failed {STOPS_AFTER}, stopped by failures" in message
     assert items(books) == before
     assert books.left_at_vonage() == at_vonage
     assert len(books.vonage.requests()) == STOPS_AFTER
@@ -150,9 +150,9 @@ def test_a_foreign_response_to_deletions_deletes_nothing_and_raises(
     before, at_vonage = items(books), books.left_at_vonage()
     books.vonage.fault("delete_recording", **fault)
 
-    told = run(cleanup)
+    message = run(cleanup)
 
-    assert f"failed {STOPS_AFTER}, stopped by failures" in told
+    assert f"failed {STOPS_AFTER}, stopped by failures" in message
     assert items(books) == before
     assert books.left_at_vonage() == at_vonage
     assert {each["method"] for each in books.vonage.requests()} == {"DELETE"}
@@ -180,10 +180,11 @@ def test_a_foreign_response_about_rooms_extends_none_and_raises(
     before = books.vonage.rooms()
     books.vonage.fault(operation, **fault)
 
-    told = run(extender)
+    message = run(extender)
 
     stop = f"failed {STOPS_AFTER}, stopped by failures"
-    assert (stop if operation == "update_room" else "nothing done, stopped by read_error") in told
+    expected = stop if operation == "update_room" else "nothing done, stopped by read_error"
+    assert expected in message
     assert books.vonage.rooms() == before
     assert not any(
         item["pk"]["S"].startswith("EVENT#")
@@ -217,12 +218,12 @@ def test_a_self_signed_certificate_is_named_and_not_retried(
     monkeypatch.setenv("VONAGE_BASE_URL", books.vonage.https_api_url())
     forget_environment()
 
-    told = run(app)
+    message = run(app)
 
-    assert "certificate is not trusted: self-signed certificate" in told
-    assert "status page" not in told
+    assert "certificate is not trusted: self-signed certificate" in message
+    assert "status page" not in message
     stop = "nothing done, stopped by read_error" if app is extender else f"failed {STOPS_AFTER}"
-    assert stop in told
+    assert stop in message
     assert items(books) == before
     assert books.vonage.requests() == []
 
@@ -247,8 +248,8 @@ def test_a_deletion_whose_response_is_cut_off_is_found_done_by_the_next_attempt(
 
 
 def rooms_page(**query: str) -> Answered:
-    answer = management.handler(a_request_for("GET /rooms", **query), AContext())
-    return Answered(answer["statusCode"], json.loads(answer["body"]), answer["headers"])
+    response = management.handler(a_request_for("GET /rooms", **query), AContext())
+    return Answered(response["statusCode"], json.loads(response["body"]), response["headers"])
 
 
 def test_a_page_of_rooms_shows_the_valid_ones_and_counts_the_others(books: Books) -> None:
@@ -260,13 +261,13 @@ def test_a_page_of_rooms_shows_the_valid_ones_and_counts_the_others(books: Books
     ]
     books.vonage.fault("list_rooms", elements=bad)
 
-    answer = rooms_page()
+    response = rooms_page()
 
-    assert answer.status == 200
-    shown = {room["id"]: room for room in answer.body["rooms"]}
+    assert response.status == 200
+    shown = {room["id"]: room for room in response.body["rooms"]}
     assert list(shown) == [room_id for room_id in ids if room_id not in (ids[5], ids[7])]
     assert shown[ids[3]]["metadata"] == '{"team":"a"}'
-    assert (answer.body["invalid_rooms"], answer.body["total_items"]) == (2, 12)
+    assert (response.body["invalid_rooms"], response.body["total_items"]) == (2, 12)
 
 
 @pytest.mark.parametrize("count", [0, 5, 6])
@@ -297,7 +298,7 @@ def test_a_foreign_response_to_a_managed_deletion_is_an_error(
         ("DELETE /recordings/{recording_id}", recording_id),
         ("DELETE /rooms/{room_id}", room_id),
     ):
-        answer = management.handler(a_request_for(route, id_), AContext())
-        error = json.loads(answer["body"])["error"]["code"]
-        assert (answer["statusCode"], error) == (502, "vonage_answered_unexpectedly")
+        response = management.handler(a_request_for(route, id_), AContext())
+        error = json.loads(response["body"])["error"]["code"]
+        assert (response["statusCode"], error) == (502, "vonage_answered_unexpectedly")
     assert items(books) == before

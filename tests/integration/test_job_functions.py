@@ -12,7 +12,7 @@ import pytest
 from roomkeeper.handlers import recording_cleanup as cleanup
 from roomkeeper.handlers import recording_reconciler as reconciler
 from roomkeeper.jobs.batch import BatchIncomplete
-from tests.support.books import TABLE, Books, an_upload
+from tests.support.env import TABLE, Books, an_upload
 
 SAMPLES = Path(__file__).parent.parent.parent / "events/functions"
 ENVIRONMENT = {

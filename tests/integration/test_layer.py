@@ -1,4 +1,4 @@
-"""The real lock, installed for each processor that Lambda has."""
+"""The layer's lock file, installed for each runtime and processor that the template allows."""
 
 from pathlib import Path
 

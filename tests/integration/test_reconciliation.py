@@ -10,7 +10,7 @@ from roomkeeper.jobs.batch import Limits, Summary, deadline_in
 from roomkeeper.jobs.reconciliation import InvalidRecordingData, Reconciliation, to_observation
 from roomkeeper.jobs.runner import Options, Run, work
 from roomkeeper.vonage import Recording, SessionRecordings, VonageClient
-from tests.support.books import NOW, Books
+from tests.support.env import NOW, Books
 
 HOUR = timedelta(hours=1)
 LONG_AGO = NOW - 7 * HOUR

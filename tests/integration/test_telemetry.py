@@ -1,4 +1,4 @@
-"""What operators look at, held against what the functions really put out."""
+"""The dashboard, log queries and `make trace` use only metrics and fields that functions emit."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from local.testing.template import ROOT, properties, resources, template
 from operations import trace
-from tests.support.books import Books
+from tests.support.env import Books
 from tests.support.telemetry import Metric, Telemetry, everything
 
 # Source: "Metrics" in the guides of Lambda, of SQS and of API Gateway's HTTP APIs.
@@ -40,28 +40,28 @@ QUERIES = dict(
 
 
 @pytest.fixture(scope="module")
-def _found_out() -> list[Telemetry]:
+def _collected() -> list[Telemetry]:
     return []
 
 
 @pytest.fixture
-def told(books: Books, _found_out: list[Telemetry]) -> Telemetry:
-    """What all functions put out, which is found out once."""
-    if not _found_out:
-        _found_out.append(everything(books))
-    return _found_out[0]
+def telemetry(books: Books, _collected: list[Telemetry]) -> Telemetry:
+    """The telemetry of all functions, collected once."""
+    if not _collected:
+        _collected.append(everything(books))
+    return _collected[0]
 
 
-class Figure(Struct, frozen=True):
-    """A metric as a widget names it."""
+class WidgetMetric(Struct, frozen=True):
+    """A metric in a widget."""
 
     namespace: str
     name: str
     dimensions: tuple[str, ...]
 
 
-def figures(widget: dict[str, Any]) -> Iterator[Figure]:
-    """Yield the metrics that a widget names in full, what is repeated in short written out."""
+def metrics_of(widget: dict[str, Any]) -> Iterator[WidgetMetric]:
+    """Yield a widget's metrics, with the abbreviations "..." and "." expanded."""
     above: list[str] = []
     for metric in widget["properties"].get("metrics", []):
         row = [part for part in metric if isinstance(part, str)]
@@ -70,11 +70,11 @@ def figures(widget: dict[str, Any]) -> Iterator[Figure]:
         if row[0] == "...":
             row = above[: len(above) - len(row) + 1] + row[1:]
         above = [above[i] if part == "." else part for i, part in enumerate(row)]
-        yield Figure(above[0], above[1], tuple(above[2:]))
+        yield WidgetMetric(above[0], above[1], tuple(above[2:]))
 
 
 def searches(widget: dict[str, Any]) -> Iterator[Metric]:
-    """Yield what a widget searches for."""
+    """Yield the metrics in a widget's SEARCH expressions."""
     for metric in widget["properties"].get("metrics", []):
         for part in metric:
             if isinstance(part, dict) and "expression" in part:
@@ -88,7 +88,7 @@ def searches(widget: dict[str, Any]) -> Iterator[Metric]:
 
 
 def counted_from_logs() -> set[Metric]:
-    """Return the metrics that metric filters count; they are no function's."""
+    """Return the metrics of the template's metric filters, which no function emits."""
     filters = [properties(name) for name in resources("AWS::Logs::MetricFilter")]
     metrics = [metric for each in filters for metric in each["MetricTransformations"]]
     return {
@@ -98,54 +98,56 @@ def counted_from_logs() -> set[Metric]:
 
 
 @pytest.mark.parametrize("widget", WIDGETS, ids=lambda widget: widget["properties"]["title"])
-def test_a_widget_shows_what_the_functions_put_out(widget: dict[str, Any], told: Telemetry) -> None:
-    for figure in figures(widget):
-        if figure.namespace == "Roomkeeper/AWS::StackName":
-            dimension, service = figure.dimensions
+def test_a_widget_shows_metrics_that_the_functions_emit(
+    widget: dict[str, Any], telemetry: Telemetry
+) -> None:
+    for metric in metrics_of(widget):
+        if metric.namespace == "Roomkeeper/AWS::StackName":
+            dimension, service = metric.dimensions
             assert dimension == "service"
-            assert Metric(service, figure.name, frozenset({"service"})) in told.metrics
+            assert Metric(service, metric.name, frozenset({"service"})) in telemetry.metrics
             continue
-        dimension, kind, names = OF_AWS[figure.namespace]
-        assert figure.name in names
-        assert figure.dimensions[0] == dimension
-        resource = template()["Resources"][figure.dimensions[1].partition(".")[0]]
+        dimension, kind, names = OF_AWS[metric.namespace]
+        assert metric.name in names
+        assert metric.dimensions[0] == dimension
+        resource = template()["Resources"][metric.dimensions[1].partition(".")[0]]
         assert resource["Type"] == kind
     for wanted in searches(widget):
-        assert wanted in told.metrics | counted_from_logs()
+        assert wanted in telemetry.metrics | counted_from_logs()
     if widget["type"] == "log":
-        assert_it_can_be_asked(widget["properties"]["query"], told)
-    assert widget["type"] == "log" or [*figures(widget), *searches(widget)]
+        require_known_fields(widget["properties"]["query"], telemetry)
+    assert widget["type"] == "log" or [*metrics_of(widget), *searches(widget)]
 
 
 @pytest.mark.parametrize("question", QUERIES)
-def test_a_question_to_the_logs_is_about_what_the_functions_log(
-    question: str, told: Telemetry
+def test_a_documented_log_query_uses_fields_that_the_functions_log(
+    question: str, telemetry: Telemetry
 ) -> None:
-    assert_it_can_be_asked(QUERIES[question], told)
+    require_known_fields(QUERIES[question], telemetry)
 
 
-def assert_it_can_be_asked(query: str, told: Telemetry) -> None:
-    """Hold every field and every message in a query against those that are logged."""
+def require_known_fields(query: str, telemetry: Telemetry) -> None:
+    """Fail if a query has a field or a message that no function logs."""
     access_log = json.loads(properties("HttpApiStage")["AccessLogSettings"]["Format"])
-    known = told.fields | access_log.keys()
+    known = telemetry.fields | access_log.keys()
     quoted = re.findall(r"message (?:= |in \[)([^\]|\n]+?)(?=\]| and |$| \|)", query, re.MULTILINE)
     for message in re.findall(r"[\"']([a-z ]+)[\"']", " ".join(quoted)):
-        assert message in told.messages
+        assert message in telemetry.messages
     aliases = set(re.findall(r" as (\w+)", query))
     plain = re.sub(r"\"[^\"]*\"|'[^']*'|/[^/]*/|@\w+|\b\d+\w*", " ", query)
     fields = set(re.findall(r"[A-Za-z_]\w*", plain)) - WORDS - aliases
     assert fields <= known
 
 
-def test_there_are_questions() -> None:
+def test_the_documented_log_queries_are_found() -> None:
     assert len(QUERIES) >= 10
 
 
-def test_a_trace_has_words_for_what_is_really_logged(told: Telemetry) -> None:
-    assert trace._PHRASES.keys() <= told.messages
+def test_trace_describes_only_messages_that_the_functions_log(telemetry: Telemetry) -> None:
+    assert trace._PHRASES.keys() <= telemetry.messages
 
 
-def test_every_line_about_something_that_causes_an_event_names_that_event(told: Telemetry) -> None:
+def test_every_line_about_the_cause_of_an_event_has_the_events_id(telemetry: Telemetry) -> None:
     causes = {
         "callback accepted",
         "callback could not be taken now",
@@ -156,5 +158,5 @@ def test_every_line_about_something_that_causes_an_event_names_that_event(told: 
         "recording lost",
         "room extended",
     }
-    assert causes <= told.messages
-    assert all(line["correlation_id"] for line in told.lines if line["message"] in causes)
+    assert causes <= telemetry.messages
+    assert all(line["correlation_id"] for line in telemetry.lines if line["message"] in causes)

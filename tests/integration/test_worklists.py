@@ -9,7 +9,7 @@ from roomkeeper.domain.recordings import WorklistEntry
 from roomkeeper.store import Store
 from roomkeeper.store import recordings as store_recordings
 from roomkeeper.store.items import shard_of
-from tests.support.books import NOW, TABLE, Books, an_upload
+from tests.support.env import NOW, TABLE, Books, an_upload
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -1,4 +1,4 @@
-"""What the tests of the client and the emulator share: loopback servers that do as a test says."""
+"""Loopback servers with scripted responses, for the tests of the client and the emulator."""
 
 import ssl
 import threading
@@ -12,11 +12,11 @@ from roomkeeper.vonage import ApiKey, RetryPolicy
 
 KEY = ApiKey("abcd1234", "a-secret-secret")
 BRISK = RetryPolicy(base_delay=0.01, max_delay=0.05)
-"""Retries that do not keep a test waiting."""
+"""Retries with short delays."""
 
 
 def statuses(emulator: VonageControl, operation: str) -> list[int | None]:
-    """Return what the emulator answered to each request for `operation`; None for a reset."""
+    """Return the emulator's status for each request of `operation`; None for a reset."""
     return [each["status"] for each in emulator.requests() if each["operation"] == operation]
 
 
@@ -29,12 +29,12 @@ class Asked:
     headers: dict[str, str]
     body: bytes
     connection: int
-    """The number of the connection it came on."""
+    """The number of the connection that carried it."""
 
 
 @dataclass
 class Script:
-    """A server that keeps what it is asked and answers as `answer` does."""
+    """A server's URL, the requests that it received and the number of its connections."""
 
     url: str = ""
     asked: list[Asked] = field(default_factory=list)
@@ -46,7 +46,7 @@ Answer = Callable[[BaseHTTPRequestHandler, Asked], None]
 
 
 def reply(handler: BaseHTTPRequestHandler, status: int, body: bytes = b"", **headers: str) -> None:
-    """Answer with a whole response that keeps the connection."""
+    """Send a complete response that keeps the connection open."""
     handler.send_response(status)
     for name, value in headers.items():
         handler.send_header(name.replace("_", "-"), value)
@@ -56,20 +56,20 @@ def reply(handler: BaseHTTPRequestHandler, status: int, body: bytes = b"", **hea
 
 
 def in_turn(statuses: Sequence[int]) -> Answer:
-    """Return an answer that has each of these statuses in turn, and then 204."""
+    """Return a function that responds with each of these statuses in turn, then with 204."""
     remaining = iter(statuses)
     return lambda handler, _asked: reply(handler, next(remaining, 204))
 
 
 @contextmanager
 def scripted(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Script]:
-    """Serve HTTP/1.1 with kept connections, each request answered by `answer`."""
+    """Serve HTTP/1.1 with persistent connections; `answer` responds to each request."""
     script = Script()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
-        timeout = 10
+        timeout = 60
         number = 0
 
         def setup(self) -> None:
@@ -95,7 +95,7 @@ def scripted(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Scri
         daemon_threads = True
 
         def handle_error(self, *_: object) -> None:
-            """Keep quiet about clients that went away; that is what some tests are about."""
+            """Print nothing: some tests close connections early."""
 
     with Server(("127.0.0.1", 0), Handler) as server:
         if tls:

@@ -1,4 +1,4 @@
-"""Users who may call routes of the HTTP API that ask for a signature."""
+"""IAM users who may call the HTTP API's routes that need an AWS signature."""
 
 import json
 import uuid
@@ -12,7 +12,11 @@ from operations.stack import Stack
 
 @contextmanager
 def a_caller(stack: Stack, pattern: str) -> Iterator[Credentials]:
-    """Make a user who may invoke the routes that `pattern` names, such as `GET/rooms*`."""
+    """Create a user who may invoke the routes that match `pattern`, such as `GET/rooms*`.
+
+    Yields:
+        The user's credentials. The user is deleted in the end.
+    """
     iam, name = stack.client("iam"), f"operator-{uuid.uuid4().hex[:8]}"
     api = stack.outputs["ManagementUrl"].removeprefix("https://").partition(".")[0]
     resource = f"arn:aws:execute-api:*:*:{api}/$default/{pattern}"

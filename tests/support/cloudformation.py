@@ -1,6 +1,6 @@
-"""One CloudFormation stack in any state, served over loopback in CloudFormation's Query protocol.
+"""A fake CloudFormation with one stack in any state, served over loopback in the Query protocol.
 
-moto knows no failed states, and its stacks are made of resources that it can make.
+moto has no failed states, and its stacks have only the resource types that it implements.
 Source: CloudFormation API Reference, the sample responses of each action.
 """
 
@@ -16,11 +16,11 @@ STACK_ID = f"arn:aws:cloudformation:eu-west-1:123456789012:stack/{NAME}/d0a825a0
 
 Fields = Mapping[str, str]
 Resource = tuple[str, str, str]
-"""A resource's type, its id, and its status."""
+"""A resource's type, physical id and status."""
 
 
 class CloudFormation:
-    """The service, with one stack; `status` is None where there is none."""
+    """The service with one stack. `status` is None if the stack does not exist."""
 
     def __init__(
         self,
@@ -35,11 +35,11 @@ class CloudFormation:
         self.outputs, self.parameters = outputs or {}, parameters or {}
         self.resources = list(resources)
         self.deletions = list(deletions)
-        """The status that each deletion in turn ends in."""
+        """The final status of each deletion, in order."""
         self.asked: list[str] = []
 
     def answer(self, request: Fields) -> tuple[int, str]:
-        """Return the status code and the body that a request is answered with."""
+        """Return the status code and body of the response to a request."""
         action = request["Action"]
         self.asked.append(action)
         does_not_exist = self.status is None or (
@@ -80,7 +80,7 @@ class CloudFormation:
 
 @contextmanager
 def serving(formation: CloudFormation) -> Iterator[str]:
-    """Serve it on a loopback port; yield the URL."""
+    """Serve `formation` on a loopback port and yield the URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -92,10 +92,10 @@ def serving(formation: CloudFormation) -> Iterator[str]:
             self.wfile.write(text.encode())
 
         def log_message(self, *_args: object) -> None:
-            """Write nothing: what was asked is in `asked`."""
+            """Write nothing: `asked` has the requests."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=[0.01])  # seconds to see its end
+    thread = threading.Thread(target=server.serve_forever, args=[0.01])  # poll interval, in seconds
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

@@ -1,4 +1,4 @@
-"""Commands run as they are documented, against a stack of the local AWS."""
+"""Runs documented commands against a stack of the local AWS."""
 
 import os
 import subprocess
@@ -9,21 +9,21 @@ from operations.stack import Stack
 from operations.template import ROOT
 
 
-class Told(Struct, frozen=True):
-    """How a command ended, and all that it printed."""
+class Result(Struct, frozen=True):
+    """The exit code and the output of a command; `text` has stdout and stderr."""
 
     code: int
     text: str
 
 
-def make(stack: Stack, *arguments: str, given: bytes = b"") -> Told:
-    """Run make for `stack`, with `given` for its standard input and nobody at the keyboard."""
+def make(stack: Stack, *arguments: str, stdin: bytes = b"") -> Result:
+    """Run make for `stack`. Standard input is `stdin` and never a terminal."""
     command = ["make", "--no-print-directory", *arguments, f"STACK={stack.name}"]
-    return run(command, environment_of(stack), given)
+    return run(command, environment_of(stack), stdin)
 
 
 def environment_of(stack: Stack) -> dict[str, str]:
-    """Return the environment in which commands reach the stack."""
+    """Return the environment variables with which commands reach the stack."""
     account = stack.credentials
     aws = {
         "AWS_ACCESS_KEY_ID": account.access_key,
@@ -31,20 +31,20 @@ def environment_of(stack: Stack) -> dict[str, str]:
         "AWS_DEFAULT_REGION": stack.region,
         "AWS_ENDPOINT_URL": stack.client("sts").meta.endpoint_url,
     }
-    # Without what a make that has started the tests hands on to those that it starts.
+    # `make test` passes these on, and they would change the make that the tests start.
     left_out = {"ARGS", "MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL"}
     return {name: value for name, value in os.environ.items() if name not in left_out} | aws
 
 
-def run(command: list[str], environment: dict[str, str], given: bytes = b"") -> Told:
-    """Run a command in the project's folder."""
+def run(command: list[str], environment: dict[str, str], stdin: bytes = b"") -> Result:
+    """Run a command in the project's root folder."""
     done = subprocess.run(
         command,
         cwd=ROOT,
         env=environment,
-        input=given,
+        input=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         check=False,
     )
-    return Told(done.returncode, done.stdout.decode())
+    return Result(done.returncode, done.stdout.decode())

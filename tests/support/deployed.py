@@ -1,9 +1,9 @@
-"""The deployed stack that the end-to-end tests run against, as a pytest plugin.
+"""A pytest plugin with the deployed stack that the end-to-end tests run against.
 
-By default it is the local one, started once for the whole run. With ROOMKEEPER_STACK set to the
-name of a stack, it is that one, in the account and region of the environment's AWS credentials;
-the emulator then posts its callbacks there. Tests that need the stack to reach the emulator, or to
-look into the local AWS, are marked `local_stack` and left out then.
+The default is a local stack, started once for the whole test run. If ROOMKEEPER_STACK names a
+stack, the tests run against that one, in the account and region of the environment's AWS
+credentials, and the emulator posts its callbacks there. Tests marked `local_stack` are then
+deselected: they need functions that reach the emulator, or access to the local AWS.
 """
 
 import json
@@ -26,13 +26,13 @@ from operations.subscriber import Subscriber
 from roomkeeper.aws import sdk
 from roomkeeper.store import Store
 
-WITHIN = 60.0  # seconds; a deadline, not a wait: what is awaited takes one or two
+WITHIN = 60.0  # seconds; a deadline, not a delay: the expected time is one or two seconds
 
 
 class Deployed(Struct, frozen=True):
     """A deployed stack, an emulated Vonage that posts to it, and a subscriber to its events.
 
-    `stack` is seen by the root user, `operated` by the one that has deployed it.
+    `stack` uses the credentials of the root user, `operated` those of the user who deployed it.
     """
 
     stack: Stack
@@ -41,7 +41,7 @@ class Deployed(Struct, frozen=True):
     subscriber: Subscriber
 
     def post(self, body: bytes | str, path: str | None = None, **headers: str) -> requests.Response:
-        """Post a callback; by default with the right token in the path."""
+        """Post a callback, by default to the path with the valid token."""
         return requests.post(
             self.stack.base_url + (self.stack.callback_path() if path is None else path),
             data=body.encode() if isinstance(body, str) else body,
@@ -50,20 +50,20 @@ class Deployed(Struct, frozen=True):
         )
 
     def store(self) -> Store:
-        """Return the stack's table."""
+        """Return a store of the stack's table."""
         client: Any = sdk.Client(self.stack.client("dynamodb"))
         return Store(client, self.stack.outputs["TableName"])
 
     def item(self, key: str) -> dict[str, Any] | None:
-        """Return the table's item under `key`, as DynamoDB writes it."""
-        answer = self.stack.client("dynamodb").get_item(
+        """Return the table's item with this key, in DynamoDB's JSON; None if there is none."""
+        response = self.stack.client("dynamodb").get_item(
             TableName=self.stack.outputs["TableName"], Key={"pk": {"S": key}}, ConsistentRead=True
         )
-        item: dict[str, Any] | None = answer.get("Item")
+        item: dict[str, Any] | None = response.get("Item")
         return item
 
     def id_of(self, logical_id: str) -> str:
-        """Return the name that a resource of the template has where it is deployed."""
+        """Return the physical id of a deployed resource of the template."""
         found = self.stack.client("cloudformation").describe_stack_resource(
             StackName=self.stack.name, LogicalResourceId=logical_id
         )
@@ -71,7 +71,7 @@ class Deployed(Struct, frozen=True):
         return physical_id
 
     def events_about(self, *ids: str, count: int) -> list[dict[str, Any]]:
-        """Return the events that name one of `ids`, once there are `count` of them."""
+        """Wait for `count` events whose data has one of `ids`; return all such events."""
 
         def about(events: Any) -> list[dict[str, Any]]:
             return [e for e in events if set(ids) & set(map(str, e["detail"]["data"].values()))]
@@ -80,7 +80,7 @@ class Deployed(Struct, frozen=True):
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what only the local stack can show when another one is tested."""
+    """Deselect the tests that need the local stack if another stack is tested."""
     if "ROOMKEEPER_STACK" not in os.environ:
         return
     left_out = [item for item in items if item.get_closest_marker("local_stack")]
@@ -90,7 +90,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def deployed() -> Iterator[Deployed]:
-    """A deployed stack for the whole run."""
+    """One deployed stack for the whole test run."""
     with ExitStack() as exits:
         name = os.environ.get("ROOMKEEPER_STACK")
         stack, operated, vonage = _remote(name, exits) if name else _local(exits)
@@ -102,7 +102,7 @@ def deployed() -> Iterator[Deployed]:
 
 @pytest.fixture(scope="session")
 def signature_secret(deployed: Deployed) -> str:
-    """The secret that the stack takes signatures by."""
+    """The secret that callbacks to the stack are signed with."""
     secret = deployed.stack.callback_secret()["signature_secret"]
     assert secret, "Put a signature_secret into the stack's callback secret to test signatures."
     return secret

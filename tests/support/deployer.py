@@ -1,4 +1,4 @@
-"""The deployer's policies as IAM reads them, and what AWS's resource schemas ask for."""
+"""The deployer's policies as IAM evaluates them, and the actions that AWS's schemas need."""
 
 import fnmatch
 import json
@@ -28,12 +28,12 @@ TRANSLATED = {
     ),
     "AWS::Serverless::LayerVersion": ("AWS::Lambda::LayerVersion",),
 }
-"""What SAM makes of its types as the template uses them."""
+"""The resource types that SAM makes of its own types, as the template uses them."""
 
 
 @cache
 def statements(name: str) -> list[dict[str, Any]]:
-    """Return a policy's statements, for the stack prefix `roomkeeper` in an account's region."""
+    """Return a policy's statements, with the values of VALUES substituted."""
     read = yaml.load(FILE.read_text(), _Loader)
     text = json.dumps(read["Resources"][name]["Properties"]["PolicyDocument"]["Statement"])
     for place, value in VALUES.items():
@@ -43,7 +43,7 @@ def statements(name: str) -> list[dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value without Fn::Sub and Ref around its texts."""
+    """Return `value` with each Fn::Sub and Ref replaced by its content."""
     if isinstance(value, dict):
         if {*value} in ({"Sub"}, {"Ref"}):
             return next(iter(value.values()))
@@ -52,7 +52,7 @@ def _plain(value: Any) -> Any:
 
 
 def is_allowed(action: str, resource: str, *names: str) -> bool:
-    """Whether one of the named policies allows an action, its conditions being met."""
+    """Return whether one of the named policies allows an action; conditions count as met."""
     return any(
         _matches(action.lower(), each["Action"], lower=True)
         and _matches(resource, each["Resource"])
@@ -67,14 +67,14 @@ def _matches(value: str, patterns: str | list[str], *, lower: bool = False) -> b
 
 
 def resource_types() -> set[str]:
-    """Return the types that CloudFormation makes for template.yaml and its nested stack."""
+    """Return the resource types of template.yaml and its nested stack, SAM's types translated."""
     nested = yaml.load((ROOT / "schemas/template.yaml").read_text(), _Loader)
     named = {each["Type"] for part in (template(), nested) for each in part["Resources"].values()}
     return {made for name in named for made in TRANSLATED.get(name, (name,))}
 
 
 def asked_for(resource_type: str) -> Iterator[tuple[str, str]]:
-    """Yield what a type's schema asks for: the handler's name and an action of IAM's."""
+    """Yield the handler's name and the IAM action for each permission in a type's schema."""
     schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", resource_type).schema
     handlers: Mapping[str, Mapping[str, Any]] = schema["handlers"]
     for name in ("create", "read", "update", "delete"):

@@ -1,4 +1,4 @@
-"""The examples of subscribers, deployed beside the stack that the end-to-end tests run against."""
+"""Deploys the example subscribers beside the stack of the end-to-end tests."""
 
 import subprocess
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from local.testing.template import ROOT
 from operations.stack import Stack
 
 OTHER_ACCOUNT = "222222222222"
-"""In the local AWS an access key of twelve digits is the root user of the account with that id."""
+"""The local AWS takes an access key of 12 digits for the root user of the account with that id."""
 
 
 def deploy(
     roomkeeper: Stack, template: str, parameters: Mapping[str, str], account: str | None = None
 ) -> Stack:
-    """Deploy one of the templates in examples/ onto the local AWS, as its README says."""
+    """Deploy a template of examples/ to the local AWS as its README says; return the stack."""
     name = template.removesuffix(".yaml").replace("/", "-").replace("_", "-")
     keys = CREDENTIALS | ({"AWS_ACCESS_KEY_ID": account} if account else {})
     command = [str(TOOLS / "sam/bin/sam"), "deploy", "--region", REGION, "--stack-name", name]

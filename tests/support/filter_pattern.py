@@ -1,4 +1,4 @@
-"""CloudWatch Logs' filter patterns for JSON, as far as the template uses them.
+"""CloudWatch Logs filter patterns for JSON, limited to the syntax in the template.
 
 Source: "Using filter patterns to match terms in JSON log events" in the CloudWatch Logs guide.
 """
@@ -11,9 +11,10 @@ _COMPARISON = re.compile(r'\$\.(\w+) (!?=) "([^"]*)"')
 
 
 def matches(pattern: str, event: Mapping[str, str]) -> bool:
-    """Return whether a log event, by its fields, matches a filter pattern.
+    """Return whether a log event with these fields matches a filter pattern.
 
-    The pattern compares texts (`=`, `!=`, `*` for anything), joined by `&&`, `||` and brackets.
+    A pattern compares strings with `=` or `!=` (`*` matches anything) and may use `&&`, `||` and
+    parentheses.
     """
 
     def truth(comparison: re.Match[str]) -> str:
@@ -24,4 +25,4 @@ def matches(pattern: str, event: Mapping[str, str]) -> bool:
     expression = _COMPARISON.sub(truth, pattern[1:-1].strip())
     expression = expression.replace("&&", "and").replace("||", "or")
     assert re.fullmatch(r"(True|False|and|or|[() ])+", expression), pattern
-    return bool(eval(expression))  # of the words above alone
+    return bool(eval(expression))  # safe: the pattern above allows only these words

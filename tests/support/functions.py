@@ -1,4 +1,4 @@
-"""The deployed functions, and their configuration, changed for a while."""
+"""The deployed functions and temporary changes of their configuration."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -20,7 +20,7 @@ def named(deployed: Deployed) -> dict[str, str]:
 
 @contextmanager
 def configured(deployed: Deployed, name: str, **variables: str) -> Iterator[None]:
-    """Add to a function's environment for a while; its processes are replaced by new ones."""
+    """Add variables to a function's environment within the context; Lambda starts new processes."""
     known = deployed.stack.client("lambda").get_function_configuration(FunctionName=name)
     before: Mapping[str, str] = known["Environment"]["Variables"]
     configure(deployed, name, {**before, **variables})
@@ -32,7 +32,7 @@ def configured(deployed: Deployed, name: str, **variables: str) -> Iterator[None
 
 @contextmanager
 def all_configured(deployed: Deployed, **variables: str) -> Iterator[None]:
-    """Add to every function's environment for a while."""
+    """Add variables to every function's environment within the context."""
     with ExitStack() as exits:
         for name in named(deployed).values():
             exits.enter_context(configured(deployed, name, **variables))
@@ -40,7 +40,7 @@ def all_configured(deployed: Deployed, **variables: str) -> Iterator[None]:
 
 
 def configure(deployed: Deployed, name: str, variables: Mapping[str, str]) -> None:
-    """Give a function this environment; return once it is in force."""
+    """Replace a function's environment and wait until the update is complete."""
     functions = deployed.stack.client("lambda")
     functions.update_function_configuration(
         FunctionName=name, Environment={"Variables": dict(variables)}

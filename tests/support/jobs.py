@@ -1,4 +1,4 @@
-"""Jobs of the deployed stack, as the end-to-end tests start them and cut them off."""
+"""Starts the deployed stack's jobs, and kills their processes."""
 
 import json
 import os
@@ -16,27 +16,27 @@ DAY = timedelta(days=1)
 
 
 class JobFailed(Exception):
-    """A run raised; the message is what it raised with."""
+    """A job's invocation raised; the message is that of its error."""
 
 
 def run(deployed: Deployed, function: str, **options: Any) -> dict[str, Any]:
     """Invoke the function that the stack's output names, as its schedule does; return its report.
 
     Raises:
-        JobFailed: it raised, as it does at the end of a round in which something failed.
+        JobFailed: the job raised, as it does when an item of its batch failed.
     """
-    patient = Config(read_timeout=900, retries={"total_max_attempts": 1})
-    answer = deployed.stack.client("lambda", config=patient).invoke(
+    config = Config(read_timeout=900, retries={"total_max_attempts": 1})
+    response = deployed.stack.client("lambda", config=config).invoke(
         FunctionName=deployed.stack.outputs[function], Payload=json.dumps(options)
     )
-    report: dict[str, Any] = json.loads(answer["Payload"].read())
-    if "FunctionError" in answer:
+    report: dict[str, Any] = json.loads(response["Payload"].read())
+    if "FunctionError" in response:
         raise JobFailed(report["errorMessage"])
     return report
 
 
 def uploads(deployed: Deployed, count: int) -> list[str]:
-    """Have Vonage hold recordings, and tell of their uploads by callbacks; return their ids."""
+    """Have Vonage add recordings and post their upload callbacks; return their ids."""
     ids: list[str] = deployed.vonage.add_recordings(count)["recording_ids"]
     for recording_id in ids:
         assert deployed.vonage.upload(recording_id)["status"] == 204
@@ -44,13 +44,13 @@ def uploads(deployed: Deployed, count: int) -> list[str]:
 
 
 def kill_worker(deployed: Deployed, function: str) -> None:
-    """Kill the process in which the local AWS runs a function, without warning."""
+    """Kill the processes in which the local AWS runs a function, with SIGKILL."""
     killed = kill_all(deployed, deployed.stack.outputs[function])
     assert killed, "no process of that function runs"
 
 
 def kill_all(deployed: Deployed, name: str) -> int:
-    """Kill all processes of the function of that name; return how many there were."""
+    """Kill all processes of the function with this name; return how many there were."""
     running = workers(deployed, name)
     for worker in running:
         os.kill(worker, signal.SIGKILL)
@@ -58,9 +58,9 @@ def kill_all(deployed: Deployed, name: str) -> int:
 
 
 def workers(deployed: Deployed, name: str, but: Container[int] = ()) -> list[int]:
-    """Return the processes in which the local AWS runs the function of that name.
+    """Return the ids of the processes in which the local AWS runs the function with this name.
 
-    Those in `but` are not looked at: it takes a while to look at all of a machine's.
+    Processes in `but` are skipped: reading the environment of every process is slow.
     """
     wanted = {
         f"AWS_LAMBDA_FUNCTION_NAME={name}".encode(),
@@ -74,23 +74,23 @@ def workers(deployed: Deployed, name: str, but: Container[int] = ()) -> list[int
 
 
 def processes() -> list[int]:
-    """Return all processes that there are."""
+    """Return the ids of all processes of this machine."""
     return [int(each) for each in os.listdir("/proc") if each.isdecimal()]  # noqa: PTH208 - fast
 
 
 def is_at_work(worker: int) -> bool:
-    """Whether a process is in the middle of an invocation: else it reads from a pipe for the next.
+    """Return whether a process is handling an invocation: an idle one waits in a pipe read.
 
     Source: proc_pid_wchan(5).
     """
     try:
         return "pipe_read" not in Path(f"/proc/{worker}/wchan").read_text()
-    except OSError:  # gone
+    except OSError:  # the process has ended
         return False
 
 
 def _environment_of(process: Path) -> list[bytes]:
     try:
         return (process / "environ").read_bytes().split(b"\0")
-    except OSError:  # another user's, or gone
+    except OSError:  # the process is another user's or has ended
         return []

@@ -1,4 +1,4 @@
-"""What must be in no log, metric, event or error body, and where it is looked for."""
+"""Searches logs, metrics, events and error bodies for secrets."""
 
 import json
 import re
@@ -14,43 +14,43 @@ SHAPES = {
     "a download URL's query": r"[?&](?:X-Amz-\w+|Expires|Signature)=",
     "a private key": r"PRIVATE KEY",
 }
-"""What gives a secret away, whichever it is."""
+"""Patterns that show a secret of a kind, whatever its value."""
 
 LOCAL = BUILD / "local/test"
 
 
 class Past:
-    """What came out in the course of a run, and is nowhere to be found at its end."""
+    """Outputs of a test run that would be lost before the search for leaks at its end."""
 
     def __init__(self) -> None:
         self.errors: list[str] = []
-        """The bodies of answers that were errors, to whoever it was but the emulated Vonage."""
+        """The bodies of error responses to every caller but the emulated Vonage."""
         self._deliveries: list[dict[str, Any]] = []
 
     def reset_vonage(self, deployed: Deployed) -> None:
-        """Have the emulated Vonage forget everything, but not what its callbacks told."""
+        """Reset the emulated Vonage, but keep its record of delivered callbacks."""
         self._deliveries += deployed.vonage.deliveries()
         deployed.vonage.reset()
         deployed.vonage.callbacks_to(deployed.stack.callback_url(), headers=deployed.stack.headers)
 
     def deliveries(self, deployed: Deployed) -> list[dict[str, Any]]:
-        """Return all callbacks of the run, each with how it was answered."""
+        """Return all callbacks of the test run, each with the responses to it."""
         return [*self._deliveries, *deployed.vonage.deliveries()]
 
 
 def found(texts: Mapping[str, str], secrets: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return which of the secrets and of SHAPES is in which of the texts, each by its name."""
-    words = {what: rf"\b{re.escape(secret)}\b" for what, secret in secrets.items() if secret}
+    """Return the name of each text with the name of each secret, or of SHAPES, that it contains."""
+    words = {name: rf"\b{re.escape(secret)}\b" for name, secret in secrets.items() if secret}
     return [
-        (where, what)
+        (where, name)
         for where, text in texts.items()
-        for what, pattern in {**SHAPES, **words}.items()
+        for name, pattern in {**SHAPES, **words}.items()
         if re.search(pattern, text)
     ]
 
 
 def logged(deployed: Deployed) -> str:
-    """Return what the stack's log groups hold, as far as they hand it out."""
+    """Return all messages that the stack's log groups return."""
     resources = deployed.stack.client("cloudformation").describe_stack_resources(
         StackName=deployed.stack.name
     )["StackResources"]
@@ -65,11 +65,11 @@ def logged(deployed: Deployed) -> str:
     return "\n".join(lines)
 
 
-def everything_told(deployed: Deployed, past: Past) -> dict[str, str]:
-    """Return all that a local stack has logged, measured, published and answered.
+def all_outputs(deployed: Deployed, past: Past) -> dict[str, str]:
+    """Return a local stack's logs, metrics, events and responses, by where they come from.
 
-    A function's metrics are lines among what it writes. The download URL is left out of the one
-    kind of event that is there to carry it.
+    A function's metrics are lines of its log. The download URL is removed from
+    `recording:uploaded`, the one event type that has to carry it.
     """
     files = {file.name: file.read_text() for file in (LOCAL / "functions").iterdir()}
     events = "\n".join(json.dumps(_without_url(each)) for each in deployed.subscriber.receive_all())
@@ -78,13 +78,13 @@ def everything_told(deployed: Deployed, past: Past) -> dict[str, str]:
         "the local AWS's own log": (LOCAL / "local.aws.log").read_text(),
         "the log groups": logged(deployed),
         "the events": events,
-        "the answers to callbacks": "\n".join(_answers(past.deliveries(deployed))),
+        "the responses to callbacks": "\n".join(_responses(past.deliveries(deployed))),
         "the errors": "\n".join(past.errors),
     }
 
 
 def secrets_of(deployed: Deployed) -> dict[str, str]:
-    """Return the stack's secrets as they are now, each by its name."""
+    """Return the current fields of the stack's secrets, by name."""
     client, outputs = deployed.stack.client("secretsmanager"), deployed.stack.outputs
     known: dict[str, str] = {}
     for output in ("CallbackSecretArn", "VonageSecretArn"):
@@ -93,7 +93,7 @@ def secrets_of(deployed: Deployed) -> dict[str, str]:
 
 
 def names_in(deliveries: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the participants' names that callbacks have told."""
+    """Return the participants' names in callbacks, each with a description as its key."""
     names = {each["body"].get("name") for each in deliveries if each["body"].get("participant_id")}
     return {f"the name {name}": name for name in names if name}
 
@@ -105,6 +105,6 @@ def _without_url(event: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**event, "detail": {**event["detail"], "data": data}}
 
 
-def _answers(deliveries: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def _responses(deliveries: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for delivery in deliveries:
         yield from (attempt["answer"] for attempt in delivery["attempts"])

@@ -1,4 +1,4 @@
-"""What the tests of the management API are made of: requests, and a Vonage in memory."""
+"""Requests to the management API's function, and an in-memory Vonage for its tests."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -40,16 +40,16 @@ def a_recording_at_vonage(**changes: Any) -> Recording:
 
 
 def no_such_thing(name: str | None = "NotFoundError") -> VonageError:
-    """Return what the client raises for a 404 with this `name` in its body."""
+    """Return the error that the client raises for a 404 with this `name` in its body."""
     error = InvalidResponse if name is None else NotFound
     return error("Vonage answered 404", RequestContext("GET", "/it", 404, name))
 
 
 @dataclass
 class AVonage:
-    """Vonage's rooms and recordings in memory, with the client's own methods to get at them.
+    """An in-memory Vonage with the methods of the client.
 
-    `failure` is what every method raises instead of answering.
+    If `failure` is set, every method raises it.
     """
 
     rooms: dict[str, Room] = field(default_factory=dict)
@@ -58,8 +58,8 @@ class AVonage:
     asked: list[tuple[str, ...]] = field(default_factory=list)
 
     @contextmanager
-    def _asked(self, *what: str) -> Iterator[None]:
-        self.asked.append(what)
+    def _asked(self, *call: str) -> Iterator[None]:
+        self.asked.append(call)
         if self.failure:
             raise self.failure
         try:
@@ -114,13 +114,13 @@ class AVonage:
 
     @property
     def changes(self) -> list[tuple[str, ...]]:
-        """The calls that change something."""
+        """The calls that change a room or a recording."""
         return [call for call in self.asked if not call[0].startswith(("get", "list"))]
 
 
 @dataclass(frozen=True)
 class Answered:
-    """What the function answered."""
+    """The response of the function, with its body decoded."""
 
     status: int
     body: Any
@@ -141,7 +141,7 @@ class Answered:
 
 
 def a_request_for(route: str, *ids: str, body: Any = None, **query: str) -> dict[str, Any]:
-    """Return what API Gateway hands over for a signed request to `route`."""
+    """Return API Gateway's event for a signed request to `route`."""
     request = sample("functions/management_api.json")
     method, _, path = route.partition(" ")
     names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
@@ -157,12 +157,12 @@ def a_request_for(route: str, *ids: str, body: Any = None, **query: str) -> dict
 
 
 def answered(request: dict[str, Any]) -> Answered:
-    """Return what the function answers to `request`."""
-    answer = app.handler(request, AContext())
-    body = json.loads(answer["body"]) if answer["body"] else None
-    return Answered(answer["statusCode"], body, answer["headers"])
+    """Return the function's response to `request`."""
+    response = app.handler(request, AContext())
+    body = json.loads(response["body"]) if response["body"] else None
+    return Answered(response["statusCode"], body, response["headers"])
 
 
 def call(route: str, *ids: str, body: Any = None, **query: str) -> Answered:
-    """Return what the function answers to a signed request to `route`."""
+    """Return the function's response to a signed request to `route`."""
     return answered(a_request_for(route, *ids, body=body, **query))

@@ -1,4 +1,4 @@
-"""How much memory something takes."""
+"""Measures the memory that a call needs."""
 
 import gc
 import tracemalloc
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def peak_of(act: Callable[[], object]) -> int:
-    """Return the bytes that Python objects made during `act` take at most at any one time."""
+    """Return the peak size, in bytes, of the Python objects that `act` allocates."""
     gc.collect()
     tracemalloc.start()
     try:

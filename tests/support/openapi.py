@@ -1,4 +1,4 @@
-"""docs/openapi.yaml as Python data, for the tests that hold it, code and template to each other."""
+"""docs/openapi.yaml as Python data, for the tests that compare it with code and template."""
 
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,7 @@ METHODS = {"get", "put", "post", "patch", "delete"}
 
 @cache
 def description() -> dict[str, Any]:
-    """Return the whole description, its references followed."""
+    """Return the whole description with its references resolved."""
     whole: dict[str, Any] = yaml.safe_load((ROOT / "docs/openapi.yaml").read_text())
     resolved: dict[str, Any] = _resolved(whole, whole)
     return resolved
@@ -34,7 +34,7 @@ def _resolved(part: Any, whole: dict[str, Any]) -> Any:
 
 
 def operations() -> dict[str, dict[str, Any]]:
-    """Return each operation by its route key, such as `GET /rooms`."""
+    """Return the operations by route key, such as `GET /rooms`."""
     return {
         f"{method.upper()} {path}": operation
         for path, item in description()["paths"].items()
@@ -44,7 +44,7 @@ def operations() -> dict[str, dict[str, Any]]:
 
 
 def require_described(route: str, answer: requests.Response) -> None:
-    """Fail unless `answer` is one that the description has for the route."""
+    """Fail unless the description has this response for the route."""
     described = operations()[route]["responses"]
     assert str(answer.status_code) in described, (route, answer.status_code, answer.text)
     content = described[str(answer.status_code)].get("content")
@@ -55,5 +55,5 @@ def require_described(route: str, answer: requests.Response) -> None:
 
 
 def validate(schema: dict[str, Any], value: object) -> None:
-    """Fail unless `value` is as `schema` says."""
+    """Fail unless `value` is valid for `schema`."""
     Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(value)

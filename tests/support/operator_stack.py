@@ -1,4 +1,4 @@
-"""A stack for the operator's commands in unit tests: moto behind it, but for CloudFormation."""
+"""A stack for unit tests of the operator's commands: moto for all services but CloudFormation."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ BUS, QUEUE_NAME = "a-stack", "dead-letters"
 
 
 class AStack:
-    """What commands use of operations.stack.Stack. `clients` stand in for services of their own."""
+    """The part of operations.stack.Stack that commands use. `clients` replace moto's by name."""
 
     name = "a-stack"
     base_url = "https://api.example"
@@ -59,13 +59,13 @@ class _Formation:
     def paginate(self, StackName: str) -> Iterator[Any]:  # noqa: N803
         assert StackName == self._stack.name
         for kind, ids in self._stack.resources.items():
-            for logical, physical in ids.items():  # one a page: all pages are to be read
+            for logical, physical in ids.items():  # one per page, so commands must read all pages
                 found = {"LogicalResourceId": logical, "PhysicalResourceId": physical}
                 yield {"StackResourceSummaries": [{**found, "ResourceType": kind}]}
 
 
 class Refusing:
-    """A service that answers every call with AccessDenied."""
+    """A client whose every call raises AccessDenied."""
 
     def __getattr__(self, name: str) -> Any:
         def refuse(*_args: Any, **_options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The roles of the deployed stack: what each allows, the same with one thing taken away."""
+"""The permissions of the deployed stack's roles, and their temporary removal."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ ROLES = list(resources("AWS::IAM::Role"))
 
 
 class Grant(Struct, frozen=True):
-    """One action on one resource, as a statement (`sid`) of a role allows it."""
+    """One action on one resource that a statement (`sid`) of a role allows."""
 
     role: str
     sid: str
@@ -25,19 +25,19 @@ class Grant(Struct, frozen=True):
 
     @property
     def statement(self) -> tuple[str, str]:
-        """Which statement of which role it is in."""
+        """The role and the id of the statement."""
         return self.role, self.sid
 
 
 class Roles:
-    """The roles of a stack, by their logical ids in the template."""
+    """The roles of a stack, named by their logical ids in the template."""
 
     def __init__(self, deployed: Deployed) -> None:
         self._deployed = deployed
         self._iam = deployed.stack.client("iam")
 
     def grants(self, role: str) -> list[Grant]:
-        """Return what the deployed role allows, thing by thing."""
+        """Return one grant for each action and resource that the deployed role allows."""
         return [
             Grant(role, statement.get("Sid", name), action, resource)
             for name in self._policies(role)
@@ -47,7 +47,7 @@ class Roles:
 
     @contextmanager
     def without(self, *grants: Grant) -> Iterator[None]:
-        """Take these away from their roles for a while."""
+        """Remove grants from their roles within the context."""
         changed = {(grant.role, name) for grant in grants for name in self._policies(grant.role)}
         before = {(role, name): self._statements(role, name) for role, name in changed}
         try:
@@ -59,22 +59,22 @@ class Roles:
                 self._put(role, name, statements)
 
     def session(self, role: str) -> boto3.Session:
-        """Return an SDK session of somebody who has got at the role's credentials."""
+        """Return an SDK session with the role's credentials."""
         known = self._iam.get_role(RoleName=self._deployed.id_of(role))["Role"]
         with self._trusting_us(known):
-            answer = self._deployed.stack.client("sts").assume_role(
+            credentials = self._deployed.stack.client("sts").assume_role(
                 RoleArn=known["Arn"], RoleSessionName="torture"
             )["Credentials"]
         return boto3.Session(
-            answer["AccessKeyId"],
-            answer["SecretAccessKey"],
-            answer["SessionToken"],
+            credentials["AccessKeyId"],
+            credentials["SecretAccessKey"],
+            credentials["SessionToken"],
             region_name=self._deployed.stack.region,
         )
 
     @contextmanager
     def _trusting_us(self, role: dict[str, Any]) -> Iterator[None]:
-        """Let our own account assume a role for a while; deployed, it is for one service alone."""
+        """Let this account assume a role within the context: it trusts only an AWS service."""
         name, trust = role["RoleName"], role["AssumeRolePolicyDocument"]
         account = role["Arn"].split(":")[4]
         ours = {
@@ -108,7 +108,7 @@ class Roles:
         )
 
 
-# A policy must have a statement.
+# IAM accepts no policy without a statement.
 _NOTHING = {"Effect": "Deny", "Action": "iam:DeleteAccountAlias", "Resource": "*"}
 
 
@@ -121,14 +121,14 @@ def _parts(statement: dict[str, Any]) -> tuple[list[str], list[str]]:
     return actions, resources_
 
 
-def _reduced(statements: Sequence[dict[str, Any]], gone: list[Grant]) -> list[dict[str, Any]]:
-    """Return the statements, one for each action and resource, without those that are gone."""
-    taken = {(grant.action, grant.resource) for grant in gone}
+def _reduced(statements: Sequence[dict[str, Any]], removed: list[Grant]) -> list[dict[str, Any]]:
+    """Return one statement for each action and resource, without those of `removed`."""
+    left_out = {(grant.action, grant.resource) for grant in removed}
     return [
         statement
         | {"Sid": f"{statement.get('Sid', '')}{place}"}
         | {"Action": action, "Resource": resource}
         for statement in statements
         for place, (action, resource) in enumerate(product(*_parts(statement)))
-        if (action, resource) not in taken
+        if (action, resource) not in left_out
     ]

@@ -1,4 +1,4 @@
-"""What the functions put out, metrics and log lines, when each does well and badly."""
+"""Collects the metrics and log lines of all functions, in success and failure."""
 
 import json
 import sys
@@ -26,7 +26,7 @@ from roomkeeper.handlers import room_expiry_extender as extender
 from roomkeeper.jobs import runner
 from roomkeeper.jobs.batch import BatchIncomplete
 from roomkeeper.times import iso
-from tests.support.books import TABLE, Books, an_upload
+from tests.support.env import TABLE, Books, an_upload
 from tests.support.management import a_request_for
 
 APPS = (intake, publisher, management, cleanup, reconciler, extender)
@@ -34,7 +34,7 @@ LONG_AGO = datetime.now(UTC) - timedelta(days=31)
 
 
 class Metric(Struct, frozen=True):
-    """A metric's name, and its dimensions but for what is in them, `service` excepted."""
+    """A metric's name, the names of its dimensions, and the value of the dimension `service`."""
 
     service: str
     name: str
@@ -42,14 +42,14 @@ class Metric(Struct, frozen=True):
 
 
 class Telemetry(Struct):
-    """All that was put out."""
+    """The collected metrics and log lines."""
 
     metrics: set[Metric] = field(default_factory=set)
     lines: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def fields(self) -> set[str]:
-        """The names of all fields in log lines."""
+        """The names of all fields of log lines."""
         return {name for line in self.lines for name in line}
 
     @property
@@ -59,7 +59,7 @@ class Telemetry(Struct):
 
     @contextmanager
     def of(self, function: str) -> Iterator[None]:
-        """Note what is put out in this context; `function` is the service that it comes from."""
+        """Collect the output within the context; `function` is the name of the service."""
         with redirect_stdout(StringIO()) as written, _logging_there():
             yield
         for text in written.getvalue().splitlines():
@@ -79,7 +79,7 @@ class Telemetry(Struct):
 
 
 class _Stdout:
-    """Whatever stdout is just now."""
+    """A stream to the current sys.stdout, which the context replaces."""
 
     def write(self, text: str) -> int:
         return sys.stdout.write(text)
@@ -98,15 +98,15 @@ def _logging_there() -> Iterator[None]:
 
 
 class Invocation(AContext):
-    """Lambda's context of a job, which has time."""
+    """Lambda's context of a job with 15 minutes left."""
 
     def get_remaining_time_in_millis(self) -> int:
         return 900_000
 
 
 def everything(books: Books) -> Telemetry:
-    """Have every function do what it can do, well and badly; return what all of them put out."""
-    told = Telemetry()
+    """Return the telemetry of all functions: each runs once with success and once with failure."""
+    telemetry = Telemetry()
     steps = {
         "CallbackIntake": _take_callbacks,
         "EventPublisher": _publish,
@@ -116,14 +116,14 @@ def everything(books: Books) -> Telemetry:
         "RoomExpiryExtender": _extend,
     }
     for function, step in steps.items():
-        with _deployed(books, function) as name, told.of(name), _reachable(function):
+        with _deployed(books, function) as name, telemetry.of(name), _reachable(function):
             step(books)
-    return told
+    return telemetry
 
 
 @contextmanager
 def _reachable(function: str) -> Iterator[None]:
-    """Serve moto's AWS to the one function that calls it without boto3."""
+    """Serve moto over loopback for the one function that calls AWS without boto3."""
     if function != "CallbackIntake":
         yield
         return
@@ -135,7 +135,7 @@ def _reachable(function: str) -> Iterator[None]:
 
 @contextmanager
 def _deployed(books: Books, function: str) -> Iterator[str]:
-    """Set a function's environment; yield its service's name."""
+    """Set a function's environment within the context; yield its service name."""
     known = environment(function) | {"AWS_DEFAULT_REGION": "eu-west-1"}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in known.items():
@@ -155,7 +155,7 @@ def _stored(books: Books) -> dict[str, str]:
         "CALLBACK_SECRET_ARN": _secret("callbacks", token=TOKEN),
         "DEAD_LETTER_QUEUE_URL": boto3.client("sqs").create_queue(QueueName="q")["QueueUrl"],
         "JOB_CONCURRENCY": "1",
-        "JOB_CONSECUTIVE_FAILURES": "1",  # so that a run ends early
+        "JOB_CONSECUTIVE_FAILURES": "1",  # one failure stops a batch
         "JOB_RATE_PER_SECOND": "1000",
     }
 
@@ -168,11 +168,11 @@ def _secret(name: str, **content: str) -> str:
 
 
 def _forget() -> None:
-    """Have the functions read their settings anew."""
+    """Clear the functions' caches, so that they read their settings again."""
     for app in APPS:
-        for kept in vars(app).values():
-            if hasattr(kept, "cache_clear"):
-                kept.cache_clear()
+        for value in vars(app).values():
+            if hasattr(value, "cache_clear"):
+                value.cache_clear()
 
 
 def _take_callbacks(_books: Books) -> None:
@@ -198,7 +198,7 @@ def _publish(books: Books) -> None:
 
 
 class _RefusingBus:
-    """A bus that refuses every event for good."""
+    """A bus that refuses every event permanently."""
 
     def publish(self, events: Sequence[Event]) -> dict[int, Failure]:
         return {place: Failure("refused", "no") for place, _ in enumerate(events)}

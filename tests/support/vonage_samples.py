@@ -1,4 +1,4 @@
-"""What Vonage's descriptions of the Meetings API show, as they show it; ids and people made up."""
+"""The samples in Vonage's descriptions of the Meetings API, with invented ids and people."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ ROOM: dict[str, Any] = {
         "guest_url": {"href": "https://meetings.vonage.com/280674154"},
     },
 }
-"""As the guide shows a room."""
+"""A room as in the guide."""
 
 ROOM_2021: dict[str, Any] = {
     **{name: value for name, value in ROOM.items() if name != "is_available"},
@@ -36,7 +36,7 @@ ROOM_2021: dict[str, Any] = {
     "metadata": None,
     "theme_id": None,
 }
-"""As the 2021 description and the SDKs' test data have it."""
+"""A room as in the 2021 description and the SDKs' test data."""
 
 NEXT_LINKS = {
     "absolute": "https://api-eu.vonage.com/beta/meetings/rooms?page_size=10&start_id=20",
@@ -99,4 +99,4 @@ CALLBACK_FIELDS = {
     },
     "room:expired": {"room_id", "room_type", "expires_at", "created_at"},
 }
-"""The fields of every callback, besides `event`."""
+"""The fields of every callback, without `event`."""

@@ -1,1 +1,1 @@
-"""The promises tried hard on the deployed stack: faults, crashes, hostile input, leaks."""
+"""Tests of the promises on a deployed stack under faults, crashes and hostile input."""

@@ -1,4 +1,4 @@
-"""The calls that are tried on the resources of a deployed stack, by whoever might be let."""
+"""The AWS calls on a deployed stack's resources that test_permissions.py makes with each role."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,11 +7,11 @@ from local.testing.template import resources
 from tests.support.deployed import Deployed
 
 Ask = Callable[[Any], object]
-"""Makes a call with the SDK session's client of the call's service."""
+"""Makes a call with a client of the call's service."""
 
 
 def calls(deployed: Deployed) -> dict[tuple[str, str], Ask]:
-    """Return the calls on the stack's resources, by the action that each needs and its resource."""
+    """Return the calls by the action and the resource that each needs permission for."""
     return _on_the_table(deployed) | _on_the_rest(deployed)
 
 
@@ -52,11 +52,11 @@ def _on_the_table(deployed: Deployed) -> dict[tuple[str, str], Ask]:
     }
     for index in table["GlobalSecondaryIndexes"]:
         found["dynamodb:Query", f"{arn}/index/{index['IndexName']}"] = _query_of(name, index)
-    return found | _on_the_table_by_another_road(name, arn)
+    return found | _on_the_table_by_other_apis(name, arn)
 
 
-def _on_the_table_by_another_road(name: str, arn: str) -> dict[tuple[str, str], Ask]:
-    """A transaction asks for what is in it, PartiQL for permissions of its own.
+def _on_the_table_by_other_apis(name: str, arn: str) -> dict[tuple[str, str], Ask]:
+    """Return calls by transactions, which need the permissions of their parts, and by PartiQL.
 
     Source: "Actions, resources, and condition keys for Amazon DynamoDB" in the service
     authorization reference.
@@ -66,16 +66,16 @@ def _on_the_table_by_another_road(name: str, arn: str) -> dict[tuple[str, str], 
         "Key": {"pk": {"S": "RECORDING#none"}},
         "ConditionExpression": "attribute_exists(pk)",
     }
-    these = f"FROM \"{name}\" WHERE pk = 'RECORDING#none'"
+    clauses = f"FROM \"{name}\" WHERE pk = 'RECORDING#none'"
     return {
         ("dynamodb:ConditionCheckItem", arn): lambda db: db.transact_write_items(
             TransactItems=[{"ConditionCheck": check}]
         ),
         ("dynamodb:PartiQLSelect", arn): lambda db: db.execute_statement(
-            Statement=f"SELECT * {these}"
+            Statement=f"SELECT * {clauses}"
         ),
         ("dynamodb:PartiQLDelete", arn): lambda db: db.execute_statement(
-            Statement=f"DELETE {these}"
+            Statement=f"DELETE {clauses}"
         ),
         ("dynamodb:DeleteTable", arn): lambda db: db.delete_table(TableName=name),
     }
@@ -178,7 +178,7 @@ def _on_dead_letters(deployed: Deployed) -> dict[tuple[str, str], Ask]:
 def _on_the_account(deployed: Deployed) -> dict[tuple[str, str], Ask]:
     role = deployed.id_of("ManagementApiRole")
     return {
-        # Not sns:Publish: the local AWS takes a topic's default policy to let the whole account in.
+        # sns:Publish is left out: in the local AWS a topic's default policy allows all principals.
         ("iam:GetRole", role): lambda iam: iam.get_role(RoleName=role),
         ("iam:DeleteRolePolicy", role): lambda iam: iam.delete_role_policy(
             RoleName=role, PolicyName="management-api"

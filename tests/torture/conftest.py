@@ -1,4 +1,4 @@
-"""What the torture tests share."""
+"""Fixtures of the torture tests."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,19 +14,19 @@ from tests.support.leaks import Past
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Search for leaks last of all, so that it is in all that the others have left behind."""
+    """Move the search for leaks to the end, so that it covers the output of all other tests."""
     items.sort(key=lambda item: item.path.name == "test_leaks.py")
 
 
 @pytest.fixture(scope="session")
 def past() -> Past:
-    """What has come out and would be gone when leaks are searched for."""
+    """Outputs that would be lost before the search for leaks."""
     return Past()
 
 
 @pytest.fixture(scope="session")
 def fault_proxy(deployed: Deployed) -> Iterator[FaultControl]:
-    """A proxy through which all functions reach AWS, and nobody else does, from now on."""
+    """A proxy that all functions use to reach AWS for the rest of the test run."""
     with ExitStack() as exits:
         proxy = servers.start_faults(deployed.stack.base_url, BUILD / "local/test")
         exits.callback(proxy.stop)
@@ -36,6 +36,6 @@ def fault_proxy(deployed: Deployed) -> Iterator[FaultControl]:
 
 @pytest.fixture
 def faults(fault_proxy: FaultControl) -> Iterator[FaultControl]:
-    """The proxy for one test, after which it lets everything pass again."""
+    """The proxy for one test; the faults are removed in the end."""
     yield fault_proxy
     fault_proxy.set([])

@@ -1,7 +1,7 @@
-"""Hostile requests, hand-picked and generated from a seed, for every route of the template.
+"""Hostile requests for every route of the template, hand-picked or generated from a seed.
 
-A request comes from one of two: an `intruder`, who has no credentials, or ones that do not hold,
-and an `insider`, whose credentials are good and whose requests are not.
+An `intruder` sends requests with no or invalid credentials. An `insider` sends invalid requests
+with valid credentials.
 """
 
 import json
@@ -19,14 +19,14 @@ from msgspec.structs import replace
 
 from local.testing.builders import PUBLISHED, a_signature
 from local.testing.template import resources
-from tests.torture.forgeries import FORGERIES
-from tests.torture.ingredients import BODIES, BROKEN_UTF8, HEADERS, IDS, QUERIES
+from tests.torture.invalid_credentials import INVALID_CREDENTIALS
+from tests.torture.payloads import BODIES, BROKEN_UTF8, HEADERS, IDS, QUERIES
 
 Caller = Literal["intruder", "insider"]
 
 
 class Route(Struct, frozen=True):
-    """A route of the HTTP API: its method and path, and whether callers have to sign."""
+    """A route of the HTTP API. `signed`: its requests need an AWS signature."""
 
     method: str
     path: str
@@ -34,7 +34,7 @@ class Route(Struct, frozen=True):
 
 
 class Attack(Struct, frozen=True):
-    """A request for `route`, or near it; `target` is path and query, quoted."""
+    """A request to `route` or a similar one; `target` is the URL-quoted path with the query."""
 
     route: Route
     caller: Caller
@@ -45,12 +45,12 @@ class Attack(Struct, frozen=True):
 
     @property
     def has_oversize_headers(self) -> bool:
-        """Whether its headers are more than a server reads, the local one's 16 KB included."""
+        """Whether the headers exceed the 16 KB that the local server reads."""
         return sum(map(len, self.headers.values())) > 16 * 1024
 
 
 class Known(Struct, frozen=True):
-    """What belongs to the stack that is attacked: its secrets, and a user who may do everything."""
+    """The address and secrets of the attacked stack, and a user who may call every route."""
 
     host: str
     region: str
@@ -60,7 +60,7 @@ class Known(Struct, frozen=True):
 
 
 def routes() -> list[Route]:
-    """Return every route of the template; of the default one some that lead nowhere else."""
+    """Return every route of the template. The default route is replaced by three unknown ones."""
     found = []
     for each in resources("AWS::ApiGatewayV2::Route").values():
         key, signed = each["Properties"]["RouteKey"], "AuthorizationType" in each["Properties"]
@@ -71,7 +71,7 @@ def routes() -> list[Route]:
 
 
 def attacks(known: Known, seed: int, count: int) -> Iterator[Attack]:
-    """Yield `count` requests: each hand-picked body and id at every route, then what comes."""
+    """Yield `count` requests: each hand-picked body and id at every route, then generated ones."""
     make = _Maker(known, random.Random(seed))
     callers: list[Caller] = ["intruder", "insider"]
     picked: list[tuple[Route, Caller, bytes, str | None]] = [
@@ -82,7 +82,7 @@ def attacks(known: Known, seed: int, count: int) -> Iterator[Attack]:
         for route, caller, id_ in product(routes(), callers, [*map(_quoted, IDS), *BROKEN_UTF8])
         if "{" in route.path
     ]
-    make.rng.shuffle(picked)  # so that a few of them are a fair choice
+    make.rng.shuffle(picked)  # a small `count` is then a sample of all kinds
     for number in range(count):
         if number < len(picked):
             yield make.attack(*picked[number])
@@ -91,14 +91,14 @@ def attacks(known: Known, seed: int, count: int) -> Iterator[Attack]:
 
 
 class _Maker:
-    """Makes requests out of what `rng` chooses."""
+    """Makes requests with the random choices of `rng`."""
 
     def __init__(self, known: Known, rng: random.Random) -> None:
         self._known = known
         self.rng = rng
 
     def attack(self, route: Route, caller: Caller, body: bytes | None, id_: str | None) -> Attack:
-        """Return a request for `route`; what is None is generated."""
+        """Return a request to `route`; a `body` or `id_` of None is generated."""
         content = self._body() if body is None else body
         target = self._target(route, caller, id_)
         headers = {"Content-Type": "application/json", **self.rng.choice(HEADERS)}
@@ -115,14 +115,14 @@ class _Maker:
         return {"event": event, **PUBLISHED[event]}
 
     def _mutated(self) -> bytes:
-        """Return a callback of which some bytes are others."""
+        """Return a callback with some bytes replaced."""
         body = bytearray(json.dumps(self._sample()).encode())
         for _ in range(self.rng.randint(1, 6)):
             body[self.rng.randrange(len(body))] = self.rng.randrange(256)
         return bytes(body)
 
     def _swapped(self) -> bytes:
-        """Return a callback with a field that is something else."""
+        """Return a callback with one field replaced by an unexpected value."""
         sample = self._sample()
         sample[self.rng.choice(sorted(sample))] = self._value()
         return json.dumps(sample).encode(errors="surrogatepass")
@@ -153,7 +153,7 @@ class _Maker:
         return f"{path}?{query}" if query else path
 
     def _guess(self) -> str:
-        """Return something that is nearly the token."""
+        """Return an invalid token similar to the valid one."""
         token = self._known.token
         near = [
             token[:-1],
@@ -168,17 +168,19 @@ class _Maker:
     # --- credentials ------------------------------------------------------------------------------
 
     def _posted(self, attack: Attack) -> Attack:
-        """Return a callback with the signature that its caller has."""
-        holds = attack.caller == "insider"
-        if holds and attack.target.startswith("/callbacks/"):
-            return attack  # by its token
+        """Return a callback with its caller's signature."""
+        is_valid = attack.caller == "insider"
+        if is_valid and attack.target.startswith("/callbacks/"):
+            return attack  # the path has the token
         secret = self._known.signature_secret
-        authorization = a_signature(attack.body, secret=secret) if holds else self._forged(attack)
-        return _bearing(attack, authorization)
+        authorization = (
+            a_signature(attack.body, secret=secret) if is_valid else self._forged(attack)
+        )
+        return _with_authorization(attack, authorization)
 
     def _forged(self, attack: Attack) -> str:
-        """Return an Authorization header that does not let in."""
-        forge: Callable[[bytes, str], str] = self.rng.choice(FORGERIES)
+        """Return an invalid Authorization header."""
+        forge: Callable[[bytes, str], str] = self.rng.choice(INVALID_CREDENTIALS)
         return forge(attack.body, self._known.signature_secret)
 
     def _signed(self, attack: Attack) -> Attack:
@@ -187,7 +189,7 @@ class _Maker:
             return self._by(user, attack)
         wrong = [
             lambda: attack,
-            lambda: _bearing(attack, self._forged(attack)),
+            lambda: _with_authorization(attack, self._forged(attack)),
             lambda: self._by(Credentials(user.access_key, "guessed" * 6), attack),
             lambda: self._by(Credentials("AKIAIOSFODNN7EXAMPLE", user.secret_key), attack),
             lambda: replace(self._by(user, attack), body=attack.body + b" "),
@@ -196,8 +198,8 @@ class _Maker:
         ]
         return self.rng.choice(wrong)()
 
-    def _by(self, who: Credentials, attack: Attack) -> Attack:
-        """Return the request as `who` signs it."""
+    def _by(self, user: Credentials, attack: Attack) -> Attack:
+        """Return the request signed by `user`."""
         kept = {name: value for name, value in attack.headers.items() if name != "Forwarded"}
         signed = AWSRequest(
             attack.method,
@@ -205,12 +207,12 @@ class _Maker:
             {**kept, "Host": self._known.host},
             attack.body,
         )
-        SigV4Auth(who, "execute-api", self._known.region).add_auth(signed)
+        SigV4Auth(user, "execute-api", self._known.region).add_auth(signed)
         return replace(attack, headers=dict(signed.headers.items()))
 
 
-def _bearing(attack: Attack, authorization: str) -> Attack:
-    """Return the request with that Authorization header; without one when it is empty."""
+def _with_authorization(attack: Attack, authorization: str) -> Attack:
+    """Return the request with this Authorization header, or without one if it is empty."""
     more = {"Authorization": authorization} if authorization else {}
     return replace(attack, headers={**attack.headers, **more})
 

@@ -1,8 +1,8 @@
-"""Alarms that fire: what goes wrong on the deployed stack comes to the subscriber of its topic.
+"""Alarms fire: a failure on the deployed stack notifies the subscriber of the alarm topic.
 
-The local CloudWatch takes no metrics out of logs, as AWS does ("Embedded metric format" in the
-CloudWatch guide): here the test takes them from there and puts them in. It has no
-access log either: tests/unit/test_alarms.py holds the alarms on what is counted from that.
+AWS extracts metrics from logs ("Embedded metric format" in the CloudWatch guide). The local
+CloudWatch does not, so the test does. The local AWS has no access log either:
+tests/unit/test_alarms.py covers the alarms on the metrics counted from that.
 """
 
 import json
@@ -21,7 +21,7 @@ from tests.support.deployed import WITHIN, Deployed
 pytestmark = pytest.mark.local_stack
 
 
-def lack_the_secret(deployed: Deployed) -> None:
+def miss_the_secret(deployed: Deployed) -> None:
     with functions.configured(
         deployed, deployed.id_of("CallbackIntake"), CALLBACK_SECRET_ARN="missing"
     ):
@@ -35,17 +35,17 @@ def be_refused_by_vonage(deployed: Deployed) -> None:
 
 @pytest.fixture
 def mailbox(deployed: Deployed) -> Iterator[Callable[[], list[str]]]:
-    """A queue at the topic of the alarms; it returns what has come so far."""
+    """A queue subscribed to the alarm topic; calling it returns the names of all alarms so far."""
     sqs, sns = deployed.stack.client("sqs"), deployed.stack.client("sns")
     url = sqs.create_queue(QueueName=f"alarms-{uuid.uuid4().hex[:8]}")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
-    let_in = {
+    allow_sns = {
         "Effect": "Allow",
         "Principal": {"Service": "sns.amazonaws.com"},
         "Action": "sqs:SendMessage",
         "Resource": arn["QueueArn"],
     }
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [let_in]})
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow_sns]})
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
     subscription = sns.subscribe(
         TopicArn=deployed.id_of("AlarmTopic"), Protocol="sqs", Endpoint=arn["QueueArn"]
@@ -54,9 +54,9 @@ def mailbox(deployed: Deployed) -> Iterator[Callable[[], list[str]]]:
 
     def receive() -> list[str]:
         for message in sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages", []):
-            told = json.loads(json.loads(message["Body"])["Message"])
-            if told["NewStateValue"] == "ALARM":
-                received.append(told["AlarmName"])
+            notification = json.loads(json.loads(message["Body"])["Message"])
+            if notification["NewStateValue"] == "ALARM":
+                received.append(notification["AlarmName"])
             sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return received
 
@@ -66,42 +66,42 @@ def mailbox(deployed: Deployed) -> Iterator[Callable[[], list[str]]]:
 
 
 @pytest.mark.parametrize(
-    ("alarm", "function", "happen"),
+    ("alarm", "function", "fail"),
     [
-        ("CallbackSecretAlarm", "CallbackIntake", lack_the_secret),
+        ("CallbackSecretAlarm", "CallbackIntake", miss_the_secret),
         ("VonageRefusalAlarm", "ManagementApi", be_refused_by_vonage),
     ],
 )
-def test_what_goes_wrong_is_told(
+def test_a_failure_fires_its_alarm(
     deployed: Deployed,
     mailbox: Callable[[], list[str]],
     alarm: str,
     function: str,
-    happen: Callable[[Deployed], None],
+    fail: Callable[[Deployed], None],
 ) -> None:
     name = deployed.id_of(alarm)
     cloudwatch = deployed.stack.client("cloudwatch")
     [watched] = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
-    cloudwatch.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="to begin with")
+    cloudwatch.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="start of the test")
     since = datetime.now(UTC)
 
-    happen(deployed)
+    fail(deployed)
 
-    told: list[dict[str, Any]] = []
+    data: list[dict[str, Any]] = []
 
     def is_enough() -> bool:
-        told[:] = measured(deployed, function, since, watched)
-        return sum(float(each["Value"]) for each in told) >= float(watched["Threshold"])
+        data[:] = logged_metric(deployed, function, since, watched)
+        return sum(float(each["Value"]) for each in data) >= float(watched["Threshold"])
 
     assert wait_until(is_enough, WITHIN)
-    cloudwatch.put_metric_data(Namespace=watched["Namespace"], MetricData=told)
+    cloudwatch.put_metric_data(Namespace=watched["Namespace"], MetricData=data)
     assert wait_until(lambda: name in mailbox(), WITHIN)
 
 
-def measured(
+def logged_metric(
     deployed: Deployed, function: str, since: datetime, watched: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Return what a function's log tells of the metric that is watched, by its dimensions."""
+    """Return the data points of an alarm's metric in a function's log since a time."""
     pages = deployed.stack.client("logs").get_paginator("filter_log_events")
     events = pages.paginate(
         logGroupName=deployed.id_of(f"{function}Logs"), startTime=int(since.timestamp() * 1000)

@@ -1,4 +1,4 @@
-"""Functions killed in the middle of their work, at random moments: the balance is the same."""
+"""Functions killed at random moments during their work: nothing is lost."""
 
 import os
 import random
@@ -13,26 +13,26 @@ import pytest
 
 from local.waiting import wait_until
 from tests.support import functions, jobs, leaks
-from tests.support.balance import Account, Balance
 from tests.support.deployed import WITHIN, Deployed
-from tests.support.figures import Figures
 from tests.support.jobs import JobFailed
+from tests.support.ledger import Ledger, Totals
+from tests.support.measurements import Measurements
 from tests.torture import work
 
 pytestmark = pytest.mark.local_stack
 
 JOBS = {name: work.JOBS[name] for name in ("RecordingCleanup", "RoomExpiryExtender")}
-"""The jobs that change what Vonage has."""
+"""The jobs that change resources at Vonage."""
 
 
 @pytest.fixture
 def times(full: bool) -> int:
-    """How often each function is killed."""
+    """The number of times each function is killed."""
     return 50 if full else 1
 
 
 class Killer:
-    """Kills a function's processes at moments that a seed decides."""
+    """Kills a function's processes at random moments; the function's name is the seed."""
 
     def __init__(self, deployed: Deployed, function: str) -> None:
         self._deployed = deployed
@@ -42,7 +42,7 @@ class Killer:
         self._others = {*jobs.processes()} - {*jobs.workers(deployed, self._name)}
 
     def kill_under_load(self, times: int) -> int:
-        """Kill a process that is at work, that many times, if there is one often enough."""
+        """Kill a busy process `times` times, in at most three times as many attempts."""
         kills = 0
         for _ in range(3 * times):
             self._await_work()
@@ -54,23 +54,23 @@ class Killer:
     def cut_off(
         self, give_work: Callable[[], list[str]], run: Callable[[], object], times: int
     ) -> tuple[int, set[str]]:
-        """Start `run` over and over and kill the function once it has got something done.
+        """Start `run` repeatedly and kill the function after it has made some progress.
 
-        A run that was over before its moment came is no crash, and another is tried instead.
+        A run that ends before the kill does not count as a crash, and another one is started.
 
         Returns:
-            How often it fell, and the ids of all that it was given to work on.
+            The number of crashes, and the ids of all items that it was given.
         """
-        fallen, given = 0, set[str]()
+        crashes, given = 0, set[str]()
         for _ in range(3 * times):
             given.update(give_work())
-            fallen += self._falls(run)
-            if fallen == times:
+            crashes += self._crashes(run)
+            if crashes == times:
                 break
-        return fallen, given
+        return crashes, given
 
-    def _falls(self, run: Callable[[], object]) -> bool:
-        """Start `run` and kill the function once it has got something done; was it in time?"""
+    def _crashes(self, run: Callable[[], object]) -> bool:
+        """Start `run`, kill the function after some progress, and return whether the run failed."""
         written = self._written()
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(run)
@@ -80,7 +80,7 @@ class Killer:
         return isinstance(running.exception(), JobFailed)
 
     def _await_work(self) -> None:
-        """Return at some moment when the function has got something done, and is at more."""
+        """Return at a random moment when the function has made progress and is busy."""
         written = self._written()
         self._pause(self._dice.uniform(0.0, 0.3))
         wait_until(lambda: self._written() > written, WITHIN)
@@ -88,7 +88,7 @@ class Killer:
         self._pause(self._dice.uniform(0.0, 0.03))
 
     def _written(self) -> int:
-        """Return how many bytes the function has written into its log."""
+        """Return the size of the function's log in bytes."""
         log = leaks.LOCAL / "functions" / f"{self._name}.log"
         return log.stat().st_size if log.exists() else 0
 
@@ -96,7 +96,7 @@ class Killer:
         return list(filter(jobs.is_at_work, jobs.workers(self._deployed, self._name, self._others)))
 
     def _kill(self) -> bool:
-        """Kill a process in the middle of an invocation; return whether there was one."""
+        """Kill a process that handles an invocation; return whether there was one."""
         working = self._at_work()
         if working:
             with suppress(ProcessLookupError):
@@ -104,18 +104,20 @@ class Killer:
         return bool(working)
 
 
-def entered(figures: Figures, balance: Balance, kills: int, undone: Iterable[str] = ()) -> Balance:
-    """Enter how many crashes there were, and all that they have cost."""
-    lost = len(balance.lost) + len(balance.missing) + len(set(undone))
-    figures.add("crashes", tried=kills, lost=lost)
-    return balance.entered(figures)
+def record(
+    measurements: Measurements, totals: Totals, kills: int, undone: Iterable[str] = ()
+) -> Totals:
+    """Add the number of crashes and their losses to the measurements; return `totals`."""
+    lost = len(totals.lost) + len(totals.missing) + len(set(undone))
+    measurements.add("crashes", tried=kills, lost=lost)
+    return totals.record(measurements)
 
 
 def test_intake_and_publishing_lose_nothing_when_they_are_killed(
-    deployed: Deployed, figures: Figures, times: int
+    deployed: Deployed, measurements: Measurements, times: int
 ) -> None:
     deployed.vonage.settings(attempts=100, backoff=0.05)
-    account = Account(deployed)
+    ledger = Ledger(deployed)
     killers = [Killer(deployed, name) for name in ("CallbackIntake", "EventPublisher")]
 
     with ThreadPoolExecutor(2) as pool:
@@ -123,27 +125,27 @@ def test_intake_and_publishing_lose_nothing_when_they_are_killed(
         sent = seed = 0
         while not all(each.done() for each in killing):
             seed += 1
-            held = deployed.vonage.hold_meetings(5, senders=4, drop=0.0, seed=seed)
-            sent += held["callbacks"]
-            let_publishing_catch_up(deployed, account.events_before + sent)
+            meetings = deployed.vonage.hold_meetings(5, senders=4, drop=0.0, seed=seed)
+            sent += meetings["callbacks"]
+            let_publishing_catch_up(deployed, ledger.events_before + sent)
     kills = [each.result() for each in killing]
 
-    balance = entered(figures, account.balance(), sum(kills))
-    balance.require()
-    assert balance.refused == 0
+    totals = record(measurements, ledger.close(), sum(kills))
+    totals.require()
+    assert totals.refused == 0
     assert kills == [times, times]
 
 
 def let_publishing_catch_up(deployed: Deployed, due: int) -> None:
-    """Return when it is not far behind: what is sent faster than that would outlast the test."""
+    """Wait up to 3 seconds until fewer than 100 events are due, so that no backlog builds up."""
     deployed.subscriber.wait_for(lambda events: len(events) > due - 100, 3)
 
 
 def test_cleanup_and_extension_lose_nothing_when_they_are_killed(
-    deployed: Deployed, figures: Figures, times: int
+    deployed: Deployed, measurements: Measurements, times: int
 ) -> None:
-    work.finish_all(deployed, JOBS.values())  # what other tests have left
-    account = Account(deployed)
+    work.finish_all(deployed, JOBS.values())  # items of other tests
+    ledger = Ledger(deployed)
     given = {"RecordingCleanup": partial(work.old_recordings, deployed, 5)}
     given["RoomExpiryExtender"] = partial(work.lapsing_rooms, deployed, 5)
 
@@ -163,14 +165,14 @@ def test_cleanup_and_extension_lose_nothing_when_they_are_killed(
     undone = work.undone(deployed, recordings, rooms)
     due = {("recording:deleted", id_) for id_ in recordings}
     due |= {("room:extended", id_) for id_ in rooms}
-    entered(figures, account.balance(due), deletions + extensions, undone).require()
+    record(measurements, ledger.close(due), deletions + extensions, undone).require()
     assert not undone
     assert (deletions, extensions) == (times, times)
 
 
 @contextmanager
 def slowed_down(deployed: Deployed) -> Iterator[None]:
-    """Have jobs take their time, so that there is a middle of a run to be killed in."""
+    """Slow the jobs down within the context, so that they can be killed during a run."""
     names = functions.named(deployed)
     with ExitStack() as exits:
         for name in JOBS:

@@ -1,6 +1,6 @@
-"""Forged recordings by the thousand on the deployed stack: cleanup reaches the real one at once.
+"""Thousands of forged recordings on the deployed stack: the cleanup still deletes the real one.
 
-`make torture` forges 20,000, `make test` as many as a test has time for.
+`make torture` forges 20,000 recordings, `make test` 500.
 """
 
 import uuid
@@ -22,8 +22,8 @@ from roomkeeper.store.items import serialize
 from roomkeeper.times import from_iso
 from tests.support import commands, functions, jobs
 from tests.support.deployed import WITHIN, Deployed
-from tests.support.figures import Figures
 from tests.support.jobs import DAY, JobFailed
+from tests.support.measurements import Measurements
 
 pytestmark = pytest.mark.local_stack
 
@@ -32,7 +32,7 @@ CLEANUP, RECONCILER = "RecordingCleanupName", "RecordingReconcilerName"
 
 @pytest.fixture
 def prefix(deployed: Deployed) -> Iterator[str]:
-    """How ids start that the emulated Vonage refuses to talk about."""
+    """A prefix of recording ids that the emulated Vonage refuses."""
     refused = f"forged-{uuid.uuid4().hex[:8]}-"
     deployed.vonage.settings(refused_ids=refused)
     yield refused
@@ -40,7 +40,7 @@ def prefix(deployed: Deployed) -> Iterator[str]:
 
 
 def item_of(body: bytes, at: datetime) -> dict[str, Any]:
-    """Return the item that the intake writes of an upload that arrives at that time."""
+    """Return the item that the intake writes for an upload received at that time."""
     callback = parse(body)
     assert isinstance(callback, RecordingUploaded)
     update = updates.recording_update(callback, at)
@@ -66,7 +66,7 @@ def put_all(deployed: Deployed, items: list[dict[str, Any]]) -> None:
 
 
 def forge(deployed: Deployed, prefix: str, count: int) -> list[str]:
-    """Put the uploads of forged recordings into the table, received from 30 to 32 days ago."""
+    """Put uploads of forged recordings, received 30 to 32 days ago, into the table; return ids."""
     middle = datetime.now(UTC) - 31 * DAY
     ids = [f"{prefix}{place}" for place in range(count)]
     moments = [middle + DAY * (2 * place / count - 1) for place in range(count)]
@@ -78,23 +78,24 @@ def forge(deployed: Deployed, prefix: str, count: int) -> list[str]:
 
 
 def a_real_recording(deployed: Deployed) -> str:
-    """Hold a meeting that the reconciliation has asked about, and that is past its retention."""
-    held = deployed.vonage.hold_meeting()
-    [recording_id] = held["recording_ids"]
-    assert wait_until(lambda: deployed.item(f"SESSION#{held['session_id']}") is not None, WITHIN)
-    with suppress(JobFailed):  # other tests may have left what Vonage does not answer for
+    """Hold a meeting; return its recording, confirmed by reconciliation and past its retention."""
+    meeting = deployed.vonage.hold_meeting()
+    [recording_id] = meeting["recording_ids"]
+    assert wait_until(lambda: deployed.item(f"SESSION#{meeting['session_id']}") is not None, WITHIN)
+    with suppress(JobFailed):  # items of other tests may be unknown at Vonage
         jobs.run(deployed, RECONCILER, grace_hours=0)
     assert "confirmed_at" in (deployed.item(f"RECORDING#{recording_id}") or {})
     back_dating.back_date(deployed.stack, back_dating.recordings([recording_id]), 31 * DAY)
     return str(recording_id)
 
 
-def asked_about(deployed: Deployed, prefix: str) -> int:
+def request_count(deployed: Deployed, prefix: str) -> int:
+    """Return the number of requests to Vonage for ids with this prefix."""
     return sum(prefix in request["path"] for request in deployed.vonage.requests())
 
 
 def clean(deployed: Deployed, **options: Any) -> None:
-    with suppress(JobFailed):  # as forged ones fail
+    with suppress(JobFailed):  # forged recordings fail
         jobs.run(deployed, CLEANUP, **options)
 
 
@@ -110,7 +111,7 @@ def test_forged_items_are_put_into_the_table_as_the_intake_writes_them(
 
 
 def test_a_real_recording_among_forged_ones_is_deleted_by_the_first_run(
-    deployed: Deployed, prefix: str, figures: Figures, full: bool
+    deployed: Deployed, prefix: str, measurements: Measurements, full: bool
 ) -> None:
     count = 20_000 if full else 500
     real = a_real_recording(deployed)
@@ -121,12 +122,12 @@ def test_a_real_recording_among_forged_ones_is_deleted_by_the_first_run(
     quickly = {"JOB_RATE_PER_SECOND": "1000", "JOB_CONCURRENCY": "16"}
     with functions.configured(deployed, deployed.stack.outputs[CLEANUP], **quickly):
         for limit in (count // 10, None, None, None):
-            before = asked_about(deployed, prefix)
+            before = request_count(deployed, prefix)
             clean(deployed, **({"limit": limit} if limit else {}))
-            costs.append(asked_about(deployed, prefix) - before)
+            costs.append(request_count(deployed, prefix) - before)
             assert real not in {e["id"] for e in deployed.vonage.recordings() if not e["deleted"]}
 
-    figures.add("forged", recordings=count, first_run=costs[0], third_run=costs[2])
+    measurements.add("forged", recordings=count, first_run=costs[0], third_run=costs[2])
     assert sum(costs) == count - 1
     assert costs[0] < count // 10
     assert costs[2:] == [0, 0]
@@ -134,7 +135,7 @@ def test_a_real_recording_among_forged_ones_is_deleted_by_the_first_run(
 
 
 def purge_all(deployed: Deployed, prefix: str, ids: list[str]) -> None:
-    """Remove what was forged, all but the one on hold, as an operator does."""
+    """Remove all forged recordings but the one on hold with `make purge`."""
     deployed.subscriber.receive_all()
     start, end = (datetime.now(UTC) - timedelta(days=days) for days in (33, 29))
     window = (f"FROM={start.isoformat()}", f"TO={end.isoformat()}")
@@ -156,10 +157,10 @@ def purge_all(deployed: Deployed, prefix: str, ids: list[str]) -> None:
     assert f"{len(selected.keys)} items were removed." in done.text
     assert deployed.item(f"RECORDING#{ids[0]}") is not None
     assert deployed.item(f"RECORDING#{ids[1]}") is None
-    told = len(deployed.subscriber.received)
+    before = len(deployed.subscriber.received)
     marker = str(uuid.uuid4())
     assert deployed.post(a_body("recording:started", recording_id=marker)).status_code == 204
-    deployed.events_about(marker, count=1)  # after which a removal's event would have come, too
-    later = deployed.subscriber.received[told:]
+    deployed.events_about(marker, count=1)  # events of removals would precede it
+    later = deployed.subscriber.received[before:]
     assert not [event for event in later if prefix in str(event["detail"])]
     assert deployed.store().release(ids[0])

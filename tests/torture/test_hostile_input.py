@@ -1,4 +1,4 @@
-"""Hostile requests at every route: no failure, no way in, nothing left behind, no word too much."""
+"""Hostile requests to every route cause no failure, get no access, store and reveal nothing."""
 
 import json
 import uuid
@@ -19,8 +19,8 @@ from local.testing.builders import a_body
 from local.testing.template import resources
 from tests.support.callers import a_caller
 from tests.support.deployed import Deployed
-from tests.support.figures import Figures
 from tests.support.leaks import Past
+from tests.support.measurements import Measurements
 from tests.torture.hostile import Attack, Caller, Known, attacks, routes
 
 pytestmark = pytest.mark.local_stack
@@ -29,19 +29,19 @@ SEED = 20211102
 FULL, SHORT = 20_000, 1_500
 SENDERS = 4
 GATEWAYS_OWN = {403, 404, 413, 429, 431}
-"""What API Gateway answers by itself, with a `message` alone."""
+"""Statuses of API Gateway's own responses, whose body has only a `message`."""
 
 
-class Answer(Struct, frozen=True):
-    """What an attack was answered; 0 when the connection was broken off."""
+class Response(Struct, frozen=True):
+    """The response to an attack; `status` is 0 if the connection broke."""
 
     attack: Attack
     status: int
     body: bytes
 
     @property
-    def told(self) -> str:
-        """What a failing test says of it."""
+    def description(self) -> str:
+        """The attack and the response, for the message of a failed test."""
         attack = self.attack
         return (
             f"{attack.caller}: {attack.method} {attack.target[:120]} {dict(attack.headers)!s:.200} "
@@ -50,57 +50,59 @@ class Answer(Struct, frozen=True):
 
     @property
     def is_in_form(self) -> bool:
-        """Whether an error is told as ours are, or as API Gateway tells its own."""
+        """Whether an error has the JSON form of this API or of API Gateway's own errors."""
         if self.status < 400:
             return True
         if self.status in (400, 431) and self.attack.has_oversize_headers:
-            return not self.body  # refused before anything was read as HTTP
+            return not self.body  # refused by the HTTP server itself
         try:
-            told: dict[str, Any] = json.loads(self.body)
+            content: dict[str, Any] = json.loads(self.body)
         except ValueError:
             return False
-        if self.status in GATEWAYS_OWN and "message" in told:
-            return told.keys() <= {"message", "__type"}  # __type by the local AWS alone
-        return told.keys() == {"error"} and {*told["error"]} == {"code", "message"}
+        if self.status in GATEWAYS_OWN and "message" in content:
+            return content.keys() <= {"message", "__type"}  # only the local AWS sends __type
+        return content.keys() == {"error"} and {*content["error"]} == {"code", "message"}
 
 
 class Battery:
-    """Sends attacks over connections that are kept open, several at once."""
+    """Sends attacks over several persistent connections at the same time."""
 
     def __init__(self, deployed: Deployed, past: Past) -> None:
         self._past = past
         self._address = urlsplit(deployed.stack.base_url).netloc
         self._host = deployed.stack.headers["Host"]
 
-    def fire(self, volley: Sequence[Attack]) -> list[Answer]:
-        """Return what each was answered; errors are kept for the search for leaks, too."""
+    def fire(self, volley: Sequence[Attack]) -> list[Response]:
+        """Return the response to each attack; keep errors for the search for leaks."""
         with ThreadPoolExecutor(SENDERS) as pool:
             parts = pool.map(self._send_all, (volley[each::SENDERS] for each in range(SENDERS)))
-            answers = [answer for part in parts for answer in part]
+            responses = [response for part in parts for response in part]
         self._past.errors += [
-            answer.body.decode(errors="replace") for answer in answers if answer.status >= 400
+            response.body.decode(errors="replace")
+            for response in responses
+            if response.status >= 400
         ]
-        return answers
+        return responses
 
-    def _send_all(self, volley: Sequence[Attack]) -> list[Answer]:
+    def _send_all(self, volley: Sequence[Attack]) -> list[Response]:
         with closing(HTTPConnection(self._address, timeout=60)) as connection:
             return [self._send(connection, attack) for attack in volley]
 
-    def _send(self, connection: HTTPConnection, attack: Attack) -> Answer:
+    def _send(self, connection: HTTPConnection, attack: Attack) -> Response:
         headers = {**attack.headers, "Host": self._host, "Content-Length": str(len(attack.body))}
         try:
-            with suppress(BrokenPipeError, ConnectionResetError):  # some it answers unread
+            with suppress(BrokenPipeError, ConnectionResetError):  # answered before fully read
                 connection.request(attack.method, attack.target, attack.body, headers)
-            answer = connection.getresponse()
-            return Answer(attack, answer.status, answer.read())
-        except (HTTPException, OSError) as problem:
-            connection.close()  # the next request opens it anew
-            return Answer(attack, 0, repr(problem).encode())
+            response = connection.getresponse()
+            return Response(attack, response.status, response.read())
+        except (HTTPException, OSError) as exc:
+            connection.close()  # the next request opens a new one
+            return Response(attack, 0, repr(exc).encode())
 
 
 @pytest.fixture(scope="module")
 def known(deployed: Deployed, signature_secret: str) -> Iterator[Known]:
-    """What there is to know of the stack that is attacked."""
+    """The address and secrets of the attacked stack."""
     with a_caller(deployed.stack, "*") as user:
         yield Known(
             host=deployed.stack.headers["Host"],
@@ -113,7 +115,7 @@ def known(deployed: Deployed, signature_secret: str) -> Iterator[Known]:
 
 @pytest.fixture(scope="module")
 def arsenal(known: Known, full: bool) -> list[Attack]:
-    """Every request that is going to be made."""
+    """All attacks."""
     return list(attacks(known, SEED, FULL if full else SHORT))
 
 
@@ -122,14 +124,14 @@ def by(caller: Caller, arsenal: Sequence[Attack]) -> list[Attack]:
 
 
 def the_table(deployed: Deployed) -> list[str]:
-    """Return all that the table holds, in an order that is always the same."""
+    """Return all items of the table as sorted JSON texts."""
     pages = deployed.stack.client("dynamodb").get_paginator("scan")
     found = pages.paginate(TableName=deployed.stack.outputs["TableName"], ConsistentRead=True)
     return sorted(json.dumps(item, sort_keys=True) for page in found for item in page["Items"])
 
 
 def raised(deployed: Deployed) -> Counter[str]:
-    """Return how often each function has raised within the last hour."""
+    """Return how often each function raised within the last hour."""
     metrics, now = deployed.stack.client("cloudwatch"), datetime.now(UTC)
     return Counter(
         {
@@ -151,7 +153,7 @@ def raised(deployed: Deployed) -> Counter[str]:
 
 
 def tracebacks(deployed: Deployed) -> list[str]:
-    """Return the lines of the functions' logs that hold one."""
+    """Return the log messages of the functions that have a traceback."""
     logs = deployed.stack.client("logs").get_paginator("filter_log_events")
     return [
         event["message"]
@@ -163,13 +165,17 @@ def tracebacks(deployed: Deployed) -> list[str]:
     ]
 
 
-def require_composed(answers: Sequence[Answer], figures: Figures) -> None:
-    """Fail where an answer shows that something broke; count."""
-    broken = [answer.told for answer in answers if answer.status >= 500 or not answer.status]
-    figures.add("inputs", tried=len(answers), server_errors=len(broken))
+def require_composed(responses: Sequence[Response], measurements: Measurements) -> None:
+    """Fail if a response shows a server error; add the counts to the measurements."""
+    broken = [
+        response.description
+        for response in responses
+        if response.status >= 500 or not response.status
+    ]
+    measurements.add("inputs", tried=len(responses), server_errors=len(broken))
     assert broken == []
-    assert [answer.told for answer in answers if not answer.is_in_form] == []
-    assert [answer.told for answer in answers if b"Traceback" in answer.body] == []
+    assert [response.description for response in responses if not response.is_in_form] == []
+    assert [response.description for response in responses if b"Traceback" in response.body] == []
 
 
 def test_every_route_is_attacked_from_both_sides(arsenal: list[Attack]) -> None:
@@ -177,38 +183,38 @@ def test_every_route_is_attacked_from_both_sides(arsenal: list[Attack]) -> None:
     assert tried == {*product(["intruder", "insider"], routes())}
 
 
-def test_an_intruder_breaks_nothing_gets_nowhere_and_leaves_nothing(
-    deployed: Deployed, past: Past, arsenal: list[Attack], figures: Figures
+def test_an_intruder_causes_no_failure_gets_no_access_and_stores_nothing(
+    deployed: Deployed, past: Past, arsenal: list[Attack], measurements: Measurements
 ) -> None:
     before, errors, traces = the_table(deployed), raised(deployed), tracebacks(deployed)
 
-    answers = Battery(deployed, past).fire(by("intruder", arsenal))
+    responses = Battery(deployed, past).fire(by("intruder", arsenal))
 
-    let_in = [answer.told for answer in answers if 0 < answer.status < 400]
-    figures.add("inputs", let_in=len(let_in))
+    let_in = [response.description for response in responses if 0 < response.status < 400]
+    measurements.add("inputs", let_in=len(let_in))
     assert let_in == []
-    require_composed(answers, figures)
+    require_composed(responses, measurements)
     assert the_table(deployed) == before
     assert (raised(deployed), tracebacks(deployed)) == (errors, traces)
 
 
-def test_an_insider_breaks_nothing(
-    deployed: Deployed, past: Past, arsenal: list[Attack], figures: Figures
+def test_an_insider_causes_no_failure(
+    deployed: Deployed, past: Past, arsenal: list[Attack], measurements: Measurements
 ) -> None:
     errors, traces = raised(deployed), tracebacks(deployed)
 
-    answers = Battery(deployed, past).fire(by("insider", arsenal))
+    responses = Battery(deployed, past).fire(by("insider", arsenal))
 
-    require_composed(answers, figures)
-    require_nothing_set_aside(deployed)
+    require_composed(responses, measurements)
+    require_no_dead_letters(deployed)
     assert (raised(deployed), tracebacks(deployed)) == (errors, traces)
 
 
-def require_nothing_set_aside(deployed: Deployed) -> None:
-    """Fail when a callback that was taken could not be published."""
+def require_no_dead_letters(deployed: Deployed) -> None:
+    """Fail if an accepted callback could not be published."""
     last = str(uuid.uuid4())
     deployed.post(a_body("recording:started", recording_id=last))
-    deployed.events_about(last, count=1)  # so that all before it is published, too
+    deployed.events_about(last, count=1)  # all earlier ones are published by then
     attributes = deployed.stack.client("sqs").get_queue_attributes(
         QueueUrl=deployed.stack.outputs["DeadLetterQueueUrl"],
         AttributeNames=["ApproximateNumberOfMessages"],

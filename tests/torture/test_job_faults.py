@@ -1,4 +1,4 @@
-"""Faults between AWS and whatever changes things at Vonage: all is done in the end, once."""
+"""Faults between AWS and the functions that change resources at Vonage: all work is done once."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,25 +12,25 @@ from local.clients.management import ManagementApi
 from local.faults.control import FaultControl
 from local.waiting import wait_until
 from tests.support import functions, jobs
-from tests.support.balance import Account
 from tests.support.deployed import WITHIN, Deployed
-from tests.support.figures import Figures
 from tests.support.jobs import JobFailed
 from tests.support.leaks import Past
+from tests.support.ledger import Ledger
+from tests.support.measurements import Measurements
 from tests.torture import work
 
 pytestmark = pytest.mark.local_stack
 
 
 class Caller:
-    """Calls the management API over and over until it is done, as its callers are told to."""
+    """Calls the management API and retries 502, 503 and 504, as the API's description says."""
 
     def __init__(self, deployed: Deployed, past: Past) -> None:
         self._deployed = deployed
         self._past = past
 
     def each(self, method: str, ids: Iterable[str], suffix: str = "", **options: Any) -> None:
-        """Make a call for each of these recordings."""
+        """Call the API for each of these recordings, four at the same time."""
         with ThreadPoolExecutor(4) as pool:
             calls = [
                 pool.submit(self._call, method, f"/recordings/{id_}{suffix}", **options)
@@ -43,17 +43,17 @@ class Caller:
         api = ManagementApi(self._deployed.stack)
 
         def is_done() -> bool:
-            answer: Response = api.call(method, path, **options)
-            if not answer.ok:
-                self._past.errors.append(answer.text)
-                assert answer.status_code in (502, 503, 504), answer.text
-            return answer.ok
+            response: Response = api.call(method, path, **options)
+            if not response.ok:
+                self._past.errors.append(response.text)
+                assert response.status_code in (502, 503, 504), response.text
+            return response.ok
 
         assert wait_until(is_done, WITHIN)
 
 
 def run_all(deployed: Deployed) -> None:
-    """Run every job once, all at the same time."""
+    """Run every job once, in parallel."""
 
     def run(output: str) -> None:
         with suppress(JobFailed):
@@ -63,17 +63,17 @@ def run_all(deployed: Deployed) -> None:
         list(pool.map(run, work.JOBS.values()))
 
 
-def test_what_jobs_and_callers_do_is_done_and_told_although_every_fifth_call_to_aws_fails(
-    deployed: Deployed, past: Past, faults: FaultControl, figures: Figures, full: bool
+def test_jobs_and_callers_finish_and_publish_although_every_fifth_call_to_aws_fails(
+    deployed: Deployed, past: Past, faults: FaultControl, measurements: Measurements, full: bool
 ) -> None:
     count, runs = (100, 3) if full else (3, 1)
-    work.finish_all(deployed)  # what other tests have left
-    account = Account(deployed)
+    work.finish_all(deployed)  # items of other tests
+    ledger = Ledger(deployed)
     old, rooms = work.old_recordings(deployed, count), work.lapsing_rooms(deployed, count)
-    found = work.unheard_of_uploads(deployed, count)
+    found = work.lost_uploads(deployed, count)
     unwanted, held = jobs.uploads(deployed, count), jobs.uploads(deployed, count)
     caller = Caller(deployed, past)
-    for name in functions.named(deployed).values():  # the next process has to read the secret
+    for name in functions.named(deployed).values():  # a new process reads the secret
         jobs.kill_all(deployed, name)
 
     faults.strike(0.2)
@@ -92,4 +92,4 @@ def test_what_jobs_and_callers_do_is_done_and_told_although_every_fifth_call_to_
     due |= {("recording:uploaded", id_) for id_ in found} | {
         ("room:extended", id_) for id_ in rooms
     }
-    account.balance(due).entered(figures).require()
+    ledger.close(due).record(measurements).require()

@@ -1,4 +1,4 @@
-"""After all the rest: what went in as a secret is in nothing that came out."""
+"""Runs after all other torture tests: no secret is in any output of the stack."""
 
 import json
 import uuid
@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from local.clients.management import ManagementApi
 from tests.support import jobs, leaks
 from tests.support.deployed import Deployed
-from tests.support.figures import Figures
 from tests.support.jobs import JobFailed
 from tests.support.leaks import Past
+from tests.support.measurements import Measurements
 
 pytestmark = pytest.mark.local_stack
 
@@ -25,21 +25,21 @@ JOBS = ("RecordingCleanupName", "RecordingReconcilerName", "RoomExpiryExtenderNa
 
 @pytest.fixture
 def private_key(deployed: Deployed) -> str:
-    """The key of a Vonage application, in use from now on."""
+    """The key of a Vonage application, which the stack uses from now on."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    held = {"application_id": "an-application", "private_key": key.decode()}
+    content = {"application_id": "an-application", "private_key": key.decode()}
     deployed.stack.client("secretsmanager").put_secret_value(
-        SecretId=deployed.stack.outputs["VonageSecretArn"], SecretString=json.dumps(held)
+        SecretId=deployed.stack.outputs["VonageSecretArn"], SecretString=json.dumps(content)
     )
     return key.decode()
 
 
 def call_with_secrets(deployed: Deployed, past: Past, signature_secret: str) -> None:
-    """Send in secrets of every kind, in good and in bad requests."""
+    """Send secrets of every kind in valid and invalid requests."""
     stack, vonage = deployed.stack, deployed.vonage
     meeting = vonage.hold_meeting(participants=[NAME])
     bare = f"{stack.base_url}/callbacks"
@@ -62,7 +62,7 @@ def call_with_secrets(deployed: Deployed, past: Past, signature_secret: str) -> 
 
 
 def run_jobs_with_secrets(deployed: Deployed) -> None:
-    """Have every job call Vonage, which answers as it should not."""
+    """Run every job against a Vonage that answers with errors."""
     faults: list[dict[str, Any]] = [{"status": 500}, {"status": 401}]
     asked = len(deployed.vonage.requests())
     for fault in faults:
@@ -74,8 +74,12 @@ def run_jobs_with_secrets(deployed: Deployed) -> None:
     assert "Bearer" in {each["authorization"] for each in deployed.vonage.requests()[asked:]}
 
 
-def test_nothing_that_came_out_holds_a_secret(
-    deployed: Deployed, past: Past, figures: Figures, signature_secret: str, private_key: str
+def test_no_output_contains_a_secret(
+    deployed: Deployed,
+    past: Past,
+    measurements: Measurements,
+    signature_secret: str,
+    private_key: str,
 ) -> None:
     call_with_secrets(deployed, past, signature_secret)
     run_jobs_with_secrets(deployed)
@@ -88,16 +92,16 @@ def test_nothing_that_came_out_holds_a_secret(
     assert len(secrets) > 4
     assert f"the name {NAME}" in secrets
 
-    told = leaks.everything_told(deployed, past)
-    leaked = leaks.found(told, secrets)
+    outputs = leaks.all_outputs(deployed, past)
+    leaked = leaks.found(outputs, secrets)
 
-    figures.add("leaks", searched_bytes=sum(map(len, told.values())), found=len(leaked))
+    measurements.add("leaks", searched_bytes=sum(map(len, outputs.values())), found=len(leaked))
     assert leaked == []
     one = deployed.subscriber.received[-1]["detail"]["metadata"]["event_id"]
-    assert any(one in text for where, text in told.items() if "EventPublisher" in where)
+    assert any(one in text for where, text in outputs.items() if "EventPublisher" in where)
 
 
-def test_the_search_finds_what_is_there() -> None:
+def test_the_search_finds_secrets_in_a_text() -> None:
     url = "https://recordings.example/archive.mp4?X-Amz-Signature=ab12"
     header = "Authorization: Basic a2V5OnNlY3JldC1vZi10aGUtYWNjb3VudA=="
 
@@ -107,7 +111,7 @@ def test_the_search_finds_what_is_there() -> None:
     assert leaks.found({"a log": "recording:uploaded"}, {"name": NAME, "none": ""}) == []
 
 
-def test_the_search_goes_back_to_before_vonage_forgot_everything(
+def test_the_search_covers_callbacks_from_before_a_reset_of_the_emulated_vonage(
     deployed: Deployed, past: Past
 ) -> None:
     name = str(uuid.uuid4())
@@ -115,10 +119,10 @@ def test_the_search_goes_back_to_before_vonage_forgot_everything(
     nowhere = f"{deployed.stack.base_url}/{name}"
     deployed.vonage.callbacks_to(nowhere, headers=deployed.stack.headers)
     deployed.vonage.hold_meeting()
-    answers = leaks.everything_told(deployed, past)["the answers to callbacks"]
+    answers = leaks.all_outputs(deployed, past)["the responses to callbacks"]
 
     past.reset_vonage(deployed)
 
     assert name in leaks.names_in(past.deliveries(deployed)).values()
     assert answers.strip()
-    assert leaks.everything_told(deployed, past)["the answers to callbacks"] == answers
+    assert leaks.all_outputs(deployed, past)["the responses to callbacks"] == answers

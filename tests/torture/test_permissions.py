@@ -1,8 +1,8 @@
-"""Least privilege, proven both ways: every permission is needed, and nothing else is allowed.
+"""Least privilege in both directions: each permission is needed, and nothing else is allowed.
 
-Each grant (an action on a resource) is taken from the deployed role while the function does its
-work: that must fail. Then the calls of a list (`calls`) are made on the stack's resources with the
-role's own credentials: each that the role does not name must be refused.
+Each grant (an action on a resource) is removed from the deployed role, after which the role's
+scenario must fail. Then each call of `calls` is made with the role's credentials: it must be
+denied unless the role grants it.
 """
 
 from collections.abc import Iterator
@@ -16,33 +16,33 @@ from local.testing.template import ROOT
 from local.waiting import wait_until
 from tests.support import functions
 from tests.support.deployed import WITHIN, Deployed
-from tests.support.figures import Figures
 from tests.support.leaks import Past
+from tests.support.measurements import Measurements
 from tests.support.roles import ROLES, Grant, Roles
-from tests.torture import exercises
+from tests.torture import permission_scenarios
 from tests.torture.calls import Ask, calls
-from tests.torture.exercises import EXERCISES, SCHEDULES
+from tests.torture.permission_scenarios import SCENARIOS, SCHEDULES
 
 pytestmark = pytest.mark.local_stack
 
 NOT_TRIED = {
-    # The local AWS writes the functions' logs itself, with no one's permission, and traces nothing.
+    # The local AWS writes the functions' logs without checking a permission, and sends no traces.
     # Source: AWSLambdaBasicExecutionRole, AWSXRayDaemonWriteAccess in the AWS managed policies.
     "logs:CreateLogStream": "Lambda itself writes the logs, by the role",
     "logs:PutLogEvents": "Lambda itself writes the logs, by the role",
     "xray:PutTraceSegments": "Lambda itself sends the traces, by the role",
     "xray:PutTelemetryRecords": "Lambda itself sends the traces, by the role",
-    # It reads the stream for the function, again with no one's permission.
+    # It also reads the stream without checking a permission.
     # Source: AWSLambdaDynamoDBExecutionRole, and "Process DynamoDB records with Lambda".
     "dynamodb:DescribeStream": "the event source mapping reads the stream, by the role",
     "dynamodb:GetRecords": "the event source mapping reads the stream, by the role",
     "dynamodb:GetShardIterator": "the event source mapping reads the stream, by the role",
     "dynamodb:ListStreams": "the event source mapping reads the stream, by the role",
 }
-"""Actions that only AWS itself uses, which asks for them; the local AWS does without."""
+"""Actions that only AWS services use with the role. The local AWS does not check them."""
 
-REMEMBER_SECRETS = {"CallbackIntakeRole", "ManagementApiRole"}
-"""Whose functions read a secret every few minutes, not at every run."""
+CACHE_SECRETS = {"CallbackIntakeRole", "ManagementApiRole"}
+"""The roles of functions that cache a secret between invocations."""
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def roles(deployed: Deployed) -> Roles:
 
 @pytest.fixture(scope="module", autouse=True)
 def _prepared(deployed: Deployed, past: Past) -> Iterator[None]:
-    """An empty Vonage, and an extender that asks when a room was last used."""
+    """Provide an empty Vonage and an extender that selects rooms by their last use."""
     past.reset_vonage(deployed)
     extender = deployed.stack.outputs["RoomExpiryExtenderName"]
     with functions.configured(deployed, extender, ONLY_ROOMS_USED_WITHIN_DAYS="14"):
@@ -62,43 +62,43 @@ def _prepared(deployed: Deployed, past: Past) -> Iterator[None]:
 
 
 def works(deployed: Deployed, role: str) -> bool:
-    """Return whether the function of that role can do all its work."""
+    """Return whether the scenario of this role succeeds."""
     try:
-        EXERCISES[role](deployed)
+        SCENARIOS[role](deployed)
     except AssertionError:
         return False
     return True
 
 
-def started_anew(deployed: Deployed, role: str) -> None:
-    """Have the role's function forget the secret that it knows."""
+def restart(deployed: Deployed, role: str) -> None:
+    """Replace the processes of the role's function, which drops their cached secret."""
     name = deployed.id_of(role.removesuffix("Role"))
-    with functions.configured(deployed, name, STARTED_ANEW="true"):
+    with functions.configured(deployed, name, RESTARTED="true"):
         pass
 
 
 def is_needed(deployed: Deployed, roles: Roles, grant: Grant) -> bool:
-    """Return whether the function's work fails when `grant` is taken away."""
+    """Return whether the role's scenario fails without `grant`."""
     with roles.without(grant):
-        if grant.role in REMEMBER_SECRETS and grant.action.startswith("secretsmanager:"):
-            started_anew(deployed, grant.role)
+        if grant.role in CACHE_SECRETS and grant.action.startswith("secretsmanager:"):
+            restart(deployed, grant.role)
         return not works(deployed, grant.role)
 
 
 def test_every_role_is_tried() -> None:
-    assert {*EXERCISES, *SCHEDULES} == set(ROLES)
+    assert {*SCENARIOS, *SCHEDULES} == set(ROLES)
 
 
-@pytest.mark.parametrize("role", EXERCISES)
-def test_a_function_needs_all_that_its_role_allows(
-    deployed: Deployed, roles: Roles, role: str, figures: Figures
+@pytest.mark.parametrize("role", SCENARIOS)
+def test_a_function_needs_every_permission_of_its_role(
+    deployed: Deployed, roles: Roles, role: str, measurements: Measurements
 ) -> None:
     tried = [grant for grant in roles.grants(role) if grant.action not in NOT_TRIED]
     assert works(deployed, role)
 
     unneeded = [grant for grant in tried if not is_needed(deployed, roles, grant)]
 
-    figures.add(
+    measurements.add(
         "permissions",
         statements=len({grant.statement for grant in tried}),
         unneeded=len({grant.statement for grant in unneeded}),
@@ -107,31 +107,35 @@ def test_a_function_needs_all_that_its_role_allows(
     assert works(deployed, role)
 
 
-def test_a_schedule_needs_its_role(deployed: Deployed, roles: Roles, figures: Figures) -> None:
-    """That it starts its job with its role is shown by the end-to-end tests of the jobs."""
+def test_a_schedule_needs_its_role(
+    deployed: Deployed, roles: Roles, measurements: Measurements
+) -> None:
+    """The end-to-end tests of the jobs show that a schedule starts its job with this role."""
     grants = [grant for role in SCHEDULES for grant in roles.grants(role)]
-    before = exercises.refused_starts()
+    before = permission_scenarios.refused_starts()
     with roles.without(*grants):
-        exercises.start_by_schedule(deployed)
+        permission_scenarios.start_by_schedule(deployed)
         assert wait_until(
-            lambda: exercises.refused_starts() == before + len(SCHEDULES), WITHIN, pause=0.5
+            lambda: permission_scenarios.refused_starts() == before + len(SCHEDULES),
+            WITHIN,
+            pause=0.5,
         )
-    figures.add("permissions", statements=len(grants), unneeded=0)
+    measurements.add("permissions", statements=len(grants), unneeded=0)
 
 
-def test_what_is_not_tried_is_what_aws_itself_uses(roles: Roles) -> None:
+def test_roles_grant_all_untried_actions(roles: Roles) -> None:
     allowed = {grant.action for role in ROLES for grant in roles.grants(role)}
     assert set(NOT_TRIED) <= allowed
 
 
-# --- what is refused ------------------------------------------------------------------------------
+# --- denied calls ---------------------------------------------------------------------------------
 
 DENIALS = {"AccessDenied", "AccessDeniedException", "AuthorizationError"}
 SDK_SERVICE = {"dynamodb:DescribeStream": "dynamodbstreams"}
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_role_is_refused_all_that_it_does_not_name(
+def test_a_role_is_denied_every_call_that_it_does_not_grant(
     deployed: Deployed, roles: Roles, role: str
 ) -> None:
     granted = {(grant.action, grant.resource) for grant in roles.grants(role)}
@@ -159,9 +163,9 @@ def test_the_security_page_says_how_many_calls_are_tried(deployed: Deployed) -> 
 
 
 def is_refused(ask: Ask, client: Any) -> bool:
-    """Return whether the call is denied; any other end means that it was let through."""
+    """Return whether the call is denied. Any other error means that it was allowed."""
     try:
         ask(client)
-    except ClientError as problem:
-        return problem.response["Error"]["Code"] in DENIALS
+    except ClientError as exc:
+        return exc.response["Error"]["Code"] in DENIALS
     return False

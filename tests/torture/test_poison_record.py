@@ -1,4 +1,4 @@
-"""A record that cannot be published: alone in the dead-letter queue, until the fault is mended."""
+"""Only a record that cannot be published goes to the dead-letter queue, until it is redriven."""
 
 import json
 import uuid
@@ -12,15 +12,15 @@ from local.faults.control import FaultControl
 from local.waiting import wait_until
 from operations import redrive
 from tests.support import functions
-from tests.support.balance import Account, dead_letters
 from tests.support.deployed import WITHIN, Deployed
+from tests.support.ledger import Ledger, dead_letters
 
 pytestmark = pytest.mark.local_stack
 
 
 @contextmanager
 def giving_up_after(deployed: Deployed, retries: int) -> Iterator[None]:
-    """Have Lambda hand a failed stretch of the stream over again no more often than that."""
+    """Limit Lambda's retries of a failed stream batch within the context."""
     functions_ = deployed.stack.client("lambda")
     name = functions.named(deployed)["EventPublisher"]
     [known] = functions_.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
@@ -34,8 +34,8 @@ def giving_up_after(deployed: Deployed, retries: int) -> Iterator[None]:
         )
 
 
-def tell_of(deployed: Deployed, *recording_ids: str) -> None:
-    """Have recordings' callbacks come among those of meetings, which are all taken."""
+def post_callbacks(deployed: Deployed, *recording_ids: str) -> None:
+    """Post the callbacks of recordings between those of meetings."""
     deployed.vonage.hold_meetings(2, senders=4, drop=0.0)
     for id_ in recording_ids:
         body = {"event": "recording:started", "recording_id": id_, "session_id": "a-session"}
@@ -43,11 +43,11 @@ def tell_of(deployed: Deployed, *recording_ids: str) -> None:
     deployed.vonage.hold_meetings(2, senders=4, drop=0.0)
 
 
-def test_poison_waits_alone_in_the_dead_letter_queue_until_its_cause_is_mended(
+def test_only_poison_records_wait_in_the_dead_letter_queue_until_their_cause_is_fixed(
     deployed: Deployed, faults: FaultControl
 ) -> None:
-    """One event spoils every call; one is never let in, till Lambda gives up; one is refused."""
-    account = Account(deployed)
+    """One event invalidates whole calls, one is denied until retries end, one entry is refused."""
+    ledger = Ledger(deployed)
     poison = [str(uuid.uuid4()) for _ in range(3)]
     faults.set(
         [
@@ -58,10 +58,10 @@ def test_poison_waits_alone_in_the_dead_letter_queue_until_its_cause_is_mended(
     )
 
     with giving_up_after(deployed, retries=2):
-        tell_of(deployed, *poison)
-        balance = account.balance()  # of all the others
+        post_callbacks(deployed, *poison)
+        totals = ledger.close()  # of all other callbacks
         assert wait_until(lambda: dead_letters(deployed) == 3, WITHIN)
-    assert (balance.lost, balance.missing, balance.invented) == ([], set(), set())
+    assert (totals.lost, totals.missing, totals.invented) == ([], set(), set())
 
     sent, left = redrive.redrive(deployed.stack)
     assert (sent, len(left)) == (0, 3)
@@ -69,4 +69,4 @@ def test_poison_waits_alone_in_the_dead_letter_queue_until_its_cause_is_mended(
 
     faults.set([])
     assert redrive.redrive(deployed.stack) == (3, [])
-    account.balance({("recording:started", id_) for id_ in poison}).require()
+    ledger.close({("recording:started", id_) for id_ in poison}).require()

@@ -1,4 +1,4 @@
-"""Unit tests have no network and no AWS but moto's, inside the process or on loopback."""
+"""Fixtures of the unit tests, which use no network and no AWS but moto."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ from roomkeeper.aws import sdk as aws
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# How long an example takes says more of what else the machine does than of the code.
+# The duration of an example depends on the load of the machine.
 settings.register_profile("unit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unit")
 configuration.set_hypothesis_home_dir(ROOT / "build/hypothesis")
@@ -40,7 +40,7 @@ NO_AWS = {
 
 @pytest.fixture(autouse=True)
 def _no_sockets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refuse sockets to tests, but for those that ask for a server on loopback."""
+    """Refuse sockets to all tests that do not request a server on loopback."""
     if {"moto_server", "loopback"} & set(request.fixturenames):
         return
 
@@ -53,7 +53,7 @@ def _no_sockets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture(autouse=True)
 def _logs_can_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the layer's records reach caplog: a function keeps them from all handlers but its own."""
+    """Let the layer's records reach caplog: the functions' logger does not propagate them."""
     monkeypatch.setattr(logging.getLogger("roomkeeper"), "propagate", True)
 
 
@@ -70,7 +70,7 @@ def _no_aws_account() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _fresh_container() -> Iterator[None]:
-    """Forget what the functions keep from one invocation to the next."""
+    """Clear the caches that the functions keep between invocations."""
     yield
     for name in [name for name in sys.modules if name.startswith("roomkeeper.handlers.")]:
         for kept in vars(sys.modules[name]).values():
@@ -86,14 +86,14 @@ def moto(_no_aws_account: None) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def moto_server() -> Iterator[str]:
-    """The URL where the Common Runtime finds what `moto` holds."""
+    """The URL of a moto server, with the same resources as `moto`, for the Common Runtime."""
     with sdk.moto_server() as url:
         yield url
 
 
 @pytest.fixture
 def loopback() -> None:
-    """Let a test serve on the loopback interface and connect to it."""
+    """Allow a test to serve on the loopback interface and to connect to it."""
 
 
 @pytest.fixture(scope="module")
@@ -109,31 +109,31 @@ class Table:
     name: str
 
     def item(self, key: str) -> Image | None:
-        """Return the item under `key`, whole, in DynamoDB's JSON."""
-        answer = self.client.get_item(TableName=self.name, Key={"pk": {"S": key}})
-        return answer.get("Item")
+        """Return the item with this key in DynamoDB's JSON; None if there is none."""
+        response = self.client.get_item(TableName=self.name, Key={"pk": {"S": key}})
+        return response.get("Item")
 
     def plain_item(self, key: str) -> dict[str, Any]:
-        """Return the same as texts, numbers and sorted lists, without its key."""
+        """Return the item's values as strings, integers and sorted lists, without its key."""
         item = self.item(key)
-        assert item is not None, f"nothing is kept under {key}"
+        assert item is not None, f"the table has no item {key}"
         return {name: _plain(value) for name, value in item.items() if name != "pk"}
 
     def items(self) -> list[Image]:
-        """Return every item, in the order of their keys."""
+        """Return all items, sorted by key."""
         found = map(with_sorted_sets, self.client.scan(TableName=self.name)["Items"])
         return sorted(found, key=lambda item: item["pk"]["S"])
 
     def keys_in(self, index: str, attribute: str, value: str) -> list[str]:
-        """Return the keys that a query of an index finds, in its order."""
-        answer = self.client.query(
+        """Return the keys of a query's items, in the order of the index."""
+        response = self.client.query(
             TableName=self.name,
             IndexName=index,
             KeyConditionExpression="#name = :value",
             ExpressionAttributeNames={"#name": attribute},
             ExpressionAttributeValues={":value": {"S": value}},
         )
-        return [item["pk"]["S"] for item in answer["Items"]]
+        return [item["pk"]["S"] for item in response["Items"]]
 
     def put(self, item: Image) -> None:
         self.client.put_item(TableName=self.name, Item=item)
@@ -145,7 +145,7 @@ def _plain(value: Any) -> Any:
 
 
 def with_sorted_sets(item: Image) -> Image:
-    """Return the same item; DynamoDB and moto return a set's members in any order."""
+    """Return the item with sorted sets: DynamoDB and moto return their members in any order."""
     sets = {name: {"SS": sorted(v["SS"])} for name, v in item.items() if "SS" in v}
     return {**item, **sets}
 
@@ -155,7 +155,7 @@ _names = count()
 
 @pytest.fixture(scope="module")
 def new_table(dynamodb: "DynamoDBClient") -> Callable[[], Table]:
-    """Make a table, of which there may be any number."""
+    """Return a function that creates a new table at each call."""
 
     def create() -> Table:
         table = Table(dynamodb, f"rooms-{next(_names)}")
@@ -171,7 +171,7 @@ def table(new_table: Callable[[], Table]) -> Table:
 
 
 class Output:
-    """What a function wrote to CloudWatch Logs."""
+    """The output of a function, which Lambda sends to CloudWatch Logs."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
@@ -188,13 +188,13 @@ class Output:
         return [json.loads(line) for line in self.text.splitlines()]
 
     def logged(self, message: str) -> dict[str, Any]:
-        """Return the one line with this message."""
+        """Return the only line with this message."""
         [line] = [line for line in self.lines if line.get("message") == message]
         return line
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """Return the metrics of the one invocation, and their dimensions, by name."""
+        """Return the values of the metrics and dimensions of a single invocation, by name."""
         [line] = [line for line in self.lines if "_aws" in line]
         [directive] = line["_aws"]["CloudWatchMetrics"]
         assert directive["Namespace"] == NAMESPACE
@@ -205,7 +205,7 @@ class Output:
 
 
 class Stdout:
-    """Whatever stdout is just now: pytest has another one for every phase of a test."""
+    """A stream to the current sys.stdout, which pytest replaces in every phase of a test."""
 
     def write(self, text: str) -> int:
         return sys.stdout.write(text)
@@ -216,7 +216,7 @@ class Stdout:
 
 @pytest.fixture
 def output(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Output:
-    """Catch what the functions' loggers and metrics print."""
+    """Capture the output of the functions' loggers and metrics."""
     from roomkeeper.handlers import callback_intake as intake  # noqa: PLC0415 - few tests need them
     from roomkeeper.handlers import event_publisher as publisher  # noqa: PLC0415
 

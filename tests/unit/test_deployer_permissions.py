@@ -1,11 +1,14 @@
 """What the local CloudFormation asks its caller's permission for is what AWS's does."""
 
+import json
+
 import pytest
 
-from local.aws.deployer_permissions import HANDLERS, MORE_AT_CREATION, checks
+from local.aws.deployer_permissions import HANDLERS, MORE_AT_CREATION, checks, rule_arn
 from tests.support.deployer import asked_for, is_allowed, resource_types
 
 PLACE = {"stack": "roomkeeper-prod", "account": "123456789012", "region": "eu-west-1"}
+BUS = PLACE["stack"]
 ROLE = "arn:aws:iam::123456789012:role/roomkeeper-prod-Role-X"
 
 
@@ -35,3 +38,16 @@ def test_access_logs_take_permissions_of_their_own() -> None:
     assert "logs:CreateLogDelivery" in MORE_AT_CREATION["AWS::ApiGatewayV2::Stage"]
     stage = checks("AWS::ApiGatewayV2::Stage", "HttpApiStage", {}, PLACE)
     assert ("logs:CreateLogDelivery", "*", {}) in [*stage["create"]]
+
+
+@pytest.mark.parametrize("bus", [BUS, f"arn:aws:events:eu-west-1:123456789012:event-bus/{BUS}"])
+def test_the_targets_of_a_rule_are_checked_by_the_rules_arn(bus: str) -> None:
+    body = json.dumps({"Rule": "an-audit", "EventBusName": bus}).encode()
+    arn = rule_arn(body, "eu-west-1", "123456789012")
+    assert arn == f"arn:aws:events:eu-west-1:123456789012:rule/{BUS}/an-audit"
+    assert is_allowed("events:ListTargetsByRule", arn, "DeployDataPolicy")
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"Name": "an-audit"}'])
+def test_other_requests_name_no_rule_in_that_field(body: bytes) -> None:
+    assert rule_arn(body, "eu-west-1", "123456789012") is None

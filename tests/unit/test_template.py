@@ -56,23 +56,21 @@ def as_list(one_or_more: Any) -> list[Any]:
 # --- parameters -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "parameter"), template()["Parameters"].items())
-def test_a_parameter_says_what_it_is_for_and_what_it_may_be(
-    name: str, parameter: dict[str, Any]
-) -> None:
-    assert parameter["Description"].endswith(".")
-    assert parameter.keys() & CONSTRAINTS
-    assert "Default" in parameter
+def test_a_parameter_says_what_it_is_for_and_what_it_may_be() -> None:
+    for name, parameter in template()["Parameters"].items():
+        assert parameter["Description"].endswith("."), name
+        assert parameter.keys() & CONSTRAINTS, f"{name} has no constraint"
+        assert "Default" in parameter, f"{name} has no default"
 
 
-@pytest.mark.parametrize(("name", "parameter"), template()["Parameters"].items())
-def test_a_default_is_one_of_the_values_that_may_be(name: str, parameter: dict[str, Any]) -> None:
-    default = parameter["Default"]
-    assert default in parameter.get("AllowedValues", [default])
-    assert re.search(parameter.get("AllowedPattern", ""), str(default))
-    if parameter["Type"] == "Number":
-        limits = parameter.get("MinValue", default), parameter.get("MaxValue", default)
-        assert limits[0] <= default <= limits[1]
+def test_a_default_is_one_of_the_values_that_may_be() -> None:
+    for name, parameter in template()["Parameters"].items():
+        default = parameter["Default"]
+        assert default in parameter.get("AllowedValues", [default]), name
+        assert re.search(parameter.get("AllowedPattern", ""), str(default)), name
+        if parameter["Type"] == "Number":
+            limits = parameter.get("MinValue", default), parameter.get("MaxValue", default)
+            assert limits[0] <= default <= limits[1], name
 
 
 @pytest.mark.parametrize("name", ["SessionDays", "EventDays", "DeletedRecordingDays"])

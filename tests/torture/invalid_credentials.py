@@ -1,4 +1,4 @@
-"""Authorization headers that let nobody in: unsigned, wrongly signed, stale, of another body."""
+"""Invalid Authorization headers: unsigned, wrongly signed, expired, or signed for another body."""
 
 import base64
 import json
@@ -38,7 +38,7 @@ def _now(**more: Any) -> dict[str, Any]:
     return {"iat": int(time.time()), **more}
 
 
-FORGERIES: list[Callable[[bytes, str], str]] = [
+INVALID_CREDENTIALS: list[Callable[[bytes, str], str]] = [
     lambda _body, _secret: "",
     lambda _body, _secret: "Bearer",
     lambda _body, _secret: "Bearer " + "A" * 5000,
@@ -67,4 +67,4 @@ FORGERIES: list[Callable[[bytes, str], str]] = [
     lambda body, secret: a_signature(body, secret=secret).replace(".", "..", 1),
     lambda body, secret: a_signature(body, secret=secret * 2, algorithm="HS512"),
 ]
-"""Each makes one, of a request's body and the stack's signature secret."""
+"""Functions of a request's body and the stack's signature secret that return an invalid header."""

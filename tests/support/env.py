@@ -1,4 +1,4 @@
-"""The table in memory, made from the template, and an emulated Vonage, as a pytest plugin."""
+"""A pytest plugin with a test environment: the template's table in moto and an emulated Vonage."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from roomkeeper.callbacks.meetings import Callback, parse
 from roomkeeper.store import Store
 from roomkeeper.vonage import ApiKey, VonageClient
 
-# Powertools reads these when a function is imported; every function has them from the template.
+# Powertools reads these when a function is imported. The template sets them for every function.
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "test")
 os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", NAMESPACE)
 
@@ -28,7 +28,7 @@ TABLE = "books"
 
 
 class Books(Struct, frozen=True):
-    """A store, a client of the emulated Vonage, and that one's controls."""
+    """A store, the emulated Vonage's controls, and a client of it."""
 
     store: Store
     client: VonageClient
@@ -36,26 +36,29 @@ class Books(Struct, frozen=True):
     dynamodb: Any
 
     def hear(self, body: bytes | dict[str, Any], at: datetime = NOW) -> Callback:
-        """Apply a callback as heard at that time."""
+        """Store a callback as received at that time."""
         callback = parse(body if isinstance(body, bytes) else json_bytes(body))
         self.store.apply(callback, at)
         return callback
 
     def hear_all(self, bodies: list[dict[str, Any]], at: datetime = NOW, *but: str) -> None:
-        """Apply callbacks except for the events that are named."""
+        """Store callbacks, except for the events named in `but`."""
         for body in bodies:
             if body["event"] not in but:
                 self.hear(body, at)
 
     def item(self, key: str) -> dict[str, Any]:
-        """Return an item as DynamoDB writes it."""
+        """Return an item in DynamoDB's JSON."""
         item: dict[str, Any] = self.dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": key}})[
             "Item"
         ]
         return item
 
     def uploaded(self, count: int, at: datetime) -> list[str]:
-        """Have Vonage hold recordings whose upload was heard of at that time, one a second."""
+        """Add recordings to Vonage and store their upload callbacks, one second apart; return ids.
+
+        The first is received at `at`.
+        """
         made = self.vonage.add_recordings(count)
         for place, recording_id in enumerate(made["recording_ids"]):
             self.hear(an_upload(recording_id), at + timedelta(seconds=place))
@@ -67,7 +70,7 @@ class Books(Struct, frozen=True):
         return {each["id"] for each in self.vonage.recordings() if not each["deleted"]}
 
     def asked(self, method: str) -> list[str]:
-        """Return the paths of the requests with that method that Vonage has had."""
+        """Return the paths of the requests with that method that Vonage received."""
         return [each["path"] for each in self.vonage.requests() if each["method"] == method]
 
 
@@ -76,7 +79,7 @@ def json_bytes(body: dict[str, Any]) -> bytes:
 
 
 def an_upload(recording_id: str, session_id: str = "a-session") -> dict[str, Any]:
-    """Return a callback that tells of an upload."""
+    """Return the body of a `recording:uploaded` callback."""
     return {
         "event": "recording:uploaded",
         "recording_id": recording_id,
@@ -90,14 +93,14 @@ def an_upload(recording_id: str, session_id: str = "a-session") -> dict[str, Any
 
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[VonageControl]:
-    """An emulated Vonage for the whole run."""
+    """One emulated Vonage for the whole test run."""
     with served(0, "127.0.0.1", None) as base:
         yield VonageControl(base)
 
 
 @pytest.fixture
 def books(emulator: VonageControl) -> Iterator[Books]:
-    """An empty table and an emulated Vonage that knows nothing yet."""
+    """An empty table and an emulated Vonage without rooms or recordings."""
     emulator.reset()
     client = VonageClient(
         emulator.api_url,

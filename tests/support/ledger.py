@@ -1,4 +1,4 @@
-"""The balance after a trial: what was acknowledged, what the table holds, what subscribers got."""
+"""Compares what was acknowledged with what the table holds and what subscribers received."""
 
 import json
 from collections import Counter
@@ -9,27 +9,27 @@ from msgspec import Struct
 
 from roomkeeper.store.items import deserialize
 from tests.support.deployed import WITHIN, Deployed
-from tests.support.figures import Figures
+from tests.support.measurements import Measurements
 
 Fact = tuple[str, str]
-"""That something happened: the event's name, and the id of whom it happened to."""
+"""The name of an event, and the id of the resource it is about."""
 
 _IDS = ("participant_id", "recording_id", "session_id", "room_id")
 _KEYS = {"recording": "RECORDING#", "session": "SESSION#"}
 
 
-def fact(event: str, said: Mapping[str, Any]) -> Fact:
-    """Return what an event or a callback tells, by the most particular id that it names."""
-    return event, str(next(said[name] for name in _IDS if name in said))
+def fact(event: str, data: Mapping[str, Any]) -> Fact:
+    """Return the fact that an event or callback reports, with the most specific id in `data`."""
+    return event, str(next(data[name] for name in _IDS if name in data))
 
 
-class Balance(Struct, frozen=True):
-    """What is left over when what went in is held against what came out."""
+class Totals(Struct, frozen=True):
+    """The counts of a trial: callbacks sent, events due and events received."""
 
     sent: int
     refused: int
     lost: list[Mapping[str, Any]]
-    """Callbacks that were acknowledged and are not in the table, with all that they say."""
+    """Callbacks that were acknowledged but are not completely in the table."""
     due: set[Fact]
     received: Counter[Fact]
     ids: dict[Fact, set[str]]
@@ -37,29 +37,29 @@ class Balance(Struct, frozen=True):
 
     @property
     def missing(self) -> set[Fact]:
-        """What is due and has not come."""
+        """The facts that are due and were not received."""
         return self.due - self.received.keys()
 
     @property
     def invented(self) -> set[Fact]:
-        """What has come and is not due."""
+        """The facts that were received and are not due."""
         return self.received.keys() - self.due
 
     @property
     def repeated(self) -> int:
-        """How many events came once more, under the id that they had the first time."""
+        """The number of events that were received again, with the same event id."""
         return self.received.total() - len(self.received)
 
-    def entered(self, figures: Figures) -> "Balance":
-        """Enter the balance into the figures; return it."""
-        figures.add(
+    def record(self, measurements: Measurements) -> "Totals":
+        """Add the totals to the measurements and return them."""
+        measurements.add(
             "callbacks",
             sent=self.sent,
             refused=self.refused,
             acknowledged=self.sent - self.refused,
             lost=len(self.lost),
         )
-        figures.add(
+        measurements.add(
             "events",
             due=len(self.due),
             received=self.received.total(),
@@ -69,7 +69,7 @@ class Balance(Struct, frozen=True):
         return self
 
     def require(self) -> None:
-        """Fail unless nothing is lost, missing, invented, or told under two ids."""
+        """Fail if anything is lost, missing, invented, dead-lettered or published with two ids."""
         assert not self.lost, f"{len(self.lost)} acknowledged, not in the table: {self.lost[0]}"
         assert not self.missing, f"{len(self.missing)} due and not received: {sample(self.missing)}"
         assert not self.invented, f"{len(self.invented)} not due: {sample(self.invented)}"
@@ -78,18 +78,18 @@ class Balance(Struct, frozen=True):
         assert not self.dead_letters
 
 
-class Account:
-    """Opened before a trial, so that what was before does not count."""
+class Ledger:
+    """Counts from its creation on: create it before the trial."""
 
     def __init__(self, deployed: Deployed) -> None:
         self._deployed = deployed
         self._deliveries = len(deployed.vonage.deliveries())
         self.events_before = len(deployed.subscriber.receive_all())
 
-    def balance(self, due: Iterable[Fact] = ()) -> Balance:
-        """Return the balance once everything has come, or nothing has for a while.
+    def close(self, due: Iterable[Fact] = ()) -> Totals:
+        """Return the totals once all due events were received, or none arrive any more.
 
-        What callbacks tell is due; `due` is what is due besides.
+        The events of acknowledged callbacks are due; `due` names further ones.
         """
         deliveries = self._deployed.vonage.deliveries()[self._deliveries :]
         acknowledged = [each["body"] for each in deliveries if each["delivered"]]
@@ -98,11 +98,11 @@ class Account:
         ids: dict[Fact, set[str]] = {}
         for known, event in events:
             ids.setdefault(known, set()).add(event["detail"]["metadata"]["event_id"])
-        kept = Kept(self._deployed)
-        return Balance(
+        stored = StoredFacts(self._deployed)
+        return Totals(
             sent=len(deliveries),
             refused=len(deliveries) - len(acknowledged),
-            lost=[body for body in acknowledged if not kept.says(body)],
+            lost=[body for body in acknowledged if not stored.contain(body)],
             due=all_due,
             received=Counter(known for known, _ in events),
             ids=ids,
@@ -117,34 +117,34 @@ class Account:
         return subscriber.receive_all()[self.events_before :]
 
 
-class Kept:
-    """All that the table holds."""
+class StoredFacts:
+    """All facts in the table."""
 
     def __init__(self, deployed: Deployed) -> None:
         pages = deployed.stack.client("dynamodb").get_paginator("scan")
         table = deployed.stack.outputs["TableName"]
         items = [deserialize(i) for page in pages.paginate(TableName=table) for i in page["Items"]]
         self._items = {item["pk"]: item for item in items}
-        self._told = {
+        self._events = {
             fact(item["event"], detail)
             for item in items
             if "detail" in item
             and any(name in (detail := json.loads(item["detail"])) for name in _IDS)
         }
 
-    def says(self, body: Mapping[str, Any]) -> bool:
-        """Whether the table holds all that a callback told."""
+    def contain(self, body: Mapping[str, Any]) -> bool:
+        """Return whether the table has every field of a callback."""
         known = fact(body["event"], body)
         kind = body["event"].partition(":")[0]
         item = self._items.get(_KEYS.get(kind, "") + known[1])
         if item is None:
-            return known in self._told
+            return known in self._events
         facts = {name: value for name, value in body.items() if name != "event"}
         return body["event"] in item["seen"] and facts.items() <= item.items()
 
 
 def dead_letters(deployed: Deployed) -> int:
-    """Return how many dead letters wait."""
+    """Return the number of messages in the dead-letter queue."""
     attributes = deployed.stack.client("sqs").get_queue_attributes(
         QueueUrl=deployed.stack.outputs["DeadLetterQueueUrl"],
         AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
@@ -153,7 +153,7 @@ def dead_letters(deployed: Deployed) -> int:
 
 
 def sample(facts: Iterable[Fact]) -> list[Fact]:
-    """Return a few of them, for a message."""
+    """Return at most five facts, for an error message."""
     return sorted(facts)[:5]
 
 

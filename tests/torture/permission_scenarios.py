@@ -1,7 +1,7 @@
-"""For each role: the work that needs all that it allows, done once on the deployed stack.
+"""Scenarios that need every permission of a role, run on the deployed stack.
 
-An exercise raises when something of it fails. Each makes what it works on itself, so that it can
-be repeated, and fails for a missing permission alone.
+A scenario raises AssertionError if a step fails. Each creates its own items, so it can be repeated
+and fails only for a missing permission.
 """
 
 import json
@@ -28,31 +28,31 @@ AWS_LOG = BUILD / "local/test/local.aws.log"
 REFUSAL = "The schedule's role does not let it start"
 KEEP = "roomkeeper:keep"
 
-Exercise = Callable[[Deployed], None]
+Scenario = Callable[[Deployed], None]
 
 
 def take_a_callback(deployed: Deployed) -> None:
-    """Have the intake keep a callback."""
+    """Have the intake store a callback."""
     recording_id = _new()
     body = a_body("recording:started", recording_id=recording_id, session_id=_new())
-    answer = deployed.post(body)
-    assert answer.status_code == 204, answer.text
+    response = deployed.post(body)
+    assert response.status_code == 204, response.text
     assert deployed.item(f"RECORDING#{recording_id}")
 
 
-def publish_and_set_aside(deployed: Deployed) -> None:
-    """Have the publisher join an upload to its room, and set aside a record that makes no sense."""
-    answer = deployed.stack.client("lambda").invoke(
+def publish_and_dead_letter(deployed: Deployed) -> None:
+    """Have the publisher look up an upload's room, and send an invalid record to the DLQ."""
+    response = deployed.stack.client("lambda").invoke(
         FunctionName=deployed.id_of("EventPublisher"),
         Payload=json.dumps({"Records": _records(deployed)}),
     )
-    assert "FunctionError" not in answer
-    assert json.loads(answer["Payload"].read()) == {"batchItemFailures": []}
+    assert "FunctionError" not in response
+    assert json.loads(response["Payload"].read()) == {"batchItemFailures": []}
 
 
 @cache
 def _records(deployed: Deployed) -> list[dict[str, Any]]:
-    """Return what the stream shows of an upload that lacks its room, and one of nothing known."""
+    """Return stream records: an upload without a room, and an event of an unknown type."""
     recording_id, session_id = _new(), _new()
     started = a_body("session:started", session_id=session_id)
     uploaded = a_body("recording:uploaded", recording_id=recording_id, session_id=session_id)
@@ -65,7 +65,7 @@ def _records(deployed: Deployed) -> list[dict[str, Any]]:
 
 
 def look_after_recordings(deployed: Deployed) -> None:
-    """Have the management API read and change what the table holds of a recording."""
+    """Have the management API read and change a recording's item."""
     api = ManagementApi(deployed.stack)
     [recording_id] = jobs.uploads(deployed, 1)
     recording = deployed.store().recording(recording_id)
@@ -73,31 +73,31 @@ def look_after_recordings(deployed: Deployed) -> None:
     for method, path, body in (
         ("GET", f"/recordings/{recording_id}", None),
         ("GET", f"/sessions/{recording.session_id}/recordings", None),
-        ("PUT", f"/recordings/{recording_id}/hold", {"reason": "an exercise"}),
+        ("PUT", f"/recordings/{recording_id}/hold", {"reason": "a permission test"}),
         ("DELETE", f"/recordings/{recording_id}/hold", None),
     ):
-        answer = api.call(method, path, json=body)
-        assert answer.ok, answer.text
+        response = api.call(method, path, json=body)
+        assert response.ok, response.text
 
 
 def clean_up(deployed: Deployed) -> None:
-    """Have the cleanup delete a recording that is due."""
+    """Have the cleanup delete a recording past its retention."""
     ids = jobs.uploads(deployed, 1)
     back_dating.back_date(deployed.stack, back_dating.recordings(ids), 31 * DAY)
     require_done(deployed, "recording-cleanup", "deleted")
 
 
 def reconcile(deployed: Deployed) -> None:
-    """Have the reconciler make up for a callback that never came."""
-    held = deployed.vonage.hold_meeting(drop={"recording:uploaded"})
+    """Have the reconciler recover a callback that was lost."""
+    meeting = deployed.vonage.hold_meeting(drop={"recording:uploaded"})
     now = datetime.now(UTC)
-    waiting = [WorklistEntry("recording", held["recording_ids"][0], now)]
+    waiting = [WorklistEntry("recording", meeting["recording_ids"][0], now)]
     back_dating.back_date(deployed.stack, waiting, 2 * DAY)
     require_done(deployed, "recording-reconciliation", "recovered")
 
 
 def extend_rooms(deployed: Deployed) -> None:
-    """Have the extender extend a room that was used lately; its policy has to ask for that."""
+    """Have the extender extend a recently used room; ONLY_ROOMS_USED_WITHIN_DAYS must be set."""
     soon = iso(datetime.now(UTC) + timedelta(days=2))
     [room_id] = deployed.vonage.add_rooms(1, expires_at=soon, metadata=KEEP)
     deployed.vonage.hold_meeting(room_id)
@@ -105,30 +105,33 @@ def extend_rooms(deployed: Deployed) -> None:
 
 
 def require_done(deployed: Deployed, job: str, count: str) -> None:
-    """Run a job over HTTP, where it does not raise: the local AWS would start it anew each time."""
-    answer = local.clients.jobs.post(deployed.stack, job, {})
-    report = answer.json()
-    assert answer.ok, report
+    """Run a job by HTTP and fail unless its report has this count.
+
+    By HTTP a job does not raise; after an error the local AWS would start a new process each time.
+    """
+    response = local.clients.jobs.post(deployed.stack, job, {})
+    report = response.json()
+    assert response.ok, report
     assert report["failed"] == 0, report
     assert report[count] >= 1, report
 
 
-EXERCISES: Mapping[str, Exercise] = {
+SCENARIOS: Mapping[str, Scenario] = {
     "CallbackIntakeRole": take_a_callback,
-    "EventPublisherRole": publish_and_set_aside,
+    "EventPublisherRole": publish_and_dead_letter,
     "ManagementApiRole": look_after_recordings,
     "RecordingCleanupRole": clean_up,
     "RecordingReconcilerRole": reconcile,
     "RoomExpiryExtenderRole": extend_rooms,
 }
-"""The work of each function, by its role."""
+"""The scenario of each function's role."""
 
 SCHEDULES = {role: role.removesuffix("Role") for role in ROLES if role.endswith("ScheduleRole")}
-"""The schedule of each role that starts a function."""
+"""The schedule that uses each schedule role."""
 
 
 def start_by_schedule(deployed: Deployed) -> None:
-    """Have every schedule's target started once more, under its role, now."""
+    """Start every schedule's target once, now, with the schedule's role."""
     scheduler = deployed.stack.client("scheduler")
     for schedule in SCHEDULES.values():
         target = scheduler.get_schedule(Name=deployed.id_of(schedule))["Target"]
@@ -142,7 +145,7 @@ def start_by_schedule(deployed: Deployed) -> None:
 
 
 def refused_starts() -> int:
-    """Return how often the local AWS has refused a schedule the start of its target."""
+    """Return how often the local AWS refused to start a schedule's target."""
     return AWS_LOG.read_text().count(REFUSAL)
 
 

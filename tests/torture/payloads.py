@@ -1,4 +1,4 @@
-"""What hostile requests are made of: ids, bodies, headers and queries that have broken others."""
+"""Hostile ids, bodies, headers and query strings, known from failures of other software."""
 
 import base64
 import gzip
@@ -80,7 +80,7 @@ HEADERS: list[dict[str, str]] = [
     {"X-HTTP-Method-Override": "DELETE", "X-Original-URL": "/rooms"},
     {"X-Amzn-Trace-Id": "Root=1;Sampled=x"},
     {"Forwarded": "a" * 4000},
-    {"X-Filler": "a" * 12_000},  # API Gateway takes 10,240 bytes of them in all
+    {"X-Filler": "a" * 12_000},  # API Gateway accepts 10,240 bytes of headers in total
     {"X-Filler": "a" * 70_000},
 ]
 QUERIES = [
