@@ -24,7 +24,7 @@ DAY = timedelta(days=1)
 KEEP = "roomkeeper:keep"
 JOB = "room-expiry-extension"
 AWS_LOG = BUILD / "local/test/local.aws.log"
-REFUSAL = "The schedule's role does not let it start"
+REFUSAL = "The schedule's role does not allow it to start"
 FAST = {"JOB_RATE_PER_SECOND": "100", "JOB_CONCURRENCY": "16"}
 
 

@@ -25,7 +25,7 @@ from tests.support.jobs import DAY
 from tests.support.roles import ROLES
 
 AWS_LOG = BUILD / "local/test/local.aws.log"
-REFUSAL = "The schedule's role does not let it start"
+REFUSAL = "The schedule's role does not allow it to start"
 KEEP = "roomkeeper:keep"
 
 Scenario = Callable[[Deployed], None]
