@@ -146,7 +146,7 @@ def purge_all(deployed: Deployed, prefix: str, ids: list[str]) -> None:
     seen = commands.make(deployed.stack, "purge", *window, "ARGS=--refused")
     assert seen.code == 0, seen.text
     assert f"{len(selected.recordings)} recordings: " in seen.text
-    assert f"left, as it is on hold: {len(selected.left['as it is on hold'])}, " in seen.text
+    assert f"kept, on hold: {len(selected.left['on hold'])}, " in seen.text
     assert "Nothing was removed." in seen.text
     assert deployed.item(f"RECORDING#{ids[1]}") is not None
 
