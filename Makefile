@@ -160,7 +160,12 @@ vonage: $(TOOLS)/dev/.installed ## run the Vonage emulator alone (PORT=, 8200 by
 
 .PHONY: test
 test: $(LOCAL) ## run all tests, including those against the local stack (ARGS= for pytest)
+ifdef ARGS
 	@$(DEV)/pytest $(ARGS)
+else
+	@$(DEV)/pytest -n 4 tests/unit tests/integration
+	@$(DEV)/pytest tests/e2e tests/torture
+endif
 
 .PHONY: torture
 torture: $(LOCAL) ## stress-test with faults, crashes, hostile input and leak checks (JSON=FILE for the measurements)

@@ -30,8 +30,6 @@ NOT_TRIED = {
     # Source: AWSLambdaBasicExecutionRole, AWSXRayDaemonWriteAccess in the AWS managed policies.
     "logs:CreateLogStream": "Lambda itself writes the logs, by the role",
     "logs:PutLogEvents": "Lambda itself writes the logs, by the role",
-    "xray:PutTraceSegments": "Lambda itself sends the traces, by the role",
-    "xray:PutTelemetryRecords": "Lambda itself sends the traces, by the role",
     # It also reads the stream without checking a permission.
     # Source: AWSLambdaDynamoDBExecutionRole, and "Process DynamoDB records with Lambda".
     "dynamodb:DescribeStream": "the event source mapping reads the stream, by the role",
