@@ -13,9 +13,9 @@ import yaml
 from msgspec import Struct
 
 from local.testing import sdk
-from local.testing.builders import instant_retries
 from local.vonage.control import VonageControl
 from local.vonage.server import served
+from local.waiting import wait_until
 from roomkeeper.aws import sdk as aws
 from roomkeeper.callbacks.meetings import parse
 from roomkeeper.domain.rooms import ExtensionPolicy
@@ -25,13 +25,13 @@ from roomkeeper.jobs.runner import Options, Report, Run
 from roomkeeper.store import Checkpoint, RoomStore, Store
 from roomkeeper.times import from_iso, iso
 from roomkeeper.vonage import (
-    ApiKey,
     BadRequest,
     Forbidden,
     VonageClient,
     VonageError,
 )
 from roomkeeper.vonage.errors import RequestContext
+from tests.support.env import a_client
 
 TEMPLATE = Path(__file__).parent.parent.parent / "template.yaml"
 TABLE = "rooms"
@@ -130,13 +130,7 @@ def emulator() -> Iterator[VonageControl]:
 @pytest.fixture
 def rooms(emulator: VonageControl) -> Iterator[Rooms]:
     emulator.reset()
-    client = VonageClient(
-        emulator.api_url,
-        ApiKey("key", "secret"),
-        total_timeout=20.0,
-        timeout=20.0,
-        retry=instant_retries(),
-    )
+    client = a_client(emulator)
     with sdk.moto(), client:
         dynamodb = aws.dynamodb(sdk.PATIENT)
         template = yaml.load(TEMPLATE.read_text(), _Cloudformation)
@@ -329,12 +323,14 @@ def test_completing_interrupted_extensions_counts_towards_the_deadline(
 ) -> None:
     rooms.vonage.add_rooms(5, expires_at=SOON)
 
+    run = a_run(seconds=0.2)
+
     def slow(_before: datetime) -> Iterator[str]:
-        time.sleep(0.3)
+        assert wait_until(lambda: time.monotonic() >= run.limits.deadline, 30)
         yield from ()
 
     monkeypatch.setattr(rooms.table, "pending_extensions", slow)
-    report = rooms.extend(a_run(seconds=0.2))
+    report = rooms.extend(run)
 
     assert (report.summary.stopped_by, report.counts["seen"]) == ("deadline", 0)
 

@@ -98,17 +98,22 @@ def emulator() -> Iterator[VonageControl]:
         yield VonageControl(base)
 
 
-@pytest.fixture
-def books(emulator: VonageControl) -> Iterator[Books]:
-    """An empty table and an emulated Vonage without rooms or recordings."""
-    emulator.reset()
-    client = VonageClient(
+def a_client(emulator: VonageControl) -> VonageClient:
+    """Return a client of the emulated Vonage whose retries take no time."""
+    return VonageClient(
         emulator.api_url,
         ApiKey("key", "secret"),
         total_timeout=20.0,
         timeout=20.0,
         retry=instant_retries(),
     )
+
+
+@pytest.fixture
+def books(emulator: VonageControl) -> Iterator[Books]:
+    """An empty table and an emulated Vonage without rooms or recordings."""
+    emulator.reset()
+    client = a_client(emulator)
     with sdk.moto(), client:
         dynamodb = aws.dynamodb(sdk.PATIENT)
         dynamodb.create_table(TableName=TABLE, **table_definition())

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import pytest
 from msgspec import Meta
 
+from local.waiting import wait_until
 from roomkeeper.aws import sdk
 from roomkeeper.aws.secrets import SecretUnavailable
 from roomkeeper.errors import RoomkeeperError
@@ -340,7 +341,7 @@ def test_time_spent_before_the_batch_counts_towards_the_runs_deadline() -> None:
     summaries = []
 
     def run(run: Run[DaysOptions]) -> Report:
-        time.sleep(0.2)  # counting what is due
+        assert wait_until(lambda: time.monotonic() >= run.limits.deadline, 30)
         summaries.append(runner.work(run, range(10), lambda _: "done"))
         return Report(dry_run=run.dry_run, counts={}, summary=summaries[0])
 

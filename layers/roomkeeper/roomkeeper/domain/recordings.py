@@ -9,7 +9,7 @@ from msgspec import Struct
 
 Status = Literal["started", "ended", "lost", "uploaded", "deleted"]
 DeletedBy = Literal["cleanup", "management", "vonage"]
-"""Who deleted a recording. `vonage`: the recording was gone before the cleanup tried."""
+"""The origin of a deletion. `vonage`: the recording was gone before the cleanup tried."""
 
 _STATUS_BY_EVENT: Mapping[str, Status] = {
     "recording:started": "started",

@@ -242,4 +242,5 @@ def _ticks(limits: Limits) -> Iterator[None]:
     """Yield no more often than the rate limit allows, until the deadline."""
     while (now := time.monotonic()) < limits.deadline:
         yield
+        # Pages are requests to Vonage, too, so JobRatePerSecond applies to them.
         time.sleep(max(0.0, now + 1 / limits.per_second - time.monotonic()))

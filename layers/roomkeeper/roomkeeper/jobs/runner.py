@@ -1,4 +1,4 @@
-"""What all jobs share: invocation by schedule or HTTP, time limits, reports and metrics.
+"""The parts that all jobs share: invocation by schedule or HTTP, time limits, reports and metrics.
 
 A job runs on its schedule or on demand, through the HTTP API or by a direct invocation. The event
 of a scheduled or direct invocation is the job's options as JSON. Over HTTP they are the body.
