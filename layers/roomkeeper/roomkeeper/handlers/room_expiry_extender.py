@@ -7,16 +7,17 @@ from typing import Any
 
 from roomkeeper import store
 from roomkeeper.aws import sdk
+from roomkeeper.http_api import Response
 from roomkeeper.jobs import runner
 from roomkeeper.jobs.room_extension import RoomExtension
-from roomkeeper.jobs.runner import Answer, Context, Options, Report, Run, logger, metrics
+from roomkeeper.jobs.runner import Context, Options, Report, Run, logger, metrics
 from roomkeeper.settings import ExtenderSettings
 from roomkeeper.store import RoomStore
 
 
 @metrics.log_metrics
 @logger.inject_lambda_context
-def handler(event: Mapping[str, Any], context: Context) -> Answer:
+def handler(event: Mapping[str, Any], context: Context) -> Response:
     """Extend the rooms that expire soon and that the policy selects; return a report.
 
     `event` is the options as JSON, from the schedule or a direct invocation, or an HTTP API request

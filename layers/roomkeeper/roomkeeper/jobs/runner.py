@@ -23,7 +23,7 @@ from roomkeeper import http_api, store
 from roomkeeper.aws import sdk
 from roomkeeper.aws.secrets import SECRET_RETRY
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.http_api import InvalidRequest
+from roomkeeper.http_api import InvalidRequest, Response
 from roomkeeper.http_errors import to_http_error
 from roomkeeper.jobs.batch import (
     FAILED,
@@ -49,7 +49,6 @@ CALLS_PER_ITEM = 2
 """The most calls to Vonage that one item makes. They may finish after the deadline."""
 
 Event = Mapping[str, Any]
-Answer = dict[str, Any]
 Item = TypeVar("Item")
 
 DEFERRED_SHARE = 10
@@ -171,7 +170,7 @@ def handle(
     context: Context,
     options_type: type[OptionsT],
     run: Callable[[Run[OptionsT]], Report],
-) -> Answer:
+) -> Response:
     """Run a job once with the options in `event`; return the Lambda function's response.
 
     Over HTTP: 200 and the report; 400 if the options are invalid; 403 if unsigned; 500 if the
@@ -199,7 +198,7 @@ def _by_schedule(
     context: Context,
     options_type: type[OptionsT],
     run: Callable[[Run[OptionsT]], Report],
-) -> Answer:
+) -> Response:
     try:
         report = _log_report(run(_new_run(event, context, options_type, _BY_SCHEDULE)))
     except NotConfigured as error:
@@ -311,7 +310,7 @@ def _metric_name(count_name: str) -> str:
     return "".join(word.capitalize() for word in count_name.split("_"))
 
 
-def _error_response(cause: RoomkeeperError) -> Answer:
+def _error_response(cause: RoomkeeperError) -> Response:
     """Log the error, whose message may be private; return the response to the caller."""
     error = to_http_error(cause)
     kind = type(cause).__name__
