@@ -67,5 +67,5 @@ def test_resources_without_a_condition_are_always_included() -> None:
     resources = template()["Resources"]
     always = {name for name, each in resources.items() if "Condition" not in each}
     assert included(DEFAULTS).keys() >= always
-    assert included(DEFAULTS | {"AlarmEmail": "a@b.example"}).keys() >= {"AlarmSubscription"}
-    assert "AlarmSubscription" not in included(DEFAULTS)
+    assert included(DEFAULTS | {"SchemaRegistry": "true"}).keys() >= {"EventSchemas"}
+    assert "EventSchemas" not in included(DEFAULTS)
