@@ -17,12 +17,12 @@ from local import back_dating
 from local.clients.management import ManagementApi
 from local.servers import BUILD
 from local.testing.builders import a_body, a_record
+from local.testing.template import resources
 from roomkeeper.domain.recordings import WorklistEntry
 from roomkeeper.times import iso
 from tests.support import jobs
 from tests.support.deployed import Deployed
 from tests.support.jobs import DAY
-from tests.support.roles import ROLES
 
 AWS_LOG = BUILD / "local/test/local.aws.log"
 REFUSAL = "The schedule's role does not allow it to start"
@@ -126,14 +126,16 @@ SCENARIOS: Mapping[str, Scenario] = {
 }
 """The scenario of each function's role."""
 
-SCHEDULES = {role: role.removesuffix("Role") for role in ROLES if role.endswith("ScheduleRole")}
-"""The schedule that uses each schedule role."""
+SCHEDULE_ROLE = "JobScheduleRole"
+"""The role of all schedules."""
+
+SCHEDULES = [*resources("AWS::Scheduler::Schedule")]
 
 
 def start_by_schedule(deployed: Deployed) -> None:
     """Start every schedule's target once, now, with the schedule's role."""
     scheduler = deployed.stack.client("scheduler")
-    for schedule in SCHEDULES.values():
+    for schedule in SCHEDULES:
         target = scheduler.get_schedule(Name=deployed.id_of(schedule))["Target"]
         scheduler.create_schedule(
             Name=f"once-{secrets.token_hex(4)}",
