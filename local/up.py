@@ -80,7 +80,7 @@ def _examples(local: LocalStack) -> list[tuple[str, str]]:
         (
             "Dry-run a cleanup of recordings that were uploaded at least a day ago",
             f"curl -s {headers} {signed} {json_type} "
-            f"""-d '{{"dry_run": true, "retention_days": 1}}' {url}/jobs/recording-cleanup""",
+            f"""-d '{{"dry_run": true, "retention_days": 1}}' {url}/jobs/cleanup""",
         ),
         ("See the items in the table", f"{operate} items {name}"),
         (

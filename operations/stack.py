@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from operations import account, stack_states
 
-_OWN_PARAMETERS = {"RecordingRetentionDays", "RoomExtensionDryRun"}
+_OWN_PARAMETERS = {"CleanupRetentionDays", "RoomExtensionDryRun"}
 """Parameters that identify Roomkeeper's stacks. CloudFormation returns them in every state."""
 
 _GONE = {"DELETE_COMPLETE", "DELETE_SKIPPED"}

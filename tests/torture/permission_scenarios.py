@@ -84,7 +84,7 @@ def clean_up(deployed: Deployed) -> None:
     """Have the cleanup delete a recording past its retention."""
     ids = jobs.uploads(deployed, 1)
     back_dating.back_date(deployed.stack, back_dating.recordings(ids), 31 * DAY)
-    require_done(deployed, "recording-cleanup", "deleted")
+    require_done(deployed, "cleanup", "deleted")
 
 
 def reconcile(deployed: Deployed) -> None:
@@ -93,7 +93,7 @@ def reconcile(deployed: Deployed) -> None:
     now = datetime.now(UTC)
     waiting = [WorklistEntry("recording", meeting["recording_ids"][0], now)]
     back_dating.back_date(deployed.stack, waiting, 2 * DAY)
-    require_done(deployed, "recording-reconciliation", "recovered")
+    require_done(deployed, "reconciliation", "recovered")
 
 
 def extend_rooms(deployed: Deployed) -> None:
@@ -101,7 +101,7 @@ def extend_rooms(deployed: Deployed) -> None:
     soon = iso(datetime.now(UTC) + timedelta(days=2))
     [room_id] = deployed.vonage.add_rooms(1, expires_at=soon, metadata=KEEP)
     deployed.vonage.hold_meeting(room_id)
-    require_done(deployed, "room-expiry-extension", "extended")
+    require_done(deployed, "room-extension", "extended")
 
 
 def require_done(deployed: Deployed, job: str, count: str) -> None:

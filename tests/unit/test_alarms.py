@@ -325,7 +325,7 @@ def test_what_the_filters_compare_is_what_the_access_log_has() -> None:
         (a_rejection(429, WITH_TOKEN), {"RequestThrottled", "RequestRejected"}),
         (a_rejection(404), {"PostRejected", "RequestRejected"}),
         (a_rejection(400), {"PostRejected", "RequestRejected"}),
-        (a_rejection(403, "POST /jobs/recording-cleanup"), {"PostRejected", "RequestRejected"}),
+        (a_rejection(403, "POST /jobs/cleanup"), {"PostRejected", "RequestRejected"}),
         (a_rejection(404, method="GET"), {"RequestRejected"}),
         (a_rejection(403, "GET /rooms", method="GET"), {"RequestRejected"}),
         (a_rejection(404, method="OPTIONS"), {"RequestRejected"}),

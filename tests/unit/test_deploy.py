@@ -62,10 +62,10 @@ def test_an_environment_that_is_none_is_named_with_those_there_are() -> None:
         ("AlarmMail=a@b.example", "Did you mean AlarmEmail"),
         ("AlarmEmail", "write Name=value"),
         ("AlarmEmail=nobody", "must be empty or an e-mail address"),
-        ("LogDays=2", "must be one of 1, 3, 5"),
-        ("EventDays=1", "must be from 8 to 3650"),
-        ("EventDays=ten", "must be a whole number"),
-        ("EventArchiveDays=00", "must be a whole number"),
+        ("LogRetentionDays=2", "must be one of 1, 3, 5"),
+        ("EventRetentionDays=1", "must be from 8 to 3650"),
+        ("EventRetentionDays=ten", "must be a whole number"),
+        ("EventArchiveRetentionDays=00", "must be a whole number"),
     ],
 )
 def test_an_invalid_parameter_is_rejected_before_the_build(pair: str, told: str) -> None:
@@ -85,7 +85,7 @@ def test_a_first_deployment_asks_until_the_value_is_valid(
 
     assert asked == {
         "VonageBaseUrl": "https://vonage.example/v1",
-        "RecordingRetentionDays": "7",
+        "CleanupRetentionDays": "7",
         "AlarmEmail": "",
     }
     shown = capsys.readouterr().out
@@ -161,11 +161,11 @@ def test_a_later_deployment_builds_and_deploys_for_the_stacks_processor_and_runt
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     runs = Runs(monkeypatch, AnAccount("UPDATE_COMPLETE"))
-    monkeypatch.setattr("sys.argv", ["deploy", "--parameters", "LogDays=14"])
+    monkeypatch.setattr("sys.argv", ["deploy", "--parameters", "LogRetentionDays=14"])
     assert deploy.main() == 0
     [command] = runs.commands
     assert runs.built == [Target("python3.12", "x86_64")]
-    assert {'Architecture="x86_64"', 'Runtime="python3.12"', 'LogDays="14"'} <= {*command}
+    assert {'Architecture="x86_64"', 'Runtime="python3.12"', 'LogRetentionDays="14"'} <= {*command}
 
 
 def test_a_processor_that_is_given_is_built_for_and_deployed(
