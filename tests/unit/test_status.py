@@ -201,7 +201,8 @@ def test_alarms_that_fire_are_named(stack: AStack, capsys: pytest.CaptureFixture
         cloudwatch.set_alarm_state(
             AlarmName=names[f"Alarm{number}"], StateValue="ALARM", StateReason="a test"
         )
-    stack.resources["AWS::CloudWatch::Alarm"] = names
+    stack.resources["AWS::CloudFormation::Stack"] = {"Monitoring": "a-stack-Monitoring-XYZ"}
+    stack.nested["a-stack-Monitoring-XYZ"] = {"AWS::CloudWatch::Alarm": names}
     stack._clients["cloudwatch"] = Limited()
     text = shown(stack, capsys)
     assert "2 of 120 in state ALARM" in text

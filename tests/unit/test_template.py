@@ -126,6 +126,14 @@ def test_every_parameter_is_offered_in_one_group() -> None:
     assert sorted(offered) == sorted(template()["Parameters"])
 
 
+@pytest.mark.parametrize("name", resources("AWS::CloudFormation::Stack"))
+def test_a_nested_stack_gets_each_of_its_parameters(name: str) -> None:
+    nested = properties(name)
+    declared = load(ROOT / nested["TemplateURL"])["Parameters"]
+    assert nested["Parameters"].keys() == declared.keys()
+    assert not [each for each in declared.values() if "Default" in each]
+
+
 def test_what_not_every_region_has_can_be_left_out() -> None:
     assert template()["Resources"]["EventArchive"]["Condition"] == "HasEventArchive"
     assert included(DEFAULTS | {"EventArchiveRetentionDays": "1"}).keys() >= {"EventArchive"}
@@ -139,7 +147,12 @@ def test_an_event_bus_has_no_description_which_govcloud_refuses(name: str) -> No
     assert "Description" not in properties(name)
 
 
-TEMPLATES = [ROOT / "template.yaml", *ROOT.glob("schemas/*.yaml"), *ROOT.glob("examples/*/*.yaml")]
+TEMPLATES = [
+    ROOT / "template.yaml",
+    *ROOT.glob("schemas/*.yaml"),
+    *ROOT.glob("operations/*.yaml"),
+    *ROOT.glob("examples/*/*.yaml"),
+]
 SECRETS = {
     f"{path.relative_to(ROOT)}: {name}": resource["Properties"]["GenerateSecretString"]
     for path in TEMPLATES
@@ -404,6 +417,16 @@ def test_a_scheduled_function_that_fails_raises_an_alarm(function: str) -> None:
     assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Lambda", "Errors")
     assert alarm["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": function}}]
     assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
+
+
+def test_the_schedules_role_starts_the_scheduled_functions_alone() -> None:
+    targets = [
+        each["Properties"]["Target"] for each in resources("AWS::Scheduler::Schedule").values()
+    ]
+    assert {each["RoleArn"]["GetAtt"] for each in targets} == {"JobScheduleRole.Arn"}
+    [statement] = statements("JobScheduleRole")
+    assert statement["Action"] == "lambda:InvokeFunction"
+    assert statement["Resource"] == [each["Arn"] for each in targets]
 
 
 def test_access_logs_have_the_callers_address_but_not_the_path_with_its_token() -> None:
