@@ -242,12 +242,12 @@ def test_a_jobs_response_is_as_described(call: Call, route: str) -> None:
     ("fault", "status", "code"),
     [
         ({"status": 503}, 502, "vonage_failed"),
-        ({"reset": True}, 504, "vonage_did_not_answer"),
-        ({"latency": 12}, 504, "vonage_did_not_answer"),
+        ({"reset": True}, 504, "vonage_timeout"),
+        ({"latency": 12}, 504, "vonage_timeout"),
         ({"status": 401}, 502, "vonage_refused_our_credentials"),
-        ({"status": 429, "retry_after": 60}, 503, "vonage_limits_our_rate"),
-        ({"status": 302, "location": "http://127.0.0.1:1/"}, 502, "vonage_answered_unexpectedly"),
-        ({"status": 404, "body": "<h1>Not here</h1>"}, 502, "vonage_answered_unexpectedly"),
+        ({"status": 429, "retry_after": 60}, 503, "vonage_rate_limited"),
+        ({"status": 302, "location": "http://127.0.0.1:1/"}, 502, "vonage_invalid_response"),
+        ({"status": 404, "body": "<h1>Not here</h1>"}, 502, "vonage_invalid_response"),
     ],
     ids=["fails", "breaks off", "is silent", "refuses us", "limits us", "moved", "is elsewhere"],
 )

@@ -11,10 +11,10 @@ import pytest
 from roomkeeper import store
 from roomkeeper.domain.recordings import Recording
 from roomkeeper.jobs.batch import Limits, Summary, deadline_in
-from roomkeeper.jobs.cleanup import Cleanup
+from roomkeeper.jobs.cleanup import Cleanup, CleanupOptions
 from roomkeeper.jobs.fairness import MAX_DELAY
-from roomkeeper.jobs.reconciliation import UPLOAD_TIMEOUT, Reconciliation
-from roomkeeper.jobs.runner import Options, Run, work
+from roomkeeper.jobs.reconciliation import UPLOAD_TIMEOUT, Reconciliation, ReconciliationOptions
+from roomkeeper.jobs.runner import OptionsT, Run
 from roomkeeper.vonage import SessionRecordings, VonageClient
 from tests.support.env import NOW, Books, an_upload
 
@@ -26,40 +26,34 @@ CAPACITY = FORGED // 10
 """The number of items that a run can process in these tests."""
 
 
-def a_run(now: datetime, limit: int | None, *, dry_run: bool = False) -> Run[Options]:
+class SmallRun(Run[OptionsT], frozen=True, kw_only=True):
+    """A run that can process CAPACITY items, even without a limit."""
+
+    @property
+    def deferred_at_most(self) -> int:
+        return CAPACITY // 10
+
+
+def a_run(options: OptionsT, now: datetime, *, dry_run: bool = False) -> Run[OptionsT]:
     limits = Limits(concurrency=4, per_second=100_000.0, deadline=deadline_in(300.0))
-    return Run(
-        options=Options(limit=limit), dry_run=dry_run, limits=limits, call_seconds=1.0, now=now
-    )
+    return SmallRun(options=options, dry_run=dry_run, limits=limits, call_seconds=1.0, now=now)
 
 
 def clean(
     books: Books, now: datetime = NOW, *, limit: int | None = None, dry_run: bool = False
 ) -> tuple[Cleanup, Summary]:
     """Delete what was uploaded a month before `now` or earlier."""
-    cleanup = Cleanup(
-        books.store,
-        books.client,
-        until=now - 30 * DAY,
-        now=now,
-        dry_run=dry_run,
-        deferred_at_most=CAPACITY // 10,
-    )
-    return cleanup, work(a_run(now, limit), cleanup.due(), cleanup.act)
+    run = a_run(CleanupOptions(limit=limit), now, dry_run=dry_run)
+    cleanup = Cleanup(run, books.store, books.client, retention=30 * DAY)
+    return cleanup, cleanup.run().summary
 
 
 def reconcile(
     books: Books, now: datetime = NOW, *, limit: int | None = None, client: Any = None
 ) -> tuple[Reconciliation, Summary]:
-    reconciliation = Reconciliation(
-        books.store,
-        client or books.client,
-        grace=GRACE,
-        now=now,
-        dry_run=False,
-        deferred_at_most=CAPACITY // 10,
-    )
-    return reconciliation, work(a_run(now, limit), reconciliation.due(), reconciliation.act)
+    run = a_run(ReconciliationOptions(limit=limit), now)
+    reconciliation = Reconciliation(run, books.store, client or books.client, grace=GRACE)
+    return reconciliation, reconciliation.run().summary
 
 
 def forge(books: Books, count: int, at: datetime, spread: timedelta = timedelta(0)) -> list[str]:
@@ -217,7 +211,7 @@ def test_a_deferred_recording_on_hold_causes_no_request(books: Books) -> None:
 
     cleanup, summary = clean(books, NOW + HOUR)
 
-    assert (cleanup.held, summary.processed, requests_for(books, "forged")) == (1, 0, asked)
+    assert (cleanup.on_hold, summary.processed, requests_for(books, "forged")) == (1, 0, asked)
 
 
 def test_a_deferred_recording_is_not_deleted_within_a_longer_retention(
@@ -228,8 +222,9 @@ def test_a_deferred_recording_is_not_deleted_within_a_longer_retention(
     clean(books)
     later = NOW + 2 * HOUR
 
-    longer = Cleanup(books.store, books.client, until=later - 60 * DAY, now=later, dry_run=False)
-    assert list(longer.due()) == []
+    run = a_run(CleanupOptions(), later)
+    longer = Cleanup(run, books.store, books.client, retention=60 * DAY)
+    assert list(longer.items()) == []
 
     assert books.left_at_vonage() == {recording_id}
 
@@ -504,7 +499,7 @@ def test_an_invalid_recording_counts_as_failed_and_the_others_are_stored(
 
     reconciliation, summary = reconcile(books, client=WithInvalidRecording(books.client, ""))
 
-    assert (summary.outcomes, reconciliation.adopted) == ({"failed": 1}, 2)
+    assert (summary.outcomes, reconciliation.discovered) == ({"failed": 1}, 2)
     assert "recording bad" in summary.sample_errors[0]
     assert reconcile(books, NOW + HOUR)[1].outcomes == {"session_checked": 1}
 

@@ -7,8 +7,13 @@ import pytest
 from roomkeeper import store
 from roomkeeper.callbacks.meetings import RecordingEnded, RecordingStarted, RecordingUploaded
 from roomkeeper.jobs.batch import Limits, Summary, deadline_in
-from roomkeeper.jobs.reconciliation import InvalidRecordingData, Reconciliation, to_observation
-from roomkeeper.jobs.runner import Options, Run, work
+from roomkeeper.jobs.reconciliation import (
+    InvalidRecordingData,
+    Reconciliation,
+    ReconciliationOptions,
+    to_observation,
+)
+from roomkeeper.jobs.runner import Run
 from roomkeeper.vonage import Recording, SessionRecordings, VonageClient
 from tests.support.env import NOW, Books
 
@@ -21,12 +26,21 @@ def reconcile(
     books: Books, *, dry_run: bool = False, client: Any = None, now: datetime = NOW
 ) -> tuple[Reconciliation, Summary]:
     """Reconcile everything that has waited for six hours."""
-    reconciliation = Reconciliation(
-        books.store, client or books.client, grace=6 * HOUR, now=now, dry_run=dry_run
+    reconciliation = a_reconciliation(books, dry_run=dry_run, client=client, now=now)
+    return reconciliation, reconciliation.run().summary
+
+
+def a_reconciliation(
+    books: Books, *, dry_run: bool = False, client: Any = None, now: datetime = NOW
+) -> Reconciliation:
+    run = Run(
+        options=ReconciliationOptions(),
+        dry_run=dry_run,
+        limits=Limits(concurrency=1, per_second=1000.0, deadline=deadline_in(60.0)),
+        call_seconds=1.0,
+        now=now,
     )
-    limits = Limits(concurrency=1, per_second=1000.0, deadline=deadline_in(60.0))
-    run = Run(options=Options(), dry_run=dry_run, limits=limits, call_seconds=1.0, now=NOW)
-    return reconciliation, work(run, reconciliation.due(), reconciliation.act)
+    return Reconciliation(run, books.store, client or books.client, grace=6 * HOUR)
 
 
 def a_meeting(books: Books, **meeting: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -85,10 +99,8 @@ def test_a_callback_after_the_recovery_changes_nothing(books: Books) -> None:
 def test_an_upload_received_after_the_worklist_was_read_needs_no_request(books: Books) -> None:
     _, callbacks = a_meeting(books)
     books.hear_all(callbacks, LONG_AGO, "recording:uploaded", "session:started", "session:ended")
-    reconciliation = Reconciliation(
-        books.store, books.client, grace=6 * HOUR, now=NOW, dry_run=False
-    )
-    [due] = reconciliation.due()
+    reconciliation = a_reconciliation(books)
+    [due] = reconciliation.items()
     books.hear_all(callbacks, NOW)
 
     assert reconciliation.act(due) == "already_resolved"
@@ -187,7 +199,7 @@ def test_recordings_of_a_known_session_without_any_callback_are_discovered(
 
     reconciliation, summary = reconcile(books)
 
-    assert (summary.outcomes, reconciliation.adopted) == ({"recovered": 1}, 2)
+    assert (summary.outcomes, reconciliation.discovered) == ({"recovered": 1}, 2)
     for recording_id in unannounced:
         assert events_due(books, f"RECORDING#{recording_id}") == [
             "recording:uploaded by reconciliation"
@@ -205,7 +217,7 @@ def test_the_recordings_of_a_session_are_requested_once(
 
     reconciliation, summary = reconcile(books)
 
-    assert (summary.outcomes, reconciliation.adopted) == ({"session_checked": 1}, 2)
+    assert (summary.outcomes, reconciliation.discovered) == ({"session_checked": 1}, 2)
     assert {entry.id for entry in books.store.worklist("confirmed", NOW)} == set(
         meeting["recording_ids"]
     )
@@ -321,7 +333,7 @@ def test_a_dry_run_lists_the_missing_events_and_changes_nothing(books: Books) ->
     reconciliation, summary = reconcile(books, dry_run=True)
 
     assert summary.outcomes == {"recovered": 1, "lost": 1, "session_checked": 1}
-    assert reconciliation.adopted == 1
+    assert reconciliation.discovered == 1
     assert {(plan["event"], plan["recording_id"]) for plan in reconciliation.planned} == {
         ("recording:uploaded", known),
         ("recording:uploaded", unannounced),
