@@ -78,5 +78,5 @@ def to_http_error(error: Exception) -> HttpError:
 
 def _status_and_code(error: Exception) -> tuple[int, str]:
     if isinstance(error, vonage.Unavailable):
-        return (504, "vonage_timeout") if error.status is None else (502, "vonage_failed")
+        return (504, "vonage_unavailable") if error.status is None else (502, "vonage_failed")
     return next(_ERRORS[kind] for kind in type(error).__mro__ if kind in _ERRORS)
