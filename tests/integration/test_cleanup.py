@@ -65,8 +65,8 @@ def test_a_recording_exactly_as_old_as_the_retention_is_deleted_and_a_younger_on
 
 
 def test_recordings_on_hold_or_unknown_or_not_uploaded_are_not_deleted(books: Books) -> None:
-    held, released = books.uploaded(2, MONTH_AGO - DAY)
-    books.store.hold(held, "a court order", "legal", NOW)
+    on_hold, released = books.uploaded(2, MONTH_AGO - DAY)
+    books.store.hold(on_hold, "a court order", "legal", NOW)
     books.store.hold(released, "a court order", "legal", NOW)
     books.store.release(released)
     [unknown] = books.vonage.add_recordings(1)["recording_ids"]
@@ -76,7 +76,7 @@ def test_recordings_on_hold_or_unknown_or_not_uploaded_are_not_deleted(books: Bo
 
     cleanup, summary = clean(books)
 
-    assert books.left_at_vonage() == {held, unknown, awaited}
+    assert books.left_at_vonage() == {on_hold, unknown, awaited}
     assert (cleanup.on_hold, summary.outcomes) == (1, {"deleted": 1})
 
 
@@ -91,15 +91,15 @@ def test_a_hold_set_after_the_worklist_was_read_still_counts(books: Books) -> No
 
 
 def test_many_holds_do_not_delay_other_recordings(books: Books) -> None:
-    held = books.uploaded(250, MONTH_AGO - 2 * DAY)
-    for recording_id in held:
+    on_hold = books.uploaded(250, MONTH_AGO - 2 * DAY)
+    for recording_id in on_hold:
         books.store.hold(recording_id, "a court order", "legal", NOW)
     books.uploaded(1, MONTH_AGO - DAY)
 
     cleanup, summary = clean(books, per_second=2.0, seconds=5.0)
 
     assert (cleanup.on_hold, summary.outcomes) == (250, {"deleted": 1})
-    assert books.left_at_vonage() == set(held)
+    assert books.left_at_vonage() == set(on_hold)
 
 
 def test_a_recording_already_gone_at_vonage_is_marked_as_deleted_by_vonage(books: Books) -> None:

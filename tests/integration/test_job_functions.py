@@ -56,12 +56,12 @@ def sample(name: str) -> dict[str, Any]:
 
 
 def test_a_scheduled_cleanup_reports_all_its_counts(books: Books) -> None:
-    deleted, held, unready = books.vonage.add_recordings(3)["recording_ids"]
+    deleted, on_hold, unready = books.vonage.add_recordings(3)["recording_ids"]
     books.vonage.add_recordings(1, status="stopped", ids=["unready"])
-    for recording_id in (deleted, held, "unready", "gone"):
+    for recording_id in (deleted, on_hold, "unready", "gone"):
         books.hear(an_upload(recording_id), NOW - timedelta(days=31))
     books.hear(an_upload(unready), NOW)
-    books.store.hold(held, "a court order", "legal", NOW)
+    books.store.hold(on_hold, "a court order", "legal", NOW)
 
     assert cleanup.handler(sample("recording_cleanup"), Invocation()) == {
         "dry_run": False,

@@ -45,8 +45,8 @@ def a_reconciliation(
 
 def a_meeting(books: Books, **meeting: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Have Vonage hold a meeting; return it and its callbacks, none of which was received yet."""
-    held = books.vonage.hold_meeting(**meeting)
-    return held, held["callbacks"]
+    meeting = books.vonage.hold_meeting(**meeting)
+    return meeting, meeting["callbacks"]
 
 
 def events_due(books: Books, key: str) -> list[str]:
