@@ -92,7 +92,7 @@ def forget_environment() -> None:
     """Clear the caches, so that the next invocation reads its settings again."""
     management._settings.cache_clear()
     management._store.cache_clear()
-    management._vonage_since.cache_clear()
+    management._vonage_client.cache_clear()
 
 
 def prepare(books: Books) -> None:

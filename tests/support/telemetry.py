@@ -169,7 +169,7 @@ def _forget() -> None:
     """Clear the functions' caches, so that they read their settings again."""
     for app in APPS:
         for value in vars(app).values():
-            if hasattr(value, "cache_clear"):
+            if hasattr(value, "cache_clear") and not isinstance(value, type):
                 value.cache_clear()
 
 
