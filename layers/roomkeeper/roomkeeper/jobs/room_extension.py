@@ -30,7 +30,7 @@ from roomkeeper.vonage import Forbidden, NotFound, NotUpdatable, Unauthorized, V
 
 Task = Callable[[], Outcome]
 
-SCAN = "room-expiry-extension"
+SCAN = "room-extension"
 
 PAGE_SIZE = 20
 """Rooms per page: the API's default, and the only size that is certainly allowed."""
