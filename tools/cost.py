@@ -16,7 +16,8 @@ from rich.table import Table
 
 from benchmarks.counts import LIFE, Life, life
 from local.testing.template import resources
-from roomkeeper.jobs import cleanup, reconciliation
+from roomkeeper.jobs.cleanup import Cleanup
+from roomkeeper.jobs.reconciliation import Reconciliation
 from tools import prices, worst_case
 
 MONTH = 30 * 24 * 3600
@@ -42,8 +43,8 @@ RUNS = 30 * sum(RUNS_A_DAY.values())
 """Scheduled runs per month."""
 
 JOB_METRICS = {
-    "RecordingCleanup": len(cleanup.OUTCOMES) + 5,
-    "RecordingReconciler": len(reconciliation.OUTCOMES) + 5,
+    "RecordingCleanup": len(Cleanup.outcomes) + 5,
+    "RecordingReconciler": len(Reconciliation.outcomes) + 5,
     "RoomExpiryExtender": 16,
 }
 """Metrics that each run of a job emits, zeros included: one per count in its report."""
