@@ -36,7 +36,7 @@ def overdue(deployed: Deployed, ids: set[str]) -> None:
     waiting: list[WorklistEntry] = [
         entry
         for worklist in ("awaiting_upload", "ended_session", "open_session")
-        for entry in store.worklist(worklist, later)
+        for entry in store.worklists.read(worklist, later)
         if entry.id in ids
     ]
     back_dating.back_date(deployed.stack, waiting, 2 * DAY)

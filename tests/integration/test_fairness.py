@@ -15,7 +15,8 @@ from roomkeeper.jobs.cleanup import Cleanup
 from roomkeeper.jobs.fairness import MAX_DELAY
 from roomkeeper.jobs.reconciliation import UPLOAD_TIMEOUT, Reconciliation
 from roomkeeper.jobs.runner import Options, Run, work
-from roomkeeper.vonage import SessionRecordings, VonageClient
+from roomkeeper.vonage import SessionRecordings
+from roomkeeper.vonage.meetings import MeetingsClient
 from tests.support.env import NOW, Books, an_upload
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -89,7 +90,7 @@ def a_start(recording_id: str, session_id: str = "s") -> dict[str, Any]:
 
 
 def deferred(books: Books, worklist: Any, until: datetime) -> list[str]:
-    return [each.id for each in books.store.worklist(worklist, until)]
+    return [each.id for each in books.store.worklists.read(worklist, until)]
 
 
 def requests_for(books: Books, prefix: str) -> int:
@@ -156,7 +157,7 @@ def test_repeated_failures_are_retried_with_backoff_up_to_a_day(books: Books) ->
         assert clean(books, now)[1].outcomes == {"failed": 1}
         item = books.item(f"RECORDING#{forged}")
         assert item["attempts"] == {"N": str(attempt)}
-        [entry] = books.store.worklist("deferred_retained", now + MAX_DELAY)
+        [entry] = books.store.worklists.read("deferred_retained", now + MAX_DELAY)
         waits.append(entry.since - now)
         assert clean(books, entry.since - timedelta(seconds=1))[1].processed == 0
         now = entry.since
@@ -212,7 +213,7 @@ def test_a_new_upload_clears_a_recordings_deferral(books: Books) -> None:
 def test_a_deferred_recording_on_hold_causes_no_request(books: Books) -> None:
     [forged] = forge(books, 1, MONTH_AGO - DAY)
     clean(books)
-    books.store.hold(forged, "a court order", "legal", NOW)
+    books.store.recordings.hold(forged, "a court order", "legal", NOW)
     asked = requests_for(books, "forged")
 
     cleanup, summary = clean(books, NOW + HOUR)
@@ -307,7 +308,7 @@ def test_recordings_and_sessions_each_get_a_share_of_every_run(books: Books, for
 
     reconcile(books, limit=CAPACITY)
 
-    found = books.store.recording(meeting["recording_ids"][0])
+    found = books.store.recordings.get(meeting["recording_ids"][0])
     assert found is not None
     assert found.status == "uploaded"
 
@@ -357,9 +358,9 @@ def test_a_confirmation_is_one_write_and_no_event(books: Books) -> None:
     after = books.item(key)
     changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
     assert changed == {"worklist", "confirmed_at"}
-    known = books.store.recording(meeting["recording_ids"][0])
+    known = books.store.recordings.get(meeting["recording_ids"][0])
     assert known is not None
-    assert not books.store.confirm(known, NOW + HOUR)
+    assert not books.store.recordings.confirm(known, NOW + HOUR)
 
 
 def test_a_deferred_recording_that_vonage_returns_is_back_on_its_worklist(
@@ -372,7 +373,7 @@ def test_a_deferred_recording_that_vonage_returns_is_back_on_its_worklist(
 
     assert reconcile(books, NOW + HOUR)[1].outcomes == {"waiting": 1}
 
-    [entry] = books.store.worklist("awaiting_upload", NOW)
+    [entry] = books.store.worklists.read("awaiting_upload", NOW)
     assert entry.since == NOW - 7 * HOUR
     assert not {"attempts", "queued_at"} & books.item(f"RECORDING#{recording_id}").keys()
 
@@ -398,7 +399,7 @@ def test_a_deferred_upload_that_vonage_returns_is_deferred_as_confirmed(
 class WithStatus:
     """A client for which every recording has the given status."""
 
-    def __init__(self, client: VonageClient, status: str) -> None:
+    def __init__(self, client: MeetingsClient, status: str) -> None:
         self._client, self._status = client, status
 
     def __getattr__(self, name: str) -> Any:
@@ -468,7 +469,7 @@ def test_items_that_vonage_refuses_for_a_month_are_given_up(books: Books, kind: 
 def test_lost_recordings_leave_the_table_unless_they_are_on_hold(books: Books) -> None:
     for recording_id in ("lost", "on_hold"):
         books.hear(a_start(recording_id), NOW - 7 * HOUR)
-    books.store.hold("on_hold", "a court order", "legal", NOW)
+    books.store.recordings.hold("on_hold", "a court order", "legal", NOW)
 
     assert reconcile(books)[1].outcomes == {"lost": 2}
 
@@ -480,7 +481,7 @@ def test_a_hold_keeps_a_lost_recording_in_the_table(books: Books) -> None:
     books.hear(a_start("lost"), NOW - 7 * HOUR)
     reconcile(books)
 
-    books.store.hold("lost", "a court order", "legal", NOW)
+    books.store.recordings.hold("lost", "a court order", "legal", NOW)
 
     assert "ttl" not in books.item("RECORDING#lost")
 
@@ -510,7 +511,7 @@ def test_an_invalid_recording_counts_as_failed_and_the_others_are_stored(
 
 
 def known(books: Books, ids: Iterable[str]) -> dict[str, Recording]:
-    return books.store.recordings(ids)
+    return books.store.recordings.get_many(ids)
 
 
 def test_items_of_earlier_versions_are_read_without_newer_attributes(books: Books) -> None:
@@ -524,8 +525,8 @@ def test_items_of_earlier_versions_are_read_without_newer_attributes(books: Book
 
 def test_an_entry_that_left_its_worklist_is_not_deferred(books: Books) -> None:
     books.hear(a_start("forged"), NOW - 7 * HOUR)
-    [entry] = books.store.worklist("awaiting_upload", NOW)
+    [entry] = books.store.worklists.read("awaiting_upload", NOW)
     books.hear(an_upload("forged"), NOW)
 
-    assert not books.store.defer(entry, NOW, lambda _: HOUR, confirmed=False)
+    assert not books.store.worklists.defer(entry, NOW, lambda _: HOUR, confirmed=False)
     assert deferred(books, "retained", NOW) == ["forged"]

@@ -65,7 +65,7 @@ def test_a_scheduled_cleanup_reports_all_its_counts(books: Books) -> None:
     for recording_id in (deleted, held, "unready", "gone"):
         books.hear(an_upload(recording_id), NOW - timedelta(days=31))
     books.hear(an_upload(unready), NOW)
-    books.store.hold(held, "a court order", "legal", NOW)
+    books.store.recordings.hold(held, "a court order", "legal", NOW)
 
     assert cleanup.handler(sample("recording_cleanup"), Invocation()) == {
         "dry_run": False,
@@ -175,4 +175,4 @@ def test_a_scheduled_run_with_failures_raises_after_its_batch_is_finished(
     if app is cleanup:
         assert len(set(ids) & books.left_at_vonage()) == 1
     else:
-        assert books.store.worklist_length("awaiting_upload", NOW) <= 1
+        assert books.store.worklists.count("awaiting_upload", NOW) <= 1

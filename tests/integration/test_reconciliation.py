@@ -9,7 +9,8 @@ from roomkeeper.callbacks.meetings import RecordingEnded, RecordingStarted, Reco
 from roomkeeper.jobs.batch import Limits, Summary, deadline_in
 from roomkeeper.jobs.reconciliation import InvalidRecordingData, Reconciliation, to_observation
 from roomkeeper.jobs.runner import Options, Run, work
-from roomkeeper.vonage import Recording, SessionRecordings, VonageClient
+from roomkeeper.vonage import Recording, SessionRecordings
+from roomkeeper.vonage.meetings import MeetingsClient
 from tests.support.env import NOW, Books
 
 HOUR = timedelta(hours=1)
@@ -57,7 +58,7 @@ def test_a_missed_upload_is_recovered_with_the_origin_reconciliation(books: Book
     _, summary = reconcile(books)
 
     assert summary.outcomes == {"recovered": 1, "session_checked": 1}
-    recording = books.store.recording(recording_id)
+    recording = books.store.recordings.get(recording_id)
     assert recording is not None
     assert (recording.status, recording.duration) == ("uploaded", 38)
     assert recording.url is not None
@@ -67,7 +68,7 @@ def test_a_missed_upload_is_recovered_with_the_origin_reconciliation(books: Book
         "recording:started by callback",
         "recording:uploaded by reconciliation",
     ]
-    assert [entry.id for entry in books.store.worklist("confirmed", NOW)] == [recording_id]
+    assert [entry.id for entry in books.store.worklists.read("confirmed", NOW)] == [recording_id]
 
 
 def test_a_callback_after_the_recovery_changes_nothing(books: Books) -> None:
@@ -112,7 +113,7 @@ def test_a_recording_that_vonage_no_longer_has_is_marked_as_lost_once(books: Boo
     _, summary = reconcile(books)
 
     assert summary.outcomes == {"lost": 1}
-    recording = books.store.recording("lost")
+    recording = books.store.recordings.get("lost")
     assert recording is not None
     assert (recording.status, recording.missing_at) == ("lost", NOW)
     assert "recording:lost by reconciliation" in events_due(books, "RECORDING#lost")
@@ -132,19 +133,19 @@ def test_a_lost_recording_whose_upload_is_received_later_is_uploaded(books: Book
     meeting, callbacks = a_meeting(books)
     [recording_id] = meeting["recording_ids"]
     books.hear_all(callbacks, LONG_AGO, "recording:uploaded", "session:ended", "session:started")
-    lost = books.store.recording(recording_id)
+    lost = books.store.recordings.get(recording_id)
     assert lost is not None
-    assert books.store.mark_missing(lost, NOW)
+    assert books.store.recordings.mark_missing(lost, NOW)
     assert "ttl" in books.item(f"RECORDING#{recording_id}")
 
     books.hear_all(callbacks, NOW)
 
-    recording = books.store.recording(recording_id)
+    recording = books.store.recordings.get(recording_id)
     assert recording is not None
     assert recording.status == "uploaded"
     assert "ttl" not in books.item(f"RECORDING#{recording_id}")
-    assert not books.store.mark_missing(recording, NOW)
-    assert [entry.id for entry in books.store.worklist("retained", NOW)] == [recording_id]
+    assert not books.store.recordings.mark_missing(recording, NOW)
+    assert [entry.id for entry in books.store.worklists.read("retained", NOW)] == [recording_id]
 
 
 def test_a_late_start_of_a_lost_recording_does_not_keep_it_on_the_worklist(
@@ -172,7 +173,7 @@ def test_a_recording_that_is_not_uploaded_yet_stays_on_the_worklist(
     _, summary = reconcile(books)
 
     assert summary.outcomes["waiting"] == 1
-    assert [entry.id for entry in books.store.worklist("awaiting_upload", LONG_AGO)] == [
+    assert [entry.id for entry in books.store.worklists.read("awaiting_upload", LONG_AGO)] == [
         recording_id
     ]
 
@@ -206,7 +207,7 @@ def test_the_recordings_of_a_session_are_requested_once(
     reconciliation, summary = reconcile(books)
 
     assert (summary.outcomes, reconciliation.adopted) == ({"session_checked": 1}, 2)
-    assert {entry.id for entry in books.store.worklist("confirmed", NOW)} == set(
+    assert {entry.id for entry in books.store.worklists.read("confirmed", NOW)} == set(
         meeting["recording_ids"]
     )
     assert reconcile(books)[1].processed == 0
@@ -240,7 +241,7 @@ def test_after_a_failure_the_next_run_recovers_everything(
     books.vonage.clear_faults()
 
     assert reconcile(books)[1].outcomes == {"recovered": 1, "session_checked": 1}
-    assert books.store.recording(meeting["recording_ids"][0])
+    assert books.store.recordings.get(meeting["recording_ids"][0])
 
 
 def test_one_invalid_recording_does_not_block_the_rest_of_its_session(books: Books) -> None:
@@ -255,12 +256,15 @@ def test_one_invalid_recording_does_not_block_the_rest_of_its_session(books: Boo
 
     assert summary.outcomes == {"failed": 2}  # once for the recording, once for its session
     assert all(f"recording {invalid}" in example for example in summary.sample_errors)
-    assert {entry.id for entry in books.store.worklist("confirmed", NOW)} == {due, *unannounced}
+    assert {entry.id for entry in books.store.worklists.read("confirmed", NOW)} == {
+        due,
+        *unannounced,
+    }
     later = NOW + HOUR
     again = reconcile(books, client=WithoutAnEnd(books.client, recording_id=invalid), now=later)[1]
     assert again.outcomes == {"failed": 1}  # the session waits for its missing recording
     assert reconcile(books, now=later + 2 * HOUR)[1].outcomes == {"session_checked": 1}
-    assert books.store.recording(invalid)
+    assert books.store.recordings.get(invalid)
 
 
 def test_an_invalid_recording_in_the_session_does_not_keep_a_lost_one_from_being_marked(
@@ -273,7 +277,7 @@ def test_an_invalid_recording_in_the_session_does_not_keep_a_lost_one_from_being
 
     reconcile(books, client=WithoutAnEnd(books.client, recording_id=invalid))
 
-    recording = books.store.recording("lost")
+    recording = books.store.recordings.get("lost")
     assert recording is not None
     assert recording.status == "lost"
 
@@ -288,13 +292,13 @@ def test_a_due_recording_that_is_invalid_does_not_block_the_rest_of_its_session(
     summary = reconcile(books, client=WithoutAnEnd(books.client, recording_id=invalid))[1]
 
     assert summary.outcomes == {"failed": 1}
-    assert books.store.recording(unannounced)
+    assert books.store.recordings.get(unannounced)
 
 
 class WithoutAnEnd:
     """A client for which one recording is uploaded but has no end time."""
 
-    def __init__(self, client: VonageClient, *, recording_id: str) -> None:
+    def __init__(self, client: MeetingsClient, *, recording_id: str) -> None:
         self._client, self._invalid = client, recording_id
 
     def __getattr__(self, name: str) -> Any:
@@ -328,8 +332,8 @@ def test_a_dry_run_lists_the_missing_events_and_changes_nothing(books: Books) ->
         ("recording:lost", "lost"),
     }
     assert [books.item(f"RECORDING#{each}") for each in (known, "lost")] == before
-    assert books.store.recording(unannounced) is None
-    assert books.store.worklist_length("ended_session", NOW) == 1
+    assert books.store.recordings.get(unannounced) is None
+    assert books.store.worklists.count("ended_session", NOW) == 1
 
 
 def found(status: str, **facts: Any) -> Recording:

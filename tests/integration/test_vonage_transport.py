@@ -24,9 +24,9 @@ from roomkeeper.vonage import (
     RetryPolicy,
     Unavailable,
     UntrustedCertificate,
-    VonageClient,
     transport,
 )
+from roomkeeper.vonage.meetings import MeetingsClient
 from tests.integration.vonage_support import BRISK, KEY, Answer, Asked, Script, reply, scripted
 from tests.support.vonage_samples import RECORDING, ROOM, ROOM_ID, SESSION_ID, page
 
@@ -37,10 +37,10 @@ ROOM_BODY = msgspec.json.encode(ROOM)
 @contextmanager
 def asking(
     answer: Answer, pace: RetryPolicy = BRISK, **options: float
-) -> Iterator[tuple[Script, VonageClient]]:
+) -> Iterator[tuple[Script, MeetingsClient]]:
     """Give a server that answers like this and a client of it."""
     times: Any = {"total_timeout": 5.0, "timeout": 2.0} | options
-    with scripted(answer) as script, VonageClient(script.url, KEY, retry=pace, **times) as client:
+    with scripted(answer) as script, MeetingsClient(script.url, KEY, retry=pace, **times) as client:
         yield script, client
 
 
@@ -181,7 +181,7 @@ def test_an_untrusted_certificate_is_not_retried_and_named() -> None:
     with scripted(answering(200, ROOM_BODY), tls=server) as script:
         url = script.url.replace("http:", "https:")
         with (
-            VonageClient(url, KEY, retry=RetryPolicy(sleep=waits.append)) as client,
+            MeetingsClient(url, KEY, retry=RetryPolicy(sleep=waits.append)) as client,
             pytest.raises(UntrustedCertificate, match="certificate is not trusted"),
         ):
             client.get_room(ROOM_ID)
@@ -366,7 +366,7 @@ def test_time_that_runs_out_in_a_wait_is_told_by_what_came_before(
 )
 def test_what_is_no_base_url_is_told_at_once_and_not_quoted(url: str) -> None:
     with pytest.raises(ValueError, match="base URL must be like") as caught:
-        VonageClient(url, KEY)
+        MeetingsClient(url, KEY)
     assert "secret" not in str(caught.value)
 
 

@@ -16,11 +16,11 @@ from roomkeeper.vonage import (
     NotFound,
     NotUpdatable,
     Recording,
-    RoomPage,
     SessionRecordings,
     VonageError,
 )
 from roomkeeper.vonage.errors import RequestContext
+from roomkeeper.vonage.meetings import RoomPage
 
 CALLER = "arn:aws:iam::123456789012:user/ada"
 MONTH = timedelta(days=30)

@@ -48,7 +48,7 @@ def books(table: Table) -> Store:
 def test_the_correlation_id_of_a_callback_is_the_id_of_its_event(name: str, table: Table) -> None:
     callback = a_callback(name)
     books(table).apply(callback, NOON)
-    assert correlation.event_id_for_callback(callback) == due(table).metadata.event_id
+    assert correlation.event_id_for_observation(callback) == due(table).metadata.event_id
 
 
 def test_the_correlation_id_of_an_extension_is_the_id_of_its_event(table: Table) -> None:

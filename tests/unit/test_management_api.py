@@ -24,7 +24,7 @@ from local.testing.builders import (
 from local.testing.template import environment
 from roomkeeper import vonage
 from roomkeeper.aws.secrets import SecretUnavailable
-from roomkeeper.callbacks.meetings import Callback
+from roomkeeper.domain.observations import Observation
 from roomkeeper.handlers import management_api as app
 from roomkeeper.management.operations import NotDeletableYet
 from roomkeeper.store import Store, StoreUnavailable, events_due
@@ -66,7 +66,7 @@ def tell(table: Table) -> Callable[..., None]:
     """Return a function that applies callbacks to the table."""
     store = Store(table.client, table.name, session_days=400, event_days=30)
 
-    def apply(*callbacks: Callback) -> None:
+    def apply(*callbacks: Observation) -> None:
         for callback in callbacks:
             store.apply(callback, NOON)
 
@@ -227,7 +227,7 @@ def test_a_session_item_is_not_returned_as_a_recording(
     tell(a_session_started(session_id=SESSION_ID), a_recording_ended())
     [shown] = call("GET /sessions/{session_id}/recordings", SESSION_ID).body["recordings"]
     assert (shown["recording_id"], shown["room_id"]) == (RECORDING_ID, ROOM_ID)
-    assert Store(table.client, table.name).recordings_in(SESSION_ID) == [RECORDING_ID]
+    assert Store(table.client, table.name).recordings.in_session(SESSION_ID) == [RECORDING_ID]
 
 
 def test_a_session_may_have_more_recordings_than_one_batch_get_reads(

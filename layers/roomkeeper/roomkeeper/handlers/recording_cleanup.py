@@ -53,10 +53,10 @@ def _run(run: Run[CleanupOptions]) -> Report:
         logger.info("cleanup is switched off")
         return Report(dry_run=run.dry_run, counts=_counts(0, 0, 0, Summary()), summary=Summary())
     until = run.now - timedelta(days=days)
-    with runner.vonage_client(run) as vonage:
+    with runner.vonage_clients(run) as clients:
         cleanup = Cleanup(
             _store(),
-            vonage,
+            clients.recordings,
             until=until,
             now=run.now,
             dry_run=run.dry_run,

@@ -48,10 +48,10 @@ def _store() -> Store:
 def _run(run: Run[ReconciliationOptions]) -> Report:
     hours = run.options.grace_hours
     grace = timedelta(hours=_settings().grace_hours if hours is None else hours)
-    with runner.vonage_client(run) as vonage:
+    with runner.vonage_clients(run) as clients:
         reconciliation = Reconciliation(
             _store(),
-            vonage,
+            clients.recordings,
             grace=grace,
             now=run.now,
             dry_run=run.dry_run,

@@ -5,6 +5,7 @@ import operator
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
+from roomkeeper.domain.observations import Product
 from roomkeeper.domain.recordings import DeletedBy, Recording, Worklist, WorklistEntry
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.jobs.batch import Outcome
@@ -12,7 +13,7 @@ from roomkeeper.jobs.fairness import Deferrals, interleave
 from roomkeeper.jobs.runner import DryRunPlan, logger
 from roomkeeper.store import Store, correlation
 from roomkeeper.times import iso
-from roomkeeper.vonage import DeletionOutcome, NotDeletable, VonageClient
+from roomkeeper.vonage import DeletionOutcome, NotDeletable, RecordingsApi, api_of
 
 OUTCOMES: tuple[Outcome, ...] = ("deleted", "already_deleted", "not_deletable_yet", "would_delete")
 
@@ -41,7 +42,7 @@ class Cleanup:
     def __init__(
         self,
         store: Store,
-        vonage: VonageClient,
+        apis: Mapping[Product, RecordingsApi],
         *,
         until: datetime,
         now: datetime,
@@ -49,7 +50,7 @@ class Cleanup:
         deferred_at_most: int = 1000,
     ) -> None:
         self._store = store
-        self._vonage = vonage
+        self._apis = apis
         self._deferrals = Deferrals(store, now=now, dry_run=dry_run)
         self._deferred_at_most = deferred_at_most
         self._until = until
@@ -75,7 +76,7 @@ class Cleanup:
             "deferred_confirmed": self._now,
             "deferred_retained": self._now,
         }
-        return sum(self._store.worklist_length(*each) for each in until.items())
+        return sum(self._store.worklists.count(*each) for each in until.items())
 
     def due(self) -> Iterator[WorklistEntry]:
         """Yield the recordings past their retention and not on hold, oldest first in each list.
@@ -85,15 +86,17 @@ class Cleanup:
         """
         return interleave(
             (
-                (6, self._not_held(self._store.worklist("confirmed", self._until))),
-                (2, self._not_held(self._store.worklist("retained", self._until))),
+                (6, self._not_held(self._store.worklists.read("confirmed", self._until))),
+                (2, self._not_held(self._store.worklists.read("retained", self._until))),
                 (1, self._not_held(self._deferred("deferred_confirmed"))),
                 (1, self._not_held(self._deferred("deferred_retained"))),
             )
         )
 
     def _deferred(self, worklist: Worklist) -> Iterator[WorklistEntry]:
-        return itertools.islice(self._store.worklist(worklist, self._now), self._deferred_at_most)
+        return itertools.islice(
+            self._store.worklists.read(worklist, self._now), self._deferred_at_most
+        )
 
     def _not_held(self, worklist: Iterator[WorklistEntry]) -> Iterator[WorklistEntry]:
         """Yield the entries that are not on hold and not younger than this run's retention.
@@ -101,7 +104,7 @@ class Cleanup:
         Entries are looked up in batches, so that many held ones do not delay the others.
         """
         while batch := list(itertools.islice(worklist, _LOOKUP_BATCH)):
-            known = self._store.recordings(entry.id for entry in batch)
+            known = self._store.recordings.get_many(entry.id for entry in batch)
             held = {id_ for id_, recording in known.items() if recording.hold is not None}
             young = {id_ for id_, recording in known.items() if self._is_young(recording)}
             self.held += len(held)
@@ -131,17 +134,17 @@ class Cleanup:
         return outcome
 
     def _act(self, due: WorklistEntry) -> Outcome:
-        recording = self._store.recording(due.id)
+        recording = self._store.recordings.get(due.id)
         if recording is None or recording.deleted_at is not None:
             return "already_deleted"
         if recording.hold is not None:  # set after the worklist was read
             return "on_hold"
         if self._dry_run:
             return self._plan(due.id, recording.queued_at or due.since)
-        by = self._delete(due.id)
+        by = self._delete(recording)
         if by is None:
             return "not_deletable_yet"
-        self._store.mark_deleted(due.id, by, self._now)
+        self._store.recordings.mark_deleted(due.id, by, self._now)
         event_id = correlation.event_id_for_recording(due.id, "recording:deleted")
         logger.info("recording deleted", recording_id=due.id, by=by, correlation_id=event_id)
         return "deleted" if by == "cleanup" else "already_deleted"
@@ -156,9 +159,10 @@ class Cleanup:
         self._planned.add({"recording_id": recording_id, "uploaded_at": iso(uploaded_at)})
         return "would_delete"
 
-    def _delete(self, recording_id: str) -> DeletedBy | None:
+    def _delete(self, recording: Recording) -> DeletedBy | None:
         """Delete a recording at Vonage; return who deleted it, or None if that is not possible yet.
 
         Only Vonage's own "not found" counts as deleted by Vonage.
         """
-        return _DELETED_BY[self._vonage.delete_recording(recording_id)]
+        api = api_of(self._apis, recording.product)
+        return _DELETED_BY[api.delete(recording.recording_id)]

@@ -20,7 +20,8 @@ from roomkeeper.jobs.room_scan import PageProgress, RoomScan
 from roomkeeper.jobs.runner import DryRunPlan, Options, Report, Run, logger
 from roomkeeper.store import Checkpoint, InterruptedExtension, RoomStore, correlation
 from roomkeeper.times import iso
-from roomkeeper.vonage import Forbidden, NotFound, NotUpdatable, Unauthorized, VonageClient
+from roomkeeper.vonage import Forbidden, NotFound, NotUpdatable, Unauthorized
+from roomkeeper.vonage.meetings import MeetingsClient
 
 SCAN = "room-expiry-extension"
 
@@ -38,7 +39,7 @@ class RoomExtension:
     """One run. An instance runs only once."""
 
     def __init__(
-        self, run: Run[Options], policy: ExtensionPolicy, vonage: VonageClient, table: RoomStore
+        self, run: Run[Options], policy: ExtensionPolicy, vonage: MeetingsClient, table: RoomStore
     ) -> None:
         self._run = run
         self._policy = policy

@@ -36,8 +36,9 @@ from roomkeeper.jobs.batch import (
 )
 from roomkeeper.logs import function_logger
 from roomkeeper.settings import JobSettings, VonageSettings
-from roomkeeper.vonage import Unauthorized, VonageClient, connect
-from roomkeeper.vonage.connect import NotConfigured
+from roomkeeper.vonage import Unauthorized, connect
+from roomkeeper.vonage.connect import Clients, NotConfigured
+from roomkeeper.vonage.meetings import MeetingsClient
 
 logger = function_logger()
 metrics = Metrics()
@@ -50,6 +51,7 @@ CALLS_PER_ITEM = 2
 
 Event = Mapping[str, Any]
 Item = TypeVar("Item")
+Client = TypeVar("Client")
 
 DEFERRED_SHARE = 10
 """One in this many items of a run may be a deferred item, which failed before."""
@@ -234,15 +236,24 @@ def work(run: Run[Any], items: Iterable[Item], act: Callable[[Item], Outcome]) -
     return BatchRunner(run.limits).run(read(), act_and_log)
 
 
-def vonage_client(run: Run[Any]) -> VonageClient:
+def vonage_client(run: Run[Any]) -> MeetingsClient:
     """Return a client of the Meetings API whose calls each take at most the run's `call_seconds`.
 
     Raises:
         NotConfigured: no credentials were ever stored.
         SecretUnavailable: the credentials cannot be read.
     """
+    return _connected(connect.meetings_client, run)
+
+
+def vonage_clients(run: Run[Any]) -> Clients:
+    """Return the clients of all products, as `vonage_client` does for one."""
+    return _connected(connect.clients, run)
+
+
+def _connected(connector: Callable[..., Client], run: Run[Any]) -> Client:
     try:
-        client = connect.vonage_client(
+        client = connector(
             sdk.secrets_manager(SECRET_RETRY),
             VonageSettings.from_env(os.environ),
             total_timeout=run.call_seconds,
