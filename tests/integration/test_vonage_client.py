@@ -2,7 +2,7 @@
 
 import email.utils
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -35,6 +35,13 @@ from roomkeeper.vonage.meetings import MeetingsClient
 from tests.integration.vonage_support import BRISK, KEY, statuses
 
 WEEK = timedelta(days=7)
+
+
+def ids_in(client: MeetingsClient, session_id: str) -> list[str]:
+    """Return the ids of the session's recordings."""
+    listed = client.in_session(session_id)
+    assert listed is not None
+    return [each.recording_id for each in listed.found]
 
 
 def all_rooms(client: MeetingsClient, page_size: int = 20) -> list[Room]:
@@ -78,15 +85,16 @@ def test_recordings_are_listed_fetched_and_deleted(
     emulator: VonageControl, client: MeetingsClient
 ) -> None:
     meeting = emulator.hold_meeting(recordings=2)
-    listed = client.list_recordings(meeting["session_id"]).found
-    assert [each.id for each in listed] == meeting["recording_ids"]
-    first = client.get_recording(listed[0].id)
-    assert (first.status, first.session_id) == ("uploaded", meeting["session_id"])
-    assert first.url is not None
-    assert client.delete_recording(first.id) == "deleted"
-    assert [each.id for each in client.list_recordings(meeting["session_id"]).found] == [
-        listed[1].id
-    ]
+    assert ids_in(client, meeting["session_id"]) == meeting["recording_ids"]
+    first_id, second_id = meeting["recording_ids"]
+    first, download = client.get(first_id), client.download(first_id)
+    assert first is not None
+    assert (first.event, first.session_id) == ("recording:uploaded", meeting["session_id"])
+    assert download is not None
+    assert download.url.startswith("http")
+    assert client.delete(first_id) == "deleted"
+    assert (client.get(first_id), client.download(first_id)) == (None, None)
+    assert ids_in(client, meeting["session_id"]) == [second_id]
     assert [each["deleted"] for each in emulator.recordings()] == [True, False]
 
 
@@ -202,8 +210,6 @@ INVALID = (BadRequest, 400, "InputValidationError")
             lambda c, ids: c.update_room_expiry(ids["long_term"], in_a_week() - 2 * WEEK),
             INVALID,
         ),
-        ("list_recordings", lambda c, _: c.list_recordings("none"), GONE),
-        ("get_recording", lambda c, _: c.get_recording("none"), GONE),
     ],
 )
 def test_a_refusal_is_told_by_its_kind_and_final(
@@ -234,13 +240,23 @@ def test_a_recording_can_be_deleted_once_it_is_uploaded(
     emulator: VonageControl, client: MeetingsClient
 ) -> None:
     recording_id = emulator.hold_meeting(upload=False)["recording_ids"][0]
-    assert client.get_recording(recording_id).url is None
-    assert client.delete_recording(recording_id) == "not_yet"
+    assert client.download(recording_id) is None
+    assert client.delete(recording_id) == "not_yet"
     emulator.upload(recording_id)
-    assert client.delete_recording(recording_id) == "deleted"
-    assert client.delete_recording(recording_id) == "already_deleted"
-    with pytest.raises(NotFound):
-        client.get_recording(recording_id)
+    assert client.delete(recording_id) == "deleted"
+    assert client.delete(recording_id) == "already_deleted"
+    assert client.get(recording_id) is None
+
+
+def test_an_unknown_session_and_recording_are_none(client: MeetingsClient) -> None:
+    assert (client.get("none"), client.in_session("none")) == (None, None)
+
+
+def test_the_meetings_api_has_no_list_of_all_recordings(
+    emulator: VonageControl, client: MeetingsClient
+) -> None:
+    emulator.hold_meeting()
+    assert list(client.all_since(datetime(2020, 1, 1, tzinfo=UTC))) == []
 
 
 def test_a_time_without_a_zone_is_a_mistake_of_ours(client: MeetingsClient) -> None:
@@ -367,7 +383,7 @@ def test_a_recording_deletion_whose_response_was_lost_is_already_done(
 ) -> None:
     recording_id = emulator.hold_meeting()["recording_ids"][0]
     emulator.fault("delete_recording", reset=True, after=True, times=1)
-    assert client.delete_recording(recording_id) == "already_deleted"
+    assert client.delete(recording_id) == "already_deleted"
     assert statuses(emulator, "delete_recording") == [None, 404]
 
 
@@ -384,8 +400,13 @@ def test_a_refusal_in_another_form_is_an_invalid_response(
     meeting = emulator.hold_meeting()
     target = meeting["room_id"] if operation == "delete_room" else meeting["recording_ids"][0]
     emulator.fault(operation, status=status, body=HTML)
+    ask: Mapping[str, Callable[[str], object]] = {
+        "delete_recording": client.delete,
+        "delete_room": client.delete_room,
+        "get_recording": client.get,
+    }
     with pytest.raises(InvalidResponse) as caught:
-        getattr(client, operation)(target)
+        ask[operation](target)
     assert not caught.value.is_item_specific
 
 
@@ -397,7 +418,7 @@ def test_a_refused_deletion_of_an_uploaded_recording_is_a_failure(
     name = "NotFoundError" if status == 404 else "ForbiddenError"
     emulator.fault("delete_recording", status=status, name=name)
     with pytest.raises(NotDeletable, match="refuses to delete") as caught:
-        client.delete_recording(recording_id)
+        client.delete(recording_id)
     assert caught.value.is_item_specific
 
 
@@ -408,7 +429,7 @@ def test_each_status_of_a_refused_deletion_means_not_yet_before_the_upload(
     recording_id = emulator.hold_meeting(upload=False)["recording_ids"][0]
     name = "NotFoundError" if status == 404 else "ForbiddenError"
     emulator.fault("delete_recording", status=status, name=name)
-    assert client.delete_recording(recording_id) == "not_yet"
+    assert client.delete(recording_id) == "not_yet"
 
 
 # --- what must not happen -------------------------------------------------------------------------
@@ -446,7 +467,7 @@ def test_an_id_never_addresses_another_item(
     assert {each["operation"] for each in asked} <= {"get_room", "delete_room"}
     assert {each["query"] for each in asked} <= {""}
     assert not any(room["deleted"] for room in emulator.rooms())
-    assert client.get_recording(decoy["recording_ids"][0]).status == "uploaded"
+    assert client.download(decoy["recording_ids"][0]) is not None
 
 
 @pytest.mark.parametrize("room_id", ["a-b_c~d.e", "46201502", "a+b=", "..a"])
@@ -457,15 +478,14 @@ def test_ids_of_the_kinds_that_vonage_makes_are_found(
     assert client.get_room(room_id).display_name == "The one"
 
 
-@pytest.mark.parametrize(
-    "ask", ["get_room", "delete_room", "list_recordings", "get_recording", "delete_recording"]
-)
+@pytest.mark.parametrize("ask", ["get_room", "delete_room", "delete"])
 @pytest.mark.parametrize("bad", ["", "..", "../rooms", "..\\rooms", "a/../.."])
 def test_an_id_that_could_lead_elsewhere_is_not_even_sent(
     emulator: VonageControl, client: MeetingsClient, ask: str, bad: str
 ) -> None:
     with pytest.raises(InvalidId):
         getattr(client, ask)(bad)
+    assert (client.get(bad), client.in_session(bad)) == (None, None)
     assert emulator.requests() == []
 
 

@@ -68,9 +68,9 @@ def test_every_operation_asks_what_the_reference_describes() -> None:
         client.list_rooms()
         client.update_room_expiry(ROOM_ID, room.expires_at)
         client.delete_room(ROOM_ID)
-        client.list_recordings(SESSION_ID)
-        client.get_recording(RECORDING["id"])
-        client.delete_recording(RECORDING["id"])
+        client.in_session(SESSION_ID)
+        client.get(RECORDING["id"])
+        client.delete(RECORDING["id"])
     assert [
         (each.method, each.path, msgspec.json.decode(each.body) if each.body else None)
         for each in script.asked
@@ -155,7 +155,7 @@ def test_a_byte_order_mark_is_ignored_in_success_and_refusal() -> None:
 @pytest.mark.parametrize("body", [b"<html>It works!</html>", b'{"status": "ok"}', ROOM_BODY])
 def test_a_deletion_answered_with_a_body_is_not_believed(status: int, body: bytes) -> None:
     with asking(answering(status, body)) as (_script, client):
-        for delete in (client.delete_recording, client.delete_room):
+        for delete in (client.delete, client.delete_room):
             with pytest.raises(InvalidResponse, match="has a body"):
                 delete("some-id")
 
@@ -163,7 +163,7 @@ def test_a_deletion_answered_with_a_body_is_not_believed(status: int, body: byte
 @pytest.mark.parametrize("status", [200, 202, 204])
 def test_a_deletion_answered_without_a_body_is_believed(status: int) -> None:
     with asking(answering(status, b"")) as (_script, client):
-        assert client.delete_recording("some-id") == "deleted"
+        assert client.delete("some-id") == "deleted"
 
 
 def test_a_response_about_another_item_is_not_believed() -> None:
@@ -220,7 +220,7 @@ def test_a_204_with_a_body_is_a_deletion_and_spoils_no_later_response() -> None:
 
     with asking(answer) as (_script, client):
         for _ in range(3):
-            assert client.delete_recording("some-id") == "deleted"
+            assert client.delete("some-id") == "deleted"
             assert client.get_room(ROOM_ID).id == ROOM_ID
 
 
@@ -377,7 +377,7 @@ def test_what_is_no_base_url_is_told_at_once_and_not_quoted(url: str) -> None:
 def test_an_invalid_recording_says_nothing_about_others(change: dict[str, Any]) -> None:
     body = msgspec.json.encode({**RECORDING, **change})
     with asking(answering(200, body)) as (_, client), pytest.raises(InvalidRecording) as caught:
-        client.get_recording(RECORDING["id"])
+        client.get(RECORDING["id"])
     assert caught.value.is_item_specific
     assert RECORDING["id"] in str(caught.value)
 
@@ -387,7 +387,7 @@ def test_an_invalid_recording_says_nothing_about_others(change: dict[str, Any]) 
 )
 def test_a_response_that_is_not_about_the_recording_may_be_what_all_get(body: bytes) -> None:
     with asking(answering(200, body)) as (_, client), pytest.raises(InvalidResponse) as caught:
-        client.get_recording(RECORDING["id"])
+        client.get(RECORDING["id"])
     assert not caught.value.is_item_specific
 
 
@@ -397,5 +397,7 @@ def test_an_invalid_recording_in_a_list_is_logged_by_its_id(
     listed = [{**RECORDING, "id": "bad", "status": None}, RECORDING]
     body = msgspec.json.encode({"_embedded": {"recordings": listed}})
     with asking(answering(200, body)) as (_, client):
-        assert len(client.list_recordings(SESSION_ID).found) == 1
+        found = client.in_session(SESSION_ID)
+    assert found is not None
+    assert len(found.found) == 1
     assert "recording bad: " in caplog.text

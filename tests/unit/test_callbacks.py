@@ -20,12 +20,8 @@ from local.testing.builders import (
 from roomkeeper import types
 from roomkeeper.callbacks import meetings
 from roomkeeper.callbacks.body import MAX_BODY_BYTES, Malformed, TooLarge
-from roomkeeper.callbacks.meetings import (
-    RecordingEnded,
-    RecordingUploaded,
-    Unrecognized,
-    parse,
-)
+from roomkeeper.callbacks.meetings import parse
+from roomkeeper.domain.observations import RecordingObservation, Unrecognized
 from roomkeeper.times import from_iso
 from roomkeeper.types import Id, Moment
 
@@ -102,14 +98,14 @@ def test_aliases_of_event_names_are_parsed_as_the_same_event(alias: str, event: 
 
 def test_times_are_parsed_in_any_time_zone() -> None:
     callback = a_callback("recording:ended", started_at="2021-11-02T21:25:35+05:30")
-    assert isinstance(callback, RecordingEnded)
+    assert isinstance(callback, RecordingObservation)
     assert callback.started_at == from_iso(STARTED_AT)
     assert callback.ended_at == from_iso(ENDED_AT)
 
 
 def test_an_upload_may_name_its_room() -> None:
     callback = a_callback("recording:uploaded", room_id=ROOM_ID)
-    assert isinstance(callback, RecordingUploaded)
+    assert isinstance(callback, RecordingObservation)
     assert callback.room_id == ROOM_ID
     assert callback.url == URL
 
@@ -403,7 +399,9 @@ def test_a_callback_with_any_fields_is_parsed_or_stored_whole(
 
 
 def test_the_published_sample_is_parsed_exactly() -> None:
-    assert a_callback("recording:uploaded") == RecordingUploaded(
+    assert a_callback("recording:uploaded") == RecordingObservation(
+        event="recording:uploaded",
+        product="meetings",
         recording_id=RECORDING_ID,
         session_id=SESSION_ID,
         started_at=from_iso(STARTED_AT),

@@ -19,13 +19,13 @@ from local.testing.builders import (
 from local.testing.template import environment
 from roomkeeper import store
 from roomkeeper.domain import events
+from roomkeeper.domain.observations import RecordingObservation
 from roomkeeper.domain.recordings import WorklistEntry
 from roomkeeper.domain.rooms import Extension
 from roomkeeper.handlers import management_api as management
 from roomkeeper.jobs.cleanup import Cleanup
 from roomkeeper.jobs.reconciliation import Reconciliation
 from roomkeeper.store import RoomStore, Store, correlation
-from roomkeeper.vonage import Recording
 from tests.support.management import AVonage, a_recording_at_vonage, a_request_for
 from tests.unit.conftest import Table
 
@@ -81,11 +81,11 @@ def test_a_cleanup_logs_the_id_of_the_following_event(
     [([a_recording_at_vonage(ended_at=NOON)], "missed callback recovered"), ([], "recording lost")],
 )
 def test_a_reconciliation_logs_the_id_of_the_following_event(
-    found: list[Recording], message: str, table: Table, caplog: pytest.LogCaptureFixture
+    found: list[RecordingObservation], message: str, table: Table, caplog: pytest.LogCaptureFixture
 ) -> None:
     books(table).apply(a_recording_started(), NOON)
     [before] = table.items()
-    vonage: Any = AVonage(recordings={each.id: each for each in found})
+    vonage: Any = AVonage(recordings={each.recording_id: each for each in found})
     job = Reconciliation(books(table), vonage, grace=timedelta(), now=NOON, dry_run=False)
     job.act(WorklistEntry("recording", RECORDING_ID, NOON))
     assert logged(caplog, message) == due(table, before).metadata.event_id
@@ -98,7 +98,7 @@ def test_a_management_call_logs_the_id_of_the_following_event(
     for name, value in (environment("ManagementApi") | {"TABLE_NAME": table.name}).items():
         monkeypatch.setenv(name, value)
     vonage = AVonage(recordings={RECORDING_ID: a_recording_at_vonage()})
-    monkeypatch.setattr(management, "_vonage", lambda: vonage)
+    monkeypatch.setattr(management, "_vonage", lambda: vonage.clients)
     books(table).apply(a_recording_uploaded(), NOON)
     [before] = table.items()
 
@@ -113,7 +113,7 @@ def test_a_call_without_a_change_logs_no_event_id(
     table: Table, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(management, "_store", lambda: books(table))
-    monkeypatch.setattr(management, "_vonage", AVonage)
+    monkeypatch.setattr(management, "_vonage", lambda: AVonage().clients)
     management.handler(a_request_for(DELETE, RECORDING_ID), AContext())
     [line] = [vars(r) for r in caplog.records if r.message == "management call"]
     assert (line["status"], "correlation_id" in line) == (404, False)

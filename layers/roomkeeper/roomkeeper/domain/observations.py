@@ -43,6 +43,11 @@ class RecordingObservation(Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     """When Vonage deletes the file by itself."""
 
+    def __repr__(self) -> str:
+        # Without the URL: reprs get into logs and tracebacks.
+        ids = f"recording_id={self.recording_id!r}, session_id={self.session_id!r}"
+        return f"RecordingObservation(event={self.event!r}, product={self.product!r}, {ids})"
+
 
 class SessionObservation(Struct, frozen=True, kw_only=True):
     """The start or the end of a session in a room of the Meetings API."""
