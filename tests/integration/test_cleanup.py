@@ -5,8 +5,8 @@ import pytest
 
 from roomkeeper import store
 from roomkeeper.jobs.batch import Limits, Summary, deadline_in
-from roomkeeper.jobs.cleanup import Cleanup
-from roomkeeper.jobs.runner import Options, Run, work
+from roomkeeper.jobs.cleanup import Cleanup, CleanupOptions
+from roomkeeper.jobs.runner import Run
 from tests.support.env import NOW, TABLE, Books, an_upload
 
 DAY = timedelta(days=1)
@@ -17,11 +17,23 @@ def clean(
     books: Books, *, dry_run: bool = False, now: datetime = NOW, **limits: Any
 ) -> tuple[Cleanup, Summary]:
     """Delete what was uploaded a month before `now` or earlier."""
-    cleanup = Cleanup(books.store, books.client, until=now - 30 * DAY, now=now, dry_run=dry_run)
+    cleanup = a_cleanup(books, dry_run=dry_run, now=now, **limits)
+    return cleanup, cleanup.run().summary
+
+
+def a_cleanup(
+    books: Books, *, dry_run: bool = False, now: datetime = NOW, **limits: Any
+) -> Cleanup:
     deadline = deadline_in(limits.pop("seconds", 60.0))
     known = {"concurrency": 4, "per_second": 1000.0, "deadline": deadline} | limits
-    run = Run(options=Options(), dry_run=dry_run, limits=Limits(**known), call_seconds=1.0, now=NOW)
-    return cleanup, work(run, cleanup.due(), cleanup.act)
+    run = Run(
+        options=CleanupOptions(),
+        dry_run=dry_run,
+        limits=Limits(**known),
+        call_seconds=1.0,
+        now=now,
+    )
+    return Cleanup(run, books.store, {"meetings": books.client}, retention=30 * DAY)
 
 
 def test_due_recordings_are_deleted_at_vonage_and_kept_in_the_table_until_their_ttl(
@@ -65,13 +77,13 @@ def test_recordings_on_hold_or_unknown_or_not_uploaded_are_not_deleted(books: Bo
     cleanup, summary = clean(books)
 
     assert books.left_at_vonage() == {held, unknown, awaited}
-    assert (cleanup.held, summary.outcomes) == (1, {"deleted": 1})
+    assert (cleanup.on_hold, summary.outcomes) == (1, {"deleted": 1})
 
 
 def test_a_hold_set_after_the_worklist_was_read_still_counts(books: Books) -> None:
     [recording_id] = books.uploaded(1, MONTH_AGO - DAY)
-    cleanup = Cleanup(books.store, books.client, until=MONTH_AGO, now=NOW, dry_run=False)
-    [due] = cleanup.due()
+    cleanup = a_cleanup(books)
+    [due] = cleanup.items()
     books.store.recordings.hold(recording_id, "a court order", "legal", NOW)
 
     assert cleanup.act(due) == "on_hold"
@@ -86,7 +98,7 @@ def test_many_holds_do_not_delay_other_recordings(books: Books) -> None:
 
     cleanup, summary = clean(books, per_second=2.0, seconds=5.0)
 
-    assert (cleanup.held, summary.outcomes) == (250, {"deleted": 1})
+    assert (cleanup.on_hold, summary.outcomes) == (250, {"deleted": 1})
     assert books.left_at_vonage() == set(held)
 
 
@@ -210,11 +222,8 @@ def test_a_deletion_that_was_not_marked_is_marked_by_the_next_run(
 
 def test_overlapping_runs_delete_each_recording_once(books: Books) -> None:
     books.uploaded(20, MONTH_AGO - DAY)
-    one, other = (
-        Cleanup(books.store, books.client, until=MONTH_AGO, now=NOW, dry_run=False)
-        for _ in range(2)
-    )
-    both = [list(one.due()), list(other.due())]
+    one, other = a_cleanup(books), a_cleanup(books)
+    both = [list(one.items()), list(other.items())]
 
     outcomes = [[one.act(a), other.act(b)] for a, b in zip(*both, strict=True)]
 

@@ -1,6 +1,5 @@
 """Items that always fail cost little and do not delay the others, however many there are."""
 
-import dataclasses
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,13 +8,13 @@ import msgspec
 import pytest
 
 from roomkeeper import store
+from roomkeeper.domain.observations import Listed
 from roomkeeper.domain.recordings import Recording
 from roomkeeper.jobs.batch import Limits, Summary, deadline_in
-from roomkeeper.jobs.cleanup import Cleanup
+from roomkeeper.jobs.cleanup import Cleanup, CleanupOptions
 from roomkeeper.jobs.fairness import MAX_DELAY
-from roomkeeper.jobs.reconciliation import UPLOAD_TIMEOUT, Reconciliation
-from roomkeeper.jobs.runner import Options, Run, work
-from roomkeeper.vonage import SessionRecordings
+from roomkeeper.jobs.reconciliation import UPLOAD_TIMEOUT, Reconciliation, ReconciliationOptions
+from roomkeeper.jobs.runner import OptionsT, Run
 from roomkeeper.vonage.meetings import MeetingsClient
 from tests.support.env import NOW, Books, an_upload
 
@@ -27,40 +26,35 @@ CAPACITY = FORGED // 10
 """The number of items that a run can process in these tests."""
 
 
-def a_run(now: datetime, limit: int | None, *, dry_run: bool = False) -> Run[Options]:
+class SmallRun(Run[OptionsT], frozen=True, kw_only=True):
+    """A run that can process CAPACITY items, even without a limit."""
+
+    @property
+    def deferred_at_most(self) -> int:
+        return CAPACITY // 10
+
+
+def a_run(options: OptionsT, now: datetime, *, dry_run: bool = False) -> Run[OptionsT]:
     limits = Limits(concurrency=4, per_second=100_000.0, deadline=deadline_in(300.0))
-    return Run(
-        options=Options(limit=limit), dry_run=dry_run, limits=limits, call_seconds=1.0, now=now
-    )
+    return SmallRun(options=options, dry_run=dry_run, limits=limits, call_seconds=1.0, now=now)
 
 
 def clean(
     books: Books, now: datetime = NOW, *, limit: int | None = None, dry_run: bool = False
 ) -> tuple[Cleanup, Summary]:
     """Delete what was uploaded a month before `now` or earlier."""
-    cleanup = Cleanup(
-        books.store,
-        books.client,
-        until=now - 30 * DAY,
-        now=now,
-        dry_run=dry_run,
-        deferred_at_most=CAPACITY // 10,
-    )
-    return cleanup, work(a_run(now, limit), cleanup.due(), cleanup.act)
+    run = a_run(CleanupOptions(limit=limit), now, dry_run=dry_run)
+    cleanup = Cleanup(run, books.store, {"meetings": books.client}, retention=30 * DAY)
+    return cleanup, cleanup.run().summary
 
 
 def reconcile(
     books: Books, now: datetime = NOW, *, limit: int | None = None, client: Any = None
 ) -> tuple[Reconciliation, Summary]:
-    reconciliation = Reconciliation(
-        books.store,
-        client or books.client,
-        grace=GRACE,
-        now=now,
-        dry_run=False,
-        deferred_at_most=CAPACITY // 10,
-    )
-    return reconciliation, work(a_run(now, limit), reconciliation.due(), reconciliation.act)
+    run = a_run(ReconciliationOptions(limit=limit), now)
+    apis: Any = {"meetings": client or books.client}
+    reconciliation = Reconciliation(run, books.store, apis, grace=GRACE)
+    return reconciliation, reconciliation.run().summary
 
 
 def forge(books: Books, count: int, at: datetime, spread: timedelta = timedelta(0)) -> list[str]:
@@ -218,7 +212,7 @@ def test_a_deferred_recording_on_hold_causes_no_request(books: Books) -> None:
 
     cleanup, summary = clean(books, NOW + HOUR)
 
-    assert (cleanup.held, summary.processed, requests_for(books, "forged")) == (1, 0, asked)
+    assert (cleanup.on_hold, summary.processed, requests_for(books, "forged")) == (1, 0, asked)
 
 
 def test_a_deferred_recording_is_not_deleted_within_a_longer_retention(
@@ -229,8 +223,9 @@ def test_a_deferred_recording_is_not_deleted_within_a_longer_retention(
     clean(books)
     later = NOW + 2 * HOUR
 
-    longer = Cleanup(books.store, books.client, until=later - 60 * DAY, now=later, dry_run=False)
-    assert list(longer.due()) == []
+    run = a_run(CleanupOptions(), later)
+    longer = Cleanup(run, books.store, {"meetings": books.client}, retention=60 * DAY)
+    assert list(longer.items()) == []
 
     assert books.left_at_vonage() == {recording_id}
 
@@ -396,19 +391,18 @@ def test_a_deferred_upload_that_vonage_returns_is_deferred_as_confirmed(
 # --- waiting ends ---------------------------------------------------------------------------------
 
 
-class WithStatus:
-    """A client for which every recording has the given status."""
+class WithEvent:
+    """A client for which every recording has the given event as its latest."""
 
-    def __init__(self, client: MeetingsClient, status: str) -> None:
-        self._client, self._status = client, status
+    def __init__(self, client: MeetingsClient, event: str) -> None:
+        self._client, self._event = client, event
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    def list_recordings(self, session_id: str) -> SessionRecordings:
-        listed = self._client.list_recordings(session_id)
-        found = [dataclasses.replace(each, status=self._status) for each in listed.found]
-        return SessionRecordings(found)
+    def in_session(self, session_id: str) -> Listed | None:
+        listed = self._client.in_session(session_id)
+        if listed is None:
+            return None
+        found = [msgspec.structs.replace(each, event=self._event) for each in listed.found]
+        return Listed(found)
 
 
 def a_started_meeting(books: Books, at: datetime) -> str:
@@ -419,36 +413,37 @@ def a_started_meeting(books: Books, at: datetime) -> str:
 
 
 @pytest.mark.parametrize(
-    ("status", "waited", "outcome"),
+    ("event", "waited", "outcome"),
     [
-        ("failed", 7 * HOUR, "never_uploaded"),
-        ("transmogrified", 7 * HOUR, "waiting"),
-        ("transmogrified", GRACE + UPLOAD_TIMEOUT, "never_uploaded"),
-        ("started", GRACE + UPLOAD_TIMEOUT - HOUR, "waiting"),
-        ("stopped", GRACE + UPLOAD_TIMEOUT, "never_uploaded"),
+        ("recording:failed", 7 * HOUR, "never_uploaded"),
+        ("recording:expired", 7 * HOUR, "lost"),
+        ("recording:started", 7 * HOUR, "waiting"),
+        ("recording:started", GRACE + UPLOAD_TIMEOUT - HOUR, "waiting"),
+        ("recording:started", GRACE + UPLOAD_TIMEOUT, "never_uploaded"),
+        ("recording:ended", GRACE + UPLOAD_TIMEOUT, "never_uploaded"),
     ],
 )
-def test_waiting_for_an_upload_ends_with_a_failed_status_or_a_timeout(
-    books: Books, status: str, waited: timedelta, outcome: str
+def test_waiting_for_an_upload_ends_with_a_failure_or_a_timeout(
+    books: Books, event: str, waited: timedelta, outcome: str
 ) -> None:
     recording_id = a_started_meeting(books, NOW - waited)
 
-    assert reconcile(books, client=WithStatus(books.client, status))[1].outcomes == {outcome: 1}
+    assert reconcile(books, client=WithEvent(books.client, event))[1].outcomes == {outcome: 1}
 
-    again = reconcile(books, client=WithStatus(books.client, status))[1]
+    again = reconcile(books, client=WithEvent(books.client, event))[1]
     assert again.processed == (outcome == "waiting")
     item = books.item(f"RECORDING#{recording_id}")
-    assert ("ttl" in item) == (outcome == "never_uploaded")
+    assert ("ttl" in item) == (outcome != "waiting")
 
 
 def test_an_upload_received_after_giving_up_counts(books: Books) -> None:
-    recording_id = a_started_meeting(books, NOW - 7 * HOUR)
-    reconcile(books, client=WithStatus(books.client, "failed"))
+    recording_id = a_started_meeting(books, NOW - GRACE - UPLOAD_TIMEOUT)
+    reconcile(books)
+    assert "N" in books.item(f"RECORDING#{recording_id}")["ttl"]
 
     books.hear(an_upload(recording_id), NOW)
 
-    item = books.item(f"RECORDING#{recording_id}")
-    assert "ttl" not in item
+    assert books.item(f"RECORDING#{recording_id}")["ttl"] == {"NULL": True}
     assert deferred(books, "retained", NOW) == [recording_id]
 
 
@@ -489,12 +484,16 @@ def test_a_hold_keeps_a_lost_recording_in_the_table(books: Books) -> None:
 # --- one invalid element --------------------------------------------------------------------------
 
 
-class WithInvalidRecording(WithStatus):
+class WithInvalidRecording:
     """A client whose lists have an additional invalid recording."""
 
-    def list_recordings(self, session_id: str) -> SessionRecordings:
-        listed = self._client.list_recordings(session_id)
-        return dataclasses.replace(listed, invalid=["recording bad: no status"])
+    def __init__(self, client: MeetingsClient) -> None:
+        self._client = client
+
+    def in_session(self, session_id: str) -> Listed | None:
+        listed = self._client.in_session(session_id)
+        assert listed is not None
+        return Listed(listed.found, ["recording bad: no status"])
 
 
 def test_an_invalid_recording_counts_as_failed_and_the_others_are_stored(
@@ -503,9 +502,9 @@ def test_an_invalid_recording_counts_as_failed_and_the_others_are_stored(
     meeting = books.vonage.hold_meeting(recordings=2)
     books.hear_all([b for b in meeting["callbacks"] if b["event"] == "session:ended"], NOW - GRACE)
 
-    reconciliation, summary = reconcile(books, client=WithInvalidRecording(books.client, ""))
+    reconciliation, summary = reconcile(books, client=WithInvalidRecording(books.client))
 
-    assert (summary.outcomes, reconciliation.adopted) == ({"failed": 1}, 2)
+    assert (summary.outcomes, reconciliation.discovered) == ({"failed": 1}, 2)
     assert "recording bad" in summary.sample_errors[0]
     assert reconcile(books, NOW + HOUR)[1].outcomes == {"session_checked": 1}
 

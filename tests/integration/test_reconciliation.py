@@ -1,15 +1,15 @@
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from roomkeeper import store
-from roomkeeper.callbacks.meetings import RecordingEnded, RecordingStarted, RecordingUploaded
+from roomkeeper.domain.observations import Listed, RecordingObservation
 from roomkeeper.jobs.batch import Limits, Summary, deadline_in
-from roomkeeper.jobs.reconciliation import InvalidRecordingData, Reconciliation, to_observation
-from roomkeeper.jobs.runner import Options, Run, work
-from roomkeeper.vonage import Recording, SessionRecordings
+from roomkeeper.jobs.reconciliation import Reconciliation, ReconciliationOptions
+from roomkeeper.jobs.runner import Run
+from roomkeeper.vonage import InvalidRecording
+from roomkeeper.vonage.errors import RequestContext
 from roomkeeper.vonage.meetings import MeetingsClient
 from tests.support.env import NOW, Books
 
@@ -22,12 +22,22 @@ def reconcile(
     books: Books, *, dry_run: bool = False, client: Any = None, now: datetime = NOW
 ) -> tuple[Reconciliation, Summary]:
     """Reconcile everything that has waited for six hours."""
-    reconciliation = Reconciliation(
-        books.store, client or books.client, grace=6 * HOUR, now=now, dry_run=dry_run
+    reconciliation = a_reconciliation(books, dry_run=dry_run, client=client, now=now)
+    return reconciliation, reconciliation.run().summary
+
+
+def a_reconciliation(
+    books: Books, *, dry_run: bool = False, client: Any = None, now: datetime = NOW
+) -> Reconciliation:
+    run = Run(
+        options=ReconciliationOptions(),
+        dry_run=dry_run,
+        limits=Limits(concurrency=1, per_second=1000.0, deadline=deadline_in(60.0)),
+        call_seconds=1.0,
+        now=now,
     )
-    limits = Limits(concurrency=1, per_second=1000.0, deadline=deadline_in(60.0))
-    run = Run(options=Options(), dry_run=dry_run, limits=limits, call_seconds=1.0, now=NOW)
-    return reconciliation, work(run, reconciliation.due(), reconciliation.act)
+    apis: Any = {"meetings": client or books.client}
+    return Reconciliation(run, books.store, apis, grace=6 * HOUR)
 
 
 def a_meeting(books: Books, **meeting: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -86,10 +96,8 @@ def test_a_callback_after_the_recovery_changes_nothing(books: Books) -> None:
 def test_an_upload_received_after_the_worklist_was_read_needs_no_request(books: Books) -> None:
     _, callbacks = a_meeting(books)
     books.hear_all(callbacks, LONG_AGO, "recording:uploaded", "session:started", "session:ended")
-    reconciliation = Reconciliation(
-        books.store, books.client, grace=6 * HOUR, now=NOW, dry_run=False
-    )
-    [due] = reconciliation.due()
+    reconciliation = a_reconciliation(books)
+    [due] = reconciliation.items()
     books.hear_all(callbacks, NOW)
 
     assert reconciliation.act(due) == "already_resolved"
@@ -188,7 +196,7 @@ def test_recordings_of_a_known_session_without_any_callback_are_discovered(
 
     reconciliation, summary = reconcile(books)
 
-    assert (summary.outcomes, reconciliation.adopted) == ({"recovered": 1}, 2)
+    assert (summary.outcomes, reconciliation.discovered) == ({"recovered": 1}, 2)
     for recording_id in unannounced:
         assert events_due(books, f"RECORDING#{recording_id}") == [
             "recording:uploaded by reconciliation"
@@ -206,7 +214,7 @@ def test_the_recordings_of_a_session_are_requested_once(
 
     reconciliation, summary = reconcile(books)
 
-    assert (summary.outcomes, reconciliation.adopted) == ({"session_checked": 1}, 2)
+    assert (summary.outcomes, reconciliation.discovered) == ({"session_checked": 1}, 2)
     assert {entry.id for entry in books.store.worklists.read("confirmed", NOW)} == set(
         meeting["recording_ids"]
     )
@@ -255,7 +263,7 @@ def test_one_invalid_recording_does_not_block_the_rest_of_its_session(books: Boo
     summary = reconcile(books, client=WithoutAnEnd(books.client, recording_id=invalid))[1]
 
     assert summary.outcomes == {"failed": 2}  # once for the recording, once for its session
-    assert all(f"recording {invalid}" in example for example in summary.sample_errors)
+    assert all(invalid in example for example in summary.sample_errors)
     assert {entry.id for entry in books.store.worklists.read("confirmed", NOW)} == {
         due,
         *unannounced,
@@ -301,16 +309,17 @@ class WithoutAnEnd:
     def __init__(self, client: MeetingsClient, *, recording_id: str) -> None:
         self._client, self._invalid = client, recording_id
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
+    def get(self, recording_id: str) -> RecordingObservation | None:
+        if recording_id == self._invalid:
+            raise InvalidRecording("a time is missing", RequestContext("GET", f"/{recording_id}"))
+        return self._client.get(recording_id)
 
-    def list_recordings(self, session_id: str) -> SessionRecordings:
-        return SessionRecordings(
-            [
-                replace(each, ended_at=None) if each.id == self._invalid else each
-                for each in self._client.list_recordings(session_id).found
-            ]
-        )
+    def in_session(self, session_id: str) -> Listed | None:
+        listed = self._client.in_session(session_id)
+        if listed is None:
+            return None
+        valid = [each for each in listed.found if each.recording_id != self._invalid]
+        return Listed(valid, [f"recording {self._invalid}: a time is missing"])
 
 
 def test_a_dry_run_lists_the_missing_events_and_changes_nothing(books: Books) -> None:
@@ -325,7 +334,7 @@ def test_a_dry_run_lists_the_missing_events_and_changes_nothing(books: Books) ->
     reconciliation, summary = reconcile(books, dry_run=True)
 
     assert summary.outcomes == {"recovered": 1, "lost": 1, "session_checked": 1}
-    assert reconciliation.adopted == 1
+    assert reconciliation.discovered == 1
     assert {(plan["event"], plan["recording_id"]) for plan in reconciliation.planned} == {
         ("recording:uploaded", known),
         ("recording:uploaded", unannounced),
@@ -334,44 +343,3 @@ def test_a_dry_run_lists_the_missing_events_and_changes_nothing(books: Books) ->
     assert [books.item(f"RECORDING#{each}") for each in (known, "lost")] == before
     assert books.store.recordings.get(unannounced) is None
     assert books.store.worklists.count("ended_session", NOW) == 1
-
-
-def found(status: str, **facts: Any) -> Recording:
-    known: dict[str, Any] = {"started_at": NOON - HOUR, "ended_at": NOON}
-    known["url"] = "https://recordings.example/r?Expires=1"
-    return Recording(id="r", session_id="s", status=status, **(known | facts))
-
-
-@pytest.mark.parametrize(
-    ("recording", "expected_type"),
-    [
-        (found("started", ended_at=None, url=None), RecordingStarted),
-        (found("paused", ended_at=None, url=None), RecordingStarted),
-        (found("stopped", url=None), RecordingEnded),
-        (found("uploaded"), RecordingUploaded),
-    ],
-)
-def test_an_api_response_becomes_the_matching_callback(
-    recording: Recording, expected_type: type[RecordingStarted]
-) -> None:
-    observation = to_observation(recording)
-
-    assert type(observation) is expected_type
-    assert (observation.recording_id, observation.session_id) == ("r", "s")
-    if isinstance(observation, RecordingEnded):
-        assert observation.duration == 3600
-
-
-@pytest.mark.parametrize(
-    "recording",
-    [
-        found("uploaded", url=None),
-        found("uploaded", started_at=None),
-        found("stopped", ended_at=None),
-        found("uploaded", started_at=NOON.replace(year=1066)),
-    ],
-    ids=["no URL", "no start", "no end", "1066"],
-)
-def test_incomplete_or_implausible_recordings_are_invalid(recording: Recording) -> None:
-    with pytest.raises(InvalidRecordingData, match="recording r"):
-        to_observation(recording)

@@ -23,8 +23,10 @@ from roomkeeper.domain.observations import RecordingObservation
 from roomkeeper.domain.recordings import WorklistEntry
 from roomkeeper.domain.rooms import Extension
 from roomkeeper.handlers import management_api as management
-from roomkeeper.jobs.cleanup import Cleanup
-from roomkeeper.jobs.reconciliation import Reconciliation
+from roomkeeper.jobs.batch import Limits, deadline_in
+from roomkeeper.jobs.cleanup import Cleanup, CleanupOptions
+from roomkeeper.jobs.reconciliation import Reconciliation, ReconciliationOptions
+from roomkeeper.jobs.runner import OptionsT, Run
 from roomkeeper.store import RoomStore, Store, correlation
 from tests.support.management import AVonage, a_recording_at_vonage, a_request_for
 from tests.unit.conftest import Table
@@ -38,6 +40,11 @@ def due(table: Table, old: Image | None = None) -> events.Event:
     [item] = table.items()
     [event] = store.events_due(a_record(item, old))
     return event
+
+
+def a_run(options: OptionsT) -> Run[OptionsT]:
+    limits = Limits(concurrency=1, per_second=1.0, deadline=deadline_in(60.0))
+    return Run(options=options, dry_run=False, limits=limits, call_seconds=1.0, now=NOON)
 
 
 def books(table: Table) -> Store:
@@ -71,7 +78,9 @@ def test_a_cleanup_logs_the_id_of_the_following_event(
     books(table).apply(a_recording_uploaded(), NOON)
     [before] = table.items()
     vonage: Any = AVonage(recordings={RECORDING_ID: a_recording_at_vonage()})
-    job = Cleanup(books(table), vonage, until=NOON, now=NOON, dry_run=False)
+    job = Cleanup(
+        a_run(CleanupOptions()), books(table), {"meetings": vonage}, retention=timedelta()
+    )
     assert job.act(WorklistEntry("recording", RECORDING_ID, NOON)) == "deleted"
     assert logged(caplog, "recording deleted") == due(table, before).metadata.event_id
 
@@ -86,7 +95,9 @@ def test_a_reconciliation_logs_the_id_of_the_following_event(
     books(table).apply(a_recording_started(), NOON)
     [before] = table.items()
     vonage: Any = AVonage(recordings={each.recording_id: each for each in found})
-    job = Reconciliation(books(table), vonage, grace=timedelta(), now=NOON, dry_run=False)
+    job = Reconciliation(
+        a_run(ReconciliationOptions()), books(table), {"meetings": vonage}, grace=timedelta()
+    )
     job.act(WorklistEntry("recording", RECORDING_ID, NOON))
     assert logged(caplog, message) == due(table, before).metadata.event_id
 

@@ -140,7 +140,7 @@ def _send_to_dlq(record: Record, reason: str) -> None:
     except AwsError as exc:
         if exc.is_retryable:
             raise
-        logger.warning("record too much for the queue", key=_key(record), problem=str(exc))
+        logger.warning("record too much for the queue", key=_key(record), error=str(exc))
         _send({"reason": reason[:MAX_REASON_LENGTH], "key": _key(record)})
 
 

@@ -136,7 +136,7 @@ def failed(exc: Exception) -> Response[str]:
     if error.status == 500:
         logger.exception("management call failed for a reason that was not foreseen")
     elif error.status > 500:
-        logger.error("management call failed", problem=str(exc), code=error.code)
+        logger.error("management call failed", error=str(exc), code=error.code)
         _vonage_since.cache_clear()  # its credentials may have been rotated
     return _error_response(error)
 
