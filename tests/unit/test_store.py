@@ -78,6 +78,7 @@ def a_callback_of(body: str) -> Observation:
 def test_a_started_recording_awaits_its_upload(store: Store, table: Table) -> None:
     assert store.apply(a_recording_started(), NOON)
     assert table.plain_item(RECORDING) == {
+        "product": "meetings",
         "recording_id": RECORDING_ID,
         "session_id": SESSION_ID,
         "started_received_at": iso(NOON),
@@ -91,6 +92,7 @@ def test_a_started_recording_awaits_its_upload(store: Store, table: Table) -> No
 def test_a_recording_ended_callback_stores_the_times(store: Store, table: Table) -> None:
     assert store.apply(a_recording_ended(), NOON)
     assert table.plain_item(RECORDING) == {
+        "product": "meetings",
         "recording_id": RECORDING_ID,
         "session_id": SESSION_ID,
         "started_at": STARTED_AT,
@@ -107,6 +109,7 @@ def test_a_recording_ended_callback_stores_the_times(store: Store, table: Table)
 def test_an_uploaded_recording_is_on_the_retained_worklist(store: Store, table: Table) -> None:
     assert store.apply(a_recording_uploaded(room_id=ROOM_ID), NOON)
     assert table.plain_item(RECORDING) == {
+        "product": "meetings",
         "recording_id": RECORDING_ID,
         "session_id": SESSION_ID,
         "room_id": ROOM_ID,
@@ -120,6 +123,7 @@ def test_an_uploaded_recording_is_on_the_retained_worklist(store: Store, table: 
         "worklist": f"retained#{SHARD}",
         "since": iso(NOON),
         "received_at": iso(NOON),
+        "ttl": None,
     }
 
 
@@ -131,6 +135,7 @@ def test_a_url_without_an_expiry_is_stored_without_one(store: Store, table: Tabl
 def test_a_session_expires_after_session_days(store: Store, table: Table) -> None:
     assert store.apply(a_session_started(started_at=STARTED_AT), NOON)
     assert table.plain_item(SESSION) == {
+        "product": "meetings",
         "session_id": SESSION_ID,
         "room_id": ROOM_ID,
         "started_at": STARTED_AT,
@@ -156,6 +161,7 @@ def test_the_last_use_of_a_room_is_never_after_the_arrival_of_the_callback(
 def test_an_ended_session_is_queued_for_reconciliation(store: Store, table: Table) -> None:
     assert store.apply(a_session_ended(started_at=STARTED_AT, ended_at=ENDED_AT), NOON)
     assert table.plain_item(SESSION) == {
+        "product": "meetings",
         "session_id": SESSION_ID,
         "room_id": ROOM_ID,
         "started_at": STARTED_AT,
@@ -177,6 +183,7 @@ def test_a_participant_callback_goes_into_the_outbox_without_the_name(
     [item] = table.items()
     kept = table.plain_item(item["pk"]["S"])
     assert json.loads(kept.pop("detail")) == {
+        "product": "meetings",
         "participant_id": PARTICIPANT_ID,
         "session_id": SESSION_ID,
         "room_id": ROOM_ID,
@@ -198,6 +205,7 @@ def test_an_unrecognized_body_is_stored_unchanged(store: Store, table: Table) ->
     assert kept["body"] == body
     assert kept["event"] == "callback:unrecognized"
     assert json.loads(kept["detail"]) == {
+        "product": "meetings",
         "key": key,
         "reason": "an event that is not known here",
         "name": "archive:ready",

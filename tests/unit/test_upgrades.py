@@ -68,7 +68,7 @@ def test_an_old_recording_takes_later_callbacks(table: Table) -> None:
 
     assert store.apply(a_recording_uploaded(), NOON)
 
-    recording = store.recordings.get(a_recording_uploaded().recording_id)  # type: ignore[union-attr]
+    recording = store.recordings.get(key(written("recording:started")).removeprefix("RECORDING#"))
     assert recording is not None
     assert recording.status == "uploaded"
 

@@ -140,7 +140,7 @@ class SessionNotification(Data, frozen=True, kw_only=True, omit_defaults=True):
     session_id: Id
     room_id: Id | None = None
     reason: str | None = None
-    remaining_time: int | float | None = None
+    remaining_time: float | None = None
 
 
 class Participant(Data, frozen=True, kw_only=True, omit_defaults=True):

@@ -17,7 +17,7 @@ from roomkeeper.domain.observations import Listed, Product, RecordingObservation
 from roomkeeper.domain.recordings import Recording, Status, Worklist, WorklistEntry
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.jobs import runner
-from roomkeeper.jobs.batch import Outcome
+from roomkeeper.jobs.batch import Outcome, Summary
 from roomkeeper.jobs.fairness import interleave
 from roomkeeper.jobs.job import WorklistJob, open_store
 from roomkeeper.jobs.report import Report
