@@ -205,7 +205,7 @@ def test_a_deletion_that_was_not_marked_is_marked_by_the_next_run(
         raise store.StoreUnavailable("a crash between the deletion and its note")
 
     with monkeypatch.context() as crashing:
-        crashing.setattr(env.store, "mark_deleted", crash)
+        crashing.setattr(env.store.recordings, "mark_deleted", crash)
         _, summary = clean(env)
     assert summary.outcomes == {"failed": 1}
     assert env.left_at_vonage() == set()

@@ -16,7 +16,7 @@ from roomkeeper.jobs.fairness import MAX_DELAY
 from roomkeeper.jobs.reconciliation import UPLOAD_TIMEOUT, Reconciliation, ReconciliationOptions
 from roomkeeper.jobs.runner import OptionsT, Run
 from roomkeeper.vonage.meetings import MeetingsClient
-from tests.support.env import NOW, Env, an_upload
+from tests.support.env import NOW, TABLE, Env, an_upload
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 GRACE = 6 * HOUR
@@ -248,7 +248,7 @@ def test_a_dry_run_defers_nothing_and_lists_deferred_recordings_with_their_uploa
 def test_a_corrupt_item_is_deferred(env: Env) -> None:
     [recording_id] = env.uploaded(1, MONTH_AGO - DAY)
     item = env.item(f"RECORDING#{recording_id}") | {"seen": {"N": "5"}}
-    env.dynamodb.put_item(TableName="env", Item=item)
+    env.dynamodb.put_item(TableName=TABLE, Item=item)
 
     assert clean(env)[1].outcomes == {"failed": 1}
 
@@ -517,7 +517,7 @@ def test_items_of_earlier_versions_are_read_without_newer_attributes(env: Env) -
     [recording_id] = env.uploaded(1, NOW)
     item = env.item(f"RECORDING#{recording_id}")
     del item["received_at"]
-    env.dynamodb.put_item(TableName="env", Item=item)
+    env.dynamodb.put_item(TableName=TABLE, Item=item)
     [recording] = known(env, [recording_id]).values()
     assert msgspec.structs.asdict(recording)["received_at"] is None
 

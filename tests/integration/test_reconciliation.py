@@ -132,7 +132,7 @@ def test_a_recording_uploaded_during_the_request_is_not_marked_as_lost(
     env: Env, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     env.hear({"event": "recording:started", "recording_id": "r", "session_id": "s"}, LONG_AGO)
-    monkeypatch.setattr(env.store, "mark_missing", lambda *_: False)
+    monkeypatch.setattr(env.store.recordings, "mark_missing", lambda *_: False)
 
     assert reconcile(env)[1].outcomes == {"already_resolved": 1}
 
@@ -151,7 +151,7 @@ def test_a_lost_recording_whose_upload_is_received_later_is_uploaded(env: Env) -
     recording = env.store.recordings.get(recording_id)
     assert recording is not None
     assert recording.status == "uploaded"
-    assert "ttl" not in env.item(f"RECORDING#{recording_id}")
+    assert env.item(f"RECORDING#{recording_id}")["ttl"] == {"NULL": True}
     assert not env.store.recordings.mark_missing(recording, NOW)
     assert [entry.id for entry in env.store.worklists.read("retained", NOW)] == [recording_id]
 

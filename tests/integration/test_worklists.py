@@ -7,7 +7,7 @@ import pytest
 
 from roomkeeper.domain.recordings import WorklistEntry
 from roomkeeper.store import Store
-from roomkeeper.store import recordings as store_recordings
+from roomkeeper.store import worklists as store_worklists
 from roomkeeper.store.items import shard_of
 from tests.support.env import NOW, TABLE, Env, an_upload
 
@@ -24,7 +24,7 @@ def on(worklist: str, recording_id: str, since: datetime) -> WorklistEntry:
 
 @pytest.fixture
 def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_recordings, "_PAGE", 5)
+    monkeypatch.setattr(store_worklists, "_PAGE", 5)
 
 
 @pytest.mark.usefixtures("_small_pages")
