@@ -20,7 +20,7 @@ from local.vonage.paging import Page
 from local.vonage.recordings import ACCOUNT, Recording
 from local.vonage.refusal import Refusal, invalid
 from local.vonage.state import State
-from roomkeeper.callbacks.meetings import Id
+from roomkeeper.types import Id
 
 PREFIXES = ("/beta/meetings", "/v1/meetings")
 

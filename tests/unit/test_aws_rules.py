@@ -23,7 +23,8 @@ from local.testing.template import ROOT, properties, resources, template
 from operations.deploy import Unusable, usable_stack_name
 from operations.template import MAX_STACK_NAME, load, parameters
 from roomkeeper.callbacks import meetings
-from roomkeeper.callbacks.meetings import MAX_BODY_BYTES, Unrecognized
+from roomkeeper.callbacks.body import MAX_BODY_BYTES
+from roomkeeper.callbacks.meetings import Unrecognized
 from roomkeeper.domain import events
 from roomkeeper.store import Store, items, updates
 from tests.unit.conftest import Table

@@ -17,17 +17,17 @@ from local.testing.builders import (
     a_body,
     a_callback,
 )
+from roomkeeper import types
 from roomkeeper.callbacks import meetings
+from roomkeeper.callbacks.body import MAX_BODY_BYTES, Malformed, TooLarge
 from roomkeeper.callbacks.meetings import (
-    MAX_BODY_BYTES,
-    Malformed,
     RecordingEnded,
     RecordingUploaded,
-    TooLarge,
     Unrecognized,
     parse,
 )
 from roomkeeper.times import from_iso
+from roomkeeper.types import Id, Moment
 
 ALIASES = {
     "recording:ready": "recording:uploaded",
@@ -72,7 +72,7 @@ def test_required_fields_are_declared_with_the_type_of_their_kind(event: str) ->
     types = get_type_hints(kind, include_extras=True)
     for name, field in IDS + TIMES:
         if name == event:
-            wanted = meetings.Id if field.endswith("_id") else meetings.Moment
+            wanted = Id if field.endswith("_id") else Moment
             assert types[field] == wanted, field
 
 
@@ -257,7 +257,7 @@ def test_the_reason_names_an_invalid_required_field_and_not_an_optional_one() ->
         "https://",
         "https://a b",
         "https:///archive.mp4",
-        "https://a/" + "x" * meetings.URL_MAX_LENGTH,
+        "https://a/" + "x" * types.URL_MAX_LENGTH,
         "http://recordings.example/archive.mp4",
         "http://127.0.0.1.evil.example/",
         "http://localhost@evil.example/",
@@ -275,7 +275,7 @@ def test_plain_http_is_allowed_only_for_loopback(url: str) -> None:
 
 
 def test_the_longest_allowed_url_is_accepted() -> None:
-    longest = "https://a/".ljust(meetings.URL_MAX_LENGTH, "x")
+    longest = "https://a/".ljust(types.URL_MAX_LENGTH, "x")
     assert getattr(a_callback("recording:uploaded", url=longest), "url", None) == longest
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomkeeper.callbacks.meetings import URL_MAX_LENGTH
 from roomkeeper.domain.rooms import Room
+from roomkeeper.types import URL_MAX_LENGTH
 from roomkeeper.vonage import Recording, SessionRecordings, models
 from tests.support.vonage_samples import (
     DOWNLOAD_URL,

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, Protocol
 import msgspec
 from msgspec import Meta, Struct
 
-from roomkeeper.callbacks.meetings import Moment, Seconds
 from roomkeeper.domain.recordings import DeletedBy
+from roomkeeper.types import Moment, Seconds
 
 # Less strict than callback ids: the table may have items from before those were restricted.
 Id = Annotated[str, Meta(pattern=r"^[^/\\]*[^./\\][^/\\]*$", max_length=256)]

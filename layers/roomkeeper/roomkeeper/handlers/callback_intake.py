@@ -12,7 +12,7 @@ from roomkeeper import http_api, store
 from roomkeeper.aws import crt
 from roomkeeper.aws.secrets import SECRET_RETRY, CallbackSecret, SecretUnavailable
 from roomkeeper.callbacks import authenticity, meetings
-from roomkeeper.callbacks.meetings import CallbackRejected
+from roomkeeper.callbacks.body import CallbackRejected, require_size
 from roomkeeper.http_api import Request, Response
 from roomkeeper.log_sample import LogSample
 from roomkeeper.logs import function_logger
@@ -91,7 +91,7 @@ def _authentic_body(request: Request, now: datetime) -> bytes:
     """Return the body once its sender is authenticated as Vonage. It is not parsed before that."""
     known = _settings()
     body = http_api.body_of(request)
-    meetings.require_size(body)  # first: a large body must not make the secret be read
+    require_size(body)  # first: a large body must not make the secret be read
     accepted = _secret().credentials(now)
     tokens = accepted.tokens if known.accepts_token else ()
     signature_secrets = accepted.signature_secrets if known.accepts_signature else ()

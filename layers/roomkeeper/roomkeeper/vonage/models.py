@@ -15,8 +15,8 @@ from urllib.parse import parse_qs
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from roomkeeper.callbacks.meetings import Id, Url
 from roomkeeper.domain.rooms import Room
+from roomkeeper.types import Id, Url
 from roomkeeper.vonage.calls import path
 from roomkeeper.vonage.errors import InvalidId
 
