@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from roomkeeper.callbacks.meetings import Id, Seconds, Url
+from roomkeeper.types import Id, Seconds, Url
 
 Fields = Mapping[str, Raw]
 """The fields of a JSON object, not decoded yet: one that cannot be decoded spoils no other."""
@@ -51,7 +51,8 @@ def number(fields: Fields, name: str) -> int | None:
 
 def seconds(fields: Fields, name: str) -> int | None:
     """Return a duration in seconds."""
-    return _valid(number(fields, name), Seconds)
+    valid: int | None = _valid(number(fields, name), Seconds)
+    return valid
 
 
 def milliseconds(fields: Fields, name: str) -> int | None:
@@ -62,13 +63,18 @@ def milliseconds(fields: Fields, name: str) -> int | None:
     return found if found is None or found < _LATEST else None
 
 
-def moment(time: int | None) -> datetime | None:
+def moment(time: int) -> datetime:
+    """Return a time in milliseconds as a UTC time."""
+    return _EPOCH + timedelta(milliseconds=time)
+
+
+def whole_second(time: int | None) -> datetime | None:
     """Return a time in milliseconds as a UTC time in whole seconds, rounded down.
 
     The Video API reports the same time first with milliseconds, later in whole seconds. All forms
     must give the same fact.
     """
-    return None if time is None else _EPOCH + timedelta(seconds=time // 1000)
+    return None if time is None else moment(time // 1000 * 1000)
 
 
 def identifier(fields: Fields, name: str) -> str | None:
@@ -76,7 +82,8 @@ def identifier(fields: Fields, name: str) -> str | None:
     found = value(fields, name)
     if isinstance(found, int) and not isinstance(found, bool):
         found = str(found)
-    return _valid(found, Id)
+    valid: str | None = _valid(found, Id)
+    return valid
 
 
 def text(fields: Fields, name: str, max_length: int) -> str | None:
@@ -87,7 +94,8 @@ def text(fields: Fields, name: str, max_length: int) -> str | None:
 
 def url(fields: Fields, name: str) -> str | None:
     """Return a download URL."""
-    return _valid(value(fields, name), Url)
+    valid: str | None = _valid(value(fields, name), Url)
+    return valid
 
 
 def _valid(found: Any, kind: Any) -> Any:

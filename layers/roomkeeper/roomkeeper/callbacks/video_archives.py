@@ -12,7 +12,7 @@ from types import MappingProxyType
 from msgspec import Struct
 
 from roomkeeper.callbacks import leniency
-from roomkeeper.callbacks.leniency import Fields, moment
+from roomkeeper.callbacks.leniency import Fields, whole_second
 from roomkeeper.domain.observations import RecordingObservation
 
 AVAILABILITY = timedelta(hours=72)
@@ -96,14 +96,14 @@ def archive(fields: Fields) -> Archive:
 def observation(archive: Archive) -> RecordingObservation:
     """Return the stage in the life of the recording that the archive's status stands for."""
     is_available = archive.status == "available"
-    started_at = moment(archive.created_at)
+    started_at = whole_second(archive.created_at)
     return RecordingObservation(
         event=EVENTS[archive.status],
         product="video",
         recording_id=archive.id,
         session_id=archive.session_id,
         started_at=started_at,
-        ended_at=moment(_ended_at(archive)),
+        ended_at=whole_second(_ended_at(archive)),
         duration=archive.duration,
         size=archive.size,
         sha256=archive.sha256,
