@@ -50,10 +50,8 @@ ReadError = Callable[[bytes], ErrorBody]
 """Reads an error body in the formats of a product."""
 
 
-def raise_for_status(
-    call: Call, response: Response, now: datetime, read_error: ReadError | None = None
-) -> bytes:
-    """Return the body of a 2xx response. `read_error` is `meetings_error` by default.
+def raise_for_status(call: Call, response: Response, now: datetime, read_error: ReadError) -> bytes:
+    """Return the body of a 2xx response. `read_error` reads any other body.
 
     Raises:
         VonageError: any other status, by its subclass. 4xx statuses other than 401 and 429 count
@@ -61,7 +59,7 @@ def raise_for_status(
     """
     if 200 <= response.status < 300:
         return response.body
-    error = (read_error or meetings_error)(response.body)
+    error = read_error(response.body)
     described = f" {error.name}" if error.name else ""
     described += f" ({error.message})" if error.message else ""
     context = RequestContext(
@@ -92,15 +90,11 @@ def video_error(body: bytes) -> ErrorBody:
     """
     fields = _fields(body)
     texts = _texts(fields)
-    code = fields.get("code")
-    is_number = isinstance(code, int) and not isinstance(code, bool)
     gateway = ": ".join(texts[key] for key in ("title", "detail") if key in texts)
     message = redact(texts.get("message") or texts.get("description") or gateway) or None
-    return ErrorBody(
-        str(code) if is_number and message else None,
-        message,
-        proves_absence=is_number and message is not None,
-    )
+    code = fields.get("code")
+    is_own = isinstance(code, int) and not isinstance(code, bool) and message is not None
+    return ErrorBody(str(code) if is_own else None, message, proves_absence=is_own)
 
 
 def _error_type(call: Call, status: int, error: ErrorBody) -> type[VonageError]:
