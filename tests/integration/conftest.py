@@ -6,7 +6,7 @@ from hypothesis import configuration
 
 from local import vonage
 from local.vonage import VonageControl
-from roomkeeper.vonage import VonageClient
+from roomkeeper.vonage.meetings import MeetingsClient
 from tests.integration.vonage_support import BRISK, KEY
 
 configuration.set_hypothesis_home_dir(Path(__file__).parents[2] / "build/hypothesis")
@@ -26,6 +26,6 @@ def emulator(_emulator: VonageControl) -> VonageControl:
 
 
 @pytest.fixture
-def client(emulator: VonageControl) -> Iterator[VonageClient]:
-    with VonageClient(emulator.api_url, KEY, total_timeout=60, timeout=30, retry=BRISK) as made:
+def client(emulator: VonageControl) -> Iterator[MeetingsClient]:
+    with MeetingsClient(emulator.api_url, KEY, total_timeout=60, timeout=30, retry=BRISK) as made:
         yield made

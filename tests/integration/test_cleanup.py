@@ -5,8 +5,8 @@ import pytest
 
 from roomkeeper import store
 from roomkeeper.jobs.batch import Limits, Summary, deadline_in
-from roomkeeper.jobs.cleanup import Cleanup
-from roomkeeper.jobs.runner import Options, Run, work
+from roomkeeper.jobs.cleanup import Cleanup, CleanupOptions
+from roomkeeper.jobs.runner import Run
 from tests.support.env import NOW, TABLE, Books, an_upload
 
 DAY = timedelta(days=1)
@@ -17,11 +17,23 @@ def clean(
     books: Books, *, dry_run: bool = False, now: datetime = NOW, **limits: Any
 ) -> tuple[Cleanup, Summary]:
     """Delete what was uploaded a month before `now` or earlier."""
-    cleanup = Cleanup(books.store, books.client, until=now - 30 * DAY, now=now, dry_run=dry_run)
+    cleanup = a_cleanup(books, dry_run=dry_run, now=now, **limits)
+    return cleanup, cleanup.run().summary
+
+
+def a_cleanup(
+    books: Books, *, dry_run: bool = False, now: datetime = NOW, **limits: Any
+) -> Cleanup:
     deadline = deadline_in(limits.pop("seconds", 60.0))
     known = {"concurrency": 4, "per_second": 1000.0, "deadline": deadline} | limits
-    run = Run(options=Options(), dry_run=dry_run, limits=Limits(**known), call_seconds=1.0, now=NOW)
-    return cleanup, work(run, cleanup.due(), cleanup.act)
+    run = Run(
+        options=CleanupOptions(),
+        dry_run=dry_run,
+        limits=Limits(**known),
+        call_seconds=1.0,
+        now=now,
+    )
+    return Cleanup(run, books.store, {"meetings": books.client}, retention=30 * DAY)
 
 
 def test_due_recordings_are_deleted_at_vonage_and_kept_in_the_table_until_their_ttl(
@@ -33,7 +45,7 @@ def test_due_recordings_are_deleted_at_vonage_and_kept_in_the_table_until_their_
 
     assert summary.outcomes == {"deleted": 3}
     assert books.left_at_vonage() == set()
-    recording = books.store.recording(due[0])
+    recording = books.store.recordings.get(due[0])
     assert recording is not None
     assert (recording.status, recording.deleted_by) == ("deleted", "cleanup")
     item = books.item(f"RECORDING#{due[0]}")
@@ -54,9 +66,9 @@ def test_a_recording_exactly_as_old_as_the_retention_is_deleted_and_a_younger_on
 
 def test_recordings_on_hold_or_unknown_or_not_uploaded_are_not_deleted(books: Books) -> None:
     held, released = books.uploaded(2, MONTH_AGO - DAY)
-    books.store.hold(held, "a court order", "legal", NOW)
-    books.store.hold(released, "a court order", "legal", NOW)
-    books.store.release(released)
+    books.store.recordings.hold(held, "a court order", "legal", NOW)
+    books.store.recordings.hold(released, "a court order", "legal", NOW)
+    books.store.recordings.release(released)
     [unknown] = books.vonage.add_recordings(1)["recording_ids"]
     [awaited] = books.vonage.add_recordings(1)["recording_ids"]
     started = {"event": "recording:started", "recording_id": awaited, "session_id": "s"}
@@ -65,14 +77,14 @@ def test_recordings_on_hold_or_unknown_or_not_uploaded_are_not_deleted(books: Bo
     cleanup, summary = clean(books)
 
     assert books.left_at_vonage() == {held, unknown, awaited}
-    assert (cleanup.held, summary.outcomes) == (1, {"deleted": 1})
+    assert (cleanup.on_hold, summary.outcomes) == (1, {"deleted": 1})
 
 
 def test_a_hold_set_after_the_worklist_was_read_still_counts(books: Books) -> None:
     [recording_id] = books.uploaded(1, MONTH_AGO - DAY)
-    cleanup = Cleanup(books.store, books.client, until=MONTH_AGO, now=NOW, dry_run=False)
-    [due] = cleanup.due()
-    books.store.hold(recording_id, "a court order", "legal", NOW)
+    cleanup = a_cleanup(books)
+    [due] = cleanup.items()
+    books.store.recordings.hold(recording_id, "a court order", "legal", NOW)
 
     assert cleanup.act(due) == "on_hold"
     assert books.left_at_vonage() == {recording_id}
@@ -81,12 +93,12 @@ def test_a_hold_set_after_the_worklist_was_read_still_counts(books: Books) -> No
 def test_many_holds_do_not_delay_other_recordings(books: Books) -> None:
     held = books.uploaded(250, MONTH_AGO - 2 * DAY)
     for recording_id in held:
-        books.store.hold(recording_id, "a court order", "legal", NOW)
+        books.store.recordings.hold(recording_id, "a court order", "legal", NOW)
     books.uploaded(1, MONTH_AGO - DAY)
 
     cleanup, summary = clean(books, per_second=2.0, seconds=5.0)
 
-    assert (cleanup.held, summary.outcomes) == (250, {"deleted": 1})
+    assert (cleanup.on_hold, summary.outcomes) == (250, {"deleted": 1})
     assert books.left_at_vonage() == set(held)
 
 
@@ -96,7 +108,7 @@ def test_a_recording_already_gone_at_vonage_is_marked_as_deleted_by_vonage(books
     _, summary = clean(books)
 
     assert summary.outcomes == {"already_deleted": 1}
-    recording = books.store.recording("gone")
+    recording = books.store.recordings.get("gone")
     assert recording is not None
     assert recording.deleted_by == "vonage"
 
@@ -111,7 +123,7 @@ def test_a_404_that_is_not_vonages_own_marks_no_recording_as_deleted(books: Book
     assert all(
         recording.deleted_at is None
         for recording_id in ids
-        if (recording := books.store.recording(recording_id))
+        if (recording := books.store.recordings.get(recording_id))
     )
 
 
@@ -137,12 +149,14 @@ def test_a_recording_that_is_not_deletable_yet_is_deferred_for_every_such_respon
     _, summary = clean(books)
 
     assert summary.outcomes == {"not_deletable_yet": 1}
-    recording = books.store.recording(recording_id)
+    recording = books.store.recordings.get(recording_id)
     assert recording is not None
     assert recording.deleted_at is None
     assert recording.confirmed_at == NOW
     later = NOW + timedelta(hours=1)
-    assert [each.id for each in books.store.worklist("deferred_confirmed", later)] == [recording_id]
+    assert [each.id for each in books.store.worklists.read("deferred_confirmed", later)] == [
+        recording_id
+    ]
 
 
 def test_rejected_credentials_stop_the_run_at_once(books: Books) -> None:
@@ -158,7 +172,7 @@ def test_rejected_credentials_stop_the_run_at_once(books: Books) -> None:
 
 def test_a_dry_run_lists_deletions_oldest_first_and_changes_nothing(books: Books) -> None:
     ids = books.uploaded(5, MONTH_AGO - DAY)
-    books.store.hold(ids[2], "a court order", "legal", NOW)
+    books.store.recordings.hold(ids[2], "a court order", "legal", NOW)
     before = books.item(f"RECORDING#{ids[0]}")
 
     cleanup, summary = clean(books, dry_run=True)
@@ -201,18 +215,15 @@ def test_a_deletion_that_was_not_marked_is_marked_by_the_next_run(
     _, summary = clean(books)
 
     assert summary.outcomes == {"already_deleted": 1}
-    recording = books.store.recording(recording_id)
+    recording = books.store.recordings.get(recording_id)
     assert recording is not None
     assert recording.status == "deleted"
 
 
 def test_overlapping_runs_delete_each_recording_once(books: Books) -> None:
     books.uploaded(20, MONTH_AGO - DAY)
-    one, other = (
-        Cleanup(books.store, books.client, until=MONTH_AGO, now=NOW, dry_run=False)
-        for _ in range(2)
-    )
-    both = [list(one.due()), list(other.due())]
+    one, other = a_cleanup(books), a_cleanup(books)
+    both = [list(one.items()), list(other.items())]
 
     outcomes = [[one.act(a), other.act(b)] for a, b in zip(*both, strict=True)]
 

@@ -1,6 +1,5 @@
 """Items that always fail cost little and do not delay the others, however many there are."""
 
-import dataclasses
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,13 +8,14 @@ import msgspec
 import pytest
 
 from roomkeeper import store
+from roomkeeper.domain.observations import Listed
 from roomkeeper.domain.recordings import Recording
 from roomkeeper.jobs.batch import Limits, Summary, deadline_in
-from roomkeeper.jobs.cleanup import Cleanup
+from roomkeeper.jobs.cleanup import Cleanup, CleanupOptions
 from roomkeeper.jobs.fairness import MAX_DELAY
-from roomkeeper.jobs.reconciliation import UPLOAD_TIMEOUT, Reconciliation
-from roomkeeper.jobs.runner import Options, Run, work
-from roomkeeper.vonage import SessionRecordings, VonageClient
+from roomkeeper.jobs.reconciliation import UPLOAD_TIMEOUT, Reconciliation, ReconciliationOptions
+from roomkeeper.jobs.runner import OptionsT, Run
+from roomkeeper.vonage.meetings import MeetingsClient
 from tests.support.env import NOW, Books, an_upload
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -26,40 +26,35 @@ CAPACITY = FORGED // 10
 """The number of items that a run can process in these tests."""
 
 
-def a_run(now: datetime, limit: int | None, *, dry_run: bool = False) -> Run[Options]:
+class SmallRun(Run[OptionsT], frozen=True, kw_only=True):
+    """A run that can process CAPACITY items, even without a limit."""
+
+    @property
+    def deferred_at_most(self) -> int:
+        return CAPACITY // 10
+
+
+def a_run(options: OptionsT, now: datetime, *, dry_run: bool = False) -> Run[OptionsT]:
     limits = Limits(concurrency=4, per_second=100_000.0, deadline=deadline_in(300.0))
-    return Run(
-        options=Options(limit=limit), dry_run=dry_run, limits=limits, call_seconds=1.0, now=now
-    )
+    return SmallRun(options=options, dry_run=dry_run, limits=limits, call_seconds=1.0, now=now)
 
 
 def clean(
     books: Books, now: datetime = NOW, *, limit: int | None = None, dry_run: bool = False
 ) -> tuple[Cleanup, Summary]:
     """Delete what was uploaded a month before `now` or earlier."""
-    cleanup = Cleanup(
-        books.store,
-        books.client,
-        until=now - 30 * DAY,
-        now=now,
-        dry_run=dry_run,
-        deferred_at_most=CAPACITY // 10,
-    )
-    return cleanup, work(a_run(now, limit), cleanup.due(), cleanup.act)
+    run = a_run(CleanupOptions(limit=limit), now, dry_run=dry_run)
+    cleanup = Cleanup(run, books.store, {"meetings": books.client}, retention=30 * DAY)
+    return cleanup, cleanup.run().summary
 
 
 def reconcile(
     books: Books, now: datetime = NOW, *, limit: int | None = None, client: Any = None
 ) -> tuple[Reconciliation, Summary]:
-    reconciliation = Reconciliation(
-        books.store,
-        client or books.client,
-        grace=GRACE,
-        now=now,
-        dry_run=False,
-        deferred_at_most=CAPACITY // 10,
-    )
-    return reconciliation, work(a_run(now, limit), reconciliation.due(), reconciliation.act)
+    run = a_run(ReconciliationOptions(limit=limit), now)
+    apis: Any = {"meetings": client or books.client}
+    reconciliation = Reconciliation(run, books.store, apis, grace=GRACE)
+    return reconciliation, reconciliation.run().summary
 
 
 def forge(books: Books, count: int, at: datetime, spread: timedelta = timedelta(0)) -> list[str]:
@@ -89,7 +84,7 @@ def a_start(recording_id: str, session_id: str = "s") -> dict[str, Any]:
 
 
 def deferred(books: Books, worklist: Any, until: datetime) -> list[str]:
-    return [each.id for each in books.store.worklist(worklist, until)]
+    return [each.id for each in books.store.worklists.read(worklist, until)]
 
 
 def requests_for(books: Books, prefix: str) -> int:
@@ -156,7 +151,7 @@ def test_repeated_failures_are_retried_with_backoff_up_to_a_day(books: Books) ->
         assert clean(books, now)[1].outcomes == {"failed": 1}
         item = books.item(f"RECORDING#{forged}")
         assert item["attempts"] == {"N": str(attempt)}
-        [entry] = books.store.worklist("deferred_retained", now + MAX_DELAY)
+        [entry] = books.store.worklists.read("deferred_retained", now + MAX_DELAY)
         waits.append(entry.since - now)
         assert clean(books, entry.since - timedelta(seconds=1))[1].processed == 0
         now = entry.since
@@ -212,12 +207,12 @@ def test_a_new_upload_clears_a_recordings_deferral(books: Books) -> None:
 def test_a_deferred_recording_on_hold_causes_no_request(books: Books) -> None:
     [forged] = forge(books, 1, MONTH_AGO - DAY)
     clean(books)
-    books.store.hold(forged, "a court order", "legal", NOW)
+    books.store.recordings.hold(forged, "a court order", "legal", NOW)
     asked = requests_for(books, "forged")
 
     cleanup, summary = clean(books, NOW + HOUR)
 
-    assert (cleanup.held, summary.processed, requests_for(books, "forged")) == (1, 0, asked)
+    assert (cleanup.on_hold, summary.processed, requests_for(books, "forged")) == (1, 0, asked)
 
 
 def test_a_deferred_recording_is_not_deleted_within_a_longer_retention(
@@ -228,8 +223,9 @@ def test_a_deferred_recording_is_not_deleted_within_a_longer_retention(
     clean(books)
     later = NOW + 2 * HOUR
 
-    longer = Cleanup(books.store, books.client, until=later - 60 * DAY, now=later, dry_run=False)
-    assert list(longer.due()) == []
+    run = a_run(CleanupOptions(), later)
+    longer = Cleanup(run, books.store, {"meetings": books.client}, retention=60 * DAY)
+    assert list(longer.items()) == []
 
     assert books.left_at_vonage() == {recording_id}
 
@@ -307,7 +303,7 @@ def test_recordings_and_sessions_each_get_a_share_of_every_run(books: Books, for
 
     reconcile(books, limit=CAPACITY)
 
-    found = books.store.recording(meeting["recording_ids"][0])
+    found = books.store.recordings.get(meeting["recording_ids"][0])
     assert found is not None
     assert found.status == "uploaded"
 
@@ -357,9 +353,9 @@ def test_a_confirmation_is_one_write_and_no_event(books: Books) -> None:
     after = books.item(key)
     changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
     assert changed == {"worklist", "confirmed_at"}
-    known = books.store.recording(meeting["recording_ids"][0])
+    known = books.store.recordings.get(meeting["recording_ids"][0])
     assert known is not None
-    assert not books.store.confirm(known, NOW + HOUR)
+    assert not books.store.recordings.confirm(known, NOW + HOUR)
 
 
 def test_a_deferred_recording_that_vonage_returns_is_back_on_its_worklist(
@@ -372,7 +368,7 @@ def test_a_deferred_recording_that_vonage_returns_is_back_on_its_worklist(
 
     assert reconcile(books, NOW + HOUR)[1].outcomes == {"waiting": 1}
 
-    [entry] = books.store.worklist("awaiting_upload", NOW)
+    [entry] = books.store.worklists.read("awaiting_upload", NOW)
     assert entry.since == NOW - 7 * HOUR
     assert not {"attempts", "queued_at"} & books.item(f"RECORDING#{recording_id}").keys()
 
@@ -395,19 +391,18 @@ def test_a_deferred_upload_that_vonage_returns_is_deferred_as_confirmed(
 # --- waiting ends ---------------------------------------------------------------------------------
 
 
-class WithStatus:
-    """A client for which every recording has the given status."""
+class WithEvent:
+    """A client for which every recording has the given event as its latest."""
 
-    def __init__(self, client: VonageClient, status: str) -> None:
-        self._client, self._status = client, status
+    def __init__(self, client: MeetingsClient, event: str) -> None:
+        self._client, self._event = client, event
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    def list_recordings(self, session_id: str) -> SessionRecordings:
-        listed = self._client.list_recordings(session_id)
-        found = [dataclasses.replace(each, status=self._status) for each in listed.found]
-        return SessionRecordings(found)
+    def in_session(self, session_id: str) -> Listed | None:
+        listed = self._client.in_session(session_id)
+        if listed is None:
+            return None
+        found = [msgspec.structs.replace(each, event=self._event) for each in listed.found]
+        return Listed(found)
 
 
 def a_started_meeting(books: Books, at: datetime) -> str:
@@ -418,36 +413,37 @@ def a_started_meeting(books: Books, at: datetime) -> str:
 
 
 @pytest.mark.parametrize(
-    ("status", "waited", "outcome"),
+    ("event", "waited", "outcome"),
     [
-        ("failed", 7 * HOUR, "never_uploaded"),
-        ("transmogrified", 7 * HOUR, "waiting"),
-        ("transmogrified", GRACE + UPLOAD_TIMEOUT, "never_uploaded"),
-        ("started", GRACE + UPLOAD_TIMEOUT - HOUR, "waiting"),
-        ("stopped", GRACE + UPLOAD_TIMEOUT, "never_uploaded"),
+        ("recording:failed", 7 * HOUR, "never_uploaded"),
+        ("recording:expired", 7 * HOUR, "lost"),
+        ("recording:started", 7 * HOUR, "waiting"),
+        ("recording:started", GRACE + UPLOAD_TIMEOUT - HOUR, "waiting"),
+        ("recording:started", GRACE + UPLOAD_TIMEOUT, "never_uploaded"),
+        ("recording:ended", GRACE + UPLOAD_TIMEOUT, "never_uploaded"),
     ],
 )
-def test_waiting_for_an_upload_ends_with_a_failed_status_or_a_timeout(
-    books: Books, status: str, waited: timedelta, outcome: str
+def test_waiting_for_an_upload_ends_with_a_failure_or_a_timeout(
+    books: Books, event: str, waited: timedelta, outcome: str
 ) -> None:
     recording_id = a_started_meeting(books, NOW - waited)
 
-    assert reconcile(books, client=WithStatus(books.client, status))[1].outcomes == {outcome: 1}
+    assert reconcile(books, client=WithEvent(books.client, event))[1].outcomes == {outcome: 1}
 
-    again = reconcile(books, client=WithStatus(books.client, status))[1]
+    again = reconcile(books, client=WithEvent(books.client, event))[1]
     assert again.processed == (outcome == "waiting")
     item = books.item(f"RECORDING#{recording_id}")
-    assert ("ttl" in item) == (outcome == "never_uploaded")
+    assert ("ttl" in item) == (outcome != "waiting")
 
 
 def test_an_upload_received_after_giving_up_counts(books: Books) -> None:
-    recording_id = a_started_meeting(books, NOW - 7 * HOUR)
-    reconcile(books, client=WithStatus(books.client, "failed"))
+    recording_id = a_started_meeting(books, NOW - GRACE - UPLOAD_TIMEOUT)
+    reconcile(books)
+    assert "N" in books.item(f"RECORDING#{recording_id}")["ttl"]
 
     books.hear(an_upload(recording_id), NOW)
 
-    item = books.item(f"RECORDING#{recording_id}")
-    assert "ttl" not in item
+    assert books.item(f"RECORDING#{recording_id}")["ttl"] == {"NULL": True}
     assert deferred(books, "retained", NOW) == [recording_id]
 
 
@@ -468,7 +464,7 @@ def test_items_that_vonage_refuses_for_a_month_are_given_up(books: Books, kind: 
 def test_lost_recordings_leave_the_table_unless_they_are_on_hold(books: Books) -> None:
     for recording_id in ("lost", "on_hold"):
         books.hear(a_start(recording_id), NOW - 7 * HOUR)
-    books.store.hold("on_hold", "a court order", "legal", NOW)
+    books.store.recordings.hold("on_hold", "a court order", "legal", NOW)
 
     assert reconcile(books)[1].outcomes == {"lost": 2}
 
@@ -480,7 +476,7 @@ def test_a_hold_keeps_a_lost_recording_in_the_table(books: Books) -> None:
     books.hear(a_start("lost"), NOW - 7 * HOUR)
     reconcile(books)
 
-    books.store.hold("lost", "a court order", "legal", NOW)
+    books.store.recordings.hold("lost", "a court order", "legal", NOW)
 
     assert "ttl" not in books.item("RECORDING#lost")
 
@@ -488,12 +484,16 @@ def test_a_hold_keeps_a_lost_recording_in_the_table(books: Books) -> None:
 # --- one invalid element --------------------------------------------------------------------------
 
 
-class WithInvalidRecording(WithStatus):
+class WithInvalidRecording:
     """A client whose lists have an additional invalid recording."""
 
-    def list_recordings(self, session_id: str) -> SessionRecordings:
-        listed = self._client.list_recordings(session_id)
-        return dataclasses.replace(listed, invalid=["recording bad: no status"])
+    def __init__(self, client: MeetingsClient) -> None:
+        self._client = client
+
+    def in_session(self, session_id: str) -> Listed | None:
+        listed = self._client.in_session(session_id)
+        assert listed is not None
+        return Listed(listed.found, ["recording bad: no status"])
 
 
 def test_an_invalid_recording_counts_as_failed_and_the_others_are_stored(
@@ -502,15 +502,15 @@ def test_an_invalid_recording_counts_as_failed_and_the_others_are_stored(
     meeting = books.vonage.hold_meeting(recordings=2)
     books.hear_all([b for b in meeting["callbacks"] if b["event"] == "session:ended"], NOW - GRACE)
 
-    reconciliation, summary = reconcile(books, client=WithInvalidRecording(books.client, ""))
+    reconciliation, summary = reconcile(books, client=WithInvalidRecording(books.client))
 
-    assert (summary.outcomes, reconciliation.adopted) == ({"failed": 1}, 2)
+    assert (summary.outcomes, reconciliation.discovered) == ({"failed": 1}, 2)
     assert "recording bad" in summary.sample_errors[0]
     assert reconcile(books, NOW + HOUR)[1].outcomes == {"session_checked": 1}
 
 
 def known(books: Books, ids: Iterable[str]) -> dict[str, Recording]:
-    return books.store.recordings(ids)
+    return books.store.recordings.get_many(ids)
 
 
 def test_items_of_earlier_versions_are_read_without_newer_attributes(books: Books) -> None:
@@ -524,8 +524,8 @@ def test_items_of_earlier_versions_are_read_without_newer_attributes(books: Book
 
 def test_an_entry_that_left_its_worklist_is_not_deferred(books: Books) -> None:
     books.hear(a_start("forged"), NOW - 7 * HOUR)
-    [entry] = books.store.worklist("awaiting_upload", NOW)
+    [entry] = books.store.worklists.read("awaiting_upload", NOW)
     books.hear(an_upload("forged"), NOW)
 
-    assert not books.store.defer(entry, NOW, lambda _: HOUR, confirmed=False)
+    assert not books.store.worklists.defer(entry, NOW, lambda _: HOUR, confirmed=False)
     assert deferred(books, "retained", NOW) == ["forged"]

@@ -9,8 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
-from roomkeeper.handlers import recording_cleanup as cleanup
-from roomkeeper.handlers import recording_reconciler as reconciler
+from roomkeeper.handlers import cleanup, reconciliation
 from roomkeeper.jobs.batch import BatchIncomplete
 from tests.support.env import TABLE, Books, an_upload
 
@@ -49,9 +48,6 @@ def _deployed(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     boto3.client("secretsmanager").create_secret(
         Name="vonage", SecretString=json.dumps({"api_key": "key", "api_secret": "secret"})
     )
-    for app in (cleanup, reconciler):
-        app._settings.cache_clear()
-        app._store.cache_clear()
 
 
 def sample(name: str) -> dict[str, Any]:
@@ -65,7 +61,7 @@ def test_a_scheduled_cleanup_reports_all_its_counts(books: Books) -> None:
     for recording_id in (deleted, held, "unready", "gone"):
         books.hear(an_upload(recording_id), NOW - timedelta(days=31))
     books.hear(an_upload(unready), NOW)
-    books.store.hold(held, "a court order", "legal", NOW)
+    books.store.recordings.hold(held, "a court order", "legal", NOW)
 
     assert cleanup.handler(sample("recording_cleanup"), Invocation()) == {
         "dry_run": False,
@@ -99,7 +95,6 @@ def test_a_changed_retention_applies_at_once(books: Books, monkeypatch: pytest.M
     books.uploaded(1, NOW - timedelta(days=8))
     assert cleanup.handler({}, Invocation())["deleted"] == 0
     monkeypatch.setenv("RETENTION_DAYS", "7")
-    cleanup._settings.cache_clear()  # as a changed environment restarts the function
 
     assert cleanup.handler({}, Invocation())["deleted"] == 1
 
@@ -132,7 +127,7 @@ def test_a_scheduled_reconciliation_reports_all_its_counts(books: Books) -> None
     started = {"event": "recording:started", "recording_id": "lost", "session_id": "s"}
     books.hear(started, NOW - timedelta(hours=7))
 
-    assert reconciler.handler(sample("recording_reconciler"), Invocation()) == {
+    assert reconciliation.handler(sample("recording_reconciler"), Invocation()) == {
         "dry_run": False,
         "due": 3,
         "recovered": 1,
@@ -151,7 +146,7 @@ def test_a_scheduled_reconciliation_reports_all_its_counts(books: Books) -> None
 
 
 @pytest.mark.parametrize(
-    ("app", "name"), [(cleanup, "recording_cleanup"), (reconciler, "recording_reconciler")]
+    ("app", "name"), [(cleanup, "recording_cleanup"), (reconciliation, "recording_reconciler")]
 )
 def test_the_sample_event_of_a_run_on_demand_is_a_dry_run(app: ModuleType, name: str) -> None:
     response = app.handler(sample(f"{name}_on_demand"), Invocation())
@@ -160,7 +155,7 @@ def test_the_sample_event_of_a_run_on_demand_is_a_dry_run(app: ModuleType, name:
     assert json.loads(response["body"])["planned"] == []
 
 
-@pytest.mark.parametrize("app", [cleanup, reconciler], ids=["cleanup", "reconciliation"])
+@pytest.mark.parametrize("app", [cleanup, reconciliation], ids=["cleanup", "reconciliation"])
 def test_a_scheduled_run_with_failures_raises_after_its_batch_is_finished(
     app: ModuleType, books: Books
 ) -> None:
@@ -175,4 +170,4 @@ def test_a_scheduled_run_with_failures_raises_after_its_batch_is_finished(
     if app is cleanup:
         assert len(set(ids) & books.left_at_vonage()) == 1
     else:
-        assert books.store.worklist_length("awaiting_upload", NOW) <= 1
+        assert books.store.worklists.count("awaiting_upload", NOW) <= 1

@@ -1,15 +1,16 @@
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from roomkeeper import store
-from roomkeeper.callbacks.meetings import RecordingEnded, RecordingStarted, RecordingUploaded
+from roomkeeper.domain.observations import Listed, RecordingObservation
 from roomkeeper.jobs.batch import Limits, Summary, deadline_in
-from roomkeeper.jobs.reconciliation import InvalidRecordingData, Reconciliation, to_observation
-from roomkeeper.jobs.runner import Options, Run, work
-from roomkeeper.vonage import Recording, SessionRecordings, VonageClient
+from roomkeeper.jobs.reconciliation import Reconciliation, ReconciliationOptions
+from roomkeeper.jobs.runner import Run
+from roomkeeper.vonage import InvalidRecording
+from roomkeeper.vonage.errors import RequestContext
+from roomkeeper.vonage.meetings import MeetingsClient
 from tests.support.env import NOW, Books
 
 HOUR = timedelta(hours=1)
@@ -21,12 +22,22 @@ def reconcile(
     books: Books, *, dry_run: bool = False, client: Any = None, now: datetime = NOW
 ) -> tuple[Reconciliation, Summary]:
     """Reconcile everything that has waited for six hours."""
-    reconciliation = Reconciliation(
-        books.store, client or books.client, grace=6 * HOUR, now=now, dry_run=dry_run
+    reconciliation = a_reconciliation(books, dry_run=dry_run, client=client, now=now)
+    return reconciliation, reconciliation.run().summary
+
+
+def a_reconciliation(
+    books: Books, *, dry_run: bool = False, client: Any = None, now: datetime = NOW
+) -> Reconciliation:
+    run = Run(
+        options=ReconciliationOptions(),
+        dry_run=dry_run,
+        limits=Limits(concurrency=1, per_second=1000.0, deadline=deadline_in(60.0)),
+        call_seconds=1.0,
+        now=now,
     )
-    limits = Limits(concurrency=1, per_second=1000.0, deadline=deadline_in(60.0))
-    run = Run(options=Options(), dry_run=dry_run, limits=limits, call_seconds=1.0, now=NOW)
-    return reconciliation, work(run, reconciliation.due(), reconciliation.act)
+    apis: Any = {"meetings": client or books.client}
+    return Reconciliation(run, books.store, apis, grace=6 * HOUR)
 
 
 def a_meeting(books: Books, **meeting: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -57,7 +68,7 @@ def test_a_missed_upload_is_recovered_with_the_origin_reconciliation(books: Book
     _, summary = reconcile(books)
 
     assert summary.outcomes == {"recovered": 1, "session_checked": 1}
-    recording = books.store.recording(recording_id)
+    recording = books.store.recordings.get(recording_id)
     assert recording is not None
     assert (recording.status, recording.duration) == ("uploaded", 38)
     assert recording.url is not None
@@ -67,7 +78,7 @@ def test_a_missed_upload_is_recovered_with_the_origin_reconciliation(books: Book
         "recording:started by callback",
         "recording:uploaded by reconciliation",
     ]
-    assert [entry.id for entry in books.store.worklist("confirmed", NOW)] == [recording_id]
+    assert [entry.id for entry in books.store.worklists.read("confirmed", NOW)] == [recording_id]
 
 
 def test_a_callback_after_the_recovery_changes_nothing(books: Books) -> None:
@@ -85,10 +96,8 @@ def test_a_callback_after_the_recovery_changes_nothing(books: Books) -> None:
 def test_an_upload_received_after_the_worklist_was_read_needs_no_request(books: Books) -> None:
     _, callbacks = a_meeting(books)
     books.hear_all(callbacks, LONG_AGO, "recording:uploaded", "session:started", "session:ended")
-    reconciliation = Reconciliation(
-        books.store, books.client, grace=6 * HOUR, now=NOW, dry_run=False
-    )
-    [due] = reconciliation.due()
+    reconciliation = a_reconciliation(books)
+    [due] = reconciliation.items()
     books.hear_all(callbacks, NOW)
 
     assert reconciliation.act(due) == "already_resolved"
@@ -112,7 +121,7 @@ def test_a_recording_that_vonage_no_longer_has_is_marked_as_lost_once(books: Boo
     _, summary = reconcile(books)
 
     assert summary.outcomes == {"lost": 1}
-    recording = books.store.recording("lost")
+    recording = books.store.recordings.get("lost")
     assert recording is not None
     assert (recording.status, recording.missing_at) == ("lost", NOW)
     assert "recording:lost by reconciliation" in events_due(books, "RECORDING#lost")
@@ -132,19 +141,19 @@ def test_a_lost_recording_whose_upload_is_received_later_is_uploaded(books: Book
     meeting, callbacks = a_meeting(books)
     [recording_id] = meeting["recording_ids"]
     books.hear_all(callbacks, LONG_AGO, "recording:uploaded", "session:ended", "session:started")
-    lost = books.store.recording(recording_id)
+    lost = books.store.recordings.get(recording_id)
     assert lost is not None
-    assert books.store.mark_missing(lost, NOW)
+    assert books.store.recordings.mark_missing(lost, NOW)
     assert "ttl" in books.item(f"RECORDING#{recording_id}")
 
     books.hear_all(callbacks, NOW)
 
-    recording = books.store.recording(recording_id)
+    recording = books.store.recordings.get(recording_id)
     assert recording is not None
     assert recording.status == "uploaded"
     assert "ttl" not in books.item(f"RECORDING#{recording_id}")
-    assert not books.store.mark_missing(recording, NOW)
-    assert [entry.id for entry in books.store.worklist("retained", NOW)] == [recording_id]
+    assert not books.store.recordings.mark_missing(recording, NOW)
+    assert [entry.id for entry in books.store.worklists.read("retained", NOW)] == [recording_id]
 
 
 def test_a_late_start_of_a_lost_recording_does_not_keep_it_on_the_worklist(
@@ -172,7 +181,7 @@ def test_a_recording_that_is_not_uploaded_yet_stays_on_the_worklist(
     _, summary = reconcile(books)
 
     assert summary.outcomes["waiting"] == 1
-    assert [entry.id for entry in books.store.worklist("awaiting_upload", LONG_AGO)] == [
+    assert [entry.id for entry in books.store.worklists.read("awaiting_upload", LONG_AGO)] == [
         recording_id
     ]
 
@@ -187,7 +196,7 @@ def test_recordings_of_a_known_session_without_any_callback_are_discovered(
 
     reconciliation, summary = reconcile(books)
 
-    assert (summary.outcomes, reconciliation.adopted) == ({"recovered": 1}, 2)
+    assert (summary.outcomes, reconciliation.discovered) == ({"recovered": 1}, 2)
     for recording_id in unannounced:
         assert events_due(books, f"RECORDING#{recording_id}") == [
             "recording:uploaded by reconciliation"
@@ -205,8 +214,8 @@ def test_the_recordings_of_a_session_are_requested_once(
 
     reconciliation, summary = reconcile(books)
 
-    assert (summary.outcomes, reconciliation.adopted) == ({"session_checked": 1}, 2)
-    assert {entry.id for entry in books.store.worklist("confirmed", NOW)} == set(
+    assert (summary.outcomes, reconciliation.discovered) == ({"session_checked": 1}, 2)
+    assert {entry.id for entry in books.store.worklists.read("confirmed", NOW)} == set(
         meeting["recording_ids"]
     )
     assert reconcile(books)[1].processed == 0
@@ -240,7 +249,7 @@ def test_after_a_failure_the_next_run_recovers_everything(
     books.vonage.clear_faults()
 
     assert reconcile(books)[1].outcomes == {"recovered": 1, "session_checked": 1}
-    assert books.store.recording(meeting["recording_ids"][0])
+    assert books.store.recordings.get(meeting["recording_ids"][0])
 
 
 def test_one_invalid_recording_does_not_block_the_rest_of_its_session(books: Books) -> None:
@@ -254,13 +263,16 @@ def test_one_invalid_recording_does_not_block_the_rest_of_its_session(books: Boo
     summary = reconcile(books, client=WithoutAnEnd(books.client, recording_id=invalid))[1]
 
     assert summary.outcomes == {"failed": 2}  # once for the recording, once for its session
-    assert all(f"recording {invalid}" in example for example in summary.sample_errors)
-    assert {entry.id for entry in books.store.worklist("confirmed", NOW)} == {due, *unannounced}
+    assert all(invalid in example for example in summary.sample_errors)
+    assert {entry.id for entry in books.store.worklists.read("confirmed", NOW)} == {
+        due,
+        *unannounced,
+    }
     later = NOW + HOUR
     again = reconcile(books, client=WithoutAnEnd(books.client, recording_id=invalid), now=later)[1]
     assert again.outcomes == {"failed": 1}  # the session waits for its missing recording
     assert reconcile(books, now=later + 2 * HOUR)[1].outcomes == {"session_checked": 1}
-    assert books.store.recording(invalid)
+    assert books.store.recordings.get(invalid)
 
 
 def test_an_invalid_recording_in_the_session_does_not_keep_a_lost_one_from_being_marked(
@@ -273,7 +285,7 @@ def test_an_invalid_recording_in_the_session_does_not_keep_a_lost_one_from_being
 
     reconcile(books, client=WithoutAnEnd(books.client, recording_id=invalid))
 
-    recording = books.store.recording("lost")
+    recording = books.store.recordings.get("lost")
     assert recording is not None
     assert recording.status == "lost"
 
@@ -288,25 +300,26 @@ def test_a_due_recording_that_is_invalid_does_not_block_the_rest_of_its_session(
     summary = reconcile(books, client=WithoutAnEnd(books.client, recording_id=invalid))[1]
 
     assert summary.outcomes == {"failed": 1}
-    assert books.store.recording(unannounced)
+    assert books.store.recordings.get(unannounced)
 
 
 class WithoutAnEnd:
     """A client for which one recording is uploaded but has no end time."""
 
-    def __init__(self, client: VonageClient, *, recording_id: str) -> None:
+    def __init__(self, client: MeetingsClient, *, recording_id: str) -> None:
         self._client, self._invalid = client, recording_id
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
+    def get(self, recording_id: str) -> RecordingObservation | None:
+        if recording_id == self._invalid:
+            raise InvalidRecording("a time is missing", RequestContext("GET", f"/{recording_id}"))
+        return self._client.get(recording_id)
 
-    def list_recordings(self, session_id: str) -> SessionRecordings:
-        return SessionRecordings(
-            [
-                replace(each, ended_at=None) if each.id == self._invalid else each
-                for each in self._client.list_recordings(session_id).found
-            ]
-        )
+    def in_session(self, session_id: str) -> Listed | None:
+        listed = self._client.in_session(session_id)
+        if listed is None:
+            return None
+        valid = [each for each in listed.found if each.recording_id != self._invalid]
+        return Listed(valid, [f"recording {self._invalid}: a time is missing"])
 
 
 def test_a_dry_run_lists_the_missing_events_and_changes_nothing(books: Books) -> None:
@@ -321,53 +334,12 @@ def test_a_dry_run_lists_the_missing_events_and_changes_nothing(books: Books) ->
     reconciliation, summary = reconcile(books, dry_run=True)
 
     assert summary.outcomes == {"recovered": 1, "lost": 1, "session_checked": 1}
-    assert reconciliation.adopted == 1
+    assert reconciliation.discovered == 1
     assert {(plan["event"], plan["recording_id"]) for plan in reconciliation.planned} == {
         ("recording:uploaded", known),
         ("recording:uploaded", unannounced),
         ("recording:lost", "lost"),
     }
     assert [books.item(f"RECORDING#{each}") for each in (known, "lost")] == before
-    assert books.store.recording(unannounced) is None
-    assert books.store.worklist_length("ended_session", NOW) == 1
-
-
-def found(status: str, **facts: Any) -> Recording:
-    known: dict[str, Any] = {"started_at": NOON - HOUR, "ended_at": NOON}
-    known["url"] = "https://recordings.example/r?Expires=1"
-    return Recording(id="r", session_id="s", status=status, **(known | facts))
-
-
-@pytest.mark.parametrize(
-    ("recording", "expected_type"),
-    [
-        (found("started", ended_at=None, url=None), RecordingStarted),
-        (found("paused", ended_at=None, url=None), RecordingStarted),
-        (found("stopped", url=None), RecordingEnded),
-        (found("uploaded"), RecordingUploaded),
-    ],
-)
-def test_an_api_response_becomes_the_matching_callback(
-    recording: Recording, expected_type: type[RecordingStarted]
-) -> None:
-    observation = to_observation(recording)
-
-    assert type(observation) is expected_type
-    assert (observation.recording_id, observation.session_id) == ("r", "s")
-    if isinstance(observation, RecordingEnded):
-        assert observation.duration == 3600
-
-
-@pytest.mark.parametrize(
-    "recording",
-    [
-        found("uploaded", url=None),
-        found("uploaded", started_at=None),
-        found("stopped", ended_at=None),
-        found("uploaded", started_at=NOON.replace(year=1066)),
-    ],
-    ids=["no URL", "no start", "no end", "1066"],
-)
-def test_incomplete_or_implausible_recordings_are_invalid(recording: Recording) -> None:
-    with pytest.raises(InvalidRecordingData, match="recording r"):
-        to_observation(recording)
+    assert books.store.recordings.get(unannounced) is None
+    assert books.store.worklists.count("ended_session", NOW) == 1

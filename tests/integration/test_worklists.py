@@ -34,11 +34,11 @@ def test_a_worklist_is_read_oldest_first_across_its_shards_and_pages(books: Book
     for age in ages:
         books.hear(an_upload(f"recording-{age}"), NOW - timedelta(seconds=age))
 
-    read = list(books.store.worklist("retained", NOW - timedelta(seconds=10)))
+    read = list(books.store.worklists.read("retained", NOW - timedelta(seconds=10)))
 
     assert [entry.id for entry in read] == [f"recording-{age}" for age in range(199, 9, -1)]
     assert read[0] == on("retained", "recording-199", NOW - timedelta(seconds=199))
-    assert books.store.worklist_length("retained", NOW - timedelta(seconds=10)) == 190
+    assert books.store.worklists.count("retained", NOW - timedelta(seconds=10)) == 190
 
 
 @pytest.mark.usefixtures("_small_pages")
@@ -46,7 +46,10 @@ def test_a_worklist_is_read_at_most_one_page_of_each_shard_ahead(books: Books) -
     for number in range(200):
         books.hear(an_upload(f"recording-{number}"), NOW - HOUR)
     counting: Any = Counting(books.dynamodb)
-    assert len(list(itertools.islice(Store(counting, TABLE).worklist("retained", NOW), 10))) == 10
+    assert (
+        len(list(itertools.islice(Store(counting, TABLE).worklists.read("retained", NOW), 10)))
+        == 10
+    )
 
     assert 0 < counting.entries <= (8 + 2) * 5
 
@@ -69,14 +72,14 @@ def test_a_recording_awaits_its_upload_from_its_first_callback_on(books: Books) 
     ended = an_upload("r") | {"event": "recording:ended"}
     books.hear(ended, NOW - 2 * HOUR)
 
-    [waiting] = books.store.worklist("awaiting_upload", NOW)
+    [waiting] = books.store.worklists.read("awaiting_upload", NOW)
     assert waiting == on("awaiting_upload", "r", NOW - 3 * HOUR)
 
     books.hear(an_upload("r"), NOW - HOUR)
 
-    assert list(books.store.worklist("awaiting_upload", NOW)) == []
-    assert list(books.store.worklist("retained", NOW)) == [on("retained", "r", NOW - HOUR)]
-    assert list(books.store.worklist("retained", NOW - 2 * HOUR)) == []
+    assert list(books.store.worklists.read("awaiting_upload", NOW)) == []
+    assert list(books.store.worklists.read("retained", NOW)) == [on("retained", "r", NOW - HOUR)]
+    assert list(books.store.worklists.read("retained", NOW - 2 * HOUR)) == []
 
 
 def a_session(event: str) -> dict[str, str]:
@@ -88,16 +91,16 @@ def test_a_session_is_open_until_its_end_is_received_and_then_awaits_its_check(
     books: Books,
 ) -> None:
     books.hear(a_session("session:started"), NOW - 2 * HOUR)
-    [open_one] = books.store.worklist("open_session", NOW)
+    [open_one] = books.store.worklists.read("open_session", NOW)
 
     books.hear(a_session("session:ended"), NOW - HOUR)
 
-    assert list(books.store.worklist("open_session", NOW)) == []
-    [ended] = books.store.worklist("ended_session", NOW)
+    assert list(books.store.worklists.read("open_session", NOW)) == []
+    [ended] = books.store.worklists.read("ended_session", NOW)
     assert ended == WorklistEntry("session", "s", NOW - HOUR, f"ended_session#{shard_of('s')}")
-    assert not books.store.mark_session_checked(open_one)  # it was queued again meanwhile
-    assert books.store.mark_session_checked(ended)
-    assert list(books.store.worklist("ended_session", NOW)) == []
+    assert not books.store.worklists.mark_session_checked(open_one)  # it was queued again meanwhile
+    assert books.store.worklists.mark_session_checked(ended)
+    assert list(books.store.worklists.read("ended_session", NOW)) == []
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -105,4 +108,4 @@ def test_the_order_of_a_sessions_callbacks_does_not_matter(books: Books, order: 
     for event in ("session:started", "session:ended")[::order]:
         books.hear(a_session(event), NOW)
 
-    assert [entry.id for entry in books.store.worklist("ended_session", NOW)] == ["s"]
+    assert [entry.id for entry in books.store.worklists.read("ended_session", NOW)] == ["s"]

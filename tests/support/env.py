@@ -15,9 +15,11 @@ from local.testing.template import NAMESPACE, table_definition
 from local.vonage.control import VonageControl
 from local.vonage.server import served
 from roomkeeper.aws import sdk as aws
-from roomkeeper.callbacks.meetings import Callback, parse
+from roomkeeper.callbacks.meetings import parse
+from roomkeeper.domain.observations import Observation
 from roomkeeper.store import Store
-from roomkeeper.vonage import ApiKey, VonageClient
+from roomkeeper.vonage import ApiKey
+from roomkeeper.vonage.meetings import MeetingsClient
 
 # Powertools reads these when a function is imported. The template sets them for every function.
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "test")
@@ -31,11 +33,11 @@ class Books(Struct, frozen=True):
     """A store, the emulated Vonage's controls, and a client of it."""
 
     store: Store
-    client: VonageClient
+    client: MeetingsClient
     vonage: VonageControl
     dynamodb: Any
 
-    def hear(self, body: bytes | dict[str, Any], at: datetime = NOW) -> Callback:
+    def hear(self, body: bytes | dict[str, Any], at: datetime = NOW) -> Observation:
         """Store a callback as received at that time."""
         callback = parse(body if isinstance(body, bytes) else json_bytes(body))
         self.store.apply(callback, at)
@@ -98,9 +100,9 @@ def emulator() -> Iterator[VonageControl]:
         yield VonageControl(base)
 
 
-def a_client(emulator: VonageControl) -> VonageClient:
+def a_client(emulator: VonageControl) -> MeetingsClient:
     """Return a client of the emulated Vonage whose retries take no time."""
-    return VonageClient(
+    return MeetingsClient(
         emulator.api_url,
         ApiKey("key", "secret"),
         total_timeout=20.0,

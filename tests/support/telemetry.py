@@ -18,18 +18,16 @@ from local.testing.template import NAMESPACE, environment
 from roomkeeper.aws.bus import Failure
 from roomkeeper.domain.events import Event
 from roomkeeper.handlers import callback_intake as intake
+from roomkeeper.handlers import cleanup, reconciliation, room_extension
 from roomkeeper.handlers import event_publisher as publisher
 from roomkeeper.handlers import management_api as management
-from roomkeeper.handlers import recording_cleanup as cleanup
-from roomkeeper.handlers import recording_reconciler as reconciler
-from roomkeeper.handlers import room_expiry_extender as extender
 from roomkeeper.jobs import runner
 from roomkeeper.jobs.batch import BatchIncomplete
 from roomkeeper.times import iso
 from tests.support.env import TABLE, Books, an_upload
 from tests.support.management import a_request_for
 
-APPS = (intake, publisher, management, cleanup, reconciler, extender)
+APPS = (intake, publisher, management, cleanup, reconciliation, room_extension)
 LONG_AGO = datetime.now(UTC) - timedelta(days=31)
 
 
@@ -230,12 +228,12 @@ def _reconcile(books: Books) -> None:
     books.hear_all(meeting["callbacks"], LONG_AGO, "recording:uploaded")
     started = {"event": "recording:started", "recording_id": "lost", "session_id": "s"}
     books.hear(started, LONG_AGO)
-    reconciler.handler({"dry_run": True}, Invocation())
-    reconciler.handler({}, Invocation())
+    reconciliation.handler({"dry_run": True}, Invocation())
+    reconciliation.handler({}, Invocation())
 
 
 def _extend(books: Books) -> None:
     soon = iso(datetime.now(UTC) + timedelta(days=2))
     books.vonage.add_rooms(1, expires_at=soon, metadata="roomkeeper:keep")
-    extender.handler({"dry_run": True}, Invocation())
-    extender.handler({}, Invocation())
+    room_extension.handler({"dry_run": True}, Invocation())
+    room_extension.handler({}, Invocation())

@@ -53,25 +53,25 @@ def stack(table: Table) -> Any:
 
 
 def defer(books: Store, recording_id: str) -> None:
-    known = books.recording(recording_id)
+    known = books.recordings.get(recording_id)
     assert known is not None
     entry = WorklistEntry("recording", recording_id, NOON, known.worklist or "")
-    assert books.defer(entry, NOON, lambda _: HOUR, confirmed=False)
+    assert books.worklists.defer(entry, NOON, lambda _: HOUR, confirmed=False)
 
 
 def test_only_what_vonage_never_confirmed_is_selected(books: Store, stack: Any) -> None:
     for recording_id in ("forged", "held", "real", "deleted"):
         books.apply(a_recording_uploaded(recording_id=recording_id), NOON)
-    books.hold("held", "a court order", "legal", NOON)
-    real = books.recording("real")
+    books.recordings.hold("held", "a court order", "legal", NOON)
+    real = books.recordings.get("real")
     assert real is not None
-    books.confirm(real, NOON)
-    books.mark_deleted("deleted", "cleanup", NOON)
+    books.recordings.confirm(real, NOON)
+    books.recordings.mark_deleted("deleted", "cleanup", NOON)
     books.apply(a_recording_started(recording_id="started"), NOON)
     books.apply(a_session_ended(session_id="forged"), NOON)
     books.apply(a_session_ended(session_id="real"), NOON)
-    asked = next(e for e in books.worklist("ended_session", NOON) if e.id == "real")
-    books.mark_session_checked(asked, NOON)
+    asked = next(e for e in books.worklists.read("ended_session", NOON) if e.id == "real")
+    books.worklists.mark_session_checked(asked, NOON)
     books.apply(a_callback("room:expired"), NOON)
 
     selection = purge.select(stack, ALL)
@@ -126,10 +126,10 @@ def test_an_item_changed_since_its_selection_is_kept(
     for recording_id in ("forged", "held", "real"):
         books.apply(a_recording_uploaded(recording_id=recording_id), NOON)
     keys = purge.select(stack, ALL).keys
-    books.hold("held", "a court order", "legal", NOON)
-    real = books.recording("real")
+    books.recordings.hold("held", "a court order", "legal", NOON)
+    real = books.recordings.get("real")
     assert real is not None
-    books.confirm(real, NOON)
+    books.recordings.confirm(real, NOON)
 
     assert sorted(purge.remove(stack, keys)) == ["RECORDING#held", "RECORDING#real"]
     assert [item["pk"]["S"] for item in table.items()] == ["RECORDING#held", "RECORDING#real"]

@@ -1,4 +1,4 @@
-"""The callbacks of the Meetings API: their types and their parser.
+"""The callbacks of the Meetings API: their types, and the parser that makes observations of them.
 
 Source of names and fields: Vonage's Meetings API guide, "Callbacks".
 """
@@ -6,9 +6,16 @@ Source of names and fields: Vonage's Meetings API guide, "Callbacks".
 from typing import Any, ClassVar
 
 import msgspec
-from msgspec import Struct
 
 from roomkeeper.callbacks import body
+from roomkeeper.domain import events
+from roomkeeper.domain.observations import (
+    Observation,
+    Occurrence,
+    RecordingObservation,
+    SessionObservation,
+    Unrecognized,
+)
 from roomkeeper.types import Id, Moment, Seconds, ShortText, Url
 
 ALIASES = {
@@ -96,18 +103,6 @@ class RoomExpired(_Callback, frozen=True, kw_only=True):
     created_at: Moment | None = None
 
 
-class Unrecognized(Struct, frozen=True, kw_only=True):
-    """An authentic JSON object that is no known callback. It is stored whole, never rejected.
-
-    `name` is its `event` if that is a string. `reason` says why it was not recognized.
-    """
-
-    event: ClassVar[str] = "callback:unrecognized"
-    name: str | None
-    reason: str
-    body: str
-
-
 type_of = {
     callback_type.event: callback_type
     for callback_type in (
@@ -126,16 +121,9 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
 }
 _objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-RecordingCallback = (
-    RecordingStarted  # the types of ended and uploaded recordings are its subclasses
-)
-SessionCallback = SessionStarted
-OutboxCallback = ParticipantJoined | RoomExpired | Unrecognized
-Callback = RecordingCallback | SessionCallback | OutboxCallback
 
-
-def parse(posted: bytes) -> Callback:
-    """Return the callback in the body `posted`, or Unrecognized for any other JSON object.
+def parse(posted: bytes) -> Observation:
+    """Return the observation in the body `posted`, Unrecognized for any JSON object but a callback.
 
     Raises:
         TooLarge: the body has more than MAX_BODY_BYTES.
@@ -145,9 +133,26 @@ def parse(posted: bytes) -> Callback:
     name = found.text_of("event")
     decoder = _decoders.get(ALIASES.get(name or "", name or ""))
     if decoder is None:
-        return Unrecognized(name=name, reason="an event that is not known here", body=found.text)
+        return _unrecognized(found, name, "an event that is not known here")
     try:
-        callback: Callback = body.decode(decoder, found)
+        return _observation(body.decode(decoder, found))
     except msgspec.DecodeError as error:
-        return Unrecognized(name=name, reason=str(error), body=found.text)
-    return callback
+        return _unrecognized(found, name, str(error))
+
+
+def _unrecognized(found: body.JsonObject, name: str | None, reason: str) -> Unrecognized:
+    return Unrecognized(product="meetings", name=name, reason=reason, body=found.text)
+
+
+def _observation(callback: _Callback) -> Observation:
+    fields = {"event": callback.event, "product": "meetings"} | msgspec.structs.asdict(callback)
+    if isinstance(callback, RecordingStarted):
+        return RecordingObservation(**fields)
+    if isinstance(callback, SessionStarted):
+        return SessionObservation(**fields)
+    return Occurrence(
+        event=callback.event,
+        product="meetings",
+        identity=msgspec.json.encode(callback).decode(),
+        data=msgspec.convert(fields, events.data_types[callback.event]),
+    )

@@ -110,7 +110,7 @@ def _publish(due: Sequence[tuple[int, Event]], refused: Reasons) -> tuple[int, R
 def _in_rooms(events: Sequence[Event]) -> list[Event]:
     """Return `events`, with the room id added where it is missing and the session's item has it."""
     sessions = {session_id for event in events if (session_id := event.session_lacking_room)}
-    rooms = _store().room_ids_by_session(sessions) if sessions else {}
+    rooms = _store().sessions.room_ids(sessions) if sessions else {}
     return [
         event.in_room(rooms[session_id])
         if (session_id := event.session_lacking_room) in rooms
@@ -140,7 +140,7 @@ def _send_to_dlq(record: Record, reason: str) -> None:
     except AwsError as exc:
         if exc.is_retryable:
             raise
-        logger.warning("record too much for the queue", key=_key(record), problem=str(exc))
+        logger.warning("record too much for the queue", key=_key(record), error=str(exc))
         _send({"reason": reason[:MAX_REASON_LENGTH], "key": _key(record)})
 
 

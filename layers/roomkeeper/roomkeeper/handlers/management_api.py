@@ -24,7 +24,7 @@ from roomkeeper.management import Management, requests
 from roomkeeper.management.views import KnownRecording, Recordings, Republished, Rooms
 from roomkeeper.settings import ManagementSettings
 from roomkeeper.store import Store
-from roomkeeper.vonage import VonageClient, connect
+from roomkeeper.vonage import connect
 
 VONAGE_SECONDS = 4.5
 """Seconds for one operation at Vonage, retries included; a request needs at most three."""
@@ -136,7 +136,7 @@ def failed(exc: Exception) -> Response[str]:
     if error.status == 500:
         logger.exception("management call failed for a reason that was not foreseen")
     elif error.status > 500:
-        logger.error("management call failed", problem=str(exc), code=error.code)
+        logger.error("management call failed", error=str(exc), code=error.code)
         _vonage_since.cache_clear()  # its credentials may have been rotated
     return _error_response(error)
 
@@ -157,14 +157,14 @@ def _store() -> Store:
     )
 
 
-def _vonage() -> VonageClient:
-    """Return a client that is recreated every SECRET_MAX_AGE, to use rotated credentials."""
+def _vonage() -> connect.Clients:
+    """Return the clients, which are recreated every SECRET_MAX_AGE, to use rotated credentials."""
     return _vonage_since(time.monotonic() // SECRET_MAX_AGE.total_seconds())
 
 
 @lru_cache(maxsize=1)
-def _vonage_since(_period: float) -> VonageClient:
-    return connect.vonage_client(
+def _vonage_since(_period: float) -> connect.Clients:
+    return connect.clients(
         sdk.secrets_manager(SECRET_RETRY), _settings().vonage, total_timeout=VONAGE_SECONDS
     )
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from roomkeeper.domain.rooms import Room
 from roomkeeper.store import Checkpoint
-from roomkeeper.vonage import BadRequest, InvalidResponse, InvalidRoom, NotFound, RoomPage
+from roomkeeper.vonage import BadRequest, InvalidResponse, NotFound
 from roomkeeper.vonage.errors import RequestContext
+from roomkeeper.vonage.meetings import InvalidRoom, RoomPage
 
 ReadPage = Callable[[str | None], RoomPage]
 
@@ -62,7 +63,7 @@ class PageProgress:
             return None
         return Checkpoint(
             start_id=self._start.start_id,
-            walked=self._start.walked,
+            scanned=self._start.scanned,
             failed=frozenset(self._failed),
         )
 
@@ -118,7 +119,7 @@ class RoomScan:
         self._total = page.total_items or 0
         self._next = Checkpoint(
             start_id=page.next_start_id,
-            walked=start.walked + len(page.rooms) + len(page.invalid),
+            scanned=start.scanned + len(page.rooms) + len(page.invalid),
         )
         self._unfinished.append(PageProgress(start, page.rooms, page.invalid))
         return self._unfinished[-1]
@@ -145,8 +146,8 @@ class RoomScan:
     def remaining(self) -> int:
         """Return how many rooms are left for the next run, according to Vonage's total."""
         checkpoint = self.checkpoint_reached()
-        return max(self._total, self._next.walked) - checkpoint.walked if checkpoint else 0
+        return max(self._total, self._next.scanned) - checkpoint.scanned if checkpoint else 0
 
     def unlisted(self) -> int:
         """Return how many rooms Vonage counts but lists on no page; 0 before the last page."""
-        return max(0, self._total - self._next.walked) if self.ended else 0
+        return max(0, self._total - self._next.scanned) if self.ended else 0
