@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from local import vonage
 from local.vonage import VonageControl
 from local.vonage.access import is_authorized
-from local.vonage.sender import ExpiryWatch, Sender
+from local.vonage.sender import Watch, Sender
 from local.vonage.server import application
 from local.vonage.state import State
 
@@ -27,7 +27,7 @@ def routes() -> list[tuple[str, str]]:
     """Return method and path pattern of every route except the bulk routes."""
     state = State("http://127.0.0.1")
     sender = Sender(state)
-    app = application(state, sender, ExpiryWatch(state, sender), None, lambda: "")
+    app = application(state, sender, Watch(state, sender), None, lambda: "")
     sender.close()
     return sorted(
         (method, rule.rule)
