@@ -17,6 +17,10 @@ from local.vonage.state import State
 from local.vonage.video.projects import APPLICATION_ID
 
 _BUFFER = 256 * 1024
+_RULE = (
+    f'/<any("{ACCOUNT}","{APPLICATION_ID}"):account>/<id:recording_id>'
+    '/<any("archive.mp4","archive.zip"):name>'
+)
 
 
 class DownloadApi:
@@ -33,17 +37,10 @@ class DownloadApi:
         """Return the route that serves files."""
         blueprint = Blueprint("downloads", __name__)
         view = with_faults(self._state, "download", self.download, _fault_body)
-        for account in self._has_file:
-            for name in ("archive.mp4", "archive.zip"):
-                blueprint.add_url_rule(
-                    f"/{account}/<id:recording_id>/{name}",
-                    "download",
-                    view,
-                    defaults={"account": account},
-                )
+        blueprint.add_url_rule(_RULE, "download", view)
         return blueprint
 
-    def download(self, recording_id: str, account: str) -> Response:
+    def download(self, account: str, recording_id: str, name: str) -> Response:  # noqa: ARG002
         """GET a file: ranges, If-Match, If-Range and If-None-Match are supported."""
         now = self._state.clock.now()
         error = downloads.refusal(recording_id, request.args.to_dict(), now)

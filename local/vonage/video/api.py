@@ -86,7 +86,9 @@ class VideoApi:
 
     def start_archive(self, environment: Environment) -> Response:
         """POST .../archive."""
-        body = _converted(_body(), _Start)
+        # SDKs send null for what their caller did not set.
+        given = {name: value for name, value in _body().items() if value is not None}
+        body = _converted(given, _Start)
         archive = archives.begun(
             body.session_id,
             self._state.clock.now(),

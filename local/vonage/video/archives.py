@@ -151,7 +151,7 @@ def as_json(archive: Archive, size: int, sha256sum: str, url: str | None) -> dic
         "reason": archive.reason,
         "sessionId": archive.session_id,
         **_project(archive.environment),
-        "createdAt": milliseconds(archive.created_at),
+        "createdAt": _created_at(archive),
         "size": size if has_file else 0,
         "duration": int(archive.recorded.total_seconds()) if has_file else 0,
         "outputMode": archive.output_mode,
@@ -173,6 +173,12 @@ def as_json(archive: Archive, size: int, sha256sum: str, url: str | None) -> dic
 def milliseconds(at: datetime) -> int:
     """Return the milliseconds since 1970."""
     return round(at.timestamp() * 1000)
+
+
+def _created_at(archive: Archive) -> int:
+    """Return the start of the recording: exact at first, in whole seconds after a change."""
+    exact = milliseconds(archive.created_at)
+    return exact if archive.updated_at == archive.created_at else exact // 1000 * 1000
 
 
 def _project(environment: Environment) -> dict[str, Any]:
