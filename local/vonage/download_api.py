@@ -61,6 +61,9 @@ class DownloadApi:
 
 
 def _served(file: GeneratedFile) -> Response:
+    # werkzeug looks at a Range before it looks at If-Match.
+    if request.if_match and not request.if_match.contains(file.etag):
+        return s3_error(412, "PreconditionFailed", "At least one precondition did not hold")
     reader = FileWrapper(cast(IO[bytes], FileReader(file)), _BUFFER)
     response = Response(reader, content_type=_media_type(), direct_passthrough=True)
     response.content_length = file.size
@@ -71,8 +74,6 @@ def _served(file: GeneratedFile) -> Response:
         unsatisfiable = s3_error(416, "InvalidRange", "The requested range is not satisfiable")
         unsatisfiable.headers["Content-Range"] = f"bytes */{file.size}"
         return unsatisfiable
-    if response.status_code == 412:
-        return s3_error(412, "PreconditionFailed", "At least one precondition did not hold")
     del response.headers["Date"]  # the server adds a Date itself
     return response
 

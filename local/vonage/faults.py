@@ -150,12 +150,12 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self._resets_at_once:
             request.environ[RESET] = True
         if not self.replaces_response:
-            return self._changed(proper(), request, stopping) if self.changes_response else proper()
+            return self._changed(proper(), stopping) if self.changes_response else proper()
         if self.after:
             proper()
-        return self._changed(self._replacement(error), request, stopping)
+        return self._changed(self._replacement(error), stopping)
 
-    def _changed(self, response: Response, request: Request, stopping: Event) -> WireResponse:
+    def _changed(self, response: Response, stopping: Event) -> WireResponse:
         body = self._body(response)
         has_body = response.status_code not in _WITHOUT_BODY
         headers = {**dict(response.headers), **self._headers()}
@@ -166,7 +166,7 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             Delivery(
                 declared=self._declared(body) if body.length or has_body else None,
                 sent=self._sent(body),
-                resets=request if self.reset else None,
+                resets=self.reset,
                 endless=self.endless,
                 pause=self.trickle,
                 rate=self.rate,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any, Self
 
-from flask import Request, Response
+from flask import Response
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """The value of SO_LINGER that makes the closing of a socket reset the connection."""
@@ -41,8 +41,8 @@ class Delivery:
     """The Content-Length, which may differ from the body's; None for chunks."""
     sent: int | None = None
     """Close the connection after this many bytes, without ending the response properly."""
-    resets: Request | None = None
-    """Reset this request's connection where `sent` ends it, instead of closing it."""
+    resets: bool = False
+    """Reset the connection where `sent` ends it, instead of closing it."""
     endless: bool = False
     """Send white space after the body as long as the client reads."""
     pause: float = 0.0
@@ -70,20 +70,20 @@ class WireResponse(Response):
         self._stopping = stopping
 
     def __call__(
-        self, _environ: dict[str, Any], start_response: Callable[..., Any]
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterator[bytes]:
         """Send the response (WSGI)."""
         start_response(self.status, list(self.headers))
-        return self._parts()
+        return self._parts(environ)
 
-    def _parts(self) -> Iterator[bytes]:
+    def _parts(self, environ: dict[str, Any]) -> Iterator[bytes]:
         yield b""  # sends the headers, even if no body follows
         sent = self._delivery.sent
         for part in self._all() if sent is None else _first(self._all(), sent):
             yield from self._slowly(part)
         if sent is not None:
-            if self._delivery.resets is not None:
-                reset_on_close(self._delivery.resets.environ)
+            if self._delivery.resets:
+                reset_on_close(environ)
             raise ConnectionAbortedError("The response ends here, as the fault demands")
 
     def _all(self) -> Iterator[bytes]:

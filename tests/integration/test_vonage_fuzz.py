@@ -16,7 +16,7 @@ from local import vonage
 from local.vonage import VonageControl
 from local.vonage.access import is_authorized
 from local.vonage.recordings import ACCOUNT
-from local.vonage.sender import Watch, Sender
+from local.vonage.sender import Sender, Watch
 from local.vonage.server import application
 from local.vonage.state import State
 from local.vonage.video.projects import APPLICATION_ID
@@ -57,7 +57,7 @@ def in_path(part: str, id_: str) -> str:
     """Return the part of a path for that of a route; accounts and file names are always valid."""
     valid = {"project_id>": APPLICATION_ID, "account>": ACCOUNT, "name>": "archive.mp4"}
     parameter = part.rpartition(":")[2]
-    if not part.startswith("<") or "any(" not in part and parameter == "name>":
+    if not part.startswith("<") or ("any(" not in part and parameter == "name>"):
         return quote(id_, safe="") if part.startswith("<") else part
     return valid.get(parameter) or quote(id_, safe="")
 

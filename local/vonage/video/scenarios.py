@@ -210,7 +210,7 @@ class _Player:
         session = replace(session, created_at=at, connections=people)
         self.bodies += sessions.opened(session, at)
         self._running = [
-            self._begin(session.id, at + MARGIN, place)
+            self._begin(session, at + MARGIN, place)
             for place in range(self._scenario.archives if has_archives else 0)
         ]
         for archive in self._running:
@@ -229,13 +229,14 @@ class _Player:
         self.bodies += _finish(self._state, ended, at, self._scenario.outcome)
         return replace(session, created_at=None, connections=())
 
-    def _begin(self, session_id: str, at: datetime, place: int) -> Archive:
+    def _begin(self, session: VideoSession, at: datetime, place: int) -> Archive:
         archive = archives.begun(
-            session_id,
+            session.id,
             at,
             environment=self._scenario.environment,
             name=self._scenario.name,
             stream_mode="manual" if self._scenario.manual else "auto",
+            streams=tuple(each.stream_id for each in session.connections),
             tag=f"archive-{place}" if place else "",
         )
         if self._scenario.size is not None:
