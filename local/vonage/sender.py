@@ -103,8 +103,10 @@ class Sender:
             wait = min(wait * 2, MAX_BACKOFF)
 
     def _attempt(self, delivery: Delivery, target: Target, at: datetime) -> Attempt:
-        timeout = self._state.switches.settings.timeout
-        return self._post(msgspec.json.encode(delivery.body), target, timeout, at)
+        settings = self._state.switches.settings
+        if settings.unsigned_first and not delivery.attempts:
+            target = msgspec.structs.replace(target, signature_secret=None)
+        return self._post(msgspec.json.encode(delivery.body), target, settings.timeout, at)
 
     def _post(self, payload: bytes, target: Target, timeout: float, time: datetime) -> Attempt:
         headers = {"Content-Type": "application/json", **target.headers}

@@ -125,11 +125,15 @@ def application(
     app.register_blueprint(VideoApi(state).blueprint())
     app.register_blueprint(DownloadApi(state).blueprint())
     app.register_blueprint(ControlApi(state, sender, watch, https_base).blueprint())
-    app.add_url_rule("/", "guide", lambda: Response(guide(state.base), mimetype="text/plain"))
+    app.add_url_rule("/", "guide", lambda: _guide(state))
     app.register_error_handler(Refusal, answer_refusal)
     app.register_error_handler(HTTPException, answer_http_error)
     app.after_request(lambda response: note(state, response))
     return app
+
+
+def _guide(state: State) -> Response:
+    return Response(guide(state.base, state.video.credentials.api_secret), mimetype="text/plain")
 
 
 class _Id(BaseConverter):

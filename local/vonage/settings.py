@@ -61,6 +61,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The size in bytes up to which a file's hash is known without asking for it."""
     video_retries: Literal["documented", "brief"] = "documented"
     """How callbacks of the Video API are retried: for 24 hours, or as those of the Meetings API."""
+    unsigned_first: bool = False
+    """Whether the first attempt of each callback lacks its signature, as after an internal error.
+    Only retries by `documented` rules are signed then."""
 
 
 class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

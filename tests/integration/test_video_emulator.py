@@ -455,6 +455,15 @@ def test_callbacks_are_retried_by_the_emulated_clock(emulator: VonageControl) ->
     assert delivery["delivered"]
 
 
+def test_the_first_attempt_can_lack_the_signature(emulator: VonageControl) -> None:
+    emulator.settings(unsigned_first=True)
+    with scripted(in_turn([500])) as receiver:
+        emulator.video.callbacks_to(receiver.url, signature_secret="a secret")
+        emulator.video.send_sample("archive_started")
+        emulator.advance_clock(5)
+        assert ["authorization" in asked.headers for asked in receiver.asked] == [False, True]
+
+
 def test_a_callback_is_dropped_after_a_day(emulator: VonageControl) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
@@ -539,6 +548,16 @@ def test_an_archive_goes_through_its_life_step_by_step(emulator: VonageControl) 
     expected = ["paused", "started", "stopped", "available", "expired", "failed"]
     assert [each["status"] for each in received] == expected
     assert {each["reason"] for each in received} == {"by hand"}
+
+
+def test_a_deserted_archive_stops_after_a_minute(emulator: VonageControl) -> None:
+    [archive_id] = emulator.video.play_session(ongoing=True)["archive_ids"]
+    emulator.video.step(archive_id, "pause", deserted=True)
+    emulator.advance_clock(59)
+    assert unified(emulator).archive(archive_id)["status"] == "paused"
+    emulator.advance_clock(2)
+    shown = unified(emulator).archive(archive_id)
+    assert (shown["status"], shown["reason"]) == ("stopped", "session ended")
 
 
 def test_a_session_can_be_warned_rotated_and_ended(emulator: VonageControl) -> None:

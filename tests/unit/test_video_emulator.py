@@ -57,7 +57,9 @@ def an_archive(**fields: Any) -> Archive:
 # --- statuses by the clock ------------------------------------------------------------------------
 
 
-def life(archive: Archive, outcome: archives.Outcome = "available") -> list[tuple[str, str, timedelta]]:
+def life(
+    archive: Archive, outcome: archives.Outcome = "available"
+) -> list[tuple[str, str, timedelta]]:
     """Return status, reason and time since the start of each change that the clock makes."""
     changes: list[tuple[str, str, timedelta]] = []
     while (at := archives.due(archive, 10 * SECOND)) is not None:

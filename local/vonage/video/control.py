@@ -14,6 +14,11 @@ class VideoControl(ControlClient):
     cannot be reached.
     """
 
+    @property
+    def api_url(self) -> str:
+        """The base URL for clients of the API."""
+        return self.base
+
     def credentials(self) -> dict[str, str]:
         """Return `application_id`, `private_key` (PEM), `api_key` and `api_secret`."""
         return self._get("/video/credentials")
@@ -79,7 +84,8 @@ class VideoControl(ControlClient):
     def step(self, archive_id: str, step: str, **options: Any) -> dict[str, Any]:
         """Give an archive its next status and send its callback; return the archive.
 
-        Steps: `pause`, `resume`, `stop`, `process`, `fail`, `expire`. Options: `reason`, `deliver`.
+        Steps: `pause`, `resume`, `stop`, `process`, `fail`, `expire`. Options: `reason`, `deliver`,
+        and for `pause` whether the archive is `deserted`.
         """
         return self._post(f"/archives/{quote(archive_id, safe='')}", {"step": step} | options)
 

@@ -35,6 +35,8 @@ class _Step(Struct, forbid_unknown_fields=True):
 
     step: Step
     reason: str | None = None
+    deserted: bool = False
+    """Whether a pause begins because everybody left: it then ends after 60 seconds."""
     deliver: bool = True
     """Whether to send its callback."""
 
@@ -137,7 +139,7 @@ class VideoControlApi:
         wanted = body(_Step)
         archive = self._video.archive(archive_id)
         status = _STATUSES.get(wanted.step) or self._video.outcome(archive.environment)
-        shown = self._video.change(archive_id, status, wanted.reason)
+        shown = self._video.change(archive_id, status, wanted.reason, deserted=wanted.deserted)
         if wanted.deliver:
             self._sender.send(shown)
         return json_answer(shown)

@@ -178,14 +178,22 @@ class VideoState:
                 raise refusal.not_deletable()
             self.keep([replace(archive, deleted=True, updated_at=self._now())])
 
-    def change(self, archive_id: str, status: Status, reason: str | None = None) -> Body:
+    def change(
+        self,
+        archive_id: str,
+        status: Status,
+        reason: str | None = None,
+        *,
+        deserted: bool = False,
+    ) -> Body:
         """Give an archive another status now; return its callback.
 
         Raises:
             Refusal: there is no such archive.
         """
         with self._changed:
-            after = archives.changed(self.archive(archive_id), status, self._now(), reason)
+            before = replace(self.archive(archive_id), deserted=deserted)
+            after = archives.changed(before, status, self._now(), reason)
             self.keep([after])
             return self.shown(after)
 
