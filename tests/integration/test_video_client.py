@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
+import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -244,7 +245,7 @@ def test_an_archive_is_returned_as_a_stage_of_a_recording(
     found = client.get("a")
     assert found is not None
     assert (found.event, found.product, found.recording_id) == (event, "video", "a")
-    assert "hidden" not in repr(found)
+    assert b"hidden" not in msgspec.json.encode(found)
 
 
 @pytest.mark.parametrize("absence", [NOT_FOUND, an_error(400, 400), an_error(404, -1)])
@@ -328,13 +329,15 @@ def test_no_other_archive_can_be_downloaded(api: Api, client: VideoClient, statu
     assert client.download("a") is None
 
 
-@pytest.mark.parametrize("operation", ["get", "delete", "stop", "download"])
 @pytest.mark.parametrize("bad", ["", "..", "../b", "..\\b", "a/../.."])
 def test_an_id_that_could_lead_elsewhere_is_not_even_sent(
-    api: Api, client: VideoClient, operation: str, bad: str
+    api: Api, client: VideoClient, bad: str
 ) -> None:
-    with pytest.raises(InvalidId):
-        getattr(client, operation)(bad)
+    assert client.get(bad) is None
+    assert client.download(bad) is None
+    for operation in (client.delete, client.stop):
+        with pytest.raises(InvalidId):
+            operation(bad)
     assert api.operations == []
 
 

@@ -13,11 +13,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from roomkeeper.callbacks import leniency, video_archives
-from roomkeeper.callbacks import video_data as events
 from roomkeeper.callbacks.body import read
 from roomkeeper.callbacks.leniency import Fields
 from roomkeeper.callbacks.redaction import redacted
 from roomkeeper.callbacks.video_archives import Archive, InvalidArchive
+from roomkeeper.domain import events
 from roomkeeper.domain.observations import Observation, Occurrence, Unrecognized
 
 RESUMED_AFTER = 5000
@@ -214,7 +214,7 @@ _MONITORED: Mapping[str, Callable[[_Monitored], Occurrence]] = MappingProxyType(
 )
 
 
-def _occurrence(event: str, data: Struct, *identity: str | int | None) -> Occurrence:
+def _occurrence(event: str, data: events.Data, *identity: str | int | None) -> Occurrence:
     """Return the occurrence; `identity` has the ids of its things and its time in milliseconds.
 
     A slash separates them, since no id has one. Without a time, an occurrence of the same things

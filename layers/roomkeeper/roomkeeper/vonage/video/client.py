@@ -124,7 +124,6 @@ class VideoClient:
         """Return the latest state of a recording; None if it is unknown or deleted.
 
         Raises:
-            InvalidId: no recording can have this id.
             InvalidRecording: Vonage's data of the recording is missing or invalid.
         """
         archive = self._archive(recording_id)
@@ -195,8 +194,8 @@ class VideoClient:
 
         The answer to a GET of a deleted archive is not published, so all three forms are accepted.
         """
-        call = self._call("GET", recording_id, refusals=_UNKNOWN)
         try:
+            call = self._call("GET", recording_id, refusals=_UNKNOWN)
             archive = self._read(call, recording_id)
         except NotFound:
             return None
