@@ -57,8 +57,8 @@ def path_of(route: str, *ids: str) -> str:
 
 def meeting_of(deployed: Deployed, **meeting: Any) -> tuple[str, str]:
     """Hold a meeting with one recording; return the ids of session and recording."""
-    held = deployed.vonage.hold_meeting(**meeting)
-    return held["session_id"], held["recording_ids"][0]
+    meeting = deployed.vonage.hold_meeting(**meeting)
+    return meeting["session_id"], meeting["recording_ids"][0]
 
 
 # --- authorization --------------------------------------------------------------------------------

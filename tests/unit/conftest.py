@@ -74,7 +74,7 @@ def _fresh_container() -> Iterator[None]:
     yield
     for name in [name for name in sys.modules if name.startswith("roomkeeper.handlers.")]:
         for kept in vars(sys.modules[name]).values():
-            if hasattr(kept, "cache_clear"):
+            if hasattr(kept, "cache_clear") and not isinstance(kept, type):
                 kept.cache_clear()
 
 
@@ -141,6 +141,8 @@ class Table:
 
 def _plain(value: Any) -> Any:
     [(kind, content)] = value.items()
+    if kind == "NULL":
+        return None
     return int(content) if kind == "N" else sorted(content) if kind == "SS" else content
 
 

@@ -47,14 +47,14 @@ def a_run(options: OptionsT) -> Run[OptionsT]:
     return Run(options=options, dry_run=False, limits=limits, call_seconds=1.0, now=NOON)
 
 
-def books(table: Table) -> Store:
+def store_of(table: Table) -> Store:
     return Store(table.client, table.name, event_days=2, deleted_days=2)
 
 
 @pytest.mark.parametrize("name", [*PUBLISHED, "archive:ready"])
 def test_the_correlation_id_of_a_callback_is_the_id_of_its_event(name: str, table: Table) -> None:
     callback = a_callback(name)
-    books(table).apply(callback, NOON)
+    store_of(table).apply(callback, NOON)
     assert correlation.event_id_for_observation(callback) == due(table).metadata.event_id
 
 
@@ -75,11 +75,11 @@ def logged(caplog: pytest.LogCaptureFixture, message: str) -> str:
 def test_a_cleanup_logs_the_id_of_the_following_event(
     table: Table, caplog: pytest.LogCaptureFixture
 ) -> None:
-    books(table).apply(a_recording_uploaded(), NOON)
+    store_of(table).apply(a_recording_uploaded(), NOON)
     [before] = table.items()
     vonage: Any = AVonage(recordings={RECORDING_ID: a_recording_at_vonage()})
     job = Cleanup(
-        a_run(CleanupOptions()), books(table), {"meetings": vonage}, retention=timedelta()
+        a_run(CleanupOptions()), store_of(table), {"meetings": vonage}, retention=timedelta()
     )
     assert job.act(WorklistEntry("recording", RECORDING_ID, NOON)) == "deleted"
     assert logged(caplog, "recording deleted") == due(table, before).metadata.event_id
@@ -92,11 +92,11 @@ def test_a_cleanup_logs_the_id_of_the_following_event(
 def test_a_reconciliation_logs_the_id_of_the_following_event(
     found: list[RecordingObservation], message: str, table: Table, caplog: pytest.LogCaptureFixture
 ) -> None:
-    books(table).apply(a_recording_started(), NOON)
+    store_of(table).apply(a_recording_started(), NOON)
     [before] = table.items()
     vonage: Any = AVonage(recordings={each.recording_id: each for each in found})
     job = Reconciliation(
-        a_run(ReconciliationOptions()), books(table), {"meetings": vonage}, grace=timedelta()
+        a_run(ReconciliationOptions()), store_of(table), {"meetings": vonage}, grace=timedelta()
     )
     job.act(WorklistEntry("recording", RECORDING_ID, NOON))
     assert logged(caplog, message) == due(table, before).metadata.event_id
@@ -110,7 +110,7 @@ def test_a_management_call_logs_the_id_of_the_following_event(
         monkeypatch.setenv(name, value)
     vonage = AVonage(recordings={RECORDING_ID: a_recording_at_vonage()})
     monkeypatch.setattr(management, "_vonage", lambda: vonage.clients)
-    books(table).apply(a_recording_uploaded(), NOON)
+    store_of(table).apply(a_recording_uploaded(), NOON)
     [before] = table.items()
 
     management.handler(a_request_for(route, RECORDING_ID), AContext())
@@ -123,7 +123,7 @@ def test_a_management_call_logs_the_id_of_the_following_event(
 def test_a_call_without_a_change_logs_no_event_id(
     table: Table, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(management, "_store", lambda: books(table))
+    monkeypatch.setattr(management, "_store", lambda: store_of(table))
     monkeypatch.setattr(management, "_vonage", lambda: AVonage().clients)
     management.handler(a_request_for(DELETE, RECORDING_ID), AContext())
     [line] = [vars(r) for r in caplog.records if r.message == "management call"]

@@ -350,19 +350,19 @@ def test_a_recording_that_is_not_uploaded_cannot_be_deleted_yet(
 def test_a_hold_has_a_reason_and_the_caller_and_is_returned(at_vonage: AVonage, tell: Tell) -> None:
     tell(a_recording_uploaded())
 
-    held = call("PUT /recordings/{recording_id}/hold", RECORDING_ID, body={"reason": "case 7"})
+    made = call("PUT /recordings/{recording_id}/hold", RECORDING_ID, body={"reason": "case 7"})
 
-    assert (held.status, held.body["reason"], held.body["requested_by"]) == (200, "case 7", CALLER)
-    assert conforms("PUT /recordings/{recording_id}/hold", held.body)
+    assert (made.status, made.body["reason"], made.body["requested_by"]) == (200, "case 7", CALLER)
+    assert conforms("PUT /recordings/{recording_id}/hold", made.body)
     shown = call("GET /recordings/{recording_id}", RECORDING_ID)
-    assert shown.body["hold"] == held.body
+    assert shown.body["hold"] == made.body
 
 
 def test_a_hold_can_name_another_person_than_the_caller(at_vonage: AVonage, tell: Tell) -> None:
     tell(a_recording_uploaded())
     order = {"reason": "case 7", "requested_by": "legal"}
-    held = call("PUT /recordings/{recording_id}/hold", RECORDING_ID, body=order)
-    assert held.body["requested_by"] == "legal"
+    made = call("PUT /recordings/{recording_id}/hold", RECORDING_ID, body=order)
+    assert made.body["requested_by"] == "legal"
 
 
 def test_a_recording_on_hold_is_not_deleted_until_its_release(

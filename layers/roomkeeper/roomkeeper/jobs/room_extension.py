@@ -31,7 +31,7 @@ from roomkeeper.vonage.meetings import MeetingsClient
 
 Task = Callable[[], Outcome]
 
-SCAN = "room-expiry-extension"
+SCAN = "room-extension"
 
 PAGE_SIZE = 20
 """Rooms per page: the API's default, and the only size that is certainly allowed."""
