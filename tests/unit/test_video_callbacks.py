@@ -167,9 +167,16 @@ def test_only_ends_and_failures_have_a_reason(status: str) -> None:
 
 
 @pytest.mark.parametrize("status", ["started", "stopped", "uploaded", "failed", "expired"])
-def test_only_an_available_archive_can_be_downloaded_and_expires(status: str) -> None:
-    found = recording("archive_available", status=status, updatedAt=CREATED_AT)
-    assert (found.url, found.expires_at) == (None, None)
+def test_only_an_available_archive_can_be_downloaded(status: str) -> None:
+    assert recording("archive_available", status=status, updatedAt=CREATED_AT).url is None
+
+
+@pytest.mark.parametrize("status", ["started", "stopped", "uploaded", "failed", "deleted"])
+def test_only_an_archive_with_its_file_at_vonage_expires(status: str) -> None:
+    changes = {"status": status, "updatedAt": CREATED_AT}
+    assert recording("archive_available", **changes).expires_at is None
+    assert recording("archive_expired").expires_at == STARTED_AT + timedelta(hours=72)
+    assert recording("archive_expired", createdAt=0).expires_at is None
 
 
 def test_an_available_archive_may_lack_its_url() -> None:

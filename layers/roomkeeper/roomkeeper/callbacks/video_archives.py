@@ -6,7 +6,7 @@ its REST API.
 
 import re
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from msgspec import Struct
@@ -95,7 +95,6 @@ def archive(fields: Fields) -> Archive:
 
 def observation(archive: Archive) -> RecordingObservation:
     """Return the stage in the life of the recording that the archive's status stands for."""
-    is_available = archive.status == "available"
     started_at = whole_second(archive.created_at)
     return RecordingObservation(
         event=EVENTS[archive.status],
@@ -109,9 +108,15 @@ def observation(archive: Archive) -> RecordingObservation:
         sha256=archive.sha256,
         # The statuses after `stopped` repeat its reason or have one of their own.
         reason=archive.reason if archive.status in _HAS_REASON else None,
-        url=archive.url if is_available else None,
-        expires_at=started_at + AVAILABILITY if is_available and started_at else None,
+        url=archive.url if archive.status == "available" else None,
+        expires_at=_expires_at(archive, started_at),
     )
+
+
+def _expires_at(archive: Archive, started_at: datetime | None) -> datetime | None:
+    """Return when Vonage deletes, or has deleted, the file; None if Vonage does not store it."""
+    is_stored_by_vonage = archive.status in {"available", "expired"}
+    return started_at + AVAILABILITY if is_stored_by_vonage and started_at else None
 
 
 def _ended_at(archive: Archive) -> int | None:
