@@ -74,6 +74,10 @@ def _examples(local: LocalStack) -> list[tuple[str, str]]:
             f"curl -s {local.vonage.base}/control/deliveries",
         ),
         (
+            "See the credentials of its Video API, at the same address",
+            f"curl -s {local.vonage.base}/control/video/credentials",
+        ),
+        (
             "List the rooms through the management API, with a signed request",
             f"curl -s {headers} {signed} {url}/rooms",
         ),

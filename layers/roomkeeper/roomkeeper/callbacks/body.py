@@ -96,7 +96,7 @@ def read(body: bytes) -> JsonObject:
     except UnicodeDecodeError as error:
         raise Malformed(f"The body is not UTF-8: byte {error.start}.") from error
     try:
-        decodable = _without_lone_surrogates(text) if _SURROGATE.search(text) else body
+        decodable = without_lone_surrogates(body)
         return JsonObject(text, decodable, _objects.decode(decodable))
     except msgspec.ValidationError as error:
         raise Malformed(f"The body must be a JSON object: {error}.") from error
@@ -138,9 +138,12 @@ def _optional(raw: Raw, field_type: Any) -> Any:
     return None if isinstance(value, datetime) and not is_within_bounds(value) else value
 
 
-def _without_lone_surrogates(text: str) -> bytes:
+def without_lone_surrogates(body: bytes) -> bytes:
     """Return the JSON with a question mark for each lone surrogate, as from a truncated emoji.
 
     JSON's grammar allows such escapes, but msgspec does not.
     """
+    text = body.decode()
+    if not _SURROGATE.search(text):
+        return body
     return json.dumps(json.loads(text), ensure_ascii=False).encode(errors="replace")
