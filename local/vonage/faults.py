@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, Struct
 
 from local.vonage.elements import ElementChange, change_elements
 from local.vonage.settings import HeaderName, HeaderValue, Seconds
-from local.vonage.wire import Body, Delivery, WireResponse
+from local.vonage.wire import Body, Transfer, WireResponse
 
 Operation = Literal[
     "create_room",
@@ -163,7 +163,7 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             body,
             response.status_code,
             headers | ({"Content-Encoding": "gzip"} if self.gzip else {}),
-            Delivery(
+            Transfer(
                 declared=self._declared(body) if body.length or has_body else None,
                 sent=self._sent(body),
                 resets=self.reset,

@@ -34,7 +34,7 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class Transfer:
     """How a body is sent."""
 
     declared: int | None = None
@@ -59,14 +59,14 @@ class WireResponse(Response):
     """
 
     def __init__(
-        self, body: Body, status: int, headers: dict[str, str], delivery: Delivery, stopping: Event
+        self, body: Body, status: int, headers: dict[str, str], transfer: Transfer, stopping: Event
     ) -> None:
         super().__init__(status=status, headers=headers)
         self.headers.remove("Content-Length")
-        if delivery.declared is not None:
-            self.headers["Content-Length"] = str(delivery.declared)
+        if transfer.declared is not None:
+            self.headers["Content-Length"] = str(transfer.declared)
         self._body = body
-        self._delivery = delivery
+        self._transfer = transfer
         self._stopping = stopping
 
     def __call__(
@@ -78,21 +78,21 @@ class WireResponse(Response):
 
     def _parts(self, environ: dict[str, Any]) -> Iterator[bytes]:
         yield b""  # sends the headers, even if no body follows
-        sent = self._delivery.sent
+        sent = self._transfer.sent
         for part in self._all() if sent is None else _first(self._all(), sent):
             yield from self._slowly(part)
         if sent is not None:
-            if self._delivery.resets:
+            if self._transfer.resets:
                 reset_on_close(environ)
             raise ConnectionAbortedError("The response ends here, as the fault demands")
 
     def _all(self) -> Iterator[bytes]:
         yield from self._body.parts
-        while self._delivery.endless and not self._stopping.is_set():
+        while self._transfer.endless and not self._stopping.is_set():
             yield _BLOCK
 
     def _slowly(self, part: bytes) -> Iterator[bytes]:
-        """Yield `part`, in pieces with pauses between them if the delivery is slow."""
+        """Yield `part`, in pieces with pauses between them if the transfer is slow."""
         size, pause = self._pace()
         if not pause:
             yield part
@@ -104,10 +104,10 @@ class WireResponse(Response):
 
     def _pace(self) -> tuple[int, float]:
         """Return the size of a piece in bytes and the pause before it in seconds."""
-        if self._delivery.pause or self._delivery.rate is None:
-            return 1, self._delivery.pause
-        size = max(1, self._delivery.rate // 20)
-        return size, size / self._delivery.rate
+        if self._transfer.pause or self._transfer.rate is None:
+            return 1, self._transfer.pause
+        size = max(1, self._transfer.rate // 20)
+        return size, size / self._transfer.rate
 
 
 def reset_on_close(environ: dict[str, Any]) -> None:

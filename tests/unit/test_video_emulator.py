@@ -244,6 +244,37 @@ def test_a_server_rotation_stops_the_archives_and_starts_none_again(state: State
     assert [b["reason"] for b in played.bodies if b.get("status") == "stopped"] == [""]
 
 
+@given(
+    st.builds(
+        Scenario,
+        lives=st.integers(1, 3),
+        rotation=st.booleans(),
+        pauses=st.integers(0, 3),
+        archives=st.integers(0, 2),
+        duration=st.integers(0, 40_000),
+        ongoing=st.booleans(),
+        manual=st.booleans(),
+    )
+)
+def test_callbacks_are_in_order_and_each_tells_something_new(scenario: Scenario) -> None:
+    state = State("http://emulator")
+    played = scenarios.play(state, scenario)
+    bodies = played.bodies
+    if scenario.ongoing:
+        bodies = bodies + scenarios.end(state, played.session.id, Ending()).bodies
+    now = archives.milliseconds(state.clock.now())
+    monitored = [body for body in bodies if "timestamp" in body and body["event"] != "archive"]
+    things = [str(body.get("connection", body.get("stream"))) for body in monitored]
+    times = [body["timestamp"] for body in monitored]
+    events = [body["event"] for body in monitored]
+    assert len(set(zip(events, things, times, strict=True))) == len(monitored)
+    assert max(times) <= now + 1
+    for archive_id in played.archive_ids:
+        updates = [body["updatedAt"] for body in bodies if body.get("id") == archive_id]
+        assert updates == sorted(updates)
+        assert updates[-1] <= now + 5001  # the processing of the last archives may lie ahead
+
+
 def test_a_live_session_can_be_warned_rotated_and_ended(state: State) -> None:
     session_id = scenarios.play(state, Scenario(ongoing=True)).session.id
     [warning] = scenarios.notify(state, session_id, Notice(remaining=60)).bodies

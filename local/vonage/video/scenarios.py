@@ -221,7 +221,7 @@ class _Player:
         """End the life and its archives; return the session."""
         rotated = reason == "serverRotation"
         if rotated:
-            self.bodies += [sessions.notified(session, at, seconds) for seconds in WARNINGS]
+            self.bodies += _warnings(session, at)
         ended = [
             self._stop(each, session, "" if rotated else "user initiated") for each in self._running
         ]
@@ -272,6 +272,16 @@ class _Player:
             self.bodies.append(shown | {"status": status} | stream)
 
 
+def _warnings(session: VideoSession, at: datetime) -> list[Body]:
+    """Return the notifications before a rotation `at` a time, each at a time of its own."""
+    created_at = session.created_at or at
+    earliest = [created_at + place * MARGIN / 4 for place in range(1, len(WARNINGS) + 1)]
+    return [
+        sessions.notified(session, max(first, at - timedelta(seconds=seconds)), seconds)
+        for first, seconds in zip(earliest, WARNINGS, strict=True)
+    ]
+
+
 def _finish(
     state: State, stopped: Iterable[Archive], at: datetime, outcome: Outcomes | None
 ) -> list[Body]:
@@ -307,7 +317,8 @@ def _start(state: State, scenario: Scenario) -> datetime:
     over = scenario.lives - (1 if scenario.ongoing else 0)
     length = over * (_life(scenario) + GAP)
     processing = timedelta(seconds=state.switches.settings.processing)
-    return state.clock.now() - length - (timedelta() if scenario.ongoing else processing)
+    # The archives of an ongoing life start now.
+    return state.clock.now() - length - (MARGIN if scenario.ongoing else processing)
 
 
 def _life(scenario: Scenario) -> timedelta:
