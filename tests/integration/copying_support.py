@@ -57,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
     timeout = 60
     files: FileServer
 
-    def do_GET(self) -> None:  # noqa: N802 - the base's name
+    def do_GET(self) -> None:
         request = self._request()
         with self.files.lock:
             self.files.requests.append(request)

@@ -203,7 +203,8 @@ class Copier:
                 if task.deadline.remaining() < self._reserve:
                     return False
                 buffer = buffers[done % 2]
-                del buffer[part.length :]  # the last part
+                if part.length < len(buffer):  # the last part
+                    buffer = bytearray(part.length)
                 self._read(task, file, part, buffer)
                 if sending:
                     sending.result()
