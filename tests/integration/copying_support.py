@@ -1,4 +1,4 @@
-"""A server of files that misbehaves on request, and the local AWS's S3, for tests of the copier."""
+"""A server of files that misbehaves on request, for tests of the copier."""
 
 import hashlib
 import random
@@ -77,7 +77,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.write(body)
 
     def start_body(self, request: RangeRequest, **headers: str) -> None:
-        """Send the head of a correct 206; `headers` replace its headers, empty ones are left out."""
+        """Send the head of a 206; `headers` replace its headers, and empty ones are left out."""
         end = min(request.end, len(self.files.content))
         sent = {
             "Content-Length": str(end - request.start),
@@ -91,12 +91,13 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.end_headers()
 
-    def refuse(self, status: int, **headers: str) -> None:
-        """Respond without a body."""
+    def refuse(self, status: int, **headers: str) -> bool:
+        """Respond without a body; return True."""
         self.send_response(status)
         for name, value in {"Content_Length": "0", **headers}.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
+        return True
 
     def log_message(self, *_: object) -> None:
         pass

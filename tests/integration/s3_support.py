@@ -82,8 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
         with self.s3.lock:
             self.s3.requests.append((self.command, self.path))
             try:
-                if status := self.s3.fault(self.command, self.path):
-                    raise _Refused(status, "SlowDown" if status == 503 else "InternalError")
+                self._fail()
                 headers, content = self._act(body)
             except _Refused as refused:
                 headers, content = {}, f"<Error><Code>{refused.code}</Code></Error>".encode()
@@ -103,6 +102,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD" and status != 204:
             self.wfile.write(content)
+
+    def _fail(self) -> None:
+        if status := self.s3.fault(self.command, self.path):
+            raise _Refused(status, "SlowDown" if status == 503 else "InternalError")
 
     def _act(self, body: bytes) -> tuple[dict[str, str], bytes]:
         parts = urlsplit(self.path)

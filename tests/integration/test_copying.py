@@ -1,4 +1,4 @@
-"""The copier between a hostile source and a strict S3: verified, resumable, never a wrong object."""
+"""The copier between a hostile source and a strict S3: no object but a verified one."""
 
 import os
 import random
@@ -70,12 +70,12 @@ class AfterPart(Deadline):
 
     def __init__(self, files: FileServer, number: int) -> None:
         super().__init__(600)
-        self._is_near = lambda: any(
-            each.if_match and each.start >= (number - 1) * PART_SIZE for each in files.requests
-        )
+        self._files = files
+        self._start = (number - 1) * PART_SIZE
 
     def remaining(self) -> float:
-        return 30.0 if self._is_near() else 600.0
+        asked = any(each.if_match and each.start >= self._start for each in self._files.requests)
+        return 30.0 if asked else 600.0
 
 
 class Attempts:
@@ -84,7 +84,7 @@ class Attempts:
     def __init__(self, files: FileServer) -> None:
         self.files = files
         self.saved: list[Copy] = []
-        self.save: Callable[[Copy], None] = lambda copy: self.saved.append(copy)
+        self.save: Callable[[Copy], None] = self._save
         self.downloads = 0
         self.sha256: str | None = None
         self.size: int | None = None
@@ -103,6 +103,9 @@ class Attempts:
             self.save,
             deadline or Deadline(600),
         )
+
+    def _save(self, copy: Copy) -> None:
+        self.saved.append(copy)
 
     def _download(self) -> Download:
         self.downloads += 1
@@ -278,9 +281,7 @@ def test_an_expired_link_is_replaced_by_a_fresh_one(attempt: Attempts, store: S3
 
 
 def test_links_that_have_all_expired_are_an_error(attempt: Attempts, store: S3Server) -> None:
-    attempt.files.fault = lambda handler, request: bool(
-        request.if_match and handler.refuse(403) is None
-    )
+    attempt.files.fault = lambda handler, request: bool(request.if_match and handler.refuse(403))
     with pytest.raises(LinkExpired):
         attempt()
     assert attempt.downloads == 4
@@ -324,7 +325,7 @@ def test_a_redirect_to_the_metadata_address_is_not_followed(
     attempt: Attempts, store: S3Server
 ) -> None:
     location = "http://169.254.169.254/latest/meta-data/iam/"
-    attempt.files.fault = lambda handler, _: handler.refuse(302, Location=location) is None
+    attempt.files.fault = lambda handler, _: handler.refuse(302, Location=location)
     with pytest.raises(DownloadRefused, match="redirect"):
         attempt()
     assert store.requests == []
@@ -476,10 +477,10 @@ def test_a_killed_copy_goes_on_where_it_was(
                 killed[0].kill()
 
     stops: dict[int, Callable[[str, str], bool]] = {
-        0: lambda method, path: "uploads" in path,
-        1: lambda method, path: "partNumber=1" in path,
-        2: lambda method, path: "partNumber=2" in path,
-        3: lambda method, path: "partNumber=3" in path,
+        0: lambda _, path: "uploads" in path,
+        1: lambda _, path: "partNumber=1" in path,
+        2: lambda _, path: "partNumber=2" in path,
+        3: lambda _, path: "partNumber=3" in path,
         4: lambda method, path: method == "POST" and "uploadId" in path,
     }
 

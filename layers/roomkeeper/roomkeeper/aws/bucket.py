@@ -9,6 +9,7 @@ An object is made only where none is (`If-None-Match: *`): a copy never replaces
 Source: "Checking object integrity" and "Conditional writes" in the Amazon S3 user guide.
 """
 
+import io
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -86,7 +87,7 @@ class Bucket:
             **self._object(key),
             UploadId=upload_id,
             PartNumber=number,
-            Body=data,
+            Body=_Body(data),
             ChecksumAlgorithm="SHA256",
             ChecksumSHA256=sha256,
         )
@@ -124,7 +125,7 @@ class Bucket:
         try:
             response = self._client.put_object(
                 **self._object(key),
-                Body=data,
+                Body=_Body(data),
                 ContentType=CONTENT_TYPES[file_type],
                 StorageClass=self._storage_class,
                 ChecksumAlgorithm="SHA256",
@@ -177,6 +178,40 @@ class Bucket:
 
     def _object(self, key: str) -> dict[str, str]:
         return {"Bucket": self.name, "Key": key}
+
+
+class _Body(io.RawIOBase):
+    """Memory as a file. botocore would copy it, since its signer on the Common Runtime reads files.
+
+    The copies would stay until the garbage collector finds them, and take most of the memory.
+    """
+
+    def __init__(self, data: bytearray) -> None:
+        self._view = memoryview(data)
+        self._position = 0
+
+    def __len__(self) -> int:
+        return len(self._view)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._view)}
+        self._position = base[whence] + offset
+        return self._position
+
+    def readinto(self, into: Any) -> int:
+        piece = self._view[self._position : self._position + len(into)]
+        into[: len(piece)] = piece
+        self._position += len(piece)
+        return len(piece)
 
 
 def _part(listed: Mapping[str, Any]) -> UploadedPart:

@@ -7,10 +7,12 @@ already there, and leaves the choice of the address to connect to with its calle
 
 import http.client
 import ipaddress
+import math
 import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import ClassVar
@@ -102,13 +104,17 @@ class Downloader:
         self._retry = retry
         self._tls = tls or ssl.create_default_context(cafile=certifi.where())
         self._local = threading.local()
+        self._lock = threading.Lock()
         self._open: set[_Connection] = set()
+        self._closing = threading.Event()
 
     def close(self) -> None:
         """Close all connections."""
-        for connection in list(self._open):
+        with self._lock:
+            closed, self._open = self._open, set()
+            self._closing.set()
+        for connection in closed:
             connection.close()
-        self._open.clear()
 
     def describe(self, url: str, deadline: Deadline) -> RemoteFile:
         """Return size and ETag of the file at `url`; 0 bytes for an empty one.
@@ -205,13 +211,30 @@ class Downloader:
         if kept is None or kept.address != address:
             if kept is not None:
                 kept.close()
-                self._open.discard(kept)
             tls = self._tls if address.is_https else None
             kept = self._local.connection = _Connection(address, tls, self._stall_timeout)
-            self._open.add(kept)
+        self._watch(kept)
         parts = urlsplit(url)
         return kept, f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
 
+    def _watch(self, connection: "_Connection") -> None:
+        """Have the connection closed with the others, and broken when a request takes too long."""
+        with self._lock:
+            if not self._open:
+                self._closing = threading.Event()
+                watch = (self._closing,)
+                threading.Thread(target=self._break_slow_ones, args=watch, daemon=True).start()
+            self._open.add(connection)
+
+    def _break_slow_ones(self, closing: threading.Event) -> None:
+        while not closing.wait(_WATCH_INTERVAL):
+            with self._lock:
+                watched = list(self._open)
+            for each in watched:
+                each.break_if_due()
+
+
+_WATCH_INTERVAL = 0.1  # seconds
 
 _READ_BYTES = 1024 * 1024
 
@@ -250,6 +273,7 @@ class _Connection(http.client.HTTPConnection):
         self.default_port = 443 if address.is_https else 80
         self.address = address
         self._tls = tls
+        self._breaks_at = math.inf
 
     def connect(self) -> None:
         """Connect to the first of the host's addresses that responds.
@@ -267,17 +291,17 @@ class _Connection(http.client.HTTPConnection):
 
     @contextmanager
     def limited_to(self, seconds: float) -> Iterator[None]:
-        """Break the connection after `seconds`: socket timeouts do not limit a slow trickle."""
-        timer = threading.Timer(seconds, self._break)
-        timer.daemon = True
-        timer.start()
+        """Break the connection after `seconds`: a slow trickle never exceeds a socket's timeout."""
+        self._breaks_at = time.monotonic() + seconds
         try:
             yield
         finally:
-            timer.cancel()
+            self._breaks_at = math.inf
 
-    def _break(self) -> None:
-        if (current := self.sock) is not None:
+    def break_if_due(self) -> None:
+        """Break the connection if its time has passed; its reader then sees the end of it."""
+        current = self.sock
+        if current is not None and time.monotonic() >= self._breaks_at:
             with suppress(OSError):  # it is closed already
                 current.shutdown(socket.SHUT_RDWR)
 
