@@ -15,6 +15,7 @@ from roomkeeper.domain.copies import (
     MIB,
     PART_SIZE,
     Copy,
+    Part,
     UploadedPart,
     WrongChecksum,
     WrongSize,
@@ -63,7 +64,7 @@ def test_a_file_that_s3_cannot_hold_is_refused(size: int) -> None:
 
 @given(st.integers(1, 5000), st.integers(1, 700))
 def test_the_parts_are_the_whole_file_in_order(size: int, part_size: int) -> None:
-    parts = []
+    parts: list[Part] = []
     while part := next_part(size, part_size, len(parts)):
         parts.append(part)
     assert [part.number for part in parts] == list(range(1, len(parts) + 1))
