@@ -91,7 +91,7 @@ def test_the_last_run_of_each_job_is_shown_with_its_counts(
     assert "2 hours ago, stopped by deadline: deleted 4, due 5, failed 1, remaining 0" in text
     assert "2 hours ago (dry run), finished: healed 2, failed 0, remaining 0" in text
     assert "no run in the last two days" in text
-    assert "99" not in text
+    assert "deleted 99" not in text
     assert logs.asked["queryString"].endswith("sort @timestamp desc")
 
 
