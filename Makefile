@@ -225,8 +225,8 @@ build: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed ## build functions and la
 	@$(DEV)/python -m operations.deploy --only-build --parameters $(PARAMETERS)
 
 .PHONY: deploy
-deploy: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed ## deploy into the current AWS account (ENV=, STACK=, PARAMETERS="Name=value ...", ARGS= for sam deploy)
-	@$(DEV)/python -m operations.deploy --environment $(ENV) --stack $(STACK) --parameters $(PARAMETERS) --arguments $(ARGS)
+deploy: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed ## deploy into the current AWS account (ENV=, STACK=, PARAMETERS="Name=value ...", CONFIRM=, ARGS= for sam deploy)
+	@$(DEV)/python -m operations.deploy --environment $(ENV) --stack $(STACK) --confirm "$(CONFIRM)" --parameters $(PARAMETERS) --arguments $(ARGS)
 
 .PHONY: configure
 configure: $(TOOLS)/dev/.installed ## store Vonage credentials from FILE=, standard input or a hidden prompt (ENV=, STACK=)

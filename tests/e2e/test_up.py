@@ -99,7 +99,11 @@ def test_a_later_deployment_changes_only_the_given_parameters(up: Up) -> None:
     assert before.parameters["CleanupSchedule"] != "rate(2 hours)"
 
     result = make(
-        up.operated(), "deploy", "ENV=local", 'PARAMETERS=CleanupSchedule="rate(2 hours)"'
+        up.operated(),
+        "deploy",
+        "ENV=local",
+        'PARAMETERS=CleanupSchedule="rate(2 hours)"',
+        "CONFIRM=roomkeeper-local",  # samconfig.toml has another VonageBaseUrl
     )
     assert result.code == 0, result.text
 

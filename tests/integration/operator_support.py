@@ -30,7 +30,7 @@ REGION = "eu-west-1"
 TOKEN = "a-token-of-as-many-characters-as-are-needed"
 PARAMETERS = {
     "RecordingRetentionDays": "30",
-    "RoomExtensionDryRun": "true",
+    "RoomExtensionDryRun": "false",
     "AcceptedCredentials": "token-or-signature",
     "PreviousSecretGraceHours": "24",
     "VonageBaseUrl": "https://api-eu.vonage.com/beta/meetings",

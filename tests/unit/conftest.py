@@ -17,6 +17,7 @@ from msgspec import structs
 from local.testing import sdk
 from local.testing.builders import Image
 from local.testing.template import NAMESPACE, table_definition
+from roomkeeper import store
 from roomkeeper.aws import sdk as aws
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def patient_intake(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     from roomkeeper.handlers import callback_intake as intake  # noqa: PLC0415 - few tests need it
 
-    for module, name in ((intake.store, "RETRY"), (intake, "SECRET_RETRY")):
+    for module, name in ((store, "RETRY"), (intake, "SECRET_RETRY")):
         patient = structs.replace(getattr(module, name), timeout=sdk.PATIENT.timeout)
         monkeypatch.setattr(module, name, patient)
 
