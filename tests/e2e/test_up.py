@@ -21,11 +21,16 @@ EXPECTED: Mapping[str, str] = {
     "Post a callback yourself": "HTTP/1.1 204",
     "Have the emulated Vonage hold a meeting": '"recording_ids"',
     "See its callbacks": '"delivered"',
-    "List the rooms": '"rooms"',
+    "List rooms": '"rooms"',
     "Dry-run a cleanup": '"dry_run":true',
     "See the items in the table": "RECORDING#",
     "Store other credentials": "Vonage accepts these",
-    "Print the callback URL": "/callbacks/",
+    "See what is deployed": "CREATE_COMPLETE",
+    "See the history": "recording:started",
+    "See the functions' latest": "callback accepted",
+    "Send a callback through": "The stack accepts callbacks and publishes events.",
+    "Print events as they": "Listening with",
+    "Print the URL": "/callbacks/",
     "Publish the events of dead letters": "0 dead letters published",
     "Stop the stack": "The local stack is stopped.",
 }
@@ -35,8 +40,9 @@ LAST = "Stop the stack"
 
 
 class Up(Struct, frozen=True):
-    """The commands that `make up` printed, by their explanations, and the URL of the local AWS."""
+    """What `make up` printed: lines that set variables, and commands by their explanations."""
 
+    variables: list[str]
     lines: Mapping[str, str]
     url: str
 
@@ -46,25 +52,28 @@ class Up(Struct, frozen=True):
 
     def operated(self) -> Stack:
         """Return the stack as the user whose keys are in the printed commands."""
-        settings = self.lines["See the items in the table"].removeprefix("env ").split(" make ")[0]
-        given = dict(each.split("=", 1) for each in settings.split())
+        exports = [line for line in self.variables if line.startswith("export ")]
+        given = dict(each.removeprefix("export ").split("=", 1) for each in exports)
         user = boto3.Session(
             aws_access_key_id=given["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"],
-            region_name=given["AWS_DEFAULT_REGION"],
+            region_name=given["AWS_REGION"],
         )
         return Stack("roomkeeper-local", user, self.url)
 
     def vonage_api(self) -> str:
         """Return the base URL of the emulated Vonage's API."""
-        deliveries = self.lines["See its callbacks, and the stack's responses to them"].split()[-1]
-        return VonageControl(deliveries.removesuffix("/control/deliveries")).api_url
+        [base] = [line.partition("=")[2] for line in self.variables if " VONAGE=" in line]
+        return VonageControl(base).api_url
 
     def try_out(self, title: str) -> None:
         """Run the command whose explanation starts with `title`, and check its output."""
         [line] = [line for text, line in self.lines.items() if text.startswith(title)]
-        result = shell(line)
+        if title.startswith("Print events"):
+            line += " SECONDS=5"
+        result = shell("\n".join([*self.variables, line]))
         assert result.code == 0, f"{title}: {result.text}"
+        assert result.text.endswith("\n"), f"{title}: {result.text!r}"
         assert EXPECTED[title] in result.text.replace('": ', '":'), f"{title}: {result.text}"
 
 
@@ -81,9 +90,14 @@ def up() -> Iterator[Up]:
     port = free_port()
     result = shell(f"make --no-print-directory up PORT={port} VONAGE_PORT={free_port()}")
     assert result.code == 0, result.text
-    _, _, to_try = result.text.partition("Commands to try")
+    before, _, to_try = result.text.partition("Commands to try")
+    _, _, to_set = before.partition("Paste these lines")
     printed = [line.strip() for line in to_try.splitlines()[1:] if line]
-    running = Up(dict(zip(printed[::2], printed[1::2], strict=True)), f"http://127.0.0.1:{port}")
+    running = Up(
+        [line.strip() for line in to_set.splitlines()[1:] if line],
+        dict(zip(printed[::2], printed[1::2], strict=True)),
+        f"http://127.0.0.1:{port}",
+    )
     yield running
     running.try_out(LAST)
 
