@@ -111,7 +111,7 @@ def _heading(known: Recording, session: Session | None) -> Iterator[str]:
     yield f"Recording {known.recording_id}: {known.status}"
     yield f"  in session {known.session_id}, room {room_id}"
     if known.hold:
-        yield f"  on hold, by {known.hold.who}: {known.hold.reason}"
+        yield f"  on hold, by {known.hold.by}: {known.hold.reason}"
     if known.url_expires_at and not known.deleted_at:
         yield f"  its last published URL works until {iso(known.url_expires_at)}"
 

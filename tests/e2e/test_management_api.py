@@ -199,7 +199,7 @@ def test_a_held_recording_stays_until_it_is_released(deployed: Deployed, call: C
 
     stored = call(hold, recording_id, json={"reason": "an exam"}).json()
 
-    assert stored["who"].startswith("arn:")
+    assert stored["by"].startswith("arn:")
     refused = call("DELETE /recordings/{recording_id}", recording_id)
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "on_hold")
     assert call("DELETE /recordings/{recording_id}/hold", recording_id).status_code == 204

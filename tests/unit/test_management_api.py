@@ -353,7 +353,7 @@ def test_a_hold_has_a_reason_and_the_caller_and_is_returned(at_vonage: AVonage, 
 
     held = call("PUT /recordings/{recording_id}/hold", RECORDING_ID, body={"reason": "case 7"})
 
-    assert (held.status, held.body["reason"], held.body["who"]) == (200, "case 7", CALLER)
+    assert (held.status, held.body["reason"], held.body["by"]) == (200, "case 7", CALLER)
     assert conforms("PUT /recordings/{recording_id}/hold", held.body)
     shown = call("GET /recordings/{recording_id}", RECORDING_ID)
     assert shown.body["hold"] == held.body
@@ -363,7 +363,7 @@ def test_a_hold_can_name_another_person_than_the_caller(at_vonage: AVonage, tell
     tell(a_recording_uploaded())
     order = {"reason": "case 7", "by": "legal"}
     held = call("PUT /recordings/{recording_id}/hold", RECORDING_ID, body=order)
-    assert held.body["who"] == "legal"
+    assert held.body["by"] == "legal"
 
 
 def test_a_recording_on_hold_is_not_deleted_until_its_release(

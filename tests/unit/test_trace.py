@@ -196,7 +196,7 @@ def test_without_logs_the_item_still_shows_the_history() -> None:
     times = {name: {"S": f"2026-11-0{day}T12:00:00.000Z"} for day, name in enumerate(moments, 1)}
     hold = {
         "reason": {"S": "an inquiry"},
-        "who": {"S": "legal"},
+        "by": {"S": "legal"},
         "since": {"S": "2026-11-05T12:00:00Z"},
     }
     recording: Image = {

@@ -24,7 +24,7 @@ class Hold(Struct, frozen=True, kw_only=True):
     """A hold that protects a recording from cleanup: its reason, who set it, and since when."""
 
     reason: str
-    who: str
+    by: str
     since: datetime
 
 
