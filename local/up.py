@@ -108,7 +108,7 @@ def _examples(local: LocalStack) -> list[tuple[str, str]]:
         ),
         (
             "Dry-run a cleanup of recordings that were uploaded at least a day ago",
-            f"{signed} {json_type} -d '{dry_run}' $API/jobs/recording-cleanup",
+            f"{signed} {json_type} -d '{dry_run}' $API/jobs/cleanup",
         ),
         (
             "Store other credentials for Vonage (the emulator accepts any)",

@@ -35,14 +35,14 @@ class Order(Struct, frozen=True):
 
 ORDERS = (
     Order(
-        "ExtendWithinDays",
-        "ExtendToDays",
+        "RoomExtensionWithinDays",
+        "RoomExtensionToDays",
         1,
         "a room that is extended must no longer be about to expire",
     ),
     Order(
-        "OnlyRoomsUsedWithinDays",
-        "SessionDays",
+        "RoomExtensionUsedWithinDays",
+        "SessionRetentionDays",
         0,
         "the use of a room is known only as long as its sessions are stored",
     ),

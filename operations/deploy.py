@@ -21,7 +21,7 @@ from operations.destroy import delete, require_deletable
 from operations.stack import Stack, StackError
 from operations.template import ROOT, Parameter, parameters, stack_name_problem
 
-ASKED = ("VonageBaseUrl", "RecordingRetentionDays", "AlarmEmail")
+ASKED = ("VonageBaseUrl", "CleanupRetentionDays", "AlarmEmail")
 """Parameters that a first deployment asks for, because their defaults suit few operators."""
 
 _PLACES = {"--stack-name": "STACK", "--region": "AWS_REGION", "--profile": "AWS_PROFILE"}

@@ -134,10 +134,10 @@ def test_a_later_deployment_changes_only_the_given_parameters(up: Up) -> None:
 
 def test_every_function_runs_after_a_deployment_with_another_parameter(up: Up) -> None:
     """The layer that is deployed again has the libraries for the stack's processor."""
-    given = f"PARAMETERS=LogDays=14 VonageBaseUrl={up.vonage_api()}"
+    given = f"PARAMETERS=LogRetentionDays=14 VonageBaseUrl={up.vonage_api()}"
     result = make(up.operated(), "deploy", "ENV=local", given)
     assert result.code == 0, result.text
-    assert up.stack().parameters["LogDays"] == "14"
+    assert up.stack().parameters["LogRetentionDays"] == "14"
 
     formation, functions = up.stack().client("cloudformation"), up.stack().client("lambda")
     for logical_id, function in resources("AWS::Serverless::Function").items():

@@ -8,10 +8,10 @@ from roomkeeper.settings import ExtenderSettings, Misconfigured
 from tests.unit.test_extender_settings import ENVIRONMENT
 
 VARIABLES = {
-    "ExtendWithinDays": "EXTEND_WITHIN_DAYS",
-    "ExtendToDays": "EXTEND_TO_DAYS",
-    "OnlyRoomsUsedWithinDays": "ONLY_ROOMS_USED_WITHIN_DAYS",
-    "SessionDays": "SESSION_DAYS",
+    "RoomExtensionWithinDays": "EXTEND_WITHIN_DAYS",
+    "RoomExtensionToDays": "EXTEND_TO_DAYS",
+    "RoomExtensionUsedWithinDays": "ONLY_ROOMS_USED_WITHIN_DAYS",
+    "SessionRetentionDays": "SESSION_DAYS",
 }
 
 
@@ -27,12 +27,12 @@ def is_refused_by_the_function(values: dict[str, str]) -> bool:
     "values",
     [
         {},
-        {"ExtendWithinDays": "30", "ExtendToDays": "30"},
-        {"ExtendWithinDays": "29", "ExtendToDays": "30"},
-        {"ExtendWithinDays": "365", "ExtendToDays": "2"},
-        {"OnlyRoomsUsedWithinDays": "401", "SessionDays": "400"},
-        {"OnlyRoomsUsedWithinDays": "400", "SessionDays": "400"},
-        {"OnlyRoomsUsedWithinDays": "0", "SessionDays": "8"},
+        {"RoomExtensionWithinDays": "30", "RoomExtensionToDays": "30"},
+        {"RoomExtensionWithinDays": "29", "RoomExtensionToDays": "30"},
+        {"RoomExtensionWithinDays": "365", "RoomExtensionToDays": "2"},
+        {"RoomExtensionUsedWithinDays": "401", "SessionRetentionDays": "400"},
+        {"RoomExtensionUsedWithinDays": "400", "SessionRetentionDays": "400"},
+        {"RoomExtensionUsedWithinDays": "0", "SessionRetentionDays": "8"},
     ],
     ids=str,
 )
@@ -41,13 +41,17 @@ def test_a_combination_is_refused_if_the_function_would_refuse_it(values: dict[s
 
 
 def test_the_message_has_only_ranges_that_hold() -> None:
-    assert combinations.problem_with({"ExtendWithinDays": "365", "ExtendToDays": "2"}) == (
-        "ExtendWithinDays is 365 and ExtendToDays is 2, but a room that is extended must no longer "
-        "be about to expire. Set ExtendWithinDays to 1 or ExtendToDays from 366 to 1825."
+    assert combinations.problem_with(
+        {"RoomExtensionWithinDays": "365", "RoomExtensionToDays": "2"}
+    ) == (
+        "RoomExtensionWithinDays is 365 and RoomExtensionToDays is 2, but a room that is extended must no longer "
+        "be about to expire. Set RoomExtensionWithinDays to 1 or RoomExtensionToDays from 366 to 1825."
     )
-    told = combinations.problem_with({"OnlyRoomsUsedWithinDays": "3650"})
+    told = combinations.problem_with({"RoomExtensionUsedWithinDays": "3650"})
     assert told
-    assert told.endswith("Set OnlyRoomsUsedWithinDays from 0 to 400 or SessionDays to 3650.")
+    assert told.endswith(
+        "Set RoomExtensionUsedWithinDays from 0 to 400 or SessionRetentionDays to 3650."
+    )
 
 
 def test_the_templates_defaults_are_possible_together() -> None:

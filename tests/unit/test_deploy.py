@@ -62,11 +62,11 @@ def test_an_environment_that_is_none_is_named_with_those_there_are() -> None:
         ("AlarmMail=a@b.example", "Did you mean AlarmEmail"),
         ("AlarmEmail", "write Name=value"),
         ("AlarmEmail=nobody", "must be empty or an e-mail address"),
-        ("LogDays=2", "must be one of 1, 3, 5"),
-        ("EventDays=1", "must be a whole number from 8 to 3650"),
-        ("EventDays=-9", "must be a whole number from 8 to 3650"),
-        ("EventDays=ten", "must be a whole number"),
-        ("EventArchiveDays=00", "must be a whole number"),
+        ("LogRetentionDays=2", "must be one of 1, 3, 5"),
+        ("EventRetentionDays=1", "must be a whole number from 8 to 3650"),
+        ("EventRetentionDays=-9", "must be a whole number from 8 to 3650"),
+        ("EventRetentionDays=ten", "must be a whole number"),
+        ("EventArchiveRetentionDays=00", "must be a whole number"),
     ],
 )
 def test_an_invalid_parameter_is_rejected_before_the_build(pair: str, told: str) -> None:
@@ -86,7 +86,7 @@ def test_a_first_deployment_asks_until_the_value_is_valid(
 
     assert asked == {
         "VonageBaseUrl": "https://vonage.example/v1",
-        "RecordingRetentionDays": "7",
+        "CleanupRetentionDays": "7",
         "AlarmEmail": "",
     }
     shown = capsys.readouterr().out
@@ -162,11 +162,11 @@ def test_a_later_deployment_builds_and_deploys_for_the_stacks_processor_and_runt
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     runs = Runs(monkeypatch, AnAccount("UPDATE_COMPLETE"))
-    monkeypatch.setattr("sys.argv", ["deploy", "--parameters", "LogDays=14"])
+    monkeypatch.setattr("sys.argv", ["deploy", "--parameters", "LogRetentionDays=14"])
     assert deploy.main() == 0
     [command] = runs.commands
     assert runs.built == [Target("python3.12", "x86_64")]
-    assert {'Architecture="x86_64"', 'Runtime="python3.12"', 'LogDays="14"'} <= {*command}
+    assert {'Architecture="x86_64"', 'Runtime="python3.12"', 'LogRetentionDays="14"'} <= {*command}
 
 
 def test_a_processor_that_is_given_is_built_for_and_deployed(
@@ -280,7 +280,7 @@ def test_the_target_region_is_checked_for_what_is_deployed_before_it_is_built(
     assert runs.regions == [("eu-central-1", "true"), ("eu-central-1", "false")]
 
 
-EMERGENCY = {"CleanupDryRun": "true", "LogDays": "90", "EventArchiveDays": "90"}
+EMERGENCY = {"CleanupDryRun": "true", "LogRetentionDays": "90", "EventArchiveRetentionDays": "90"}
 """What an operator of prod set by hand to stop deletions."""
 
 
@@ -299,7 +299,7 @@ def test_a_value_of_the_stack_is_not_overridden_without_a_question(
     shown = capsys.readouterr().out
     assert "CleanupDryRun: true -> false" in shown
     assert """make deploy ENV=prod PARAMETERS='CleanupDryRun="true"'""" in shown
-    assert "LogDays" not in shown
+    assert "LogRetentionDays" not in shown
     assert (stopped.built, stopped.commands) == ([], [])
 
 
@@ -341,12 +341,12 @@ def test_what_is_impossible_with_the_stacks_own_parameters_is_refused_before_the
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stack = AnAccount("UPDATE_COMPLETE")
-    stack.parameters |= {"ExtendToDays": "10"}
+    stack.parameters |= {"RoomExtensionToDays": "10"}
     runs = Runs(monkeypatch, stack)
-    monkeypatch.setattr("sys.argv", ["deploy", "--parameters", "ExtendWithinDays=10"])
+    monkeypatch.setattr("sys.argv", ["deploy", "--parameters", "RoomExtensionWithinDays=10"])
     assert deploy.main() == 2
     assert (
-        "Set ExtendWithinDays from 1 to 9 or ExtendToDays from 11 to 1825"
+        "Set RoomExtensionWithinDays from 1 to 9 or RoomExtensionToDays from 11 to 1825"
         in capsys.readouterr().err
     )
     assert (runs.built, runs.commands) == ([], [])

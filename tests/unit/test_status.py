@@ -60,11 +60,15 @@ def test_state_place_and_code_are_shown(stack: AStack, capsys: pytest.CaptureFix
 def test_only_parameters_that_differ_are_shown_each_with_its_default(
     stack: AStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stack.parameters = {"LogDays": "7", "SessionDays": "400", "CleanupDryRun": "true"}
+    stack.parameters = {
+        "LogRetentionDays": "7",
+        "SessionRetentionDays": "400",
+        "CleanupDryRun": "true",
+    }
     text = shown(stack, capsys)
     assert "7  (default: 30)" in text
     assert "true  (default: false)" in text
-    assert "SessionDays" not in text
+    assert "SessionRetentionDays" not in text
 
 
 def test_the_last_run_of_each_job_is_shown_with_its_counts(

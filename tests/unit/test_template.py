@@ -73,10 +73,12 @@ def test_a_default_is_one_of_the_values_that_may_be() -> None:
             assert limits[0] <= default <= limits[1], name
 
 
-@pytest.mark.parametrize("name", ["SessionDays", "EventDays", "DeletedRecordingDays"])
+@pytest.mark.parametrize(
+    "name", ["SessionRetentionDays", "EventRetentionDays", "DeletedRecordingRetentionDays"]
+)
 def test_what_a_callback_wrote_is_kept_for_longer_than_its_signature_holds(name: str) -> None:
     # A session is kept from its start, and its end is told, and signed, at its end.
-    longest = timedelta(hours=template()["Parameters"]["SignatureMaxAgeHours"]["MaxValue"])
+    longest = timedelta(hours=template()["Parameters"]["CallbackSignatureMaxAgeHours"]["MaxValue"])
     kept = timedelta(days=template()["Parameters"][name]["MinValue"])
     assert kept >= longest + MAX_SESSION_TIME > longest + CLOCK_SKEW
 
@@ -84,7 +86,7 @@ def test_what_a_callback_wrote_is_kept_for_longer_than_its_signature_holds(name:
 def test_a_callback_that_vonage_retries_for_24_hours_still_has_a_signature_that_holds() -> None:
     # "Webhooks" in Vonage's guides: pauses double up to 15 minutes, for 24 hours.
     last_retry = timedelta(hours=24, minutes=15)
-    limit = template()["Parameters"]["SignatureMaxAgeHours"]
+    limit = template()["Parameters"]["CallbackSignatureMaxAgeHours"]
     assert timedelta(hours=limit["MinValue"]) > last_retry + CLOCK_SKEW
     assert limit["Default"] >= limit["MinValue"]
 
@@ -126,8 +128,8 @@ def test_every_parameter_is_offered_in_one_group() -> None:
 
 def test_what_not_every_region_has_can_be_left_out() -> None:
     assert template()["Resources"]["EventArchive"]["Condition"] == "HasEventArchive"
-    assert included(DEFAULTS | {"EventArchiveDays": "1"}).keys() >= {"EventArchive"}
-    assert "EventArchive" not in included(DEFAULTS | {"EventArchiveDays": "0"})
+    assert included(DEFAULTS | {"EventArchiveRetentionDays": "1"}).keys() >= {"EventArchive"}
+    assert "EventArchive" not in included(DEFAULTS | {"EventArchiveRetentionDays": "0"})
     assert included(DEFAULTS | {"SchemaRegistry": "true"}).keys() >= {"EventSchemas"}
     assert "EventSchemas" not in included(DEFAULTS)
 
@@ -202,7 +204,7 @@ def test_a_functions_own_code_only_imports_its_handler_from_the_layer(file: Path
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_functions_logs_expire_and_only_it_writes_them(name: str) -> None:
     group = properties(name)["LoggingConfig"]["LogGroup"]["Ref"]
-    assert properties(group)["RetentionInDays"] == {"Ref": "LogDays"}
+    assert properties(group)["RetentionInDays"] == {"Ref": "LogRetentionDays"}
     writers = [
         role
         for role in resources("AWS::IAM::Role")
@@ -213,7 +215,7 @@ def test_a_functions_logs_expire_and_only_it_writes_them(name: str) -> None:
 
 @pytest.mark.parametrize("name", resources("AWS::Logs::LogGroup"))
 def test_all_logs_expire(name: str) -> None:
-    assert properties(name)["RetentionInDays"] == {"Ref": "LogDays"}
+    assert properties(name)["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
