@@ -49,13 +49,35 @@ ORDERS = (
 )
 
 
+class Pair(Struct, frozen=True):
+    """A rule: both parameters are set, or neither."""
+
+    first: str
+    second: str
+
+    def problem_with(self, values: Mapping[str, str]) -> str | None:
+        """Return why these values break the rule; None if they do not."""
+        given, missing = self.first, self.second
+        if not values[given]:
+            given, missing = missing, given
+        if bool(values[given]) == bool(values[missing]):
+            return None
+        return f"{given} is set and {missing} is not. Set both or neither."
+
+
+PAIRS = (
+    Pair("VonageSubnetIds", "VonageSecurityGroupIds"),
+    Pair("CallbackDomainName", "CallbackCertificateArn"),
+)
+
+
 def problem_with(values: Mapping[str, str]) -> str | None:
     """Return why these parameters are invalid together; None if they are valid.
 
     A parameter that is not in `values` has the template's default.
     """
     complete = {name: each.default for name, each in parameters().items()} | dict(values)
-    problems = (order.problem_with(complete) for order in ORDERS)
+    problems = (rule.problem_with(complete) for rule in (*ORDERS, *PAIRS))
     return next(filter(None, problems), None)
 
 

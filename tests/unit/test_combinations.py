@@ -44,8 +44,9 @@ def test_the_message_has_only_ranges_that_hold() -> None:
     assert combinations.problem_with(
         {"RoomExtensionWithinDays": "365", "RoomExtensionToDays": "2"}
     ) == (
-        "RoomExtensionWithinDays is 365 and RoomExtensionToDays is 2, but a room that is extended must no longer "
-        "be about to expire. Set RoomExtensionWithinDays to 1 or RoomExtensionToDays from 366 to 1825."
+        "RoomExtensionWithinDays is 365 and RoomExtensionToDays is 2, but a room that is extended "
+        "must no longer be about to expire. Set RoomExtensionWithinDays to 1 or "
+        "RoomExtensionToDays from 366 to 1825."
     )
     told = combinations.problem_with({"RoomExtensionUsedWithinDays": "3650"})
     assert told
