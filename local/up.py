@@ -5,9 +5,9 @@ import json
 import sys
 from urllib.parse import urlsplit
 
-from local import deployer, stack
+from local import stack
 from local.demo import timeline
-from local.servers import PROJECT, REGION, LocalStackError, port_number
+from local.servers import CREDENTIALS, PROJECT, REGION, LocalStackError, port_number
 from local.stack import LocalStack
 
 SAMPLE = "events/callbacks/recording-started.json"
@@ -59,9 +59,13 @@ def _callback_url(local: LocalStack) -> str:
 
 
 def _variables(local: LocalStack) -> dict[str, str]:
-    """Return the variables that the examples need: those of the AWS SDKs, of make and of curl."""
+    """Return the variables that the examples need: those of the AWS SDKs, of make and of curl.
+
+    The user is root: the local AWS knows no resource of some actions of the operator's commands, so
+    it rejects them where a policy names the resource.
+    """
     return {
-        **deployer.environment(local.operated.credentials),
+        **CREDENTIALS,
         "AWS_REGION": REGION,
         "AWS_ENDPOINT_URL": local.aws.url,
         "STACK": local.stack.name,

@@ -8,8 +8,9 @@ import boto3
 import pytest
 from msgspec import Struct
 
+from local import deployer
 from local.deployment import local_session
-from local.servers import free_port
+from local.servers import REGION, free_port
 from local.testing.template import ROOT, resources
 from local.vonage.control import VonageControl
 from operations.stack import Stack
@@ -45,21 +46,16 @@ class Up(Struct, frozen=True):
     variables: list[str]
     lines: Mapping[str, str]
     url: str
+    user: boto3.Session
+    """The user who deployed the stack, with the deployer's policies alone."""
 
     def stack(self) -> Stack:
         """Return the stack as the root user; its state is read again."""
         return Stack("roomkeeper-local", local_session(), self.url)
 
     def operated(self) -> Stack:
-        """Return the stack as the user whose keys are in the printed commands."""
-        exports = [line for line in self.variables if line.startswith("export ")]
-        given = dict(each.removeprefix("export ").split("=", 1) for each in exports)
-        user = boto3.Session(
-            aws_access_key_id=given["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"],
-            region_name=given["AWS_REGION"],
-        )
-        return Stack("roomkeeper-local", user, self.url)
+        """Return the stack as the user who deployed it; its state is read again."""
+        return Stack("roomkeeper-local", self.user, self.url)
 
     def vonage_api(self) -> str:
         """Return the base URL of the emulated Vonage's API."""
@@ -84,6 +80,17 @@ def shell(line: str) -> Result:
     return run(["sh", "-c", line], plain)
 
 
+def deployer_at(url: str) -> boto3.Session:
+    """Return a session of the user who deployed the stack, with a key of its own."""
+    iam = local_session().client("iam", endpoint_url=url)
+    key = iam.create_access_key(UserName=deployer.NAME)["AccessKey"]
+    return boto3.Session(
+        aws_access_key_id=key["AccessKeyId"],
+        aws_secret_access_key=key["SecretAccessKey"],
+        region_name=REGION,
+    )
+
+
 @pytest.fixture(scope="module")
 def up() -> Iterator[Up]:
     """The stack that `make up` leaves running; its own command ends it."""
@@ -93,10 +100,12 @@ def up() -> Iterator[Up]:
     before, _, to_try = result.text.partition("Commands to try")
     _, _, to_set = before.partition("Paste these lines")
     printed = [line.strip() for line in to_try.splitlines()[1:] if line]
+    url = f"http://127.0.0.1:{port}"
     running = Up(
         [line.strip() for line in to_set.splitlines()[1:] if line],
         dict(zip(printed[::2], printed[1::2], strict=True)),
-        f"http://127.0.0.1:{port}",
+        url,
+        deployer_at(url),
     )
     yield running
     running.try_out(LAST)
