@@ -116,8 +116,7 @@ def show_checks(checks: Sequence[Check], seconds: float) -> None:
 
 
 NEXT = {
-    "make up": "keep such a stack running, with commands to try",
-    "make events": "see its events as they are published",
+    "make up": "keep such a stack running, with commands to try, such as make events",
     "make deploy": "deploy into your AWS account, as a dry run (docs/deploying.md)",
     "make": "list every command",
 }

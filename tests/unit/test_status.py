@@ -1,6 +1,7 @@
 """`make status` shows the stack's state, also if some parts cannot be read."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -55,6 +56,16 @@ def test_state_place_and_code_are_shown(stack: AStack, capsys: pytest.CaptureFix
     text = shown(stack, capsys)
     for each in ("CREATE_COMPLETE", "account 123456789012, region eu-west-1", "layer version 7"):
         assert each in text
+
+
+@pytest.mark.parametrize(
+    ("given", "told"), [({}, "Meetings"), ({"Products": "both"}, "Meetings and Video")]
+)
+def test_the_products_are_shown(
+    given: dict[str, str], told: str, stack: AStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack.parameters = given
+    assert re.search(rf"^  products +{told}$", shown(stack, capsys), re.MULTILINE)
 
 
 def test_only_parameters_that_differ_are_shown_each_with_its_default(
