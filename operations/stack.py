@@ -250,8 +250,8 @@ def resources(stack: Stack, resource_type: str = "") -> Iterator[Resource]:
 def _resources(formation: Any, stack_name: str) -> Iterator[Resource]:
     """Yield all resources of a stack and of its nested stacks.
 
-    DescribeStackResources returns at most 100 resources (CloudFormation API Reference) and the
-    template has more, so this calls ListStackResources.
+    This calls ListStackResources, which has pages: DescribeStackResources returns at most 100
+    resources (CloudFormation API Reference).
     """
     pages = formation.get_paginator("list_stack_resources").paginate(StackName=stack_name)
     for given in (each for page in pages for each in page["StackResourceSummaries"]):

@@ -9,8 +9,8 @@ import pytest
 from benchmarks import counts
 from benchmarks.__main__ import table
 from benchmarks.baseline import changes
-from benchmarks.books import dynamodb_response, rooms_page
 from benchmarks.counts import Life
+from benchmarks.endless_source import dynamodb_response, rooms_page
 from benchmarks.figures import AIMS, NAMES, Figure, counted, paired, percentile, spread_of
 from local.testing.template import ROOT
 from roomkeeper.vonage import models
@@ -168,6 +168,15 @@ def test_the_page_on_costs_matches_the_computed_costs() -> None:
         "put-item-then-put-events in one function": one,
     }.items():
         assert told[name] == [f"{sum(bill.values()):.2f}" for bill in bills]
+
+
+def test_the_page_says_what_an_idle_stack_costs() -> None:
+    page = (ROOT / "docs/cost.md").read_text()
+    [(total, parts)] = re.findall(r"\*\*An idle stack costs ([\d.]+)\*\*: ([^*]+?)\. AWS", page)
+    assert total == f"{sum(cost.idle().values()):.2f}"
+    assert sorted(re.findall(r"[\d.]+", parts)) == sorted(
+        f"{each:.2f}" for each in cost.idle().values()
+    )
 
 
 def test_the_alternatives_differ_where_they_should() -> None:

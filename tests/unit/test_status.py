@@ -88,8 +88,10 @@ def test_the_last_run_of_each_job_is_shown_with_its_counts(
     earlier = TWO_HOURS_AGO - timedelta(hours=1)
     logs = ALogs(
         [
-            a_run("recording_cleanup", due=5, deleted=4, held=0, failed=1, stopped_by="deadline"),
-            a_run("recording_reconciler", dry_run=True, healed=2),
+            a_run(
+                "recording_cleanup", due=5, deleted=4, on_hold=0, failed=1, stopped_by="deadline"
+            ),
+            a_run("recording_reconciler", dry_run=True, recovered=2),
             a_run("recording_cleanup", earlier, deleted=99),
             json.dumps(
                 {
@@ -104,7 +106,7 @@ def test_the_last_run_of_each_job_is_shown_with_its_counts(
     stack._clients["logs"] = logs
     text = shown(stack, capsys)
     assert "2 hours ago, stopped by deadline: deleted 4, due 5, failed 1, remaining 0" in text
-    assert "2 hours ago (dry run), finished: healed 2, failed 0, remaining 0" in text
+    assert "2 hours ago (dry run), finished: recovered 2, failed 0, remaining 0" in text
     assert "no run in the last two days" in text
     assert "deleted 99" not in text
     assert logs.asked["queryString"].endswith("sort @timestamp desc")
@@ -212,7 +214,8 @@ def test_alarms_that_fire_are_named(stack: AStack, capsys: pytest.CaptureFixture
         cloudwatch.set_alarm_state(
             AlarmName=names[f"Alarm{number}"], StateValue="ALARM", StateReason="a test"
         )
-    stack.resources["AWS::CloudWatch::Alarm"] = names
+    stack.resources["AWS::CloudFormation::Stack"] = {"Monitoring": "a-stack-Monitoring-XYZ"}
+    stack.nested["a-stack-Monitoring-XYZ"] = {"AWS::CloudWatch::Alarm": names}
     stack._clients["cloudwatch"] = Limited()
     text = shown(stack, capsys)
     assert "2 of 120 in state ALARM" in text

@@ -23,12 +23,24 @@ from local.testing.template import ROOT, environment, properties, resources, tem
 from operations.template import included, load, parameters
 from roomkeeper.callbacks.authenticity import CLOCK_SKEW
 from roomkeeper.jobs.reconciliation import MAX_SESSION_TIME
-from roomkeeper.settings import JobSettings, VonageSettings
+from roomkeeper.settings import (
+    CleanupSettings,
+    JobSettings,
+    ReconciliationSettings,
+    RoomExtensionSettings,
+    VonageSettings,
+)
 from roomkeeper.store import Store, events_due
 from tests.unit.conftest import Table
 
 DEFAULTS = {name: each.default for name, each in parameters().items()}
 FUNCTIONS = resources("AWS::Serverless::Function")
+JOBS = {
+    "recording_cleanup": ("cleanup", CleanupSettings),
+    "recording_reconciler": ("reconciliation", ReconciliationSettings),
+    "room_expiry_extender": ("room_extension", RoomExtensionSettings),
+}
+"""The module and the settings of each job, by the name of its function."""
 CONSTRAINTS = {"AllowedValues", "AllowedPattern", "MinValue", "MaxValue", "MinLength", "MaxLength"}
 
 
@@ -126,6 +138,14 @@ def test_every_parameter_is_offered_in_one_group() -> None:
     assert sorted(offered) == sorted(template()["Parameters"])
 
 
+@pytest.mark.parametrize("name", resources("AWS::CloudFormation::Stack"))
+def test_a_nested_stack_gets_each_of_its_parameters(name: str) -> None:
+    nested = properties(name)
+    declared = load(ROOT / nested["TemplateURL"])["Parameters"]
+    assert nested["Parameters"].keys() == declared.keys()
+    assert not [each for each in declared.values() if "Default" in each]
+
+
 def test_what_not_every_region_has_can_be_left_out() -> None:
     assert template()["Resources"]["EventArchive"]["Condition"] == "HasEventArchive"
     assert included(DEFAULTS | {"EventArchiveRetentionDays": "1"}).keys() >= {"EventArchive"}
@@ -139,7 +159,12 @@ def test_an_event_bus_has_no_description_which_govcloud_refuses(name: str) -> No
     assert "Description" not in properties(name)
 
 
-TEMPLATES = [ROOT / "template.yaml", *ROOT.glob("schemas/*.yaml"), *ROOT.glob("examples/*/*.yaml")]
+TEMPLATES = [
+    ROOT / "template.yaml",
+    *ROOT.glob("schemas/*.yaml"),
+    *ROOT.glob("operations/*.yaml"),
+    *ROOT.glob("examples/*/*.yaml"),
+]
 SECRETS = {
     f"{path.relative_to(ROOT)}: {name}": resource["Properties"]["GenerateSecretString"]
     for path in TEMPLATES
@@ -195,8 +220,9 @@ def test_a_functions_own_code_only_imports_its_handler_from_the_layer(file: Path
     # Lambda updates the layer and the code in two calls; what is in the layer changes at once.
     docstring, *code = ast.parse(file.read_text()).body
     assert isinstance(docstring, ast.Expr)
+    name, _ = JOBS.get(file.parent.name, (file.parent.name, None))
     assert "\n".join(map(ast.unparse, code)) == (
-        f"from roomkeeper.handlers.{file.parent.name} import handler\n__all__ = ['handler']"
+        f"from roomkeeper.handlers.{name} import handler\n__all__ = ['handler']"
     )
     assert file.name == "app.py"
 
@@ -263,10 +289,12 @@ def test_a_function_is_told_just_what_it_reads(name: str) -> None:
 
     read: set[str] = set()
     folder = PurePath(properties(name)["CodeUri"]).name
-    getter = import_module(f"roomkeeper.handlers.{folder}")._settings
-    kinds = [get_type_hints(getter.__wrapped__)["return"]]
-    if "DRY_RUN" in environment(name):  # a job's way to Vonage is configured alike for all
-        kinds += [JobSettings, VonageSettings]
+    kinds: list[Any]
+    if folder in JOBS:
+        kinds = [JOBS[folder][1], JobSettings, VonageSettings]
+    else:
+        getter = import_module(f"roomkeeper.handlers.{folder}")._settings
+        kinds = [get_type_hints(getter.__wrapped__)["return"]]
     for kind in kinds:
         kind.from_env(Reading(environment(name)))
     told = {var for var in environment(name) if not var.startswith(("POWERTOOLS_", "URL_SUFFIX"))}
@@ -411,6 +439,16 @@ def test_a_scheduled_function_that_fails_raises_an_alarm(function: str) -> None:
     assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Lambda", "Errors")
     assert alarm["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": function}}]
     assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
+
+
+def test_the_schedules_role_starts_the_scheduled_functions_alone() -> None:
+    targets = [
+        each["Properties"]["Target"] for each in resources("AWS::Scheduler::Schedule").values()
+    ]
+    assert {each["RoleArn"]["GetAtt"] for each in targets} == {"JobScheduleRole.Arn"}
+    [statement] = statements("JobScheduleRole")
+    assert statement["Action"] == "lambda:InvokeFunction"
+    assert statement["Resource"] == [each["Arn"] for each in targets]
 
 
 def test_access_logs_have_the_callers_address_but_not_the_path_with_its_token() -> None:
