@@ -16,12 +16,17 @@ from rich.table import Table
 
 from benchmarks.counts import LIFE, Life, life
 from local.testing.template import resources
+from operations.arguments import within
+from operations.template import parameters
 from roomkeeper.jobs.cleanup import Cleanup
 from roomkeeper.jobs.reconciliation import Reconciliation
 from tools import prices, worst_case
 
 MONTH = 30 * 24 * 3600
 """Seconds."""
+
+MAX_COUNT = 10**12
+"""The largest load that is computed: callbacks, recordings or rooms per month."""
 
 PEAK = 10
 """The busiest second, as a multiple of the month's average: meetings end on the hour."""
@@ -266,10 +271,14 @@ def main() -> None:
     """Print the bill for a load, and the bills of two alternative designs."""
     parser = argparse.ArgumentParser(prog="python -m tools.cost", description=__doc__)
     for name in ("callbacks", "recordings", "rooms"):
-        parser.add_argument(f"--{name}", type=int, required=True, metavar="COUNT")
+        parser.add_argument(f"--{name}", type=within(0, MAX_COUNT), required=True, metavar="COUNT")
     own = worst_case.limits()
-    parser.add_argument("--rate", type=float, default=own.rate, help="CallbackRateLimit")
-    parser.add_argument("--burst", type=int, default=own.burst, help="CallbackBurstLimit")
+    for name, default, limit in (
+        ("rate", own.rate, parameters()["CallbackRateLimit"]),
+        ("burst", own.burst, parameters()["CallbackBurstLimit"]),
+    ):
+        least, most = (int(each or 0) for each in limit.limits)
+        parser.add_argument(f"--{name}", type=within(least, most), default=default, help=limit.name)
     options = vars(parser.parse_args())
     bounds = worst_case.Limits(rate=options.pop("rate"), burst=options.pop("burst"))
     load = Load(**options)

@@ -30,7 +30,7 @@ REGION = "eu-west-1"
 TOKEN = "a-token-of-as-many-characters-as-are-needed"
 PARAMETERS = {
     "CleanupRetentionDays": "30",
-    "RoomExtensionDryRun": "true",
+    "RoomExtensionDryRun": "false",
     "CallbackAcceptedCredentials": "token-or-signature",
     "CallbackPreviousSecretGraceHours": "24",
     "VonageBaseUrl": "https://api-eu.vonage.com/beta/meetings",

@@ -379,7 +379,11 @@ def test_every_alarm_on_a_metric_of_ours_is_held_to_what_emits_it() -> None:
 
 @pytest.fixture
 def accepted(
-    table: Table, moto_server: str, monkeypatch: pytest.MonkeyPatch, output: Output
+    table: Table,
+    moto_server: str,
+    patient_intake: None,
+    monkeypatch: pytest.MonkeyPatch,
+    output: Output,
 ) -> list[dict[str, Any]]:
     """What the intake logs of a callback, and of its repeat."""
     secret = boto3.client("secretsmanager").create_secret(

@@ -260,6 +260,7 @@ def test_a_policys_conditions_use_keys_that_aws_sets(path: Path) -> None:
     # "Condition keys for Amazon EventBridge"; "AWS global condition context keys".
     known = {"events:source", "aws:SourceArn", "aws:SourceAccount", "aws:PrincipalArn"}
     known |= {"aws:PrincipalIsAWSService", "aws:SecureTransport"}
+    known |= {"lambda:SourceFunctionArn"}  # "Working with Lambda environment credentials"
     for name, statement in statements(path):
         for keys in statement.get("Condition", {}).values():
             assert keys.keys() <= known, name

@@ -63,7 +63,8 @@ def test_an_environment_that_is_none_is_named_with_those_there_are() -> None:
         ("AlarmEmail", "write Name=value"),
         ("AlarmEmail=nobody", "must be empty or an e-mail address"),
         ("LogRetentionDays=2", "must be one of 1, 3, 5"),
-        ("EventRetentionDays=1", "must be from 8 to 3650"),
+        ("EventRetentionDays=1", "must be a whole number from 8 to 3650"),
+        ("EventRetentionDays=-9", "must be a whole number from 8 to 3650"),
         ("EventRetentionDays=ten", "must be a whole number"),
         ("EventArchiveRetentionDays=00", "must be a whole number"),
     ],
@@ -277,6 +278,78 @@ def test_the_target_region_is_checked_for_what_is_deployed_before_it_is_built(
     assert (runs.built, runs.commands) == ([], [])
     # The stack keeps what it was given; a first deployment takes the template's default.
     assert runs.regions == [("eu-central-1", "true"), ("eu-central-1", "false")]
+
+
+EMERGENCY = {"CleanupDryRun": "true", "LogRetentionDays": "90", "EventArchiveRetentionDays": "90"}
+"""What an operator of prod set by hand to stop deletions."""
+
+
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> Runs:
+    """Run against a stack of prod on which an operator has stopped deletions."""
+    stack = AnAccount("UPDATE_COMPLETE")
+    stack.parameters |= EMERGENCY
+    return Runs(monkeypatch, stack)
+
+
+def test_a_value_of_the_stack_is_not_overridden_without_a_question(
+    stopped: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert deploy.main() == 1
+    shown = capsys.readouterr().out
+    assert "CleanupDryRun: true -> false" in shown
+    assert """make deploy ENV=prod PARAMETERS='CleanupDryRun="true"'""" in shown
+    assert "LogRetentionDays" not in shown
+    assert (stopped.built, stopped.commands) == ([], [])
+
+
+@pytest.mark.parametrize(("reply", "deploys"), [("yes", True), ("n", False), ("", False)])
+def test_the_operator_decides_whether_a_value_of_the_stack_is_overridden(
+    reply: str, deploys: bool, stopped: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _prompt: reply)
+    assert deploy.main() == (0 if deploys else 1)
+    assert bool(stopped.commands) == deploys
+
+
+@pytest.mark.parametrize(
+    ("arguments", "dry_run"),
+    [
+        (["--confirm", "roomkeeper-prod"], "false"),
+        (["--parameters", "CleanupDryRun=true"], "true"),
+        (["--parameters", "CleanupDryRun=false"], "false"),
+    ],
+)
+def test_a_value_that_is_confirmed_or_given_by_hand_needs_no_question(
+    arguments: list[str], dry_run: str, stopped: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["deploy", "--environment", "prod", *arguments])
+    assert deploy.main() == 0
+    assert f'CleanupDryRun="{dry_run}"' in stopped.commands[0]
+
+
+def test_the_confirmation_of_another_stack_counts_for_nothing(
+    stopped: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["deploy", "--environment", "prod", "--confirm", "roomkeeper"])
+    assert deploy.main() == 1
+    assert not stopped.commands
+
+
+def test_what_is_impossible_with_the_stacks_own_parameters_is_refused_before_the_build(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack = AnAccount("UPDATE_COMPLETE")
+    stack.parameters |= {"RoomExtensionToDays": "10"}
+    runs = Runs(monkeypatch, stack)
+    monkeypatch.setattr("sys.argv", ["deploy", "--parameters", "RoomExtensionWithinDays=10"])
+    assert deploy.main() == 2
+    assert (
+        "Set RoomExtensionWithinDays from 1 to 9 or RoomExtensionToDays from 11 to 1825"
+        in capsys.readouterr().err
+    )
+    assert (runs.built, runs.commands) == ([], [])
 
 
 def test_what_sam_runs_in_has_the_region_of_the_operator_commands(

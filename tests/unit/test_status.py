@@ -1,6 +1,7 @@
 """`make status` shows the stack's state, also if some parts cannot be read."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -57,6 +58,16 @@ def test_state_place_and_code_are_shown(stack: AStack, capsys: pytest.CaptureFix
         assert each in text
 
 
+@pytest.mark.parametrize(
+    ("given", "told"), [({}, "Meetings"), ({"Products": "both"}, "Meetings and Video")]
+)
+def test_the_products_are_shown(
+    given: dict[str, str], told: str, stack: AStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack.parameters = given
+    assert re.search(rf"^  products +{told}$", shown(stack, capsys), re.MULTILINE)
+
+
 def test_only_parameters_that_differ_are_shown_each_with_its_default(
     stack: AStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,7 +108,7 @@ def test_the_last_run_of_each_job_is_shown_with_its_counts(
     assert "2 hours ago, stopped by deadline: deleted 4, due 5, failed 1, remaining 0" in text
     assert "2 hours ago (dry run), finished: recovered 2, failed 0, remaining 0" in text
     assert "no run in the last two days" in text
-    assert "99" not in text
+    assert "deleted 99" not in text
     assert logs.asked["queryString"].endswith("sort @timestamp desc")
 
 

@@ -261,15 +261,20 @@ WITHOUT_RESOURCE_TYPE = {
     "xray:PutTraceSegments",
     "xray:PutTelemetryRecords",
 }
+NETWORK = {
+    *("ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface"),
+    *("ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses"),
+}
+"""Actions of the managed policy AWSLambdaVPCAccessExecutionRole, which allows them on "*"."""
 
 
 @pytest.mark.parametrize("role", resources("AWS::IAM::Role"))
 def test_a_role_names_every_action_and_every_resource(role: str) -> None:
     for statement in statements(role):
         actions = as_list(statement["Action"])
-        assert statement["Effect"] == "Allow"
+        assert statement["Effect"] == "Allow" or statement["Sid"] == "NoNetworkInterfacesForCode"
         assert not [action for action in actions if "*" in action]
-        if not set(actions) <= WITHOUT_RESOURCE_TYPE:
+        if not set(actions) <= WITHOUT_RESOURCE_TYPE | NETWORK:
             assert not [each for each in as_list(statement["Resource"]) if "*" in str(each)]
         else:
             assert statement["Resource"] == "*"
@@ -343,9 +348,11 @@ def test_the_table_outlives_the_stack_and_can_be_restored() -> None:
     assert recovery == {"PointInTimeRecoveryEnabled": True}
 
 
-def test_the_table_is_encrypted_by_a_key_that_costs_nothing() -> None:
+def test_the_table_is_encrypted_by_a_key_that_costs_nothing_unless_another_is_given() -> None:
     # "DynamoDB encryption at rest" in its guide: always on; KMS charges for keys of the account.
-    assert "SSESpecification" not in properties("Table")
+    condition, _, without = properties("Table")["SSESpecification"]["If"]
+    assert (condition, without) == ("HasEncryptionKey", {"Ref": "AWS::NoValue"})
+    assert parameters()["EncryptionKeyArn"].default == ""
 
 
 def test_the_stream_shows_what_changed() -> None:
