@@ -141,7 +141,7 @@ SCHEDULES = ["CleanupSchedule", "ReconciliationSchedule", "RoomExtensionSchedule
     ],
 )
 def test_what_eventbridge_scheduler_takes_is_a_schedule(name: str, expression: str) -> None:
-    assert parameters()[name].problem_with(expression) is None
+    assert parameters()[name].error_in(expression) is None
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -164,11 +164,11 @@ def test_what_eventbridge_scheduler_refuses_is_refused_before_anything_is_made(
     name: str, expression: str
 ) -> None:
     # "Schedule types in EventBridge Scheduler": six fields, and a ? in one of the two for days.
-    assert "must be rate(VALUE UNIT)" in str(parameters()[name].problem_with(expression))
+    assert "must be rate(VALUE UNIT)" in str(parameters()[name].error_in(expression))
 
 
 def test_a_parameter_that_is_too_long_is_refused_before_anything_is_built() -> None:
-    told = parameters()["VonageBaseUrl"].problem_with("https://vonage.example/" + "x" * 256)
+    told = parameters()["VonageBaseUrl"].error_in("https://vonage.example/" + "x" * 256)
     assert told == "VonageBaseUrl must have at most 256 characters"
 
 

@@ -113,7 +113,7 @@ def test_a_callback_that_vonage_retries_for_24_hours_still_has_a_signature_that_
     ],
 )
 def test_vonage_is_asked_over_tls_or_on_this_machine(url: str) -> None:
-    assert parameters()["VonageBaseUrl"].problem_with(url) is None
+    assert parameters()["VonageBaseUrl"].error_in(url) is None
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_vonage_is_asked_over_tls_or_on_this_machine(url: str) -> None:
     ],
 )
 def test_credentials_for_vonage_never_leave_this_machine_in_the_clear(url: str) -> None:
-    assert "must be an https:// URL" in str(parameters()["VonageBaseUrl"].problem_with(url))
+    assert "must be an https:// URL" in str(parameters()["VonageBaseUrl"].error_in(url))
 
 
 def test_every_parameter_is_offered_in_one_group() -> None:
