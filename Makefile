@@ -229,20 +229,20 @@ deploy: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed ## deploy into the curre
 	@$(DEV)/python -m operations.deploy --environment $(ENV) --stack $(STACK) --confirm "$(CONFIRM)" --parameters $(PARAMETERS) --arguments $(ARGS)
 
 .PHONY: configure
-configure: $(TOOLS)/dev/.installed ## store Vonage credentials from FILE=, standard input or a hidden prompt (ENV=, STACK=)
-	@$(DEV)/python -m operations.configure --stack $(STACK) $(if $(FILE),--file "$(FILE)")
+configure: $(TOOLS)/dev/.installed ## store Vonage credentials from FILE=, standard input or a hidden prompt (PRODUCT=, ENV=, STACK=)
+	@$(DEV)/python -m operations.configure --stack $(STACK) --product "$(PRODUCT)" $(if $(FILE),--file "$(FILE)")
 
 .PHONY: callback-url
-callback-url: $(TOOLS)/dev/.installed ## print the URL to enter at Vonage, including its token (ENV=, STACK=)
-	@$(DEV)/python -m operations.callback_url --stack $(STACK)
+callback-url: $(TOOLS)/dev/.installed ## print the URLs to enter at Vonage, with their tokens, and where (PRODUCT=, ENV=, STACK=)
+	@$(DEV)/python -m operations.callback_url --stack $(STACK) --product "$(PRODUCT)"
 
 .PHONY: destroy
 destroy: $(TOOLS)/dev/.installed ## delete the stack except its table, after confirmation (ENV=, STACK=, CONFIRM=)
 	@$(DEV)/python -m operations.destroy --stack $(STACK) --confirm "$(CONFIRM)"
 
 .PHONY: smoke
-smoke: $(TOOLS)/dev/.installed ## send a test callback through the stack, then remove it
-	@$(DEV)/python -m operations.smoke --stack $(STACK)
+smoke: $(TOOLS)/dev/.installed ## send a test callback of each product through the stack, then remove it (PRODUCT=)
+	@$(DEV)/python -m operations.smoke --stack $(STACK) --product "$(PRODUCT)"
 
 .PHONY: status
 status: $(TOOLS)/dev/.installed ## show the deployment, the jobs' last runs, worklists, dead letters and alarms
@@ -263,8 +263,8 @@ items: $(TOOLS)/dev/.installed ## print up to 50 items of the table, recordings 
 	@$(DEV)/python -m operations.items --stack $(STACK) --recording "$(RECORDING)" --session "$(SESSION)" --room "$(ROOM)"
 
 .PHONY: purge
-purge: $(TOOLS)/dev/.installed ## remove items that Vonage's API never confirmed, such as forged ones (FROM=, TO=, ARGS=--refused, ENV=, STACK=, CONFIRM=)
-	@$(DEV)/python -m operations.purge --stack $(STACK) --start "$(FROM)" --end "$(TO)" --confirm "$(CONFIRM)" $(ARGS)
+purge: $(TOOLS)/dev/.installed ## remove items that Vonage's API never confirmed, such as forged ones (FROM=, TO=, PRODUCT=, ARGS=--refused, ENV=, STACK=, CONFIRM=)
+	@$(DEV)/python -m operations.purge --stack $(STACK) --start "$(FROM)" --end "$(TO)" --product "$(PRODUCT)" --confirm "$(CONFIRM)" $(ARGS)
 
 .PHONY: redrive
 redrive: $(TOOLS)/dev/.installed ## publish the events of the messages in the dead-letter queue (ENV=, STACK=)

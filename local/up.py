@@ -120,9 +120,9 @@ def _examples(local: LocalStack) -> list[tuple[str, str]]:
         ),
         (
             "Store other credentials for Vonage (the emulator accepts any)",
-            f"echo '{credentials}' | make configure",
+            f"echo '{credentials}' | make configure PRODUCT=meetings",
         ),
-        ("Print the URL to enter at Vonage", "make callback-url"),
+        ("Print the URLs to enter at Vonage, and where", "make callback-url"),
         ("Publish the events of dead letters", "make redrive"),
         ("Stop the stack", f"make down PORT={urlsplit(local.aws.url).port}"),
     ]

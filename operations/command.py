@@ -7,6 +7,7 @@ from functools import wraps
 from botocore.exceptions import BotoCoreError, ClientError
 
 from operations.account import explain
+from operations.products import NotChosen
 from operations.stack import StackError
 from operations.terminal import escape
 from roomkeeper.errors import RoomkeeperError
@@ -24,7 +25,7 @@ def command(main: Main) -> Main:
     def run() -> int:
         try:
             return main()
-        except (StackError, RoomkeeperError) as error:
+        except (StackError, NotChosen, RoomkeeperError) as error:
             return fail(str(error))
         except (ClientError, BotoCoreError) as error:
             return fail(explain(error))
