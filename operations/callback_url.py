@@ -41,7 +41,7 @@ def instructions(stack: Stack, product: Product) -> Iterator[str]:
     yield from _PLACES[product]
     accepted = stack.parameters["CallbackAcceptedCredentials"]
     if "signature" not in accepted:
-        yield "This stack checks the token in the URL and no signature (CallbackAcceptedCredentials)."
+        yield "This stack checks the token in the URL only (CallbackAcceptedCredentials is token)."
         return
     count = len(signature_secrets(stack.callback_secret(product)))
     is_closed = accepted == "signature" and not count
@@ -62,8 +62,8 @@ _PLACES: Mapping[Product, tuple[str, ...]] = {
         "rooms, for sessions and for recordings.",
     ),
     "video": (
-        "Unified: Vonage dashboard, Applications, your application, capability Video: enter the URL "
-        "in the field for the archive status, and in the one for session monitoring.",
+        "Unified: Vonage dashboard, Applications, your application, capability Video: enter the "
+        "URL in the field for the archive status, and in the one for session monitoring.",
         "Classic (OpenTok): account portal, your project: enter the URL under Archiving: Configure "
         "Callback URL, and under Session Monitoring.",
         "A change there takes up to 30 minutes to take effect.",
@@ -74,8 +74,8 @@ _SIGNATURES: Mapping[Product, tuple[str, ...]] = {
         'To store the one of your Vonage account: make configure with {"signature_secret": "..."}.',
     ),
     "video": (
-        "Beside each URL at Vonage you can set a signature secret of 1 to 50 characters, one for each "
-        "URL. Store all of them here first: make configure PRODUCT=video with "
+        "Beside each URL at Vonage you can set a signature secret of 1 to 50 characters, one for "
+        "each URL. Store all of them here first: make configure PRODUCT=video with "
         '{"signature_secrets": ["...", "..."]}.',
     ),
 }

@@ -131,8 +131,7 @@ def _from_item(known: Recording) -> Iterator[Step]:
     ended = f"ended{_after(known.duration)}{_because(known.reason)}"
     times = {
         "started": known.started_at,
-        f"ended{_after(known.duration)}{_because(known.reason)}": known.ended_at
-        or known.ended_received_at,
+        ended: known.ended_at or known.ended_received_at,
         "upload known": known.uploaded_at,
         "stored in the customer's own storage": known.stored_at,
         "put on hold": hold and hold.since,

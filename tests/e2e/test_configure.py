@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from local.servers import free_port
-from operations.configure import ask_vonage
+from operations.secret_checks import ask_vonage
 from tests.support import commands
 from tests.support.commands import Result
 from tests.support.deployed import Deployed
@@ -148,6 +148,6 @@ def test_malformed_input_is_refused_and_not_quoted(
 
 def test_an_unreachable_vonage_is_reported() -> None:
     fields = {"application_id": "", "private_key": "", "api_key": KEY, "api_secret": SECRET}
-    result = ask_vonage(f"http://127.0.0.1:{free_port()}", fields, within=0.5)
+    result = ask_vonage("meetings", f"http://127.0.0.1:{free_port()}", fields, within=0.5)
     assert "could not be tested" in result
     assert SECRET not in result

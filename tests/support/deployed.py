@@ -101,7 +101,7 @@ def deployed() -> Iterator[Deployed]:
 @pytest.fixture(scope="session")
 def signature_secret(deployed: Deployed) -> str:
     """The secret that callbacks to the stack are signed with."""
-    secret = deployed.stack.callback_secret()["signature_secret"]
+    secret: str = deployed.stack.callback_secret()["signature_secret"]
     assert secret, "Put a signature_secret into the stack's callback secret to test signatures."
     return secret
 
