@@ -1,15 +1,19 @@
 """Checks of a product's secrets before they are stored: the functions' own, and one by Vonage."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from operations.secret_fields import PAIRS, Fields, Malformed
-from roomkeeper.aws.secrets import CallbackSecretContent
-from roomkeeper.callbacks.authenticity import TOKEN_RULE, is_signature_secret, is_token
+from roomkeeper.aws.secrets import (
+    CallbackContent,
+    CallbackSecretContent,
+    VideoCallbackSecretContent,
+)
+from roomkeeper.callbacks.authenticity import is_signature_secret
 from roomkeeper.domain.observations import Product
 from roomkeeper.vonage import (
     ApplicationKey,
@@ -151,65 +155,43 @@ def check_callback_secret(product: Product, content: Fields, accepted: str) -> I
     Raises:
         Malformed: the intake could not use it, or Vonage could not have such a signature secret.
     """
-    token, secrets = _CALLBACK[product](content)
-    if token and not is_token(token):
-        raise Malformed(f"Its token must have {TOKEN_RULE}, so that a URL does not change it.")
-    for secret in secrets:
-        _require_signature_secret(product, secret)
-    if not (token and "token" in accepted) and not (secrets and "signature" in accepted):
+    read = _read(content, _CALLBACK_TYPES[product])
+    if error := read.token_error():
+        raise Malformed(error)
+    if isinstance(read, VideoCallbackSecretContent):
+        _require_lengths(read.signature_secrets)
+    secrets = read.all_signature_secrets()
+    if not all(map(is_signature_secret, secrets)):
+        raise Malformed(
+            "The signature secret is a key file. Use the one of the Vonage account or, for Video, "
+            "of the callback URL: a short text."
+        )
+    if not (read.token and "token" in accepted) and not (secrets and "signature" in accepted):
         raise Malformed(
             f"Every callback would be rejected: CallbackAcceptedCredentials is {accepted}, and the "
             "secret has no such credential."
         )
-    for secret in secrets:
-        if len(secret) < MIN_SECRET_LENGTH:
+    for length in map(len, secrets):
+        if length < MIN_SECRET_LENGTH:
             yield (
-                f"Warning: the signature_secret has {len(secret)} characters. A secret shorter "
-                f"than {MIN_SECRET_LENGTH} can be guessed from a single signed callback."
+                f"Warning: the signature secret has {length} characters. A secret shorter than "
+                f"{MIN_SECRET_LENGTH} can be guessed from a single signed callback."
             )
 
 
-def _require_signature_secret(product: Product, secret: str) -> None:
-    """Raise Malformed if callbacks of the product cannot be signed with `secret`."""
-    if secret and not is_signature_secret(secret):
-        raise Malformed(
-            "The signature_secret is a key file. Use the signature secret "
-            f"{_SIGNATURE_SECRET_OF[product]}, a short text."
-        )
-    if product == "video" and not 1 <= len(secret) <= MAX_VIDEO_SECRET_LENGTH:
+_CALLBACK_TYPES: Mapping[Product, type[CallbackContent]] = {
+    "meetings": CallbackSecretContent,
+    "video": VideoCallbackSecretContent,
+}
+
+
+def _require_lengths(secrets: Iterable[str]) -> None:
+    """Raise Malformed if Vonage Video could not have one of these signature secrets."""
+    if not all(1 <= len(secret) <= MAX_VIDEO_SECRET_LENGTH for secret in secrets):
         raise Malformed(
             f"Each of signature_secrets must have 1 to {MAX_VIDEO_SECRET_LENGTH} characters, as at "
             "Vonage. An empty list removes them all."
         )
-
-
-_SIGNATURE_SECRET_OF: Mapping[Product, str] = {
-    "meetings": "of the Vonage account",
-    "video": "of the callback URL",
-}
-
-
-class VideoCallbackContent(Struct, frozen=True):
-    """The JSON content of the callback secret of Video."""
-
-    token: str = ""
-    signature_secrets: list[str] = []
-
-
-def _read_meetings_callback(content: Fields) -> tuple[str, list[str]]:
-    read = _read(content, CallbackSecretContent)
-    return read.token, [read.signature_secret] if read.signature_secret else []
-
-
-def _read_video_callback(content: Fields) -> tuple[str, list[str]]:
-    read = _read(content, VideoCallbackContent)
-    return read.token, read.signature_secrets
-
-
-_CALLBACK: Mapping[Product, Callable[[Fields], tuple[str, list[str]]]] = {
-    "meetings": _read_meetings_callback,
-    "video": _read_video_callback,
-}
 
 
 def _read(content: Fields, kind: type[ContentT]) -> ContentT:

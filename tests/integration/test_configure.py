@@ -177,7 +177,7 @@ def test_a_short_signature_secret_is_stored_with_a_warning(
 ) -> None:
     stack = a_stack(emulator)
     messages = store(stack, signature_secret="s" * length)
-    assert (f"Warning: the signature_secret has {length} characters" in messages) is warned
+    assert (f"Warning: the signature secret has {length} characters" in messages) is warned
     assert stack.secrets["CallbackSecretArn"] == {"token": TOKEN, "signature_secret": "s" * length}
 
 
