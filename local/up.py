@@ -4,11 +4,13 @@ import argparse
 import json
 import sys
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from local import deployer, stack
 from local.demo import timeline
 from local.servers import REGION, LocalStackError, port_number
 from local.stack import LocalStack
+from operations.environment import use_only_this_machine
 
 SAMPLE = "events/callbacks/session-started.json"
 
@@ -20,6 +22,7 @@ def main() -> int:
     parser.add_argument("--port", type=port_number, default=4566, help="the local AWS's port")
     parser.add_argument("--vonage-port", type=port_number, default=4570, help="the emulator's port")
     options = parser.parse_args()
+    use_only_this_machine()
     try:
         if options.command == "up":
             with timeline.steps() as say:
@@ -47,6 +50,7 @@ Commands to try. Paste each into a shell in this folder:
 
 def _examples(local: LocalStack) -> list[tuple[str, str]]:
     """Return pairs of an explanation and a command, which needs only make and curl."""
+    curl = "curl --noproxy '*'" if getproxies().get("http") else "curl"
     headers = " ".join(f"-H '{name}: {value}'" for name, value in local.stack.headers.items())
     json_type = "-H 'Content-Type: application/json'"
     meeting = json.dumps({"participants": ["Ada", "Grace"], "recordings": 1})
@@ -63,23 +67,23 @@ def _examples(local: LocalStack) -> list[tuple[str, str]]:
     return [
         (
             "Post a callback yourself (the response is 204)",
-            f"curl -i {headers} {json_type} -d @{SAMPLE} '{local.stack.callback_url()}'",
+            f"{curl} -i {headers} {json_type} -d @{SAMPLE} '{local.stack.callback_url()}'",
         ),
         (
             "Have the emulated Vonage hold a meeting",
-            f"curl -s {json_type} -d '{meeting}' {local.vonage.base}/control/meetings",
+            f"{curl} -s {json_type} -d '{meeting}' {local.vonage.base}/control/meetings",
         ),
         (
             "See its callbacks, and the stack's responses to them",
-            f"curl -s {local.vonage.base}/control/deliveries",
+            f"{curl} -s {local.vonage.base}/control/deliveries",
         ),
         (
             "List the rooms through the management API, with a signed request",
-            f"curl -s {headers} {signed} {url}/rooms",
+            f"{curl} -s {headers} {signed} {url}/rooms",
         ),
         (
             "Dry-run a cleanup of recordings that were uploaded at least a day ago",
-            f"curl -s {headers} {signed} {json_type} "
+            f"{curl} -s {headers} {signed} {json_type} "
             f"""-d '{{"dry_run": true, "retention_days": 1}}' {url}/jobs/recording-cleanup""",
         ),
         ("See the items in the table", f"{operate} items {name}"),

@@ -19,7 +19,7 @@ rm -rf "$4" && mkdir -p "$4/bin" && cp "$0" "$4/bin/python" && touch "$4/pyvenv.
 NEWER = f"""#!/bin/sh
 # Stands in for a Python that Lambda does not have: says 3.15, and is this one otherwise.
 says="import sys; sys.version_info = (3, 15, 0); exec(sys.argv[1])"
-[ "$1" != -c ] || exec "{sys.executable}" -c "$says" "$2"
+[ "$1 $2" != "-I -c" ] || exec "{sys.executable}" -c "$says" "$3"
 exec "{sys.executable}" "$@"
 """
 
