@@ -40,7 +40,7 @@ PYTHON ?= $(shell for python in python3.13 python3 python3.14 python3.12 python3
 # The commands in the order and groups of the help, which wraps them to the terminal's width.
 TO_TRY := demo up down vonage
 TO_OPERATE := deploy configure callback-url smoke status events logs trace items redrive purge destroy cost
-TO_DEVELOP := test check format reference schemas picture torture bench build clean lock help
+TO_DEVELOP := test check format reference schemas picture torture machines bench build clean lock help
 
 .PHONY: help
 help: ## list the commands
@@ -172,8 +172,12 @@ ifdef ARGS
 	@$(DEV)/pytest $(ARGS)
 else
 	@$(DEV)/pytest -n 4 tests/unit tests/integration
-	@$(DEV)/pytest tests/e2e tests/torture
+	@$(DEV)/pytest tests/e2e tests/torture tests/machines
 endif
+
+.PHONY: machines
+machines: $(LOCAL) ## try make in fresh clones with odd paths, shells and settings, each by itself (ARGS= for pytest)
+	@$(DEV)/pytest tests/machines --full $(ARGS)
 
 .PHONY: torture
 torture: $(LOCAL) ## stress-test with faults, crashes, hostile input and leak checks (JSON=FILE for the measurements)
