@@ -15,6 +15,7 @@ unexport $(filter-out PIP_%INDEX_URL PIP_NO_INDEX PIP_FIND_LINKS PIP_%CERT PIP_P
 	PIP_%TIMEOUT PIP_RETRIES PIP_CONFIG_FILE PIP_KEYRING_PROVIDER UV_%INDEX_URL UV_DEFAULT_INDEX UV_INDEX \
 	UV_INDEX_% UV_NO_INDEX UV_FIND_LINKS UV_NATIVE_TLS UV_SYSTEM_CERTS UV_INSECURE_HOST UV_%TIMEOUT \
 	UV_HTTP_RETRIES UV_CONFIG_FILE UV_KEYRING_PROVIDER,$(filter PIP_% UV_% PYTHON%,$(.VARIABLES)))
+
 # All downloads, caches and settings stay in the project's folder.
 export UV_CACHE_DIR := $(CURDIR)/$(TOOLS)/cache/uv
 export UV_PYTHON_DOWNLOADS := never
@@ -32,7 +33,9 @@ export PYTHONUTF8 := 1
 # The first Python that the lock files and Lambda support: preferably the version of the deployed
 # functions, else another installed one.
 IS_KNOWN := import sys; sys.exit(sys.implementation.name != "cpython" or not (3, 11) <= sys.version_info[:2] <= (3, 14))
-PYTHON ?= $(shell for python in python3.13 python3 python3.14 python3.12 python3.11 \
+# pyenv's shims are scripts that read BASH_ENV, whose output would be taken for a path.
+unexport BASH_ENV
+PYTHON ?= $(shell unset BASH_ENV; for python in python3.13 python3 python3.14 python3.12 python3.11 \
 	"$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.1[1-4]*/bin/python3; do \
 	"$$python" -I -c '$(IS_KNOWN)' 2>/dev/null \
 	&& "$$python" -I -c 'import sys; print(sys.executable)' && break; done)

@@ -1,7 +1,6 @@
 """The operator's AWS and proxy settings do not reach what runs on this machine."""
 
 import os
-from urllib.request import proxy_bypass_environment
 
 import pytest
 import requests
@@ -37,7 +36,6 @@ def test_this_machine_is_reached_without_a_proxy_and_other_exceptions_stay(
 
     for host in ("127.0.0.1", "localhost"):
         assert not requests.utils.get_environ_proxies(f"http://{host}:4566/"), host
-        assert proxy_bypass_environment(f"{host}:4566")
     excepted = any("corp" in value or "*" in value for value in given.values())
     assert bool(requests.utils.get_environ_proxies("http://corp.example/")) is not excepted
     assert os.environ["NO_PROXY"] == os.environ["no_proxy"]
