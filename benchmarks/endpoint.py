@@ -7,7 +7,7 @@ path to Vonage is the latency in milliseconds: `/200/recordings/ID`.
 import asyncio
 import json
 
-from benchmarks.books import dynamodb_response, rooms_page
+from benchmarks.endless_source import dynamodb_response, rooms_page
 
 SECRET = json.dumps({"token": "the-token-of-the-sample-callback-url", "signature_secret": ""})
 SECRETS = {

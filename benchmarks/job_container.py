@@ -31,7 +31,7 @@ def mock_endpoints() -> None:
     from botocore.awsrequest import AWSResponse  # noqa: PLC0415
     from botocore.compat import HTTPHeaders  # noqa: PLC0415
 
-    from benchmarks.books import dynamodb_response, rooms_page  # noqa: PLC0415
+    from benchmarks.endless_source import dynamodb_response, rooms_page  # noqa: PLC0415
     from roomkeeper.vonage import transport  # noqa: PLC0415
     from roomkeeper.vonage.calls import Call  # noqa: PLC0415
 

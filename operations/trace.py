@@ -101,7 +101,7 @@ def _heading(known: Recording, session: Session | None) -> Iterator[str]:
     yield f"Recording {known.recording_id}: {known.status}"
     yield f"  in session {known.session_id}, room {room_id}"
     if known.hold:
-        yield f"  on hold, by {known.hold.who}: {known.hold.reason}"
+        yield f"  on hold, by {known.hold.requested_by}: {known.hold.reason}"
     if known.url_expires_at and not known.deleted_at:
         yield f"  its last published URL works until {iso(known.url_expires_at)}"
 
@@ -149,7 +149,7 @@ def _phrase(line: Line) -> str:
     """Return a description of a line in words."""
     phrase = _PHRASES.get(line["message"])
     if phrase is None:
-        reason = line.get("problem") or line.get("reason")
+        reason = line.get("error") or line.get("reason")
         return f"{line['message']}: {reason}" if reason else str(line["message"])
     try:
         return phrase(line)
@@ -171,13 +171,13 @@ _PHRASES: Mapping[str, Callable[[Line], str]] = {
         f"{line['event']} {'accepted' if line['is_new'] else 'repeated, nothing new'}"
     ),
     "callback could not be taken now": lambda line: (
-        f"{line['event']} answered 503, Vonage sends it again: {line['problem']}"
+        f"{line['event']} answered 503, Vonage sends it again: {line['error']}"
     ),
     "missed callback recovered": lambda line: f"{line['event']} recovered from Vonage's API",
     "event published": lambda line: f"{line['event']} published",
     "event not published": lambda line: f"{line['event']} not published: {line['reason']}",
     "recording deleted": lambda line: (
-        "deleted at Vonage" if line["by"] == "cleanup" else "found deleted at Vonage"
+        "deleted at Vonage" if line["deleted_by"] == "cleanup" else "found deleted at Vonage"
     ),
     "management call": _management,
 }

@@ -1,5 +1,5 @@
 """Schedule, or HTTP API -> Vonage, then table: deletes recordings that are past their retention."""
 
-from roomkeeper.handlers.recording_cleanup import handler
+from roomkeeper.handlers.cleanup import handler
 
 __all__ = ["handler"]

@@ -1,5 +1,5 @@
 """Schedule, or HTTP API -> Vonage, then table: finds out what callbacks failed to tell."""
 
-from roomkeeper.handlers.recording_reconciler import handler
+from roomkeeper.handlers.reconciliation import handler
 
 __all__ = ["handler"]

@@ -57,8 +57,8 @@ def path_of(route: str, *ids: str) -> str:
 
 def meeting_of(deployed: Deployed, **meeting: Any) -> tuple[str, str]:
     """Hold a meeting with one recording; return the ids of session and recording."""
-    held = deployed.vonage.hold_meeting(**meeting)
-    return held["session_id"], held["recording_ids"][0]
+    meeting = deployed.vonage.hold_meeting(**meeting)
+    return meeting["session_id"], meeting["recording_ids"][0]
 
 
 # --- authorization --------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ def test_a_held_recording_stays_until_it_is_released(deployed: Deployed, call: C
 
     stored = call(hold, recording_id, json={"reason": "an exam"}).json()
 
-    assert stored["who"].startswith("arn:")
+    assert stored["requested_by"].startswith("arn:")
     refused = call("DELETE /recordings/{recording_id}", recording_id)
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "on_hold")
     assert call("DELETE /recordings/{recording_id}/hold", recording_id).status_code == 204
@@ -242,12 +242,12 @@ def test_a_jobs_response_is_as_described(call: Call, route: str) -> None:
     ("fault", "status", "code"),
     [
         ({"status": 503}, 502, "vonage_failed"),
-        ({"reset": True}, 504, "vonage_did_not_answer"),
-        ({"latency": 12}, 504, "vonage_did_not_answer"),
+        ({"reset": True}, 504, "vonage_unavailable"),
+        ({"latency": 12}, 504, "vonage_unavailable"),
         ({"status": 401}, 502, "vonage_refused_our_credentials"),
-        ({"status": 429, "retry_after": 60}, 503, "vonage_limits_our_rate"),
-        ({"status": 302, "location": "http://127.0.0.1:1/"}, 502, "vonage_answered_unexpectedly"),
-        ({"status": 404, "body": "<h1>Not here</h1>"}, 502, "vonage_answered_unexpectedly"),
+        ({"status": 429, "retry_after": 60}, 503, "vonage_rate_limited"),
+        ({"status": 302, "location": "http://127.0.0.1:1/"}, 502, "vonage_invalid_response"),
+        ({"status": 404, "body": "<h1>Not here</h1>"}, 502, "vonage_invalid_response"),
     ],
     ids=["fails", "breaks off", "is silent", "refuses us", "limits us", "moved", "is elsewhere"],
 )
@@ -291,7 +291,7 @@ BODIES = st.binary(max_size=300) | st.sampled_from(
         b'{"expires_at": "9999-12-31T23:59:59-23:59"}',
         b'{"expires_at": "\\ud800"}',
         b'{"reason": "\\u0000"}',
-        b'{"reason": "a", "by": ["b"]}',
+        b'{"reason": "a", "requested_by": ["b"]}',
         b"[" * 50_000,
         b'{"expires_at":' * 20_000,
         b"1e400",

@@ -11,12 +11,12 @@ import pytest
 from roomkeeper import store
 from roomkeeper.domain.recordings import Recording
 from roomkeeper.jobs.batch import Limits, Summary, deadline_in
-from roomkeeper.jobs.cleanup import Cleanup
+from roomkeeper.jobs.cleanup import Cleanup, CleanupOptions
 from roomkeeper.jobs.fairness import MAX_DELAY
-from roomkeeper.jobs.reconciliation import UPLOAD_TIMEOUT, Reconciliation
-from roomkeeper.jobs.runner import Options, Run, work
+from roomkeeper.jobs.reconciliation import UPLOAD_TIMEOUT, Reconciliation, ReconciliationOptions
+from roomkeeper.jobs.runner import OptionsT, Run
 from roomkeeper.vonage import SessionRecordings, VonageClient
-from tests.support.env import NOW, Books, an_upload
+from tests.support.env import NOW, TABLE, Env, an_upload
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 GRACE = 6 * HOUR
@@ -26,56 +26,50 @@ CAPACITY = FORGED // 10
 """The number of items that a run can process in these tests."""
 
 
-def a_run(now: datetime, limit: int | None, *, dry_run: bool = False) -> Run[Options]:
+class SmallRun(Run[OptionsT], frozen=True, kw_only=True):
+    """A run that can process CAPACITY items, even without a limit."""
+
+    @property
+    def deferred_at_most(self) -> int:
+        return CAPACITY // 10
+
+
+def a_run(options: OptionsT, now: datetime, *, dry_run: bool = False) -> Run[OptionsT]:
     limits = Limits(concurrency=4, per_second=100_000.0, deadline=deadline_in(300.0))
-    return Run(
-        options=Options(limit=limit), dry_run=dry_run, limits=limits, call_seconds=1.0, now=now
-    )
+    return SmallRun(options=options, dry_run=dry_run, limits=limits, call_seconds=1.0, now=now)
 
 
 def clean(
-    books: Books, now: datetime = NOW, *, limit: int | None = None, dry_run: bool = False
+    env: Env, now: datetime = NOW, *, limit: int | None = None, dry_run: bool = False
 ) -> tuple[Cleanup, Summary]:
     """Delete what was uploaded a month before `now` or earlier."""
-    cleanup = Cleanup(
-        books.store,
-        books.client,
-        until=now - 30 * DAY,
-        now=now,
-        dry_run=dry_run,
-        deferred_at_most=CAPACITY // 10,
-    )
-    return cleanup, work(a_run(now, limit), cleanup.due(), cleanup.act)
+    run = a_run(CleanupOptions(limit=limit), now, dry_run=dry_run)
+    cleanup = Cleanup(run, env.store, env.client, retention=30 * DAY)
+    return cleanup, cleanup.run().summary
 
 
 def reconcile(
-    books: Books, now: datetime = NOW, *, limit: int | None = None, client: Any = None
+    env: Env, now: datetime = NOW, *, limit: int | None = None, client: Any = None
 ) -> tuple[Reconciliation, Summary]:
-    reconciliation = Reconciliation(
-        books.store,
-        client or books.client,
-        grace=GRACE,
-        now=now,
-        dry_run=False,
-        deferred_at_most=CAPACITY // 10,
-    )
-    return reconciliation, work(a_run(now, limit), reconciliation.due(), reconciliation.act)
+    run = a_run(ReconciliationOptions(limit=limit), now)
+    reconciliation = Reconciliation(run, env.store, client or env.client, grace=GRACE)
+    return reconciliation, reconciliation.run().summary
 
 
-def forge(books: Books, count: int, at: datetime, spread: timedelta = timedelta(0)) -> list[str]:
+def forge(env: Env, count: int, at: datetime, spread: timedelta = timedelta(0)) -> list[str]:
     """Receive uploads of recordings that Vonage refuses requests for, at times around `at`."""
-    books.vonage.settings(refused_ids="forged")
+    env.vonage.settings(refused_ids="forged")
     ids = [f"forged-{n}" for n in range(count)]
     for n, recording_id in enumerate(ids):
         moment = at + spread * (2 * n / count - 1)
-        books.hear(an_upload(recording_id, f"forged-session-{n}"), moment)
+        env.hear(an_upload(recording_id, f"forged-session-{n}"), moment)
     return ids
 
 
-def forge_sessions(books: Books, count: int, at: datetime) -> None:
-    books.vonage.settings(refused_ids="forged")
+def forge_sessions(env: Env, count: int, at: datetime) -> None:
+    env.vonage.settings(refused_ids="forged")
     for n in range(count):
-        books.hear(a_session(f"forged-{n}"), at)
+        env.hear(a_session(f"forged-{n}"), at)
 
 
 def a_session(session_id: str, event: str = "session:ended") -> dict[str, Any]:
@@ -88,77 +82,77 @@ def a_start(recording_id: str, session_id: str = "s") -> dict[str, Any]:
     return {"event": event, "recording_id": recording_id, "session_id": session_id}
 
 
-def deferred(books: Books, worklist: Any, until: datetime) -> list[str]:
-    return [each.id for each in books.store.worklist(worklist, until)]
+def deferred(env: Env, worklist: Any, until: datetime) -> list[str]:
+    return [each.id for each in env.store.worklist(worklist, until)]
 
 
-def requests_for(books: Books, prefix: str) -> int:
-    return sum(prefix in each["path"] for each in books.vonage.requests())
+def requests_for(env: Env, prefix: str) -> int:
+    return sum(prefix in each["path"] for each in env.vonage.requests())
 
 
 # --- cleanup --------------------------------------------------------------------------------------
 
 
-def test_a_confirmed_recording_among_forged_ones_is_deleted_by_the_first_run(books: Books) -> None:
-    meeting = books.vonage.hold_meeting()
+def test_a_confirmed_recording_among_forged_ones_is_deleted_by_the_first_run(env: Env) -> None:
+    meeting = env.vonage.hold_meeting()
     [real] = meeting["recording_ids"]
-    books.hear_all(meeting["callbacks"], MONTH_AGO - DAY)
-    reconcile(books, MONTH_AGO - DAY + 7 * HOUR)
-    forge(books, FORGED, MONTH_AGO - 2 * DAY, DAY + 23 * HOUR)
+    env.hear_all(meeting["callbacks"], MONTH_AGO - DAY)
+    reconcile(env, MONTH_AGO - DAY + 7 * HOUR)
+    forge(env, FORGED, MONTH_AGO - 2 * DAY, DAY + 23 * HOUR)
 
-    _, summary = clean(books, limit=CAPACITY)
+    _, summary = clean(env, limit=CAPACITY)
 
-    assert real not in books.left_at_vonage()
+    assert real not in env.left_at_vonage()
     assert summary.outcomes == {"deleted": 1, "failed": CAPACITY - 1}
     assert summary.stopped_by is None
 
 
-def test_an_unconfirmed_recording_waits_for_each_forged_one_only_once(books: Books) -> None:
-    forge(books, CAPACITY, MONTH_AGO - 2 * DAY)
-    [real] = books.uploaded(1, MONTH_AGO - DAY)
+def test_an_unconfirmed_recording_waits_for_each_forged_one_only_once(env: Env) -> None:
+    forge(env, CAPACITY, MONTH_AGO - 2 * DAY)
+    [real] = env.uploaded(1, MONTH_AGO - DAY)
 
-    clean(books, limit=CAPACITY)
-    assert real in books.left_at_vonage()
-    clean(books, NOW + HOUR, limit=CAPACITY)
+    clean(env, limit=CAPACITY)
+    assert real in env.left_at_vonage()
+    clean(env, NOW + HOUR, limit=CAPACITY)
 
-    assert real not in books.left_at_vonage()
+    assert real not in env.left_at_vonage()
 
 
 def test_forged_recordings_cost_at_most_a_tenth_of_a_run_after_their_first_attempt(
-    books: Books,
+    env: Env,
 ) -> None:
-    forge(books, CAPACITY, MONTH_AGO - DAY)
+    forge(env, CAPACITY, MONTH_AGO - DAY)
     costs = []
     for run in range(4):
-        before = requests_for(books, "forged")
-        clean(books, NOW + run * HOUR, limit=CAPACITY)
-        costs.append(requests_for(books, "forged") - before)
+        before = requests_for(env, "forged")
+        clean(env, NOW + run * HOUR, limit=CAPACITY)
+        costs.append(requests_for(env, "forged") - before)
 
     assert costs[0] == CAPACITY
     assert all(cost <= CAPACITY / 10 for cost in costs[1:])
 
 
-def test_deferred_recordings_get_a_tenth_of_a_run_and_the_others_the_rest(books: Books) -> None:
-    forge(books, CAPACITY, MONTH_AGO - DAY)
-    clean(books)
-    real = books.uploaded(CAPACITY, MONTH_AGO - DAY)
+def test_deferred_recordings_get_a_tenth_of_a_run_and_the_others_the_rest(env: Env) -> None:
+    forge(env, CAPACITY, MONTH_AGO - DAY)
+    clean(env)
+    real = env.uploaded(CAPACITY, MONTH_AGO - DAY)
 
-    _, summary = clean(books, NOW + 2 * HOUR, limit=CAPACITY)
+    _, summary = clean(env, NOW + 2 * HOUR, limit=CAPACITY)
 
     assert summary.outcomes == {"deleted": CAPACITY - CAPACITY // 10, "failed": CAPACITY // 10}
-    assert len(set(real) & books.left_at_vonage()) == CAPACITY // 10
+    assert len(set(real) & env.left_at_vonage()) == CAPACITY // 10
 
 
-def test_repeated_failures_are_retried_with_backoff_up_to_a_day(books: Books) -> None:
-    [forged] = forge(books, 1, MONTH_AGO - DAY)
+def test_repeated_failures_are_retried_with_backoff_up_to_a_day(env: Env) -> None:
+    [forged] = forge(env, 1, MONTH_AGO - DAY)
     now, waits = NOW, []
     for attempt in range(1, 8):
-        assert clean(books, now)[1].outcomes == {"failed": 1}
-        item = books.item(f"RECORDING#{forged}")
+        assert clean(env, now)[1].outcomes == {"failed": 1}
+        item = env.item(f"RECORDING#{forged}")
         assert item["attempts"] == {"N": str(attempt)}
-        [entry] = books.store.worklist("deferred_retained", now + MAX_DELAY)
+        [entry] = env.store.worklist("deferred_retained", now + MAX_DELAY)
         waits.append(entry.since - now)
-        assert clean(books, entry.since - timedelta(seconds=1))[1].processed == 0
+        assert clean(env, entry.since - timedelta(seconds=1))[1].processed == 0
         now = entry.since
 
     max_hours = [1, 2, 4, 8, 16, 24, 24]
@@ -168,13 +162,13 @@ def test_repeated_failures_are_retried_with_backoff_up_to_a_day(books: Books) ->
     )
 
 
-def test_a_deferral_is_one_write_and_no_event(books: Books) -> None:
-    [forged] = forge(books, 1, MONTH_AGO - DAY)
-    before = books.item(f"RECORDING#{forged}")
+def test_a_deferral_is_one_write_and_no_event(env: Env) -> None:
+    [forged] = forge(env, 1, MONTH_AGO - DAY)
+    before = env.item(f"RECORDING#{forged}")
 
-    cleanup, _ = clean(books)
+    cleanup, _ = clean(env)
 
-    after = books.item(f"RECORDING#{forged}")
+    after = env.item(f"RECORDING#{forged}")
     assert cleanup.deferred == 1
     changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
     assert changed == {"worklist", "since", "attempts", "queued_at"}
@@ -185,211 +179,212 @@ def test_a_deferral_is_one_write_and_no_event(books: Books) -> None:
 
 
 def test_a_deferred_recording_is_deleted_when_vonage_allows_it_and_its_deferral_is_cleared(
-    books: Books,
+    env: Env,
 ) -> None:
-    [recording_id] = books.uploaded(1, MONTH_AGO - DAY)
-    books.vonage.fault("delete_recording", status=400, times=1)
-    assert clean(books)[1].outcomes == {"failed": 1}
+    [recording_id] = env.uploaded(1, MONTH_AGO - DAY)
+    env.vonage.fault("delete_recording", status=400, times=1)
+    assert clean(env)[1].outcomes == {"failed": 1}
 
-    assert clean(books, NOW + HOUR)[1].outcomes == {"deleted": 1}
+    assert clean(env, NOW + HOUR)[1].outcomes == {"deleted": 1}
 
-    item = books.item(f"RECORDING#{recording_id}")
+    item = env.item(f"RECORDING#{recording_id}")
     assert not {"worklist", "since", "attempts", "queued_at"} & item.keys()
 
 
-def test_a_new_upload_clears_a_recordings_deferral(books: Books) -> None:
-    books.hear(a_start("forged"), NOW - 7 * HOUR)
-    books.vonage.settings(refused_ids="forged")
-    reconcile(books)
-    assert deferred(books, "deferred_awaiting_upload", NOW + HOUR) == ["forged"]
+def test_a_new_upload_clears_a_recordings_deferral(env: Env) -> None:
+    env.hear(a_start("forged"), NOW - 7 * HOUR)
+    env.vonage.settings(refused_ids="forged")
+    reconcile(env)
+    assert deferred(env, "deferred_awaiting_upload", NOW + HOUR) == ["forged"]
 
-    books.hear(an_upload("forged"), NOW)
+    env.hear(an_upload("forged"), NOW)
 
-    assert deferred(books, "retained", NOW) == ["forged"]
-    assert not {"attempts", "queued_at"} & books.item("RECORDING#forged").keys()
+    assert deferred(env, "retained", NOW) == ["forged"]
+    assert not {"attempts", "queued_at"} & env.item("RECORDING#forged").keys()
 
 
-def test_a_deferred_recording_on_hold_causes_no_request(books: Books) -> None:
-    [forged] = forge(books, 1, MONTH_AGO - DAY)
-    clean(books)
-    books.store.hold(forged, "a court order", "legal", NOW)
-    asked = requests_for(books, "forged")
+def test_a_deferred_recording_on_hold_causes_no_request(env: Env) -> None:
+    [forged] = forge(env, 1, MONTH_AGO - DAY)
+    clean(env)
+    env.store.hold(forged, "a court order", "legal", NOW)
+    asked = requests_for(env, "forged")
 
-    cleanup, summary = clean(books, NOW + HOUR)
+    cleanup, summary = clean(env, NOW + HOUR)
 
-    assert (cleanup.held, summary.processed, requests_for(books, "forged")) == (1, 0, asked)
+    assert (cleanup.on_hold, summary.processed, requests_for(env, "forged")) == (1, 0, asked)
 
 
 def test_a_deferred_recording_is_not_deleted_within_a_longer_retention(
-    books: Books,
+    env: Env,
 ) -> None:
-    [recording_id] = books.uploaded(1, MONTH_AGO - DAY)
-    books.vonage.fault("delete_recording", status=400, times=1)
-    clean(books)
+    [recording_id] = env.uploaded(1, MONTH_AGO - DAY)
+    env.vonage.fault("delete_recording", status=400, times=1)
+    clean(env)
     later = NOW + 2 * HOUR
 
-    longer = Cleanup(books.store, books.client, until=later - 60 * DAY, now=later, dry_run=False)
-    assert list(longer.due()) == []
+    run = a_run(CleanupOptions(), later)
+    longer = Cleanup(run, env.store, env.client, retention=60 * DAY)
+    assert list(longer.items()) == []
 
-    assert books.left_at_vonage() == {recording_id}
+    assert env.left_at_vonage() == {recording_id}
 
 
 def test_a_dry_run_defers_nothing_and_lists_deferred_recordings_with_their_upload_time(
-    books: Books,
+    env: Env,
 ) -> None:
-    [recording_id] = books.uploaded(1, MONTH_AGO - DAY)
-    books.vonage.fault("delete_recording", status=400, times=1)
-    clean(books)
-    before = books.item(f"RECORDING#{recording_id}")
+    [recording_id] = env.uploaded(1, MONTH_AGO - DAY)
+    env.vonage.fault("delete_recording", status=400, times=1)
+    clean(env)
+    before = env.item(f"RECORDING#{recording_id}")
 
-    cleanup, _ = clean(books, NOW + HOUR, dry_run=True)
+    cleanup, _ = clean(env, NOW + HOUR, dry_run=True)
 
     [plan] = cleanup.planned
     assert plan == {"recording_id": recording_id, "uploaded_at": "2026-05-31T12:00:00.000Z"}
-    assert (books.item(f"RECORDING#{recording_id}"), cleanup.deferred) == (before, 0)
+    assert (env.item(f"RECORDING#{recording_id}"), cleanup.deferred) == (before, 0)
 
 
-def test_a_corrupt_item_is_deferred(books: Books) -> None:
-    [recording_id] = books.uploaded(1, MONTH_AGO - DAY)
-    item = books.item(f"RECORDING#{recording_id}") | {"seen": {"N": "5"}}
-    books.dynamodb.put_item(TableName="books", Item=item)
+def test_a_corrupt_item_is_deferred(env: Env) -> None:
+    [recording_id] = env.uploaded(1, MONTH_AGO - DAY)
+    item = env.item(f"RECORDING#{recording_id}") | {"seen": {"N": "5"}}
+    env.dynamodb.put_item(TableName=TABLE, Item=item)
 
-    assert clean(books)[1].outcomes == {"failed": 1}
+    assert clean(env)[1].outcomes == {"failed": 1}
 
-    assert deferred(books, "deferred_retained", NOW + HOUR) == [recording_id]
+    assert deferred(env, "deferred_retained", NOW + HOUR) == [recording_id]
 
 
 # --- Vonage's refusals ----------------------------------------------------------------------------
 
 
-def test_an_uploaded_recording_that_vonage_refuses_to_delete_is_a_failure(books: Books) -> None:
-    [recording_id] = books.uploaded(1, MONTH_AGO - DAY)
-    books.vonage.fault("delete_recording", status=403)
+def test_an_uploaded_recording_that_vonage_refuses_to_delete_is_a_failure(env: Env) -> None:
+    [recording_id] = env.uploaded(1, MONTH_AGO - DAY)
+    env.vonage.fault("delete_recording", status=403)
 
-    _, summary = clean(books)
+    _, summary = clean(env)
 
     assert summary.outcomes == {"failed": 1}
     assert "refuses to delete" in summary.sample_errors[0]
-    assert deferred(books, "deferred_confirmed", NOW + HOUR) == [recording_id]
+    assert deferred(env, "deferred_confirmed", NOW + HOUR) == [recording_id]
 
 
 @pytest.mark.parametrize("status", [403, 409, 400])
 def test_an_error_response_that_is_not_vonages_own_ends_the_run_and_defers_nothing(
-    books: Books, status: int
+    env: Env, status: int
 ) -> None:
-    ids = books.uploaded(30, MONTH_AGO - DAY)
-    books.vonage.fault("delete_recording", status=status, body="<h1>Forbidden</h1>")
+    ids = env.uploaded(30, MONTH_AGO - DAY)
+    env.vonage.fault("delete_recording", status=status, body="<h1>Forbidden</h1>")
 
-    _, summary = clean(books)
+    _, summary = clean(env)
 
     assert summary.stopped_by == "failures"
     assert summary.outcomes["not_deletable_yet"] == 0
-    assert set(deferred(books, "retained", NOW)) == set(ids)
+    assert set(deferred(env, "retained", NOW)) == set(ids)
 
 
 # --- reconciliation -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("forged", ["recordings", "sessions"])
-def test_recordings_and_sessions_each_get_a_share_of_every_run(books: Books, forged: str) -> None:
-    meeting = books.vonage.hold_meeting()
+def test_recordings_and_sessions_each_get_a_share_of_every_run(env: Env, forged: str) -> None:
+    meeting = env.vonage.hold_meeting()
     if forged == "recordings":
-        books.vonage.settings(refused_ids="forged")
+        env.vonage.settings(refused_ids="forged")
         for n in range(FORGED):
-            books.hear(a_start(f"forged-{n}"), NOW - 8 * HOUR)
-        books.hear_all(
+            env.hear(a_start(f"forged-{n}"), NOW - 8 * HOUR)
+        env.hear_all(
             [b for b in meeting["callbacks"] if b["event"] == "session:ended"], NOW - GRACE
         )
     else:
-        forge_sessions(books, FORGED, NOW - 8 * HOUR)
+        forge_sessions(env, FORGED, NOW - 8 * HOUR)
         received = [b for b in meeting["callbacks"] if b["event"] == "recording:started"]
-        books.hear_all(received, NOW - GRACE)
+        env.hear_all(received, NOW - GRACE)
 
-    reconcile(books, limit=CAPACITY)
+    reconcile(env, limit=CAPACITY)
 
-    found = books.store.recording(meeting["recording_ids"][0])
+    found = env.store.recording(meeting["recording_ids"][0])
     assert found is not None
     assert found.status == "uploaded"
 
 
 def test_forged_recordings_and_sessions_cost_a_tenth_of_a_run_after_their_first_attempt(
-    books: Books,
+    env: Env,
 ) -> None:
-    books.vonage.settings(refused_ids="forged")
+    env.vonage.settings(refused_ids="forged")
     for n in range(CAPACITY):
-        books.hear(a_start(f"forged-{n}", f"forged-{n}"), NOW - 8 * HOUR)
-    forge_sessions(books, CAPACITY, NOW - 8 * HOUR)
-    reconcile(books)
+        env.hear(a_start(f"forged-{n}", f"forged-{n}"), NOW - 8 * HOUR)
+    forge_sessions(env, CAPACITY, NOW - 8 * HOUR)
+    reconcile(env)
 
-    reconciliation, summary = reconcile(books, NOW + 2 * HOUR)
+    reconciliation, summary = reconcile(env, NOW + 2 * HOUR)
 
     assert summary.outcomes == {"failed": CAPACITY // 10}
     assert reconciliation.deferred == CAPACITY // 10
 
 
-def test_known_recordings_are_confirmed_by_the_list_of_their_session(books: Books) -> None:
-    meeting = books.vonage.hold_meeting(recordings=2)
-    books.hear_all(meeting["callbacks"], NOW - 7 * HOUR)
-    books.hear(an_upload("forged", meeting["session_id"]), NOW - 7 * HOUR)
+def test_known_recordings_are_confirmed_by_the_list_of_their_session(env: Env) -> None:
+    meeting = env.vonage.hold_meeting(recordings=2)
+    env.hear_all(meeting["callbacks"], NOW - 7 * HOUR)
+    env.hear(an_upload("forged", meeting["session_id"]), NOW - 7 * HOUR)
 
-    reconcile(books)
+    reconcile(env)
 
-    assert set(deferred(books, "confirmed", NOW)) == set(meeting["recording_ids"])
-    assert deferred(books, "retained", NOW) == ["forged"]
-    assert "confirmed_at" in books.item(f"SESSION#{meeting['session_id']}")
-    assert "confirmed_at" not in books.item("RECORDING#forged")
-
-
-def test_a_session_that_vonage_does_not_know_is_not_confirmed(books: Books) -> None:
-    books.hear(a_session("unknown"), NOW - 7 * HOUR)
-    reconcile(books)
-    assert "confirmed_at" not in books.item("SESSION#unknown")
+    assert set(deferred(env, "confirmed", NOW)) == set(meeting["recording_ids"])
+    assert deferred(env, "retained", NOW) == ["forged"]
+    assert "confirmed_at" in env.item(f"SESSION#{meeting['session_id']}")
+    assert "confirmed_at" not in env.item("RECORDING#forged")
 
 
-def test_a_confirmation_is_one_write_and_no_event(books: Books) -> None:
-    meeting = books.vonage.hold_meeting()
+def test_a_session_that_vonage_does_not_know_is_not_confirmed(env: Env) -> None:
+    env.hear(a_session("unknown"), NOW - 7 * HOUR)
+    reconcile(env)
+    assert "confirmed_at" not in env.item("SESSION#unknown")
+
+
+def test_a_confirmation_is_one_write_and_no_event(env: Env) -> None:
+    meeting = env.vonage.hold_meeting()
     key = f"RECORDING#{meeting['recording_ids'][0]}"
-    books.hear_all(meeting["callbacks"], NOW - 7 * HOUR)
-    before = books.item(key)
+    env.hear_all(meeting["callbacks"], NOW - 7 * HOUR)
+    before = env.item(key)
 
-    reconcile(books)
+    reconcile(env)
 
-    after = books.item(key)
+    after = env.item(key)
     changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
     assert changed == {"worklist", "confirmed_at"}
-    known = books.store.recording(meeting["recording_ids"][0])
+    known = env.store.recording(meeting["recording_ids"][0])
     assert known is not None
-    assert not books.store.confirm(known, NOW + HOUR)
+    assert not env.store.confirm(known, NOW + HOUR)
 
 
 def test_a_deferred_recording_that_vonage_returns_is_back_on_its_worklist(
-    books: Books,
+    env: Env,
 ) -> None:
-    recording_id = a_started_meeting(books, NOW - 7 * HOUR)
-    books.vonage.fault("*", status=400, times=1)
-    reconcile(books)
-    assert deferred(books, "deferred_awaiting_upload", NOW + HOUR) == [recording_id]
+    recording_id = a_started_meeting(env, NOW - 7 * HOUR)
+    env.vonage.fault("*", status=400, times=1)
+    reconcile(env)
+    assert deferred(env, "deferred_awaiting_upload", NOW + HOUR) == [recording_id]
 
-    assert reconcile(books, NOW + HOUR)[1].outcomes == {"waiting": 1}
+    assert reconcile(env, NOW + HOUR)[1].outcomes == {"waiting": 1}
 
-    [entry] = books.store.worklist("awaiting_upload", NOW)
+    [entry] = env.store.worklist("awaiting_upload", NOW)
     assert entry.since == NOW - 7 * HOUR
-    assert not {"attempts", "queued_at"} & books.item(f"RECORDING#{recording_id}").keys()
+    assert not {"attempts", "queued_at"} & env.item(f"RECORDING#{recording_id}").keys()
 
 
 def test_a_deferred_upload_that_vonage_returns_is_deferred_as_confirmed(
-    books: Books,
+    env: Env,
 ) -> None:
-    meeting = books.vonage.hold_meeting()
+    meeting = env.vonage.hold_meeting()
     [recording_id] = meeting["recording_ids"]
-    books.hear_all(meeting["callbacks"], MONTH_AGO - DAY, "session:ended", "session:started")
-    books.vonage.fault("delete_recording", status=400, times=1)
-    clean(books)
-    books.hear_all(meeting["callbacks"], NOW - 7 * HOUR)
+    env.hear_all(meeting["callbacks"], MONTH_AGO - DAY, "session:ended", "session:started")
+    env.vonage.fault("delete_recording", status=400, times=1)
+    clean(env)
+    env.hear_all(meeting["callbacks"], NOW - 7 * HOUR)
 
-    reconcile(books)
+    reconcile(env)
 
-    assert deferred(books, "deferred_confirmed", NOW + HOUR) == [recording_id]
+    assert deferred(env, "deferred_confirmed", NOW + HOUR) == [recording_id]
 
 
 # --- waiting ends ---------------------------------------------------------------------------------
@@ -410,9 +405,9 @@ class WithStatus:
         return SessionRecordings(found)
 
 
-def a_started_meeting(books: Books, at: datetime) -> str:
-    meeting = books.vonage.hold_meeting(upload=False)
-    books.hear_all([b for b in meeting["callbacks"] if b["event"] == "recording:started"], at)
+def a_started_meeting(env: Env, at: datetime) -> str:
+    meeting = env.vonage.hold_meeting(upload=False)
+    env.hear_all([b for b in meeting["callbacks"] if b["event"] == "recording:started"], at)
     recording_id: str = meeting["recording_ids"][0]
     return recording_id
 
@@ -428,61 +423,61 @@ def a_started_meeting(books: Books, at: datetime) -> str:
     ],
 )
 def test_waiting_for_an_upload_ends_with_a_failed_status_or_a_timeout(
-    books: Books, status: str, waited: timedelta, outcome: str
+    env: Env, status: str, waited: timedelta, outcome: str
 ) -> None:
-    recording_id = a_started_meeting(books, NOW - waited)
+    recording_id = a_started_meeting(env, NOW - waited)
 
-    assert reconcile(books, client=WithStatus(books.client, status))[1].outcomes == {outcome: 1}
+    assert reconcile(env, client=WithStatus(env.client, status))[1].outcomes == {outcome: 1}
 
-    again = reconcile(books, client=WithStatus(books.client, status))[1]
+    again = reconcile(env, client=WithStatus(env.client, status))[1]
     assert again.processed == (outcome == "waiting")
-    item = books.item(f"RECORDING#{recording_id}")
+    item = env.item(f"RECORDING#{recording_id}")
     assert ("ttl" in item) == (outcome == "never_uploaded")
 
 
-def test_an_upload_received_after_giving_up_counts(books: Books) -> None:
-    recording_id = a_started_meeting(books, NOW - 7 * HOUR)
-    reconcile(books, client=WithStatus(books.client, "failed"))
+def test_an_upload_received_after_giving_up_counts(env: Env) -> None:
+    recording_id = a_started_meeting(env, NOW - 7 * HOUR)
+    reconcile(env, client=WithStatus(env.client, "failed"))
 
-    books.hear(an_upload(recording_id), NOW)
+    env.hear(an_upload(recording_id), NOW)
 
-    item = books.item(f"RECORDING#{recording_id}")
+    item = env.item(f"RECORDING#{recording_id}")
     assert "ttl" not in item
-    assert deferred(books, "retained", NOW) == [recording_id]
+    assert deferred(env, "retained", NOW) == [recording_id]
 
 
 @pytest.mark.parametrize("kind", ["recording", "session"])
-def test_items_that_vonage_refuses_for_a_month_are_given_up(books: Books, kind: str) -> None:
-    books.vonage.settings(refused_ids="forged")
-    books.hear(a_start("forged") if kind == "recording" else a_session("forged"), NOW - 7 * HOUR)
-    reconcile(books)
+def test_items_that_vonage_refuses_for_a_month_are_given_up(env: Env, kind: str) -> None:
+    env.vonage.settings(refused_ids="forged")
+    env.hear(a_start("forged") if kind == "recording" else a_session("forged"), NOW - 7 * HOUR)
+    reconcile(env)
 
-    reconcile(books, NOW + UPLOAD_TIMEOUT)
+    reconcile(env, NOW + UPLOAD_TIMEOUT)
 
-    item = books.item(f"{kind.upper()}#forged")
+    item = env.item(f"{kind.upper()}#forged")
     assert "worklist" not in item
     assert "ttl" in item
-    assert reconcile(books, NOW + UPLOAD_TIMEOUT + 2 * DAY)[1].processed == 0
+    assert reconcile(env, NOW + UPLOAD_TIMEOUT + 2 * DAY)[1].processed == 0
 
 
-def test_lost_recordings_leave_the_table_unless_they_are_on_hold(books: Books) -> None:
+def test_lost_recordings_leave_the_table_unless_they_are_on_hold(env: Env) -> None:
     for recording_id in ("lost", "on_hold"):
-        books.hear(a_start(recording_id), NOW - 7 * HOUR)
-    books.store.hold("on_hold", "a court order", "legal", NOW)
+        env.hear(a_start(recording_id), NOW - 7 * HOUR)
+    env.store.hold("on_hold", "a court order", "legal", NOW)
 
-    assert reconcile(books)[1].outcomes == {"lost": 2}
+    assert reconcile(env)[1].outcomes == {"lost": 2}
 
-    assert books.item("RECORDING#lost")["ttl"] == {"N": str(int((NOW + 90 * DAY).timestamp()))}
-    assert "ttl" not in books.item("RECORDING#on_hold")
+    assert env.item("RECORDING#lost")["ttl"] == {"N": str(int((NOW + 90 * DAY).timestamp()))}
+    assert "ttl" not in env.item("RECORDING#on_hold")
 
 
-def test_a_hold_keeps_a_lost_recording_in_the_table(books: Books) -> None:
-    books.hear(a_start("lost"), NOW - 7 * HOUR)
-    reconcile(books)
+def test_a_hold_keeps_a_lost_recording_in_the_table(env: Env) -> None:
+    env.hear(a_start("lost"), NOW - 7 * HOUR)
+    reconcile(env)
 
-    books.store.hold("lost", "a court order", "legal", NOW)
+    env.store.hold("lost", "a court order", "legal", NOW)
 
-    assert "ttl" not in books.item("RECORDING#lost")
+    assert "ttl" not in env.item("RECORDING#lost")
 
 
 # --- one invalid element --------------------------------------------------------------------------
@@ -497,35 +492,35 @@ class WithInvalidRecording(WithStatus):
 
 
 def test_an_invalid_recording_counts_as_failed_and_the_others_are_stored(
-    books: Books,
+    env: Env,
 ) -> None:
-    meeting = books.vonage.hold_meeting(recordings=2)
-    books.hear_all([b for b in meeting["callbacks"] if b["event"] == "session:ended"], NOW - GRACE)
+    meeting = env.vonage.hold_meeting(recordings=2)
+    env.hear_all([b for b in meeting["callbacks"] if b["event"] == "session:ended"], NOW - GRACE)
 
-    reconciliation, summary = reconcile(books, client=WithInvalidRecording(books.client, ""))
+    reconciliation, summary = reconcile(env, client=WithInvalidRecording(env.client, ""))
 
-    assert (summary.outcomes, reconciliation.adopted) == ({"failed": 1}, 2)
+    assert (summary.outcomes, reconciliation.discovered) == ({"failed": 1}, 2)
     assert "recording bad" in summary.sample_errors[0]
-    assert reconcile(books, NOW + HOUR)[1].outcomes == {"session_checked": 1}
+    assert reconcile(env, NOW + HOUR)[1].outcomes == {"session_checked": 1}
 
 
-def known(books: Books, ids: Iterable[str]) -> dict[str, Recording]:
-    return books.store.recordings(ids)
+def known(env: Env, ids: Iterable[str]) -> dict[str, Recording]:
+    return env.store.recordings(ids)
 
 
-def test_items_of_earlier_versions_are_read_without_newer_attributes(books: Books) -> None:
-    [recording_id] = books.uploaded(1, NOW)
-    item = books.item(f"RECORDING#{recording_id}")
+def test_items_of_earlier_versions_are_read_without_newer_attributes(env: Env) -> None:
+    [recording_id] = env.uploaded(1, NOW)
+    item = env.item(f"RECORDING#{recording_id}")
     del item["received_at"]
-    books.dynamodb.put_item(TableName="books", Item=item)
-    [recording] = known(books, [recording_id]).values()
+    env.dynamodb.put_item(TableName=TABLE, Item=item)
+    [recording] = known(env, [recording_id]).values()
     assert msgspec.structs.asdict(recording)["received_at"] is None
 
 
-def test_an_entry_that_left_its_worklist_is_not_deferred(books: Books) -> None:
-    books.hear(a_start("forged"), NOW - 7 * HOUR)
-    [entry] = books.store.worklist("awaiting_upload", NOW)
-    books.hear(an_upload("forged"), NOW)
+def test_an_entry_that_left_its_worklist_is_not_deferred(env: Env) -> None:
+    env.hear(a_start("forged"), NOW - 7 * HOUR)
+    [entry] = env.store.worklist("awaiting_upload", NOW)
+    env.hear(an_upload("forged"), NOW)
 
-    assert not books.store.defer(entry, NOW, lambda _: HOUR, confirmed=False)
-    assert deferred(books, "retained", NOW) == ["forged"]
+    assert not env.store.defer(entry, NOW, lambda _: HOUR, confirmed=False)
+    assert deferred(env, "retained", NOW) == ["forged"]

@@ -12,13 +12,11 @@ import boto3
 import pytest
 
 from local.testing.builders import AContext
+from roomkeeper.handlers import cleanup, reconciliation, room_extension
 from roomkeeper.handlers import management_api as management
-from roomkeeper.handlers import recording_cleanup as cleanup
-from roomkeeper.handlers import recording_reconciler as reconciler
-from roomkeeper.handlers import room_expiry_extender as extender
 from roomkeeper.jobs.batch import BatchIncomplete
 from roomkeeper.times import iso
-from tests.support.env import TABLE, Books, an_upload
+from tests.support.env import TABLE, Env, an_upload
 from tests.support.management import Answered, a_request_for
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -74,8 +72,8 @@ FOREIGN: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(autouse=True)
-def _deployed(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (ENVIRONMENT | {"VONAGE_BASE_URL": books.vonage.api_url}).items():
+def _deployed(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (ENVIRONMENT | {"VONAGE_BASE_URL": env.vonage.api_url}).items():
         monkeypatch.setenv(name, value)
     boto3.client("secretsmanager").create_secret(
         Name="vonage", SecretString=json.dumps({"api_key": "key", "api_secret": "secret"})
@@ -92,26 +90,23 @@ class Invocation(AContext):
 
 def forget_environment() -> None:
     """Clear the caches, so that the next invocation reads its settings again."""
-    for app in (cleanup, reconciler, management):
-        app._settings.cache_clear()
-        app._store.cache_clear()
-    extender._settings.cache_clear()
-    extender._table.cache_clear()
-    management._vonage_since.cache_clear()
+    management._settings.cache_clear()
+    management._store.cache_clear()
+    management._vonage_client.cache_clear()
 
 
-def prepare(books: Books) -> None:
+def prepare(env: Env) -> None:
     """Create more items for each job than the consecutive failures that stop a batch."""
-    books.uploaded(ITEMS, NOW - timedelta(days=400))
+    env.uploaded(ITEMS, NOW - timedelta(days=400))
     for each in range(ITEMS):
         started = {"event": "recording:started", "recording_id": f"r{each}", "session_id": "s"}
-        books.hear(started, NOW - timedelta(hours=7))
-    books.vonage.add_rooms(ITEMS, expires_at=SOON)
+        env.hear(started, NOW - timedelta(hours=7))
+    env.vonage.add_rooms(ITEMS, expires_at=SOON)
 
 
-def items(books: Books) -> list[dict[str, Any]]:
+def items(env: Env) -> list[dict[str, Any]]:
     """Return the table's recordings in DynamoDB's JSON."""
-    found = books.dynamodb.scan(TableName=TABLE)["Items"]
+    found = env.dynamodb.scan(TableName=TABLE)["Items"]
     return sorted(
         (item for item in found if item["pk"]["S"].startswith("RECORDING#")),
         key=lambda item: str(item["pk"]),
@@ -126,122 +121,121 @@ def run(app: ModuleType) -> str:
 
 
 @pytest.mark.parametrize("fault", FOREIGN.values(), ids=FOREIGN)
-@pytest.mark.parametrize("app", [cleanup, reconciler], ids=["cleanup", "reconciler"])
+@pytest.mark.parametrize("app", [cleanup, reconciliation], ids=["cleanup", "reconciliation"])
 def test_a_foreign_response_to_everything_changes_nothing_and_raises(
-    app: ModuleType, fault: dict[str, Any], books: Books
+    app: ModuleType, fault: dict[str, Any], env: Env
 ) -> None:
-    prepare(books)
-    before, at_vonage = items(books), books.left_at_vonage()
-    books.vonage.fault("*", **fault)
+    prepare(env)
+    before, at_vonage = items(env), env.left_at_vonage()
+    env.vonage.fault("*", **fault)
 
     message = run(app)
 
     assert f"failed {STOPS_AFTER}, stopped by failures" in message
-    assert items(books) == before
-    assert books.left_at_vonage() == at_vonage
-    assert len(books.vonage.requests()) == STOPS_AFTER
+    assert items(env) == before
+    assert env.left_at_vonage() == at_vonage
+    assert len(env.vonage.requests()) == STOPS_AFTER
 
 
 @pytest.mark.parametrize("fault", FOREIGN.values(), ids=FOREIGN)
 def test_a_foreign_response_to_deletions_deletes_nothing_and_raises(
-    fault: dict[str, Any], books: Books
+    fault: dict[str, Any], env: Env
 ) -> None:
-    prepare(books)
-    before, at_vonage = items(books), books.left_at_vonage()
-    books.vonage.fault("delete_recording", **fault)
+    prepare(env)
+    before, at_vonage = items(env), env.left_at_vonage()
+    env.vonage.fault("delete_recording", **fault)
 
     message = run(cleanup)
 
     assert f"failed {STOPS_AFTER}, stopped by failures" in message
-    assert items(books) == before
-    assert books.left_at_vonage() == at_vonage
-    assert {each["method"] for each in books.vonage.requests()} == {"DELETE"}
+    assert items(env) == before
+    assert env.left_at_vonage() == at_vonage
+    assert {each["method"] for each in env.vonage.requests()} == {"DELETE"}
 
 
 @pytest.mark.parametrize("fault", FOREIGN.values(), ids=FOREIGN)
-def test_a_foreign_response_about_recordings_loses_none(
-    fault: dict[str, Any], books: Books
-) -> None:
+def test_a_foreign_response_about_recordings_loses_none(fault: dict[str, Any], env: Env) -> None:
     """The session is not found in Vonage's own words, the recording is not."""
-    prepare(books)
-    before = items(books)
-    books.vonage.fault("get_recording", **fault)
+    prepare(env)
+    before = items(env)
+    env.vonage.fault("get_recording", **fault)
 
-    assert f"failed {STOPS_AFTER}, stopped by failures" in run(reconciler)
-    assert items(books) == before
+    assert f"failed {STOPS_AFTER}, stopped by failures" in run(reconciliation)
+    assert items(env) == before
 
 
 @pytest.mark.parametrize("fault", FOREIGN.values(), ids=FOREIGN)
 @pytest.mark.parametrize("operation", ["list_rooms", "update_room", "*"])
 def test_a_foreign_response_about_rooms_extends_none_and_raises(
-    operation: str, fault: dict[str, Any], books: Books
+    operation: str, fault: dict[str, Any], env: Env
 ) -> None:
-    prepare(books)
-    before = books.vonage.rooms()
-    books.vonage.fault(operation, **fault)
+    prepare(env)
+    before = env.vonage.rooms()
+    env.vonage.fault(operation, **fault)
 
-    message = run(extender)
+    message = run(room_extension)
 
     stop = f"failed {STOPS_AFTER}, stopped by failures"
     expected = stop if operation == "update_room" else "nothing done, stopped by read_error"
     assert expected in message
-    assert books.vonage.rooms() == before
+    assert env.vonage.rooms() == before
     assert not any(
-        item["pk"]["S"].startswith("EVENT#")
-        for item in books.dynamodb.scan(TableName=TABLE)["Items"]
+        item["pk"]["S"].startswith("EVENT#") for item in env.dynamodb.scan(TableName=TABLE)["Items"]
     )
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig"])
-def test_a_byte_order_mark_before_every_response_disturbs_no_job(
-    encoding: str, books: Books
-) -> None:
-    prepare(books)
-    books.hear(an_upload("gone"), NOW - timedelta(days=400))
-    books.vonage.fault("*", encoding=encoding)
+def test_a_byte_order_mark_before_every_response_disturbs_no_job(encoding: str, env: Env) -> None:
+    prepare(env)
+    env.hear(an_upload("gone"), NOW - timedelta(days=400))
+    env.vonage.fault("*", encoding=encoding)
 
     cleaned = cleanup.handler({}, Invocation())
-    reconciled = reconciler.handler({}, Invocation())
-    extended = extender.handler({}, Invocation())
+    reconciled = reconciliation.handler({}, Invocation())
+    extended = room_extension.handler({}, Invocation())
 
     assert (cleaned["deleted"], cleaned["already_deleted"], cleaned["failed"]) == (ITEMS, 1, 0)
     assert (reconciled["lost"], reconciled["failed"]) == (ITEMS, 0)
     assert (extended["extended"], extended["failed"]) == (ITEMS, 0)
 
 
-@pytest.mark.parametrize("app", [cleanup, reconciler, extender], ids=lambda app: app.__name__)
+@pytest.mark.parametrize(
+    "app", [cleanup, reconciliation, room_extension], ids=lambda app: app.__name__
+)
 def test_a_self_signed_certificate_is_named_and_not_retried(
-    app: ModuleType, books: Books, monkeypatch: pytest.MonkeyPatch
+    app: ModuleType, env: Env, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare(books)
-    before = items(books)
-    monkeypatch.setenv("VONAGE_BASE_URL", books.vonage.https_api_url())
+    prepare(env)
+    before = items(env)
+    monkeypatch.setenv("VONAGE_BASE_URL", env.vonage.https_api_url())
     forget_environment()
 
     message = run(app)
 
     assert "certificate is not trusted: self-signed certificate" in message
     assert "status page" not in message
-    stop = "nothing done, stopped by read_error" if app is extender else f"failed {STOPS_AFTER}"
+    stop = (
+        "nothing done, stopped by read_error" if app is room_extension else f"failed {STOPS_AFTER}"
+    )
     assert stop in message
-    assert items(books) == before
-    assert books.vonage.requests() == []
+    assert items(env) == before
+    assert env.vonage.requests() == []
 
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_deletion_whose_response_is_cut_off_is_found_done_by_the_next_attempt(
-    chunked: bool, books: Books
+    chunked: bool, env: Env
 ) -> None:
-    [recording_id] = books.uploaded(1, NOW - timedelta(days=400))
-    books.vonage.fault(
+    [recording_id] = env.uploaded(1, NOW - timedelta(days=400))
+    env.vonage.fault(
         "delete_recording", body=HTML, truncate=5, chunked=chunked, after=True, times=1
     )
 
     report = cleanup.handler({}, Invocation())
 
     assert (report["already_deleted"], report["failed"]) == (1, 0)
-    assert books.left_at_vonage() == set()
-    assert books.store.recording(recording_id).deleted_at is not None  # type: ignore[union-attr]
+    assert env.left_at_vonage() == set()
+    assert env.store.recording(recording_id).deleted_at is not None  # type: ignore[union-attr]
 
 
 # --- the management API ---------------------------------------------------------------------------
@@ -252,14 +246,14 @@ def rooms_page(**query: str) -> Answered:
     return Answered(response["statusCode"], json.loads(response["body"]), response["headers"])
 
 
-def test_a_page_of_rooms_shows_the_valid_ones_and_counts_the_others(books: Books) -> None:
-    ids = books.vonage.add_rooms(12, expires_at=SOON)
+def test_a_page_of_rooms_shows_the_valid_ones_and_counts_the_others(env: Env) -> None:
+    ids = env.vonage.add_rooms(12, expires_at=SOON)
     bad = [
         {"element": ids[3], "fields": {"metadata": {"team": "a"}}},
         {"element": ids[5], "fields": {"expires_at": 5}},
         {"element": ids[7], "value": None},
     ]
-    books.vonage.fault("list_rooms", elements=bad)
+    env.vonage.fault("list_rooms", elements=bad)
 
     response = rooms_page()
 
@@ -271,10 +265,10 @@ def test_a_page_of_rooms_shows_the_valid_ones_and_counts_the_others(books: Books
 
 
 @pytest.mark.parametrize("count", [0, 5, 6])
-def test_the_cursor_ends_with_an_empty_page_that_links_to_itself(books: Books, count: int) -> None:
-    books.vonage.settings(list_end="empty_page")
+def test_the_cursor_ends_with_an_empty_page_that_links_to_itself(env: Env, count: int) -> None:
+    env.vonage.settings(list_end="empty_page")
     if count:
-        books.vonage.add_rooms(count)
+        env.vonage.add_rooms(count)
     seen, query = 0, {"page_size": "3"}
     for _ in range(10):
         page = rooms_page(**query).body
@@ -287,12 +281,12 @@ def test_the_cursor_ends_with_an_empty_page_that_links_to_itself(books: Books, c
 
 @pytest.mark.parametrize("fault", FOREIGN.values(), ids=FOREIGN)
 def test_a_foreign_response_to_a_managed_deletion_is_an_error(
-    fault: dict[str, Any], books: Books
+    fault: dict[str, Any], env: Env
 ) -> None:
-    [recording_id] = books.uploaded(1, NOW)
-    [room_id] = books.vonage.add_rooms(1)
-    before = items(books)
-    books.vonage.fault("*", **fault)
+    [recording_id] = env.uploaded(1, NOW)
+    [room_id] = env.vonage.add_rooms(1)
+    before = items(env)
+    env.vonage.fault("*", **fault)
 
     for route, id_ in (
         ("DELETE /recordings/{recording_id}", recording_id),
@@ -300,5 +294,5 @@ def test_a_foreign_response_to_a_managed_deletion_is_an_error(
     ):
         response = management.handler(a_request_for(route, id_), AContext())
         error = json.loads(response["body"])["error"]["code"]
-        assert (response["statusCode"], error) == (502, "vonage_answered_unexpectedly")
-    assert items(books) == before
+        assert (response["statusCode"], error) == (502, "vonage_invalid_response")
+    assert items(env) == before

@@ -9,10 +9,9 @@ from typing import Any
 import boto3
 import pytest
 
-from roomkeeper.handlers import recording_cleanup as cleanup
-from roomkeeper.handlers import recording_reconciler as reconciler
+from roomkeeper.handlers import cleanup, reconciliation
 from roomkeeper.jobs.batch import BatchIncomplete
-from tests.support.env import TABLE, Books, an_upload
+from tests.support.env import TABLE, Env, an_upload
 
 SAMPLES = Path(__file__).parent.parent.parent / "events/functions"
 ENVIRONMENT = {
@@ -43,15 +42,12 @@ class Invocation:
 
 
 @pytest.fixture(autouse=True)
-def _deployed(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (ENVIRONMENT | {"VONAGE_BASE_URL": books.vonage.api_url}).items():
+def _deployed(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (ENVIRONMENT | {"VONAGE_BASE_URL": env.vonage.api_url}).items():
         monkeypatch.setenv(name, value)
     boto3.client("secretsmanager").create_secret(
         Name="vonage", SecretString=json.dumps({"api_key": "key", "api_secret": "secret"})
     )
-    for app in (cleanup, reconciler):
-        app._settings.cache_clear()
-        app._store.cache_clear()
 
 
 def sample(name: str) -> dict[str, Any]:
@@ -59,13 +55,13 @@ def sample(name: str) -> dict[str, Any]:
     return found
 
 
-def test_a_scheduled_cleanup_reports_all_its_counts(books: Books) -> None:
-    deleted, held, unready = books.vonage.add_recordings(3)["recording_ids"]
-    books.vonage.add_recordings(1, status="stopped", ids=["unready"])
-    for recording_id in (deleted, held, "unready", "gone"):
-        books.hear(an_upload(recording_id), NOW - timedelta(days=31))
-    books.hear(an_upload(unready), NOW)
-    books.store.hold(held, "a court order", "legal", NOW)
+def test_a_scheduled_cleanup_reports_all_its_counts(env: Env) -> None:
+    deleted, on_hold, unready = env.vonage.add_recordings(3)["recording_ids"]
+    env.vonage.add_recordings(1, status="stopped", ids=["unready"])
+    for recording_id in (deleted, on_hold, "unready", "gone"):
+        env.hear(an_upload(recording_id), NOW - timedelta(days=31))
+    env.hear(an_upload(unready), NOW)
+    env.store.hold(on_hold, "a court order", "legal", NOW)
 
     assert cleanup.handler(sample("recording_cleanup"), Invocation()) == {
         "dry_run": False,
@@ -84,28 +80,27 @@ def test_a_scheduled_cleanup_reports_all_its_counts(books: Books) -> None:
 
 
 def test_a_retention_of_zero_days_switches_the_cleanup_off(
-    books: Books, monkeypatch: pytest.MonkeyPatch
+    env: Env, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RETENTION_DAYS", "0")
-    books.uploaded(1, NOW - timedelta(days=36_500))
+    env.uploaded(1, NOW - timedelta(days=36_500))
 
     report = cleanup.handler({}, Invocation())
 
     assert (report["due"], report["deleted"]) == (0, 0)
-    assert books.vonage.requests() == []
+    assert env.vonage.requests() == []
 
 
-def test_a_changed_retention_applies_at_once(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    books.uploaded(1, NOW - timedelta(days=8))
+def test_a_changed_retention_applies_at_once(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    env.uploaded(1, NOW - timedelta(days=8))
     assert cleanup.handler({}, Invocation())["deleted"] == 0
     monkeypatch.setenv("RETENTION_DAYS", "7")
-    cleanup._settings.cache_clear()  # as a changed environment restarts the function
 
     assert cleanup.handler({}, Invocation())["deleted"] == 1
 
 
-def test_due_recordings_beyond_the_limit_are_reported_as_remaining(books: Books) -> None:
-    books.uploaded(5, NOW - timedelta(days=31))
+def test_due_recordings_beyond_the_limit_are_reported_as_remaining(env: Env) -> None:
+    env.uploaded(5, NOW - timedelta(days=31))
 
     report = cleanup.handler({"limit": 2}, Invocation())
 
@@ -113,26 +108,26 @@ def test_due_recordings_beyond_the_limit_are_reported_as_remaining(books: Books)
 
 
 def test_a_cleanup_deployed_as_a_dry_run_deletes_nothing(
-    books: Books, monkeypatch: pytest.MonkeyPatch
+    env: Env, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DRY_RUN", "true")
-    ids = books.uploaded(2, NOW - timedelta(days=31))
+    ids = env.uploaded(2, NOW - timedelta(days=31))
 
     report = cleanup.handler({}, Invocation())
 
     assert [each["recording_id"] for each in report["planned"]] == ids
-    assert books.left_at_vonage() == set(ids)
+    assert env.left_at_vonage() == set(ids)
 
 
-def test_a_scheduled_reconciliation_reports_all_its_counts(books: Books) -> None:
-    meeting = books.vonage.hold_meeting(recordings=2)
+def test_a_scheduled_reconciliation_reports_all_its_counts(env: Env) -> None:
+    meeting = env.vonage.hold_meeting(recordings=2)
     unannounced = meeting["recording_ids"][1]
     received = [body for body in meeting["callbacks"] if body.get("recording_id") != unannounced]
-    books.hear_all(received, NOW - timedelta(hours=7), "recording:uploaded")
+    env.hear_all(received, NOW - timedelta(hours=7), "recording:uploaded")
     started = {"event": "recording:started", "recording_id": "lost", "session_id": "s"}
-    books.hear(started, NOW - timedelta(hours=7))
+    env.hear(started, NOW - timedelta(hours=7))
 
-    assert reconciler.handler(sample("recording_reconciler"), Invocation()) == {
+    assert reconciliation.handler(sample("recording_reconciler"), Invocation()) == {
         "dry_run": False,
         "due": 3,
         "recovered": 1,
@@ -151,7 +146,7 @@ def test_a_scheduled_reconciliation_reports_all_its_counts(books: Books) -> None
 
 
 @pytest.mark.parametrize(
-    ("app", "name"), [(cleanup, "recording_cleanup"), (reconciler, "recording_reconciler")]
+    ("app", "name"), [(cleanup, "recording_cleanup"), (reconciliation, "recording_reconciler")]
 )
 def test_the_sample_event_of_a_run_on_demand_is_a_dry_run(app: ModuleType, name: str) -> None:
     response = app.handler(sample(f"{name}_on_demand"), Invocation())
@@ -160,19 +155,19 @@ def test_the_sample_event_of_a_run_on_demand_is_a_dry_run(app: ModuleType, name:
     assert json.loads(response["body"])["planned"] == []
 
 
-@pytest.mark.parametrize("app", [cleanup, reconciler], ids=["cleanup", "reconciliation"])
+@pytest.mark.parametrize("app", [cleanup, reconciliation], ids=["cleanup", "reconciliation"])
 def test_a_scheduled_run_with_failures_raises_after_its_batch_is_finished(
-    app: ModuleType, books: Books
+    app: ModuleType, env: Env
 ) -> None:
-    ids = books.uploaded(3, NOW - timedelta(days=31))
-    meeting = books.vonage.hold_meeting(recordings=3)
-    books.hear_all(meeting["callbacks"], NOW - timedelta(hours=7), "recording:uploaded")
-    books.vonage.fault("*", status=400, times=1)
+    ids = env.uploaded(3, NOW - timedelta(days=31))
+    meeting = env.vonage.hold_meeting(recordings=3)
+    env.hear_all(meeting["callbacks"], NOW - timedelta(hours=7), "recording:uploaded")
+    env.vonage.fault("*", status=400, times=1)
 
     with pytest.raises(BatchIncomplete, match="failed 1"):
         app.handler({}, Invocation())
 
     if app is cleanup:
-        assert len(set(ids) & books.left_at_vonage()) == 1
+        assert len(set(ids) & env.left_at_vonage()) == 1
     else:
-        assert books.store.worklist_length("awaiting_upload", NOW) <= 1
+        assert env.store.worklist_length("awaiting_upload", NOW) <= 1

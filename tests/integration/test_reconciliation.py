@@ -7,10 +7,15 @@ import pytest
 from roomkeeper import store
 from roomkeeper.callbacks.meetings import RecordingEnded, RecordingStarted, RecordingUploaded
 from roomkeeper.jobs.batch import Limits, Summary, deadline_in
-from roomkeeper.jobs.reconciliation import InvalidRecordingData, Reconciliation, to_observation
-from roomkeeper.jobs.runner import Options, Run, work
+from roomkeeper.jobs.reconciliation import (
+    InvalidRecordingData,
+    Reconciliation,
+    ReconciliationOptions,
+    to_observation,
+)
+from roomkeeper.jobs.runner import Run
 from roomkeeper.vonage import Recording, SessionRecordings, VonageClient
-from tests.support.env import NOW, Books
+from tests.support.env import NOW, Env
 
 HOUR = timedelta(hours=1)
 LONG_AGO = NOW - 7 * HOUR
@@ -18,26 +23,35 @@ NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 
 def reconcile(
-    books: Books, *, dry_run: bool = False, client: Any = None, now: datetime = NOW
+    env: Env, *, dry_run: bool = False, client: Any = None, now: datetime = NOW
 ) -> tuple[Reconciliation, Summary]:
     """Reconcile everything that has waited for six hours."""
-    reconciliation = Reconciliation(
-        books.store, client or books.client, grace=6 * HOUR, now=now, dry_run=dry_run
+    reconciliation = a_reconciliation(env, dry_run=dry_run, client=client, now=now)
+    return reconciliation, reconciliation.run().summary
+
+
+def a_reconciliation(
+    env: Env, *, dry_run: bool = False, client: Any = None, now: datetime = NOW
+) -> Reconciliation:
+    run = Run(
+        options=ReconciliationOptions(),
+        dry_run=dry_run,
+        limits=Limits(concurrency=1, per_second=1000.0, deadline=deadline_in(60.0)),
+        call_seconds=1.0,
+        now=now,
     )
-    limits = Limits(concurrency=1, per_second=1000.0, deadline=deadline_in(60.0))
-    run = Run(options=Options(), dry_run=dry_run, limits=limits, call_seconds=1.0, now=NOW)
-    return reconciliation, work(run, reconciliation.due(), reconciliation.act)
+    return Reconciliation(run, env.store, client or env.client, grace=6 * HOUR)
 
 
-def a_meeting(books: Books, **meeting: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def a_meeting(env: Env, **meeting: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Have Vonage hold a meeting; return it and its callbacks, none of which was received yet."""
-    held = books.vonage.hold_meeting(**meeting)
-    return held, held["callbacks"]
+    meeting = env.vonage.hold_meeting(**meeting)
+    return meeting, meeting["callbacks"]
 
 
-def events_due(books: Books, key: str) -> list[str]:
+def events_due(env: Env, key: str) -> list[str]:
     """Return the events that are due if the item is new, with their origin."""
-    image = books.item(key)
+    image = env.item(key)
     record = {
         "eventName": "INSERT",
         "dynamodb": {
@@ -49,147 +63,143 @@ def events_due(books: Books, key: str) -> list[str]:
     return [f"{event.name} by {event.metadata.origin}" for event in store.events_due(record)]
 
 
-def test_a_missed_upload_is_recovered_with_the_origin_reconciliation(books: Books) -> None:
-    meeting, callbacks = a_meeting(books)
+def test_a_missed_upload_is_recovered_with_the_origin_reconciliation(env: Env) -> None:
+    meeting, callbacks = a_meeting(env)
     [recording_id] = meeting["recording_ids"]
-    books.hear_all(callbacks, LONG_AGO, "recording:uploaded")
+    env.hear_all(callbacks, LONG_AGO, "recording:uploaded")
 
-    _, summary = reconcile(books)
+    _, summary = reconcile(env)
 
     assert summary.outcomes == {"recovered": 1, "session_checked": 1}
-    recording = books.store.recording(recording_id)
+    recording = env.store.recording(recording_id)
     assert recording is not None
     assert (recording.status, recording.duration) == ("uploaded", 38)
     assert recording.url is not None
     assert recording.uploaded_at == NOW
-    assert events_due(books, f"RECORDING#{recording_id}") == [
+    assert events_due(env, f"RECORDING#{recording_id}") == [
         "recording:ended by callback",
         "recording:started by callback",
         "recording:uploaded by reconciliation",
     ]
-    assert [entry.id for entry in books.store.worklist("confirmed", NOW)] == [recording_id]
+    assert [entry.id for entry in env.store.worklist("confirmed", NOW)] == [recording_id]
 
 
-def test_a_callback_after_the_recovery_changes_nothing(books: Books) -> None:
-    meeting, callbacks = a_meeting(books)
+def test_a_callback_after_the_recovery_changes_nothing(env: Env) -> None:
+    meeting, callbacks = a_meeting(env)
     [recording_id] = meeting["recording_ids"]
-    books.hear_all(callbacks, LONG_AGO, "recording:uploaded")
-    reconcile(books)
-    recovered = books.item(f"RECORDING#{recording_id}")
+    env.hear_all(callbacks, LONG_AGO, "recording:uploaded")
+    reconcile(env)
+    recovered = env.item(f"RECORDING#{recording_id}")
 
-    books.hear_all(callbacks, NOW + HOUR)
+    env.hear_all(callbacks, NOW + HOUR)
 
-    assert books.item(f"RECORDING#{recording_id}") == recovered
+    assert env.item(f"RECORDING#{recording_id}") == recovered
 
 
-def test_an_upload_received_after_the_worklist_was_read_needs_no_request(books: Books) -> None:
-    _, callbacks = a_meeting(books)
-    books.hear_all(callbacks, LONG_AGO, "recording:uploaded", "session:started", "session:ended")
-    reconciliation = Reconciliation(
-        books.store, books.client, grace=6 * HOUR, now=NOW, dry_run=False
-    )
-    [due] = reconciliation.due()
-    books.hear_all(callbacks, NOW)
+def test_an_upload_received_after_the_worklist_was_read_needs_no_request(env: Env) -> None:
+    _, callbacks = a_meeting(env)
+    env.hear_all(callbacks, LONG_AGO, "recording:uploaded", "session:started", "session:ended")
+    reconciliation = a_reconciliation(env)
+    [due] = reconciliation.items()
+    env.hear_all(callbacks, NOW)
 
     assert reconciliation.act(due) == "already_resolved"
-    assert books.vonage.requests() == []
+    assert env.vonage.requests() == []
 
 
-def test_recordings_within_the_grace_time_cause_no_request(books: Books) -> None:
-    _, callbacks = a_meeting(books)
-    books.hear_all(callbacks, NOW - 5 * HOUR, "recording:uploaded")
+def test_recordings_within_the_grace_time_cause_no_request(env: Env) -> None:
+    _, callbacks = a_meeting(env)
+    env.hear_all(callbacks, NOW - 5 * HOUR, "recording:uploaded")
 
-    _, summary = reconcile(books)
+    _, summary = reconcile(env)
 
     assert summary.processed == 0
-    assert books.vonage.requests() == []
+    assert env.vonage.requests() == []
 
 
-def test_a_recording_that_vonage_no_longer_has_is_marked_as_lost_once(books: Books) -> None:
+def test_a_recording_that_vonage_no_longer_has_is_marked_as_lost_once(env: Env) -> None:
     started = {"event": "recording:started", "recording_id": "lost", "session_id": "s"}
-    books.hear(started, LONG_AGO)
+    env.hear(started, LONG_AGO)
 
-    _, summary = reconcile(books)
+    _, summary = reconcile(env)
 
     assert summary.outcomes == {"lost": 1}
-    recording = books.store.recording("lost")
+    recording = env.store.recording("lost")
     assert recording is not None
     assert (recording.status, recording.missing_at) == ("lost", NOW)
-    assert "recording:lost by reconciliation" in events_due(books, "RECORDING#lost")
-    assert reconcile(books)[1].processed == 0
+    assert "recording:lost by reconciliation" in events_due(env, "RECORDING#lost")
+    assert reconcile(env)[1].processed == 0
 
 
 def test_a_recording_uploaded_during_the_request_is_not_marked_as_lost(
-    books: Books, monkeypatch: pytest.MonkeyPatch
+    env: Env, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    books.hear({"event": "recording:started", "recording_id": "r", "session_id": "s"}, LONG_AGO)
-    monkeypatch.setattr(books.store, "mark_missing", lambda *_: False)
+    env.hear({"event": "recording:started", "recording_id": "r", "session_id": "s"}, LONG_AGO)
+    monkeypatch.setattr(env.store, "mark_missing", lambda *_: False)
 
-    assert reconcile(books)[1].outcomes == {"already_resolved": 1}
+    assert reconcile(env)[1].outcomes == {"already_resolved": 1}
 
 
-def test_a_lost_recording_whose_upload_is_received_later_is_uploaded(books: Books) -> None:
-    meeting, callbacks = a_meeting(books)
+def test_a_lost_recording_whose_upload_is_received_later_is_uploaded(env: Env) -> None:
+    meeting, callbacks = a_meeting(env)
     [recording_id] = meeting["recording_ids"]
-    books.hear_all(callbacks, LONG_AGO, "recording:uploaded", "session:ended", "session:started")
-    lost = books.store.recording(recording_id)
+    env.hear_all(callbacks, LONG_AGO, "recording:uploaded", "session:ended", "session:started")
+    lost = env.store.recording(recording_id)
     assert lost is not None
-    assert books.store.mark_missing(lost, NOW)
-    assert "ttl" in books.item(f"RECORDING#{recording_id}")
+    assert env.store.mark_missing(lost, NOW)
+    assert "ttl" in env.item(f"RECORDING#{recording_id}")
 
-    books.hear_all(callbacks, NOW)
+    env.hear_all(callbacks, NOW)
 
-    recording = books.store.recording(recording_id)
+    recording = env.store.recording(recording_id)
     assert recording is not None
     assert recording.status == "uploaded"
-    assert "ttl" not in books.item(f"RECORDING#{recording_id}")
-    assert not books.store.mark_missing(recording, NOW)
-    assert [entry.id for entry in books.store.worklist("retained", NOW)] == [recording_id]
+    assert "ttl" not in env.item(f"RECORDING#{recording_id}")
+    assert not env.store.mark_missing(recording, NOW)
+    assert [entry.id for entry in env.store.worklist("retained", NOW)] == [recording_id]
 
 
 def test_a_late_start_of_a_lost_recording_does_not_keep_it_on_the_worklist(
-    books: Books,
+    env: Env,
 ) -> None:
     ended = {"event": "recording:ended", "recording_id": "r", "session_id": "s", "duration": 1}
-    books.hear(
+    env.hear(
         ended | {"started_at": "2026-07-01T10:00:00Z", "ended_at": "2026-07-01T10:00:01Z"}, LONG_AGO
     )
-    reconcile(books)
-    books.hear({"event": "recording:started", "recording_id": "r", "session_id": "s"}, LONG_AGO)
+    reconcile(env)
+    env.hear({"event": "recording:started", "recording_id": "r", "session_id": "s"}, LONG_AGO)
 
-    assert reconcile(books)[1].outcomes == {"lost": 1}
-    assert reconcile(books)[1].processed == 0
+    assert reconcile(env)[1].outcomes == {"lost": 1}
+    assert reconcile(env)[1].processed == 0
 
 
 @pytest.mark.parametrize("ongoing", [True, False], ids=["still running", "being processed"])
 def test_a_recording_that_is_not_uploaded_yet_stays_on_the_worklist(
-    books: Books, ongoing: bool
+    env: Env, ongoing: bool
 ) -> None:
-    meeting, callbacks = a_meeting(books, ongoing=ongoing, upload=False)
+    meeting, callbacks = a_meeting(env, ongoing=ongoing, upload=False)
     [recording_id] = meeting["recording_ids"]
-    books.hear_all(callbacks, LONG_AGO)
+    env.hear_all(callbacks, LONG_AGO)
 
-    _, summary = reconcile(books)
+    _, summary = reconcile(env)
 
     assert summary.outcomes["waiting"] == 1
-    assert [entry.id for entry in books.store.worklist("awaiting_upload", LONG_AGO)] == [
-        recording_id
-    ]
+    assert [entry.id for entry in env.store.worklist("awaiting_upload", LONG_AGO)] == [recording_id]
 
 
 def test_recordings_of_a_known_session_without_any_callback_are_discovered(
-    books: Books,
+    env: Env,
 ) -> None:
-    meeting, callbacks = a_meeting(books, recordings=3)
+    meeting, callbacks = a_meeting(env, recordings=3)
     _first, *unannounced = meeting["recording_ids"]
     received = [body for body in callbacks if body.get("recording_id") not in unannounced]
-    books.hear_all(received, LONG_AGO, "recording:uploaded", "session:started", "session:ended")
+    env.hear_all(received, LONG_AGO, "recording:uploaded", "session:started", "session:ended")
 
-    reconciliation, summary = reconcile(books)
+    reconciliation, summary = reconcile(env)
 
-    assert (summary.outcomes, reconciliation.adopted) == ({"recovered": 1}, 2)
+    assert (summary.outcomes, reconciliation.discovered) == ({"recovered": 1}, 2)
     for recording_id in unannounced:
-        assert events_due(books, f"RECORDING#{recording_id}") == [
+        assert events_due(env, f"RECORDING#{recording_id}") == [
             "recording:uploaded by reconciliation"
         ]
 
@@ -198,97 +208,95 @@ def test_recordings_of_a_known_session_without_any_callback_are_discovered(
     ("received", "waited"), [("session:ended", 7 * HOUR), ("session:started", 31 * HOUR)]
 )
 def test_the_recordings_of_a_session_are_requested_once(
-    books: Books, received: str, waited: timedelta
+    env: Env, received: str, waited: timedelta
 ) -> None:
-    meeting, callbacks = a_meeting(books, recordings=2)
-    books.hear_all([body for body in callbacks if body["event"] == received], NOW - waited)
+    meeting, callbacks = a_meeting(env, recordings=2)
+    env.hear_all([body for body in callbacks if body["event"] == received], NOW - waited)
 
-    reconciliation, summary = reconcile(books)
+    reconciliation, summary = reconcile(env)
 
-    assert (summary.outcomes, reconciliation.adopted) == ({"session_checked": 1}, 2)
-    assert {entry.id for entry in books.store.worklist("confirmed", NOW)} == set(
+    assert (summary.outcomes, reconciliation.discovered) == ({"session_checked": 1}, 2)
+    assert {entry.id for entry in env.store.worklist("confirmed", NOW)} == set(
         meeting["recording_ids"]
     )
-    assert reconcile(books)[1].processed == 0
+    assert reconcile(env)[1].processed == 0
 
 
-def test_a_session_without_an_end_is_checked_a_day_later(books: Books) -> None:
-    _, callbacks = a_meeting(books)
-    books.hear_all([b for b in callbacks if b["event"] == "session:started"], NOW - 29 * HOUR)
+def test_a_session_without_an_end_is_checked_a_day_later(env: Env) -> None:
+    _, callbacks = a_meeting(env)
+    env.hear_all([b for b in callbacks if b["event"] == "session:started"], NOW - 29 * HOUR)
 
-    assert reconcile(books)[1].processed == 0
+    assert reconcile(env)[1].processed == 0
 
 
-def test_a_session_that_vonage_does_not_know_is_checked_once(books: Books) -> None:
+def test_a_session_that_vonage_does_not_know_is_checked_once(env: Env) -> None:
     session = {"event": "session:ended", "session_id": "unknown", "room_id": "room"}
     times = {"started_at": "2026-07-01T04:00:00Z", "ended_at": "2026-07-01T05:00:00Z"}
-    books.hear(session | times, LONG_AGO)
+    env.hear(session | times, LONG_AGO)
 
-    assert reconcile(books)[1].outcomes == {"session_checked": 1}
-    assert reconcile(books)[1].processed == 0
+    assert reconcile(env)[1].outcomes == {"session_checked": 1}
+    assert reconcile(env)[1].processed == 0
 
 
 @pytest.mark.parametrize("fault", [{"status": 404, "body": "<h1>no</h1>"}, {"status": 500}])
-def test_after_a_failure_the_next_run_recovers_everything(
-    books: Books, fault: dict[str, Any]
-) -> None:
-    meeting, callbacks = a_meeting(books)
-    books.hear_all(callbacks, LONG_AGO, "recording:uploaded")
-    books.vonage.fault("*", **fault)
+def test_after_a_failure_the_next_run_recovers_everything(env: Env, fault: dict[str, Any]) -> None:
+    meeting, callbacks = a_meeting(env)
+    env.hear_all(callbacks, LONG_AGO, "recording:uploaded")
+    env.vonage.fault("*", **fault)
 
-    assert reconcile(books)[1].outcomes == {"failed": 2}
-    books.vonage.clear_faults()
+    assert reconcile(env)[1].outcomes == {"failed": 2}
+    env.vonage.clear_faults()
 
-    assert reconcile(books)[1].outcomes == {"recovered": 1, "session_checked": 1}
-    assert books.store.recording(meeting["recording_ids"][0])
+    assert reconcile(env)[1].outcomes == {"recovered": 1, "session_checked": 1}
+    assert env.store.recording(meeting["recording_ids"][0])
 
 
-def test_one_invalid_recording_does_not_block_the_rest_of_its_session(books: Books) -> None:
-    meeting, callbacks = a_meeting(books, recordings=4)
+def test_one_invalid_recording_does_not_block_the_rest_of_its_session(env: Env) -> None:
+    meeting, callbacks = a_meeting(env, recordings=4)
     due, invalid, *unannounced = meeting["recording_ids"]
     received = [
         body for body in callbacks if body.get("recording_id") not in (invalid, *unannounced)
     ]
-    books.hear_all(received, LONG_AGO, "recording:uploaded")
+    env.hear_all(received, LONG_AGO, "recording:uploaded")
 
-    summary = reconcile(books, client=WithoutAnEnd(books.client, recording_id=invalid))[1]
+    summary = reconcile(env, client=WithoutAnEnd(env.client, recording_id=invalid))[1]
 
     assert summary.outcomes == {"failed": 2}  # once for the recording, once for its session
     assert all(f"recording {invalid}" in example for example in summary.sample_errors)
-    assert {entry.id for entry in books.store.worklist("confirmed", NOW)} == {due, *unannounced}
+    assert {entry.id for entry in env.store.worklist("confirmed", NOW)} == {due, *unannounced}
     later = NOW + HOUR
-    again = reconcile(books, client=WithoutAnEnd(books.client, recording_id=invalid), now=later)[1]
+    again = reconcile(env, client=WithoutAnEnd(env.client, recording_id=invalid), now=later)[1]
     assert again.outcomes == {"failed": 1}  # the session waits for its missing recording
-    assert reconcile(books, now=later + 2 * HOUR)[1].outcomes == {"session_checked": 1}
-    assert books.store.recording(invalid)
+    assert reconcile(env, now=later + 2 * HOUR)[1].outcomes == {"session_checked": 1}
+    assert env.store.recording(invalid)
 
 
 def test_an_invalid_recording_in_the_session_does_not_keep_a_lost_one_from_being_marked(
-    books: Books,
+    env: Env,
 ) -> None:
-    meeting, _ = a_meeting(books)
+    meeting, _ = a_meeting(env)
     [invalid] = meeting["recording_ids"]
     started = {"event": "recording:started", "recording_id": "lost"}
-    books.hear(started | {"session_id": meeting["session_id"]}, LONG_AGO)
+    env.hear(started | {"session_id": meeting["session_id"]}, LONG_AGO)
 
-    reconcile(books, client=WithoutAnEnd(books.client, recording_id=invalid))
+    reconcile(env, client=WithoutAnEnd(env.client, recording_id=invalid))
 
-    recording = books.store.recording("lost")
+    recording = env.store.recording("lost")
     assert recording is not None
     assert recording.status == "lost"
 
 
 def test_a_due_recording_that_is_invalid_does_not_block_the_rest_of_its_session(
-    books: Books,
+    env: Env,
 ) -> None:
-    meeting, callbacks = a_meeting(books, recordings=2)
+    meeting, callbacks = a_meeting(env, recordings=2)
     invalid, unannounced = meeting["recording_ids"]
-    books.hear_all([b for b in callbacks if b.get("recording_id") == invalid][:1], LONG_AGO)
+    env.hear_all([b for b in callbacks if b.get("recording_id") == invalid][:1], LONG_AGO)
 
-    summary = reconcile(books, client=WithoutAnEnd(books.client, recording_id=invalid))[1]
+    summary = reconcile(env, client=WithoutAnEnd(env.client, recording_id=invalid))[1]
 
     assert summary.outcomes == {"failed": 1}
-    assert books.store.recording(unannounced)
+    assert env.store.recording(unannounced)
 
 
 class WithoutAnEnd:
@@ -309,27 +317,27 @@ class WithoutAnEnd:
         )
 
 
-def test_a_dry_run_lists_the_missing_events_and_changes_nothing(books: Books) -> None:
-    meeting, callbacks = a_meeting(books, recordings=2)
+def test_a_dry_run_lists_the_missing_events_and_changes_nothing(env: Env) -> None:
+    meeting, callbacks = a_meeting(env, recordings=2)
     known, unannounced = meeting["recording_ids"]
     received = [body for body in callbacks if body.get("recording_id") != unannounced]
-    books.hear_all(received, LONG_AGO, "recording:uploaded")
+    env.hear_all(received, LONG_AGO, "recording:uploaded")
     started = {"event": "recording:started", "recording_id": "lost", "session_id": "s"}
-    books.hear(started, LONG_AGO)
-    before = [books.item(f"RECORDING#{each}") for each in (known, "lost")]
+    env.hear(started, LONG_AGO)
+    before = [env.item(f"RECORDING#{each}") for each in (known, "lost")]
 
-    reconciliation, summary = reconcile(books, dry_run=True)
+    reconciliation, summary = reconcile(env, dry_run=True)
 
     assert summary.outcomes == {"recovered": 1, "lost": 1, "session_checked": 1}
-    assert reconciliation.adopted == 1
+    assert reconciliation.discovered == 1
     assert {(plan["event"], plan["recording_id"]) for plan in reconciliation.planned} == {
         ("recording:uploaded", known),
         ("recording:uploaded", unannounced),
         ("recording:lost", "lost"),
     }
-    assert [books.item(f"RECORDING#{each}") for each in (known, "lost")] == before
-    assert books.store.recording(unannounced) is None
-    assert books.store.worklist_length("ended_session", NOW) == 1
+    assert [env.item(f"RECORDING#{each}") for each in (known, "lost")] == before
+    assert env.store.recording(unannounced) is None
+    assert env.store.worklist_length("ended_session", NOW) == 1
 
 
 def found(status: str, **facts: Any) -> Recording:

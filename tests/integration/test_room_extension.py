@@ -20,8 +20,9 @@ from roomkeeper.aws import sdk as aws
 from roomkeeper.callbacks.meetings import parse
 from roomkeeper.domain.rooms import ExtensionPolicy
 from roomkeeper.jobs.batch import BatchIncomplete, Limits, deadline_in
+from roomkeeper.jobs.report import Report
 from roomkeeper.jobs.room_extension import PAGE_SIZE, SCAN, RoomExtension
-from roomkeeper.jobs.runner import Options, Report, Run
+from roomkeeper.jobs.runner import Options, Run
 from roomkeeper.store import Checkpoint, RoomStore, Store
 from roomkeeper.times import from_iso, iso
 from roomkeeper.vonage import (
@@ -60,7 +61,9 @@ class Rooms(Struct):
     table: RoomStore
 
     def extend(self, run: Run[Options] | None = None, **policy: Any) -> Report:
-        return RoomExtension(run or a_run(), a_policy(**policy), self.client, self.table).run()
+        return RoomExtension(
+            run or a_run(), self.table, self.client, policy=a_policy(**policy)
+        ).run()
 
     def expiries(self) -> dict[str, str]:
         return {room["id"]: room["expires_at"] for room in self.vonage.rooms()}
@@ -155,7 +158,7 @@ def test_due_rooms_are_extended_with_one_event_each_and_no_intent_remains(
     assert report.counts["selected"] == report.counts["extended"] == 45
     assert report.counts["not_due"] == 30
     assert report.counts["remaining"] == 0
-    assert report.counts["walk_finished"] is True
+    assert report.counts["scan_completed"] is True
 
 
 def test_every_room_is_counted_under_one_verdict(rooms: Rooms) -> None:
@@ -300,7 +303,7 @@ def test_a_run_continues_at_the_checkpoint_until_all_rooms_are_scanned(rooms: Ro
     due = rooms.vonage.add_rooms(5 * PAGE_SIZE, expires_at=SOON)
     runs, read = 0, []
 
-    while not (report := rooms.extend(a_run(limit=2 * PAGE_SIZE + 5))).counts["walk_finished"]:
+    while not (report := rooms.extend(a_run(limit=2 * PAGE_SIZE + 5))).counts["scan_completed"]:
         runs += 1
         read.append(report.counts["remaining"])
 
@@ -315,7 +318,7 @@ def test_a_run_past_its_deadline_reports_it_and_leaves_the_rest(rooms: Rooms) ->
     report = rooms.extend(a_run(seconds=0.0))
 
     assert report.summary.stopped_by == "deadline"
-    assert report.counts["walk_finished"] is False
+    assert report.counts["scan_completed"] is False
 
 
 def test_completing_interrupted_extensions_counts_towards_the_deadline(
@@ -359,7 +362,7 @@ def test_pages_of_rooms_that_always_fail_do_not_block_the_others(
 
     assert [report.summary.stopped_by for report in reports] == [None, None]
     assert {room_id for room_id, _ in rooms.published()} == set(healthy)
-    assert any(report.counts["walk_finished"] for report in reports)
+    assert any(report.counts["scan_completed"] for report in reports)
 
 
 def test_an_interrupted_extension_of_a_forbidden_room_is_discarded_once_stale(
@@ -429,7 +432,7 @@ def test_rooms_deleted_after_they_were_listed_are_counted_and_no_failure(rooms: 
             return page
 
     client = rooms.client
-    report = RoomExtension(a_run(), a_policy(), Racing(client, set()), rooms.table).run()  # type: ignore[arg-type]
+    report = RoomExtension(a_run(), rooms.table, Racing(client, set()), policy=a_policy()).run()  # type: ignore[arg-type]
 
     assert report.summary.outcomes == {"extended": 3, "gone": 1}
     assert rooms.keys() == {"EVENT"}
@@ -453,12 +456,12 @@ def test_a_page_that_cannot_be_read_ends_the_run_and_is_read_by_the_next(rooms: 
 
 def test_a_checkpoint_that_is_no_longer_valid_restarts_the_scan(rooms: Rooms) -> None:
     due = rooms.vonage.add_rooms(3, expires_at=SOON)
-    rooms.table.save_checkpoint(SCAN, Checkpoint(start_id="no-number", walked=40))
+    rooms.table.save_checkpoint(SCAN, Checkpoint(start_id="no-number", scanned=40))
 
     report = rooms.extend()
 
     assert report.counts["extended"] == len(due)
-    assert report.counts["walk_finished"] is True
+    assert report.counts["scan_completed"] is True
 
 
 def test_with_used_within_only_recently_used_rooms_are_extended(rooms: Rooms) -> None:
@@ -479,7 +482,7 @@ def test_with_used_within_only_recently_used_rooms_are_extended(rooms: Rooms) ->
 
 def test_overlapping_runs_extend_every_room_with_one_event_each(rooms: Rooms) -> None:
     due = rooms.vonage.add_rooms(30, expires_at=SOON)
-    first = RoomExtension(a_run(), a_policy(), rooms.client, rooms.table)
+    first = RoomExtension(a_run(), rooms.table, rooms.client, policy=a_policy())
     rooms.extend(a_run(now=NOW + timedelta(seconds=1)))
 
     first.run()
@@ -519,13 +522,13 @@ def test_an_invalid_room_is_a_failure_and_all_others_are_extended(
     others = [*due[:2], *due[3:]]
     assert rooms.published() == Counter((room_id, LATER) for room_id in others)
     assert (report.counts["seen"], report.counts["extended"]) == (25, 24)
-    assert (report.counts["walk_finished"], report.counts["remaining"]) == (True, 0)
+    assert (report.counts["scan_completed"], report.counts["remaining"]) == (True, 0)
     assert report.counts["unlisted"] == 0
     assert report.summary.outcomes["failed"] == 1
     assert report.summary.stopped_by is None
     [logged] = [vars(each) for each in caplog.records if each.message == "room is invalid"]
     [example] = report.summary.sample_errors
-    assert logged["problem"] == example
+    assert logged["error"] == example
     shown = {"7": "'7'", "..": "'..'"}.get(str(change.get("fields", {}).get("id")))
     known = "fields" in change and "id" not in change["fields"]
     assert (shown or (repr(due[2]) if known else "Room 3 on the page")) in example
@@ -543,7 +546,7 @@ def test_pages_with_only_invalid_rooms_stop_no_run(rooms: Rooms) -> None:
     assert rooms.published() == {(due[-1], LATER): 1}
     assert report.summary.outcomes == {"extended": 1, "failed": 2 * PAGE_SIZE}
     assert len(report.summary.sample_errors) == 5
-    assert report.counts["walk_finished"] is True
+    assert report.counts["scan_completed"] is True
 
 
 def test_markers_are_found_in_metadata_that_is_no_string(rooms: Rooms) -> None:
@@ -570,7 +573,7 @@ def test_a_room_listed_twice_on_a_page_is_extended_once(rooms: Rooms) -> None:
 
     assert rooms.published() == {(first, LATER): 1}
     assert len(rooms.changing_calls()) == 1
-    assert report.counts["walk_finished"] is True
+    assert report.counts["scan_completed"] is True
 
 
 # --- how a list ends ------------------------------------------------------------------------------
@@ -584,7 +587,7 @@ def test_an_empty_page_that_links_to_itself_ends_the_scan(rooms: Rooms, count: i
     report = rooms.extend()
 
     assert report.summary.stopped_by is None
-    assert (report.counts["walk_finished"], report.counts["extended"]) == (True, len(due))
+    assert (report.counts["scan_completed"], report.counts["extended"]) == (True, len(due))
     assert rooms.table.checkpoint(SCAN) is None
 
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from local.testing.template import ROOT, properties, resources, template
 from operations import trace
-from tests.support.env import Books
+from tests.support.env import Env
 from tests.support.telemetry import Metric, Telemetry, everything
 
 # Source: "Metrics" in the guides of Lambda, of SQS and of API Gateway's HTTP APIs.
@@ -45,10 +45,10 @@ def _collected() -> list[Telemetry]:
 
 
 @pytest.fixture
-def telemetry(books: Books, _collected: list[Telemetry]) -> Telemetry:
+def telemetry(env: Env, _collected: list[Telemetry]) -> Telemetry:
     """The telemetry of all functions, collected once."""
     if not _collected:
-        _collected.append(everything(books))
+        _collected.append(everything(env))
     return _collected[0]
 
 

@@ -468,10 +468,10 @@ def test_errors_and_reprs_keep_secrets(emulator: VonageControl) -> None:
     brief = VonageClient(emulator.api_url, KEY, total_timeout=0.2, retry=BRISK)
     with brief as client, pytest.raises(Unavailable) as caught:
         client.get_room("any")
-    problem: BaseException | None = caught.value
+    cause: BaseException | None = caught.value
     texts = [repr(client), repr(KEY)]
-    while problem is not None:
-        texts.append(f"{problem!r} {problem}")
-        problem = problem.__cause__ or problem.__context__
+    while cause is not None:
+        texts.append(f"{cause!r} {cause}")
+        cause = cause.__cause__ or cause.__context__
     assert KEY.secret not in " ".join(texts)
     assert KEY.authorization().split()[1] not in " ".join(texts)

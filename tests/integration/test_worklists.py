@@ -9,7 +9,7 @@ from roomkeeper.domain.recordings import WorklistEntry
 from roomkeeper.store import Store
 from roomkeeper.store import recordings as store_recordings
 from roomkeeper.store.items import shard_of
-from tests.support.env import NOW, TABLE, Books, an_upload
+from tests.support.env import NOW, TABLE, Env, an_upload
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -28,24 +28,24 @@ def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_small_pages")
-def test_a_worklist_is_read_oldest_first_across_its_shards_and_pages(books: Books) -> None:
+def test_a_worklist_is_read_oldest_first_across_its_shards_and_pages(env: Env) -> None:
     ages = list(range(200))
     random.Random(1).shuffle(ages)
     for age in ages:
-        books.hear(an_upload(f"recording-{age}"), NOW - timedelta(seconds=age))
+        env.hear(an_upload(f"recording-{age}"), NOW - timedelta(seconds=age))
 
-    read = list(books.store.worklist("retained", NOW - timedelta(seconds=10)))
+    read = list(env.store.worklist("retained", NOW - timedelta(seconds=10)))
 
     assert [entry.id for entry in read] == [f"recording-{age}" for age in range(199, 9, -1)]
     assert read[0] == on("retained", "recording-199", NOW - timedelta(seconds=199))
-    assert books.store.worklist_length("retained", NOW - timedelta(seconds=10)) == 190
+    assert env.store.worklist_length("retained", NOW - timedelta(seconds=10)) == 190
 
 
 @pytest.mark.usefixtures("_small_pages")
-def test_a_worklist_is_read_at_most_one_page_of_each_shard_ahead(books: Books) -> None:
+def test_a_worklist_is_read_at_most_one_page_of_each_shard_ahead(env: Env) -> None:
     for number in range(200):
-        books.hear(an_upload(f"recording-{number}"), NOW - HOUR)
-    counting: Any = Counting(books.dynamodb)
+        env.hear(an_upload(f"recording-{number}"), NOW - HOUR)
+    counting: Any = Counting(env.dynamodb)
     assert len(list(itertools.islice(Store(counting, TABLE).worklist("retained", NOW), 10))) == 10
 
     assert 0 < counting.entries <= (8 + 2) * 5
@@ -63,20 +63,20 @@ class Counting:
         return page
 
 
-def test_a_recording_awaits_its_upload_from_its_first_callback_on(books: Books) -> None:
+def test_a_recording_awaits_its_upload_from_its_first_callback_on(env: Env) -> None:
     started = {"event": "recording:started", "recording_id": "r", "session_id": "s"}
-    books.hear(started, NOW - 3 * HOUR)
+    env.hear(started, NOW - 3 * HOUR)
     ended = an_upload("r") | {"event": "recording:ended"}
-    books.hear(ended, NOW - 2 * HOUR)
+    env.hear(ended, NOW - 2 * HOUR)
 
-    [waiting] = books.store.worklist("awaiting_upload", NOW)
+    [waiting] = env.store.worklist("awaiting_upload", NOW)
     assert waiting == on("awaiting_upload", "r", NOW - 3 * HOUR)
 
-    books.hear(an_upload("r"), NOW - HOUR)
+    env.hear(an_upload("r"), NOW - HOUR)
 
-    assert list(books.store.worklist("awaiting_upload", NOW)) == []
-    assert list(books.store.worklist("retained", NOW)) == [on("retained", "r", NOW - HOUR)]
-    assert list(books.store.worklist("retained", NOW - 2 * HOUR)) == []
+    assert list(env.store.worklist("awaiting_upload", NOW)) == []
+    assert list(env.store.worklist("retained", NOW)) == [on("retained", "r", NOW - HOUR)]
+    assert list(env.store.worklist("retained", NOW - 2 * HOUR)) == []
 
 
 def a_session(event: str) -> dict[str, str]:
@@ -85,24 +85,24 @@ def a_session(event: str) -> dict[str, str]:
 
 
 def test_a_session_is_open_until_its_end_is_received_and_then_awaits_its_check(
-    books: Books,
+    env: Env,
 ) -> None:
-    books.hear(a_session("session:started"), NOW - 2 * HOUR)
-    [open_one] = books.store.worklist("open_session", NOW)
+    env.hear(a_session("session:started"), NOW - 2 * HOUR)
+    [open_one] = env.store.worklist("open_session", NOW)
 
-    books.hear(a_session("session:ended"), NOW - HOUR)
+    env.hear(a_session("session:ended"), NOW - HOUR)
 
-    assert list(books.store.worklist("open_session", NOW)) == []
-    [ended] = books.store.worklist("ended_session", NOW)
+    assert list(env.store.worklist("open_session", NOW)) == []
+    [ended] = env.store.worklist("ended_session", NOW)
     assert ended == WorklistEntry("session", "s", NOW - HOUR, f"ended_session#{shard_of('s')}")
-    assert not books.store.mark_session_checked(open_one)  # it was queued again meanwhile
-    assert books.store.mark_session_checked(ended)
-    assert list(books.store.worklist("ended_session", NOW)) == []
+    assert not env.store.mark_session_checked(open_one)  # it was queued again meanwhile
+    assert env.store.mark_session_checked(ended)
+    assert list(env.store.worklist("ended_session", NOW)) == []
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_the_order_of_a_sessions_callbacks_does_not_matter(books: Books, order: int) -> None:
+def test_the_order_of_a_sessions_callbacks_does_not_matter(env: Env, order: int) -> None:
     for event in ("session:started", "session:ended")[::order]:
-        books.hear(a_session(event), NOW)
+        env.hear(a_session(event), NOW)
 
-    assert [entry.id for entry in books.store.worklist("ended_session", NOW)] == ["s"]
+    assert [entry.id for entry in env.store.worklist("ended_session", NOW)] == ["s"]

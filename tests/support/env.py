@@ -24,10 +24,10 @@ os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "test")
 os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", NAMESPACE)
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
-TABLE = "books"
+TABLE = "table"
 
 
-class Books(Struct, frozen=True):
+class Env(Struct, frozen=True):
     """A store, the emulated Vonage's controls, and a client of it."""
 
     store: Store
@@ -110,7 +110,7 @@ def a_client(emulator: VonageControl) -> VonageClient:
 
 
 @pytest.fixture
-def books(emulator: VonageControl) -> Iterator[Books]:
+def env(emulator: VonageControl) -> Iterator[Env]:
     """An empty table and an emulated Vonage without rooms or recordings."""
     emulator.reset()
     client = a_client(emulator)
@@ -118,4 +118,4 @@ def books(emulator: VonageControl) -> Iterator[Books]:
         dynamodb = aws.dynamodb(sdk.PATIENT)
         dynamodb.create_table(TableName=TABLE, **table_definition())
         store = Store(dynamodb, TABLE, session_days=400, event_days=30, deleted_days=90)
-        yield Books(store, client, emulator, dynamodb)
+        yield Env(store, client, emulator, dynamodb)

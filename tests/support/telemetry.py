@@ -18,18 +18,16 @@ from local.testing.template import NAMESPACE, environment
 from roomkeeper.aws.bus import Failure
 from roomkeeper.domain.events import Event
 from roomkeeper.handlers import callback_intake as intake
+from roomkeeper.handlers import cleanup, reconciliation, room_extension
 from roomkeeper.handlers import event_publisher as publisher
 from roomkeeper.handlers import management_api as management
-from roomkeeper.handlers import recording_cleanup as cleanup
-from roomkeeper.handlers import recording_reconciler as reconciler
-from roomkeeper.handlers import room_expiry_extender as extender
 from roomkeeper.jobs import runner
 from roomkeeper.jobs.batch import BatchIncomplete
 from roomkeeper.times import iso
-from tests.support.env import TABLE, Books, an_upload
+from tests.support.env import TABLE, Env, an_upload
 from tests.support.management import a_request_for
 
-APPS = (intake, publisher, management, cleanup, reconciler, extender)
+APPS = (intake, publisher, management, cleanup, reconciliation, room_extension)
 LONG_AGO = datetime.now(UTC) - timedelta(days=31)
 
 
@@ -104,7 +102,7 @@ class Invocation(AContext):
         return 900_000
 
 
-def everything(books: Books) -> Telemetry:
+def everything(env: Env) -> Telemetry:
     """Return the telemetry of all functions: each runs once with success and once with failure."""
     telemetry = Telemetry()
     steps = {
@@ -116,8 +114,8 @@ def everything(books: Books) -> Telemetry:
         "RoomExpiryExtender": _extend,
     }
     for function, step in steps.items():
-        with _deployed(books, function) as name, telemetry.of(name), _reachable(function):
-            step(books)
+        with _deployed(env, function) as name, telemetry.of(name), _reachable(function):
+            step(env)
     return telemetry
 
 
@@ -134,23 +132,23 @@ def _reachable(function: str) -> Iterator[None]:
 
 
 @contextmanager
-def _deployed(books: Books, function: str) -> Iterator[str]:
+def _deployed(env: Env, function: str) -> Iterator[str]:
     """Set a function's environment within the context; yield its service name."""
     known = environment(function) | {"AWS_DEFAULT_REGION": "eu-west-1"}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in known.items():
             patch.setenv(name, value)
-        for name, value in _stored(books).items():
+        for name, value in _stored(env).items():
             patch.setenv(name, value)
         _forget()
         yield known["POWERTOOLS_SERVICE_NAME"]
     _forget()
 
 
-def _stored(books: Books) -> dict[str, str]:
+def _stored(env: Env) -> dict[str, str]:
     return {
         "TABLE_NAME": TABLE,
-        "VONAGE_BASE_URL": books.vonage.api_url,
+        "VONAGE_BASE_URL": env.vonage.api_url,
         "VONAGE_SECRET_ARN": _secret("vonage", api_key="key", api_secret="secret"),
         "CALLBACK_SECRET_ARN": _secret("callbacks", token=TOKEN),
         "DEAD_LETTER_QUEUE_URL": boto3.client("sqs").create_queue(QueueName="q")["QueueUrl"],
@@ -171,11 +169,11 @@ def _forget() -> None:
     """Clear the functions' caches, so that they read their settings again."""
     for app in APPS:
         for value in vars(app).values():
-            if hasattr(value, "cache_clear"):
+            if hasattr(value, "cache_clear") and not isinstance(value, type):
                 value.cache_clear()
 
 
-def _take_callbacks(_books: Books) -> None:
+def _take_callbacks(_books: Env) -> None:
     for event in ("recording:started", "recording:started", "session:started", "archive:ready"):
         intake.handler(a_request(a_body(event)), AContext())
     intake.handler(a_request(b"{}", token="wrong"), AContext())
@@ -186,9 +184,9 @@ def _take_callbacks(_books: Books) -> None:
         intake.handler(a_request(a_body("room:expired")), AContext())
 
 
-def _publish(books: Books) -> None:
-    books.hear(an_upload("published"))
-    record = a_record(books.item("RECORDING#published"))
+def _publish(env: Env) -> None:
+    env.hear(an_upload("published"))
+    record = a_record(env.item("RECORDING#published"))
     poison = a_record({"pk": {"S": "RECORDING#poison"}, "seen": {"S": "x"}})
     boto3.client("events").create_event_bus(Name="EventBus")
     publisher.handler({"Records": [record, poison]}, AContext())
@@ -204,38 +202,38 @@ class _RefusingBus:
         return {place: Failure("refused", "no") for place, _ in enumerate(events)}
 
 
-def _manage(books: Books) -> None:
-    [recording_id] = books.uploaded(1, LONG_AGO)
+def _manage(env: Env) -> None:
+    [recording_id] = env.uploaded(1, LONG_AGO)
     for route in ("GET", "DELETE", "GET"):
         management.handler(
             a_request_for(f"{route} /recordings/{{recording_id}}", recording_id), AContext()
         )
-    [room] = books.vonage.add_rooms(1)
+    [room] = env.vonage.add_rooms(1)
     management.handler(a_request_for("GET /rooms/{room_id}", room), AContext())
-    books.vonage.fault("*", status=400, times=1)
+    env.vonage.fault("*", status=400, times=1)
     management.handler(a_request_for("GET /rooms/{room_id}", room), AContext())
 
 
-def _clean_up(books: Books) -> None:
-    books.uploaded(3, LONG_AGO)
-    books.vonage.fault("delete_recording", status=401, times=1)
+def _clean_up(env: Env) -> None:
+    env.uploaded(3, LONG_AGO)
+    env.vonage.fault("delete_recording", status=401, times=1)
     with suppress(BatchIncomplete):
         cleanup.handler({}, Invocation())
     cleanup.handler({"dry_run": True}, Invocation())
     cleanup.handler({}, Invocation())
 
 
-def _reconcile(books: Books) -> None:
-    meeting = books.vonage.hold_meeting(recordings=1)
-    books.hear_all(meeting["callbacks"], LONG_AGO, "recording:uploaded")
+def _reconcile(env: Env) -> None:
+    meeting = env.vonage.hold_meeting(recordings=1)
+    env.hear_all(meeting["callbacks"], LONG_AGO, "recording:uploaded")
     started = {"event": "recording:started", "recording_id": "lost", "session_id": "s"}
-    books.hear(started, LONG_AGO)
-    reconciler.handler({"dry_run": True}, Invocation())
-    reconciler.handler({}, Invocation())
+    env.hear(started, LONG_AGO)
+    reconciliation.handler({"dry_run": True}, Invocation())
+    reconciliation.handler({}, Invocation())
 
 
-def _extend(books: Books) -> None:
+def _extend(env: Env) -> None:
     soon = iso(datetime.now(UTC) + timedelta(days=2))
-    books.vonage.add_rooms(1, expires_at=soon, metadata="roomkeeper:keep")
-    extender.handler({"dry_run": True}, Invocation())
-    extender.handler({}, Invocation())
+    env.vonage.add_rooms(1, expires_at=soon, metadata="roomkeeper:keep")
+    room_extension.handler({"dry_run": True}, Invocation())
+    room_extension.handler({}, Invocation())

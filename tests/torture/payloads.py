@@ -47,7 +47,7 @@ BODIES = [
     b'{"event": "recording:started", "recording_id": "../..", "session_id": "a/b"}',
     b'{"event": "recording:started", "recording_id": {"S": "x"}, "session_id": ["x"]}',
     b'{"event": "recording:uploaded", "url": "javascript:alert(1)"}',
-    b'{"reason": "\\u0000", "by": ["b"]}',
+    b'{"reason": "\\u0000", "requested_by": ["b"]}',
     b'{"reason": "' + b"a" * 5000 + b'"}',
     b'{"expires_at": "9999-12-31T23:59:59-23:59"}',
     b'{"expires_at": "0001-01-01T00:00:00+23:59"}',

@@ -71,7 +71,7 @@ def test_jobs_and_callers_finish_and_publish_although_every_fifth_call_to_aws_fa
     ledger = Ledger(deployed)
     old, rooms = work.old_recordings(deployed, count), work.lapsing_rooms(deployed, count)
     found = work.lost_uploads(deployed, count)
-    unwanted, held = jobs.uploads(deployed, count), jobs.uploads(deployed, count)
+    unwanted, on_hold = jobs.uploads(deployed, count), jobs.uploads(deployed, count)
     caller = Caller(deployed, past)
     for name in functions.named(deployed).values():  # a new process reads the secret
         jobs.kill_all(deployed, name)
@@ -80,14 +80,14 @@ def test_jobs_and_callers_finish_and_publish_although_every_fifth_call_to_aws_fa
     for _ in range(runs):
         run_all(deployed)
     caller.each("DELETE", unwanted)
-    caller.each("PUT", held, "/hold", json={"reason": "a trial"})
-    caller.each("GET", held)
+    caller.each("PUT", on_hold, "/hold", json={"reason": "a trial"})
+    caller.each("GET", on_hold)
     assert faults.struck()["dynamodb"]
     faults.set([])
     work.finish_all(deployed)
 
     assert not work.undone(deployed, [*old, *unwanted], rooms)
-    assert all(each.hold for each in deployed.store().recordings(held).values())
+    assert all(each.hold for each in deployed.store().recordings(on_hold).values())
     due = {("recording:deleted", id_) for id_ in (*old, *unwanted)}
     due |= {("recording:uploaded", id_) for id_ in found} | {
         ("room:extended", id_) for id_ in rooms

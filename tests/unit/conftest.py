@@ -74,7 +74,7 @@ def _fresh_container() -> Iterator[None]:
     yield
     for name in [name for name in sys.modules if name.startswith("roomkeeper.handlers.")]:
         for kept in vars(sys.modules[name]).values():
-            if hasattr(kept, "cache_clear"):
+            if hasattr(kept, "cache_clear") and not isinstance(kept, type):
                 kept.cache_clear()
 
 

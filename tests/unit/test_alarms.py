@@ -15,10 +15,11 @@ from roomkeeper.aws.secrets import SecretUnavailable
 from roomkeeper.callbacks.authenticity import Unauthorized
 from roomkeeper.handlers import callback_intake as intake
 from roomkeeper.handlers import event_publisher as publisher
-from roomkeeper.handlers.recording_reconciler import ReconciliationOptions
 from roomkeeper.jobs import runner
 from roomkeeper.jobs.batch import Summary
-from roomkeeper.jobs.runner import Report
+from roomkeeper.jobs.reconciliation import Reconciliation, ReconciliationOptions
+from roomkeeper.jobs.report import Report
+from roomkeeper.jobs.runner import Run
 from roomkeeper.store import StoreUnavailable
 from roomkeeper.vonage import connect
 from tests.support.filter_pattern import matches
@@ -192,15 +193,22 @@ def lack_the_secret() -> None:
 
 
 def lose_a_recording() -> None:
-    report = Report(dry_run=False, counts={"due": 1, "lost": 1, "remaining": 0}, summary=Summary())
-    runner.handle({}, Invocation(), ReconciliationOptions, lambda _: report)
-    runner.metrics.flush_metrics()
+    reconcile(due=1, lost=1, remaining=0)
 
 
 def give_an_upload_up() -> None:
-    counts = {"due": 1, "never_uploaded": 1, "remaining": 0}
-    report = Report(dry_run=False, counts=counts, summary=Summary())
-    runner.handle({}, Invocation(), ReconciliationOptions, lambda _: report)
+    reconcile(due=1, never_uploaded=1, remaining=0)
+
+
+def reconcile(**counts: int) -> None:
+    """Have a reconciliation report these counts."""
+
+    class Reported(Reconciliation):
+        @classmethod
+        def start(cls, run: Run[ReconciliationOptions]) -> Report:
+            return Report(dry_run=run.dry_run, counts=counts, summary=Summary())
+
+    runner.handle({}, Invocation(), Reported)
     runner.metrics.flush_metrics()
 
 

@@ -5,13 +5,13 @@ import pytest
 from tools.audit import Audit, AuditFailed, parse
 
 
-def report(*problems: dict[str, object]) -> str:
+def report(*vulnerabilities: dict[str, object]) -> str:
     return json.dumps(
         {
             "dependencies": [
                 {"name": "sound", "version": "1.0", "vulns": []},
                 {"name": "left-out", "skip_reason": "it is local"},
-                {"name": "broken", "version": "2.0", "vulns": problems},
+                {"name": "broken", "version": "2.0", "vulns": vulnerabilities},
             ],
             "fixes": [],
         }

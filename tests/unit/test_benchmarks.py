@@ -9,8 +9,8 @@ import pytest
 from benchmarks import counts
 from benchmarks.__main__ import table
 from benchmarks.baseline import changes
-from benchmarks.books import dynamodb_response, rooms_page
 from benchmarks.counts import Life
+from benchmarks.endless_source import dynamodb_response, rooms_page
 from benchmarks.figures import AIMS, NAMES, Figure, counted, paired, percentile, spread_of
 from local.testing.template import ROOT
 from roomkeeper.vonage import models

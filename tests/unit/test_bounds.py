@@ -5,12 +5,20 @@ attempts is the longest. The delays are those of botocore's standard retry mode,
 than those of the intake's client.
 """
 
+from typing import Any
+
+import pytest
+
 from local.testing.template import properties
 from roomkeeper import store
 from roomkeeper.aws import bus, secrets
 from roomkeeper.handlers import event_publisher as publisher
 from roomkeeper.handlers import management_api as management
 from roomkeeper.jobs import runner
+from roomkeeper.jobs.cleanup import Cleanup
+from roomkeeper.jobs.job import Job
+from roomkeeper.jobs.reconciliation import Reconciliation
+from roomkeeper.jobs.room_extension import RoomExtension
 
 COLD_START = 1.0
 """Seconds of a cold start that count against a function's timeout; imports do not count."""
@@ -53,8 +61,15 @@ def test_the_management_api_lists_a_sessions_recordings() -> None:
     assert COLD_START + SECRET + management.VONAGE_SECONDS + read < timeout("ManagementApi")
 
 
-def test_a_job_over_http_has_time_to_start_and_to_finish_its_last_item() -> None:
+@pytest.mark.parametrize("job", [Cleanup, Reconciliation, RoomExtension])
+def test_a_job_over_http_has_time_to_start_and_to_finish_its_last_item(
+    job: type[Job[Any, Any]],
+) -> None:
     limits = runner._OVER_HTTP
     assert limits.total + COLD_START < GATEWAY
-    assert limits.writes >= runner.OPERATIONS_PER_ITEM * store.SHORT_RETRY.worst_case
-    assert limits.accept_until(900) > SECRET
+    assert limits.total - job.seconds_per_item(limits.call) > SECRET
+
+
+def test_an_item_may_take_the_time_of_its_calls_and_of_its_writes() -> None:
+    writes = Job.writes_per_item * store.SHORT_RETRY.worst_case
+    assert Job.seconds_per_item(4.0) == Job.calls_per_item * 4.0 + writes

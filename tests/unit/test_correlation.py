@@ -22,8 +22,10 @@ from roomkeeper.domain import events
 from roomkeeper.domain.recordings import WorklistEntry
 from roomkeeper.domain.rooms import Extension
 from roomkeeper.handlers import management_api as management
-from roomkeeper.jobs.cleanup import Cleanup
-from roomkeeper.jobs.reconciliation import Reconciliation
+from roomkeeper.jobs.batch import Limits, deadline_in
+from roomkeeper.jobs.cleanup import Cleanup, CleanupOptions
+from roomkeeper.jobs.reconciliation import Reconciliation, ReconciliationOptions
+from roomkeeper.jobs.runner import OptionsT, Run
 from roomkeeper.store import RoomStore, Store, correlation
 from roomkeeper.vonage import Recording
 from tests.support.management import AVonage, a_recording_at_vonage, a_request_for
@@ -40,14 +42,19 @@ def due(table: Table, old: Image | None = None) -> events.Event:
     return event
 
 
-def books(table: Table) -> Store:
+def a_run(options: OptionsT) -> Run[OptionsT]:
+    limits = Limits(concurrency=1, per_second=1.0, deadline=deadline_in(60.0))
+    return Run(options=options, dry_run=False, limits=limits, call_seconds=1.0, now=NOON)
+
+
+def store_of(table: Table) -> Store:
     return Store(table.client, table.name, event_days=2, deleted_days=2)
 
 
 @pytest.mark.parametrize("name", [*PUBLISHED, "archive:ready"])
 def test_the_correlation_id_of_a_callback_is_the_id_of_its_event(name: str, table: Table) -> None:
     callback = a_callback(name)
-    books(table).apply(callback, NOON)
+    store_of(table).apply(callback, NOON)
     assert correlation.event_id_for_callback(callback) == due(table).metadata.event_id
 
 
@@ -68,10 +75,10 @@ def logged(caplog: pytest.LogCaptureFixture, message: str) -> str:
 def test_a_cleanup_logs_the_id_of_the_following_event(
     table: Table, caplog: pytest.LogCaptureFixture
 ) -> None:
-    books(table).apply(a_recording_uploaded(), NOON)
+    store_of(table).apply(a_recording_uploaded(), NOON)
     [before] = table.items()
     vonage: Any = AVonage(recordings={RECORDING_ID: a_recording_at_vonage()})
-    job = Cleanup(books(table), vonage, until=NOON, now=NOON, dry_run=False)
+    job = Cleanup(a_run(CleanupOptions()), store_of(table), vonage, retention=timedelta())
     assert job.act(WorklistEntry("recording", RECORDING_ID, NOON)) == "deleted"
     assert logged(caplog, "recording deleted") == due(table, before).metadata.event_id
 
@@ -83,10 +90,10 @@ def test_a_cleanup_logs_the_id_of_the_following_event(
 def test_a_reconciliation_logs_the_id_of_the_following_event(
     found: list[Recording], message: str, table: Table, caplog: pytest.LogCaptureFixture
 ) -> None:
-    books(table).apply(a_recording_started(), NOON)
+    store_of(table).apply(a_recording_started(), NOON)
     [before] = table.items()
     vonage: Any = AVonage(recordings={each.id: each for each in found})
-    job = Reconciliation(books(table), vonage, grace=timedelta(), now=NOON, dry_run=False)
+    job = Reconciliation(a_run(ReconciliationOptions()), store_of(table), vonage, grace=timedelta())
     job.act(WorklistEntry("recording", RECORDING_ID, NOON))
     assert logged(caplog, message) == due(table, before).metadata.event_id
 
@@ -99,7 +106,7 @@ def test_a_management_call_logs_the_id_of_the_following_event(
         monkeypatch.setenv(name, value)
     vonage = AVonage(recordings={RECORDING_ID: a_recording_at_vonage()})
     monkeypatch.setattr(management, "_vonage", lambda: vonage)
-    books(table).apply(a_recording_uploaded(), NOON)
+    store_of(table).apply(a_recording_uploaded(), NOON)
     [before] = table.items()
 
     management.handler(a_request_for(route, RECORDING_ID), AContext())
@@ -112,7 +119,7 @@ def test_a_management_call_logs_the_id_of_the_following_event(
 def test_a_call_without_a_change_logs_no_event_id(
     table: Table, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(management, "_store", lambda: books(table))
+    monkeypatch.setattr(management, "_store", lambda: store_of(table))
     monkeypatch.setattr(management, "_vonage", AVonage)
     management.handler(a_request_for(DELETE, RECORDING_ID), AContext())
     [line] = [vars(r) for r in caplog.records if r.message == "management call"]

@@ -20,7 +20,7 @@ from tests.unit.conftest import Table
 
 RECORDING = f"RECORDING#{RECORDING_ID}"
 HOUR = timedelta(hours=1)
-A_HOLD = Hold(reason="court case 7", who="legal", since=NOON)
+A_HOLD = Hold(reason="court case 7", requested_by="legal", since=NOON)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def a_life() -> Recording:
         started_at=NOON,
         ended_at=NOON + MINUTE,
         uploaded_at=NOON + 2 * MINUTE,
-        hold=Hold(reason="a court order", who="legal", since=NOON + 3 * MINUTE),
+        hold=Hold(reason="a court order", requested_by="legal", since=NOON + 3 * MINUTE),
         deleted_at=NOON + 4 * MINUTE,
     )
 

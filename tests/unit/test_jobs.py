@@ -17,7 +17,9 @@ from roomkeeper.errors import RoomkeeperError
 from roomkeeper.http_api import InvalidRequest
 from roomkeeper.jobs import runner
 from roomkeeper.jobs.batch import BatchIncomplete, Summary, deadline_in
-from roomkeeper.jobs.runner import Options, Report, Run
+from roomkeeper.jobs.job import remaining, work
+from roomkeeper.jobs.report import DryRunPlan, Report
+from roomkeeper.jobs.runner import Options, Run
 from roomkeeper.settings import Misconfigured
 from roomkeeper.store import StoreUnavailable
 from roomkeeper.vonage import BadRequest, Forbidden, Unauthorized, VonageError
@@ -50,13 +52,22 @@ class Invocation:
 class Job:
     """A job that records its run and returns or raises as configured."""
 
-    def __init__(self, failed: int = 0, error: Exception | None = None) -> None:
+    options_type = DaysOptions
+
+    def __init__(
+        self, failed: int = 0, error: Exception | None = None, seconds_per_item: float = 20.0
+    ) -> None:
+        self.item_seconds = seconds_per_item
         self.summary = Summary(sample_errors=["because"] * failed)
         self.summary.outcomes.update({"done": 3, "failed": failed})
         self.error = error
         self.ran: Run[DaysOptions] | None = None
 
-    def __call__(self, run: Run[DaysOptions]) -> Report:
+    def seconds_per_item(self, call_seconds: float) -> float:
+        assert call_seconds < self.item_seconds
+        return self.item_seconds
+
+    def start(self, run: Run[DaysOptions]) -> Report:
         self.ran = run
         if self.error:
             raise self.error
@@ -87,7 +98,7 @@ def over_http(body: str | None = None, **more: Any) -> dict[str, Any]:
 
 
 def handle(event: dict[str, Any], job: Job, seconds: float = 900.0) -> dict[str, Any]:
-    return runner.handle(event, Invocation(seconds), DaysOptions, job)
+    return runner.handle(event, Invocation(seconds), job)
 
 
 def test_a_scheduled_run_returns_its_report() -> None:
@@ -274,7 +285,7 @@ class Secrets:
 
 
 @pytest.mark.parametrize(
-    ("limit", "seconds", "expected"), [(None, 900.0, 86_000), (200, 900.0, 20), (5, 900.0, 1)]
+    ("limit", "seconds", "expected"), [(None, 900.0, 88_000), (200, 900.0, 20), (5, 900.0, 1)]
 )
 def test_deferred_items_get_a_tenth_of_a_runs_capacity(
     limit: int | None, seconds: float, expected: int
@@ -304,7 +315,7 @@ def test_account_details_are_logged_and_not_returned_to_the_caller(
     assert "arn:aws" not in response["body"]
     assert "its log has the cause" in response["body"]
     [logged] = [record for record in caplog.records if record.message == "run refused"]
-    assert vars(logged)["problem"] == cause
+    assert vars(logged)["error"] == cause
 
 
 def test_invalid_parameters_get_500_without_retry_after() -> None:
@@ -323,35 +334,33 @@ def test_invalid_parameters_get_500_without_retry_after() -> None:
 
 
 @pytest.mark.parametrize(
-    ("event", "seconds", "accept_until"),
-    [({}, 900.0, 865.0), ({}, 20.0, 0.0), (over_http(), 900.0, 5.0), (over_http(), 25.0, 2.0)],
+    ("event", "seconds", "ends_by"),
+    [({}, 900.0, 900.0), ({}, 20.0, 20.0), (over_http(), 900.0, 28.0), (over_http(), 25.0, 25.0)],
 )
 def test_items_start_only_while_the_last_one_can_finish_in_time(
-    event: dict[str, Any], seconds: float, accept_until: float
+    event: dict[str, Any], seconds: float, ends_by: float
 ) -> None:
-    job = Job()
-    before = deadline_in(accept_until)
+    job = Job(seconds_per_item=22.0)
+    before = deadline_in(ends_by)
     handle(event, job, seconds)
 
-    assert before <= job.run.limits.deadline <= deadline_in(accept_until)
-    assert accept_until + runner.CALLS_PER_ITEM * job.run.call_seconds < max(seconds, 30)
+    limits = job.run.limits
+    assert before <= limits.deadline <= deadline_in(ends_by)
+    assert limits.last_start == limits.deadline - 22.0
 
 
 def test_time_spent_before_the_batch_counts_towards_the_runs_deadline() -> None:
-    summaries = []
+    job = Job()
+    handle({}, job, seconds=20.4)
+    assert wait_until(lambda: time.monotonic() >= job.run.limits.last_start, 30)
 
-    def run(run: Run[DaysOptions]) -> Report:
-        assert wait_until(lambda: time.monotonic() >= run.limits.deadline, 30)
-        summaries.append(runner.work(run, range(10), lambda _: "done"))
-        return Report(dry_run=run.dry_run, counts={}, summary=summaries[0])
+    summary = work(job.run, range(10), lambda _: "done")
 
-    runner.handle({}, Invocation(32.4), DaysOptions, run)
-
-    assert (summaries[0].processed, summaries[0].stopped_by) == (0, "deadline")
+    assert (summary.processed, summary.stopped_by) == (0, "deadline")
 
 
 def test_a_dry_run_lists_at_most_n_plans_of_each_kind_without_duplicates() -> None:
-    planned = runner.DryRunPlan(most=2)
+    planned = DryRunPlan(most=2)
     plans = [{"id": id_} for id_ in "aabbcd"]
 
     are_new = [planned.add(plan, "extend") for plan in plans]
@@ -362,7 +371,7 @@ def test_a_dry_run_lists_at_most_n_plans_of_each_kind_without_duplicates() -> No
 
 
 def test_a_dry_run_plan_is_thread_safe() -> None:
-    planned = runner.DryRunPlan(most=500)
+    planned = DryRunPlan(most=500)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: planned.add({"id": str(n % 700)}), range(7000)))
@@ -374,9 +383,9 @@ def test_due_items_that_were_not_processed_are_remaining() -> None:
     summary = Summary(outcomes=Counter(done=3, failed=1))
 
     assert [
-        runner.remaining(10, summary),
-        runner.remaining(10, summary, 2),
-        runner.remaining(3, summary),
+        remaining(10, summary),
+        remaining(10, summary, 2),
+        remaining(3, summary),
     ] == [
         6,
         4,
@@ -391,7 +400,7 @@ def a_run(**options: Any) -> Run[DaysOptions]:
 
 
 def test_a_run_processes_at_most_limit_items() -> None:
-    assert runner.work(a_run(limit=4), range(10**9), lambda _: "done").outcomes == {"done": 4}
+    assert work(a_run(limit=4), range(10**9), lambda _: "done").outcomes == {"done": 4}
 
 
 @pytest.mark.parametrize(
@@ -403,7 +412,7 @@ def test_only_unauthorized_errors_end_the_batch(
     def act(_item: int) -> str:
         raise error("no", RequestContext("GET", "/"))
 
-    assert runner.work(a_run(), range(100), act).stopped_by == stopped_by
+    assert work(a_run(), range(100), act).stopped_by == stopped_by
 
 
 def test_credentials_that_vonage_refuses_while_items_are_read_end_the_batch() -> None:
@@ -411,5 +420,5 @@ def test_credentials_that_vonage_refuses_while_items_are_read_end_the_batch() ->
         yield 1
         raise Unauthorized("no", RequestContext("GET", "/rooms", 401))
 
-    summary = runner.work(a_run(), items(), lambda _: "done")
+    summary = work(a_run(), items(), lambda _: "done")
     assert (summary.stopped_by, summary.outcomes["done"]) == ("unauthorized", 1)

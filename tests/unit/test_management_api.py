@@ -351,19 +351,19 @@ def test_a_recording_that_is_not_uploaded_cannot_be_deleted_yet(
 def test_a_hold_has_a_reason_and_the_caller_and_is_returned(at_vonage: AVonage, tell: Tell) -> None:
     tell(a_recording_uploaded())
 
-    held = call("PUT /recordings/{recording_id}/hold", RECORDING_ID, body={"reason": "case 7"})
+    made = call("PUT /recordings/{recording_id}/hold", RECORDING_ID, body={"reason": "case 7"})
 
-    assert (held.status, held.body["reason"], held.body["who"]) == (200, "case 7", CALLER)
-    assert conforms("PUT /recordings/{recording_id}/hold", held.body)
+    assert (made.status, made.body["reason"], made.body["requested_by"]) == (200, "case 7", CALLER)
+    assert conforms("PUT /recordings/{recording_id}/hold", made.body)
     shown = call("GET /recordings/{recording_id}", RECORDING_ID)
-    assert shown.body["hold"] == held.body
+    assert shown.body["hold"] == made.body
 
 
 def test_a_hold_can_name_another_person_than_the_caller(at_vonage: AVonage, tell: Tell) -> None:
     tell(a_recording_uploaded())
-    order = {"reason": "case 7", "by": "legal"}
-    held = call("PUT /recordings/{recording_id}/hold", RECORDING_ID, body=order)
-    assert held.body["who"] == "legal"
+    order = {"reason": "case 7", "requested_by": "legal"}
+    made = call("PUT /recordings/{recording_id}/hold", RECORDING_ID, body=order)
+    assert made.body["requested_by"] == "legal"
 
 
 def test_a_recording_on_hold_is_not_deleted_until_its_release(
@@ -471,7 +471,7 @@ ASKED = RequestContext("GET", "/rooms/room", 500)
     ("error", "status", "code"),
     [
         (no_such_thing(), 404, "not_found"),
-        (no_such_thing(name=None), 502, "vonage_answered_unexpectedly"),
+        (no_such_thing(name=None), 502, "vonage_invalid_response"),
         (InvalidId("x", ASKED), 404, "not_found"),
         (vonage.BadRequest("x", ASKED), 400, "refused_by_vonage"),
         (vonage.NotUpdatable("x", ASKED), 409, "not_updatable"),
@@ -479,10 +479,10 @@ ASKED = RequestContext("GET", "/rooms/room", 500)
         (vonage.NotDeletable("x", ASKED), 502, "vonage_refused_the_deletion"),
         (vonage.Forbidden("x", ASKED), 502, "vonage_refused_our_credentials"),
         (vonage.Unauthorized("x", ASKED), 502, "vonage_refused_our_credentials"),
-        (vonage.InvalidResponse("x", ASKED), 502, "vonage_answered_unexpectedly"),
+        (vonage.InvalidResponse("x", ASKED), 502, "vonage_invalid_response"),
         (vonage.Unavailable("x", ASKED), 502, "vonage_failed"),
-        (vonage.Unavailable("x", RequestContext("GET", "/rooms")), 504, "vonage_did_not_answer"),
-        (vonage.RateLimited("x", ASKED), 503, "vonage_limits_our_rate"),
+        (vonage.Unavailable("x", RequestContext("GET", "/rooms")), 504, "vonage_unavailable"),
+        (vonage.RateLimited("x", ASKED), 503, "vonage_rate_limited"),
         (StoreUnavailable("arn:aws:dynamodb:secret"), 503, "unavailable"),
         (SecretUnavailable("arn:aws:secretsmanager:secret"), 503, "unavailable"),
         (RuntimeError("in the middle of secret things"), 500, "internal_error"),
@@ -593,7 +593,9 @@ BODIES = (
     st.none()
     | st.text()
     | JSON.map(json.dumps)
-    | st.dictionaries(st.sampled_from(["expires_at", "reason", "by"]), JSON).map(json.dumps)
+    | st.dictionaries(st.sampled_from(["expires_at", "reason", "requested_by"]), JSON).map(
+        json.dumps
+    )
 )
 
 

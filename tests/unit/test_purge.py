@@ -17,9 +17,8 @@ from local.testing.builders import (
 )
 from operations import purge
 from operations.purge import Window
-from roomkeeper import store
 from roomkeeper.domain.recordings import WorklistEntry
-from roomkeeper.store import Store
+from roomkeeper.store import Store, events_due
 from tests.unit.conftest import Table
 
 HOUR = timedelta(hours=1)
@@ -43,7 +42,7 @@ class AStack:
 
 
 @pytest.fixture
-def books(table: Table) -> Store:
+def store(table: Table) -> Store:
     return Store(table.client, table.name, session_days=400, event_days=30, deleted_days=90)
 
 
@@ -52,27 +51,27 @@ def stack(table: Table) -> Any:
     return AStack(table)
 
 
-def defer(books: Store, recording_id: str) -> None:
-    known = books.recording(recording_id)
+def defer(store: Store, recording_id: str) -> None:
+    known = store.recording(recording_id)
     assert known is not None
     entry = WorklistEntry("recording", recording_id, NOON, known.worklist or "")
-    assert books.defer(entry, NOON, lambda _: HOUR, confirmed=False)
+    assert store.defer(entry, NOON, lambda _: HOUR, confirmed=False)
 
 
-def test_only_what_vonage_never_confirmed_is_selected(books: Store, stack: Any) -> None:
+def test_only_what_vonage_never_confirmed_is_selected(store: Store, stack: Any) -> None:
     for recording_id in ("forged", "held", "real", "deleted"):
-        books.apply(a_recording_uploaded(recording_id=recording_id), NOON)
-    books.hold("held", "a court order", "legal", NOON)
-    real = books.recording("real")
+        store.apply(a_recording_uploaded(recording_id=recording_id), NOON)
+    store.hold("held", "a court order", "legal", NOON)
+    real = store.recording("real")
     assert real is not None
-    books.confirm(real, NOON)
-    books.mark_deleted("deleted", "cleanup", NOON)
-    books.apply(a_recording_started(recording_id="started"), NOON)
-    books.apply(a_session_ended(session_id="forged"), NOON)
-    books.apply(a_session_ended(session_id="real"), NOON)
-    asked = next(e for e in books.worklist("ended_session", NOON) if e.id == "real")
-    books.mark_session_checked(asked, NOON)
-    books.apply(a_callback("room:expired"), NOON)
+    store.confirm(real, NOON)
+    store.mark_deleted("deleted", "cleanup", NOON)
+    store.apply(a_recording_started(recording_id="started"), NOON)
+    store.apply(a_session_ended(session_id="forged"), NOON)
+    store.apply(a_session_ended(session_id="real"), NOON)
+    asked = next(e for e in store.worklist("ended_session", NOON) if e.id == "real")
+    store.mark_session_checked(asked, NOON)
+    store.apply(a_callback("room:expired"), NOON)
 
     selection = purge.select(stack, ALL)
 
@@ -89,19 +88,19 @@ def test_only_what_vonage_never_confirmed_is_selected(books: Store, stack: Any) 
     ("at", "is_selected"), [(-HOUR, True), (-2 * HOUR, False), (0 * HOUR, True), (HOUR, False)]
 )
 def test_the_time_of_receipt_decides(
-    books: Store, stack: Any, at: timedelta, is_selected: bool
+    store: Store, stack: Any, at: timedelta, is_selected: bool
 ) -> None:
-    books.apply(a_recording_uploaded(recording_id="forged"), NOON + at)
+    store.apply(a_recording_uploaded(recording_id="forged"), NOON + at)
     selection = purge.select(stack, ALL)
     assert bool(selection.recordings) is is_selected
     assert bool(selection.left.get("received at another time")) is not is_selected
 
 
 def test_a_deferral_does_not_change_the_time_of_receipt(
-    books: Store, stack: Any, table: Table
+    store: Store, stack: Any, table: Table
 ) -> None:
-    books.apply(a_recording_started(recording_id="forged"), NOON)
-    defer(books, "forged")
+    store.apply(a_recording_started(recording_id="forged"), NOON)
+    defer(store, "forged")
     item = dict(table.item("RECORDING#forged") or {})
     del item["received_at"]  # as items of earlier versions are
     table.put(item)
@@ -109,10 +108,10 @@ def test_a_deferral_does_not_change_the_time_of_receipt(
     assert selection.recordings == ["RECORDING#forged"]
 
 
-def test_with_refused_only_items_denied_by_vonage_are_selected(books: Store, stack: Any) -> None:
+def test_with_refused_only_items_denied_by_vonage_are_selected(store: Store, stack: Any) -> None:
     for recording_id in ("refused", "unasked"):
-        books.apply(a_recording_uploaded(recording_id=recording_id), NOON)
-    defer(books, "refused")
+        store.apply(a_recording_uploaded(recording_id=recording_id), NOON)
+    defer(store, "refused")
 
     assert purge.select(stack, ALL).refused == 1
     only = purge.select(stack, Window(ALL.start, ALL.end, only_refused=True))
@@ -121,27 +120,27 @@ def test_with_refused_only_items_denied_by_vonage_are_selected(books: Store, sta
 
 
 def test_an_item_changed_since_its_selection_is_kept(
-    books: Store, stack: Any, table: Table
+    store: Store, stack: Any, table: Table
 ) -> None:
     for recording_id in ("forged", "held", "real"):
-        books.apply(a_recording_uploaded(recording_id=recording_id), NOON)
+        store.apply(a_recording_uploaded(recording_id=recording_id), NOON)
     keys = purge.select(stack, ALL).keys
-    books.hold("held", "a court order", "legal", NOON)
-    real = books.recording("real")
+    store.hold("held", "a court order", "legal", NOON)
+    real = store.recording("real")
     assert real is not None
-    books.confirm(real, NOON)
+    store.confirm(real, NOON)
 
     assert sorted(purge.remove(stack, keys)) == ["RECORDING#held", "RECORDING#real"]
     assert [item["pk"]["S"] for item in table.items()] == ["RECORDING#held", "RECORDING#real"]
 
 
-def test_a_removal_is_no_event(books: Store, table: Table) -> None:
-    books.apply(a_recording_uploaded(recording_id="forged"), NOON)
+def test_a_removal_is_no_event(store: Store, table: Table) -> None:
+    store.apply(a_recording_uploaded(recording_id="forged"), NOON)
     [item] = table.items()
     record = a_record(item)
     record["eventName"] = "REMOVE"
     record["dynamodb"]["OldImage"] = record["dynamodb"].pop("NewImage")
-    assert store.events_due(record) == []
+    assert events_due(record) == []
 
 
 @pytest.fixture
@@ -160,10 +159,10 @@ def command(stack: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 def test_without_confirmation_it_shows_and_removes_nothing(
-    books: Store, table: Table, command: Any
+    store: Store, table: Table, command: Any
 ) -> None:
     for number in range(7):
-        books.apply(a_recording_uploaded(recording_id=f"forged-{number}"), NOON)
+        store.apply(a_recording_uploaded(recording_id=f"forged-{number}"), NOON)
 
     code, text = command()
 
@@ -174,15 +173,15 @@ def test_without_confirmation_it_shows_and_removes_nothing(
     assert len(table.items()) == 7
 
 
-def test_with_the_stacks_name_it_removes(books: Store, table: Table, command: Any) -> None:
-    books.apply(a_recording_uploaded(recording_id="forged"), NOON)
+def test_with_the_stacks_name_it_removes(store: Store, table: Table, command: Any) -> None:
+    store.apply(a_recording_uploaded(recording_id="forged"), NOON)
     code, text = command("--confirm", "roomkeeper")
     assert (code, table.items()) == (0, [])
     assert "1 items were removed." in text
 
 
-def test_with_another_name_it_does_not_start(books: Store, table: Table, command: Any) -> None:
-    books.apply(a_recording_uploaded(recording_id="forged"), NOON)
+def test_with_another_name_it_does_not_start(store: Store, table: Table, command: Any) -> None:
+    store.apply(a_recording_uploaded(recording_id="forged"), NOON)
     with pytest.raises(SystemExit):
         command("--confirm", "roomkeeper-prod")
     assert len(table.items()) == 1

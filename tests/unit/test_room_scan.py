@@ -35,7 +35,7 @@ def test_the_checkpoint_passes_a_page_once_all_its_rooms_are_handled() -> None:
     assert scan.checkpoint_reached() == Checkpoint()
     first.mark_done(b)
 
-    assert scan.checkpoint_reached() == Checkpoint(start_id="3", walked=2)
+    assert scan.checkpoint_reached() == Checkpoint(start_id="3", scanned=2)
     assert scan.remaining() == 3
 
 
@@ -51,7 +51,7 @@ def test_a_finished_page_does_not_move_the_checkpoint_past_an_unfinished_one() -
 
 
 def test_rooms_that_failed_in_the_last_run_are_skipped_only_on_the_checkpoints_page() -> None:
-    scan = a_scan(Checkpoint(start_id="3", walked=2, failed=frozenset({"c", "e"})))
+    scan = a_scan(Checkpoint(start_id="3", scanned=2, failed=frozenset({"c", "e"})))
     second, third = scan.next_page(), scan.next_page()
 
     assert [room.id for room in second.pending(second.rooms)] == ["d"]
@@ -59,7 +59,7 @@ def test_rooms_that_failed_in_the_last_run_are_skipped_only_on_the_checkpoints_p
 
 
 def test_a_finished_scan_has_no_checkpoint_and_nothing_remaining() -> None:
-    scan = a_scan(Checkpoint(start_id="5", walked=4))
+    scan = a_scan(Checkpoint(start_id="5", scanned=4))
     page = scan.next_page()
     [room] = page.pending(page.rooms)
     assert scan.remaining() == 1

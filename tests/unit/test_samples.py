@@ -9,8 +9,8 @@ import pytest
 
 from local.testing.template import ROOT, resources
 from roomkeeper import http_api
-from roomkeeper.handlers.recording_cleanup import CleanupOptions
-from roomkeeper.handlers.recording_reconciler import ReconciliationOptions
+from roomkeeper.jobs.cleanup import CleanupOptions
+from roomkeeper.jobs.reconciliation import ReconciliationOptions
 from roomkeeper.jobs.runner import Options
 
 SAMPLES = ROOT / "events/functions"

@@ -73,8 +73,10 @@ def test_the_last_run_of_each_job_is_shown_with_its_counts(
     earlier = TWO_HOURS_AGO - timedelta(hours=1)
     logs = ALogs(
         [
-            a_run("recording_cleanup", due=5, deleted=4, held=0, failed=1, stopped_by="deadline"),
-            a_run("recording_reconciler", dry_run=True, healed=2),
+            a_run(
+                "recording_cleanup", due=5, deleted=4, on_hold=0, failed=1, stopped_by="deadline"
+            ),
+            a_run("recording_reconciler", dry_run=True, recovered=2),
             a_run("recording_cleanup", earlier, deleted=99),
             json.dumps(
                 {
@@ -89,7 +91,7 @@ def test_the_last_run_of_each_job_is_shown_with_its_counts(
     stack._clients["logs"] = logs
     text = shown(stack, capsys)
     assert "2 hours ago, stopped by deadline: deleted 4, due 5, failed 1, remaining 0" in text
-    assert "2 hours ago (dry run), finished: healed 2, failed 0, remaining 0" in text
+    assert "2 hours ago (dry run), finished: recovered 2, failed 0, remaining 0" in text
     assert "no run in the last two days" in text
     assert "99" not in text
     assert logs.asked["queryString"].endswith("sort @timestamp desc")

@@ -93,7 +93,7 @@ def test_the_body_of_an_unrecognized_callback_is_not_shown() -> None:
 def test_a_story_is_escaped_and_has_no_queries(monkeypatch: pytest.MonkeyPatch) -> None:
     line = {
         "message": "item failed",
-        "problem": f"{HOSTILE} {SIGNED}",
+        "error": f"{HOSTILE} {SIGNED}",
         "service": HOSTILE,
         "timestamp": "2026-11-22 20:50:24,061+0000",
     }

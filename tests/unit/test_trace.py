@@ -152,13 +152,13 @@ def test_only_lines_of_ours_count_in_the_order_of_their_own_times() -> None:
         (a_line("callback accepted", event="x:y", is_new=True), "x:y accepted"),
         (a_line("callback accepted", event="x:y", is_new=False), "x:y repeated, nothing new"),
         (
-            a_line("callback could not be taken now", event="x:y", problem="throttled"),
+            a_line("callback could not be taken now", event="x:y", error="throttled"),
             "x:y answered 503, Vonage sends it again: throttled",
         ),
         (a_line("event not published", event="x:y", reason="no"), "x:y not published: no"),
         (a_line("missed callback recovered", event="x:y"), "x:y recovered from Vonage's API"),
-        (a_line("recording deleted", by="vonage"), "found deleted at Vonage"),
-        (a_line("item failed", problem="Vonage answered 500"), "item failed: Vonage answered 500"),
+        (a_line("recording deleted", deleted_by="vonage"), "found deleted at Vonage"),
+        (a_line("item failed", error="Vonage answered 500"), "item failed: Vonage answered 500"),
         (a_line("recording lost"), "recording lost"),
         (a_line("callback accepted"), "callback accepted"),  # as another version may log it
         (
@@ -196,7 +196,7 @@ def test_without_logs_the_item_still_shows_the_history() -> None:
     times = {name: {"S": f"2026-11-0{day}T12:00:00.000Z"} for day, name in enumerate(moments, 1)}
     hold = {
         "reason": {"S": "an inquiry"},
-        "who": {"S": "legal"},
+        "requested_by": {"S": "legal"},
         "since": {"S": "2026-11-05T12:00:00Z"},
     }
     recording: Image = {

@@ -81,7 +81,7 @@ def test_an_old_extension_and_checkpoint_are_read(table: Table) -> None:
     checkpoint = rooms.checkpoint(key(reached).removeprefix("CHECKPOINT#"))
 
     assert isinstance(extension, InterruptedExtension)
-    assert checkpoint == Checkpoint(start_id="40", walked=40, failed=frozenset({"a-room"}))
+    assert checkpoint == Checkpoint(start_id="40", scanned=40, failed=frozenset({"a-room"}))
 
 
 def fields() -> Iterator[tuple[str, str, str]]:

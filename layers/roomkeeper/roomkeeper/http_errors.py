@@ -35,8 +35,8 @@ _ERRORS: Mapping[type[Exception], tuple[int, str]] = {
     vonage.Forbidden: (502, "vonage_refused_our_credentials"),
     vonage.BadRequest: (400, "refused_by_vonage"),
     vonage.Unauthorized: (502, "vonage_refused_our_credentials"),
-    vonage.RateLimited: (503, "vonage_limits_our_rate"),
-    vonage.VonageError: (502, "vonage_answered_unexpectedly"),
+    vonage.RateLimited: (503, "vonage_rate_limited"),
+    vonage.VonageError: (502, "vonage_invalid_response"),
     StoreUnavailable: (503, "unavailable"),
     Misconfigured: (500, "misconfigured"),
     NotConfigured: (503, "not_configured"),
@@ -78,5 +78,5 @@ def to_http_error(error: Exception) -> HttpError:
 
 def _status_and_code(error: Exception) -> tuple[int, str]:
     if isinstance(error, vonage.Unavailable):
-        return (504, "vonage_did_not_answer") if error.status is None else (502, "vonage_failed")
+        return (504, "vonage_unavailable") if error.status is None else (502, "vonage_failed")
     return next(_ERRORS[kind] for kind in type(error).__mro__ if kind in _ERRORS)

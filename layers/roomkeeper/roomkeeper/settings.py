@@ -127,7 +127,7 @@ class JobSettings(Struct, frozen=True, kw_only=True):
 
 
 class CleanupSettings(Struct, frozen=True, kw_only=True):
-    """The settings of the recording cleanup; a retention of 0 days disables it."""
+    """The settings of the cleanup; a retention of 0 days disables it."""
 
     table_name: str
     retention_days: int
@@ -143,15 +143,15 @@ class CleanupSettings(Struct, frozen=True, kw_only=True):
         )
 
 
-class ReconcilerSettings(Struct, frozen=True, kw_only=True):
-    """The settings of the recording reconciler."""
+class ReconciliationSettings(Struct, frozen=True, kw_only=True):
+    """The settings of the reconciliation."""
 
     table_name: str
     grace_hours: int
     deleted_days: int
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> "ReconcilerSettings":
+    def from_env(cls, env: Mapping[str, str]) -> "ReconciliationSettings":
         """Return the settings in `env`."""
         return cls(
             table_name=env["TABLE_NAME"],
@@ -160,15 +160,15 @@ class ReconcilerSettings(Struct, frozen=True, kw_only=True):
         )
 
 
-class ExtenderSettings(Struct, frozen=True, kw_only=True):
-    """The settings of the room-expiry extender."""
+class RoomExtensionSettings(Struct, frozen=True, kw_only=True):
+    """The settings of the room extension."""
 
     table_name: str
     event_days: int
     policy: ExtensionPolicy
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> "ExtenderSettings":
+    def from_env(cls, env: Mapping[str, str]) -> "RoomExtensionSettings":
         """Return the settings in `env`.
 
         Raises:

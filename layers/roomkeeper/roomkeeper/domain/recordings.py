@@ -21,10 +21,10 @@ _STATUS_BY_EVENT: Mapping[str, Status] = {
 
 
 class Hold(Struct, frozen=True, kw_only=True):
-    """A hold that protects a recording from cleanup: its reason, who set it, and since when."""
+    """A hold that protects a recording from cleanup: its reason, its requester, and since when."""
 
     reason: str
-    who: str
+    requested_by: str
     since: datetime
 
 

@@ -113,12 +113,12 @@ def _authentic_body(request: Request, now: datetime) -> bytes:
 
 def _refuse(exc: CallbackRejected) -> Response:
     if _refusals_logged().admits_one_more():
-        logger.warning("callback refused", reason=exc.code, problem=str(exc))
+        logger.warning("callback refused", reason=exc.code, error=str(exc))
     return http_api.error(exc.status, exc.code, str(exc))
 
 
 def _ask_again(exc: StoreUnavailable | SecretUnavailable, about: dict[str, Any]) -> Response:
-    logger.error("callback could not be taken now", extra=about | {"problem": str(exc)})
+    logger.error("callback could not be taken now", extra=about | {"error": str(exc)})
     _count("CallbackUnavailable", reason=type(exc).__name__)
     message = "The callback could not be stored; send it again."
     return http_api.error(503, "unavailable", message, **{"Retry-After": "5"})

@@ -1,9 +1,8 @@
 """HTTP API -> Vonage and table: manages rooms and recordings for operators and services."""
 
 import os
-import time
 from datetime import UTC, datetime
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -17,6 +16,7 @@ from roomkeeper.aws import sdk
 from roomkeeper.aws.secrets import SECRET_MAX_AGE, SECRET_RETRY
 from roomkeeper.domain.recordings import Hold
 from roomkeeper.domain.rooms import Room
+from roomkeeper.expiring import Expiring
 from roomkeeper.http_api import Request
 from roomkeeper.http_errors import HttpError, to_http_error
 from roomkeeper.logs import function_logger
@@ -136,8 +136,8 @@ def failed(exc: Exception) -> Response[str]:
     if error.status == 500:
         logger.exception("management call failed for a reason that was not foreseen")
     elif error.status > 500:
-        logger.error("management call failed", problem=str(exc), code=error.code)
-        _vonage_since.cache_clear()  # its credentials may have been rotated
+        logger.error("management call failed", error=str(exc), code=error.code)
+        _vonage_client.cache_clear()  # its credentials may have been rotated
     return _error_response(error)
 
 
@@ -158,15 +158,17 @@ def _store() -> Store:
 
 
 def _vonage() -> VonageClient:
-    """Return a client that is recreated every SECRET_MAX_AGE, to use rotated credentials."""
-    return _vonage_since(time.monotonic() // SECRET_MAX_AGE.total_seconds())
+    return _vonage_client.get()
 
 
-@lru_cache(maxsize=1)
-def _vonage_since(_period: float) -> VonageClient:
+def _connect() -> VonageClient:
     return connect.vonage_client(
         sdk.secrets_manager(SECRET_RETRY), _settings().vonage, total_timeout=VONAGE_SECONDS
     )
+
+
+_vonage_client = Expiring(_connect, SECRET_MAX_AGE)
+"""Expires, so that rotated credentials take effect."""
 
 
 def _management() -> Management:

@@ -31,16 +31,23 @@ StoppedBy = Literal["deadline", "failures", "unauthorized", "read_error"]
 class Limits(Struct, frozen=True, kw_only=True):
     """Limits on a batch: concurrency, rate, time and failures.
 
-    No item starts after `deadline`, a time of the batch's monotonic clock; items in flight finish.
-    Time spent before the batch counts, because the deadline is absolute. The batch also stops after
-    `consecutive_failures` failures without a success in between. Item-specific failures do not
-    count, so items that always fail cannot keep the others from being processed.
+    The last item ends by `deadline`, a time of the batch's monotonic clock: no item starts in the
+    `seconds_per_item` before it. Time spent before the batch counts, because the deadline is
+    absolute. The batch also stops after `consecutive_failures` failures without a success in
+    between. Item-specific failures do not count, so items that always fail cannot keep the others
+    from being processed.
     """
 
     concurrency: int
     per_second: float
     deadline: float
+    seconds_per_item: float = 0.0
     consecutive_failures: int = 20
+
+    @property
+    def last_start(self) -> float:
+        """The time after which no item starts, by the batch's monotonic clock."""
+        return self.deadline - self.seconds_per_item
 
 
 def deadline_in(seconds: float) -> float:
@@ -125,7 +132,7 @@ class BatchRunner:
         self._limits = limits
         self._clock = clock
         self._sleep = sleep
-        self._deadline = limits.deadline
+        self._last_start = limits.last_start
         self._next_start = clock()
         self._consecutive_failures = 0
         self._unexpected_error = False
@@ -174,17 +181,17 @@ class BatchRunner:
         return submitted
 
     def _wait_for_rate(self) -> None:
-        """Return when the rate limit allows another start, or at the deadline."""
+        """Return when the rate limit allows another start, or at the time of the last start."""
         with self._lock:
             starts_at = max(self._clock(), self._next_start)
             self._next_start = starts_at + 1 / self._limits.per_second
-        delay = min(starts_at, self._deadline) - self._clock()
+        delay = min(starts_at, self._last_start) - self._clock()
         if delay > 0:
             self._sleep(delay)
 
     def _may_continue(self) -> bool:
         with self._lock:
-            if self.summary.stopped_by is None and self._clock() >= self._deadline:
+            if self.summary.stopped_by is None and self._clock() >= self._last_start:
                 self.summary.stopped_by = "deadline"
             return self.summary.stopped_by is None and not self._unexpected_error
 

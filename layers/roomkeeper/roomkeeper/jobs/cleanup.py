@@ -2,19 +2,25 @@
 
 import itertools
 import operator
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, ClassVar
+
+from msgspec import Meta
 
 from roomkeeper.domain.recordings import DeletedBy, Recording, Worklist, WorklistEntry
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.jobs.batch import Outcome
-from roomkeeper.jobs.fairness import Deferrals, interleave
-from roomkeeper.jobs.runner import DryRunPlan, logger
+from roomkeeper.jobs import runner
+from roomkeeper.jobs.batch import Outcome, Summary
+from roomkeeper.jobs.fairness import interleave
+from roomkeeper.jobs.job import WorklistJob, open_store
+from roomkeeper.jobs.report import Report
+from roomkeeper.jobs.runner import Options, Run, logger
+from roomkeeper.settings import CleanupSettings
 from roomkeeper.store import Store, correlation
 from roomkeeper.times import iso
 from roomkeeper.vonage import DeletionOutcome, NotDeletable, VonageClient
-
-OUTCOMES: tuple[Outcome, ...] = ("deleted", "already_deleted", "not_deletable_yet", "would_delete")
 
 _LOOKUP_BATCH = 100
 
@@ -25,59 +31,60 @@ _DELETED_BY: dict[DeletionOutcome, DeletedBy | None] = {
 }
 
 
-class Cleanup:
-    """One cleanup run. A dry run changes nothing.
+class CleanupOptions(Options, frozen=True, kw_only=True):
+    """Without `retention_days`, the deployed setting applies; 0 there disables the cleanup."""
 
-    Args:
-        until: recordings uploaded at or before this time are past their retention.
-        now: the time of the run.
-        dry_run: list deletions in `planned` instead of making them.
-        deferred_at_most: how many deferred recordings to retry, among those that Vonage's API has
-            returned, and again as many among the others.
+    retention_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
 
-    `held` counts the recordings that were skipped because of a hold.
+
+class Cleanup(WorklistJob[CleanupOptions]):
+    """One cleanup run: it deletes the recordings that were uploaded `retention` ago or earlier.
+
+    `on_hold` counts the recordings that were skipped because of a hold.
     """
+
+    options_type: ClassVar[type[CleanupOptions]] = CleanupOptions
+    outcomes: ClassVar[Sequence[Outcome]] = (
+        "deleted",
+        "already_deleted",
+        "not_deletable_yet",
+        "would_delete",
+    )
 
     def __init__(
         self,
+        run: Run[CleanupOptions],
         store: Store,
         vonage: VonageClient,
         *,
-        until: datetime,
-        now: datetime,
-        dry_run: bool,
-        deferred_at_most: int = 1000,
+        retention: timedelta,
     ) -> None:
-        self._store = store
+        super().__init__(run, store)
         self._vonage = vonage
-        self._deferrals = Deferrals(store, now=now, dry_run=dry_run)
-        self._deferred_at_most = deferred_at_most
-        self._until = until
-        self._now = now
-        self._dry_run = dry_run
-        self.held = 0
-        self._planned = DryRunPlan()
+        self._until = run.now - retention
+        self.on_hold = 0
 
-    @property
-    def deferred(self) -> int:
-        """The number of recordings that this run deferred."""
-        return self._deferrals.count
+    @classmethod
+    def start(cls, run: Run[CleanupOptions]) -> Report:
+        """Create the job from the settings in the environment, run it, and return its report."""
+        settings = CleanupSettings.from_env(os.environ)
+        days = run.options.retention_days or settings.retention_days
+        if not days:
+            return cls._switched_off(run)
+        store = open_store(settings.table_name, deleted_days=settings.deleted_days)
+        with runner.vonage_client(run) as vonage:
+            return cls(run, store, vonage, retention=timedelta(days=days)).run()
 
-    def count_due(self) -> int:
-        """Return the number of due recordings, including held ones and deferred ones to retry.
-
-        Raises:
-            StoreUnavailable: they could not be counted.
-        """
-        until: Mapping[Worklist, datetime] = {
+    def due_until(self) -> Mapping[Worklist, datetime]:
+        """Return the job's worklists; a list's entries from its time or earlier are due."""
+        return {
             "confirmed": self._until,
             "retained": self._until,
             "deferred_confirmed": self._now,
             "deferred_retained": self._now,
         }
-        return sum(self._store.worklist_length(*each) for each in until.items())
 
-    def due(self) -> Iterator[WorklistEntry]:
+    def items(self) -> Iterator[WorklistEntry]:
         """Yield the recordings past their retention and not on hold, oldest first in each list.
 
         Six of ten items are confirmed recordings, as long as there are any. Recordings known only
@@ -85,33 +92,33 @@ class Cleanup:
         """
         return interleave(
             (
-                (6, self._not_held(self._store.worklist("confirmed", self._until))),
-                (2, self._not_held(self._store.worklist("retained", self._until))),
-                (1, self._not_held(self._deferred("deferred_confirmed"))),
-                (1, self._not_held(self._deferred("deferred_retained"))),
+                (6, self._not_on_hold(self.due_on("confirmed"))),
+                (2, self._not_on_hold(self.due_on("retained"))),
+                (1, self._not_on_hold(self._deferred("deferred_confirmed"))),
+                (1, self._not_on_hold(self._deferred("deferred_retained"))),
             )
         )
 
     def _deferred(self, worklist: Worklist) -> Iterator[WorklistEntry]:
-        return itertools.islice(self._store.worklist(worklist, self._now), self._deferred_at_most)
+        return self.first_deferred(self.due_on(worklist))
 
-    def _not_held(self, worklist: Iterator[WorklistEntry]) -> Iterator[WorklistEntry]:
+    def _not_on_hold(self, worklist: Iterator[WorklistEntry]) -> Iterator[WorklistEntry]:
         """Yield the entries that are not on hold and not younger than this run's retention.
 
-        Entries are looked up in batches, so that many held ones do not delay the others.
+        Entries are looked up in batches, so that many holds do not delay the other recordings.
         """
         while batch := list(itertools.islice(worklist, _LOOKUP_BATCH)):
             known = self._store.recordings(entry.id for entry in batch)
-            held = {id_ for id_, recording in known.items() if recording.hold is not None}
+            on_hold = {id_ for id_, recording in known.items() if recording.hold is not None}
             young = {id_ for id_, recording in known.items() if self._is_young(recording)}
-            self.held += len(held)
-            yield from (entry for entry in batch if entry.id not in held | young)
+            self.on_hold += len(on_hold)
+            yield from (entry for entry in batch if entry.id not in on_hold | young)
 
     def _is_young(self, recording: Recording) -> bool:
         """Return True for a deferred recording that is within this run's retention."""
         return recording.queued_at is not None and recording.queued_at > self._until
 
-    def act(self, due: WorklistEntry) -> Outcome:
+    def act(self, item: WorklistEntry) -> Outcome:
         """Delete a recording at Vonage, mark it as deleted, and return the outcome.
 
         A recording that cannot be deleted for a reason of its own is deferred.
@@ -121,13 +128,13 @@ class Cleanup:
                 run retries it.
         """
         try:
-            outcome = self._act(due)
+            outcome = self._act(item)
         except RoomkeeperError as error:
             if error.is_item_specific:
-                self._deferrals.defer(due, confirmed=isinstance(error, NotDeletable))
+                self._deferrals.defer(item, confirmed=isinstance(error, NotDeletable))
             raise
         if outcome == "not_deletable_yet":
-            self._deferrals.defer(due, confirmed=True)
+            self._deferrals.defer(item, confirmed=True)
         return outcome
 
     def _act(self, due: WorklistEntry) -> Outcome:
@@ -137,23 +144,22 @@ class Cleanup:
         if recording.hold is not None:  # set after the worklist was read
             return "on_hold"
         if self._dry_run:
-            return self._plan(due.id, recording.queued_at or due.since)
-        by = self._delete(due.id)
-        if by is None:
+            return self._plan_deletion(due.id, recording.queued_at or due.since)
+        deleted_by = self._delete(due.id)
+        if deleted_by is None:
             return "not_deletable_yet"
-        self._store.mark_deleted(due.id, by, self._now)
-        event_id = correlation.event_id_for_recording(due.id, "recording:deleted")
-        logger.info("recording deleted", recording_id=due.id, by=by, correlation_id=event_id)
-        return "deleted" if by == "cleanup" else "already_deleted"
+        self._store.mark_deleted(due.id, deleted_by, self._now)
+        logger.info(
+            "recording deleted",
+            recording_id=due.id,
+            deleted_by=deleted_by,
+            correlation_id=correlation.event_id_for_recording(due.id, "recording:deleted"),
+        )
+        return "deleted" if deleted_by == "cleanup" else "already_deleted"
 
-    @property
-    def planned(self) -> list[dict[str, str]]:
-        """The deletions that a dry run lists, oldest upload first."""
-        return sorted(self._planned.listed, key=operator.itemgetter("uploaded_at"))
-
-    def _plan(self, recording_id: str, uploaded_at: datetime) -> Outcome:
+    def _plan_deletion(self, recording_id: str, uploaded_at: datetime) -> Outcome:
         logger.info("recording would be deleted", recording_id=recording_id)
-        self._planned.add({"recording_id": recording_id, "uploaded_at": iso(uploaded_at)})
+        self._plan.add({"recording_id": recording_id, "uploaded_at": iso(uploaded_at)})
         return "would_delete"
 
     def _delete(self, recording_id: str) -> DeletedBy | None:
@@ -162,3 +168,23 @@ class Cleanup:
         Only Vonage's own "not found" counts as deleted by Vonage.
         """
         return _DELETED_BY[self._vonage.delete_recording(recording_id)]
+
+    @property
+    def planned(self) -> Sequence[dict[str, str]]:
+        """The deletions that a dry run lists, oldest upload first."""
+        return sorted(super().planned, key=operator.itemgetter("uploaded_at"))
+
+    @property
+    def skipped(self) -> int:
+        """The number of due recordings that are on hold."""
+        return self.on_hold
+
+    def more_counts(self, summary: Summary) -> Mapping[str, int]:
+        """Return the number of recordings on hold, including holds set during the run."""
+        return {"on_hold": self.on_hold + summary.outcomes["on_hold"]}
+
+    @classmethod
+    def _switched_off(cls, run: Run[CleanupOptions]) -> Report:
+        logger.info("cleanup is switched off")
+        names = ("due", *cls.outcomes, "on_hold", "deferred", "remaining")
+        return Report(dry_run=run.dry_run, counts=dict.fromkeys(names, 0), summary=Summary())

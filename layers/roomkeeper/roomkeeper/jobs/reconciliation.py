@@ -4,14 +4,16 @@ Observations from the API are stored like callbacks, so a callback that arrives 
 """
 
 import heapq
-import itertools
 import operator
+import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Annotated, ClassVar
 
 import msgspec
+from msgspec import Meta
 
 from roomkeeper import vonage
 from roomkeeper.callbacks.meetings import (
@@ -22,20 +24,15 @@ from roomkeeper.callbacks.meetings import (
 )
 from roomkeeper.domain.recordings import Recording, Worklist, WorklistEntry
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.jobs.batch import Outcome
-from roomkeeper.jobs.fairness import Deferrals, interleave
-from roomkeeper.jobs.runner import DryRunPlan, logger
+from roomkeeper.jobs import runner
+from roomkeeper.jobs.batch import Outcome, Summary
+from roomkeeper.jobs.fairness import interleave
+from roomkeeper.jobs.job import WorklistJob, open_store
+from roomkeeper.jobs.report import Report
+from roomkeeper.jobs.runner import Options, Run, logger
+from roomkeeper.settings import ReconciliationSettings
 from roomkeeper.store import CorruptItem, Store, correlation
 from roomkeeper.vonage import NotFound, VonageClient
-
-OUTCOMES: tuple[Outcome, ...] = (
-    "recovered",
-    "lost",
-    "never_uploaded",
-    "waiting",
-    "already_resolved",
-    "session_checked",
-)
 
 UPLOAD_TIMEOUT = timedelta(days=30)
 """How long after the grace time a run waits for an upload that Vonage still announces, and how long
@@ -60,83 +57,79 @@ class InvalidRecordingData(RoomkeeperError):
         return True
 
 
-class Reconciliation:
-    """One reconciliation run. A dry run changes nothing.
+class ReconciliationOptions(Options, frozen=True, kw_only=True):
+    """Without `grace_hours`, the deployed setting applies."""
 
-    Args:
-        grace: how long recordings and sessions wait before Vonage is asked about them.
-        now: the time of the run.
-        dry_run: list changes in `planned` instead of storing them.
-        deferred_at_most: how many deferred items to retry.
+    grace_hours: Annotated[int, Meta(ge=0, le=87_600)] | None = None
 
-    `adopted` counts the recordings for which no callback ever came. A dry run counts those beyond
-    the length of its list once for every item that leads to them.
+
+class Reconciliation(WorklistJob[ReconciliationOptions]):
+    """One reconciliation run: it asks Vonage about items that have waited for `grace` or longer.
+
+    `discovered` counts the recordings for which no callback ever came. A dry run counts those
+    beyond the length of its list once for every item that leads to them.
     """
+
+    options_type: ClassVar[type[ReconciliationOptions]] = ReconciliationOptions
+    outcomes: ClassVar[Sequence[Outcome]] = (
+        "recovered",
+        "lost",
+        "never_uploaded",
+        "waiting",
+        "already_resolved",
+        "session_checked",
+    )
 
     def __init__(
         self,
+        run: Run[ReconciliationOptions],
         store: Store,
         vonage: VonageClient,
         *,
         grace: timedelta,
-        now: datetime,
-        dry_run: bool,
-        deferred_at_most: int = 1000,
     ) -> None:
-        self._store = store
+        super().__init__(run, store)
         self._vonage = vonage
-        self._deferrals = Deferrals(store, now=now, dry_run=dry_run)
-        self._deferred_at_most = deferred_at_most
-        self._gives_up_before = now - grace - UPLOAD_TIMEOUT
-        self._until: Mapping[Worklist, datetime] = {
-            "awaiting_upload": now - grace,
-            "ended_session": now - grace,
-            "open_session": now - grace - MAX_SESSION_TIME,
-        }
-        self._now = now
-        self._dry_run = dry_run
+        self._waiting_since = run.now - grace
+        self._gives_up_before = run.now - grace - UPLOAD_TIMEOUT
         self._lock = threading.Lock()
-        self.adopted = 0
-        self._planned = DryRunPlan()
+        self.discovered = 0
 
-    @property
-    def planned(self) -> list[dict[str, str]]:
-        """The missing events that a dry run lists."""
-        return self._planned.listed
+    @classmethod
+    def start(cls, run: Run[ReconciliationOptions]) -> Report:
+        """Create the job from the settings in the environment, run it, and return its report."""
+        settings = ReconciliationSettings.from_env(os.environ)
+        hours = run.options.grace_hours
+        grace = timedelta(hours=settings.grace_hours if hours is None else hours)
+        store = open_store(settings.table_name, deleted_days=settings.deleted_days)
+        with runner.vonage_client(run) as vonage:
+            return cls(run, store, vonage, grace=grace).run()
 
-    @property
-    def deferred(self) -> int:
-        """The number of recordings and sessions that this run deferred."""
-        return self._deferrals.count
+    def due_until(self) -> Mapping[Worklist, datetime]:
+        """Return the job's worklists; a list's entries from its time or earlier are due."""
+        return {
+            "awaiting_upload": self._waiting_since,
+            "ended_session": self._waiting_since,
+            "open_session": self._waiting_since - MAX_SESSION_TIME,
+            **dict.fromkeys(_DEFERRED, self._now),
+        }
 
-    def count_due(self) -> int:
-        """Return how many recordings and sessions are due, including deferred ones to retry.
-
-        Raises:
-            StoreUnavailable: they could not be counted.
-        """
-        until = {**self._until, **dict.fromkeys(_DEFERRED, self._now)}
-        return sum(self._store.worklist_length(*each) for each in until.items())
-
-    def due(self) -> Iterator[WorklistEntry]:
+    def items(self) -> Iterator[WorklistEntry]:
         """Yield the due items, oldest first in each worklist. Each list has a share of the run."""
         deferred = heapq.merge(
-            *(self._store.worklist(worklist, self._now) for worklist in _DEFERRED),
+            *map(self.due_on, _DEFERRED),
             key=operator.attrgetter("since"),
         )
         return interleave(
             (
-                (4, self._due_on("awaiting_upload")),
-                (4, self._due_on("ended_session")),
-                (1, self._due_on("open_session")),
-                (1, itertools.islice(deferred, self._deferred_at_most)),
+                (4, self.due_on("awaiting_upload")),
+                (4, self.due_on("ended_session")),
+                (1, self.due_on("open_session")),
+                (1, self.first_deferred(deferred)),
             )
         )
 
-    def _due_on(self, worklist: Worklist) -> Iterator[WorklistEntry]:
-        return self._store.worklist(worklist, self._until[worklist])
-
-    def act(self, due: WorklistEntry) -> Outcome:
+    def act(self, item: WorklistEntry) -> Outcome:
         """Reconcile a recording and the others of its session, or all recordings of a session.
 
         An item that fails for a reason of its own is deferred.
@@ -146,12 +139,12 @@ class Reconciliation:
                 reconciled. A later run retries it.
         """
         try:
-            if due.kind == "recording":
-                return self._reconcile_recording(due)
-            return self._reconcile_session(due)
+            if item.kind == "recording":
+                return self._reconcile_recording(item)
+            return self._reconcile_session(item)
         except RoomkeeperError as error:
             if error.is_item_specific:
-                self._defer(due)
+                self._defer(item)
             raise
 
     def _reconcile_session(self, due: WorklistEntry) -> Outcome:
@@ -215,7 +208,7 @@ class Reconciliation:
             self._confirm(known)
         elif self._store_observation(to_observation(found)):
             with self._lock:
-                self.adopted += 1
+                self.discovered += 1
 
     def _confirm(self, known: Recording) -> None:
         if not self._dry_run:
@@ -224,7 +217,7 @@ class Reconciliation:
     def _store_observation(self, observation: RecordingCallback) -> bool:
         """Store an observation, or list it in a dry run; return True if it is new."""
         if self._dry_run:
-            return self._plan(observation.event, observation.recording_id)
+            return self._plan_event(observation.event, observation.recording_id)
         is_new = self._store.reconcile(observation, self._now)
         if is_new:
             _log("missed callback recovered", observation.event, observation.recording_id)
@@ -232,7 +225,7 @@ class Reconciliation:
 
     def _mark_missing(self, known: Recording) -> Outcome:
         if self._dry_run:
-            self._plan("recording:lost", known.recording_id)
+            self._plan_event("recording:lost", known.recording_id)
         elif self._store.mark_missing(known, self._now):
             _log("recording lost", "recording:lost", known.recording_id)
         else:
@@ -260,9 +253,9 @@ class Reconciliation:
         elif known := self._store.recording(due.id):
             self._give_up(known, "unknown")
 
-    def _plan(self, event: str, recording_id: str) -> bool:
+    def _plan_event(self, event: str, recording_id: str) -> bool:
         """List an event in a dry run; return True unless it is listed already."""
-        is_new = self._planned.add({"event": event, "recording_id": recording_id})
+        is_new = self._plan.add({"event": event, "recording_id": recording_id})
         if is_new:
             _log("missed callback found", event, recording_id)
         return is_new
@@ -279,6 +272,10 @@ class Reconciliation:
             return self._vonage.get_recording(recording_id)
         except NotFound:
             return None
+
+    def more_counts(self, summary: Summary) -> Mapping[str, int]:  # noqa: ARG002
+        """Return the number of recordings for which no callback ever came."""
+        return {"discovered": self.discovered}
 
 
 def _log(message: str, event: str, recording_id: str) -> None:

@@ -1,28 +1,36 @@
-"""Extends the rooms that the policy selects: one run of the room-expiry extender.
+"""Extends the rooms that the operator's policy selects.
 
 An extension's intent is recorded in the table, then the extension is made at Vonage and put into
 the outbox. A run first completes the extensions of interrupted runs: if Vonage did extend a room,
 its event goes into the outbox now.
 """
 
-import operator
+import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from functools import partial
+from typing import ClassVar
 
+from roomkeeper import store
+from roomkeeper.aws import sdk
 from roomkeeper.domain.rooms import Decision, Extension, ExtensionPolicy, Room, decide
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.jobs import runner
 from roomkeeper.jobs.batch import Limits, Outcome, Summary
+from roomkeeper.jobs.job import Job
+from roomkeeper.jobs.report import DryRunPlan, Report
 from roomkeeper.jobs.room_scan import PageProgress, RoomScan
-from roomkeeper.jobs.runner import DryRunPlan, Options, Report, Run, logger
+from roomkeeper.jobs.runner import Options, Run, logger
+from roomkeeper.settings import RoomExtensionSettings
 from roomkeeper.store import Checkpoint, InterruptedExtension, RoomStore, correlation
 from roomkeeper.times import iso
 from roomkeeper.vonage import Forbidden, NotFound, NotUpdatable, Unauthorized, VonageClient
 
-SCAN = "room-expiry-extension"
+Task = Callable[[], Outcome]
+
+SCAN = "room-extension"
 
 PAGE_SIZE = 20
 """Rooms per page: the API's default, and the only size that is certainly allowed."""
@@ -34,13 +42,20 @@ MAX_LISTED_EACH = 100
 """The most decisions of each verdict that a dry run lists. All of them are counted."""
 
 
-class RoomExtension:
-    """One run. An instance runs only once."""
+class RoomExtension(Job[Options, Task]):
+    """One run of the room extension. Its items are tasks: one for each room."""
+
+    options_type: ClassVar[type[Options]] = Options
 
     def __init__(
-        self, run: Run[Options], policy: ExtensionPolicy, vonage: VonageClient, table: RoomStore
+        self,
+        run: Run[Options],
+        table: RoomStore,
+        vonage: VonageClient,
+        *,
+        policy: ExtensionPolicy,
     ) -> None:
-        self._run = run
+        super().__init__(run)
         self._policy = policy
         self._vonage = vonage
         self._table = table
@@ -48,35 +63,29 @@ class RoomExtension:
         self._scan = RoomScan(lambda start: vonage.list_rooms(start, PAGE_SIZE), self._saved)
         self._out_of_time = False
         self._verdicts: Counter[str] = Counter()
-        self._decisions = DryRunPlan(MAX_LISTED_EACH)
+        self._plan = DryRunPlan(MAX_LISTED_EACH)
         self._invalid = Summary()
 
-    def run(self) -> Report:
-        """Run the job and return its report.
+    @classmethod
+    def start(cls, run: Run[Options]) -> Report:
+        """Create the job from the settings in the environment, run it, and return its report."""
+        settings = RoomExtensionSettings.from_env(os.environ)
+        client = sdk.dynamodb(store.SHORT_RETRY)
+        table = RoomStore(client, settings.table_name, event_days=settings.event_days)
+        with runner.vonage_client(run) as vonage:
+            return cls(run, table, vonage, policy=settings.policy).run()
 
-        Raises:
-            StoreUnavailable: the checkpoint could not be saved. The next run repeats some pages.
-        """
-        summary = runner.work(self._run, self._tasks(), operator.call)
-        summary.add_failures(self._invalid)
-        if self._out_of_time and summary.stopped_by is None:
-            summary.stopped_by = "deadline"
-        checkpoint = self._scan.checkpoint_reached()
-        self._save(checkpoint)
-        return Report(
-            dry_run=self._run.dry_run,
-            counts=self._counts(summary) | {"walk_finished": checkpoint is None},
-            summary=summary,
-            planned=self._decisions.listed,
-        )
-
-    def _tasks(self) -> Iterator[Callable[[], Outcome]]:
+    def items(self) -> Iterator[Task]:
         """Yield the run's tasks: complete interrupted extensions, then extend due rooms."""
-        if not self._run.dry_run:
-            for room_id in self._table.pending_extensions(self._run.now):
+        if not self._dry_run:
+            for room_id in self._table.pending_extensions(self._now):
                 yield partial(self._complete_interrupted, room_id)
         for room, page in self._due_rooms():
             yield partial(self._extend_and_mark, room, page)
+
+    def act(self, item: Task) -> Outcome:
+        """Run one task."""
+        return item()
 
     def _due_rooms(self) -> Iterator[tuple[Room, PageProgress]]:
         for _ in _ticks(self._run.limits):
@@ -94,14 +103,14 @@ class RoomExtension:
         for invalid in page.invalid:
             message = f"{invalid} (start_id of its page: {page.start_id or 'none'})"
             self._invalid.add_failure(message)
-            logger.warning("room is invalid", room_id=invalid.id, problem=message)
+            logger.warning("room is invalid", room_id=invalid.id, error=message)
 
     def _is_due(self, room: Room) -> bool:
         """Return True if the room would be extended if it were used now; count its verdict."""
-        decision = decide(room, self._run.now, self._policy, self._run.now)
+        decision = decide(room, self._now, self._policy, self._now)
         self._verdicts["due" if decision.expires_at else decision.verdict] += 1
         if decision.expires_at is None:
-            self._decisions.add(_plan(room, decision), decision.verdict)
+            self._plan.add(_to_plan(room, decision), decision.verdict)
         if decision.verdict == "max_lifetime_reached":
             logger.warning("room cannot be extended any more", room_id=room.id)
         return decision.expires_at is not None
@@ -117,10 +126,10 @@ class RoomExtension:
         return outcome
 
     def _extend_if_due(self, room: Room) -> Outcome:
-        now, policy = self._run.now, self._policy
+        now, policy = self._now, self._policy
         last_used = self._table.last_used(room.id) if policy.used_within else None
         decision = decide(room, last_used, policy, now)
-        self._decisions.add(_plan(room, decision), decision.verdict)
+        self._plan.add(_to_plan(room, decision), decision.verdict)
         if decision.expires_at is None or room.expires_at is None:
             return decision.verdict
         extension = Extension(
@@ -129,7 +138,7 @@ class RoomExtension:
             expires_at=decision.expires_at,
             reason=decision.reason,
         )
-        if self._run.dry_run:
+        if self._dry_run:
             _log("room would be extended", extension)
             return decision.verdict
         return self._extend(extension) or _outcome(decision)
@@ -139,7 +148,7 @@ class RoomExtension:
 
         Return None, or the outcome `gone` or `not_updatable` if Vonage refuses.
         """
-        self._table.record_intent(extension, self._run.now)
+        self._table.record_intent(extension, self._now)
         try:
             self._vonage.update_room_expiry(extension.room_id, extension.expires_at)
         except Forbidden:  # the room belongs to another application
@@ -169,7 +178,7 @@ class RoomExtension:
 
     def _discard_if_stale(self, extension: InterruptedExtension) -> None:
         """Discard an extension, unless the run that recorded it may still be running."""
-        if extension.since + MAX_RUN_TIME < self._run.now:
+        if extension.since + MAX_RUN_TIME < self._now:
             self._table.discard(extension)
 
     def _was_made(self, extension: InterruptedExtension) -> bool:
@@ -179,15 +188,27 @@ class RoomExtension:
             return False
 
     def _complete(self, extension: Extension) -> None:
-        self._table.complete(extension, self._run.now)
+        self._table.complete(extension, self._now)
         _log("room extended", extension)
 
     def _save(self, checkpoint: Checkpoint | None) -> None:
-        if not self._run.dry_run and checkpoint != self._saved:
+        if not self._dry_run and checkpoint != self._saved:
             self._table.save_checkpoint(SCAN, checkpoint)
             self._saved = checkpoint or Checkpoint()
 
-    def _counts(self, summary: Summary) -> dict[str, int]:
+    def finish(self, summary: Summary) -> None:
+        """Add the invalid rooms to the summary, and save the checkpoint.
+
+        Raises:
+            StoreUnavailable: the checkpoint could not be saved. The next run repeats some pages.
+        """
+        summary.add_failures(self._invalid)
+        if self._out_of_time and summary.stopped_by is None:
+            summary.stopped_by = "deadline"
+        self._save(self._scan.checkpoint_reached())
+
+    def counts(self, summary: Summary) -> Mapping[str, int]:
+        """Return what became of the rooms."""
         verdicts, outcomes = self._verdicts, summary.outcomes
         return {
             "seen": verdicts.total() + self._invalid.processed,
@@ -205,6 +226,7 @@ class RoomExtension:
             "gone": outcomes["gone"],
             "remaining": self._scan.remaining(),
             "unlisted": self._unlisted(),
+            "scan_completed": self._scan.checkpoint_reached() is None,
         }
 
     def _unlisted(self) -> int:
@@ -214,7 +236,7 @@ class RoomExtension:
         return unlisted
 
 
-def _plan(room: Room, decision: Decision) -> dict[str, str]:
+def _to_plan(room: Room, decision: Decision) -> dict[str, str]:
     """Return a decision as a dry run lists it."""
     plan = {"room_id": room.id, "verdict": decision.verdict, "reason": decision.reason}
     if room.expires_at is not None:
@@ -239,8 +261,8 @@ def _outcome(decision: Decision) -> Outcome:
 
 
 def _ticks(limits: Limits) -> Iterator[None]:
-    """Yield no more often than the rate limit allows, until the deadline."""
-    while (now := time.monotonic()) < limits.deadline:
+    """Yield no more often than the rate limit allows, until the time of the last start."""
+    while (now := time.monotonic()) < limits.last_start:
         yield
         # Pages are requests to Vonage, too, so JobRatePerSecond applies to them.
         time.sleep(max(0.0, now + 1 / limits.per_second - time.monotonic()))

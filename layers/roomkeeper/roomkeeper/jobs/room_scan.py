@@ -62,7 +62,7 @@ class PageProgress:
             return None
         return Checkpoint(
             start_id=self._start.start_id,
-            walked=self._start.walked,
+            scanned=self._start.scanned,
             failed=frozenset(self._failed),
         )
 
@@ -118,7 +118,7 @@ class RoomScan:
         self._total = page.total_items or 0
         self._next = Checkpoint(
             start_id=page.next_start_id,
-            walked=start.walked + len(page.rooms) + len(page.invalid),
+            scanned=start.scanned + len(page.rooms) + len(page.invalid),
         )
         self._unfinished.append(PageProgress(start, page.rooms, page.invalid))
         return self._unfinished[-1]
@@ -145,8 +145,8 @@ class RoomScan:
     def remaining(self) -> int:
         """Return how many rooms are left for the next run, according to Vonage's total."""
         checkpoint = self.checkpoint_reached()
-        return max(self._total, self._next.walked) - checkpoint.walked if checkpoint else 0
+        return max(self._total, self._next.scanned) - checkpoint.scanned if checkpoint else 0
 
     def unlisted(self) -> int:
         """Return how many rooms Vonage counts but lists on no page; 0 before the last page."""
-        return max(0, self._total - self._next.walked) if self.ended else 0
+        return max(0, self._total - self._next.scanned) if self.ended else 0

@@ -119,7 +119,7 @@ class Management:
         if stored and stored.hold:
             raise OnHold(
                 f"The recording {recording_id!r} is on hold since {iso(stored.hold.since)}, by "
-                f"{stored.hold.who}: {stored.hold.reason}. Release the hold to delete it."
+                f"{stored.hold.requested_by}: {stored.hold.reason}. Release the hold to delete it."
             )
         known = stored or self._at_vonage(recording_id)
         if known is None:
@@ -132,16 +132,18 @@ class Management:
         session_id = known.session_id
         self._store.mark_deleted(recording_id, "management", now, session_id=session_id)
 
-    def hold(self, recording_id: str, order: HoldRequest, who: str, now: datetime) -> Hold:
+    def hold(self, recording_id: str, request: HoldRequest, caller: str, now: datetime) -> Hold:
         """Protect the recording from deletion; return the hold, which replaces an earlier one.
+
+        It is requested by `caller`, unless the request names somebody else.
 
         Raises:
             NotKnown: the recording is not in the table, where cleanup would find it.
             AlreadyDeleted: the recording is deleted.
         """
         since = from_iso(iso(now))  # the precision of the table
-        hold = Hold(reason=order.reason, who=order.by or who, since=since)
-        if not self._store.hold(recording_id, hold.reason, hold.who, since):
+        hold = Hold(reason=request.reason, requested_by=request.requested_by or caller, since=since)
+        if not self._store.hold(recording_id, hold.reason, hold.requested_by, since):
             self._stored(recording_id)
             raise AlreadyDeleted(f"The recording {recording_id!r} is deleted already.")
         return hold

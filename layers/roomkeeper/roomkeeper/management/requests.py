@@ -34,10 +34,10 @@ class _NewExpiry(Struct, forbid_unknown_fields=True):
 
 
 class HoldRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """A request to protect a recording: the reason, and who asks for it if not the caller."""
+    """A request to protect a recording: the reason, and the requester if not the caller."""
 
     reason: Text
-    by: Text | None = None
+    requested_by: Text | None = None
 
 
 def id_in(segment: str) -> str:
@@ -88,7 +88,9 @@ def expiry_in(body: bytes, now: datetime) -> datetime:
 
 
 def hold_in(body: bytes) -> HoldRequest:
-    """Return the hold request in `body`: `{"reason": "...", "by": "..."}`; `by` is optional.
+    """Return the hold request in `body`: `{"reason": "...", "requested_by": "..."}`.
+
+    `requested_by` is optional.
 
     Raises:
         InvalidRequest: the body has another form.

@@ -354,7 +354,7 @@ class Store:
             },
         )
 
-    def hold(self, recording_id: str, reason: str, who: str, now: datetime) -> bool:
+    def hold(self, recording_id: str, reason: str, requested_by: str, now: datetime) -> bool:
         """Put a recording on hold, replacing an earlier hold; return False if it is deleted.
 
         Returns False also if the recording is not in the table.
@@ -362,7 +362,7 @@ class Store:
         Raises:
             StoreUnavailable: the write failed or its outcome is unknown.
         """
-        hold = Hold(reason=reason, who=who, since=now)
+        hold = Hold(reason=reason, requested_by=requested_by, since=now)
         fields = {name: serialize(value) for name, value in msgspec.structs.asdict(hold).items()}
         return self._table.update(
             RECORDING + recording_id,

@@ -27,12 +27,12 @@ class InterruptedExtension(Extension, frozen=True, kw_only=True):
 class Checkpoint(Struct, frozen=True, kw_only=True):
     """The progress of a scan of all rooms, from which the next run continues.
 
-    `start_id` is the start of the first page that is not handled; None is the first page. `walked`
+    `start_id` is the start of the first page that is not handled; None is the first page. `scanned`
     is the number of rooms before it. `failed` has the ids of the rooms on it that failed.
     """
 
     start_id: str | None = None
-    walked: int = 0
+    scanned: int = 0
     failed: frozenset[str] = frozenset()
 
 

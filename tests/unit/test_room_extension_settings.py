@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 
-from roomkeeper.settings import ExtenderSettings, Misconfigured
+from roomkeeper.settings import Misconfigured, RoomExtensionSettings
 
 ENVIRONMENT = {
     "TABLE_NAME": "table",
@@ -19,7 +19,7 @@ ENVIRONMENT = {
 
 
 def test_the_policy_is_what_the_environment_says() -> None:
-    policy = ExtenderSettings.from_env(ENVIRONMENT).policy
+    policy = RoomExtensionSettings.from_env(ENVIRONMENT).policy
 
     assert (policy.within, policy.extend_to) == (timedelta(days=7), timedelta(days=30))
     assert policy.selection == "opt-in"
@@ -39,10 +39,10 @@ def test_settings_that_contradict_each_other_are_refused(
     changes: dict[str, str], complaint: str
 ) -> None:
     with pytest.raises(Misconfigured, match=complaint):
-        ExtenderSettings.from_env(ENVIRONMENT | changes)
+        RoomExtensionSettings.from_env(ENVIRONMENT | changes)
 
 
 def test_days_of_use_that_sessions_are_remembered_for_are_taken() -> None:
-    settings = ExtenderSettings.from_env(ENVIRONMENT | {"ONLY_ROOMS_USED_WITHIN_DAYS": "400"})
+    settings = RoomExtensionSettings.from_env(ENVIRONMENT | {"ONLY_ROOMS_USED_WITHIN_DAYS": "400"})
 
     assert settings.policy.used_within == timedelta(days=400)
