@@ -3,6 +3,7 @@
 Source of names and fields: Vonage's Meetings API guide, "Callbacks".
 """
 
+import codecs
 import json
 import re
 from datetime import UTC, datetime
@@ -192,6 +193,14 @@ OutboxCallback = ParticipantJoined | RoomExpired | Unrecognized
 Callback = RecordingCallback | SessionCallback | OutboxCallback
 
 
+def without_mark(body: bytes) -> bytes:
+    """Return `body` without the byte order mark of UTF-8, which a receiver of JSON may ignore.
+
+    Source: RFC 8259, section 8.1.
+    """
+    return body.removeprefix(codecs.BOM_UTF8)
+
+
 def require_size(body: bytes) -> None:
     """Check the size of `body`.
 
@@ -260,6 +269,7 @@ def _optional(raw: msgspec.Raw, field_type: Any) -> Any:
 def _read_object(body: bytes) -> tuple[str, bytes, dict[str, msgspec.Raw]]:
     """Return the body's text, its bytes in a form that msgspec can decode, and its fields."""
     require_size(body)
+    body = without_mark(body)
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
