@@ -14,7 +14,10 @@ UV := $(TOOLS)/uv/bin/uv
 unexport $(filter-out PIP_%INDEX_URL PIP_NO_INDEX PIP_FIND_LINKS PIP_%CERT PIP_PROXY PIP_TRUSTED_HOST \
 	PIP_%TIMEOUT PIP_RETRIES PIP_CONFIG_FILE PIP_KEYRING_PROVIDER UV_%INDEX_URL UV_DEFAULT_INDEX UV_INDEX \
 	UV_INDEX_% UV_NO_INDEX UV_FIND_LINKS UV_NATIVE_TLS UV_SYSTEM_CERTS UV_INSECURE_HOST UV_%TIMEOUT \
-	UV_HTTP_RETRIES UV_CONFIG_FILE UV_KEYRING_PROVIDER,$(filter PIP_% UV_% PYTHON%,$(.VARIABLES)))
+	UV_HTTP_RETRIES UV_CONFIG_FILE UV_KEYRING_PROVIDER UV_OFFLINE,$(filter PIP_% UV_% PYTHON%,$(.VARIABLES)))
+
+# An empty environment (env -i) has no PATH, which make needs itself.
+export PATH := $(or $(PATH),/usr/local/bin:/usr/bin:/bin)
 
 # All downloads, caches and settings stay in the project's folder.
 export UV_CACHE_DIR := $(CURDIR)/$(TOOLS)/cache/uv
@@ -37,7 +40,7 @@ IS_KNOWN := import sys; sys.exit(sys.implementation.name != "cpython" or not (3,
 unexport BASH_ENV
 PYTHON ?= $(shell unset BASH_ENV; for python in python3.13 python3 python3.14 python3.12 python3.11 \
 	"$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.1[1-4]*/bin/python3; do \
-	"$$python" -I -c '$(IS_KNOWN)' 2>/dev/null \
+	python=$$(command -v "$$python") && "$$python" -I -c '$(IS_KNOWN)' 2>/dev/null \
 	&& "$$python" -I -c 'import sys; print(sys.executable)' && break; done)
 
 # The commands in the order and groups of the help, which wraps them to the terminal's width.

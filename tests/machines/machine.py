@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from local.servers import TOOLS, free_port
 from local.testing.template import ROOT
+from operations.build import this_machine
 from tests.support.commands import Result
 
 DEAD = "http://127.0.0.1:9"
@@ -23,7 +24,7 @@ class Oddity(Struct, frozen=True):
 
     Attributes:
         variables: environment variables; `{scratch}` is a folder that exists.
-        offline: more of them, once the tools are installed.
+        offline: more of them, once all packages are in the cache.
         git: options of git clone.
         is_bare: whether the environment has nothing else, as with `env -i`.
     """
@@ -55,6 +56,7 @@ ODDITIES: Mapping[str, Oddity] = {
             **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), DEAD),
             **dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), DEAD),
             "NO_PROXY": "corp.example",
+            "UV_OFFLINE": "1",  # the packages are in the cache by then
         }
     ),
     "settings of pip and uv": Oddity(
@@ -133,10 +135,15 @@ class Machine:
         self.ports = f"PORT={free_port()}", f"VONAGE_PORT={free_port()}"
 
     def install(self) -> Result:
-        """Install the tools, from where this machine gets packages."""
+        """Install the tools and build for this machine, from where this machine gets packages."""
         index = {name: value for name, value in os.environ.items() if name.startswith(_INDEX)}
         tools = [f".tools/{name}/.installed" for name in ("dev", "sam", "ministack")]
-        return self._run(["make", *tools], {**index, **self._variables()})
+        parameters = f"PARAMETERS=Architecture={this_machine().architecture}"
+        for command in (["make", *tools], ["make", "build", parameters]):
+            result = self._run(command, {**index, **self._variables()})
+            if result.code:
+                break
+        return result
 
     def make(self, *arguments: str) -> Result:
         """Run make; its output has no lines of make itself."""

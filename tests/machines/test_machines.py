@@ -46,7 +46,6 @@ def test_a_fresh_clone_works(
     assert "make demo" in succeeded(machine.make("help"))
     succeeded(machine.install())
     succeeded(machine.make("test", f"ARGS=-q {UNIT}"))
-    succeeded(machine.make("build"))
     if request.config.getoption("full"):
         succeeded(machine.make("check"))
     if oddity != BARE or request.config.getoption("full"):
