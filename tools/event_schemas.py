@@ -13,6 +13,7 @@ import msgspec
 
 from roomkeeper.domain import events
 from tools import schema_registry
+from tools.docstrings import dedented
 
 FOLDER = Path(__file__).parent.parent / "docs/events"
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -42,7 +43,7 @@ def _schema(name: str) -> dict[str, Any]:
         "$schema": DRAFT,
         "title": name,
         "description": f"The detail of an event of detail-type {name}, source {events.SOURCE}.",
-        **msgspec.json.schema(detail),
+        **dedented(msgspec.json.schema(detail)),
     }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from roomkeeper.domain import events
+from tools.docstrings import dedented
 
 FILE = Path(__file__).parent.parent / "schemas/template.yaml"
 
@@ -84,7 +85,7 @@ def open_api(name: str) -> dict[str, Any]:
         "openapi": "3.0.0",
         "info": {"title": title, "version": f"{events.VERSION}.0.0"},
         "paths": {},
-        "components": {"schemas": _as_3_0({"AWSEvent": event, **components})},
+        "components": {"schemas": _as_3_0(dedented({"AWSEvent": event, **components}))},
     }
 
 
