@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -57,10 +58,12 @@ def _examples(local: LocalStack) -> list[tuple[str, str]]:
     signed = f"--aws-sigv4 aws:amz:{REGION}:execute-api --user test:test"
     account = {
         **deployer.environment(local.operated.credentials),
-        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
         "AWS_ENDPOINT_URL": local.aws.url,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
-    env = "env " + " ".join(f"{name}={value}" for name, value in account.items())
+    env = "env -u AWS_PROFILE " + " ".join(f"{name}={value}" for name, value in account.items())
     operate, name = f"{env} make --no-print-directory", f"STACK={local.stack.name}"
     credentials = '{"api_key": "key", "api_secret": "secret"}'
     url = local.aws.url

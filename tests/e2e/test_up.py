@@ -46,12 +46,16 @@ class Up(Struct, frozen=True):
 
     def operated(self) -> Stack:
         """Return the stack as the user whose keys are in the printed commands."""
-        settings = self.lines["See the items in the table"].removeprefix("env ").split(" make ")[0]
+        settings = (
+            self.lines["See the items in the table"]
+            .removeprefix("env -u AWS_PROFILE ")
+            .split(" make ")[0]
+        )
         given = dict(each.split("=", 1) for each in settings.split())
         user = boto3.Session(
             aws_access_key_id=given["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"],
-            region_name=given["AWS_DEFAULT_REGION"],
+            region_name=given["AWS_REGION"],
         )
         return Stack("roomkeeper-local", user, self.url)
 

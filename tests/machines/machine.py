@@ -81,7 +81,6 @@ ODDITIES: Mapping[str, Oddity] = {
             "AWS_CONFIG_FILE": "{scratch}/invalid",
             "AWS_SHARED_CREDENTIALS_FILE": "/nowhere",
             "AWS_CA_BUNDLE": "/nowhere.pem",
-            "AWS_MAX_ATTEMPTS": "many",
         }
     ),
     "settings of Python": Oddity(
