@@ -4,8 +4,8 @@ import pytest
 
 from operations import combinations
 from operations.template import parameters
-from roomkeeper.settings import ExtenderSettings, Misconfigured
-from tests.unit.test_extender_settings import ENVIRONMENT
+from roomkeeper.settings import Misconfigured, RoomExtensionSettings
+from tests.unit.test_room_extension_settings import ENVIRONMENT
 
 VARIABLES = {
     "RoomExtensionWithinDays": "EXTEND_WITHIN_DAYS",
@@ -17,7 +17,7 @@ VARIABLES = {
 
 def is_refused_by_the_function(values: dict[str, str]) -> bool:
     try:
-        ExtenderSettings.from_env(ENVIRONMENT | {VARIABLES[k]: v for k, v in values.items()})
+        RoomExtensionSettings.from_env(ENVIRONMENT | {VARIABLES[k]: v for k, v in values.items()})
     except Misconfigured:
         return True
     return False
