@@ -46,7 +46,7 @@ PYTHON ?= $(shell unset BASH_ENV; for python in python3.13 python3 python3.14 py
 # The commands in the order and groups of the help, which wraps them to the terminal's width.
 TO_TRY := demo up down vonage
 TO_OPERATE := deploy configure callback-url smoke status events logs trace items redrive purge destroy cost
-TO_DEVELOP := test check format reference schemas picture torture machines bench build clean lock help
+TO_DEVELOP := test test-pythons check format reference schemas picture torture machines bench build clean lock help
 
 .PHONY: help
 help: ## list the commands
@@ -185,6 +185,35 @@ endif
 machines: $(LOCAL) ## try make in fresh clones with odd paths, shells and settings, each by itself (ARGS= for pytest)
 	@$(DEV)/pytest tests/machines --full $(ARGS)
 
+VERSIONS ?= 3.11 3.12 3.13 3.14
+SUITES ?= tests/unit tests/integration
+
+# $(call python_of,VERSION): prints the path of that Python, if the machine has it.
+python_of = for python in python$(1) "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$(1).*/bin/python3; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info[:2] != tuple(map(int, "$(1)".split("."))))' 2>/dev/null \
+	&& "$$python" -c 'import sys; print(sys.executable)' && break; done
+
+$(TOOLS)/python-%/.installed: requirements/dev.txt | $(UV)
+	@$(call may_be_cleared,$(TOOLS)/python-$*)
+	@echo "Installing the tests' libraries for Python $*"
+	@$(UV) venv --quiet --clear --python "$$($(call python_of,$*))" $(TOOLS)/python-$*
+	@$(UV) pip sync --quiet --require-hashes --python $(TOOLS)/python-$* $<
+	@touch $@
+
+.PRECIOUS: $(TOOLS)/python-%/.installed
+test-on-%: $(TOOLS)/python-%/.installed
+	@$(TOOLS)/python-$*/bin/pytest -n 2 $(SUITES)
+
+.PHONY: test-pythons
+test-pythons: $(LOCAL) ## run the unit and integration tests on each promised Python of this machine (VERSIONS=, SUITES=)
+	@$(foreach version,$(VERSIONS),python=$$($(call python_of,$(version))); \
+		if [ -z "$$python" ]; then missing="$$missing $(version)"; \
+		else echo "Python $(version): $$python"; \
+			if $(MAKE) --no-print-directory test-on-$(version); then passed="$$passed $(version)"; \
+			else failed="$$failed $(version)"; fi; fi;) \
+	echo "Passed:$${passed:- none}. Failed:$${failed:- none}. Not on this machine:$${missing:- none}."; \
+	[ -z "$$failed" ] && [ -n "$$passed" ]
+
 .PHONY: torture
 torture: $(LOCAL) ## stress-test with faults, crashes, hostile input and leak checks (JSON=FILE for the measurements)
 	@$(DEV)/pytest tests/torture --full --measurements "$(or $(JSON),build/torture.json)" $(ARGS)
@@ -214,8 +243,8 @@ build: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed ## build functions and la
 	@$(DEV)/python -m operations.deploy --only-build --parameters $(PARAMETERS)
 
 .PHONY: deploy
-deploy: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed ## deploy into the current AWS account (ENV=, STACK=, PARAMETERS="Name=value ...", ARGS= for sam deploy)
-	@$(DEV)/python -m operations.deploy --environment $(ENV) --stack $(STACK) --parameters $(PARAMETERS) --arguments $(ARGS)
+deploy: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed ## deploy into the current AWS account (ENV=, STACK=, PARAMETERS="Name=value ...", CONFIRM=, ARGS= for sam deploy)
+	@$(DEV)/python -m operations.deploy --environment $(ENV) --stack $(STACK) --confirm "$(CONFIRM)" --parameters $(PARAMETERS) --arguments $(ARGS)
 
 .PHONY: configure
 configure: $(TOOLS)/dev/.installed ## store Vonage credentials from FILE=, standard input or a hidden prompt (ENV=, STACK=)

@@ -9,6 +9,8 @@ from operations.stack import Stack
 
 TEMPLATE = PROJECT / "operations/deployer-policy.yaml"
 NAME = "deployer"
+POLICIES = ("DeployPolicy", "DeployDataPolicy", "OperatePolicy")
+"""The policies that suffice without the parameters for a company's rules."""
 
 
 def create(root: boto3.Session, endpoint: str) -> boto3.Session:
@@ -16,7 +18,8 @@ def create(root: boto3.Session, endpoint: str) -> boto3.Session:
     policies = _policies(Stack("allow-deployment", root, endpoint))
     iam: Any = root.client("iam", endpoint_url=endpoint)
     iam.create_user(UserName=NAME)
-    for arn in policies.outputs.values():
+    for name in POLICIES:
+        arn = policies.outputs[f"{name}Arn"]
         iam.attach_user_policy(UserName=NAME, PolicyArn=arn)
     key = iam.create_access_key(UserName=NAME)["AccessKey"]
     return boto3.Session(

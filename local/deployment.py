@@ -19,7 +19,8 @@ from operations.stack import Stack
 
 UNKNOWN_TO_MINISTACK = {
     "AWS::Events::Archive",
-    "AWS::CloudFormation::Stack",  # MiniStack lacks the resource types of the schema registry
+    "AWS::EventSchemas::Registry",
+    "AWS::EventSchemas::Schema",
 }
 
 Say = Callable[[str], None]
@@ -74,22 +75,43 @@ def local_session() -> boto3.Session:
 
 
 def _for_ministack(built: Path) -> tuple[Path, list[str]]:
-    """Write the built template without the resources that MiniStack rejects.
+    """Write the built template and its nested ones without the resources that MiniStack rejects.
 
     Returns:
-        Its path, and the logical ids of the resources that were left out.
+        The template's path, and the logical ids of the resources that were left out.
     """
     template: dict[str, Any] = yaml.safe_load(built.read_text())
+    left_out = _leave_out_unknown(template)
+    for name, resource in [*template["Resources"].items()]:
+        properties = resource.get("Properties", {})
+        for path in properties.keys() & {"CodeUri", "ContentUri"}:
+            properties[path] = str(built.parent / properties[path])
+        if resource["Type"] == "AWS::CloudFormation::Stack":
+            nested = yaml.safe_load((built.parent / properties["TemplateURL"]).read_text())
+            left_out_there = _leave_out_unknown(nested)
+            properties["TemplateURL"] = str(_write(nested, f"template-local-{name}.yaml"))
+            if nested["Resources"]:
+                left_out += left_out_there
+            else:
+                del template["Resources"][name]
+                left_out.append(name)
+    return _write(template, "template-local.yaml"), left_out
+
+
+def _leave_out_unknown(template: Mapping[str, Any]) -> list[str]:
+    """Remove the resources that MiniStack rejects; return their logical ids."""
     resources = template["Resources"]
     left_out = [name for name, resource in resources.items() if _is_unknown(resource)]
     for name in left_out:
         del resources[name]
-    for properties in (resource.get("Properties", {}) for resource in resources.values()):
-        for name in properties.keys() & {"CodeUri", "ContentUri"}:
-            properties[name] = str(built.parent / properties[name])
-    local = BUILD / "template-local.yaml"  # outside build/sam, which every build clears
-    local.write_text(yaml.safe_dump(template, sort_keys=False))
-    return local, left_out
+    return left_out
+
+
+def _write(template: Mapping[str, Any], name: str) -> Path:
+    """Write a template outside build/sam, which every build clears; return its path."""
+    path = BUILD / name
+    path.write_text(yaml.safe_dump(template, sort_keys=False))
+    return path
 
 
 def _is_unknown(resource: Mapping[str, Any]) -> bool:

@@ -7,13 +7,13 @@ import sys
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from local import deployer, stack
+from local import stack
 from local.demo import timeline
-from local.servers import REGION, LocalStackError, port_number
+from local.servers import CREDENTIALS, PROJECT, REGION, LocalStackError, port_number
 from local.stack import LocalStack
 from operations.environment import use_only_this_machine
 
-SAMPLE = "events/callbacks/session-started.json"
+SAMPLE = "events/callbacks/recording-started.json"
 
 
 def main() -> int:
@@ -40,63 +40,94 @@ def main() -> int:
 
 def guide(local: LocalStack) -> str:
     """Return a guide to the running stack: explanations, each with a command to paste."""
+    variables = "".join(f"\n  export {name}={value}" for name, value in _variables(local).items())
     examples = "".join(f"\n{what}\n  {line}\n" for what, line in _examples(local))
     return f"""
-The stack is running. Its callback URL:
-  {local.stack.callback_url()}
+The stack is running. Its callback URL, which curl accepts as it is:
+  {_callback_url(local)}
 
-Commands to try. Paste each into a shell in this folder:
+Paste these lines once into a shell in this folder:
+  unset AWS_PROFILE AWS_SESSION_TOKEN{variables}
+
+Commands to try in that shell:
 {examples}"""
 
 
-def _examples(local: LocalStack) -> list[tuple[str, str]]:
-    """Return pairs of an explanation and a command, which needs only make and curl."""
-    curl = "curl --noproxy '*'" if getproxies().get("http") else "curl"
-    headers = " ".join(f"-H '{name}: {value}'" for name, value in local.stack.headers.items())
-    json_type = "-H 'Content-Type: application/json'"
-    meeting = json.dumps({"participants": ["Ada", "Grace"], "recordings": 1})
-    signed = f"--aws-sigv4 aws:amz:{REGION}:execute-api --user test:test"
-    account = {
-        **deployer.environment(local.operated.credentials),
+def _api_url(local: LocalStack) -> str:
+    """Return the HTTP API's URL. curl resolves names below localhost itself (RFC 6761)."""
+    return f"http://{local.stack.headers['Host']}"
+
+
+def _callback_url(local: LocalStack) -> str:
+    return _api_url(local) + local.stack.callback_path()
+
+
+def _variables(local: LocalStack) -> dict[str, str]:
+    """Return the variables that the examples need: those of the AWS SDKs, of make and of curl.
+
+    The user is root: the local AWS knows no resource of some actions of the operator's commands, so
+    it rejects them where a policy names the resource.
+    """
+    return {
+        **CREDENTIALS,
         "AWS_REGION": REGION,
         "AWS_ENDPOINT_URL": local.aws.url,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "STACK": local.stack.name,
+        "API": _api_url(local),
+        "CALLBACK_URL": _callback_url(local),
+        "VONAGE": local.vonage.base,
+        **({name: os.environ[name] for name in ("NO_PROXY", "no_proxy")} if getproxies() else {}),
     }
-    env = "env -u AWS_PROFILE " + " ".join(f"{name}={value}" for name, value in account.items())
-    operate, name = f"{env} make --no-print-directory", f"STACK={local.stack.name}"
-    credentials = '{"api_key": "key", "api_secret": "secret"}'
-    url = local.aws.url
+
+
+def _examples(local: LocalStack) -> list[tuple[str, str]]:
+    """Return pairs of an explanation and a command, which needs only make and curl."""
+    recording_id = json.loads((PROJECT / SAMPLE).read_text())["recording_id"]
+    json_type = "-H 'Content-Type: application/json'"
+    curl = "curl -sw '\\n'"  # a response has no newline at its end
+    meeting = json.dumps({"participants": ["Ada", "Grace"], "recordings": 1})
+    signed = f"{curl} --aws-sigv4 aws:amz:{REGION}:execute-api --user test:test"
+    dry_run = json.dumps({"dry_run": True, "retention_days": 1})
+    credentials = json.dumps({"api_key": "key", "api_secret": "secret"})
     return [
         (
             "Post a callback yourself (the response is 204)",
-            f"{curl} -i {headers} {json_type} -d @{SAMPLE} '{local.stack.callback_url()}'",
+            f'curl -i {json_type} -d @{SAMPLE} "$CALLBACK_URL"',
         ),
         (
             "Have the emulated Vonage hold a meeting",
-            f"{curl} -s {json_type} -d '{meeting}' {local.vonage.base}/control/meetings",
+            f"{curl} {json_type} -d '{meeting}' $VONAGE/control/meetings",
         ),
         (
             "See its callbacks, and the stack's responses to them",
-            f"{curl} -s {local.vonage.base}/control/deliveries",
+            f"{curl} $VONAGE/control/deliveries",
+        ),
+        ("See what is deployed, and how it is", "make status"),
+        ("See the items in the table, recordings first", "make items"),
+        ("See the history of the first recording", f"make trace RECORDING={recording_id}"),
+        ("See the functions' latest log lines", "make logs"),
+        ("Send a callback through the stack and remove it again", "make smoke"),
+        (
+            "Print events as they are published, until Ctrl-C (post a callback in another shell)",
+            "make events",
         ),
         (
-            "List the rooms through the management API, with a signed request",
-            f"{curl} -s {headers} {signed} {url}/rooms",
+            "List rooms through the management API, with a signed request",
+            f"{signed} $API/rooms",
         ),
         (
             "Dry-run a cleanup of recordings that were uploaded at least a day ago",
-            f"{curl} -s {headers} {signed} {json_type} "
-            f"""-d '{{"dry_run": true, "retention_days": 1}}' {url}/jobs/recording-cleanup""",
+            f"{signed} {json_type} -d '{dry_run}' $API/jobs/cleanup",
         ),
-        ("See the items in the table", f"{operate} items {name}"),
         (
             "Store other credentials for Vonage (the emulator accepts any)",
-            f"echo '{credentials}' | {operate} configure {name}",
+            f"echo '{credentials}' | make configure",
         ),
-        ("Print the callback URL again", f"{operate} callback-url {name}"),
-        ("Publish the events of dead letters", f"{operate} redrive {name}"),
-        ("Stop the stack", f"make --no-print-directory down PORT={urlsplit(url).port}"),
+        ("Print the URL to enter at Vonage", "make callback-url"),
+        ("Publish the events of dead letters", "make redrive"),
+        ("Stop the stack", f"make down PORT={urlsplit(local.aws.url).port}"),
     ]
 
 

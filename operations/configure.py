@@ -102,20 +102,20 @@ def configure(stack: Stack, given: Fields) -> list[str]:
         base_url = stack.parameters["VonageBaseUrl"]
         messages += check_vonage_secret(base_url, {**stored_api, **api}, given=api)
     if callback:
-        accepted = stack.parameters["AcceptedCredentials"]
+        accepted = stack.parameters["CallbackAcceptedCredentials"]
         messages += check_callback_secret({**stored_callback, **callback}, accepted)
     if api:
         messages.append(_store(stack, "VonageSecretArn", stored_api, api))
     if callback:
         messages.append(_store(stack, "CallbackSecretArn", stored_callback, callback))
     if "token" in callback:
-        messages.append(_NEW_URL.format(hours=stack.parameters["PreviousSecretGraceHours"]))
+        messages.append(_NEW_URL.format(hours=stack.parameters["CallbackPreviousSecretGraceHours"]))
     return messages
 
 
 _NEW_URL = (
     "Enter the URL that `make callback-url` prints at Vonage. The previous URL works for "
-    "{hours} more hours (PreviousSecretGraceHours)."
+    "{hours} more hours (CallbackPreviousSecretGraceHours)."
 )
 
 
@@ -147,7 +147,7 @@ def check_vonage_secret(base_url: str, content: Fields, *, given: Fields) -> Ite
 def check_callback_secret(content: Fields, accepted: str) -> Iterator[str]:
     """Yield messages about a callback secret with this new `content`.
 
-    `accepted` is the stack's parameter AcceptedCredentials.
+    `accepted` is the stack's parameter CallbackAcceptedCredentials.
 
     Raises:
         Malformed: the intake could not use it.
@@ -164,8 +164,8 @@ def check_callback_secret(content: Fields, accepted: str) -> Iterator[str]:
         read.signature_secret and "signature" in accepted
     ):
         raise Malformed(
-            f"Every callback would be rejected: AcceptedCredentials is {accepted}, and the secret "
-            "has no such credential."
+            f"Every callback would be rejected: CallbackAcceptedCredentials is {accepted}, and the "
+            "secret has no such credential."
         )
     if 0 < len(read.signature_secret) < MIN_SECRET_LENGTH:
         yield (

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from msgspec import structs
 
-from operations import account, regions, sam, stack_states
+from operations import account, combinations, overrides, regions, sam, stack_states
 from operations.build import BuildFailed, Target, build, target
 from operations.command import command, fail
 from operations.destroy import delete, require_deletable
@@ -22,7 +22,7 @@ from operations.environment import without_account
 from operations.stack import Stack, StackError
 from operations.template import ROOT, Parameter, parameters, stack_name_problem
 
-ASKED = ("VonageBaseUrl", "RecordingRetentionDays", "AlarmEmail")
+ASKED = ("VonageBaseUrl", "CleanupRetentionDays", "AlarmEmail")
 """Parameters that a first deployment asks for, because their defaults suit few operators."""
 
 _PLACES = {"--stack-name": "STACK", "--region": "AWS_REGION", "--profile": "AWS_PROFILE"}
@@ -48,19 +48,23 @@ def main() -> int:
         _require_no_other_place(options.arguments)
         chosen = {**environment.parameters, **given(options.parameters)}
         if options.only_build:
+            _require_possible(chosen)
             return _build(target({}, chosen))
         stack = Stack(usable_stack_name(options.stack or environment.stack_name))
-        return _guide(environment, stack, chosen, options.arguments)
+        return _guide(environment, stack, chosen, options)
     except (Unusable, sam.UnknownEnvironment) as exc:
         return fail(str(exc), 2)
 
 
 def _guide(
-    environment: sam.Environment, stack: Stack, chosen: dict[str, str], arguments: list[str]
+    environment: sam.Environment,
+    stack: Stack,
+    chosen: dict[str, str],
+    options: argparse.Namespace,
 ) -> int:
     """Deploy the stack or print why its state does not allow that; return the exit code."""
     where = stack.whereabouts()
-    _require_deployable(stack, arguments)
+    _require_deployable(stack, options.arguments)
     failed = stack.status in stack_states.FAILED_CREATION
     if failed and not _may_start_over(stack, where):
         return fail("Nothing was deleted or deployed.")
@@ -70,6 +74,9 @@ def _guide(
         chosen |= answers(chosen, input) if sys.stdin.isatty() else {}
     # A failed first deployment is deleted, so its parameters do not count.
     remembered = {} if is_first else stack.parameters
+    _require_possible({**remembered, **chosen})
+    if not _may_override(environment, stack, remembered, options):
+        return fail("Nothing was deployed.")
     wanted = target(remembered, chosen)
     chosen |= wanted.parameters
     _require_region(stack.region, {**remembered, **chosen})
@@ -77,7 +84,7 @@ def _guide(
         return code
     if failed:
         delete(stack)
-    code = _deploy(environment, stack, chosen, arguments)
+    code = _deploy(environment, stack, chosen, options.arguments)
     if is_first and code:
         print(_FIRST_FAILED)
     elif is_first and Stack(stack.name).exists():  # false if the operator declined the change set
@@ -107,6 +114,27 @@ def _may_start_over(stack: Stack, where: str) -> bool:
     if not sys.stdin.isatty():
         return True
     return input("Delete it and start over? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _require_possible(values: Mapping[str, str]) -> None:
+    """Raise Unusable if these parameters are invalid together."""
+    if reason := combinations.problem_with(values):
+        raise Unusable(reason)
+
+
+def _may_override(
+    environment: sam.Environment,
+    stack: Stack,
+    remembered: Mapping[str, str],
+    options: argparse.Namespace,
+) -> bool:
+    """Return whether the environment's values may replace different ones of the stack, if any."""
+    by_hand = given(options.parameters)
+    left = {name: value for name, value in environment.parameters.items() if name not in by_hand}
+    changes = overrides.overrides(remembered, left)
+    other = "" if stack.name == environment.stack_name else f" STACK={stack.name}"
+    command = f"make deploy ENV={environment.name}{other}"
+    return not changes or overrides.may_override(changes, command, stack.name, options.confirm)
 
 
 def _require_region(region: str, chosen: Mapping[str, str]) -> None:
@@ -225,6 +253,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--only-build", action="store_true", help="build, but do not deploy")
     parser.add_argument("--parameters", nargs="*", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--confirm", default="", help="the stack's name, to skip a question")
     parser.add_argument("--arguments", nargs=argparse.REMAINDER, default=[], help="for sam deploy")
     return parser.parse_args()
 

@@ -77,6 +77,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.confirm not in ("", options.stack):
         parser.error(f"to remove the items, set CONFIRM={options.stack}, the stack's name")
+    if options.start >= options.end:
+        parser.error("FROM must be before TO")
     window = Window(options.start, options.end, options.refused)
     stack = deployed_stack(options.stack)
     return _purge(stack, window, is_confirmed=bool(options.confirm))

@@ -17,7 +17,7 @@ _UNKNOWN_TYPE = "E3006"
 """cfn-lint's rule "resource type does not exist in a region"."""
 
 _LEFT_OUT_BY = {
-    "AWS::Events::Archive": "EventArchiveDays=0",
+    "AWS::Events::Archive": "EventArchiveRetentionDays=0",
     "AWS::EventSchemas::": "SchemaRegistry=false",
 }
 """The parameter that omits a resource type which some regions lack."""

@@ -112,13 +112,13 @@ def _authorization(stack: Stack, body: bytes) -> Mapping[str, str]:
 
     Source: Vonage's guide "Signed webhooks".
     """
-    if stack.parameters.get("AcceptedCredentials") != "signature":
+    if stack.parameters.get("CallbackAcceptedCredentials") != "signature":
         return {}
     secret = stack.callback_secret().get("signature_secret")
     if not secret:
         raise StepFailed(
-            "AcceptedCredentials is signature, but the callback secret has no signature_secret: "
-            "store one with make configure"
+            "CallbackAcceptedCredentials is signature, but the callback secret has no "
+            "signature_secret: store one with make configure"
         )
     return {"Authorization": f"Bearer {_signature(stack.parameters, body, secret)}"}
 
@@ -127,8 +127,8 @@ def _signature(parameters: Mapping[str, str], body: bytes, secret: str) -> str:
     claims = {
         "iat": int(time.time()),
         "jti": str(uuid.uuid4()),
-        "api_key": parameters.get("ExpectedApiKey", ""),
-        "application_id": parameters.get("ExpectedApplicationId", ""),
+        "api_key": parameters.get("CallbackExpectedApiKey", ""),
+        "application_id": parameters.get("CallbackExpectedApplicationId", ""),
         "payload_hash": hashlib.sha256(body).hexdigest(),
     }
     with warnings.catch_warnings():  # make configure already warns about a short secret

@@ -2,9 +2,9 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import quote, urlsplit
 
 import boto3
@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from operations import account, stack_states
 
-_OWN_PARAMETERS = {"RecordingRetentionDays", "RoomExtensionDryRun"}
+_OWN_PARAMETERS = {"CleanupRetentionDays", "RoomExtensionDryRun"}
 """Parameters that identify Roomkeeper's stacks. CloudFormation returns them in every state."""
 
 _GONE = {"DELETE_COMPLETE", "DELETE_SKIPPED"}
@@ -236,22 +236,43 @@ def deployed_stack(name: str) -> Stack:
     return stack
 
 
+class Resource(NamedTuple):
+    """A resource of a stack or of a stack nested in it."""
+
+    type: str
+    logical_id: str
+    physical_id: str
+
+
 def resource_ids(stack: Stack, resource_type: str) -> dict[str, str]:
     """Return the physical ids of the stack's resources of a type, by logical id.
 
-    This works in every state of the stack. Resources that were deleted or kept are left out.
-    DescribeStackResources returns at most 100 resources (CloudFormation API Reference) and the
-    template has more, so this calls ListStackResources.
+    This works in every state of the stack. Resources that were deleted or kept are left out, and
+    resources of nested stacks are included.
     """
-    pages = stack.client("cloudformation").get_paginator("list_stack_resources")
-    return {
-        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
-        for page in pages.paginate(StackName=stack.name)
-        for resource in page["StackResourceSummaries"]
-        if resource["ResourceType"] == resource_type
-        and resource.get("PhysicalResourceId")
-        and resource.get("ResourceStatus") not in _GONE
-    }
+    return {each.logical_id: each.physical_id for each in resources(stack, resource_type)}
+
+
+def resources(stack: Stack, resource_type: str = "") -> Iterator[Resource]:
+    """Yield the resources of `resource_ids`; those of all types if none is given."""
+    formation = stack.client("cloudformation")
+    return (each for each in _resources(formation, stack.name) if resource_type in ("", each.type))
+
+
+def _resources(formation: Any, stack_name: str) -> Iterator[Resource]:
+    """Yield all resources of a stack and of its nested stacks.
+
+    This calls ListStackResources, which has pages: DescribeStackResources returns at most 100
+    resources (CloudFormation API Reference).
+    """
+    pages = formation.get_paginator("list_stack_resources").paginate(StackName=stack_name)
+    for given in (each for page in pages for each in page["StackResourceSummaries"]):
+        physical_id = given.get("PhysicalResourceId")
+        if physical_id and given.get("ResourceStatus") not in _GONE:
+            resource = Resource(given["ResourceType"], given["LogicalResourceId"], physical_id)
+            yield resource
+            if resource.type == "AWS::CloudFormation::Stack":
+                yield from _resources(formation, physical_id)
 
 
 def _missing(name: str) -> str:

@@ -23,6 +23,9 @@ JOBS = ("recording_cleanup", "recording_reconciler", "room_expiry_extender")
 RUN_ENDED = "run finished"
 """The message that every job logs at the end of a run, with its report."""
 
+PRODUCTS = {"meetings": "Meetings", "video": "Video", "both": "Meetings and Video"}
+"""The products that a stack serves, by the value of its parameter Products."""
+
 LOGS_BACK = timedelta(hours=48)
 """How far back to search for runs: twice the longest gap between runs that raises no alarm."""
 
@@ -69,6 +72,7 @@ def show_stack(stack: Stack) -> None:
         field("reason", reason)
     field("place", stack.whereabouts())
     field("deployed", _ago(described.get("LastUpdatedTime") or described["CreationTime"]))
+    field("products", PRODUCTS[stack.parameters.get("Products", "meetings")])
     if code := code_version(stack):
         field("code", code)
 

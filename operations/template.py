@@ -40,11 +40,15 @@ class Parameter(Struct, frozen=True, kw_only=True):
 
     def _problem_with_number(self, value: str) -> str | None:
         least, most = self.limits
-        if not re.fullmatch(r"0|[1-9][0-9]*", value):  # conditions compare text: "00" is not "0"
-            return f"{self.name} must be a whole number"
-        if (least is not None and int(value) < least) or (most is not None and int(value) > most):
-            return f"{self.name} must be from {least} to {most}"
+        limits = f" from {least} to {most}" if None not in self.limits else ""
+        # Conditions compare text: "00" is not "0".
+        if not re.fullmatch(r"0|[1-9][0-9]*", value) or not _is_within(int(value), least, most):
+            return f"{self.name} must be a whole number{limits}"
         return None
+
+
+def _is_within(value: int, least: float | None, most: float | None) -> bool:
+    return (least is None or value >= least) and (most is None or value <= most)
 
 
 class _Loader(yaml.SafeLoader):

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from operations import insights
 from operations.account import explain
+from operations.arguments import within
 from operations.command import command
 from operations.insights import Line
 from operations.stack import Stack, StackError, deployed_stack
@@ -21,6 +22,9 @@ from operations.terminal import escape, without_queries
 from roomkeeper.domain.recordings import Recording, Session
 from roomkeeper.store import items
 from roomkeeper.times import iso
+
+MAX_LOG_DAYS = 3653
+"""The longest time that CloudWatch Logs keeps logs, in days."""
 
 Kind = TypeVar("Kind", Recording, Session)
 
@@ -40,7 +44,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make trace", usage="make trace RECORDING=ID [STACK=]")
     parser.add_argument("recording_id", help="the recording's id")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
-    parser.add_argument("--days", type=int, default=30, help="how many days of logs to search")
+    parser.add_argument(
+        "--days",
+        type=within(1, MAX_LOG_DAYS),
+        default=30,
+        metavar="DAYS",
+        help="how many days of logs to search",
+    )
     options = parser.parse_args()
     if not options.recording_id:
         parser.error("give the recording's id: make trace RECORDING=17461b93-...")

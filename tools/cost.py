@@ -16,10 +16,17 @@ from rich.table import Table
 
 from benchmarks.counts import LIFE, Life, life
 from local.testing.template import resources
+from operations.arguments import within
+from operations.template import parameters
+from roomkeeper.jobs.cleanup import Cleanup
+from roomkeeper.jobs.reconciliation import Reconciliation
 from tools import prices, worst_case
 
 MONTH = 30 * 24 * 3600
 """Seconds."""
+
+MAX_COUNT = 10**12
+"""The largest load that is computed: callbacks, recordings or rooms per month."""
 
 PEAK = 10
 """The busiest second, as a multiple of the month's average: meetings end on the hour."""
@@ -34,8 +41,18 @@ JOB_SECONDS, JOB_GB = 0.5, 0.5
 DAYTIME = 3
 """Meetings take place in a third of the day: the hourly load is three times the average."""
 
-RUNS = 30 * 24 + 2 * 30 * 4
-"""Scheduled runs per month: cleanup every hour, reconciliation and extension every six hours."""
+RUNS_A_DAY = {"RecordingCleanup": 24, "RecordingReconciler": 4, "RoomExpiryExtender": 4}
+"""Scheduled runs by the defaults of the template."""
+
+RUNS = 30 * sum(RUNS_A_DAY.values())
+"""Scheduled runs per month."""
+
+JOB_METRICS = {
+    "RecordingCleanup": len(Cleanup.outcomes) + 5,
+    "RecordingReconciler": len(Reconciliation.outcomes) + 5,
+    "RoomExpiryExtender": 16,
+}
+"""Metrics that each run of a job emits, zeros included: one per count in its report."""
 
 INTAKE_LOG_BYTES = 1_000
 """Log bytes per callback: the intake's line, its metric, the line of the access log."""
@@ -89,6 +106,21 @@ def bill(load: Load, lived: Life) -> dict[str, float]:
         + len(resources("AWS::CloudWatch::Dashboard")) * prices.DASHBOARD,
         "Secrets Manager": len(resources("AWS::SecretsManager::Secret")) * prices.SECRET
         + _secret_reads(load) * prices.SECRET_READ,
+    }
+
+
+def idle() -> dict[str, float]:
+    """Return the dollars per month of a stack without callbacks, whose jobs find nothing to do.
+
+    AWS charges a metric for each hour in which it is emitted ("Amazon CloudWatch Pricing").
+    """
+    hours = sum(JOB_METRICS[job] * runs for job, runs in RUNS_A_DAY.items())
+    hours += max(RUNS_A_DAY.values())  # NotConfigured, which all jobs share
+    return {
+        "alarms": _alarm_metrics() * prices.ALARM,
+        "dashboard": len(resources("AWS::CloudWatch::Dashboard")) * prices.DASHBOARD,
+        "metrics of the jobs' runs": hours / 24 * prices.METRIC,
+        "secrets": len(resources("AWS::SecretsManager::Secret")) * prices.SECRET,
     }
 
 
@@ -170,8 +202,12 @@ def first_met(load: Load) -> str:
 
 
 def _alarm_metrics() -> int:
-    """Return the number of metrics in alarms: one per alarm, or those of its expression."""
-    alarms = [alarm["Properties"] for alarm in resources("AWS::CloudWatch::Alarm").values()]
+    """Return the number of metrics in the default alarms: one each, or those of its expression."""
+    alarms = [
+        alarm["Properties"]
+        for alarm in resources("AWS::CloudWatch::Alarm").values()
+        if alarm.get("Condition") != "HasSilenceAlarm"
+    ]
     return sum(
         sum("MetricStat" in metric for metric in alarm.get("Metrics", [])) or 1 for alarm in alarms
     )
@@ -235,10 +271,14 @@ def main() -> None:
     """Print the bill for a load, and the bills of two alternative designs."""
     parser = argparse.ArgumentParser(prog="python -m tools.cost", description=__doc__)
     for name in ("callbacks", "recordings", "rooms"):
-        parser.add_argument(f"--{name}", type=int, required=True, metavar="COUNT")
+        parser.add_argument(f"--{name}", type=within(0, MAX_COUNT), required=True, metavar="COUNT")
     own = worst_case.limits()
-    parser.add_argument("--rate", type=float, default=own.rate, help="CallbackRateLimit")
-    parser.add_argument("--burst", type=int, default=own.burst, help="CallbackBurstLimit")
+    for name, default, limit in (
+        ("rate", own.rate, parameters()["CallbackRateLimit"]),
+        ("burst", own.burst, parameters()["CallbackBurstLimit"]),
+    ):
+        least, most = (int(each or 0) for each in limit.limits)
+        parser.add_argument(f"--{name}", type=within(least, most), default=default, help=limit.name)
     options = vars(parser.parse_args())
     bounds = worst_case.Limits(rate=options.pop("rate"), burst=options.pop("burst"))
     load = Load(**options)
@@ -252,6 +292,8 @@ def main() -> None:
     console = Console()
     console.print(shown)
     console.print(first_met(load))
+    parts = ", ".join(f"{name} {dollars:.2f}" for name, dollars in idle().items())
+    console.print(f"An idle stack costs {sum(idle().values()):.2f} dollars a month: {parts}.")
     console.print(f"Tracing=Active would add {traces(load):,.2f} dollars a month.")
     console.print()
     shown = Table("dollars for requests without credentials", "per million", "per day")

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from operations.template import parameters, template
+from local.testing.template import properties, resources
+from operations.template import parameters
 from tools import prices
 
 DAY = 24 * 3600
@@ -100,7 +101,7 @@ class Kind(Struct, frozen=True):
     def _function(self) -> float:
         if self.seconds is None:
             return 0
-        megabytes: int = template()["Resources"]["CallbackIntake"]["Properties"]["MemorySize"]
+        megabytes: int = properties("CallbackIntake")["MemorySize"]
         gigabytes = megabytes / 1024
         return prices.LAMBDA_REQUEST + self.seconds * gigabytes * prices.LAMBDA_GB_SECOND
 
@@ -120,11 +121,9 @@ def public_routes() -> list[str]:
     limits, and says about REST APIs that they are "applied at the API method level".
     """
     return [
-        route["RouteKey"]
-        for resource in template()["Resources"].values()
-        if resource["Type"] == "AWS::ApiGatewayV2::Route"
-        for route in [resource["Properties"]]
-        if route.get("AuthorizationType", "NONE") == "NONE"
+        route["Properties"]["RouteKey"]
+        for route in resources("AWS::ApiGatewayV2::Route").values()
+        if route["Properties"].get("AuthorizationType", "NONE") == "NONE"
     ]
 
 
@@ -172,7 +171,7 @@ def rejection() -> float:
 
 def unnoticed_rejections() -> float:
     """Return the rejected requests per second above which HttpApiFloodAlarm fires."""
-    alarm = template()["Resources"]["HttpApiFloodAlarm"]["Properties"]
+    alarm = properties("HttpApiFloodAlarm")
     return float(alarm["Threshold"]) / float(alarm["Period"])
 
 
@@ -181,7 +180,7 @@ def line_bytes(known: Mapping[str, int] | None = None) -> int:
 
     `known` has the lengths of variables that are known to be shorter.
     """
-    settings = template()["Resources"]["HttpApiStage"]["Properties"]["AccessLogSettings"]
+    settings = properties("HttpApiStage")["AccessLogSettings"]
     lengths = {**MAX_LENGTHS, "routeKey": max(map(len, public_routes())), **(known or {})}
     line = re.sub(r"\$context\.([\w.]+)", lambda name: "x" * lengths[name[1]], settings["Format"])
     json.loads(line)

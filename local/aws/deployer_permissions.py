@@ -33,9 +33,12 @@ _TOPIC = "arn:aws:sns:{region}:{account}:{name}-X"
 _PART_OF_API = Handlers(
     f"{_API}/x", ("apigateway:POST",), ("apigateway:PATCH",), ("apigateway:DELETE",)
 )
+_PART_OF_DOMAIN = _PART_OF_API._replace(arn="arn:aws:apigateway:{region}::/domainnames/x")
 
 HANDLERS = {
     "AWS::ApiGatewayV2::Api": _PART_OF_API._replace(arn=_API),
+    "AWS::ApiGatewayV2::ApiMapping": _PART_OF_DOMAIN,
+    "AWS::ApiGatewayV2::DomainName": _PART_OF_DOMAIN,
     "AWS::ApiGatewayV2::Integration": _PART_OF_API,
     "AWS::ApiGatewayV2::Route": _PART_OF_API,
     "AWS::ApiGatewayV2::Stage": _PART_OF_API,

@@ -9,7 +9,7 @@ from operations.stack import Stack
 
 
 def start(stack: Stack, job: str, **options: Any) -> dict[str, Any]:
-    """Run a job, such as `recording-cleanup`, with these options; return its report.
+    """Run a job, such as `cleanup`, with these options; return its report.
 
     Raises:
         requests.HTTPError: the job did not run; `response` says why.

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from local import stack
-from local.demo import cleanup, management, meeting, rooms, timeline
+from local.demo import cleanup, dead_letters, management, meeting, rooms, timeline
 from local.demo.report import Report
 from local.servers import BUILD, LocalStackError
 from local.stack import LocalStack
@@ -19,7 +19,7 @@ from operations.environment import use_only_this_machine
 from operations.stack import Stack
 from operations.subscriber import Subscriber
 
-PARTS = (meeting, management, cleanup, rooms)
+PARTS = (meeting, management, cleanup, rooms, dead_letters)
 
 
 def main() -> int:
@@ -44,6 +44,7 @@ def main() -> int:
         return 130
     timeline.show_lives(report.lives)
     timeline.show_checks(report.checks, report.seconds["all"])
+    timeline.show_next()
     if options.json:
         options.json.write_bytes(report.shareable())
     return 0 if report.all_hold else 1

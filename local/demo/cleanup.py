@@ -13,7 +13,7 @@ from local.stack import LocalStack
 from operations.subscriber import Subscriber
 from roomkeeper.store import Store
 
-CLEANUP, RECONCILIATION = "recording-cleanup", "recording-reconciliation"
+CLEANUP, RECONCILIATION = "cleanup", "reconciliation"
 RETENTION = 30  # days
 EVENTS_WITHIN = 30.0  # seconds
 

@@ -10,7 +10,7 @@ from local.stack import LocalStack
 from operations.subscriber import Subscriber
 from roomkeeper.times import from_iso, iso
 
-JOB = "room-expiry-extension"
+JOB = "room-extension"
 EVENTS_WITHIN = 30.0  # seconds
 
 

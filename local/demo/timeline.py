@@ -115,6 +115,21 @@ def show_checks(checks: Sequence[Check], seconds: float) -> None:
     console.print(f"\n{passed} of {len(checks)} checks passed in {seconds:.0f} seconds.")
 
 
+NEXT = {
+    "make up": "keep such a stack running, with commands to try, such as make events",
+    "make deploy": "deploy into your AWS account, as a dry run (docs/deploying.md)",
+    "make": "list every command",
+}
+"""Commands to run after the demonstration."""
+
+
+def show_next() -> None:
+    """Show what to do next."""
+    heading("Next")
+    for command, purpose in NEXT.items():
+        _print(purpose, f"  {command:<13} ", " " * 16)
+
+
 def _show_fields(fields: Mapping[str, Any]) -> None:
     for name, value in fields.items():
         _print(_brief(value), f"  {name:<21} ", " " * 24)

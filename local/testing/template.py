@@ -1,13 +1,17 @@
-"""template.yaml as Python data, for tests that compare it with the code."""
+"""template.yaml and its nested template of alarms as Python data, for comparison with the code."""
 
+import re
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
-from operations.template import ROOT, template
+from operations.template import ROOT, load, template
 
 __all__ = [
     "NAMESPACE",
     "ROOT",
     "environment",
+    "monitoring",
     "properties",
     "resources",
     "table_definition",
@@ -23,17 +27,49 @@ NAMESPACE: str = template()["Globals"]["Function"]["Environment"]["Variables"][
 
 def resources(kind: str) -> dict[str, dict[str, Any]]:
     """Return the resources of a type, by their logical ids."""
-    return {
-        name: resource
-        for name, resource in template()["Resources"].items()
-        if resource["Type"] == kind
-    }
+    return {name: resource for name, resource in _all().items() if resource["Type"] == kind}
 
 
 def properties(name: str) -> dict[str, Any]:
     """Return the properties of the resource with this logical id."""
-    found: dict[str, Any] = template()["Resources"][name]["Properties"]
+    found: dict[str, Any] = _all()[name]["Properties"]
     return found
+
+
+@cache
+def _all() -> Mapping[str, dict[str, Any]]:
+    """Return the resources of both templates; alarms refer to what template.yaml passes to them."""
+    return {**template()["Resources"], **monitoring()["Resources"]}
+
+
+@cache
+def monitoring() -> Mapping[str, Any]:
+    """Return the nested template of the alarms, with the values that template.yaml passes to it."""
+    nested = template()["Resources"]["Monitoring"]["Properties"]
+    found: dict[str, Any] = _with(nested["Parameters"], load(ROOT / nested["TemplateURL"]))
+    return found
+
+
+def _with(passed: Mapping[str, dict[str, str]], part: Any) -> Any:
+    """Return a part of a nested template with its parameters replaced by their values."""
+    if isinstance(part, dict):
+        if part.keys() == {"Ref"} and part["Ref"] in passed:
+            return passed[part["Ref"]]
+        return {name: _with(passed, each) for name, each in part.items()}
+    if isinstance(part, list):
+        return [_with(passed, each) for each in part]
+    return (
+        re.sub(r"\$\{(\w+)\}", lambda found: _inserted(passed, found), part)
+        if isinstance(part, str)
+        else part
+    )
+
+
+def _inserted(passed: Mapping[str, dict[str, str]], found: re.Match[str]) -> str:
+    """Return the text of Fn::Sub for a parameter's value."""
+    value = passed.get(found[1], {"Ref": found[1]})
+    [(function, target)] = value.items()
+    return target if function == "Sub" else f"${{{target}}}"
 
 
 def environment(function: str) -> dict[str, str]:

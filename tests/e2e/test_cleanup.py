@@ -22,7 +22,7 @@ from tests.support.jobs import DAY, JobFailed
 
 pytestmark = pytest.mark.local_stack
 
-JOB, FUNCTION = "recording-cleanup", "RecordingCleanupName"
+JOB, FUNCTION = "cleanup", "RecordingCleanupName"
 
 
 @pytest.fixture(autouse=True)

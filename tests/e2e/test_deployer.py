@@ -6,9 +6,11 @@ from typing import Any
 
 import boto3
 import pytest
+import yaml
 from botocore.exceptions import ClientError
 
 from local.deployer import NAME
+from local.servers import BUILD
 from local.waiting import wait_until
 from operations.stack import Stack
 from tests.support.deployed import WITHIN, Deployed
@@ -134,3 +136,14 @@ def test_without_the_statement_on_stacks_no_stack_is_created(deploy: Deploy) -> 
 def test_a_stack_of_another_name_is_refused(deploy: Deploy) -> None:
     with pytest.raises(ClientError, match="cloudformation:CreateStack"):
         deploy(without="", name="payroll")
+
+
+def test_the_deployed_templates_have_no_yaml_aliases(deployed: Deployed) -> None:
+    # "CloudFormation template format" in its guide: it has no aliases. sam build expands them.
+    assert deployed.id_of("Monitoring")
+    built = [*(BUILD / "sam").rglob("template.yaml")]
+    assert {path.parent.name for path in built} >= {"sam", "Monitoring"}
+    for path in built:
+        assert not [
+            each for each in yaml.scan(path.read_text()) if isinstance(each, yaml.AliasToken)
+        ]

@@ -21,7 +21,7 @@ from tests.support.jobs import DAY, JobFailed
 
 pytestmark = pytest.mark.local_stack
 
-JOB, FUNCTION = "recording-reconciliation", "RecordingReconcilerName"
+JOB, FUNCTION = "reconciliation", "RecordingReconcilerName"
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.local_stack
 
 DAY = timedelta(days=1)
 KEEP = "roomkeeper:keep"
-JOB = "room-expiry-extension"
+JOB = "room-extension"
 AWS_LOG = BUILD / "local/test/local.aws.log"
 REFUSAL = "The schedule's role does not allow it to start"
 FAST = {"JOB_RATE_PER_SECOND": "100", "JOB_CONCURRENCY": "16"}

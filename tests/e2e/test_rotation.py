@@ -117,7 +117,7 @@ def test_new_vonage_credentials_are_used_by_the_next_run_and_after_a_401(
 
     rotation.put("VonageSecretArn", json.dumps(an_application()))
 
-    start(deployed.stack, "room-expiry-extension", dry_run=True)
+    start(deployed.stack, "room-extension", dry_run=True)
     assert scheme(deployed) == "Bearer"
     deployed.vonage.fault(
         "list_rooms", status=401, times=1

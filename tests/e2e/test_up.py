@@ -8,8 +8,9 @@ import boto3
 import pytest
 from msgspec import Struct
 
+from local import deployer
 from local.deployment import local_session
-from local.servers import free_port
+from local.servers import REGION, free_port
 from local.testing.template import ROOT, resources
 from local.vonage.control import VonageControl
 from operations.stack import Stack
@@ -21,11 +22,16 @@ EXPECTED: Mapping[str, str] = {
     "Post a callback yourself": "HTTP/1.1 204",
     "Have the emulated Vonage hold a meeting": '"recording_ids"',
     "See its callbacks": '"delivered"',
-    "List the rooms": '"rooms"',
+    "List rooms": '"rooms"',
     "Dry-run a cleanup": '"dry_run":true',
     "See the items in the table": "RECORDING#",
     "Store other credentials": "Vonage accepts these",
-    "Print the callback URL": "/callbacks/",
+    "See what is deployed": "CREATE_COMPLETE",
+    "See the history": "recording:started",
+    "See the functions' latest": "callback accepted",
+    "Send a callback through": "The stack accepts callbacks and publishes events.",
+    "Print events as they": "Listening with",
+    "Print the URL": "/callbacks/",
     "Publish the events of dead letters": "0 dead letters published",
     "Stop the stack": "The local stack is stopped.",
 }
@@ -35,40 +41,35 @@ LAST = "Stop the stack"
 
 
 class Up(Struct, frozen=True):
-    """The commands that `make up` printed, by their explanations, and the URL of the local AWS."""
+    """What `make up` printed: lines that set variables, and commands by their explanations."""
 
+    variables: list[str]
     lines: Mapping[str, str]
     url: str
+    user: boto3.Session
+    """The user who deployed the stack, with the deployer's policies alone."""
 
     def stack(self) -> Stack:
         """Return the stack as the root user; its state is read again."""
         return Stack("roomkeeper-local", local_session(), self.url)
 
     def operated(self) -> Stack:
-        """Return the stack as the user whose keys are in the printed commands."""
-        settings = (
-            self.lines["See the items in the table"]
-            .removeprefix("env -u AWS_PROFILE ")
-            .split(" make ")[0]
-        )
-        given = dict(each.split("=", 1) for each in settings.split())
-        user = boto3.Session(
-            aws_access_key_id=given["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"],
-            region_name=given["AWS_REGION"],
-        )
-        return Stack("roomkeeper-local", user, self.url)
+        """Return the stack as the user who deployed it; its state is read again."""
+        return Stack("roomkeeper-local", self.user, self.url)
 
     def vonage_api(self) -> str:
         """Return the base URL of the emulated Vonage's API."""
-        deliveries = self.lines["See its callbacks, and the stack's responses to them"].split()[-1]
-        return VonageControl(deliveries.removesuffix("/control/deliveries")).api_url
+        [base] = [line.partition("=")[2] for line in self.variables if " VONAGE=" in line]
+        return VonageControl(base).api_url
 
     def try_out(self, title: str) -> None:
         """Run the command whose explanation starts with `title`, and check its output."""
         [line] = [line for text, line in self.lines.items() if text.startswith(title)]
-        result = shell(line)
+        if title.startswith("Print events"):
+            line += " SECONDS=5"
+        result = shell("\n".join([*self.variables, line]))
         assert result.code == 0, f"{title}: {result.text}"
+        assert result.text.endswith("\n"), f"{title}: {result.text!r}"
         assert EXPECTED[title] in result.text.replace('": ', '":'), f"{title}: {result.text}"
 
 
@@ -79,15 +80,33 @@ def shell(line: str) -> Result:
     return run(["sh", "-c", line], plain)
 
 
+def deployer_at(url: str) -> boto3.Session:
+    """Return a session of the user who deployed the stack, with a key of its own."""
+    iam = local_session().client("iam", endpoint_url=url)
+    key = iam.create_access_key(UserName=deployer.NAME)["AccessKey"]
+    return boto3.Session(
+        aws_access_key_id=key["AccessKeyId"],
+        aws_secret_access_key=key["SecretAccessKey"],
+        region_name=REGION,
+    )
+
+
 @pytest.fixture(scope="module")
 def up() -> Iterator[Up]:
     """The stack that `make up` leaves running; its own command ends it."""
     port = free_port()
     result = shell(f"make --no-print-directory up PORT={port} VONAGE_PORT={free_port()}")
     assert result.code == 0, result.text
-    _, _, to_try = result.text.partition("Commands to try")
+    before, _, to_try = result.text.partition("Commands to try")
+    _, _, to_set = before.partition("Paste these lines")
     printed = [line.strip() for line in to_try.splitlines()[1:] if line]
-    running = Up(dict(zip(printed[::2], printed[1::2], strict=True)), f"http://127.0.0.1:{port}")
+    url = f"http://127.0.0.1:{port}"
+    running = Up(
+        [line.strip() for line in to_set.splitlines()[1:] if line],
+        dict(zip(printed[::2], printed[1::2], strict=True)),
+        url,
+        deployer_at(url),
+    )
     yield running
     running.try_out(LAST)
 
@@ -103,7 +122,11 @@ def test_a_later_deployment_changes_only_the_given_parameters(up: Up) -> None:
     assert before.parameters["CleanupSchedule"] != "rate(2 hours)"
 
     result = make(
-        up.operated(), "deploy", "ENV=local", 'PARAMETERS=CleanupSchedule="rate(2 hours)"'
+        up.operated(),
+        "deploy",
+        "ENV=local",
+        'PARAMETERS=CleanupSchedule="rate(2 hours)"',
+        "CONFIRM=roomkeeper-local",  # samconfig.toml has another VonageBaseUrl
     )
     assert result.code == 0, result.text
 
@@ -120,10 +143,10 @@ def test_a_later_deployment_changes_only_the_given_parameters(up: Up) -> None:
 
 def test_every_function_runs_after_a_deployment_with_another_parameter(up: Up) -> None:
     """The layer that is deployed again has the libraries for the stack's processor."""
-    given = f"PARAMETERS=LogDays=14 VonageBaseUrl={up.vonage_api()}"
+    given = f"PARAMETERS=LogRetentionDays=14 VonageBaseUrl={up.vonage_api()}"
     result = make(up.operated(), "deploy", "ENV=local", given)
     assert result.code == 0, result.text
-    assert up.stack().parameters["LogDays"] == "14"
+    assert up.stack().parameters["LogRetentionDays"] == "14"
 
     formation, functions = up.stack().client("cloudformation"), up.stack().client("lambda")
     for logical_id, function in resources("AWS::Serverless::Function").items():

@@ -1,15 +1,11 @@
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from hypothesis import configuration
 
 from local import vonage
 from local.vonage import VonageControl
 from roomkeeper.vonage import VonageClient
 from tests.integration.vonage_support import BRISK, KEY
-
-configuration.set_hypothesis_home_dir(Path(__file__).parents[2] / "build/hypothesis")
 
 
 @pytest.fixture(scope="module")

@@ -29,10 +29,10 @@ from tests.support.cloudformation import NAME, CloudFormation, Resource, serving
 REGION = "eu-west-1"
 TOKEN = "a-token-of-as-many-characters-as-are-needed"
 PARAMETERS = {
-    "RecordingRetentionDays": "30",
-    "RoomExtensionDryRun": "true",
-    "AcceptedCredentials": "token-or-signature",
-    "PreviousSecretGraceHours": "24",
+    "CleanupRetentionDays": "30",
+    "RoomExtensionDryRun": "false",
+    "CallbackAcceptedCredentials": "token-or-signature",
+    "CallbackPreviousSecretGraceHours": "24",
     "VonageBaseUrl": "https://api-eu.vonage.com/beta/meetings",
 }
 OTHERS = {"SomethingElse": "1"}

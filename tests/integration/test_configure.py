@@ -32,8 +32,8 @@ class KeptStack:
     def __init__(self, base_url: str, held: dict[str, str], callback: dict[str, str]) -> None:
         self.parameters = {
             "VonageBaseUrl": base_url,
-            "AcceptedCredentials": "token-or-signature",
-            "PreviousSecretGraceHours": "24",
+            "CallbackAcceptedCredentials": "token-or-signature",
+            "CallbackPreviousSecretGraceHours": "24",
         }
         self.secrets = {"VonageSecretArn": held, "CallbackSecretArn": callback}
         self.puts: list[str] = []
@@ -165,7 +165,7 @@ def test_storing_a_new_token_prints_the_next_step(
     messages = store(stack, token=TOKEN[::-1])
     assert stack.secrets["CallbackSecretArn"]["token"] == TOKEN[::-1]
     assert "`make callback-url`" in messages
-    assert "24 more hours (PreviousSecretGraceHours)" in messages
+    assert "24 more hours (CallbackPreviousSecretGraceHours)" in messages
     assert TOKEN[::-1] not in messages
 
 
@@ -198,8 +198,8 @@ def test_a_callback_secret_that_would_reject_every_callback_is_not_stored(
     accepted: str, given: dict[str, str], emulator: VonageControl
 ) -> None:
     stack = a_stack(emulator, signature_secret="s" * 32)
-    stack.parameters["AcceptedCredentials"] = accepted
-    with pytest.raises(Malformed, match=f"AcceptedCredentials is {accepted}"):
+    stack.parameters["CallbackAcceptedCredentials"] = accepted
+    with pytest.raises(Malformed, match=f"CallbackAcceptedCredentials is {accepted}"):
         store(stack, **given)
     assert stack.puts == []
 

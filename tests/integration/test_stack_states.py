@@ -213,7 +213,7 @@ def test_on_a_terminal_the_deletion_of_remains_is_confirmed_first(
 def test_a_parameter_that_another_version_does_not_have_is_named(
     account: Account, given: Put
 ) -> None:
-    given(a_stack(account, "UPDATE_COMPLETE", parameters={"RecordingRetentionDays": "30"}))
+    given(a_stack(account, "UPDATE_COMPLETE", parameters={"CleanupRetentionDays": "30"}))
     api = {"api_key": "a-key", "api_secret": "a-secret"}
 
     with pytest.raises(StackError, match=r"or another version.*no parameter VonageBaseUrl"):

@@ -22,7 +22,7 @@ from local import stack as local_stack
 from local.servers import BUILD
 from local.vonage.control import VonageControl
 from operations.environment import bypass_proxies, use_only_this_machine
-from operations.stack import Stack
+from operations.stack import Stack, resources
 from operations.subscriber import Subscriber
 from roomkeeper.aws import sdk
 from roomkeeper.store import Store
@@ -64,12 +64,10 @@ class Deployed(Struct, frozen=True):
         return item
 
     def id_of(self, logical_id: str) -> str:
-        """Return the physical id of a deployed resource of the template."""
-        found = self.stack.client("cloudformation").describe_stack_resource(
-            StackName=self.stack.name, LogicalResourceId=logical_id
+        """Return the physical id of a deployed resource of the template or of a nested one."""
+        return next(
+            each.physical_id for each in resources(self.stack) if each.logical_id == logical_id
         )
-        physical_id: str = found["StackResourceDetail"]["PhysicalResourceId"]
-        return physical_id
 
     def events_about(self, *ids: str, count: int) -> list[dict[str, Any]]:
         """Wait for `count` events whose data has one of `ids`; return all such events."""

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
-from operations.template import ROOT, _Loader, template
+from operations.template import ROOT, _Loader, load, template
 
 FILE = ROOT / "operations/deployer-policy.yaml"
 STACK = "roomkeeper-prod"
@@ -67,9 +67,9 @@ def _matches(value: str, patterns: str | list[str], *, lower: bool = False) -> b
 
 
 def resource_types() -> set[str]:
-    """Return the resource types of template.yaml and its nested stack, SAM's types translated."""
-    nested = yaml.load((ROOT / "schemas/template.yaml").read_text(), _Loader)
-    named = {each["Type"] for part in (template(), nested) for each in part["Resources"].values()}
+    """Return the resource types of template.yaml and its nested stacks, SAM's types translated."""
+    nested = (load(ROOT / "schemas/template.yaml"), load(ROOT / "operations/monitoring.yaml"))
+    named = {each["Type"] for part in (template(), *nested) for each in part["Resources"].values()}
     return {made for name in named for made in TRANSLATED.get(name, (name,))}
 
 

@@ -7,17 +7,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, configuration, settings
 from msgspec import Struct
 
 from local.testing import sdk
 from local.testing.builders import instant_retries
-from local.testing.template import NAMESPACE, table_definition
+from local.testing.template import NAMESPACE, ROOT, table_definition
 from local.vonage.control import VonageControl
 from local.vonage.server import served
 from roomkeeper.aws import sdk as aws
 from roomkeeper.callbacks.meetings import Callback, parse
 from roomkeeper.store import Store
 from roomkeeper.vonage import ApiKey, VonageClient
+
+# The duration of an example depends on the load of the machine.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
+configuration.set_hypothesis_home_dir(ROOT / "build/hypothesis")
 
 # Powertools reads these when a function is imported. The template sets them for every function.
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "test")

@@ -25,6 +25,8 @@ class AStack:
         self.outputs = {"EventBusName": BUS, "TableName": table}
         self.parameters: dict[str, str] = {}
         self.resources: dict[str, dict[str, str]] = {}
+        self.nested: dict[str, dict[str, dict[str, str]]] = {}
+        """The resources of each nested stack, by its physical id in `resources`."""
         self.secret = {"token": "a-token", "signature_secret": "a-signature-secret"}
         self._clients = {"cloudformation": _Formation(self), **clients}
 
@@ -57,8 +59,8 @@ class _Formation:
         return self
 
     def paginate(self, StackName: str) -> Iterator[Any]:  # noqa: N803
-        assert StackName == self._stack.name
-        for kind, ids in self._stack.resources.items():
+        stacks = {self._stack.name: self._stack.resources, **self._stack.nested}
+        for kind, ids in stacks[StackName].items():
             for logical, physical in ids.items():  # one per page, so commands must read all pages
                 found = {"LogicalResourceId": logical, "PhysicalResourceId": physical}
                 yield {"StackResourceSummaries": [{**found, "ResourceType": kind}]}

@@ -17,12 +17,12 @@ from local import back_dating
 from local.clients.management import ManagementApi
 from local.servers import BUILD
 from local.testing.builders import a_body, a_record
+from local.testing.template import resources
 from roomkeeper.domain.recordings import WorklistEntry
 from roomkeeper.times import iso
 from tests.support import jobs
 from tests.support.deployed import Deployed
 from tests.support.jobs import DAY
-from tests.support.roles import ROLES
 
 AWS_LOG = BUILD / "local/test/local.aws.log"
 REFUSAL = "The schedule's role does not allow it to start"
@@ -84,7 +84,7 @@ def clean_up(deployed: Deployed) -> None:
     """Have the cleanup delete a recording past its retention."""
     ids = jobs.uploads(deployed, 1)
     back_dating.back_date(deployed.stack, back_dating.recordings(ids), 31 * DAY)
-    require_done(deployed, "recording-cleanup", "deleted")
+    require_done(deployed, "cleanup", "deleted")
 
 
 def reconcile(deployed: Deployed) -> None:
@@ -93,7 +93,7 @@ def reconcile(deployed: Deployed) -> None:
     now = datetime.now(UTC)
     waiting = [WorklistEntry("recording", meeting["recording_ids"][0], now)]
     back_dating.back_date(deployed.stack, waiting, 2 * DAY)
-    require_done(deployed, "recording-reconciliation", "recovered")
+    require_done(deployed, "reconciliation", "recovered")
 
 
 def extend_rooms(deployed: Deployed) -> None:
@@ -101,7 +101,7 @@ def extend_rooms(deployed: Deployed) -> None:
     soon = iso(datetime.now(UTC) + timedelta(days=2))
     [room_id] = deployed.vonage.add_rooms(1, expires_at=soon, metadata=KEEP)
     deployed.vonage.hold_meeting(room_id)
-    require_done(deployed, "room-expiry-extension", "extended")
+    require_done(deployed, "room-extension", "extended")
 
 
 def require_done(deployed: Deployed, job: str, count: str) -> None:
@@ -126,14 +126,16 @@ SCENARIOS: Mapping[str, Scenario] = {
 }
 """The scenario of each function's role."""
 
-SCHEDULES = {role: role.removesuffix("Role") for role in ROLES if role.endswith("ScheduleRole")}
-"""The schedule that uses each schedule role."""
+SCHEDULE_ROLE = "JobScheduleRole"
+"""The role of all schedules."""
+
+SCHEDULES = [*resources("AWS::Scheduler::Schedule")]
 
 
 def start_by_schedule(deployed: Deployed) -> None:
     """Start every schedule's target once, now, with the schedule's role."""
     scheduler = deployed.stack.client("scheduler")
-    for schedule in SCHEDULES.values():
+    for schedule in SCHEDULES:
         target = scheduler.get_schedule(Name=deployed.id_of(schedule))["Target"]
         scheduler.create_schedule(
             Name=f"once-{secrets.token_hex(4)}",

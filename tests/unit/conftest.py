@@ -12,20 +12,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import boto3
 import pytest
-from hypothesis import HealthCheck, configuration, settings
+from msgspec import structs
 
 from local.testing import sdk
 from local.testing.builders import Image
-from local.testing.template import NAMESPACE, ROOT, table_definition
+from local.testing.template import NAMESPACE, table_definition
+from roomkeeper import store
 from roomkeeper.aws import sdk as aws
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-# The duration of an example depends on the load of the machine.
-settings.register_profile("unit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("unit")
-configuration.set_hypothesis_home_dir(ROOT / "build/hypothesis")
 
 NO_AWS = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -168,6 +164,19 @@ def new_table(dynamodb: "DynamoDBClient") -> Callable[[], Table]:
 @pytest.fixture
 def table(new_table: Callable[[], Table]) -> Table:
     return new_table()
+
+
+@pytest.fixture
+def patient_intake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the intake wait for AWS as long as a busy machine takes.
+
+    A write that is sent again after a timeout finds its own item, and counts as a repeat.
+    """
+    from roomkeeper.handlers import callback_intake as intake  # noqa: PLC0415 - few tests need it
+
+    for module, name in ((store, "RETRY"), (intake, "SECRET_RETRY")):
+        patient = structs.replace(getattr(module, name), timeout=sdk.PATIENT.timeout)
+        monkeypatch.setattr(module, name, patient)
 
 
 class Output:

@@ -10,7 +10,15 @@ import pytest
 
 from local.testing.builders import TOKEN, AContext, a_body, a_record, a_request
 from local.testing.sdk import endpoints
-from local.testing.template import NAMESPACE, ROOT, environment, properties, resources, template
+from local.testing.template import (
+    NAMESPACE,
+    ROOT,
+    environment,
+    monitoring,
+    properties,
+    resources,
+    template,
+)
 from roomkeeper.aws.secrets import SecretUnavailable
 from roomkeeper.callbacks.authenticity import Unauthorized
 from roomkeeper.handlers import callback_intake as intake
@@ -325,7 +333,7 @@ def test_what_the_filters_compare_is_what_the_access_log_has() -> None:
         (a_rejection(429, WITH_TOKEN), {"RequestThrottled", "RequestRejected"}),
         (a_rejection(404), {"PostRejected", "RequestRejected"}),
         (a_rejection(400), {"PostRejected", "RequestRejected"}),
-        (a_rejection(403, "POST /jobs/recording-cleanup"), {"PostRejected", "RequestRejected"}),
+        (a_rejection(403, "POST /jobs/cleanup"), {"PostRejected", "RequestRejected"}),
         (a_rejection(404, method="GET"), {"RequestRejected"}),
         (a_rejection(403, "GET /rooms", method="GET"), {"RequestRejected"}),
         (a_rejection(404, method="OPTIONS"), {"RequestRejected"}),
@@ -356,7 +364,7 @@ def test_silence_raises_an_alarm_only_where_the_operator_asks_for_it() -> None:
     assert template()["Parameters"]["CallbackSilenceHours"]["Default"] == 0
     assert alarm["Condition"] == "HasSilenceAlarm"
     asked_for = {"Not": [{"Equals": [{"Ref": "CallbackSilenceHours"}, "0"]}]}
-    assert template()["Conditions"]["HasSilenceAlarm"] == asked_for
+    assert monitoring()["Conditions"]["HasSilenceAlarm"] == asked_for
     assert alarm["Properties"]["Period"] == 3600
     assert alarm["Properties"]["EvaluationPeriods"] == {"Ref": "CallbackSilenceHours"}
     assert alarm["Properties"]["TreatMissingData"] == "breaching"
@@ -371,7 +379,11 @@ def test_every_alarm_on_a_metric_of_ours_is_held_to_what_emits_it() -> None:
 
 @pytest.fixture
 def accepted(
-    table: Table, moto_server: str, monkeypatch: pytest.MonkeyPatch, output: Output
+    table: Table,
+    moto_server: str,
+    patient_intake: None,
+    monkeypatch: pytest.MonkeyPatch,
+    output: Output,
 ) -> list[dict[str, Any]]:
     """What the intake logs of a callback, and of its repeat."""
     secret = boto3.client("secretsmanager").create_secret(

@@ -472,7 +472,7 @@ def test_a_signature_of_another_body_is_rejected(payload_hash: Any) -> None:
 
 @pytest.mark.parametrize("missing", [ABSENT, None])
 def test_a_signature_must_cover_the_body_unless_the_rules_say_otherwise(missing: Any) -> None:
-    with pytest.raises(Unauthorized, match=r"not cover the body.*RequirePayloadHash=false"):
+    with pytest.raises(Unauthorized, match=r"not cover the body.*CallbackRequirePayloadHash=false"):
         authenticate(authorization=signed(payload_hash=missing))
     lenient = SignatureRules(max_age=DAY, requires_payload_hash=False)
     authenticate(authorization=signed(payload_hash=missing), rules=lenient)

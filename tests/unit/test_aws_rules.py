@@ -19,7 +19,7 @@ import botocore.session
 import pytest
 
 from local.testing.builders import NOON, PUBLISHED, a_callback
-from local.testing.template import ROOT, properties, resources, template
+from local.testing.template import NAMESPACE, ROOT, properties, resources, template
 from operations.deploy import Unusable, usable_stack_name
 from operations.template import MAX_STACK_NAME, load, parameters
 from roomkeeper.callbacks import meetings
@@ -33,6 +33,7 @@ IDS = [sign * length for sign in "x\N{GRINNING FACE}" for length in (36, 256, 51
 
 TEMPLATES = [
     ROOT / "template.yaml",
+    ROOT / "operations/monitoring.yaml",
     *sorted((ROOT / "examples").glob("*/*.yaml")),
 ]
 
@@ -79,7 +80,6 @@ def resources_of(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
 NAME_LIMITS = {
     ("AWS::Events::EventBus", "Name"): 256,  # "CreateEventBus" in the EventBridge API reference
     ("AWS::ApiGatewayV2::Api", "Name"): 128,  # "CreateApi" in the API Gateway v2 API reference
-    ("AWS::CloudWatch::Alarm", "Namespace"): 255,  # "PutMetricAlarm", CloudWatch API reference
 }
 
 
@@ -90,6 +90,8 @@ def test_the_longest_stack_name_fits_into_every_name_made_of_it() -> None:
             if "${AWS::StackName}" in pattern and "\n" not in pattern:
                 made = pattern.replace("${AWS::StackName}", "x" * MAX_STACK_NAME)
                 assert len(made) <= NAME_LIMITS[kind, member], name
+    namespace = NAMESPACE.replace("${AWS::StackName}", "x" * MAX_STACK_NAME)
+    assert len(namespace) <= 255  # "PutMetricAlarm" in the CloudWatch API reference
     assert MAX_STACK_NAME <= 64  # a schema registry's name; EventBridge's console says so
 
 
@@ -254,6 +256,7 @@ def test_a_policys_conditions_use_keys_that_aws_sets(path: Path) -> None:
     # "Condition keys for Amazon EventBridge"; "AWS global condition context keys".
     known = {"events:source", "aws:SourceArn", "aws:SourceAccount", "aws:PrincipalArn"}
     known |= {"aws:PrincipalIsAWSService", "aws:SecureTransport"}
+    known |= {"lambda:SourceFunctionArn"}  # "Working with Lambda environment credentials"
     for name, statement in statements(path):
         for keys in statement.get("Condition", {}).values():
             assert keys.keys() <= known, name

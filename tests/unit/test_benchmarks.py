@@ -170,6 +170,15 @@ def test_the_page_on_costs_matches_the_computed_costs() -> None:
         assert told[name] == [f"{sum(bill.values()):.2f}" for bill in bills]
 
 
+def test_the_page_says_what_an_idle_stack_costs() -> None:
+    page = (ROOT / "docs/cost.md").read_text()
+    [(total, parts)] = re.findall(r"\*\*An idle stack costs ([\d.]+)\*\*: ([^*]+?)\. AWS", page)
+    assert total == f"{sum(cost.idle().values()):.2f}"
+    assert sorted(re.findall(r"[\d.]+", parts)) == sorted(
+        f"{each:.2f}" for each in cost.idle().values()
+    )
+
+
 def test_the_alternatives_differ_where_they_should() -> None:
     load = cost.Load(10**6, 10**5, 0)
     ours = cost.bill(load, LIFE)

@@ -127,7 +127,11 @@ def test_nothing_is_built_from_source(wheels: Path, tmp_path: Path) -> None:
         ({"Architecture": "x86_64"}, {}, DEFAULTS | {"Architecture": "x86_64"}),
         ({"Runtime": "python3.11"}, {}, DEFAULTS | {"Runtime": "python3.11"}),
         ({"Architecture": "x86_64"}, {"Architecture": "arm64"}, DEFAULTS),
-        ({"Architecture": "x86_64", "Gone": "1"}, {"LogDays": "7"}, {"Architecture": "x86_64"}),
+        (
+            {"Architecture": "x86_64", "Gone": "1"},
+            {"LogRetentionDays": "7"},
+            {"Architecture": "x86_64"},
+        ),
     ],
 )
 def test_chosen_values_override_the_stacks_which_override_defaults(
@@ -146,14 +150,14 @@ def test_a_built_template_allows_no_other_processor_or_runtime(tmp_path: Path) -
             "Default": "arm64",
             "AllowedValues": ["arm64", "x86_64"],
         },
-        "LogDays": {"Type": "Number", "Default": 30},
+        "LogRetentionDays": {"Type": "Number", "Default": 30},
     }
     template.write_text(yaml.safe_dump({"Parameters": declared, "Resources": {}}))
     build._pin(template, X86)
     pinned = yaml.safe_load(template.read_text())["Parameters"]
     assert pinned["Architecture"]["AllowedValues"] == ["x86_64"]
     assert pinned["Architecture"]["Default"] == "x86_64"
-    assert pinned["LogDays"] == declared["LogDays"]
+    assert pinned["LogRetentionDays"] == declared["LogRetentionDays"]
 
 
 @pytest.mark.parametrize("wanted", [ARM, X86])

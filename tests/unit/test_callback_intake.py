@@ -47,6 +47,7 @@ def secret_id(
     secrets: "SecretsManagerClient",
     table: Table,
     moto_server: str,
+    patient_intake: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> str:
     """Set up the function with the template's environment, a secret and a table."""

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from rich.console import Console
 
-from local.demo import timeline
+from local.demo import cleanup, timeline
 from local.demo.report import Report
 from local.testing.builders import NOON, RECORDING_ID, SESSION_ID, URL, a_body
 from roomkeeper.domain.recordings import Hold, Recording
@@ -77,3 +77,18 @@ def test_the_report_contains_no_signatures_of_download_urls() -> None:
     assert URL.partition("?")[0] in written
     assert URL.partition("?")[2] not in written
     assert a_body("recording:uploaded").decode().count("?")  # there was something to take out
+
+
+def test_the_end_says_what_to_do_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = shown(monkeypatch, 60)
+    timeline.show_next()
+    lines = output.getvalue().splitlines()
+    assert max(map(len, lines)) <= 60
+    for command in ("make up", "make deploy"):
+        assert any(line.startswith(f"  {command} ") for line in lines)
+
+
+def test_the_counts_of_a_report_are_in_words() -> None:
+    report = {"deleted": 1, "on_hold": 2, "failed": 0, "dry_run": False}
+    assert cleanup.in_words(report) == "1 deleted, 2 skipped because of a hold"
+    assert cleanup.in_words({"deleted": 0}) == "nothing to do"

@@ -62,10 +62,11 @@ def test_an_environment_that_is_none_is_named_with_those_there_are() -> None:
         ("AlarmMail=a@b.example", "Did you mean AlarmEmail"),
         ("AlarmEmail", "write Name=value"),
         ("AlarmEmail=nobody", "must be empty or an e-mail address"),
-        ("LogDays=2", "must be one of 1, 3, 5"),
-        ("EventDays=1", "must be from 8 to 3650"),
-        ("EventDays=ten", "must be a whole number"),
-        ("EventArchiveDays=00", "must be a whole number"),
+        ("LogRetentionDays=2", "must be one of 1, 3, 5"),
+        ("EventRetentionDays=1", "must be a whole number from 8 to 3650"),
+        ("EventRetentionDays=-9", "must be a whole number from 8 to 3650"),
+        ("EventRetentionDays=ten", "must be a whole number"),
+        ("EventArchiveRetentionDays=00", "must be a whole number"),
     ],
 )
 def test_an_invalid_parameter_is_rejected_before_the_build(pair: str, told: str) -> None:
@@ -85,7 +86,7 @@ def test_a_first_deployment_asks_until_the_value_is_valid(
 
     assert asked == {
         "VonageBaseUrl": "https://vonage.example/v1",
-        "RecordingRetentionDays": "7",
+        "CleanupRetentionDays": "7",
         "AlarmEmail": "",
     }
     shown = capsys.readouterr().out
@@ -161,11 +162,11 @@ def test_a_later_deployment_builds_and_deploys_for_the_stacks_processor_and_runt
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     runs = Runs(monkeypatch, AnAccount("UPDATE_COMPLETE"))
-    monkeypatch.setattr("sys.argv", ["deploy", "--parameters", "LogDays=14"])
+    monkeypatch.setattr("sys.argv", ["deploy", "--parameters", "LogRetentionDays=14"])
     assert deploy.main() == 0
     [command] = runs.commands
     assert runs.built == [Target("python3.12", "x86_64")]
-    assert {'Architecture="x86_64"', 'Runtime="python3.12"', 'LogDays="14"'} <= {*command}
+    assert {'Architecture="x86_64"', 'Runtime="python3.12"', 'LogRetentionDays="14"'} <= {*command}
 
 
 def test_a_processor_that_is_given_is_built_for_and_deployed(
@@ -277,6 +278,78 @@ def test_the_target_region_is_checked_for_what_is_deployed_before_it_is_built(
     assert (runs.built, runs.commands) == ([], [])
     # The stack keeps what it was given; a first deployment takes the template's default.
     assert runs.regions == [("eu-central-1", "true"), ("eu-central-1", "false")]
+
+
+EMERGENCY = {"CleanupDryRun": "true", "LogRetentionDays": "90", "EventArchiveRetentionDays": "90"}
+"""What an operator of prod set by hand to stop deletions."""
+
+
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> Runs:
+    """Run against a stack of prod on which an operator has stopped deletions."""
+    stack = AnAccount("UPDATE_COMPLETE")
+    stack.parameters |= EMERGENCY
+    return Runs(monkeypatch, stack)
+
+
+def test_a_value_of_the_stack_is_not_overridden_without_a_question(
+    stopped: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert deploy.main() == 1
+    shown = capsys.readouterr().out
+    assert "CleanupDryRun: true -> false" in shown
+    assert """make deploy ENV=prod PARAMETERS='CleanupDryRun="true"'""" in shown
+    assert "LogRetentionDays" not in shown
+    assert (stopped.built, stopped.commands) == ([], [])
+
+
+@pytest.mark.parametrize(("reply", "deploys"), [("yes", True), ("n", False), ("", False)])
+def test_the_operator_decides_whether_a_value_of_the_stack_is_overridden(
+    reply: str, deploys: bool, stopped: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _prompt: reply)
+    assert deploy.main() == (0 if deploys else 1)
+    assert bool(stopped.commands) == deploys
+
+
+@pytest.mark.parametrize(
+    ("arguments", "dry_run"),
+    [
+        (["--confirm", "roomkeeper-prod"], "false"),
+        (["--parameters", "CleanupDryRun=true"], "true"),
+        (["--parameters", "CleanupDryRun=false"], "false"),
+    ],
+)
+def test_a_value_that_is_confirmed_or_given_by_hand_needs_no_question(
+    arguments: list[str], dry_run: str, stopped: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["deploy", "--environment", "prod", *arguments])
+    assert deploy.main() == 0
+    assert f'CleanupDryRun="{dry_run}"' in stopped.commands[0]
+
+
+def test_the_confirmation_of_another_stack_counts_for_nothing(
+    stopped: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["deploy", "--environment", "prod", "--confirm", "roomkeeper"])
+    assert deploy.main() == 1
+    assert not stopped.commands
+
+
+def test_what_is_impossible_with_the_stacks_own_parameters_is_refused_before_the_build(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack = AnAccount("UPDATE_COMPLETE")
+    stack.parameters |= {"RoomExtensionToDays": "10"}
+    runs = Runs(monkeypatch, stack)
+    monkeypatch.setattr("sys.argv", ["deploy", "--parameters", "RoomExtensionWithinDays=10"])
+    assert deploy.main() == 2
+    assert (
+        "Set RoomExtensionWithinDays from 1 to 9 or RoomExtensionToDays from 11 to 1825"
+        in capsys.readouterr().err
+    )
+    assert (runs.built, runs.commands) == ([], [])
 
 
 def test_what_sam_runs_in_has_the_region_of_the_operator_commands(

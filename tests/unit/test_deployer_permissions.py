@@ -30,8 +30,11 @@ def test_what_is_checked_is_what_the_policies_allow(kind: str, verb: str) -> Non
     logical_id = "CallbackSecret" if "Secret" in kind else "Dashboard"
     if "Schedule" in kind:
         logical_id = "RecordingCleanupSchedule"
+    policies = ["DeployPolicy", "DeployDataPolicy"]
+    if "domainnames" in HANDLERS[kind].arn:  # only for a company's rules
+        policies.append("DeployCompanyRulesPolicy")
     for action, arn, _ in checks(kind, logical_id, properties, PLACE)[verb]:
-        assert is_allowed(action, arn, "DeployPolicy", "DeployDataPolicy"), (action, arn)
+        assert is_allowed(action, arn, *policies), (action, arn)
 
 
 def test_access_logs_take_permissions_of_their_own() -> None:

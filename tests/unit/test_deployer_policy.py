@@ -14,10 +14,13 @@ from tests.support import deployer
 from tests.support.deployer import STACK, asked_for, is_allowed, resource_types
 
 DEPLOY = ("DeployPolicy", "DeployDataPolicy")
+COMPANY = "DeployCompanyRulesPolicy"
 HERE = "eu-west-1:123456789012"
 SCHEDULE = f"arn:aws:scheduler:{HERE}:schedule/default/{STACK}-RecordingCleanupSchedule-X"
 
 MADE = {
+    "AWS::ApiGatewayV2::ApiMapping": "arn:aws:apigateway:eu-west-1::/domainnames/x/apimappings/y",
+    "AWS::ApiGatewayV2::DomainName": "arn:aws:apigateway:eu-west-1::/domainnames/rooms.example.com",
     "AWS::ApiGatewayV2::Api": "arn:aws:apigateway:eu-west-1::/apis/a1b2c3",
     "AWS::ApiGatewayV2::Integration": "arn:aws:apigateway:eu-west-1::/apis/a1b2c3/integrations/x",
     "AWS::ApiGatewayV2::Route": "arn:aws:apigateway:eu-west-1::/apis/a1b2c3/routes/x",
@@ -46,6 +49,24 @@ MADE = {
 }
 """Something of each type, as CloudFormation and the template name it."""
 
+OPTIONAL = ("AWS::ApiGatewayV2::ApiMapping", "AWS::ApiGatewayV2::DomainName")
+"""The types of which something is made only for the rules of a company."""
+
+KEY = f"arn:aws:kms:{HERE}:key/1-2-3"
+
+FOR_COMPANY_RULES = {
+    "AWS::DynamoDB::Table": ("kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt"),
+    "AWS::Events::Archive": ("kms:DescribeKey", "kms:GenerateDataKey", "kms:ReEncryptFrom"),
+    "AWS::Events::EventBus": ("kms:DescribeKey", "kms:GenerateDataKey", "kms:Encrypt"),
+    "AWS::IAM::Role": ("iam:PutRolePermissionsBoundary", "iam:DeleteRolePermissionsBoundary"),
+    "AWS::Lambda::Function": (
+        *("ec2:DescribeNetworkInterfaces", "ec2:DescribeSecurityGroups"),
+        *("ec2:DescribeSubnets", "ec2:DescribeVpcs"),
+    ),
+    "AWS::Logs::LogGroup": ("logs:AssociateKmsKey", "logs:DisassociateKmsKey"),
+}
+"""What schemas ask for in the name of properties that only a company's rules set."""
+
 ELSEWHERE = {
     "iam:PassRole": MADE["AWS::IAM::Role"],
     "iam:GetRole": MADE["AWS::IAM::Role"],
@@ -56,6 +77,7 @@ ELSEWHERE = {
 
 NOT_NEEDED = {
     "AWS::ApiGatewayV2::Api": {"s3:getObject"},  # an OpenAPI body in S3
+    "AWS::ApiGatewayV2::DomainName": {"s3:GetObject", "s3:GetObjectVersion"},  # a trust store
     "AWS::CloudFormation::Stack": {
         "cloudformation:GetStackPolicy",
         "cloudformation:SetStackPolicy",
@@ -119,12 +141,24 @@ def test_what_cloudformation_does_for_a_resource_is_allowed(kind: str) -> None:
     }
     if kind == "AWS::DynamoDB::Table":
         wanted = {action for action in wanted if not action.startswith("logs:")}  # of imports
+    policies = (*DEPLOY, COMPANY) if kind in OPTIONAL else DEPLOY
     refused = {
         action
         for action in wanted
-        if not is_allowed(action, ELSEWHERE.get(action, MADE[kind]), *DEPLOY)
+        if not is_allowed(action, ELSEWHERE.get(action, MADE[kind]), *policies)
     }
     assert not refused
+
+
+@pytest.mark.parametrize("kind", sorted(FOR_COMPANY_RULES))
+def test_what_cloudformation_does_for_a_companys_rules_is_allowed_by_their_own_policy(
+    kind: str,
+) -> None:
+    for action in FOR_COMPANY_RULES[kind]:
+        assert action in {asked for _, asked in asked_for(kind)}
+        resource = KEY if action.startswith("kms:") else MADE[kind]
+        assert is_allowed(action, resource, COMPANY), action
+        assert not is_allowed(action, resource, *DEPLOY), action
 
 
 def test_nothing_is_listed_as_not_needed_that_no_schema_asks_for() -> None:
@@ -133,6 +167,10 @@ def test_nothing_is_listed_as_not_needed_that_no_schema_asks_for() -> None:
 
 
 UNNAMED = {
+    "Network": "no resource but *",
+    "EncryptionKey": "another stack's",
+    "DescribeEncryptionKey": "another stack's",
+    "CallbackDomain": "named by a parameter",
     "StreamToFunction": "limited by the function instead",
     "ReadStreamToFunction": "a mapping's id is made up by Lambda",
     "Apis": "an API's id is made up by API Gateway",
@@ -153,7 +191,7 @@ UNNAMED = {
 """Statements of which not every resource carries the stack's name, and why."""
 
 
-@pytest.mark.parametrize("name", [*DEPLOY, "OperatePolicy"])
+@pytest.mark.parametrize("name", [*DEPLOY, COMPANY, "OperatePolicy"])
 def test_a_statement_is_limited_to_what_carries_the_stacks_name(name: str) -> None:
     for each in deployer.statements(name):
         named = each["Resource"] if isinstance(each["Resource"], list) else [each["Resource"]]
@@ -179,14 +217,14 @@ def test_a_role_is_passed_to_lambda_and_scheduler_alone() -> None:
 
 
 def test_no_statement_is_for_everything() -> None:
-    for name in (*DEPLOY, "OperatePolicy"):
+    for name in (*DEPLOY, COMPANY, "OperatePolicy"):
         for each in deployer.statements(name):
             assert each["Effect"] == "Allow"
             actions = [each["Action"]] if isinstance(each["Action"], str) else each["Action"]
             assert not [action for action in actions if re.fullmatch(r"\*|[a-z0-9]+:\*", action)]
 
 
-@pytest.mark.parametrize("name", [*DEPLOY, "OperatePolicy"])
+@pytest.mark.parametrize("name", [*DEPLOY, COMPANY, "OperatePolicy"])
 def test_a_policy_is_no_longer_than_iam_takes(name: str) -> None:
     """6,144 characters without blanks: "IAM and AWS STS quotas"."""
     document = {"Version": "2012-10-17", "Statement": deployer.statements(name)}

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -110,3 +111,25 @@ def test_the_readme_says_in_one_screen_what_it_is_and_how_to_run_it() -> None:
     screen = "\n".join((ROOT / "README.md").read_text().splitlines()[:45])
     for needed in ("Vonage", "make demo", "make deploy", "make test", "docs/pictures/flow.svg"):
         assert needed in screen
+
+
+def sentences(page: Path) -> set[str]:
+    """Return the sentences of a page's texts and tables, without code, of seven words or more."""
+    listed = tokens(page)
+    texts = [each.content for each in listed if each.type == "inline"]
+    found = {part for text in texts for part in re.split(r"(?<=[.:])\s", " ".join(text.split()))}
+    return {part.strip(" *") for part in found if len(part.split()) >= 7}
+
+
+def test_no_sentence_stands_on_two_pages() -> None:
+    pages = [page for page in PAGES if page.name != "CHANGELOG.md"]
+    where = [(sentence, page) for page in pages for sentence in sentences(page)]
+    counted = Counter(sentence for sentence, _ in where)
+    assert [(text, page) for text, page in where if counted[text] > 1] == []
+
+
+def test_no_page_links_a_package_registry() -> None:
+    registries = ("pypi.org", "npmjs.com", "hub.docker.com")
+    for page in PAGES:
+        hosts = {urlsplit(link).netloc for link in links(page)}
+        assert not [host for host in hosts if host.endswith(registries)], page

@@ -319,7 +319,7 @@ def test_account_details_are_logged_and_not_returned_to_the_caller(
 
 
 def test_invalid_parameters_get_500_without_retry_after() -> None:
-    job = Job(error=Misconfigured("OnlyRoomsUsedWithinDays is 500, SessionDays 400."))
+    job = Job(error=Misconfigured("RoomExtensionUsedWithinDays is 500, SessionRetentionDays 400."))
 
     response = handle(over_http(), job)
 
@@ -327,7 +327,7 @@ def test_invalid_parameters_get_500_without_retry_after() -> None:
     assert "Retry-After" not in response["headers"]
     assert json.loads(response["body"])["error"] == {
         "code": "misconfigured",
-        "message": "OnlyRoomsUsedWithinDays is 500, SessionDays 400.",
+        "message": "RoomExtensionUsedWithinDays is 500, SessionRetentionDays 400.",
     }
     with pytest.raises(Misconfigured):
         handle({}, job)

@@ -37,7 +37,7 @@ def a_finding(resource: str, resource_type: str) -> regions.Finding:
 
 def test_an_archive_can_be_left_out_by_a_parameter() -> None:
     reason = regions.explain("a-region", [a_finding("EventArchive", "AWS::Events::Archive")])
-    assert "leave it out with PARAMETERS='EventArchiveDays=0'" in str(reason)
+    assert "leave it out with PARAMETERS='EventArchiveRetentionDays=0'" in str(reason)
 
 
 def test_what_else_cfn_lint_finds_is_quoted() -> None:
@@ -59,7 +59,7 @@ def test_without_http_apis_only_another_region_helps() -> None:
 @pytest.mark.parametrize(("days", "is_told"), [("0", False), ("7", True)])
 def test_what_the_parameters_leave_out_is_not_missed(days: str, is_told: bool) -> None:
     findings = [a_finding("EventArchive", "AWS::Events::Archive")]
-    deployed = included(DEFAULTS | {"EventArchiveDays": days})
+    deployed = included(DEFAULTS | {"EventArchiveRetentionDays": days})
     assert bool(regions.relevant(findings, deployed)) is is_told
 
 
@@ -67,5 +67,5 @@ def test_resources_without_a_condition_are_always_included() -> None:
     resources = template()["Resources"]
     always = {name for name, each in resources.items() if "Condition" not in each}
     assert included(DEFAULTS).keys() >= always
-    assert included(DEFAULTS | {"AlarmEmail": "a@b.example"}).keys() >= {"AlarmSubscription"}
-    assert "AlarmSubscription" not in included(DEFAULTS)
+    assert included(DEFAULTS | {"SchemaRegistry": "true"}).keys() >= {"EventSchemas"}
+    assert "EventSchemas" not in included(DEFAULTS)

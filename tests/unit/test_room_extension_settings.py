@@ -30,7 +30,7 @@ def test_the_policy_is_what_the_environment_says() -> None:
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"ONLY_ROOMS_USED_WITHIN_DAYS": "401"}, "SessionDays, 400"),
+        ({"ONLY_ROOMS_USED_WITHIN_DAYS": "401"}, "SessionRetentionDays, 400"),
         ({"EXTEND_TO_DAYS": "7"}, "7 days and due within 7"),
         ({"ROOM_SELECTION": "some"}, "some"),
     ],

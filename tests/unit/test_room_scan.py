@@ -106,8 +106,9 @@ def test_memory_does_not_grow_with_the_number_of_rooms() -> None:
     def scan_all(pages: int) -> None:
         def read_page(start_id: str | None) -> RoomPage:
             page = int(start_id or 0) + 1
-            rooms = [f"{page}-{nth}" for nth in range(20)]
-            return a_page(*rooms, next_start=str(page) if page < pages else None)
+            # Not by a_page: Python 3.11 and 3.12 keep the memory of 2,000 tuples of arguments.
+            rooms = [Room(id=f"{page}-{nth}") for nth in range(20)]
+            return RoomPage(rooms, str(page) if page < pages else None, total_items=5)
 
         scan = RoomScan(read_page, Checkpoint())
         while not scan.ended:

@@ -151,7 +151,7 @@ def test_an_unreachable_url_is_reported_without_its_token(
 def test_where_signatures_alone_let_in_the_callback_is_signed(
     stack: AStack, deployed: Deployed
 ) -> None:
-    stack.parameters = {"AcceptedCredentials": "signature", "ExpectedApiKey": "abc"}
+    stack.parameters = {"CallbackAcceptedCredentials": "signature", "CallbackExpectedApiKey": "abc"}
     run(stack)
     [(body, headers)] = deployed.posted
     rules = authenticity.SignatureRules(

@@ -1,6 +1,7 @@
 """`make status` shows the stack's state, also if some parts cannot be read."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -57,14 +58,28 @@ def test_state_place_and_code_are_shown(stack: AStack, capsys: pytest.CaptureFix
         assert each in text
 
 
+@pytest.mark.parametrize(
+    ("given", "told"), [({}, "Meetings"), ({"Products": "both"}, "Meetings and Video")]
+)
+def test_the_products_are_shown(
+    given: dict[str, str], told: str, stack: AStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack.parameters = given
+    assert re.search(rf"^  products +{told}$", shown(stack, capsys), re.MULTILINE)
+
+
 def test_only_parameters_that_differ_are_shown_each_with_its_default(
     stack: AStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stack.parameters = {"LogDays": "7", "SessionDays": "400", "CleanupDryRun": "true"}
+    stack.parameters = {
+        "LogRetentionDays": "7",
+        "SessionRetentionDays": "400",
+        "CleanupDryRun": "true",
+    }
     text = shown(stack, capsys)
     assert "7  (default: 30)" in text
     assert "true  (default: false)" in text
-    assert "SessionDays" not in text
+    assert "SessionRetentionDays" not in text
 
 
 def test_the_last_run_of_each_job_is_shown_with_its_counts(
@@ -93,7 +108,7 @@ def test_the_last_run_of_each_job_is_shown_with_its_counts(
     assert "2 hours ago, stopped by deadline: deleted 4, due 5, failed 1, remaining 0" in text
     assert "2 hours ago (dry run), finished: recovered 2, failed 0, remaining 0" in text
     assert "no run in the last two days" in text
-    assert "99" not in text
+    assert "deleted 99" not in text
     assert logs.asked["queryString"].endswith("sort @timestamp desc")
 
 
@@ -199,7 +214,8 @@ def test_alarms_that_fire_are_named(stack: AStack, capsys: pytest.CaptureFixture
         cloudwatch.set_alarm_state(
             AlarmName=names[f"Alarm{number}"], StateValue="ALARM", StateReason="a test"
         )
-    stack.resources["AWS::CloudWatch::Alarm"] = names
+    stack.resources["AWS::CloudFormation::Stack"] = {"Monitoring": "a-stack-Monitoring-XYZ"}
+    stack.nested["a-stack-Monitoring-XYZ"] = {"AWS::CloudWatch::Alarm": names}
     stack._clients["cloudwatch"] = Limited()
     text = shown(stack, capsys)
     assert "2 of 120 in state ALARM" in text

@@ -85,10 +85,12 @@ def test_a_default_is_one_of_the_values_that_may_be() -> None:
             assert limits[0] <= default <= limits[1], name
 
 
-@pytest.mark.parametrize("name", ["SessionDays", "EventDays", "DeletedRecordingDays"])
+@pytest.mark.parametrize(
+    "name", ["SessionRetentionDays", "EventRetentionDays", "DeletedRecordingRetentionDays"]
+)
 def test_what_a_callback_wrote_is_kept_for_longer_than_its_signature_holds(name: str) -> None:
     # A session is kept from its start, and its end is told, and signed, at its end.
-    longest = timedelta(hours=template()["Parameters"]["SignatureMaxAgeHours"]["MaxValue"])
+    longest = timedelta(hours=template()["Parameters"]["CallbackSignatureMaxAgeHours"]["MaxValue"])
     kept = timedelta(days=template()["Parameters"][name]["MinValue"])
     assert kept >= longest + MAX_SESSION_TIME > longest + CLOCK_SKEW
 
@@ -96,7 +98,7 @@ def test_what_a_callback_wrote_is_kept_for_longer_than_its_signature_holds(name:
 def test_a_callback_that_vonage_retries_for_24_hours_still_has_a_signature_that_holds() -> None:
     # "Webhooks" in Vonage's guides: pauses double up to 15 minutes, for 24 hours.
     last_retry = timedelta(hours=24, minutes=15)
-    limit = template()["Parameters"]["SignatureMaxAgeHours"]
+    limit = template()["Parameters"]["CallbackSignatureMaxAgeHours"]
     assert timedelta(hours=limit["MinValue"]) > last_retry + CLOCK_SKEW
     assert limit["Default"] >= limit["MinValue"]
 
@@ -136,10 +138,18 @@ def test_every_parameter_is_offered_in_one_group() -> None:
     assert sorted(offered) == sorted(template()["Parameters"])
 
 
+@pytest.mark.parametrize("name", resources("AWS::CloudFormation::Stack"))
+def test_a_nested_stack_gets_each_of_its_parameters(name: str) -> None:
+    nested = properties(name)
+    declared = load(ROOT / nested["TemplateURL"])["Parameters"]
+    assert nested["Parameters"].keys() == declared.keys()
+    assert not [each for each in declared.values() if "Default" in each]
+
+
 def test_what_not_every_region_has_can_be_left_out() -> None:
     assert template()["Resources"]["EventArchive"]["Condition"] == "HasEventArchive"
-    assert included(DEFAULTS | {"EventArchiveDays": "1"}).keys() >= {"EventArchive"}
-    assert "EventArchive" not in included(DEFAULTS | {"EventArchiveDays": "0"})
+    assert included(DEFAULTS | {"EventArchiveRetentionDays": "1"}).keys() >= {"EventArchive"}
+    assert "EventArchive" not in included(DEFAULTS | {"EventArchiveRetentionDays": "0"})
     assert included(DEFAULTS | {"SchemaRegistry": "true"}).keys() >= {"EventSchemas"}
     assert "EventSchemas" not in included(DEFAULTS)
 
@@ -149,7 +159,12 @@ def test_an_event_bus_has_no_description_which_govcloud_refuses(name: str) -> No
     assert "Description" not in properties(name)
 
 
-TEMPLATES = [ROOT / "template.yaml", *ROOT.glob("schemas/*.yaml"), *ROOT.glob("examples/*/*.yaml")]
+TEMPLATES = [
+    ROOT / "template.yaml",
+    *ROOT.glob("schemas/*.yaml"),
+    *ROOT.glob("operations/*.yaml"),
+    *ROOT.glob("examples/*/*.yaml"),
+]
 SECRETS = {
     f"{path.relative_to(ROOT)}: {name}": resource["Properties"]["GenerateSecretString"]
     for path in TEMPLATES
@@ -215,7 +230,7 @@ def test_a_functions_own_code_only_imports_its_handler_from_the_layer(file: Path
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_functions_logs_expire_and_only_it_writes_them(name: str) -> None:
     group = properties(name)["LoggingConfig"]["LogGroup"]["Ref"]
-    assert properties(group)["RetentionInDays"] == {"Ref": "LogDays"}
+    assert properties(group)["RetentionInDays"] == {"Ref": "LogRetentionDays"}
     writers = [
         role
         for role in resources("AWS::IAM::Role")
@@ -226,7 +241,7 @@ def test_a_functions_logs_expire_and_only_it_writes_them(name: str) -> None:
 
 @pytest.mark.parametrize("name", resources("AWS::Logs::LogGroup"))
 def test_all_logs_expire(name: str) -> None:
-    assert properties(name)["RetentionInDays"] == {"Ref": "LogDays"}
+    assert properties(name)["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -246,15 +261,20 @@ WITHOUT_RESOURCE_TYPE = {
     "xray:PutTraceSegments",
     "xray:PutTelemetryRecords",
 }
+NETWORK = {
+    *("ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface"),
+    *("ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses"),
+}
+"""Actions of the managed policy AWSLambdaVPCAccessExecutionRole, which allows them on "*"."""
 
 
 @pytest.mark.parametrize("role", resources("AWS::IAM::Role"))
 def test_a_role_names_every_action_and_every_resource(role: str) -> None:
     for statement in statements(role):
         actions = as_list(statement["Action"])
-        assert statement["Effect"] == "Allow"
+        assert statement["Effect"] == "Allow" or statement["Sid"] == "NoNetworkInterfacesForCode"
         assert not [action for action in actions if "*" in action]
-        if not set(actions) <= WITHOUT_RESOURCE_TYPE:
+        if not set(actions) <= WITHOUT_RESOURCE_TYPE | NETWORK:
             assert not [each for each in as_list(statement["Resource"]) if "*" in str(each)]
         else:
             assert statement["Resource"] == "*"
@@ -326,9 +346,11 @@ def test_the_table_outlives_the_stack_and_can_be_restored() -> None:
     assert recovery == {"PointInTimeRecoveryEnabled": True}
 
 
-def test_the_table_is_encrypted_by_a_key_that_costs_nothing() -> None:
+def test_the_table_is_encrypted_by_a_key_that_costs_nothing_unless_another_is_given() -> None:
     # "DynamoDB encryption at rest" in its guide: always on; KMS charges for keys of the account.
-    assert "SSESpecification" not in properties("Table")
+    condition, _, without = properties("Table")["SSESpecification"]["If"]
+    assert (condition, without) == ("HasEncryptionKey", {"Ref": "AWS::NoValue"})
+    assert parameters()["EncryptionKeyArn"].default == ""
 
 
 def test_the_stream_shows_what_changed() -> None:
@@ -417,6 +439,16 @@ def test_a_scheduled_function_that_fails_raises_an_alarm(function: str) -> None:
     assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Lambda", "Errors")
     assert alarm["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": function}}]
     assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
+
+
+def test_the_schedules_role_starts_the_scheduled_functions_alone() -> None:
+    targets = [
+        each["Properties"]["Target"] for each in resources("AWS::Scheduler::Schedule").values()
+    ]
+    assert {each["RoleArn"]["GetAtt"] for each in targets} == {"JobScheduleRole.Arn"}
+    [statement] = statements("JobScheduleRole")
+    assert statement["Action"] == "lambda:InvokeFunction"
+    assert statement["Resource"] == [each["Arn"] for each in targets]
 
 
 def test_access_logs_have_the_callers_address_but_not_the_path_with_its_token() -> None:

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 client = boto3.client("dynamodb")
 
 ID_RETENTION = 90 * 24 * 3600
-"""Seconds for which event ids are stored. Must be longer than Roomkeeper's EventArchiveDays."""
+"""Seconds for which event ids are stored: longer than Roomkeeper's EventArchiveRetentionDays."""
 
 
 def handler(batch: Mapping[str, Any], _context: object) -> dict[str, Any]:

@@ -177,8 +177,8 @@ class RoomExtensionSettings(Struct, frozen=True, kw_only=True):
         used_days, session_days = int(env["ONLY_ROOMS_USED_WITHIN_DAYS"]), int(env["SESSION_DAYS"])
         if used_days > session_days:
             raise Misconfigured(
-                f"OnlyRoomsUsedWithinDays is {used_days}, but sessions are deleted after "
-                f"SessionDays, {session_days}: rooms in use would count as unused."
+                f"RoomExtensionUsedWithinDays is {used_days}, but sessions are deleted after "
+                f"SessionRetentionDays, {session_days}: rooms in use would count as unused."
             )
         try:
             policy = ExtensionPolicy(

@@ -209,7 +209,7 @@ def _claims_error(claims: Mapping[str, Any], body: bytes, rules: SignatureRules)
 
 _MISSING_HASH = (
     "The signature does not cover the body: it has no payload_hash. Sign with one, or have the "
-    "operator set RequirePayloadHash=false."
+    "operator set CallbackRequirePayloadHash=false."
 )
 
 

@@ -98,7 +98,7 @@ def _authentic_body(request: Request, now: datetime) -> bytes:
     if not (tokens or signature_secrets):  # our mistake: Vonage must retry
         raise SecretUnavailable(
             f"The secret {known.secret_id} has no accepted credential: it must have a token or a "
-            "signature_secret, as AcceptedCredentials requires."
+            "signature_secret, as CallbackAcceptedCredentials requires."
         )
     authenticity.require_authentic(
         body,

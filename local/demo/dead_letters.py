@@ -1,0 +1,68 @@
+"""The demonstration's part about dead letters: one is redriven."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from local.demo import timeline
+from local.demo.report import Report
+from local.stack import LocalStack
+from operations import redrive
+from operations.subscriber import Subscriber
+
+REASON = "the event bus rejected the event"
+EVENTS_WITHIN = 30.0  # seconds
+
+
+def show(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
+    """Put a message into the dead-letter queue and redrive it; add the check."""
+    with report.timed("dead letters"):
+        _show(report, local, subscriber)
+
+
+def _show(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
+    timeline.heading("Dead letters: an event could not be published, and is redriven")
+    recording_id = local.vonage.hold_meeting()["recording_ids"][0]
+    first = _events(subscriber, recording_id, 3)
+    _dead_letter(local, recording_id)
+    timeline.say(
+        "The dead-letter queue gets a message as event_publisher leaves it there if "
+        f"{REASON}. It names the item of recording {recording_id[:8]}."
+    )
+    redriven, left = redrive.redrive(local.operated)
+    timeline.say(f"make redrive: {redriven} dead letter published, {len(left)} left in the queue.")
+    ids = {_event_id(event) for event in first}
+    again = _events(subscriber, recording_id, 2 * len(first))[len(first) :]
+    repeated = [event for event in again if _event_id(event) in ids]
+    timeline.say(
+        f"{len(again)} events arrive again, {len(repeated)} of them under their first ids, by "
+        "which subscribers drop repeats."
+    )
+    report.check(
+        "a redriven dead letter publishes its events under their first ids",
+        ok=redriven == 1 and not left and len(repeated) == len(again) == len(first) > 0,
+        detail=f"{redriven} redriven, {len(repeated)} of {len(first)} events came again",
+    )
+
+
+def _dead_letter(local: LocalStack, recording_id: str) -> None:
+    local.stack.client("sqs").send_message(
+        QueueUrl=local.stack.outputs["DeadLetterQueueUrl"],
+        MessageBody=json.dumps({"reason": REASON, "key": f"RECORDING#{recording_id}"}),
+    )
+
+
+def _events(subscriber: Subscriber, recording_id: str, count: int) -> list[dict[str, Any]]:
+    """Wait for `count` events about the recording; return all of them in order of arrival."""
+
+    def about(events: Any) -> list[dict[str, Any]]:
+        return [
+            event for event in events if event["detail"]["data"].get("recording_id") == recording_id
+        ]
+
+    return about(subscriber.wait_for(lambda events: len(about(events)) >= count, EVENTS_WITHIN))
+
+
+def _event_id(event: Mapping[str, Any]) -> str:
+    event_id: str = event["detail"]["metadata"]["event_id"]
+    return event_id

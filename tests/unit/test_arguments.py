@@ -1,0 +1,39 @@
+"""Impossible numbers on command lines are refused with the range that holds."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from local.testing.template import ROOT
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "told"),
+    [
+        (
+            "operations.trace",
+            ["--days", "0", "--", "id"],
+            "'0' is not a whole number from 1 to 3653",
+        ),
+        ("operations.trace", ["--days=-3", "--", "id"], "from 1 to 3653"),
+        ("operations.trace", ["--days", "99999999999", "--", "id"], "from 1 to 3653"),
+        ("operations.events", ["--count", "0"], "not a whole number greater than 0"),
+        ("operations.logs", ["--since", "0m"], "not a duration such as 90s"),
+        ("tools.cost", ["--callbacks=-1"], "'-1' is not a whole number from 0 to"),
+        ("tools.cost", ["--rate=0"], "'0' is not a whole number from 1 to 10000"),
+        ("tools.cost", ["--burst=9999"], "from 1 to 5000"),
+    ],
+)
+def test_a_number_out_of_range_is_refused(command: str, arguments: list[str], told: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", command, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert told in " ".join(done.stderr.split())
