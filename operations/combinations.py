@@ -15,7 +15,7 @@ class Order(Struct, frozen=True):
     by: int
     reason: str
 
-    def problem_with(self, values: Mapping[str, str]) -> str | None:
+    def error_in(self, values: Mapping[str, str]) -> str | None:
         """Return why these values break the rule, with the ranges that hold; None if they do not.
 
         `values` has valid values of all parameters.
@@ -55,7 +55,7 @@ class Pair(Struct, frozen=True):
     first: str
     second: str
 
-    def problem_with(self, values: Mapping[str, str]) -> str | None:
+    def error_in(self, values: Mapping[str, str]) -> str | None:
         """Return why these values break the rule; None if they do not."""
         given, missing = self.first, self.second
         if not values[given]:
@@ -71,13 +71,13 @@ PAIRS = (
 )
 
 
-def problem_with(values: Mapping[str, str]) -> str | None:
+def error_in(values: Mapping[str, str]) -> str | None:
     """Return why these parameters are invalid together; None if they are valid.
 
     A parameter that is not in `values` has the template's default.
     """
     complete = {name: each.default for name, each in parameters().items()} | dict(values)
-    problems = (rule.problem_with(complete) for rule in (*ORDERS, *PAIRS))
+    problems = (rule.error_in(complete) for rule in (*ORDERS, *PAIRS))
     return next(filter(None, problems), None)
 
 

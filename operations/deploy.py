@@ -118,7 +118,7 @@ def _may_start_over(stack: Stack, where: str) -> bool:
 
 def _require_possible(values: Mapping[str, str]) -> None:
     """Raise Unusable if these parameters are invalid together."""
-    if reason := combinations.problem_with(values):
+    if reason := combinations.error_in(values):
         raise Unusable(reason)
 
 
@@ -160,7 +160,7 @@ def given(pairs: Iterable[str]) -> dict[str, str]:
             raise Unusable(
                 f"{pair!r} does not set a parameter of template.yaml: write Name=value.{hint}"
             )
-        if error := parameters()[name].problem_with(value):
+        if error := parameters()[name].error_in(value):
             raise Unusable(f"{error}, not {value!r}.")
         chosen[name] = value
     return chosen
@@ -186,7 +186,7 @@ def _answer(parameter: Parameter, ask: Ask) -> str:
     print(f"\n{parameter.name}: {parameter.description}")
     while True:
         value = ask(f"  [{parameter.default or 'none'}] ").strip() or parameter.default
-        error = parameter.problem_with(value)
+        error = parameter.error_in(value)
         if error is None:
             return value
         print(f"  {error}.")

@@ -28,7 +28,7 @@ class Parameter(Struct, frozen=True, kw_only=True):
     max_length: int | None = None
     is_number: bool = False
 
-    def problem_with(self, value: str) -> str | None:
+    def error_in(self, value: str) -> str | None:
         """Return why `value` is invalid for the parameter; None if it is valid."""
         if self.allowed and value not in self.allowed:
             return f"{self.name} must be one of {', '.join(self.allowed)}"
@@ -36,9 +36,9 @@ class Parameter(Struct, frozen=True, kw_only=True):
             return f"{self.name} must have at most {self.max_length} characters"
         if not re.search(self.pattern, value):
             return f"{self.name} {self.constraint}"
-        return self._problem_with_number(value) if self.is_number else None
+        return self._error_in_number(value) if self.is_number else None
 
-    def _problem_with_number(self, value: str) -> str | None:
+    def _error_in_number(self, value: str) -> str | None:
         least, most = self.limits
         limits = f" from {least} to {most}" if None not in self.limits else ""
         # Conditions compare text: "00" is not "0".

@@ -37,18 +37,18 @@ def is_refused_by_the_function(values: dict[str, str]) -> bool:
     ids=str,
 )
 def test_a_combination_is_refused_if_the_function_would_refuse_it(values: dict[str, str]) -> None:
-    assert bool(combinations.problem_with(values)) == is_refused_by_the_function(values)
+    assert bool(combinations.error_in(values)) == is_refused_by_the_function(values)
 
 
 def test_the_message_has_only_ranges_that_hold() -> None:
-    assert combinations.problem_with(
+    assert combinations.error_in(
         {"RoomExtensionWithinDays": "365", "RoomExtensionToDays": "2"}
     ) == (
         "RoomExtensionWithinDays is 365 and RoomExtensionToDays is 2, but a room that is extended "
         "must no longer be about to expire. Set RoomExtensionWithinDays to 1 or "
         "RoomExtensionToDays from 366 to 1825."
     )
-    told = combinations.problem_with({"RoomExtensionUsedWithinDays": "3650"})
+    told = combinations.error_in({"RoomExtensionUsedWithinDays": "3650"})
     assert told
     assert told.endswith(
         "Set RoomExtensionUsedWithinDays from 0 to 400 or SessionRetentionDays to 3650."
@@ -57,4 +57,4 @@ def test_the_message_has_only_ranges_that_hold() -> None:
 
 def test_the_templates_defaults_are_possible_together() -> None:
     defaults = {name: each.default for name, each in parameters().items()}
-    assert combinations.problem_with(defaults) is None
+    assert combinations.error_in(defaults) is None

@@ -119,10 +119,10 @@ def test_the_callback_url_is_on_the_given_domain() -> None:
 
 @pytest.mark.parametrize("pair", [NETWORK, DOMAIN], ids=["network", "domain"])
 def test_half_of_a_pair_is_refused(pair: dict[str, str]) -> None:
-    assert combinations.problem_with(pair) is None
+    assert combinations.error_in(pair) is None
     for name, value in pair.items():
         [other] = pair.keys() - {name}
-        told = combinations.problem_with({name: value})
+        told = combinations.error_in({name: value})
         assert told == f"{name} is set and {other} is not. Set both or neither."
 
 
@@ -140,7 +140,7 @@ def test_half_of_a_pair_is_refused(pair: dict[str, str]) -> None:
     ],
 )
 def test_what_aws_would_reject_is_refused_before_anything_is_made(name: str, value: str) -> None:
-    assert parameters()[name].problem_with(value)
+    assert parameters()[name].error_in(value)
 
 
 @pytest.mark.parametrize(
@@ -154,4 +154,4 @@ def test_what_aws_would_reject_is_refused_before_anything_is_made(name: str, val
     ],
 )
 def test_what_aws_takes_is_accepted(name: str, value: str) -> None:
-    assert parameters()[name].problem_with(value) is None
+    assert parameters()[name].error_in(value) is None
