@@ -16,7 +16,7 @@ UNIT = "tests/unit/test_docs.py tests/unit/test_schemas.py tests/unit/test_envir
 
 PRINTED = {
     "Post a callback yourself": "HTTP/1.1 204",
-    "See the items in the table": "SESSION#",
+    "See the items in the table": "RECORDING#",
 }
 """Commands that `make up` prints, by the start of their explanation, and a part of their output."""
 
