@@ -155,12 +155,12 @@ def _write(store: Store, name: str) -> None:
     started = json.loads((PROJECT / f"events/callbacks/recording-{LIFE[0]}.json").read_text())
     recording_id = started["recording_id"]
     if name == "confirmed":
-        known = store.recording(recording_id)
-        if known is None or not store.confirm(known, NOON):
+        known = store.recordings.get(recording_id)
+        if known is None or not store.recordings.confirm(known, NOON):
             raise ValueError("The recording could not be confirmed.")
         return
     if name == "deleted":
-        store.mark_deleted(recording_id, "cleanup", NOON)
+        store.recordings.mark_deleted(recording_id, "cleanup", NOON)
         return
     body = (PROJECT / f"events/callbacks/recording-{name}.json").read_bytes()
     parsed = json.loads(body) | {"recording_id": recording_id}

@@ -107,6 +107,10 @@ def _examples(local: LocalStack) -> list[tuple[str, str]]:
             "make events",
         ),
         (
+            "See the credentials of its Video API, at the same address",
+            f"{curl} $VONAGE/control/video/credentials",
+        ),
+        (
             "List rooms through the management API, with a signed request",
             f"{signed} $API/rooms",
         ),

@@ -23,14 +23,9 @@ from operations.command import command, fail
 from operations.stack import Stack, StackError, deployed_stack
 from roomkeeper.aws.secrets import CallbackSecretContent
 from roomkeeper.callbacks.authenticity import is_signature_secret
-from roomkeeper.vonage import (
-    ApplicationKey,
-    Unauthorized,
-    VonageClient,
-    VonageError,
-    credentials_from,
-)
+from roomkeeper.vonage import ApplicationKey, Unauthorized, VonageError, credentials_from
 from roomkeeper.vonage.connect import VonageSecretContent
+from roomkeeper.vonage.meetings import MeetingsClient
 
 PAIRS = (("application_id", "private_key"), ("api_key", "api_secret"))
 """The fields of the Vonage secret: those of an application and those of an account."""
@@ -188,7 +183,7 @@ def ask_vonage(base_url: str, fields: Fields, within: float) -> str:
     except ValueError as exc:
         raise Malformed(str(exc)) from exc
     try:
-        with VonageClient(base_url, credentials, total_timeout=within) as vonage:
+        with MeetingsClient(base_url, credentials, total_timeout=within) as vonage:
             vonage.list_rooms(page_size=1)
     except Unauthorized as exc:
         raise Refused(f"Vonage rejected these credentials: {exc}") from exc

@@ -50,7 +50,7 @@ def _show_cleanup(report: Report, local: LocalStack, subscriber: Subscriber) -> 
     old, on_hold = local.vonage.hold_meeting(recordings=2)["recording_ids"]
     [young] = local.vonage.hold_meeting()["recording_ids"]
     store = Store(local.stack.client("dynamodb"), local.stack.outputs["TableName"])
-    store.hold(on_hold, "a court order", "legal", datetime.now(UTC))
+    store.recordings.hold(on_hold, "a court order", "legal", datetime.now(UTC))
     age = timedelta(days=RETENTION + 1)
     back_dating.back_date(local.stack, back_dating.recordings([old, on_hold]), age)
     timeline.say(
@@ -101,7 +101,7 @@ def _show_release(report: Report, local: LocalStack, on_hold: str) -> None:
 
 
 def _note_lives(report: Report, store: Store, recording_ids: list[str]) -> None:
-    for recording in store.recordings(recording_ids).values():
+    for recording in store.recordings.get_many(recording_ids).values():
         report.note_life(recording)
 
 

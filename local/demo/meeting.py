@@ -68,7 +68,7 @@ def _post_forged(local: LocalStack, meeting: dict[str, Any]) -> int:
 def _recording(report: Report, local: LocalStack, recording_id: str) -> dict[str, Any]:
     """Return a recording's item in the table; an empty dict if there is none."""
     table = Store(local.stack.client("dynamodb"), local.stack.outputs["TableName"])
-    recording = table.recording(recording_id)
+    recording = table.recordings.get(recording_id)
     if recording is None:
         return {}
     report.note_life(recording)

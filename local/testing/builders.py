@@ -12,7 +12,7 @@ from typing import Any
 import jwt
 
 from roomkeeper.callbacks import meetings
-from roomkeeper.callbacks.meetings import Callback
+from roomkeeper.domain.observations import Observation
 from roomkeeper.vonage import RetryPolicy
 
 ROOT = Path(__file__).parent.parent.parent
@@ -51,28 +51,28 @@ def a_body(event: str, **changes: Any) -> bytes:
     return json.dumps({k: v for k, v in fields.items() if v is not ABSENT}).encode()
 
 
-def a_callback(event: str, **changes: Any) -> Callback:
+def a_callback(event: str, **changes: Any) -> Observation:
     """Return the same callback, parsed."""
     return meetings.parse(a_body(event, **changes))
 
 
-def a_recording_started(**changes: Any) -> Callback:
+def a_recording_started(**changes: Any) -> Observation:
     return a_callback("recording:started", **changes)
 
 
-def a_recording_ended(**changes: Any) -> Callback:
+def a_recording_ended(**changes: Any) -> Observation:
     return a_callback("recording:ended", **changes)
 
 
-def a_recording_uploaded(**changes: Any) -> Callback:
+def a_recording_uploaded(**changes: Any) -> Observation:
     return a_callback("recording:uploaded", **changes)
 
 
-def a_session_started(**changes: Any) -> Callback:
+def a_session_started(**changes: Any) -> Observation:
     return a_callback("session:started", **changes)
 
 
-def a_session_ended(**changes: Any) -> Callback:
+def a_session_ended(**changes: Any) -> Observation:
     return a_callback("session:ended", **changes)
 
 

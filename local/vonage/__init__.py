@@ -1,4 +1,4 @@
-"""An emulator of the Vonage Meetings API, for one machine and for tests. See local/README.md."""
+"""Emulators of the Vonage Meetings API and Video API. See local/README.md."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

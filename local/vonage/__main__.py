@@ -10,6 +10,7 @@ from local.servers import port_number
 from local.vonage.access import rsa_public_key
 from local.vonage.guide import guide
 from local.vonage.server import served
+from local.vonage.video.control import VideoControl
 
 
 def main() -> int:
@@ -20,7 +21,7 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     try:
         with served(options.port, options.host, options.public_key) as base:
-            print(guide(base), flush=True)
+            print(guide(base, VideoControl(base).credentials()["api_secret"]), flush=True)
             stop.wait()
     except OSError as exc:
         # The standard library appends the address to the reason, which the message already has.
@@ -36,7 +37,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m local.vonage", description="Emulate the Vonage Meetings API."
+        prog="python -m local.vonage", description="Emulate the Meetings and Video APIs."
     )
     parser.add_argument(
         "--port", type=port_number, default=8200, help="8200 by default; 0 for any free port"

@@ -1,4 +1,4 @@
-"""Bulk operations: many meetings with their callbacks, many recordings, many rooms."""
+"""Bulk operations: many meetings or sessions with their callbacks, many recordings, many rooms."""
 
 import random
 import time
@@ -10,24 +10,29 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import Meta, Struct
 
 from local.vonage import meetings, rooms
 from local.vonage.clock import moment
 from local.vonage.deliveries import Delivery
-from local.vonage.meetings import Body, Duration, Meeting
+from local.vonage.meetings import Duration, Meeting
 from local.vonage.recordings import Recording, Session, Status, new_session_id
 from local.vonage.refusal import Refusal
 from local.vonage.sender import Sender
+from local.vonage.sending import Body, NameOf
 from local.vonage.state import State
+from local.vonage.video import scenarios
+from local.vonage.video.callbacks import name_of
+from local.vonage.video.scenarios import Scenario, Size
 from roomkeeper.times import iso
 
 Many = Annotated[int, Meta(ge=1, le=1_000_000)]
 Chance = Annotated[float, Meta(ge=0, le=1)]
 
 
-class Meetings(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Many meetings, each in its own room, with all callbacks sent concurrently."""
+class BulkSending(Struct, kw_only=True, forbid_unknown_fields=True):
+    """How to send many callbacks concurrently."""
 
     count: Many
     senders: Annotated[int, Meta(ge=1, le=256)] = 16
@@ -39,10 +44,21 @@ class Meetings(Struct, kw_only=True, forbid_unknown_fields=True):
     shuffle: bool = True
     """Whether to send callbacks in random order; else meeting by meeting, in order."""
     seed: int = 0
+
+
+class Meetings(BulkSending, kw_only=True, forbid_unknown_fields=True):
+    """Many meetings, each in its own room, with all callbacks sent concurrently."""
+
     participants: tuple[str, ...] = ("Ada", "Grace")
     recordings: Annotated[int, Meta(ge=0, le=1000)] = 1
     started_at: str | None = None
     duration: Duration = 38
+
+
+class VideoSessions(BulkSending, kw_only=True, forbid_unknown_fields=True):
+    """Many sessions of the Video API with the same scenario."""
+
+    scenario: Scenario = msgspec.field(default_factory=Scenario)
 
 
 class Recordings(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -61,6 +77,8 @@ class Recordings(Struct, kw_only=True, forbid_unknown_fields=True):
     started_at: str | None = None
     """ISO 8601; when None, the recordings end now."""
     duration: Duration = 38
+    size: Size | None = None
+    """The size of each recording's file in bytes; when None, that of a two-second video."""
 
 
 class Rooms(Struct, kw_only=True):
@@ -76,26 +94,31 @@ def hold(state: State, sender: Sender, wanted: Meetings) -> dict[str, Any]:
     Raises:
         Refusal: `started_at` is not a date.
     """
-    generator = random.Random(wanted.seed)  # noqa: S311 - repeatable, not secret
     sessions, bodies = _hold_all(state, wanted)
-    kept = [body for body in bodies if generator.random() >= wanted.drop]
-    sent = [body for body in kept for _ in range(1 + (generator.random() < wanted.duplicates))]
-    if wanted.shuffle:
-        generator.shuffle(sent)
-    start = time.monotonic()
-    deliveries = sender.send_all(sent, wanted.senders)
     return {
         "meetings": wanted.count,
-        "callbacks": len(bodies),
-        "dropped": _by_event(bodies, kept),
-        "duplicated": len(sent) - len(kept),
-        "seconds": time.monotonic() - start,
-        **_outcome(deliveries),
+        **_send(sender, bodies, wanted, meetings.event_of),
         "room_ids": [session.room_id for session in sessions],
         "session_ids": [session.id for session in sessions],
         "recording_ids": [
             recording.id for each in sessions for recording in state.recordings_of(each.id)
         ],
+    }
+
+
+def play(state: State, sender: Sender, wanted: VideoSessions) -> dict[str, Any]:
+    """Play the sessions and send their callbacks; return counts and ids.
+
+    Raises:
+        Refusal: `started_at` is not a date, or the scenario's session is live.
+    """
+    played = [scenarios.play(state, wanted.scenario) for _ in range(wanted.count)]
+    bodies = [body for each in played for body in each.bodies]
+    return {
+        "sessions": wanted.count,
+        **_send(sender, bodies, wanted, name_of),
+        "session_ids": [each.session.id for each in played],
+        "archive_ids": [archive_id for each in played for archive_id in each.archive_ids],
     }
 
 
@@ -115,6 +138,9 @@ def add_recordings(state: State, wanted: Recordings) -> dict[str, Any]:
     sessions = list(_sessions(wanted, len(ids), Session("", room_id, start, start + length)))
     for session in sessions:
         state.add_session(session)
+    if wanted.size is not None:
+        for id_ in ids:
+            state.files.set_size(id_, wanted.size)
     state.keep_recordings(
         Recording(id_, sessions[place // wanted.per_session].id, start, ended_at, wanted.status)
         for place, id_ in enumerate(ids)
@@ -148,8 +174,23 @@ def _hold_all(state: State, wanted: Meetings) -> tuple[list[Session], list[Body]
     return sessions, bodies
 
 
-def _by_event(every: list[Body], kept: list[Body]) -> dict[str, int]:
-    return dict(Counter(body["event"] for body in every) - Counter(body["event"] for body in kept))
+def _send(sender: Sender, bodies: list[Body], wanted: BulkSending, name: NameOf) -> dict[str, Any]:
+    """Send the callbacks with loss, repetition and disorder; return the counts."""
+    generator = random.Random(wanted.seed)  # noqa: S311 - repeatable, not secret
+    kept = [body for body in bodies if generator.random() >= wanted.drop]
+    sent = [body for body in kept for _ in range(1 + (generator.random() < wanted.duplicates))]
+    if wanted.shuffle:
+        generator.shuffle(sent)
+    start = time.monotonic()
+    deliveries = sender.send_all(sent, wanted.senders)
+    lost = Counter(map(name, bodies)) - Counter(map(name, kept))
+    return {
+        "callbacks": len(bodies),
+        "dropped": dict(lost),
+        "duplicated": len(sent) - len(kept),
+        "seconds": time.monotonic() - start,
+        **_outcome(deliveries),
+    }
 
 
 def _outcome(deliveries: list[Delivery]) -> dict[str, int]:

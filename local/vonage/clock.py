@@ -9,6 +9,10 @@ class Clock:
     """A clock in UTC that can be advanced, so that tests need not wait for an expiry."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Show the machine's time again."""
         self._offset = timedelta()
 
     def now(self) -> datetime:

@@ -1,20 +1,16 @@
 """A Python client that controls a running emulator."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-import requests
+from local.vonage.control_client import ControlClient, ControlError, plain
+from local.vonage.video.control import VideoControl
 
-CONNECT_TIMEOUT = 5.0
-"""Seconds. The response has no timeout, because it waits for the callbacks' receiver."""
-
-
-class ControlError(Exception):
-    """The emulator rejected a call; the message contains its response."""
+__all__ = ["ControlError", "VonageControl"]
 
 
-class VonageControl:
+class VonageControl(ControlClient):
     """The emulator's control interface. `base` is the URL that it printed, without a path.
 
     Every method raises ControlError if the emulator rejects the call, and a requests error if it
@@ -22,7 +18,9 @@ class VonageControl:
     """
 
     def __init__(self, base: str) -> None:
-        self.base = base.rstrip("/")
+        super().__init__(base)
+        self.video = VideoControl(base)
+        """Controls the Video API and the sizes of all files."""
         self.api_url = f"{self.base}/beta/meetings"
         """The base URL for clients of the API."""
 
@@ -55,7 +53,7 @@ class VonageControl:
         Each has `event`, `body`, `status` (of the last response, or None), `delivered`, and
         `attempts` with `at`, `status`, `error`, `answer`.
         """
-        return self._get("/deliveries")
+        return self._list("/deliveries")
 
     # --- rooms, meetings, recordings --------------------------------------------------------------
 
@@ -70,7 +68,7 @@ class VonageControl:
 
     def rooms(self) -> list[dict[str, Any]]:
         """Return every room as the API shows it, with `deleted` and `expired`."""
-        return self._get("/rooms")
+        return self._list("/rooms")
 
     def hold_meeting(
         self,
@@ -104,7 +102,7 @@ class VonageControl:
             "ongoing": ongoing,
             "upload": upload,
         }
-        return self._post("/meetings", meeting | _plain(sending))
+        return self._post("/meetings", meeting | plain(sending))
 
     def end_meeting(
         self, session_id: str, *, duration: int | None = None, upload: bool = True, **sending: Any
@@ -113,7 +111,7 @@ class VonageControl:
 
         Its recordings are `duration` seconds long, or end now if it is None.
         """
-        ending = {"duration": duration, "upload": upload} | _plain(sending)
+        ending = {"duration": duration, "upload": upload} | plain(sending)
         return self._post(f"/meetings/{quote(session_id, safe='')}/end", ending)
 
     def hold_meetings(
@@ -144,7 +142,7 @@ class VonageControl:
             "shuffle": shuffle,
             "seed": seed,
         }
-        return self._post("/meetings/bulk", wanted | _plain(meeting))
+        return self._post("/meetings/bulk", wanted | plain(meeting))
 
     def add_recordings(  # noqa: PLR0913 - one for each property of a recording
         self,
@@ -157,10 +155,12 @@ class VonageControl:
         room_id: str | None = None,
         session_id: str | None = None,
         ids: Sequence[str] = (),
+        size: int | None = None,
     ) -> dict[str, Any]:
         """Add recordings without sending callbacks; return all ids.
 
-        `ids` are the ids of the first recordings. Other ids, sessions and the room are generated.
+        `ids` are the ids of the first recordings. `size` is that of each file in bytes. Other ids,
+        sessions and the room are generated.
 
         Returns:
             `room_id`, `session_ids`, `recording_ids`.
@@ -174,6 +174,7 @@ class VonageControl:
             "room_id": room_id,
             "session_id": session_id,
             "ids": list(ids),
+            "size": size,
         }
         return self._post("/recordings", wanted)
 
@@ -183,7 +184,7 @@ class VonageControl:
 
     def recordings(self) -> list[dict[str, Any]]:
         """Return all recordings, including deleted ones, with `deleted`; without URLs."""
-        return self._get("/recordings")
+        return self._list("/recordings")
 
     # --- the emulator itself ----------------------------------------------------------------------
 
@@ -193,7 +194,7 @@ class VonageControl:
         Each has `method`, `path` (unchanged), `query`, `operation`, `authorization` (the scheme)
         and `status` (None if the connection was reset).
         """
-        return self._get("/requests")
+        return self._list("/requests")
 
     def fault(self, operation: str, **fault: Any) -> None:
         """Change the responses for `operation`, as the class `Fault` describes; `*` means all.
@@ -222,30 +223,3 @@ class VonageControl:
     def reset(self) -> None:
         """Reset the emulator, including settings and callback URLs."""
         self._post("/reset", {})
-
-    def _get(self, path: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._call("GET", path)
-        return found
-
-    def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        outcome: dict[str, Any] = self._call("POST", path, dict(body))
-        return outcome
-
-    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        url = f"{self.base}/control{path}"
-        with requests.Session() as session:
-            session.trust_env = False  # the emulator is on this machine: use no proxy
-            response = session.request(method, url, json=body, timeout=(CONNECT_TIMEOUT, None))
-        if not response.ok:
-            raise ControlError(f"{method} {path}: {response.status_code} {response.text}")
-        return response.json() if response.content else {}
-
-
-def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options with collections as lists, because JSON has no sets."""
-    return {
-        name: list(value)
-        if isinstance(value, Collection) and not isinstance(value, str | Mapping)
-        else value
-        for name, value in options.items()
-    }

@@ -2,26 +2,27 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 from flask import Blueprint, Response, request
 from msgspec import Meta, Struct
 
 from local.vonage import bulk, meetings, rooms
-from local.vonage.api import json_answer, json_object
+from local.vonage.control_io import body, done, fields
 from local.vonage.faults import Fault
-from local.vonage.meetings import Body, Duration, Meeting, Sending
+from local.vonage.meetings import Duration, Meeting, MeetingSending
 from local.vonage.recordings import Recording, Session
 from local.vonage.refusal import invalid
-from local.vonage.sender import ExpiryWatch, Sender
+from local.vonage.responses import json_answer, json_object
+from local.vonage.sender import Sender, Watch
+from local.vonage.sending import Body
 from local.vonage.settings import KINDS, Kind, Target
 from local.vonage.state import State
+from local.vonage.video.control_api import VideoControlApi
 from roomkeeper.times import iso
 
 PREFIX = "/control"
-
-Wanted = TypeVar("Wanted")
 
 
 class _Callbacks(Target, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,7 +31,7 @@ class _Callbacks(Target, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kinds: tuple[Kind, ...] = KINDS
 
 
-class _Ending(Sending, kw_only=True, forbid_unknown_fields=True):
+class _Ending(MeetingSending, kw_only=True, forbid_unknown_fields=True):
     """How to end an ongoing meeting; its recordings end now if `duration` is None."""
 
     duration: Duration | None = None
@@ -45,7 +46,7 @@ class ControlApi:
     """The HTTP routes of the control interface."""
 
     def __init__(
-        self, state: State, sender: Sender, watch: ExpiryWatch, https_base: Callable[[], str]
+        self, state: State, sender: Sender, watch: Watch, https_base: Callable[[], str]
     ) -> None:
         self._state = state
         self._sender = sender
@@ -75,6 +76,7 @@ class ControlApi:
             ("POST", "/https", self.open_https),
             ("POST", "/clock", self.advance_clock),
             ("POST", "/reset", self.reset),
+            *VideoControlApi(self._state, self._sender).routes(),
         ]
         for method, rule, view in routes:
             blueprint.add_url_rule(rule, view.__name__, view, methods=[method])
@@ -82,9 +84,9 @@ class ControlApi:
 
     def set_callbacks(self) -> Response:
         """Set where callbacks go."""
-        wanted = _body(_Callbacks)
+        wanted = body(_Callbacks)
         self._state.switches.set_target(wanted.kinds, wanted)
-        return _done()
+        return done()
 
     def send_callback(self) -> Response:
         """Send one callback; respond with its delivery."""
@@ -100,13 +102,13 @@ class ControlApi:
 
     def create_room(self) -> Response:
         """Add a room in any state."""
-        fields = _fields()
-        room = self._state.add_room(lambda serial, now: rooms.placed(fields, serial, now))
+        wanted = fields()
+        room = self._state.add_room(lambda serial, now: rooms.placed(wanted, serial, now))
         return json_answer(self._room(room), 201)
 
     def add_rooms(self) -> Response:
         """Add many rooms."""
-        return json_answer(bulk.add_rooms(self._state, _body(bulk.Rooms)), 201)
+        return json_answer(bulk.add_rooms(self._state, body(bulk.Rooms)), 201)
 
     def list_rooms(self) -> Response:
         """Return all rooms, including deleted ones."""
@@ -114,7 +116,7 @@ class ControlApi:
 
     def hold_meeting(self) -> Response:
         """Hold a meeting; respond once its callbacks are delivered or given up."""
-        wanted = _body(Meeting)
+        wanted = body(Meeting)
         session, bodies = meetings.begin(self._state, wanted)
         if not wanted.ongoing:
             bodies += meetings.finish(
@@ -124,7 +126,7 @@ class ControlApi:
 
     def end_meeting(self, session_id: str) -> Response:
         """End an ongoing meeting; respond once its callbacks are delivered or given up."""
-        wanted = _body(_Ending)
+        wanted = body(_Ending)
         session = self._state.session(session_id)
         if session.ended_at is not None:
             raise invalid(f"The session with id: {session_id} has ended")
@@ -135,7 +137,7 @@ class ControlApi:
 
     def hold_meetings(self) -> Response:
         """Hold many meetings; respond once all callbacks are delivered or given up."""
-        return json_answer(bulk.hold(self._state, self._sender, _body(bulk.Meetings)))
+        return json_answer(bulk.hold(self._state, self._sender, body(bulk.Meetings)))
 
     def list_recordings(self) -> Response:
         """Return all recordings, including deleted ones."""
@@ -143,27 +145,27 @@ class ControlApi:
 
     def add_recordings(self) -> Response:
         """Add recordings without sending callbacks."""
-        return json_answer(bulk.add_recordings(self._state, _body(bulk.Recordings)), 201)
+        return json_answer(bulk.add_recordings(self._state, body(bulk.Recordings)), 201)
 
     def upload(self, recording_id: str) -> Response:
         """Finish a recording's upload and send its callback."""
-        body = meetings.upload(self._state, recording_id)
-        return json_answer(self._sender.send(body).as_json())
+        uploaded = meetings.upload(self._state, recording_id)
+        return json_answer(self._sender.send(uploaded).as_json())
 
     def add_fault(self) -> Response:
         """Switch a fault on."""
-        self._state.switches.add_fault(_body(Fault))
-        return _done()
+        self._state.switches.add_fault(body(Fault))
+        return done()
 
     def clear_faults(self) -> Response:
         """Switch every fault off."""
         self._state.switches.clear_faults()
-        return _done()
+        return done()
 
     def change_settings(self) -> Response:
         """Change settings; respond with all settings."""
         try:
-            return json_answer(self._state.switches.change_settings(_fields()))
+            return json_answer(self._state.switches.change_settings(fields()))
         except msgspec.ValidationError as exc:
             raise invalid(str(exc)) from exc
 
@@ -172,21 +174,22 @@ class ControlApi:
         return json_answer({"base": self._https_base()})
 
     def advance_clock(self) -> Response:
-        """Advance the clock; respond once the callbacks of expired rooms are sent."""
-        self._state.advance_clock(_body(_Advance).seconds)
+        """Advance the clock; respond once the callbacks that are due are posted."""
+        self._state.advance_clock(body(_Advance).seconds)
         self._watch.send_due()
         return json_answer({"now": iso(self._state.clock.now())})
 
     def reset(self) -> Response:
         """Reset the emulator."""
         self._state.reset()
-        return _done()
+        self._sender.drop_retries()
+        return done()
 
-    def _sent(self, session: Session, bodies: list[Body], sending: Sending) -> Response:
+    def _sent(self, session: Session, bodies: list[Body], sending: MeetingSending) -> Response:
         """Send a meeting's callbacks; return the response that lists them."""
         sent = meetings.arranged(self._state, bodies, sending) if sending.deliver else []
-        for body in sent:
-            self._sender.send(body, sending.delay.get(body["event"], 0.0))
+        for callback in sent:
+            self._sender.send(callback, sending.delay.get(callback["event"], 0.0))
         recordings = self._state.recordings_of(session.id)
         return json_answer(
             {
@@ -202,21 +205,6 @@ class ControlApi:
         return shown | {"deleted": room.deleted, "expired": room.expired}
 
 
-def _fields() -> dict[str, Any]:
-    return json_object(request) if request.get_data() else {}
-
-
-def _body(kind: type[Wanted]) -> Wanted:
-    try:
-        return msgspec.convert(_fields(), kind)
-    except msgspec.ValidationError as exc:
-        raise invalid(str(exc)) from exc
-
-
 def _recording(recording: Recording) -> dict[str, Any]:
     ended_at = iso(recording.ended_at) if recording.ended_at else None
     return asdict(recording) | {"started_at": iso(recording.started_at), "ended_at": ended_at}
-
-
-def _done() -> Response:
-    return Response(status=204)

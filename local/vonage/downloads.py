@@ -1,4 +1,4 @@
-"""Download URLs that look and expire like presigned S3 URLs, and the file behind them. Pure.
+"""Download URLs that look and expire like presigned S3 URLs. Pure.
 
 Source: "Authenticating requests: using query parameters" in the Amazon S3 API reference, and the
 URLs in the test data of Vonage's SDKs.
@@ -9,24 +9,32 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, urlencode
 
 from local.vonage.recordings import ACCOUNT
 
-ARCHIVE = Path(__file__).with_name("archive.mp4")
-"""Two seconds of video: the file of every recording."""
+UrlForm = Literal["X-Amz", "Expires"]
 
 _KEY = b"the emulator's own; it guards nothing"
 _AMZ_TIME = "%Y%m%dT%H%M%SZ"
 
 
 def signed_url(
-    base: str, recording_id: str, now: datetime, lifetime: int, form: Literal["X-Amz", "Expires"]
+    base: str,
+    recording_id: str,
+    now: datetime,
+    lifetime: int,
+    form: UrlForm,
+    *,
+    account: str = ACCOUNT,
+    name: str = "archive.mp4",
 ) -> str:
-    """Return a URL of 1.2 to 1.5 KB that serves the recording for `lifetime` seconds."""
-    path = f"/{ACCOUNT}/{quote(recording_id, safe='')}/archive.mp4"
+    """Return a URL of 1.2 to 1.5 KB that serves the recording for `lifetime` seconds.
+
+    `account` is the first part of its path, `name` the last.
+    """
+    path = f"/{account}/{quote(recording_id, safe='')}/{name}"
     token = hashlib.shake_256(recording_id.encode())
     if form == "X-Amz":
         query = _amz_query(now, lifetime, base64.b64encode(token.digest(600)).decode())

@@ -1,4 +1,4 @@
-"""Changes to single elements of a response: a room or recording in a list, or the only one."""
+"""Changes to single elements of a response: a room, recording or archive, in a list or alone."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -53,7 +53,7 @@ def change_elements(body: bytes, changes: Iterable[ElementChange]) -> bytes:
 
 def _elements(document: Json) -> list[Any]:
     """Return the document's own list of elements; a new empty list if it has none."""
-    found = document.get("_embedded")
+    found = document.get("_embedded", document.get("items"))
     if isinstance(found, dict):
         found = found.get("rooms", found.get("recordings"))
     return found if isinstance(found, list) else []

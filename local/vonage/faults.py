@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, Struct
 
 from local.vonage.elements import ElementChange, change_elements
 from local.vonage.settings import HeaderName, HeaderValue, Seconds
-from local.vonage.wire import WireResponse
+from local.vonage.wire import Body, Transfer, WireResponse
 
 Operation = Literal[
     "create_room",
@@ -25,8 +25,18 @@ Operation = Literal[
     "list_recordings",
     "get_recording",
     "delete_recording",
+    "list_archives",
+    "get_archive",
+    "start_archive",
+    "stop_archive",
+    "delete_archive",
+    "set_storage",
     "download",
 ]
+"""The operations of the Meetings API, of the Video API, and the download of a file."""
+
+ErrorBody = Callable[[int, str], tuple[bytes, str]]
+"""Returns an API's error body and its media type, for a status and a name or code."""
 
 RESET = "vonage.reset"
 """A key in a request's environment that makes the server reset the connection."""
@@ -70,6 +80,14 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Change single elements of a list."""
     truncate: Annotated[int, Meta(ge=1)] | None = None
     """Close the connection this many bytes before the end of the body."""
+    cut_after: Annotated[int, Meta(ge=0)] | None = None
+    """Close the connection after this many bytes of the body, or reset it with `reset`."""
+    content_length: Annotated[int, Meta(ge=0)] | None = None
+    """Send this Content-Length instead of the right one."""
+    gzip: bool = False
+    """Compress the body, with a Content-Encoding."""
+    rate: Annotated[int, Meta(ge=1)] | None = None
+    """Send at most this many bytes per second on each connection."""
     chunked: bool = False
     """Send the body in chunks, without a Content-Length."""
     endless: bool = False
@@ -79,7 +97,7 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     latency: Seconds = 0.0
     """Delay the response by this time."""
     reset: bool = False
-    """Reset the connection instead of responding."""
+    """Reset the connection instead of responding; with `cut_after`, in the middle of the body."""
     rate_limit: Annotated[int, Meta(ge=1)] | None = None
     """Respond 429 to requests above this number in `per` seconds."""
     per: Annotated[float, Meta(gt=0)] = 1.0
@@ -97,50 +115,87 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("Give one of body, body_base64 and body_json.")
         if self.endless and self.truncate:
             raise ValueError("An endless response has no end to truncate.")
+        if self.truncate and self.cut_after is not None:
+            raise ValueError("Give one of truncate and cut_after.")
         self._given_body()  # raises ValueError for invalid base64
 
     @property
     def changes_response(self) -> bool:
         """Whether a response is sent in a changed form."""
-        wire = (self.encoding, self.truncate, self.chunked, self.endless, self.trickle)
-        return any((*wire, self.elements, self._headers()))
+        length = (self.truncate, self.content_length is not None, self.cut_after is not None)
+        wire = (self.encoding, self.chunked, self.endless, self.trickle, self.gzip, self.rate)
+        return any((*length, *wire, self.elements, self._headers()))
 
     @property
     def replaces_response(self) -> bool:
         """Whether the proper response is not sent."""
-        return self.reset or self.status is not None or self._given_body() is not None
+        return self._resets_at_once or self.status is not None or self._given_body() is not None
+
+    @property
+    def _resets_at_once(self) -> bool:
+        return self.reset and self.cut_after is None
 
     def respond(
-        self, request: Request, proper: Callable[[], Response], stopping: Event
+        self,
+        request: Request,
+        proper: Callable[[], Response],
+        stopping: Event,
+        error: ErrorBody,
     ) -> Response:
-        """Return the response to send; `proper` carries out the operation and returns its own."""
-        if self.reset:
+        """Return the response to send.
+
+        `proper` carries out the operation and returns its own response; `error` makes the body of a
+        fault that sets only a status.
+        """
+        if self._resets_at_once:
             request.environ[RESET] = True
         if not self.replaces_response:
             return self._changed(proper(), stopping) if self.changes_response else proper()
         if self.after:
             proper()
-        return self._changed(self._replacement(), stopping)
+        return self._changed(self._replacement(error), stopping)
 
     def _changed(self, response: Response, stopping: Event) -> WireResponse:
-        body = self._body(response.get_data())
-        is_chunked = self.chunked or self.endless
+        body = self._body(response)
         has_body = response.status_code not in _WITHOUT_BODY
+        headers = {**dict(response.headers), **self._headers()}
         return WireResponse(
-            body[: -self.truncate] if self.truncate else body,
+            body,
             response.status_code,
-            {**dict(response.headers), **self._headers()},
-            declared=None if is_chunked or not (body or has_body) else len(body),
-            cut_off=self.truncate is not None,
-            endless=self.endless,
-            pause=self.trickle,
-            stopping=stopping,
+            headers | ({"Content-Encoding": "gzip"} if self.gzip else {}),
+            Transfer(
+                declared=self._declared(body) if body.length or has_body else None,
+                sent=self._sent(body),
+                resets=self.reset,
+                endless=self.endless,
+                pause=self.trickle,
+                rate=self.rate,
+            ),
+            stopping,
         )
 
-    def _body(self, body: bytes) -> bytes:
-        if self.elements:
-            body = change_elements(body, self.elements)
-        return _encoded(body, self.encoding) if self.encoding else body
+    def _body(self, response: Response) -> Body:
+        """Return the body; one that is generated while it is sent is never read as a whole."""
+        if response.direct_passthrough:
+            body = Body(response.iter_encoded(), response.content_length)
+        else:
+            content = response.get_data()
+            if self.elements:
+                content = change_elements(content, self.elements)
+            body = Body.of(_encoded(content, self.encoding) if self.encoding else content)
+        return body.compressed() if self.gzip else body
+
+    def _declared(self, body: Body) -> int | None:
+        """Return the Content-Length; None for chunks."""
+        if self.content_length is not None:
+            return self.content_length
+        return None if self.chunked or self.endless else body.length
+
+    def _sent(self, body: Body) -> int | None:
+        """Return how many bytes are sent before the connection is closed; None for all."""
+        if self.truncate:
+            return max(0, (body.length or 0) - self.truncate)
+        return self.cut_after
 
     def _headers(self) -> dict[str, str]:
         ours = {
@@ -152,11 +207,14 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             self.headers
         )
 
-    def _replacement(self) -> Response:
-        given = self._given_body()
-        status = self.status or (500 if given is None else 200)
-        body = self._error_body(status) if given is None else given
+    def _replacement(self, error: ErrorBody) -> Response:
+        body = self._given_body()
+        status = self.status or (500 if body is None else 200)
         kind = "application/json" if self.body is None else "text/html; charset=utf-8"
+        if body is None and status in _WITHOUT_BODY:
+            body = b""
+        elif body is None:
+            body, kind = error(status, self.name)
         return Response(body, status, content_type=kind)
 
     def _given_body(self) -> bytes | None:
@@ -165,15 +223,6 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.body_base64 is not None:
             return base64.b64decode(self.body_base64, validate=True)
         return None if self.body_json is UNSET else msgspec.json.encode(self.body_json)
-
-    def _error_body(self, status: int) -> bytes:
-        if status in _WITHOUT_BODY:
-            return b""
-        if status == 429:
-            return msgspec.json.encode({"title": "Too Many Requests", "detail": "Slow down"})
-        return msgspec.json.encode(
-            {"message": "A fault was switched on", "name": self.name, "status": status}
-        )
 
 
 def _encoded(body: bytes, encoding: str) -> bytes:

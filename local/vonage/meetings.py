@@ -1,52 +1,36 @@
 """Meetings: sessions and recordings in a room, and their callbacks."""
 
-import random
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
+from local.vonage import sending as sending_rules
 from local.vonage.clock import moment
 from local.vonage.downloads import signed_url
 from local.vonage.recordings import Participant, Recording, Session, Status, new_session_id, people
 from local.vonage.rooms import placed
-from local.vonage.settings import Seconds
+from local.vonage.sending import Body, Count, Sending
 from local.vonage.state import State
 from roomkeeper.times import iso
 
-Body = dict[str, Any]
-Count = Annotated[int, Meta(ge=0, le=1000)]
 Duration = Annotated[int, Meta(ge=0, le=604_800)]
 
 MARGIN = timedelta(seconds=2)
 """The time from a session's start to its recordings' start, and from their end to its end."""
 
 
-class Sending(Struct, kw_only=True, forbid_unknown_fields=True):
-    """How a meeting's callbacks are sent. Events have the names of the callbacks."""
+class MeetingSending(Sending, kw_only=True, forbid_unknown_fields=True):
+    """How a meeting's callbacks are sent."""
 
-    deliver: bool = True
-    """Whether to send callbacks at all."""
-    repeat: Mapping[str, Count] = {}
-    """By event: how many additional times its callback is sent."""
-    drop: frozenset[str] = frozenset()
-    """The events whose callbacks are not sent."""
-    order: tuple[str, ...] = ()
-    """The order of events; events not listed follow in their natural order."""
-    shuffle_seed: int | None = None
-    """If set, the callbacks are sent in a random order with this seed."""
-    rename: Mapping[str, str] = {}
-    """Other names for events, such as `recording:ready`."""
-    delay: Mapping[str, Seconds] = {}
-    """By event: seconds to wait before its callback is sent."""
     room_id_in_recordings: bool = False
     """Whether callbacks of recordings contain `room_id`, as they sometimes do."""
 
 
-class Meeting(Sending, kw_only=True, forbid_unknown_fields=True):
+class Meeting(MeetingSending, kw_only=True, forbid_unknown_fields=True):
     """A meeting to hold."""
 
     room_id: str | None = None
@@ -124,14 +108,15 @@ def upload(state: State, recording_id: str) -> Body:
     return uploaded_body(state, uploaded)
 
 
-def arranged(state: State, bodies: Iterable[Body], sending: Sending) -> list[Body]:
+def arranged(state: State, bodies: Iterable[Body], sending: MeetingSending) -> list[Body]:
     """Return the callbacks to send, in order, with `sending` applied."""
-    kept = [body for body in bodies if body["event"] not in sending.drop]
-    sent = [body for body in kept for _ in range(1 + sending.repeat.get(body["event"], 0))]
-    sent.sort(key=_place_in(sending.order))
-    if sending.shuffle_seed is not None:
-        random.Random(sending.shuffle_seed).shuffle(sent)  # noqa: S311 - repeatable
+    sent = sending_rules.arranged(bodies, sending, event_of)
     return [_with_changes(state, body, sending) for body in sent]
+
+
+def event_of(body: Body) -> str:
+    """Return the name of a callback's event."""
+    return str(body["event"])
 
 
 def uploaded_body(state: State, recording: Recording) -> Body:
@@ -159,12 +144,7 @@ def _end(started_at: datetime, duration: int | None, now: datetime) -> datetime:
     return started_at + timedelta(seconds=duration)
 
 
-def _place_in(order: tuple[str, ...]) -> Callable[[Body], int]:
-    places = {event: place for place, event in enumerate(order)}
-    return lambda body: places.get(body["event"], len(places))
-
-
-def _with_changes(state: State, body: Body, sending: Sending) -> Body:
+def _with_changes(state: State, body: Body, sending: MeetingSending) -> Body:
     body = body | {"event": sending.rename.get(body["event"], body["event"])}
     if sending.room_id_in_recordings and "room_id" not in body:
         body["room_id"] = state.session(body["session_id"]).room_id

@@ -3,7 +3,6 @@
 import re
 import socket
 import ssl
-import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,20 +16,23 @@ from werkzeug.routing import BaseConverter
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from local.vonage.access import rsa_public_key
-from local.vonage.api import PREFIXES, MeetingsApi, answer_http_error, answer_refusal, note
+from local.vonage.api import PREFIXES, MeetingsApi
 from local.vonage.control_api import ControlApi
+from local.vonage.download_api import DownloadApi
 from local.vonage.faults import RESET
 from local.vonage.guide import guide
 from local.vonage.https import self_signed
 from local.vonage.refusal import Refusal
-from local.vonage.sender import ExpiryWatch, Sender
+from local.vonage.responses import answer_http_error, answer_refusal
+from local.vonage.sender import Sender, Watch
+from local.vonage.serving import note
 from local.vonage.state import State
+from local.vonage.video.api import VideoApi
+from local.vonage.wire import RESET_ON_CLOSE, reset_on_close
 
 MAX_BODY = 1024 * 1024  # bytes
 _SLASH = "\ue000"
 """A private-use character that replaces an encoded slash until the path is split."""
-
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -52,7 +54,7 @@ def served(port: int, host: str, public_key: str | None) -> Iterator[str]:
     ):
         state = State(_base(host, listener.getsockname()[1]))
         sender = Sender(state)
-        watch = ExpiryWatch(state, sender)
+        watch = Watch(state, sender)
         https = _Https(host, servers)
         app = application(state, sender, watch, key, lambda: https.base(app))
         servers.enter_context(_serving(_Server(host, app, listener)))
@@ -104,7 +106,7 @@ class _Https:
 def application(
     state: State,
     sender: Sender,
-    watch: ExpiryWatch,
+    watch: Watch,
     public_key: RSAPublicKey | None,
     https_base: Callable[[], str],
 ) -> Flask:
@@ -120,13 +122,18 @@ def application(
     api = MeetingsApi(state, public_key)
     for prefix in PREFIXES:
         app.register_blueprint(api.blueprint(prefix))
-    app.register_blueprint(api.downloads())
+    app.register_blueprint(VideoApi(state).blueprint())
+    app.register_blueprint(DownloadApi(state).blueprint())
     app.register_blueprint(ControlApi(state, sender, watch, https_base).blueprint())
-    app.add_url_rule("/", "guide", lambda: Response(guide(state.base), mimetype="text/plain"))
+    app.add_url_rule("/", "guide", lambda: _guide(state))
     app.register_error_handler(Refusal, answer_refusal)
     app.register_error_handler(HTTPException, answer_http_error)
     app.after_request(lambda response: note(state, response))
     return app
+
+
+def _guide(state: State) -> Response:
+    return Response(guide(state.base, state.video.credentials.api_secret), mimetype="text/plain")
 
 
 class _Id(BaseConverter):
@@ -184,8 +191,8 @@ class _Server(ThreadedWSGIServer):
 
     def shutdown_request(self, request: Any) -> None:
         """Close a connection. A reset needs SO_LINGER and no prior shutdown."""
-        linger = request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_RESET_ON_CLOSE))
-        if linger == _RESET_ON_CLOSE:
+        linger = request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(RESET_ON_CLOSE))
+        if linger == RESET_ON_CLOSE:
             self.close_request(request)
         else:
             super().shutdown_request(request)
@@ -197,8 +204,7 @@ def _resetting(app: Flask) -> WsgiApp:
     def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         response = app(environ, start_response)
         if RESET in environ:
-            connection = environ["werkzeug.socket"]
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            reset_on_close(environ)
             raise ConnectionResetError("A fault was switched on")
         return response
 

@@ -8,8 +8,13 @@ from msgspec import Meta, Struct
 from local.vonage.paging import ListEnd
 from local.vonage.rooms import RoomForm
 
-Kind = Literal["rooms", "sessions", "recordings"]
+Kind = Literal[
+    "rooms", "sessions", "recordings", "video_archives", "video_sessions", "video_others"
+]
 KINDS: tuple[Kind, ...] = ("rooms", "sessions", "recordings")
+"""The kinds of the Meetings API."""
+VIDEO_KINDS: tuple[Kind, ...] = ("video_archives", "video_sessions", "video_others")
+"""The kinds of the Video API; `video_others` are broadcasts, captions, renders and SIP calls."""
 
 Seconds = Annotated[float, Meta(ge=0, le=3600)]
 HeaderValue = Annotated[str, Meta(pattern=r"^[\x20-\x7e]*$", max_length=4096)]
@@ -37,6 +42,28 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds before the first retry; doubled for each further retry, up to 30."""
     timeout: Annotated[float, Meta(gt=0, le=600)] = 10.0
     """Seconds to wait for the response of a callback's receiver."""
+
+    archive_count: Literal["total", "returned"] = "total"
+    """Whether the `count` of a list of archives is their total number or the number returned."""
+    unknown_archive: Literal[404, 400] = 404
+    """The status for the id of an archive that does not exist."""
+    unknown_on_delete: Literal[404, 400, 403] = 404
+    """The same when it is to be deleted."""
+    repeated_delete: Literal[204, 404] = 204
+    """The status for the deletion of a deleted archive."""
+    deleted_archive: Literal["unknown", "shown"] = "unknown"
+    """Whether a deleted archive is unknown, or shown with the status `deleted`."""
+    processing: Annotated[float, Meta(ge=0, le=86_400)] = 5.0
+    """Seconds from the end of an archive to the status after `stopped`."""
+    archive_url_lifetime: Annotated[int, Meta(ge=1, le=604_800)] = 600
+    """Seconds until the download URL of an archive expires."""
+    sha256_limit: Annotated[int, Meta(ge=0)] = 1024 * 1024
+    """The size in bytes up to which a file's hash is known without asking for it."""
+    video_retries: Literal["documented", "brief"] = "documented"
+    """How callbacks of the Video API are retried: for 24 hours, or as those of the Meetings API."""
+    unsigned_first: bool = False
+    """Whether the first attempt of each callback lacks its signature, as after an internal error.
+    Only retries by `documented` rules are signed then."""
 
 
 class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

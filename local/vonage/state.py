@@ -9,12 +9,14 @@ from typing import Any
 
 from local.vonage import rooms
 from local.vonage.clock import Clock
+from local.vonage.files import Files
 from local.vonage.journal import Journal
 from local.vonage.recordings import Recording, Session
 from local.vonage.refusal import Refusal, not_found
 from local.vonage.rooms import Room
 from local.vonage.settings import Kind
 from local.vonage.switches import Switches
+from local.vonage.video.state import VideoState
 
 
 class State:
@@ -27,17 +29,23 @@ class State:
         self.base = base
         self.stopping = threading.Event()
         self._lock = threading.RLock()
-        self._expiry_changed = threading.Condition(self._lock)
+        self.changed = threading.Condition(self._lock)
+        """Guards everything; notified when something may be due."""
+        self.clock = Clock()
         self.switches = Switches(self._lock)
         self.journal = Journal(self._lock)
+        self.files = Files(self._lock)
+        self.video = VideoState(base, self.changed, self.clock.now, self.switches, self.files)
         self.reset()
 
     def reset(self) -> None:
         """Remove everything, and reset the clock and the switches."""
         with self._lock:
-            self.clock = Clock()
+            self.clock.reset()
             self.switches.reset()
             self.journal.reset()
+            self.files.reset()
+            self.video.reset()
             self._rooms: dict[str, Room] = {}
             self._room_ids: list[str] = []
             self._expiries: list[tuple[datetime, str]] = []
@@ -98,7 +106,7 @@ class State:
     def _keep(self, room: Room) -> None:
         self._rooms[room.id] = room
         heapq.heappush(self._expiries, (room.expires_at, room.id))
-        self._expiry_changed.notify_all()
+        self.changed.notify_all()
 
     # --- expiry -----------------------------------------------------------------------------------
 
@@ -114,26 +122,34 @@ class State:
                     self._rooms[room.id] = taken[-1]
             return taken
 
-    def await_expiry(self, timeout: float) -> None:
-        """Wait until a room may have expired or the clock was set, at most `timeout` seconds."""
+    def next_expiry(self) -> datetime | None:
+        """Return when the next room may expire, if there is one."""
         with self._lock:
-            wait = timeout
-            if self._expiries:
-                wait = (self._expiries[0][0] - self.clock.now()).total_seconds()
-            if wait > 0:
-                self._expiry_changed.wait(min(wait, timeout))
+            return self._expiries[0][0] if self._expiries else None
+
+    def await_due(self, timeout: float, sources: Iterable[Callable[[], datetime | None]]) -> None:
+        """Wait until the earliest time of `sources`, or until something has changed.
+
+        It never waits longer than `timeout` seconds.
+        """
+        with self.changed:
+            now = self.clock.now()
+            waits = [(at - now).total_seconds() for source in sources if (at := source())]
+            wait = min([timeout, *waits])
+            if wait > 0 and not self.stopping.is_set():
+                self.changed.wait(wait)
 
     def advance_clock(self, seconds: float) -> None:
         """Advance the clock."""
         with self._lock:
             self.clock.advance(seconds)
-            self._expiry_changed.notify_all()
+            self.changed.notify_all()
 
     def stop(self) -> None:
         """Set `stopping` and wake all waiting threads."""
         self.stopping.set()
         with self._lock:
-            self._expiry_changed.notify_all()
+            self.changed.notify_all()
 
     # --- sessions and recordings ------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ def test_a_meeting_is_stored_and_published_as_one_event_per_callback(deployed: D
     assert len(events) == len(sent)
     assert len({event["detail"]["metadata"]["event_id"] for event in events}) == len(sent)
     for recording_id in meeting["recording_ids"]:
-        recording = deployed.store().recording(recording_id)
+        recording = deployed.store().recordings.get(recording_id)
         assert recording is not None
         assert recording.status == "uploaded"
         assert recording.seen == {"recording:started", "recording:ended", "recording:uploaded"}
@@ -145,7 +145,7 @@ def test_a_body_without_a_content_type_is_taken(deployed: Deployed, recording_id
     response = deployed.post(body, **{"Content-Type": "application/octet-stream"})
 
     assert response.status_code == 204
-    assert deployed.store().recording(recording_id) is not None
+    assert deployed.store().recordings.get(recording_id) is not None
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_caller_without_credentials_is_refused_and_stores_nothing(
 
     assert response.status_code == 401
     assert response.json()["error"]["code"] == "unauthorized"
-    assert deployed.store().recording(recording_id) is None
+    assert deployed.store().recordings.get(recording_id) is None
 
 
 def test_a_signed_meeting_needs_no_token(deployed: Deployed, signature_secret: str) -> None:
@@ -172,7 +172,7 @@ def test_a_signed_meeting_needs_no_token(deployed: Deployed, signature_secret: s
     finally:
         deployed.vonage.callbacks_to(deployed.stack.callback_url(), headers=deployed.stack.headers)
 
-    assert deployed.store().recording(meeting["recording_ids"][0]) is not None
+    assert deployed.store().recordings.get(meeting["recording_ids"][0]) is not None
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_an_invalid_signature_is_refused(
     )
 
     assert response.status_code == 401
-    assert deployed.store().recording(recording_id) is None
+    assert deployed.store().recordings.get(recording_id) is None
 
 
 def test_many_meetings_at_once_lose_nothing(deployed: Deployed) -> None:

@@ -46,7 +46,7 @@ def deletions(deployed: Deployed) -> Counter[str]:
 
 def marked(deployed: Deployed, ids: list[str]) -> set[str]:
     """Return the recordings that are deleted according to the table."""
-    known = deployed.store().recordings(ids)
+    known = deployed.store().recordings.get_many(ids)
     return {id_ for id_, recording in known.items() if recording.status == "deleted"}
 
 
@@ -69,7 +69,7 @@ def test_due_recordings_are_deleted_once_and_no_young_held_or_unknown_ones(
     [unknown] = deployed.vonage.add_recordings(1)["recording_ids"]
     back_dating.back_date(deployed.stack, back_dating.recordings([*due, on_hold]), 31 * DAY)
     back_dating.back_date(deployed.stack, back_dating.recordings([young]), 29 * DAY)
-    assert deployed.store().hold(on_hold, "a court order", "legal", datetime.now(UTC))
+    assert deployed.store().recordings.hold(on_hold, "a court order", "legal", datetime.now(UTC))
 
     report = http.start(deployed.stack, JOB, retention_days=30)
 

@@ -188,7 +188,7 @@ def test_a_deletion_succeeds_although_vonages_response_was_lost(
     _, recording_id = meeting_of(deployed)
     deployed.vonage.fault("delete_recording", status=500, after=True, times=1)
     assert call("DELETE /recordings/{recording_id}", recording_id).status_code == 204
-    recording = deployed.store().recording(recording_id)
+    recording = deployed.store().recordings.get(recording_id)
     assert recording is not None
     assert recording.deleted_by == "management"
 
@@ -260,7 +260,7 @@ def test_a_failure_of_vonage_is_reported_and_changes_nothing(
     response = call("DELETE /recordings/{recording_id}", recording_id)
 
     assert (response.status_code, response.json()["error"]["code"]) == (status, code)
-    recording = deployed.store().recording(recording_id)
+    recording = deployed.store().recordings.get(recording_id)
     assert recording is not None
     assert recording.deleted_at is None
 

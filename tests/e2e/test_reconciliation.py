@@ -36,7 +36,7 @@ def overdue(deployed: Deployed, ids: set[str]) -> None:
     waiting: list[WorklistEntry] = [
         entry
         for worklist in ("awaiting_upload", "ended_session", "open_session")
-        for entry in store.worklist(worklist, later)
+        for entry in store.worklists.read(worklist, later)
         if entry.id in ids
     ]
     back_dating.back_date(deployed.stack, waiting, 2 * DAY)
@@ -89,7 +89,7 @@ def test_with_every_fifth_callback_lost_every_upload_is_published_once(deployed:
                 break
 
     found = ids - undiscoverable(deployed, meetings)
-    known = deployed.store().recordings(ids)
+    known = deployed.store().recordings.get_many(ids)
     assert set(known) == found
     assert {recording.status for recording in known.values()} == {"uploaded"}
     events = uploads(deployed, ids, len(found))
@@ -108,7 +108,7 @@ def test_a_late_callback_for_a_recovered_recording_gives_no_second_event(
     overdue(deployed, {recording_id, meeting["session_id"]})
     dry_run = http.start(deployed.stack, JOB, dry_run=True)
     assert {"event": "recording:uploaded", "recording_id": recording_id} in dry_run["planned"]
-    assert deployed.store().recordings([recording_id])[recording_id].status == "ended"
+    assert deployed.store().recordings.get_many([recording_id])[recording_id].status == "ended"
 
     report = http.start(deployed.stack, JOB)
 
@@ -146,7 +146,7 @@ def test_a_recording_of_an_ongoing_session_keeps_waiting(deployed: Deployed) -> 
 
     assert http.start(deployed.stack, JOB)["waiting"] == 1
 
-    assert deployed.store().recordings([recording_id])[recording_id].status == "started"
+    assert deployed.store().recordings.get_many([recording_id])[recording_id].status == "started"
     deployed.vonage.end_meeting(meeting["session_id"])
     [event] = uploads(deployed, {recording_id}, 1)
     assert event["detail"]["metadata"]["origin"] == "callback"

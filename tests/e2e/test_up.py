@@ -22,6 +22,7 @@ EXPECTED: Mapping[str, str] = {
     "Post a callback yourself": "HTTP/1.1 204",
     "Have the emulated Vonage hold a meeting": '"recording_ids"',
     "See its callbacks": '"delivered"',
+    "See the credentials of its Video API": '"application_id"',
     "List rooms": '"rooms"',
     "Dry-run a cleanup": '"dry_run":true',
     "See the items in the table": "RECORDING#",

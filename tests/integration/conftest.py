@@ -4,7 +4,7 @@ import pytest
 
 from local import vonage
 from local.vonage import VonageControl
-from roomkeeper.vonage import VonageClient
+from roomkeeper.vonage.meetings import MeetingsClient
 from tests.integration.vonage_support import BRISK, KEY
 
 
@@ -22,6 +22,6 @@ def emulator(_emulator: VonageControl) -> VonageControl:
 
 
 @pytest.fixture
-def client(emulator: VonageControl) -> Iterator[VonageClient]:
-    with VonageClient(emulator.api_url, KEY, total_timeout=60, timeout=30, retry=BRISK) as made:
+def client(emulator: VonageControl) -> Iterator[MeetingsClient]:
+    with MeetingsClient(emulator.api_url, KEY, total_timeout=60, timeout=30, retry=BRISK) as made:
         yield made

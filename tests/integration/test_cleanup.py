@@ -31,7 +31,7 @@ def a_cleanup(env: Env, *, dry_run: bool = False, now: datetime = NOW, **limits:
         call_seconds=1.0,
         now=now,
     )
-    return Cleanup(run, env.store, env.client, retention=30 * DAY)
+    return Cleanup(run, env.store, {"meetings": env.client}, retention=30 * DAY)
 
 
 def test_due_recordings_are_deleted_at_vonage_and_kept_in_the_table_until_their_ttl(
@@ -43,7 +43,7 @@ def test_due_recordings_are_deleted_at_vonage_and_kept_in_the_table_until_their_
 
     assert summary.outcomes == {"deleted": 3}
     assert env.left_at_vonage() == set()
-    recording = env.store.recording(due[0])
+    recording = env.store.recordings.get(due[0])
     assert recording is not None
     assert (recording.status, recording.deleted_by) == ("deleted", "cleanup")
     item = env.item(f"RECORDING#{due[0]}")
@@ -64,9 +64,9 @@ def test_a_recording_exactly_as_old_as_the_retention_is_deleted_and_a_younger_on
 
 def test_recordings_on_hold_or_unknown_or_not_uploaded_are_not_deleted(env: Env) -> None:
     on_hold, released = env.uploaded(2, MONTH_AGO - DAY)
-    env.store.hold(on_hold, "a court order", "legal", NOW)
-    env.store.hold(released, "a court order", "legal", NOW)
-    env.store.release(released)
+    env.store.recordings.hold(on_hold, "a court order", "legal", NOW)
+    env.store.recordings.hold(released, "a court order", "legal", NOW)
+    env.store.recordings.release(released)
     [unknown] = env.vonage.add_recordings(1)["recording_ids"]
     [awaited] = env.vonage.add_recordings(1)["recording_ids"]
     started = {"event": "recording:started", "recording_id": awaited, "session_id": "s"}
@@ -82,7 +82,7 @@ def test_a_hold_set_after_the_worklist_was_read_still_counts(env: Env) -> None:
     [recording_id] = env.uploaded(1, MONTH_AGO - DAY)
     cleanup = a_cleanup(env)
     [due] = cleanup.items()
-    env.store.hold(recording_id, "a court order", "legal", NOW)
+    env.store.recordings.hold(recording_id, "a court order", "legal", NOW)
 
     assert cleanup.act(due) == "on_hold"
     assert env.left_at_vonage() == {recording_id}
@@ -91,7 +91,7 @@ def test_a_hold_set_after_the_worklist_was_read_still_counts(env: Env) -> None:
 def test_many_holds_do_not_delay_other_recordings(env: Env) -> None:
     on_hold = env.uploaded(250, MONTH_AGO - 2 * DAY)
     for recording_id in on_hold:
-        env.store.hold(recording_id, "a court order", "legal", NOW)
+        env.store.recordings.hold(recording_id, "a court order", "legal", NOW)
     env.uploaded(1, MONTH_AGO - DAY)
 
     cleanup, summary = clean(env, per_second=2.0, seconds=5.0)
@@ -106,7 +106,7 @@ def test_a_recording_already_gone_at_vonage_is_marked_as_deleted_by_vonage(env: 
     _, summary = clean(env)
 
     assert summary.outcomes == {"already_deleted": 1}
-    recording = env.store.recording("gone")
+    recording = env.store.recordings.get("gone")
     assert recording is not None
     assert recording.deleted_by == "vonage"
 
@@ -121,7 +121,7 @@ def test_a_404_that_is_not_vonages_own_marks_no_recording_as_deleted(env: Env) -
     assert all(
         recording.deleted_at is None
         for recording_id in ids
-        if (recording := env.store.recording(recording_id))
+        if (recording := env.store.recordings.get(recording_id))
     )
 
 
@@ -147,12 +147,14 @@ def test_a_recording_that_is_not_deletable_yet_is_deferred_for_every_such_respon
     _, summary = clean(env)
 
     assert summary.outcomes == {"not_deletable_yet": 1}
-    recording = env.store.recording(recording_id)
+    recording = env.store.recordings.get(recording_id)
     assert recording is not None
     assert recording.deleted_at is None
     assert recording.confirmed_at == NOW
     later = NOW + timedelta(hours=1)
-    assert [each.id for each in env.store.worklist("deferred_confirmed", later)] == [recording_id]
+    assert [each.id for each in env.store.worklists.read("deferred_confirmed", later)] == [
+        recording_id
+    ]
 
 
 def test_rejected_credentials_stop_the_run_at_once(env: Env) -> None:
@@ -168,7 +170,7 @@ def test_rejected_credentials_stop_the_run_at_once(env: Env) -> None:
 
 def test_a_dry_run_lists_deletions_oldest_first_and_changes_nothing(env: Env) -> None:
     ids = env.uploaded(5, MONTH_AGO - DAY)
-    env.store.hold(ids[2], "a court order", "legal", NOW)
+    env.store.recordings.hold(ids[2], "a court order", "legal", NOW)
     before = env.item(f"RECORDING#{ids[0]}")
 
     cleanup, summary = clean(env, dry_run=True)
@@ -203,7 +205,7 @@ def test_a_deletion_that_was_not_marked_is_marked_by_the_next_run(
         raise store.StoreUnavailable("a crash between the deletion and its note")
 
     with monkeypatch.context() as crashing:
-        crashing.setattr(env.store, "mark_deleted", crash)
+        crashing.setattr(env.store.recordings, "mark_deleted", crash)
         _, summary = clean(env)
     assert summary.outcomes == {"failed": 1}
     assert env.left_at_vonage() == set()
@@ -211,7 +213,7 @@ def test_a_deletion_that_was_not_marked_is_marked_by_the_next_run(
     _, summary = clean(env)
 
     assert summary.outcomes == {"already_deleted": 1}
-    recording = env.store.recording(recording_id)
+    recording = env.store.recordings.get(recording_id)
     assert recording is not None
     assert recording.status == "deleted"
 

@@ -1,6 +1,5 @@
 """Items that always fail cost little and do not delay the others, however many there are."""
 
-import dataclasses
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,13 +8,14 @@ import msgspec
 import pytest
 
 from roomkeeper import store
+from roomkeeper.domain.observations import Listed
 from roomkeeper.domain.recordings import Recording
 from roomkeeper.jobs.batch import Limits, Summary, deadline_in
 from roomkeeper.jobs.cleanup import Cleanup, CleanupOptions
 from roomkeeper.jobs.fairness import MAX_DELAY
 from roomkeeper.jobs.reconciliation import UPLOAD_TIMEOUT, Reconciliation, ReconciliationOptions
 from roomkeeper.jobs.runner import OptionsT, Run
-from roomkeeper.vonage import SessionRecordings, VonageClient
+from roomkeeper.vonage.meetings import MeetingsClient
 from tests.support.env import NOW, TABLE, Env, an_upload
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -44,7 +44,7 @@ def clean(
 ) -> tuple[Cleanup, Summary]:
     """Delete what was uploaded a month before `now` or earlier."""
     run = a_run(CleanupOptions(limit=limit), now, dry_run=dry_run)
-    cleanup = Cleanup(run, env.store, env.client, retention=30 * DAY)
+    cleanup = Cleanup(run, env.store, {"meetings": env.client}, retention=30 * DAY)
     return cleanup, cleanup.run().summary
 
 
@@ -52,7 +52,8 @@ def reconcile(
     env: Env, now: datetime = NOW, *, limit: int | None = None, client: Any = None
 ) -> tuple[Reconciliation, Summary]:
     run = a_run(ReconciliationOptions(limit=limit), now)
-    reconciliation = Reconciliation(run, env.store, client or env.client, grace=GRACE)
+    apis: Any = {"meetings": client or env.client}
+    reconciliation = Reconciliation(run, env.store, apis, grace=GRACE)
     return reconciliation, reconciliation.run().summary
 
 
@@ -83,7 +84,7 @@ def a_start(recording_id: str, session_id: str = "s") -> dict[str, Any]:
 
 
 def deferred(env: Env, worklist: Any, until: datetime) -> list[str]:
-    return [each.id for each in env.store.worklist(worklist, until)]
+    return [each.id for each in env.store.worklists.read(worklist, until)]
 
 
 def requests_for(env: Env, prefix: str) -> int:
@@ -150,7 +151,7 @@ def test_repeated_failures_are_retried_with_backoff_up_to_a_day(env: Env) -> Non
         assert clean(env, now)[1].outcomes == {"failed": 1}
         item = env.item(f"RECORDING#{forged}")
         assert item["attempts"] == {"N": str(attempt)}
-        [entry] = env.store.worklist("deferred_retained", now + MAX_DELAY)
+        [entry] = env.store.worklists.read("deferred_retained", now + MAX_DELAY)
         waits.append(entry.since - now)
         assert clean(env, entry.since - timedelta(seconds=1))[1].processed == 0
         now = entry.since
@@ -206,7 +207,7 @@ def test_a_new_upload_clears_a_recordings_deferral(env: Env) -> None:
 def test_a_deferred_recording_on_hold_causes_no_request(env: Env) -> None:
     [forged] = forge(env, 1, MONTH_AGO - DAY)
     clean(env)
-    env.store.hold(forged, "a court order", "legal", NOW)
+    env.store.recordings.hold(forged, "a court order", "legal", NOW)
     asked = requests_for(env, "forged")
 
     cleanup, summary = clean(env, NOW + HOUR)
@@ -223,7 +224,7 @@ def test_a_deferred_recording_is_not_deleted_within_a_longer_retention(
     later = NOW + 2 * HOUR
 
     run = a_run(CleanupOptions(), later)
-    longer = Cleanup(run, env.store, env.client, retention=60 * DAY)
+    longer = Cleanup(run, env.store, {"meetings": env.client}, retention=60 * DAY)
     assert list(longer.items()) == []
 
     assert env.left_at_vonage() == {recording_id}
@@ -302,7 +303,7 @@ def test_recordings_and_sessions_each_get_a_share_of_every_run(env: Env, forged:
 
     reconcile(env, limit=CAPACITY)
 
-    found = env.store.recording(meeting["recording_ids"][0])
+    found = env.store.recordings.get(meeting["recording_ids"][0])
     assert found is not None
     assert found.status == "uploaded"
 
@@ -352,9 +353,9 @@ def test_a_confirmation_is_one_write_and_no_event(env: Env) -> None:
     after = env.item(key)
     changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
     assert changed == {"worklist", "confirmed_at"}
-    known = env.store.recording(meeting["recording_ids"][0])
+    known = env.store.recordings.get(meeting["recording_ids"][0])
     assert known is not None
-    assert not env.store.confirm(known, NOW + HOUR)
+    assert not env.store.recordings.confirm(known, NOW + HOUR)
 
 
 def test_a_deferred_recording_that_vonage_returns_is_back_on_its_worklist(
@@ -367,7 +368,7 @@ def test_a_deferred_recording_that_vonage_returns_is_back_on_its_worklist(
 
     assert reconcile(env, NOW + HOUR)[1].outcomes == {"waiting": 1}
 
-    [entry] = env.store.worklist("awaiting_upload", NOW)
+    [entry] = env.store.worklists.read("awaiting_upload", NOW)
     assert entry.since == NOW - 7 * HOUR
     assert not {"attempts", "queued_at"} & env.item(f"RECORDING#{recording_id}").keys()
 
@@ -390,19 +391,18 @@ def test_a_deferred_upload_that_vonage_returns_is_deferred_as_confirmed(
 # --- waiting ends ---------------------------------------------------------------------------------
 
 
-class WithStatus:
-    """A client for which every recording has the given status."""
+class WithEvent:
+    """A client for which every recording has the given event as its latest."""
 
-    def __init__(self, client: VonageClient, status: str) -> None:
-        self._client, self._status = client, status
+    def __init__(self, client: MeetingsClient, event: str) -> None:
+        self._client, self._event = client, event
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    def list_recordings(self, session_id: str) -> SessionRecordings:
-        listed = self._client.list_recordings(session_id)
-        found = [dataclasses.replace(each, status=self._status) for each in listed.found]
-        return SessionRecordings(found)
+    def in_session(self, session_id: str) -> Listed | None:
+        listed = self._client.in_session(session_id)
+        if listed is None:
+            return None
+        found = [msgspec.structs.replace(each, event=self._event) for each in listed.found]
+        return Listed(found)
 
 
 def a_started_meeting(env: Env, at: datetime) -> str:
@@ -413,36 +413,37 @@ def a_started_meeting(env: Env, at: datetime) -> str:
 
 
 @pytest.mark.parametrize(
-    ("status", "waited", "outcome"),
+    ("event", "waited", "outcome"),
     [
-        ("failed", 7 * HOUR, "never_uploaded"),
-        ("transmogrified", 7 * HOUR, "waiting"),
-        ("transmogrified", GRACE + UPLOAD_TIMEOUT, "never_uploaded"),
-        ("started", GRACE + UPLOAD_TIMEOUT - HOUR, "waiting"),
-        ("stopped", GRACE + UPLOAD_TIMEOUT, "never_uploaded"),
+        ("recording:failed", 7 * HOUR, "never_uploaded"),
+        ("recording:expired", 7 * HOUR, "lost"),
+        ("recording:started", 7 * HOUR, "waiting"),
+        ("recording:started", GRACE + UPLOAD_TIMEOUT - HOUR, "waiting"),
+        ("recording:started", GRACE + UPLOAD_TIMEOUT, "never_uploaded"),
+        ("recording:ended", GRACE + UPLOAD_TIMEOUT, "never_uploaded"),
     ],
 )
-def test_waiting_for_an_upload_ends_with_a_failed_status_or_a_timeout(
-    env: Env, status: str, waited: timedelta, outcome: str
+def test_waiting_for_an_upload_ends_with_a_failure_or_a_timeout(
+    env: Env, event: str, waited: timedelta, outcome: str
 ) -> None:
     recording_id = a_started_meeting(env, NOW - waited)
 
-    assert reconcile(env, client=WithStatus(env.client, status))[1].outcomes == {outcome: 1}
+    assert reconcile(env, client=WithEvent(env.client, event))[1].outcomes == {outcome: 1}
 
-    again = reconcile(env, client=WithStatus(env.client, status))[1]
+    again = reconcile(env, client=WithEvent(env.client, event))[1]
     assert again.processed == (outcome == "waiting")
     item = env.item(f"RECORDING#{recording_id}")
-    assert ("ttl" in item) == (outcome == "never_uploaded")
+    assert ("ttl" in item) == (outcome != "waiting")
 
 
 def test_an_upload_received_after_giving_up_counts(env: Env) -> None:
-    recording_id = a_started_meeting(env, NOW - 7 * HOUR)
-    reconcile(env, client=WithStatus(env.client, "failed"))
+    recording_id = a_started_meeting(env, NOW - GRACE - UPLOAD_TIMEOUT)
+    reconcile(env)
+    assert "N" in env.item(f"RECORDING#{recording_id}")["ttl"]
 
     env.hear(an_upload(recording_id), NOW)
 
-    item = env.item(f"RECORDING#{recording_id}")
-    assert "ttl" not in item
+    assert env.item(f"RECORDING#{recording_id}")["ttl"] == {"NULL": True}
     assert deferred(env, "retained", NOW) == [recording_id]
 
 
@@ -463,7 +464,7 @@ def test_items_that_vonage_refuses_for_a_month_are_given_up(env: Env, kind: str)
 def test_lost_recordings_leave_the_table_unless_they_are_on_hold(env: Env) -> None:
     for recording_id in ("lost", "on_hold"):
         env.hear(a_start(recording_id), NOW - 7 * HOUR)
-    env.store.hold("on_hold", "a court order", "legal", NOW)
+    env.store.recordings.hold("on_hold", "a court order", "legal", NOW)
 
     assert reconcile(env)[1].outcomes == {"lost": 2}
 
@@ -475,7 +476,7 @@ def test_a_hold_keeps_a_lost_recording_in_the_table(env: Env) -> None:
     env.hear(a_start("lost"), NOW - 7 * HOUR)
     reconcile(env)
 
-    env.store.hold("lost", "a court order", "legal", NOW)
+    env.store.recordings.hold("lost", "a court order", "legal", NOW)
 
     assert "ttl" not in env.item("RECORDING#lost")
 
@@ -483,12 +484,16 @@ def test_a_hold_keeps_a_lost_recording_in_the_table(env: Env) -> None:
 # --- one invalid element --------------------------------------------------------------------------
 
 
-class WithInvalidRecording(WithStatus):
+class WithInvalidRecording:
     """A client whose lists have an additional invalid recording."""
 
-    def list_recordings(self, session_id: str) -> SessionRecordings:
-        listed = self._client.list_recordings(session_id)
-        return dataclasses.replace(listed, invalid=["recording bad: no status"])
+    def __init__(self, client: MeetingsClient) -> None:
+        self._client = client
+
+    def in_session(self, session_id: str) -> Listed | None:
+        listed = self._client.in_session(session_id)
+        assert listed is not None
+        return Listed(listed.found, ["recording bad: no status"])
 
 
 def test_an_invalid_recording_counts_as_failed_and_the_others_are_stored(
@@ -497,7 +502,7 @@ def test_an_invalid_recording_counts_as_failed_and_the_others_are_stored(
     meeting = env.vonage.hold_meeting(recordings=2)
     env.hear_all([b for b in meeting["callbacks"] if b["event"] == "session:ended"], NOW - GRACE)
 
-    reconciliation, summary = reconcile(env, client=WithInvalidRecording(env.client, ""))
+    reconciliation, summary = reconcile(env, client=WithInvalidRecording(env.client))
 
     assert (summary.outcomes, reconciliation.discovered) == ({"failed": 1}, 2)
     assert "recording bad" in summary.sample_errors[0]
@@ -505,7 +510,7 @@ def test_an_invalid_recording_counts_as_failed_and_the_others_are_stored(
 
 
 def known(env: Env, ids: Iterable[str]) -> dict[str, Recording]:
-    return env.store.recordings(ids)
+    return env.store.recordings.get_many(ids)
 
 
 def test_items_of_earlier_versions_are_read_without_newer_attributes(env: Env) -> None:
@@ -519,8 +524,8 @@ def test_items_of_earlier_versions_are_read_without_newer_attributes(env: Env) -
 
 def test_an_entry_that_left_its_worklist_is_not_deferred(env: Env) -> None:
     env.hear(a_start("forged"), NOW - 7 * HOUR)
-    [entry] = env.store.worklist("awaiting_upload", NOW)
+    [entry] = env.store.worklists.read("awaiting_upload", NOW)
     env.hear(an_upload("forged"), NOW)
 
-    assert not env.store.defer(entry, NOW, lambda _: HOUR, confirmed=False)
+    assert not env.store.worklists.defer(entry, NOW, lambda _: HOUR, confirmed=False)
     assert deferred(env, "retained", NOW) == ["forged"]

@@ -235,7 +235,7 @@ def test_a_deletion_whose_response_is_cut_off_is_found_done_by_the_next_attempt(
 
     assert (report["already_deleted"], report["failed"]) == (1, 0)
     assert env.left_at_vonage() == set()
-    assert env.store.recording(recording_id).deleted_at is not None  # type: ignore[union-attr]
+    assert env.store.recordings.get(recording_id).deleted_at is not None  # type: ignore[union-attr]
 
 
 # --- the management API ---------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def test_a_scheduled_cleanup_reports_all_its_counts(env: Env) -> None:
     for recording_id in (deleted, on_hold, "unready", "gone"):
         env.hear(an_upload(recording_id), NOW - timedelta(days=31))
     env.hear(an_upload(unready), NOW)
-    env.store.hold(on_hold, "a court order", "legal", NOW)
+    env.store.recordings.hold(on_hold, "a court order", "legal", NOW)
 
     assert cleanup.handler(sample("recording_cleanup"), Invocation()) == {
         "dry_run": False,
@@ -170,4 +170,4 @@ def test_a_scheduled_run_with_failures_raises_after_its_batch_is_finished(
     if app is cleanup:
         assert len(set(ids) & env.left_at_vonage()) == 1
     else:
-        assert env.store.worklist_length("awaiting_upload", NOW) <= 1
+        assert env.store.worklists.count("awaiting_upload", NOW) <= 1

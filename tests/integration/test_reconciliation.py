@@ -1,20 +1,16 @@
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from roomkeeper import store
-from roomkeeper.callbacks.meetings import RecordingEnded, RecordingStarted, RecordingUploaded
+from roomkeeper.domain.observations import Listed, RecordingObservation
 from roomkeeper.jobs.batch import Limits, Summary, deadline_in
-from roomkeeper.jobs.reconciliation import (
-    InvalidRecordingData,
-    Reconciliation,
-    ReconciliationOptions,
-    to_observation,
-)
+from roomkeeper.jobs.reconciliation import Reconciliation, ReconciliationOptions
 from roomkeeper.jobs.runner import Run
-from roomkeeper.vonage import Recording, SessionRecordings, VonageClient
+from roomkeeper.vonage import InvalidRecording
+from roomkeeper.vonage.errors import RequestContext
+from roomkeeper.vonage.meetings import MeetingsClient
 from tests.support.env import NOW, Env
 
 HOUR = timedelta(hours=1)
@@ -40,13 +36,14 @@ def a_reconciliation(
         call_seconds=1.0,
         now=now,
     )
-    return Reconciliation(run, env.store, client or env.client, grace=6 * HOUR)
+    apis: Any = {"meetings": client or env.client}
+    return Reconciliation(run, env.store, apis, grace=6 * HOUR)
 
 
 def a_meeting(env: Env, **meeting: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Have Vonage hold a meeting; return it and its callbacks, none of which was received yet."""
-    meeting = env.vonage.hold_meeting(**meeting)
-    return meeting, meeting["callbacks"]
+    held = env.vonage.hold_meeting(**meeting)
+    return held, held["callbacks"]
 
 
 def events_due(env: Env, key: str) -> list[str]:
@@ -71,7 +68,7 @@ def test_a_missed_upload_is_recovered_with_the_origin_reconciliation(env: Env) -
     _, summary = reconcile(env)
 
     assert summary.outcomes == {"recovered": 1, "session_checked": 1}
-    recording = env.store.recording(recording_id)
+    recording = env.store.recordings.get(recording_id)
     assert recording is not None
     assert (recording.status, recording.duration) == ("uploaded", 38)
     assert recording.url is not None
@@ -81,7 +78,7 @@ def test_a_missed_upload_is_recovered_with_the_origin_reconciliation(env: Env) -
         "recording:started by callback",
         "recording:uploaded by reconciliation",
     ]
-    assert [entry.id for entry in env.store.worklist("confirmed", NOW)] == [recording_id]
+    assert [entry.id for entry in env.store.worklists.read("confirmed", NOW)] == [recording_id]
 
 
 def test_a_callback_after_the_recovery_changes_nothing(env: Env) -> None:
@@ -124,7 +121,7 @@ def test_a_recording_that_vonage_no_longer_has_is_marked_as_lost_once(env: Env) 
     _, summary = reconcile(env)
 
     assert summary.outcomes == {"lost": 1}
-    recording = env.store.recording("lost")
+    recording = env.store.recordings.get("lost")
     assert recording is not None
     assert (recording.status, recording.missing_at) == ("lost", NOW)
     assert "recording:lost by reconciliation" in events_due(env, "RECORDING#lost")
@@ -135,7 +132,7 @@ def test_a_recording_uploaded_during_the_request_is_not_marked_as_lost(
     env: Env, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     env.hear({"event": "recording:started", "recording_id": "r", "session_id": "s"}, LONG_AGO)
-    monkeypatch.setattr(env.store, "mark_missing", lambda *_: False)
+    monkeypatch.setattr(env.store.recordings, "mark_missing", lambda *_: False)
 
     assert reconcile(env)[1].outcomes == {"already_resolved": 1}
 
@@ -144,19 +141,19 @@ def test_a_lost_recording_whose_upload_is_received_later_is_uploaded(env: Env) -
     meeting, callbacks = a_meeting(env)
     [recording_id] = meeting["recording_ids"]
     env.hear_all(callbacks, LONG_AGO, "recording:uploaded", "session:ended", "session:started")
-    lost = env.store.recording(recording_id)
+    lost = env.store.recordings.get(recording_id)
     assert lost is not None
-    assert env.store.mark_missing(lost, NOW)
+    assert env.store.recordings.mark_missing(lost, NOW)
     assert "ttl" in env.item(f"RECORDING#{recording_id}")
 
     env.hear_all(callbacks, NOW)
 
-    recording = env.store.recording(recording_id)
+    recording = env.store.recordings.get(recording_id)
     assert recording is not None
     assert recording.status == "uploaded"
-    assert "ttl" not in env.item(f"RECORDING#{recording_id}")
-    assert not env.store.mark_missing(recording, NOW)
-    assert [entry.id for entry in env.store.worklist("retained", NOW)] == [recording_id]
+    assert env.item(f"RECORDING#{recording_id}")["ttl"] == {"NULL": True}
+    assert not env.store.recordings.mark_missing(recording, NOW)
+    assert [entry.id for entry in env.store.worklists.read("retained", NOW)] == [recording_id]
 
 
 def test_a_late_start_of_a_lost_recording_does_not_keep_it_on_the_worklist(
@@ -184,7 +181,9 @@ def test_a_recording_that_is_not_uploaded_yet_stays_on_the_worklist(
     _, summary = reconcile(env)
 
     assert summary.outcomes["waiting"] == 1
-    assert [entry.id for entry in env.store.worklist("awaiting_upload", LONG_AGO)] == [recording_id]
+    assert [entry.id for entry in env.store.worklists.read("awaiting_upload", LONG_AGO)] == [
+        recording_id
+    ]
 
 
 def test_recordings_of_a_known_session_without_any_callback_are_discovered(
@@ -216,7 +215,7 @@ def test_the_recordings_of_a_session_are_requested_once(
     reconciliation, summary = reconcile(env)
 
     assert (summary.outcomes, reconciliation.discovered) == ({"session_checked": 1}, 2)
-    assert {entry.id for entry in env.store.worklist("confirmed", NOW)} == set(
+    assert {entry.id for entry in env.store.worklists.read("confirmed", NOW)} == set(
         meeting["recording_ids"]
     )
     assert reconcile(env)[1].processed == 0
@@ -248,7 +247,7 @@ def test_after_a_failure_the_next_run_recovers_everything(env: Env, fault: dict[
     env.vonage.clear_faults()
 
     assert reconcile(env)[1].outcomes == {"recovered": 1, "session_checked": 1}
-    assert env.store.recording(meeting["recording_ids"][0])
+    assert env.store.recordings.get(meeting["recording_ids"][0])
 
 
 def test_one_invalid_recording_does_not_block_the_rest_of_its_session(env: Env) -> None:
@@ -262,13 +261,16 @@ def test_one_invalid_recording_does_not_block_the_rest_of_its_session(env: Env) 
     summary = reconcile(env, client=WithoutAnEnd(env.client, recording_id=invalid))[1]
 
     assert summary.outcomes == {"failed": 2}  # once for the recording, once for its session
-    assert all(f"recording {invalid}" in example for example in summary.sample_errors)
-    assert {entry.id for entry in env.store.worklist("confirmed", NOW)} == {due, *unannounced}
+    assert all(invalid in example for example in summary.sample_errors)
+    assert {entry.id for entry in env.store.worklists.read("confirmed", NOW)} == {
+        due,
+        *unannounced,
+    }
     later = NOW + HOUR
     again = reconcile(env, client=WithoutAnEnd(env.client, recording_id=invalid), now=later)[1]
     assert again.outcomes == {"failed": 1}  # the session waits for its missing recording
     assert reconcile(env, now=later + 2 * HOUR)[1].outcomes == {"session_checked": 1}
-    assert env.store.recording(invalid)
+    assert env.store.recordings.get(invalid)
 
 
 def test_an_invalid_recording_in_the_session_does_not_keep_a_lost_one_from_being_marked(
@@ -281,7 +283,7 @@ def test_an_invalid_recording_in_the_session_does_not_keep_a_lost_one_from_being
 
     reconcile(env, client=WithoutAnEnd(env.client, recording_id=invalid))
 
-    recording = env.store.recording("lost")
+    recording = env.store.recordings.get("lost")
     assert recording is not None
     assert recording.status == "lost"
 
@@ -296,25 +298,26 @@ def test_a_due_recording_that_is_invalid_does_not_block_the_rest_of_its_session(
     summary = reconcile(env, client=WithoutAnEnd(env.client, recording_id=invalid))[1]
 
     assert summary.outcomes == {"failed": 1}
-    assert env.store.recording(unannounced)
+    assert env.store.recordings.get(unannounced)
 
 
 class WithoutAnEnd:
     """A client for which one recording is uploaded but has no end time."""
 
-    def __init__(self, client: VonageClient, *, recording_id: str) -> None:
+    def __init__(self, client: MeetingsClient, *, recording_id: str) -> None:
         self._client, self._invalid = client, recording_id
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
+    def get(self, recording_id: str) -> RecordingObservation | None:
+        if recording_id == self._invalid:
+            raise InvalidRecording("a time is missing", RequestContext("GET", f"/{recording_id}"))
+        return self._client.get(recording_id)
 
-    def list_recordings(self, session_id: str) -> SessionRecordings:
-        return SessionRecordings(
-            [
-                replace(each, ended_at=None) if each.id == self._invalid else each
-                for each in self._client.list_recordings(session_id).found
-            ]
-        )
+    def in_session(self, session_id: str) -> Listed | None:
+        listed = self._client.in_session(session_id)
+        if listed is None:
+            return None
+        valid = [each for each in listed.found if each.recording_id != self._invalid]
+        return Listed(valid, [f"recording {self._invalid}: a time is missing"])
 
 
 def test_a_dry_run_lists_the_missing_events_and_changes_nothing(env: Env) -> None:
@@ -336,46 +339,5 @@ def test_a_dry_run_lists_the_missing_events_and_changes_nothing(env: Env) -> Non
         ("recording:lost", "lost"),
     }
     assert [env.item(f"RECORDING#{each}") for each in (known, "lost")] == before
-    assert env.store.recording(unannounced) is None
-    assert env.store.worklist_length("ended_session", NOW) == 1
-
-
-def found(status: str, **facts: Any) -> Recording:
-    known: dict[str, Any] = {"started_at": NOON - HOUR, "ended_at": NOON}
-    known["url"] = "https://recordings.example/r?Expires=1"
-    return Recording(id="r", session_id="s", status=status, **(known | facts))
-
-
-@pytest.mark.parametrize(
-    ("recording", "expected_type"),
-    [
-        (found("started", ended_at=None, url=None), RecordingStarted),
-        (found("paused", ended_at=None, url=None), RecordingStarted),
-        (found("stopped", url=None), RecordingEnded),
-        (found("uploaded"), RecordingUploaded),
-    ],
-)
-def test_an_api_response_becomes_the_matching_callback(
-    recording: Recording, expected_type: type[RecordingStarted]
-) -> None:
-    observation = to_observation(recording)
-
-    assert type(observation) is expected_type
-    assert (observation.recording_id, observation.session_id) == ("r", "s")
-    if isinstance(observation, RecordingEnded):
-        assert observation.duration == 3600
-
-
-@pytest.mark.parametrize(
-    "recording",
-    [
-        found("uploaded", url=None),
-        found("uploaded", started_at=None),
-        found("stopped", ended_at=None),
-        found("uploaded", started_at=NOON.replace(year=1066)),
-    ],
-    ids=["no URL", "no start", "no end", "1066"],
-)
-def test_incomplete_or_implausible_recordings_are_invalid(recording: Recording) -> None:
-    with pytest.raises(InvalidRecordingData, match="recording r"):
-        to_observation(recording)
+    assert env.store.recordings.get(unannounced) is None
+    assert env.store.worklists.count("ended_session", NOW) == 1

@@ -25,13 +25,9 @@ from roomkeeper.jobs.room_extension import PAGE_SIZE, SCAN, RoomExtension
 from roomkeeper.jobs.runner import Options, Run
 from roomkeeper.store import Checkpoint, RoomStore, Store
 from roomkeeper.times import from_iso, iso
-from roomkeeper.vonage import (
-    BadRequest,
-    Forbidden,
-    VonageClient,
-    VonageError,
-)
+from roomkeeper.vonage import BadRequest, Forbidden, VonageError
 from roomkeeper.vonage.errors import RequestContext
+from roomkeeper.vonage.meetings import MeetingsClient
 from tests.support.env import a_client
 
 TEMPLATE = Path(__file__).parent.parent.parent / "template.yaml"
@@ -56,7 +52,7 @@ class Rooms(Struct):
     """A table and an emulated Vonage, and methods to run the job on them."""
 
     vonage: VonageControl
-    client: VonageClient
+    client: MeetingsClient
     dynamodb: Any
     table: RoomStore
 
@@ -239,7 +235,7 @@ def test_the_run_after_a_crash_at_any_step_completes_each_extension_with_one_eve
     rooms: Rooms, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
 ) -> None:
     due = rooms.vonage.add_rooms(3, expires_at=SOON)
-    kill_at(monkeypatch, VonageClient if step.startswith("update") else RoomStore, step, after)
+    kill_at(monkeypatch, MeetingsClient if step.startswith("update") else RoomStore, step, after)
     with pytest.raises(Killed):
         rooms.extend(a_run(concurrency=1))
     monkeypatch.undo()
@@ -388,7 +384,7 @@ class FailingRooms:
     """A client that fails to extend some rooms, and with Forbidden also to read them."""
 
     def __init__(
-        self, client: VonageClient, failing: set[str], error: VonageError | None = None
+        self, client: MeetingsClient, failing: set[str], error: VonageError | None = None
     ) -> None:
         self._client, self._failing, self._error = client, failing, error
 

@@ -12,7 +12,8 @@ import pytest
 
 from local.vonage import VonageControl
 from roomkeeper.callbacks.authenticity import SignatureRules, Unauthorized, require_authentic
-from roomkeeper.callbacks.meetings import Unrecognized, parse
+from roomkeeper.callbacks.meetings import parse
+from roomkeeper.domain.observations import Unrecognized
 from tests.integration.vonage_support import Asked, in_turn, reply, scripted
 from tests.support.vonage_samples import CALLBACK_FIELDS
 

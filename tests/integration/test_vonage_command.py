@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from local.vonage import VonageControl
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -32,15 +34,20 @@ def test_it_serves_until_it_is_stopped_and_prints_nothing_more(number: signal.Si
         assert emulator.stdout is not None
         assert emulator.stderr is not None
         first = emulator.stdout.readline()
-        base = re.fullmatch(r"Vonage Meetings API, emulated at (http://127\.0\.0\.1:\d+)\n", first)
+        base = re.fullmatch(
+            r"Vonage Meetings API and Video API, emulated at (http://127\.0\.0\.1:\d+)\n", first
+        )
         assert base is not None
         answer = requests.get(f"{base[1]}/v1/meetings/rooms", auth=("k", "s"), timeout=5)
         assert answer.status_code == 200
+        video = VonageControl(base[1]).video.credentials()
         emulator.send_signal(number)
         emulator.wait(timeout=60)
         out, err = emulator.stdout.read(), emulator.stderr.read()
     assert (emulator.returncode, err) == (0, "")
     assert f"curl {base[1]}/control/deliveries" in out
+    assert video["application_id"] in out
+    assert video["api_secret"] in out
     assert "GET /" not in out
 
 

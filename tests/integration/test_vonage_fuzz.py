@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 from local import vonage
 from local.vonage import VonageControl
 from local.vonage.access import is_authorized
-from local.vonage.sender import ExpiryWatch, Sender
+from local.vonage.recordings import ACCOUNT
+from local.vonage.sender import Sender, Watch
 from local.vonage.server import application
 from local.vonage.state import State
+from local.vonage.video.projects import APPLICATION_ID
+from tests.support.video import unified_token
 
 PREFIXES = ("/beta/meetings", "/v1/meetings")
 ROOM, SESSION, RECORDING = "a room", "a session", "a recording"
@@ -27,7 +30,7 @@ def routes() -> list[tuple[str, str]]:
     """Return method and path pattern of every route except the bulk routes."""
     state = State("http://127.0.0.1")
     sender = Sender(state)
-    app = application(state, sender, ExpiryWatch(state, sender), None, lambda: "")
+    app = application(state, sender, Watch(state, sender), None, lambda: "")
     sender.close()
     return sorted(
         (method, rule.rule)
@@ -46,7 +49,17 @@ def target() -> Iterator[VonageControl]:
 
 
 def test_the_routes_are_all_known() -> None:
-    assert len(ROUTES) == 8 * len(PREFIXES) + 19 + 2
+    meetings, video, control, others = 8 * len(PREFIXES), 6, 33, 2
+    assert len(ROUTES) == meetings + video + control + others
+
+
+def in_path(part: str, id_: str) -> str:
+    """Return the part of a path for that of a route; accounts and file names are always valid."""
+    valid = {"project_id>": APPLICATION_ID, "account>": ACCOUNT, "name>": "archive.mp4"}
+    parameter = part.rpartition(":")[2]
+    if not part.startswith("<") or ("any(" not in part and parameter == "name>"):
+        return quote(id_, safe="") if part.startswith("<") else part
+    return valid.get(parameter) or quote(id_, safe="")
 
 
 ids = st.sampled_from([ROOM, SESSION, RECORDING, "..", ".", "%", "\x00"]) | st.text(
@@ -56,10 +69,7 @@ paths = st.sampled_from(ROUTES).flatmap(
     lambda route: st.tuples(
         st.just(route[0]),
         st.lists(ids, min_size=1, max_size=1).map(
-            lambda drawn: "/".join(
-                quote(drawn[0], safe="") if part.startswith("<") else part
-                for part in route[1].split("/")
-            )
+            lambda drawn: "/".join(in_path(part, drawn[0]) for part in route[1].split("/"))
         ),
     )
 )
@@ -70,6 +80,9 @@ FIELDS = [
     *("order", "shuffle_seed", "started_at", "duration", "rename", "delay", "ongoing", "upload"),
     *("operation", "status", "retry_after", "probability", "seconds", "page_form", "fields", "url"),
     *("count", "per_session", "ids", "senders", "duplicates", "seed"),
+    *("sessionId", "environment", "archives", "pauses", "lives", "rotation", "manual", "outcome"),
+    *("size", "step", "reason", "target", "scenario", "remaining", "replace_content", "frozen"),
+    *("type", "config", "fallback", "outputMode", "streamMode", "name", "callbacks"),
 ]
 values = st.recursive(
     st.none()
@@ -81,6 +94,7 @@ values = st.recursive(
     | st.sampled_from(
         [
             *(ROOM, SESSION, RECORDING, "long_term", "instant", "list", "rooms"),
+            *("classic", "available", "stopped", "pause", "process", "S3", "none", "manual"),
             "http://127.0.0.1:1/refused",
             *("2030-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"),
         ]
@@ -100,7 +114,7 @@ bodies = (
 queries = st.dictionaries(
     st.sampled_from(
         [
-            *("page_size", "start_id", "end_id"),
+            *("page_size", "start_id", "end_id", "offset", "count", "sessionId", "session_id"),
             *("Expires", "Signature", "X-Amz-Date", "X-Amz-Expires", "X-Amz-Signature"),
         ]
     ),
@@ -118,7 +132,8 @@ headers = st.dictionaries(
     header_text | st.sampled_from(["bytes=0-", "bytes=9-1", "bytes=-0", "bytes=0-0,5-9", "*"]),
     max_size=3,
 )
-authorizations = st.just("Basic a2V5OnNlY3JldA==") | header_text | st.none()
+BEARER = "a valid token of the Video API"
+authorizations = st.sampled_from(["Basic a2V5OnNlY3JldA==", BEARER]) | header_text | st.none()
 
 
 def prepare(target: VonageControl) -> None:
@@ -127,6 +142,8 @@ def prepare(target: VonageControl) -> None:
     target.settings(attempts=1, timeout=0.5)
     target.create_room(id=ROOM)
     target.add_recordings(room_id=ROOM, session_id=SESSION, ids=[RECORDING])
+    target.video.play_session(session_id=SESSION, ongoing=True)
+    target.video.place_archives(ids=[RECORDING, ROOM], session_id=SESSION)
 
 
 @settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
@@ -146,6 +163,8 @@ def test_invalid_requests_are_rejected(
     # Neither waits of up to an hour nor rooms by the million.
     assume(not re.search(rb'delay|"count": \d{4}', body))
     prepare(target)
+    if authorization == BEARER:
+        authorization = f"Bearer {unified_token(target)}"
     sent = header | ({"Authorization": authorization} if authorization is not None else {})
     status, answer = exchange(target, method, f"{path}?{query}", body, sent)
     assert 200 <= status < 500, answer

@@ -24,9 +24,9 @@ from roomkeeper.vonage import (
     RetryPolicy,
     Unavailable,
     UntrustedCertificate,
-    VonageClient,
     transport,
 )
+from roomkeeper.vonage.meetings import MeetingsClient
 from tests.integration.vonage_support import BRISK, KEY, Answer, Asked, Script, reply, scripted
 from tests.support.vonage_samples import RECORDING, ROOM, ROOM_ID, SESSION_ID, page
 
@@ -37,10 +37,10 @@ ROOM_BODY = msgspec.json.encode(ROOM)
 @contextmanager
 def asking(
     answer: Answer, pace: RetryPolicy = BRISK, **options: float
-) -> Iterator[tuple[Script, VonageClient]]:
+) -> Iterator[tuple[Script, MeetingsClient]]:
     """Give a server that answers like this and a client of it."""
     times: Any = {"total_timeout": 5.0, "timeout": 2.0} | options
-    with scripted(answer) as script, VonageClient(script.url, KEY, retry=pace, **times) as client:
+    with scripted(answer) as script, MeetingsClient(script.url, KEY, retry=pace, **times) as client:
         yield script, client
 
 
@@ -68,9 +68,9 @@ def test_every_operation_asks_what_the_reference_describes() -> None:
         client.list_rooms()
         client.update_room_expiry(ROOM_ID, room.expires_at)
         client.delete_room(ROOM_ID)
-        client.list_recordings(SESSION_ID)
-        client.get_recording(RECORDING["id"])
-        client.delete_recording(RECORDING["id"])
+        client.in_session(SESSION_ID)
+        client.get(RECORDING["id"])
+        client.delete(RECORDING["id"])
     assert [
         (each.method, each.path, msgspec.json.decode(each.body) if each.body else None)
         for each in script.asked
@@ -155,7 +155,7 @@ def test_a_byte_order_mark_is_ignored_in_success_and_refusal() -> None:
 @pytest.mark.parametrize("body", [b"<html>It works!</html>", b'{"status": "ok"}', ROOM_BODY])
 def test_a_deletion_answered_with_a_body_is_not_believed(status: int, body: bytes) -> None:
     with asking(answering(status, body)) as (_script, client):
-        for delete in (client.delete_recording, client.delete_room):
+        for delete in (client.delete, client.delete_room):
             with pytest.raises(InvalidResponse, match="has a body"):
                 delete("some-id")
 
@@ -163,7 +163,7 @@ def test_a_deletion_answered_with_a_body_is_not_believed(status: int, body: byte
 @pytest.mark.parametrize("status", [200, 202, 204])
 def test_a_deletion_answered_without_a_body_is_believed(status: int) -> None:
     with asking(answering(status, b"")) as (_script, client):
-        assert client.delete_recording("some-id") == "deleted"
+        assert client.delete("some-id") == "deleted"
 
 
 def test_a_response_about_another_item_is_not_believed() -> None:
@@ -181,7 +181,7 @@ def test_an_untrusted_certificate_is_not_retried_and_named() -> None:
     with scripted(answering(200, ROOM_BODY), tls=server) as script:
         url = script.url.replace("http:", "https:")
         with (
-            VonageClient(url, KEY, retry=RetryPolicy(sleep=waits.append)) as client,
+            MeetingsClient(url, KEY, retry=RetryPolicy(sleep=waits.append)) as client,
             pytest.raises(UntrustedCertificate, match="certificate is not trusted"),
         ):
             client.get_room(ROOM_ID)
@@ -220,7 +220,7 @@ def test_a_204_with_a_body_is_a_deletion_and_spoils_no_later_response() -> None:
 
     with asking(answer) as (_script, client):
         for _ in range(3):
-            assert client.delete_recording("some-id") == "deleted"
+            assert client.delete("some-id") == "deleted"
             assert client.get_room(ROOM_ID).id == ROOM_ID
 
 
@@ -366,7 +366,7 @@ def test_time_that_runs_out_in_a_wait_is_told_by_what_came_before(
 )
 def test_what_is_no_base_url_is_told_at_once_and_not_quoted(url: str) -> None:
     with pytest.raises(ValueError, match="base URL must be like") as caught:
-        VonageClient(url, KEY)
+        MeetingsClient(url, KEY)
     assert "secret" not in str(caught.value)
 
 
@@ -377,7 +377,7 @@ def test_what_is_no_base_url_is_told_at_once_and_not_quoted(url: str) -> None:
 def test_an_invalid_recording_says_nothing_about_others(change: dict[str, Any]) -> None:
     body = msgspec.json.encode({**RECORDING, **change})
     with asking(answering(200, body)) as (_, client), pytest.raises(InvalidRecording) as caught:
-        client.get_recording(RECORDING["id"])
+        client.get(RECORDING["id"])
     assert caught.value.is_item_specific
     assert RECORDING["id"] in str(caught.value)
 
@@ -387,7 +387,7 @@ def test_an_invalid_recording_says_nothing_about_others(change: dict[str, Any]) 
 )
 def test_a_response_that_is_not_about_the_recording_may_be_what_all_get(body: bytes) -> None:
     with asking(answering(200, body)) as (_, client), pytest.raises(InvalidResponse) as caught:
-        client.get_recording(RECORDING["id"])
+        client.get(RECORDING["id"])
     assert not caught.value.is_item_specific
 
 
@@ -397,5 +397,7 @@ def test_an_invalid_recording_in_a_list_is_logged_by_its_id(
     listed = [{**RECORDING, "id": "bad", "status": None}, RECORDING]
     body = msgspec.json.encode({"_embedded": {"recordings": listed}})
     with asking(answering(200, body)) as (_, client):
-        assert len(client.list_recordings(SESSION_ID).found) == 1
+        found = client.in_session(SESSION_ID)
+    assert found is not None
+    assert len(found.found) == 1
     assert "recording bad: " in caplog.text

@@ -7,7 +7,7 @@ import pytest
 
 from roomkeeper.domain.recordings import WorklistEntry
 from roomkeeper.store import Store
-from roomkeeper.store import recordings as store_recordings
+from roomkeeper.store import worklists as store_worklists
 from roomkeeper.store.items import shard_of
 from tests.support.env import NOW, TABLE, Env, an_upload
 
@@ -24,7 +24,7 @@ def on(worklist: str, recording_id: str, since: datetime) -> WorklistEntry:
 
 @pytest.fixture
 def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_recordings, "_PAGE", 5)
+    monkeypatch.setattr(store_worklists, "_PAGE", 5)
 
 
 @pytest.mark.usefixtures("_small_pages")
@@ -34,11 +34,11 @@ def test_a_worklist_is_read_oldest_first_across_its_shards_and_pages(env: Env) -
     for age in ages:
         env.hear(an_upload(f"recording-{age}"), NOW - timedelta(seconds=age))
 
-    read = list(env.store.worklist("retained", NOW - timedelta(seconds=10)))
+    read = list(env.store.worklists.read("retained", NOW - timedelta(seconds=10)))
 
     assert [entry.id for entry in read] == [f"recording-{age}" for age in range(199, 9, -1)]
     assert read[0] == on("retained", "recording-199", NOW - timedelta(seconds=199))
-    assert env.store.worklist_length("retained", NOW - timedelta(seconds=10)) == 190
+    assert env.store.worklists.count("retained", NOW - timedelta(seconds=10)) == 190
 
 
 @pytest.mark.usefixtures("_small_pages")
@@ -46,7 +46,10 @@ def test_a_worklist_is_read_at_most_one_page_of_each_shard_ahead(env: Env) -> No
     for number in range(200):
         env.hear(an_upload(f"recording-{number}"), NOW - HOUR)
     counting: Any = Counting(env.dynamodb)
-    assert len(list(itertools.islice(Store(counting, TABLE).worklist("retained", NOW), 10))) == 10
+    assert (
+        len(list(itertools.islice(Store(counting, TABLE).worklists.read("retained", NOW), 10)))
+        == 10
+    )
 
     assert 0 < counting.entries <= (8 + 2) * 5
 
@@ -69,14 +72,14 @@ def test_a_recording_awaits_its_upload_from_its_first_callback_on(env: Env) -> N
     ended = an_upload("r") | {"event": "recording:ended"}
     env.hear(ended, NOW - 2 * HOUR)
 
-    [waiting] = env.store.worklist("awaiting_upload", NOW)
+    [waiting] = env.store.worklists.read("awaiting_upload", NOW)
     assert waiting == on("awaiting_upload", "r", NOW - 3 * HOUR)
 
     env.hear(an_upload("r"), NOW - HOUR)
 
-    assert list(env.store.worklist("awaiting_upload", NOW)) == []
-    assert list(env.store.worklist("retained", NOW)) == [on("retained", "r", NOW - HOUR)]
-    assert list(env.store.worklist("retained", NOW - 2 * HOUR)) == []
+    assert list(env.store.worklists.read("awaiting_upload", NOW)) == []
+    assert list(env.store.worklists.read("retained", NOW)) == [on("retained", "r", NOW - HOUR)]
+    assert list(env.store.worklists.read("retained", NOW - 2 * HOUR)) == []
 
 
 def a_session(event: str) -> dict[str, str]:
@@ -88,16 +91,16 @@ def test_a_session_is_open_until_its_end_is_received_and_then_awaits_its_check(
     env: Env,
 ) -> None:
     env.hear(a_session("session:started"), NOW - 2 * HOUR)
-    [open_one] = env.store.worklist("open_session", NOW)
+    [open_one] = env.store.worklists.read("open_session", NOW)
 
     env.hear(a_session("session:ended"), NOW - HOUR)
 
-    assert list(env.store.worklist("open_session", NOW)) == []
-    [ended] = env.store.worklist("ended_session", NOW)
+    assert list(env.store.worklists.read("open_session", NOW)) == []
+    [ended] = env.store.worklists.read("ended_session", NOW)
     assert ended == WorklistEntry("session", "s", NOW - HOUR, f"ended_session#{shard_of('s')}")
-    assert not env.store.mark_session_checked(open_one)  # it was queued again meanwhile
-    assert env.store.mark_session_checked(ended)
-    assert list(env.store.worklist("ended_session", NOW)) == []
+    assert not env.store.worklists.mark_session_checked(open_one)  # it was queued again meanwhile
+    assert env.store.worklists.mark_session_checked(ended)
+    assert list(env.store.worklists.read("ended_session", NOW)) == []
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -105,4 +108,4 @@ def test_the_order_of_a_sessions_callbacks_does_not_matter(env: Env, order: int)
     for event in ("session:started", "session:ended")[::order]:
         env.hear(a_session(event), NOW)
 
-    assert [entry.id for entry in env.store.worklist("ended_session", NOW)] == ["s"]
+    assert [entry.id for entry in env.store.worklists.read("ended_session", NOW)] == ["s"]

@@ -16,9 +16,11 @@ from local.testing.template import NAMESPACE, ROOT, table_definition
 from local.vonage.control import VonageControl
 from local.vonage.server import served
 from roomkeeper.aws import sdk as aws
-from roomkeeper.callbacks.meetings import Callback, parse
+from roomkeeper.callbacks.meetings import parse
+from roomkeeper.domain.observations import Observation
 from roomkeeper.store import Store
-from roomkeeper.vonage import ApiKey, VonageClient
+from roomkeeper.vonage import ApiKey
+from roomkeeper.vonage.meetings import MeetingsClient
 
 # The duration of an example depends on the load of the machine.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -37,11 +39,11 @@ class Env(Struct, frozen=True):
     """A store, the emulated Vonage's controls, and a client of it."""
 
     store: Store
-    client: VonageClient
+    client: MeetingsClient
     vonage: VonageControl
     dynamodb: Any
 
-    def hear(self, body: bytes | dict[str, Any], at: datetime = NOW) -> Callback:
+    def hear(self, body: bytes | dict[str, Any], at: datetime = NOW) -> Observation:
         """Store a callback as received at that time."""
         callback = parse(body if isinstance(body, bytes) else json_bytes(body))
         self.store.apply(callback, at)
@@ -104,9 +106,9 @@ def emulator() -> Iterator[VonageControl]:
         yield VonageControl(base)
 
 
-def a_client(emulator: VonageControl) -> VonageClient:
+def a_client(emulator: VonageControl) -> MeetingsClient:
     """Return a client of the emulated Vonage whose retries take no time."""
-    return VonageClient(
+    return MeetingsClient(
         emulator.api_url,
         ApiKey("key", "secret"),
         total_timeout=20.0,

@@ -5,22 +5,25 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
+
+import msgspec
 
 from local.testing.builders import NOON, RECORDING_ID, SESSION_ID, URL, AContext, sample
+from roomkeeper.domain.observations import Listed, Product, RecordingObservation
 from roomkeeper.domain.rooms import Room
 from roomkeeper.handlers import management_api as app
 from roomkeeper.vonage import (
     DeletionOutcome,
+    Download,
     InvalidResponse,
     NotFound,
     NotUpdatable,
-    Recording,
-    RoomPage,
-    SessionRecordings,
     VonageError,
 )
+from roomkeeper.vonage.connect import Clients
 from roomkeeper.vonage.errors import RequestContext
+from roomkeeper.vonage.meetings import RoomPage
 
 CALLER = "arn:aws:iam::123456789012:user/ada"
 MONTH = timedelta(days=30)
@@ -31,12 +34,17 @@ def a_room(**changes: Any) -> Room:
     return replace(Room(id="room", type="long_term", expires_at=NOON + MONTH), **changes)
 
 
-def a_recording_at_vonage(**changes: Any) -> Recording:
+def a_recording_at_vonage(**changes: Any) -> RecordingObservation:
     """Return a recording that can be downloaded."""
-    made = Recording(
-        id=RECORDING_ID, session_id=SESSION_ID, status="uploaded", started_at=NOON, url=URL
+    made = RecordingObservation(
+        event="recording:uploaded",
+        product="meetings",
+        recording_id=RECORDING_ID,
+        session_id=SESSION_ID,
+        started_at=NOON,
+        url=URL,
     )
-    return replace(made, **changes)
+    return msgspec.structs.replace(made, **changes)
 
 
 def no_such_thing(name: str | None = "NotFoundError") -> VonageError:
@@ -47,13 +55,15 @@ def no_such_thing(name: str | None = "NotFoundError") -> VonageError:
 
 @dataclass
 class AVonage:
-    """An in-memory Vonage with the methods of the client.
+    """An in-memory Meetings API with the methods of the client.
 
     If `failure` is set, every method raises it.
     """
 
+    product: ClassVar[Product] = "meetings"
+
     rooms: dict[str, Room] = field(default_factory=dict)
-    recordings: dict[str, Recording] = field(default_factory=dict)
+    recordings: dict[str, RecordingObservation] = field(default_factory=dict)
     failure: Exception | None = None
     asked: list[tuple[str, ...]] = field(default_factory=list)
 
@@ -91,23 +101,31 @@ class AVonage:
         with self._asked("delete_room", room_id):
             del self.rooms[room_id]
 
-    def list_recordings(self, session_id: str) -> SessionRecordings:
+    @property
+    def clients(self) -> Clients:
+        """This Vonage as the only product of a stack."""
+        meetings: Any = self
+        return Clients(meetings=meetings)
+
+    def in_session(self, session_id: str) -> Listed | None:
         with self._asked("list_recordings", session_id):
             found = [each for each in self.recordings.values() if each.session_id == session_id]
-            if not found:
-                raise no_such_thing()
-            return SessionRecordings(found)
+            return Listed(found) if found else None
 
-    def get_recording(self, recording_id: str) -> Recording:
+    def get(self, recording_id: str) -> RecordingObservation | None:
         with self._asked("get_recording", recording_id):
-            return self.recordings[recording_id]
+            return self.recordings.get(recording_id)
 
-    def delete_recording(self, recording_id: str) -> DeletionOutcome:
+    def download(self, recording_id: str) -> Download | None:
+        found = self.get(recording_id)
+        return Download(url=found.url) if found and found.url else None
+
+    def delete(self, recording_id: str) -> DeletionOutcome:
         with self._asked("delete_recording", recording_id):
             found = self.recordings.get(recording_id)
             if found is None:
                 return "already_deleted"
-            if found.status != "uploaded":
+            if found.event != "recording:uploaded":
                 return "not_yet"
             del self.recordings[recording_id]
             return "deleted"

@@ -68,7 +68,7 @@ def look_after_recordings(deployed: Deployed) -> None:
     """Have the management API read and change a recording's item."""
     api = ManagementApi(deployed.stack)
     [recording_id] = jobs.uploads(deployed, 1)
-    recording = deployed.store().recording(recording_id)
+    recording = deployed.store().recordings.get(recording_id)
     assert recording is not None
     for method, path, body in (
         ("GET", f"/recordings/{recording_id}", None),

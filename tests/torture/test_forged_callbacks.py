@@ -16,7 +16,8 @@ from local import back_dating
 from local.testing.builders import a_body
 from local.waiting import wait_until
 from operations import purge
-from roomkeeper.callbacks.meetings import RecordingUploaded, parse
+from roomkeeper.callbacks.meetings import parse
+from roomkeeper.domain.observations import RecordingObservation
 from roomkeeper.store import updates
 from roomkeeper.store.items import serialize
 from roomkeeper.times import from_iso
@@ -42,11 +43,11 @@ def prefix(deployed: Deployed) -> Iterator[str]:
 def item_of(body: bytes, at: datetime) -> dict[str, Any]:
     """Return the item that the intake writes for an upload received at that time."""
     callback = parse(body)
-    assert isinstance(callback, RecordingUploaded)
-    update = updates.recording_update(callback, at)
+    assert isinstance(callback, RecordingObservation)
+    update = updates.recording_update(callback, at, 0)
     written = {
         name: serialize(value)
-        for name, value in {**update.set_if_absent, **update.set_always}.items()
+        for name, value in {**update.set_if_absent, **update.set_unless_closed}.items()
         if value is not None
     }
     return {"pk": {"S": update.key}, "seen": {"SS": [callback.event]}, **written}
@@ -116,7 +117,7 @@ def test_a_real_recording_among_forged_ones_is_deleted_by_the_first_run(
     count = 20_000 if full else 500
     real = a_real_recording(deployed)
     ids = forge(deployed, prefix, count)
-    deployed.store().hold(ids[0], "a court order", "legal", datetime.now(UTC))
+    deployed.store().recordings.hold(ids[0], "a court order", "legal", datetime.now(UTC))
     costs: list[int] = []
 
     quickly = {"JOB_RATE_PER_SECOND": "1000", "JOB_CONCURRENCY": "16"}
@@ -163,4 +164,4 @@ def purge_all(deployed: Deployed, prefix: str, ids: list[str]) -> None:
     deployed.events_about(marker, count=1)  # events of removals would precede it
     later = deployed.subscriber.received[before:]
     assert not [event for event in later if prefix in str(event["detail"])]
-    assert deployed.store().release(ids[0])
+    assert deployed.store().recordings.release(ids[0])

@@ -87,7 +87,7 @@ def test_jobs_and_callers_finish_and_publish_although_every_fifth_call_to_aws_fa
     work.finish_all(deployed)
 
     assert not work.undone(deployed, [*old, *unwanted], rooms)
-    assert all(each.hold for each in deployed.store().recordings(on_hold).values())
+    assert all(each.hold for each in deployed.store().recordings.get_many(on_hold).values())
     due = {("recording:deleted", id_) for id_ in (*old, *unwanted)}
     due |= {("recording:uploaded", id_) for id_ in found} | {
         ("room:extended", id_) for id_ in rooms

@@ -137,6 +137,8 @@ class Table:
 
 def _plain(value: Any) -> Any:
     [(kind, content)] = value.items()
+    if kind == "NULL":
+        return None
     return int(content) if kind == "N" else sorted(content) if kind == "SS" else content
 
 

@@ -24,8 +24,8 @@ from local.testing.builders import (
     a_session_started,
 )
 from local.testing.sdk import CUT_OFF
-from roomkeeper.callbacks.meetings import Callback
 from roomkeeper.domain.events import Event
+from roomkeeper.domain.observations import Observation
 from roomkeeper.store import Store, StoreUnavailable, events_due
 from tests.unit.conftest import Table, with_sorted_sets
 
@@ -40,7 +40,7 @@ class Meeting(Struct, frozen=True):
     participants: int
     recordings: tuple[bool, ...]
 
-    def callbacks(self) -> list[Callback]:
+    def callbacks(self) -> list[Observation]:
         """Return the callbacks that Vonage sends, in order."""
         joining = [
             a_callback(f"session:participant:{what}", participant_id=f"participant-{n}")
@@ -90,7 +90,7 @@ class LossyClient:
             self._images[key] = new
 
 
-def deliver(table: Table, order: Sequence[Callback], fates: Iterator[Fate]) -> Delivered:
+def deliver(table: Table, order: Sequence[Observation], fates: Iterator[Fate]) -> Delivered:
     """Deliver callbacks; those without a response are redelivered after all others."""
     client: Any = LossyClient(table, fates)
     store = Store(client, table.name, session_days=400, event_days=30)
@@ -113,7 +113,7 @@ def in_any_room(event: Event) -> str:
 
 
 @st.composite
-def deliveries(draw: st.DrawFn) -> tuple[Meeting, list[Callback], list[Fate]]:
+def deliveries(draw: st.DrawFn) -> tuple[Meeting, list[Observation], list[Fate]]:
     meeting = Meeting(
         draw(st.integers(0, 2)), tuple(draw(st.lists(st.booleans(), min_size=1, max_size=3)))
     )
@@ -148,7 +148,7 @@ ONE_RECORDING = Meeting(0, (False,))
 def test_any_order_repetition_or_loss_gives_the_same_items_and_events(
     new_table: Callable[[], Table],
     in_order: Callable[[Meeting], Delivered],
-    delivery: tuple[Meeting, list[Callback], list[Fate]],
+    delivery: tuple[Meeting, list[Observation], list[Fate]],
 ) -> None:
     meeting, order, fates = delivery
     expected, actual = in_order(meeting), deliver(new_table(), order, then_successful(fates))

@@ -23,7 +23,7 @@ from roomkeeper.callbacks.authenticity import (
     is_token,
     require_authentic,
 )
-from roomkeeper.callbacks.meetings import MAX_BODY_BYTES
+from roomkeeper.callbacks.body import MAX_BODY_BYTES
 
 BODY = a_body("recording:uploaded")
 DAY = timedelta(days=1)

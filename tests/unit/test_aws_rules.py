@@ -22,9 +22,13 @@ from local.testing.builders import NOON, PUBLISHED, a_callback
 from local.testing.template import NAMESPACE, ROOT, properties, resources, template
 from operations.deploy import Unusable, usable_stack_name
 from operations.template import MAX_STACK_NAME, load, parameters
-from roomkeeper.callbacks import meetings
-from roomkeeper.callbacks.meetings import MAX_BODY_BYTES, Unrecognized
+from roomkeeper.callbacks.body import MAX_BODY_BYTES
 from roomkeeper.domain import events
+from roomkeeper.domain.observations import (
+    RecordingObservation,
+    SessionObservation,
+    Unrecognized,
+)
 from roomkeeper.store import Store, items, updates
 from tests.unit.conftest import Table
 
@@ -378,9 +382,9 @@ def test_an_expression_fits_into_dynamodbs_limit(event: str) -> None:
     # "Quotas in DynamoDB": 4 KB for an expression, 255 characters for an attribute's name.
     callback = a_callback(event)
     until = datetime(2030, 1, 1, tzinfo=UTC)
-    if isinstance(callback, meetings.RecordingCallback):
-        update = updates.recording_update(callback, NOON)
-    elif isinstance(callback, meetings.SessionCallback):
+    if isinstance(callback, RecordingObservation):
+        update = updates.recording_update(callback, NOON, 1)
+    elif isinstance(callback, SessionObservation):
         update = updates.session_update(callback, NOON, until)
     else:
         update = updates.outbox_update(callback, NOON, until)

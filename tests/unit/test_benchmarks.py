@@ -13,7 +13,7 @@ from benchmarks.counts import Life
 from benchmarks.endless_source import dynamodb_response, rooms_page
 from benchmarks.figures import AIMS, NAMES, Figure, counted, paired, percentile, spread_of
 from local.testing.template import ROOT
-from roomkeeper.vonage import models
+from roomkeeper.vonage.meetings import models
 from tools import cost
 
 FIELDS = {"name", "value", "unit", "against", "ratio", "aim", "met", "spread"}

@@ -57,7 +57,7 @@ def an_event(key: str = "EVENT#1", *, size: int = 0) -> Event:
     metadata = Metadata(event_id="id", occurred_at=NOON, received_at=NOON)
 
     def made(filler: str) -> Event:
-        data = Unrecognized(key=key, reason=filler)
+        data = Unrecognized(product="meetings", key=key, reason=filler)
         return Event(name="callback:unrecognized", metadata=metadata, data=data)
 
     return made("x" * max(0, size - size_of(made(""))))

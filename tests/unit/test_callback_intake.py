@@ -444,7 +444,7 @@ def test_a_callback_and_its_repeats_are_logged_by_the_id_of_their_event(output: 
     lines = [line for line in output.lines if line.get("message") == "callback accepted"]
     assert [line["is_new"] for line in lines] == [True, False]
     assert {line["correlation_id"] for line in lines} == {
-        correlation.event_id_for_callback(callback)
+        correlation.event_id_for_observation(callback)
     }
 
 
@@ -454,6 +454,6 @@ def test_a_callback_that_cannot_be_stored_is_logged_by_the_same_id(
     monkeypatch.setenv("TABLE_NAME", "missing")
     answer_to(a_request(a_body("recording:started")))
     line = output.logged("callback could not be taken now")
-    assert line["correlation_id"] == correlation.event_id_for_callback(
+    assert line["correlation_id"] == correlation.event_id_for_observation(
         a_callback("recording:started")
     )

@@ -19,6 +19,7 @@ from local.testing.builders import (
 from local.testing.template import environment
 from roomkeeper import store
 from roomkeeper.domain import events
+from roomkeeper.domain.observations import RecordingObservation
 from roomkeeper.domain.recordings import WorklistEntry
 from roomkeeper.domain.rooms import Extension
 from roomkeeper.handlers import management_api as management
@@ -27,7 +28,6 @@ from roomkeeper.jobs.cleanup import Cleanup, CleanupOptions
 from roomkeeper.jobs.reconciliation import Reconciliation, ReconciliationOptions
 from roomkeeper.jobs.runner import OptionsT, Run
 from roomkeeper.store import RoomStore, Store, correlation
-from roomkeeper.vonage import Recording
 from tests.support.management import AVonage, a_recording_at_vonage, a_request_for
 from tests.unit.conftest import Table
 
@@ -55,7 +55,7 @@ def store_of(table: Table) -> Store:
 def test_the_correlation_id_of_a_callback_is_the_id_of_its_event(name: str, table: Table) -> None:
     callback = a_callback(name)
     store_of(table).apply(callback, NOON)
-    assert correlation.event_id_for_callback(callback) == due(table).metadata.event_id
+    assert correlation.event_id_for_observation(callback) == due(table).metadata.event_id
 
 
 def test_the_correlation_id_of_an_extension_is_the_id_of_its_event(table: Table) -> None:
@@ -78,7 +78,9 @@ def test_a_cleanup_logs_the_id_of_the_following_event(
     store_of(table).apply(a_recording_uploaded(), NOON)
     [before] = table.items()
     vonage: Any = AVonage(recordings={RECORDING_ID: a_recording_at_vonage()})
-    job = Cleanup(a_run(CleanupOptions()), store_of(table), vonage, retention=timedelta())
+    job = Cleanup(
+        a_run(CleanupOptions()), store_of(table), {"meetings": vonage}, retention=timedelta()
+    )
     assert job.act(WorklistEntry("recording", RECORDING_ID, NOON)) == "deleted"
     assert logged(caplog, "recording deleted") == due(table, before).metadata.event_id
 
@@ -88,12 +90,14 @@ def test_a_cleanup_logs_the_id_of_the_following_event(
     [([a_recording_at_vonage(ended_at=NOON)], "missed callback recovered"), ([], "recording lost")],
 )
 def test_a_reconciliation_logs_the_id_of_the_following_event(
-    found: list[Recording], message: str, table: Table, caplog: pytest.LogCaptureFixture
+    found: list[RecordingObservation], message: str, table: Table, caplog: pytest.LogCaptureFixture
 ) -> None:
     store_of(table).apply(a_recording_started(), NOON)
     [before] = table.items()
-    vonage: Any = AVonage(recordings={each.id: each for each in found})
-    job = Reconciliation(a_run(ReconciliationOptions()), store_of(table), vonage, grace=timedelta())
+    vonage: Any = AVonage(recordings={each.recording_id: each for each in found})
+    job = Reconciliation(
+        a_run(ReconciliationOptions()), store_of(table), {"meetings": vonage}, grace=timedelta()
+    )
     job.act(WorklistEntry("recording", RECORDING_ID, NOON))
     assert logged(caplog, message) == due(table, before).metadata.event_id
 
@@ -105,7 +109,7 @@ def test_a_management_call_logs_the_id_of_the_following_event(
     for name, value in (environment("ManagementApi") | {"TABLE_NAME": table.name}).items():
         monkeypatch.setenv(name, value)
     vonage = AVonage(recordings={RECORDING_ID: a_recording_at_vonage()})
-    monkeypatch.setattr(management, "_vonage", lambda: vonage)
+    monkeypatch.setattr(management, "_vonage", lambda: vonage.clients)
     store_of(table).apply(a_recording_uploaded(), NOON)
     [before] = table.items()
 
@@ -120,7 +124,7 @@ def test_a_call_without_a_change_logs_no_event_id(
     table: Table, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(management, "_store", lambda: store_of(table))
-    monkeypatch.setattr(management, "_vonage", AVonage)
+    monkeypatch.setattr(management, "_vonage", lambda: AVonage().clients)
     management.handler(a_request_for(DELETE, RECORDING_ID), AContext())
     [line] = [vars(r) for r in caplog.records if r.message == "management call"]
     assert (line["status"], "correlation_id" in line) == (404, False)

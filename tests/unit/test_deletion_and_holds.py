@@ -43,7 +43,7 @@ def events_of(table: Table, before: object) -> list[Event]:
 def test_a_deleted_recording_leaves_its_worklist_and_gets_a_ttl(store: Store, table: Table) -> None:
     before = table.plain_item(RECORDING)
 
-    assert store.mark_deleted(RECORDING_ID, "cleanup", NOON + HOUR)
+    assert store.recordings.mark_deleted(RECORDING_ID, "cleanup", NOON + HOUR)
 
     after = table.plain_item(RECORDING)
     assert after == {
@@ -53,22 +53,22 @@ def test_a_deleted_recording_leaves_its_worklist_and_gets_a_ttl(store: Store, ta
         "deleted_by": "cleanup",
         "ttl": int((NOON + HOUR + timedelta(days=90)).timestamp()),
     }
-    recording = store.recording(RECORDING_ID)
+    recording = store.recordings.get(RECORDING_ID)
     assert recording is not None
     assert recording.status == "deleted"
 
 
 def test_the_first_deleted_by_is_kept(store: Store, table: Table) -> None:
-    assert store.mark_deleted(RECORDING_ID, "management", NOON)
+    assert store.recordings.mark_deleted(RECORDING_ID, "management", NOON)
     marked = table.item(RECORDING)
 
-    assert not store.mark_deleted(RECORDING_ID, "cleanup", NOON + HOUR)
+    assert not store.recordings.mark_deleted(RECORDING_ID, "cleanup", NOON + HOUR)
 
     assert table.item(RECORDING) == marked
 
 
 def test_the_deletion_of_an_unknown_recording_writes_nothing(store: Store, table: Table) -> None:
-    assert not store.mark_deleted("unknown", "cleanup", NOON)
+    assert not store.recordings.mark_deleted("unknown", "cleanup", NOON)
     assert len(table.items()) == 1
 
 
@@ -76,7 +76,7 @@ def test_the_deletion_of_an_unknown_recording_writes_nothing(store: Store, table
 def test_a_late_callback_does_not_change_a_deleted_recording(
     store: Store, table: Table, late: object
 ) -> None:
-    store.mark_deleted(RECORDING_ID, "cleanup", NOON)
+    store.recordings.mark_deleted(RECORDING_ID, "cleanup", NOON)
     marked = table.item(RECORDING)
 
     assert not store.apply(late(), NOON + HOUR)  # type: ignore[operator]
@@ -92,7 +92,7 @@ def test_a_deletion_is_published_with_deleted_by_and_deleted_at(
     store: Store, table: Table, by: DeletedBy, origin: str
 ) -> None:
     before = table.item(RECORDING)
-    store.mark_deleted(RECORDING_ID, by, NOON + HOUR)
+    store.recordings.mark_deleted(RECORDING_ID, by, NOON + HOUR)
 
     [event] = events_of(table, before)
 
@@ -112,9 +112,9 @@ def test_a_hold_has_a_reason_a_name_and_a_time_and_causes_no_event(
 ) -> None:
     before = table.item(RECORDING)
 
-    assert store.hold(RECORDING_ID, "court case 7", "legal", NOON)
+    assert store.recordings.hold(RECORDING_ID, "court case 7", "legal", NOON)
 
-    recording = store.recording(RECORDING_ID)
+    recording = store.recordings.get(RECORDING_ID)
     assert recording is not None
     assert recording.hold == A_HOLD
     assert events_of(table, before) == []
@@ -122,33 +122,33 @@ def test_a_hold_has_a_reason_a_name_and_a_time_and_causes_no_event(
 
 def test_a_recording_on_hold_is_still_on_the_worklist(store: Store, table: Table) -> None:
     worklist = table.plain_item(RECORDING)["worklist"]
-    store.hold(RECORDING_ID, "court case 7", "legal", NOON)
+    store.recordings.hold(RECORDING_ID, "court case 7", "legal", NOON)
     assert table.keys_in("worklist", "worklist", worklist) == [RECORDING]
 
 
 def test_a_new_hold_replaces_the_earlier_one(store: Store) -> None:
-    store.hold(RECORDING_ID, "court case 6", "somebody", NOON - HOUR)
-    store.hold(RECORDING_ID, "court case 7", "legal", NOON)
-    assert getattr(store.recording(RECORDING_ID), "hold", None) == A_HOLD
+    store.recordings.hold(RECORDING_ID, "court case 6", "somebody", NOON - HOUR)
+    store.recordings.hold(RECORDING_ID, "court case 7", "legal", NOON)
+    assert getattr(store.recordings.get(RECORDING_ID), "hold", None) == A_HOLD
 
 
 def test_a_release_restores_the_recording(store: Store, table: Table) -> None:
-    before = table.item(RECORDING)
-    store.hold(RECORDING_ID, "court case 7", "legal", NOON)
+    before = dict(table.plain_item(RECORDING))
+    store.recordings.hold(RECORDING_ID, "court case 7", "legal", NOON)
 
-    assert store.release(RECORDING_ID)
-    assert store.release(RECORDING_ID)
+    assert store.recordings.release(RECORDING_ID)
+    assert store.recordings.release(RECORDING_ID)
 
-    assert table.item(RECORDING) == before
+    assert table.plain_item(RECORDING) | {"ttl": None} == before
 
 
 def test_an_unknown_or_deleted_recording_cannot_be_put_on_hold(store: Store, table: Table) -> None:
-    store.mark_deleted(RECORDING_ID, "cleanup", NOON)
+    store.recordings.mark_deleted(RECORDING_ID, "cleanup", NOON)
     before = table.items()
 
-    assert not store.hold("unknown", "court case 7", "legal", NOON)
-    assert not store.hold(RECORDING_ID, "court case 7", "legal", NOON)
-    assert not store.release("unknown")
+    assert not store.recordings.hold("unknown", "court case 7", "legal", NOON)
+    assert not store.recordings.hold(RECORDING_ID, "court case 7", "legal", NOON)
+    assert not store.recordings.release("unknown")
 
     assert table.items() == before
 
@@ -161,6 +161,6 @@ def test_a_corrupt_item_is_named_and_does_not_block_others(
     store.apply(a_recording_uploaded(recording_id="damaged"), NOON)
     table.put({**(table.item("RECORDING#damaged") or {}), **damage})
 
-    assert set(store.recordings(["sound", "damaged"])) == {"sound"}
+    assert set(store.recordings.get_many(["sound", "damaged"])) == {"sound"}
     with pytest.raises(CorruptItem, match="RECORDING#damaged"):
-        store.recording("damaged")
+        store.recordings.get("damaged")

@@ -1,10 +1,18 @@
 import subprocess
 import sys
 
+import pytest
+
 IMPORT = """
 import sys
 import functions.callback_intake.app
 print(sorted({"awscrt", "boto3", "botocore.client", "botocore.session"} & set(sys.modules)))
+"""
+
+IMPORT_PARSER = """
+import importlib, sys
+importlib.import_module(f"roomkeeper.callbacks.{sys.argv[1]}")
+print(sorted({"awscrt", "boto3", "cryptography", "jwt", "requests", "urllib3"} & set(sys.modules)))
 """
 
 
@@ -18,3 +26,15 @@ def test_the_intake_loads_the_common_runtime_and_no_boto3() -> None:
         check=True,
     )
     assert done.stdout.strip() == "['awscrt']"
+
+
+@pytest.mark.parametrize("product", ["meetings", "video"])
+def test_the_parsers_load_no_library_for_requests_or_signatures(product: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_PARSER, product],
+        env={"PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"

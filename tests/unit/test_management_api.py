@@ -24,7 +24,7 @@ from local.testing.builders import (
 from local.testing.template import environment
 from roomkeeper import vonage
 from roomkeeper.aws.secrets import SecretUnavailable
-from roomkeeper.callbacks.meetings import Callback
+from roomkeeper.domain.observations import Observation
 from roomkeeper.handlers import management_api as app
 from roomkeeper.management.operations import NotDeletableYet
 from roomkeeper.store import Store, StoreUnavailable, events_due
@@ -57,7 +57,7 @@ def at_vonage(table: Table, monkeypatch: pytest.MonkeyPatch) -> AVonage:
     for name, value in (environment("ManagementApi") | {"TABLE_NAME": table.name}).items():
         monkeypatch.setenv(name, value)
     known = AVonage()
-    monkeypatch.setattr(app, "_vonage", lambda: known)
+    monkeypatch.setattr(app, "_vonage", lambda: known.clients)
     return known
 
 
@@ -66,7 +66,7 @@ def tell(table: Table) -> Callable[..., None]:
     """Return a function that applies callbacks to the table."""
     store = Store(table.client, table.name, session_days=400, event_days=30)
 
-    def apply(*callbacks: Callback) -> None:
+    def apply(*callbacks: Observation) -> None:
         for callback in callbacks:
             store.apply(callback, NOON)
 
@@ -199,7 +199,7 @@ def test_a_sessions_recordings_are_each_returned_once_with_their_sources(
     tell(a_recording_uploaded(), a_recording_uploaded(recording_id="only-ours"))
     at_vonage.recordings = {
         RECORDING_ID: a_recording_at_vonage(),
-        "only-theirs": a_recording_at_vonage(id="only-theirs", started_at=NOON + MONTH),
+        "only-theirs": a_recording_at_vonage(recording_id="only-theirs", started_at=NOON + MONTH),
     }
 
     listed = call("GET /sessions/{session_id}/recordings", SESSION_ID)
@@ -216,7 +216,7 @@ def test_a_recording_known_only_from_its_start_is_in_the_table(
     at_vonage: AVonage, tell: Tell
 ) -> None:
     tell(a_recording_started())
-    at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage(status="paused", url=None)
+    at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage(event="recording:started", url=None)
     [shown] = call("GET /sessions/{session_id}/recordings", SESSION_ID).body["recordings"]
     assert (shown["known_to"], shown["status"]) == (["vonage", "roomkeeper"], "started")
 
@@ -227,7 +227,7 @@ def test_a_session_item_is_not_returned_as_a_recording(
     tell(a_session_started(session_id=SESSION_ID), a_recording_ended())
     [shown] = call("GET /sessions/{session_id}/recordings", SESSION_ID).body["recordings"]
     assert (shown["recording_id"], shown["room_id"]) == (RECORDING_ID, ROOM_ID)
-    assert Store(table.client, table.name).recordings_in(SESSION_ID) == [RECORDING_ID]
+    assert Store(table.client, table.name).recordings.in_session(SESSION_ID) == [RECORDING_ID]
 
 
 def test_a_session_may_have_more_recordings_than_one_batch_get_reads(
@@ -243,15 +243,14 @@ def test_an_unknown_session_is_not_found(at_vonage: AVonage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("theirs", "status"),
-    [("started", "started"), ("paused", "started"), ("stopped", "ended"), ("uploaded", "uploaded")],
+    "status", ["started", "ended", "uploaded", "stored", "failed", "expired", "deleted"]
 )
-def test_a_status_at_vonage_becomes_a_roomkeeper_status(
-    at_vonage: AVonage, theirs: str, status: str
-) -> None:
-    at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage(status=theirs)
+def test_an_event_that_vonage_implies_becomes_the_status(at_vonage: AVonage, status: str) -> None:
+    at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage(event=f"recording:{status}")
     shown = call("GET /recordings/{recording_id}", RECORDING_ID)
     assert (shown.body["status"], shown.body["known_to"]) == (status, ["vonage"])
+    assert shown.body["product"] == "meetings"
+    assert conforms("GET /recordings/{recording_id}", shown.body)
 
 
 def test_a_recordings_url_is_vonages_fresh_one_and_never_the_stored_one(
@@ -339,7 +338,7 @@ def test_a_recording_that_is_not_uploaded_cannot_be_deleted_yet(
     at_vonage: AVonage, tell: Tell, table: Table
 ) -> None:
     tell(a_recording_started())
-    at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage(status="stopped", url=None)
+    at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage(event="recording:ended", url=None)
     refused = call("DELETE /recordings/{recording_id}", RECORDING_ID)
     assert (refused.status, refused.code) == (409, "not_deletable_yet")
     assert "deleted_at" not in table.plain_item(RECORDING)

@@ -52,25 +52,25 @@ def stack(table: Table) -> Any:
 
 
 def defer(store: Store, recording_id: str) -> None:
-    known = store.recording(recording_id)
+    known = store.recordings.get(recording_id)
     assert known is not None
     entry = WorklistEntry("recording", recording_id, NOON, known.worklist or "")
-    assert store.defer(entry, NOON, lambda _: HOUR, confirmed=False)
+    assert store.worklists.defer(entry, NOON, lambda _: HOUR, confirmed=False)
 
 
 def test_only_what_vonage_never_confirmed_is_selected(store: Store, stack: Any) -> None:
     for recording_id in ("forged", "held", "real", "deleted"):
         store.apply(a_recording_uploaded(recording_id=recording_id), NOON)
-    store.hold("held", "a court order", "legal", NOON)
-    real = store.recording("real")
+    store.recordings.hold("held", "a court order", "legal", NOON)
+    real = store.recordings.get("real")
     assert real is not None
-    store.confirm(real, NOON)
-    store.mark_deleted("deleted", "cleanup", NOON)
+    store.recordings.confirm(real, NOON)
+    store.recordings.mark_deleted("deleted", "cleanup", NOON)
     store.apply(a_recording_started(recording_id="started"), NOON)
     store.apply(a_session_ended(session_id="forged"), NOON)
     store.apply(a_session_ended(session_id="real"), NOON)
-    asked = next(e for e in store.worklist("ended_session", NOON) if e.id == "real")
-    store.mark_session_checked(asked, NOON)
+    asked = next(e for e in store.worklists.read("ended_session", NOON) if e.id == "real")
+    store.worklists.mark_session_checked(asked, NOON)
     store.apply(a_callback("room:expired"), NOON)
 
     selection = purge.select(stack, ALL)
@@ -125,10 +125,10 @@ def test_an_item_changed_since_its_selection_is_kept(
     for recording_id in ("forged", "held", "real"):
         store.apply(a_recording_uploaded(recording_id=recording_id), NOON)
     keys = purge.select(stack, ALL).keys
-    store.hold("held", "a court order", "legal", NOON)
-    real = store.recording("real")
+    store.recordings.hold("held", "a court order", "legal", NOON)
+    real = store.recordings.get("real")
     assert real is not None
-    store.confirm(real, NOON)
+    store.recordings.confirm(real, NOON)
 
     assert sorted(purge.remove(stack, keys)) == ["RECORDING#held", "RECORDING#real"]
     assert [item["pk"]["S"] for item in table.items()] == ["RECORDING#held", "RECORDING#real"]

@@ -5,7 +5,8 @@ import pytest
 from roomkeeper.domain.rooms import Room
 from roomkeeper.jobs.room_scan import RoomScan
 from roomkeeper.store import Checkpoint
-from roomkeeper.vonage import InvalidResponse, RoomPage
+from roomkeeper.vonage import InvalidResponse
+from roomkeeper.vonage.meetings import RoomPage
 from tests.support.memory import peak_of
 
 Pages = Mapping[str | None, RoomPage]

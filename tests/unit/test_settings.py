@@ -21,6 +21,7 @@ INTAKE = {
     "PREVIOUS_SECRET_GRACE_HOURS": "12",
     "SESSION_DAYS": "400",
     "EVENT_DAYS": "30",
+    "DELETED_RECORDING_DAYS": "90",
 }
 VONAGE = {"VONAGE_BASE_URL": "https://vonage.example", "VONAGE_SECRET_ARN": "arn:vonage"}
 PUBLISHER = {"TABLE_NAME": "rooms", "EVENT_BUS_NAME": "bus", "DEAD_LETTER_QUEUE_URL": "https://q"}
@@ -36,6 +37,7 @@ def test_the_intake_reads_its_settings() -> None:
         previous_secret_grace=timedelta(hours=12),
         session_days=400,
         event_days=30,
+        deleted_days=90,
     )
 
 

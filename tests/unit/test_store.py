@@ -29,8 +29,9 @@ from local.testing.builders import (
 )
 from local.testing.sdk import CUT_OFF, OUTAGES, PATIENT, AnyOperation
 from roomkeeper.aws import crt, sdk
-from roomkeeper.callbacks.meetings import Callback, parse
+from roomkeeper.callbacks.meetings import parse
 from roomkeeper.domain.events import RECEIVED_AT
+from roomkeeper.domain.observations import Observation
 from roomkeeper.domain.recordings import Recording
 from roomkeeper.store import Store, StoreUnavailable, events_due
 from roomkeeper.store.table import Table as StoreTable
@@ -62,12 +63,12 @@ def store(table: Table) -> Store:
     return Store(table.client, table.name, session_days=400, event_days=30)
 
 
-def apply_all(store: Store, callbacks: Iterable[Callback]) -> list[bool]:
+def apply_all(store: Store, callbacks: Iterable[Observation]) -> list[bool]:
     """Apply callbacks with a minute between them; return the results."""
     return [store.apply(callback, NOON + n * MINUTE) for n, callback in enumerate(callbacks)]
 
 
-def a_callback_of(body: str) -> Callback:
+def a_callback_of(body: str) -> Observation:
     return parse(body.encode())
 
 
@@ -77,6 +78,7 @@ def a_callback_of(body: str) -> Callback:
 def test_a_started_recording_awaits_its_upload(store: Store, table: Table) -> None:
     assert store.apply(a_recording_started(), NOON)
     assert table.plain_item(RECORDING) == {
+        "product": "meetings",
         "recording_id": RECORDING_ID,
         "session_id": SESSION_ID,
         "started_received_at": iso(NOON),
@@ -90,6 +92,7 @@ def test_a_started_recording_awaits_its_upload(store: Store, table: Table) -> No
 def test_a_recording_ended_callback_stores_the_times(store: Store, table: Table) -> None:
     assert store.apply(a_recording_ended(), NOON)
     assert table.plain_item(RECORDING) == {
+        "product": "meetings",
         "recording_id": RECORDING_ID,
         "session_id": SESSION_ID,
         "started_at": STARTED_AT,
@@ -106,6 +109,7 @@ def test_a_recording_ended_callback_stores_the_times(store: Store, table: Table)
 def test_an_uploaded_recording_is_on_the_retained_worklist(store: Store, table: Table) -> None:
     assert store.apply(a_recording_uploaded(room_id=ROOM_ID), NOON)
     assert table.plain_item(RECORDING) == {
+        "product": "meetings",
         "recording_id": RECORDING_ID,
         "session_id": SESSION_ID,
         "room_id": ROOM_ID,
@@ -119,6 +123,7 @@ def test_an_uploaded_recording_is_on_the_retained_worklist(store: Store, table: 
         "worklist": f"retained#{SHARD}",
         "since": iso(NOON),
         "received_at": iso(NOON),
+        "ttl": None,
     }
 
 
@@ -130,6 +135,7 @@ def test_a_url_without_an_expiry_is_stored_without_one(store: Store, table: Tabl
 def test_a_session_expires_after_session_days(store: Store, table: Table) -> None:
     assert store.apply(a_session_started(started_at=STARTED_AT), NOON)
     assert table.plain_item(SESSION) == {
+        "product": "meetings",
         "session_id": SESSION_ID,
         "room_id": ROOM_ID,
         "started_at": STARTED_AT,
@@ -145,7 +151,7 @@ def test_a_session_expires_after_session_days(store: Store, table: Table) -> Non
 
 @pytest.mark.parametrize("session", [a_session_started, a_session_ended])
 def test_the_last_use_of_a_room_is_never_after_the_arrival_of_the_callback(
-    store: Store, table: Table, session: Callable[..., Callback]
+    store: Store, table: Table, session: Callable[..., Observation]
 ) -> None:
     store.apply(session(started_at="9998-12-31T23:59:59Z", ended_at="9998-12-31T23:59:59Z"), NOON)
     assert table.plain_item(SESSION)["used_at"] == iso(NOON)
@@ -155,6 +161,7 @@ def test_the_last_use_of_a_room_is_never_after_the_arrival_of_the_callback(
 def test_an_ended_session_is_queued_for_reconciliation(store: Store, table: Table) -> None:
     assert store.apply(a_session_ended(started_at=STARTED_AT, ended_at=ENDED_AT), NOON)
     assert table.plain_item(SESSION) == {
+        "product": "meetings",
         "session_id": SESSION_ID,
         "room_id": ROOM_ID,
         "started_at": STARTED_AT,
@@ -176,6 +183,7 @@ def test_a_participant_callback_goes_into_the_outbox_without_the_name(
     [item] = table.items()
     kept = table.plain_item(item["pk"]["S"])
     assert json.loads(kept.pop("detail")) == {
+        "product": "meetings",
         "participant_id": PARTICIPANT_ID,
         "session_id": SESSION_ID,
         "room_id": ROOM_ID,
@@ -197,6 +205,7 @@ def test_an_unrecognized_body_is_stored_unchanged(store: Store, table: Table) ->
     assert kept["body"] == body
     assert kept["event"] == "callback:unrecognized"
     assert json.loads(kept["detail"]) == {
+        "product": "meetings",
         "key": key,
         "reason": "an event that is not known here",
         "name": "archive:ready",
@@ -221,7 +230,7 @@ def test_the_largest_body_fits_into_an_item(store: Store, table: Table) -> None:
 
 @pytest.mark.parametrize("callback", [*map(a_callback, PUBLISHED), *OUTBOX], ids=repr)
 def test_a_repeated_callback_returns_false_and_changes_nothing(
-    callback: Callback, store: Store, table: Table
+    callback: Observation, store: Store, table: Table
 ) -> None:
     assert store.apply(callback, NOON)
     before = table.items()
@@ -238,7 +247,7 @@ def test_a_repeated_callback_with_other_facts_changes_nothing(store: Store, tabl
 
 @pytest.mark.parametrize("one", OUTBOX, ids=repr)
 def test_different_callbacks_are_stored_separately(
-    one: Callback, store: Store, table: Table
+    one: Observation, store: Store, table: Table
 ) -> None:
     assert apply_all(store, OUTBOX) == [True] * len(OUTBOX)
     assert not store.apply(one, NOON)
@@ -286,7 +295,7 @@ def test_the_queue_time_is_that_of_the_first_callback_and_then_of_the_upload(
 
 @pytest.mark.parametrize("late", [a_recording_started(), a_recording_ended()], ids=repr)
 def test_a_callback_after_the_upload_is_recorded_without_a_change_of_state(
-    late: Callback, store: Store, table: Table
+    late: Observation, store: Store, table: Table
 ) -> None:
     store.apply(a_recording_uploaded(), NOON)
     before = table.plain_item(RECORDING)
@@ -321,7 +330,7 @@ def test_a_checked_session_is_queued_again_when_its_start_arrives_late(
     "late", [a_recording_started(), a_recording_ended(), a_recording_uploaded()], ids=repr
 )
 def test_a_late_callback_does_not_change_a_deleted_recording(
-    late: Callback, store: Store, table: Table
+    late: Observation, store: Store, table: Table
 ) -> None:
     table.put({"pk": {"S": RECORDING}, "deleted_at": {"S": iso(NOON)}, "seen": {"SS": ["x"]}})
     before = table.items()
@@ -359,7 +368,7 @@ def test_a_worklist_is_spread_evenly_over_its_shards(store: Store, table: Table)
 
 def test_a_recording_is_read_as_it_was_written(store: Store) -> None:
     apply_all(store, [a_recording_uploaded(), a_recording_started()])
-    assert store.recording(RECORDING_ID) == Recording(
+    assert store.recordings.get(RECORDING_ID) == Recording(
         recording_id=RECORDING_ID,
         session_id=SESSION_ID,
         seen=frozenset({"recording:started", "recording:uploaded"}),
@@ -376,7 +385,7 @@ def test_a_recording_is_read_as_it_was_written(store: Store) -> None:
 
 
 def test_an_unknown_recording_is_none(store: Store) -> None:
-    assert store.recording("unknown") is None
+    assert store.recordings.get("unknown") is None
 
 
 def test_rooms_are_read_consistently(table: Table) -> None:
@@ -389,19 +398,19 @@ def test_rooms_are_read_consistently(table: Table) -> None:
             return table.client.batch_get_item(**request)
 
     client: Any = Noting()
-    assert Store(client, table.name).room_ids_by_session(["a-session"]) == {}
+    assert Store(client, table.name).sessions.room_ids(["a-session"]) == {}
     assert [request["ConsistentRead"] for request in requests] == [True]
 
 
 def test_room_ids_are_returned_for_any_number_of_sessions(store: Store) -> None:
     known = {f"s-{n:03}": f"r-{n}" for n in (0, 99, 100, 101, 200, 249)}
     apply_all(store, [a_session_started(session_id=s, room_id=r) for s, r in known.items()])
-    assert store.room_ids_by_session([f"s-{n:03}" for n in range(250)] * 2) == known
+    assert store.sessions.room_ids([f"s-{n:03}" for n in range(250)] * 2) == known
 
 
 def test_without_sessions_no_call_is_made() -> None:
     client: Any = Failing(CUT_OFF)
-    assert Store(client, "any").room_ids_by_session([]) == {}
+    assert Store(client, "any").sessions.room_ids([]) == {}
 
 
 class Reluctant:
@@ -426,7 +435,7 @@ def test_unprocessed_keys_are_requested_again(store: Store, table: Table) -> Non
     known = {f"s-{n}": f"r-{n}" for n in range(10)}
     apply_all(store, [a_session_started(session_id=s, room_id=r) for s, r in known.items()])
     client: Any = Reluctant(table, most=4)
-    assert Store(client, table.name).room_ids_by_session(known) == known
+    assert Store(client, table.name).sessions.room_ids(known) == known
     assert client.calls == 3
 
 
@@ -468,8 +477,8 @@ class Failing:
     "use",
     [
         lambda store: store.apply(a_recording_started(), NOON),
-        lambda store: store.recording("r"),
-        lambda store: store.room_ids_by_session(["s"]),
+        lambda store: store.recordings.get("r"),
+        lambda store: store.sessions.room_ids(["s"]),
     ],
     ids=["apply", "recording", "rooms_of"],
 )
@@ -492,7 +501,7 @@ def test_a_missing_table_raises_store_unavailable(table: Table) -> None:
 # --- events from the stream -----------------------------------------------------------------------
 
 
-def changes(store: Store, table: Table, callbacks: Iterable[Callback]) -> list[list[str]]:
+def changes(store: Store, table: Table, callbacks: Iterable[Observation]) -> list[list[str]]:
     """Apply callbacks; return the names of the events that each caused."""
     due = []
     for callback in callbacks:
@@ -506,7 +515,7 @@ def changes(store: Store, table: Table, callbacks: Iterable[Callback]) -> list[l
 
 @pytest.mark.parametrize("callback", [*map(a_callback, PUBLISHED), *OUTBOX], ids=repr)
 def test_every_callback_causes_its_event_once(
-    callback: Callback, store: Store, table: Table
+    callback: Observation, store: Store, table: Table
 ) -> None:
     assert changes(store, table, [callback, callback]) == [[callback.event], []]
 

@@ -53,7 +53,9 @@ def test_an_old_item_makes_the_same_events_due_with_the_same_ids(written: Writte
 @pytest.mark.parametrize("written", RECORDINGS, ids=named)
 def test_an_old_recording_is_read_whole(written: Written, table: Table) -> None:
     table.put(written["item"])
-    recording = Store(table.client, table.name).recording(key(written).removeprefix("RECORDING#"))
+    recording = Store(table.client, table.name).recordings.get(
+        key(written).removeprefix("RECORDING#")
+    )
 
     assert isinstance(recording, Recording)
     assert sorted(recording.seen) == written["item"]["seen"]["SS"]
@@ -66,7 +68,7 @@ def test_an_old_recording_takes_later_callbacks(table: Table) -> None:
 
     assert store.apply(a_recording_uploaded(), NOON)
 
-    recording = store.recording(a_recording_uploaded().recording_id)  # type: ignore[union-attr]
+    recording = store.recordings.get(key(written("recording:started")).removeprefix("RECORDING#"))
     assert recording is not None
     assert recording.status == "uploaded"
 

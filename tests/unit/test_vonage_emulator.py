@@ -18,7 +18,8 @@ from local.vonage.access import is_authorized
 from local.vonage.clock import moment
 from local.vonage.deliveries import Attempt, Delivery
 from local.vonage.faults import ArmedFault, Fault
-from local.vonage.meetings import Meeting, Sending
+from local.vonage.files import FILM
+from local.vonage.meetings import Meeting, MeetingSending
 from local.vonage.paging import Page
 from local.vonage.recordings import new_session_id
 from local.vonage.refusal import Refusal
@@ -246,7 +247,7 @@ def test_a_made_up_query_never_opens(query: dict[str, str]) -> None:
 
 
 def test_the_file_is_an_mp4() -> None:
-    film = downloads.ARCHIVE.read_bytes()
+    film = FILM
     assert film[4:8] == b"ftyp"
     assert {b"moov", b"mdat", b"avc1"} <= {*re.findall(rb"moov|mdat|avc1", film)}
 
@@ -296,7 +297,7 @@ def test_without_a_start_a_meeting_ends_now(state: State) -> None:
 
 def test_callbacks_can_be_lost_repeated_ordered_and_renamed(state: State) -> None:
     bodies = held(state, participants=("Ada",))
-    sending = Sending(
+    sending = MeetingSending(
         drop=frozenset({"session:started", "session:participant:left"}),
         repeat={"recording:uploaded": 1},
         order=("recording:uploaded", "session:ended"),
@@ -318,7 +319,7 @@ def test_callbacks_can_be_lost_repeated_ordered_and_renamed(state: State) -> Non
 def test_the_same_seed_gives_the_same_order(state: State) -> None:
     bodies = held(state, recordings=5)
     first, again, other = (
-        meetings.arranged(state, bodies, Sending(shuffle_seed=seed)) for seed in (1, 1, 2)
+        meetings.arranged(state, bodies, MeetingSending(shuffle_seed=seed)) for seed in (1, 1, 2)
     )
     assert first == again != other
     assert sorted(map(str, first)) == sorted(map(str, bodies))

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomkeeper.callbacks.meetings import URL_MAX_LENGTH
+from roomkeeper.domain.observations import Listed, RecordingObservation
 from roomkeeper.domain.rooms import Room
-from roomkeeper.vonage import Recording, SessionRecordings, models
+from roomkeeper.types import URL_MAX_LENGTH
+from roomkeeper.vonage.meetings import models
 from tests.support.vonage_samples import (
     DOWNLOAD_URL,
     NEXT_LINKS,
@@ -203,18 +204,24 @@ def test_a_page_without_embedded_rooms_is_invalid() -> None:
         models.room_page(b"{}")
 
 
+def observed(recording: dict[str, Any]) -> RecordingObservation:
+    return models.observation(models.recording(encoded(recording)))
+
+
 def test_the_published_recordings_are_read_whole() -> None:
-    expected = Recording(
-        id=RECORDING_ID,
+    expected = RecordingObservation(
+        event="recording:uploaded",
+        product="meetings",
+        recording_id=RECORDING_ID,
         session_id=SESSION_ID,
-        status="uploaded",
         started_at=datetime(2021, 11, 2, 15, 55, 35, tzinfo=UTC),
         ended_at=datetime(2021, 11, 2, 15, 56, 13, tzinfo=UTC),
+        duration=38,
         url=DOWNLOAD_URL,
     )
-    assert models.recording(encoded(RECORDING)) == expected
+    assert observed(RECORDING) == expected
     listed = models.recordings(encoded({"_embedded": {"recordings": [RECORDING]}}))
-    assert listed == SessionRecordings((expected,))
+    assert listed == Listed((expected,))
 
 
 @pytest.mark.parametrize(
@@ -232,7 +239,7 @@ def test_one_invalid_recording_does_not_affect_the_others_of_its_session(
     bad: Any, named: str
 ) -> None:
     listed = models.recordings(encoded({"_embedded": {"recordings": [bad, RECORDING]}}))
-    assert [each.id for each in listed.found] == [RECORDING_ID]
+    assert [each.recording_id for each in listed.found] == [RECORDING_ID]
     [message] = listed.invalid
     assert message.startswith(named)
 
@@ -240,20 +247,52 @@ def test_one_invalid_recording_does_not_affect_the_others_of_its_session(
 @pytest.mark.parametrize(
     "url", ["http://recordings.example/a", "ftp://a/b", "https://a/" + "x" * URL_MAX_LENGTH]
 )
-def test_a_download_url_that_is_invalid_in_a_callback_is_none(url: str) -> None:
-    found = models.recording(encoded({**RECORDING, "_links": {"url": {"href": url}}}))
-    assert found.url is None
+def test_an_uploaded_recording_needs_a_url_that_is_valid_in_a_callback(url: str) -> None:
+    with pytest.raises(models.UNREADABLE, match="it has no valid https URL"):
+        observed({**RECORDING, "_links": {"url": {"href": url}}})
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"started_at": None}, "its status is uploaded, but a time is missing"),
+        ({"status": "stopped", "ended_at": None}, "its status is stopped, but a time is missing"),
+        ({"ended_at": "9999-06-01T00:00:00Z"}, "ended_at is out of range: year 9999"),
+        ({"_links": None}, "it has no valid https URL"),
+    ],
+)
+def test_a_recording_with_missing_facts_is_invalid(change: dict[str, Any], problem: str) -> None:
+    listed = models.recordings(encoded({"_embedded": {"recordings": [RECORDING | change]}}))
+    assert listed.found == ()
+    [message] = listed.invalid
+    assert message.startswith(f"recording {RECORDING_ID}: ")
+    assert problem in message
+
+
+@pytest.mark.parametrize(
+    ("status", "event"),
+    [
+        ("started", "recording:started"),
+        ("paused", "recording:started"),
+        ("stopped", "recording:ended"),
+        ("uploaded", "recording:uploaded"),
+        ("failed", "recording:failed"),
+        ("a new one", "recording:started"),
+    ],
+)
+def test_each_status_implies_an_event(status: str, event: str) -> None:
+    assert observed(RECORDING | {"status": status}).event == event
 
 
 @pytest.mark.parametrize("links", [None, {}, {"url": None}, {"url": {}}])
 def test_a_recording_that_is_not_uploaded_has_no_url(links: dict[str, Any] | None) -> None:
     going_on = RECORDING | {"status": "started", "ended_at": None, "_links": links}
-    read = models.recording(encoded(going_on))
-    assert (read.status, read.ended_at, read.url) == ("started", None, None)
+    read = observed(going_on)
+    assert (read.event, read.ended_at, read.url) == ("recording:started", None, None)
 
 
 def test_the_repr_has_no_secret() -> None:
-    shown = repr(models.recording(encoded(RECORDING))) + repr(models.room(encoded(ROOM)))
+    shown = repr(observed(RECORDING)) + repr(models.room(encoded(ROOM)))
     assert "secret" not in shown
 
 

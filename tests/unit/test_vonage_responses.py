@@ -20,7 +20,15 @@ from roomkeeper.vonage import (
     VonageError,
 )
 from roomkeeper.vonage.calls import Call
-from roomkeeper.vonage.responses import MAX_MESSAGE_LENGTH, Response, raise_for_status
+from roomkeeper.vonage.responses import (
+    MAX_MESSAGE_LENGTH,
+    ErrorBody,
+    ReadError,
+    Response,
+    meetings_error,
+    raise_for_status,
+    video_error,
+)
 from tests.support.vonage_samples import DOWNLOAD_URL, GATEWAY_ERROR, SERVICE_ERROR
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -34,16 +42,18 @@ def error_of(
     *,
     call: Call = GET_ROOM,
     headers: dict[str, str] | None = None,
+    read_error: ReadError = meetings_error,
 ) -> VonageError:
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    response = Response(status, CaseInsensitiveDict(headers or {}), raw)
     with pytest.raises(VonageError) as caught:
-        raise_for_status(call, Response(status, CaseInsensitiveDict(headers or {}), raw), NOON)
+        raise_for_status(call, response, NOON, read_error)
     return caught.value
 
 
 @pytest.mark.parametrize("status", [200, 201, 204])
 def test_a_2xx_response_returns_the_body(status: int) -> None:
-    assert raise_for_status(GET_ROOM, Response(status, {}, b"{}"), NOON) == b"{}"
+    assert raise_for_status(GET_ROOM, Response(status, {}, b"{}"), NOON, meetings_error) == b"{}"
 
 
 SERVICE = {"message": "no", "name": "SomeError"}
@@ -152,3 +162,55 @@ def test_a_message_is_one_line_of_bounded_length(text: str) -> None:
 @given(st.integers(100, 599).filter(lambda status: not 200 <= status < 300), st.binary())
 def test_any_other_response_raises_a_vonage_error(status: int, body: bytes) -> None:
     assert error_of(status, body).status == status
+
+
+# --- the Video API --------------------------------------------------------------------------------
+
+DELETE = Call("DELETE", "/v2/project/p/archive/a", refusals={(400, None): NotFound})
+VIDEO = {"code": 404, "message": "no"}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (404, VIDEO, NotFound),
+        (400, VIDEO, NotFound),
+        (404, {"code": -1, "description": "no"}, NotFound),
+        (404, {"code": 0, "message": "no"}, NotFound),
+        (404, {"message": "Not Found"}, InvalidResponse),
+        (400, {"message": "Not Found"}, InvalidResponse),
+        (404, {"code": "404", "message": "no"}, InvalidResponse),
+        (404, {"code": True, "message": "no"}, InvalidResponse),
+        (404, {"code": 404}, InvalidResponse),
+        (404, {"code": 404, "message": ""}, InvalidResponse),
+        (404, {"code": 404, "message": None}, InvalidResponse),
+        (404, SERVICE_ERROR, InvalidResponse),
+        (404, GATEWAY_ERROR, InvalidResponse),
+        (404, b"<html>", InvalidResponse),
+        (404, b"[]", InvalidResponse),
+        (403, VIDEO, Forbidden),
+        (403, {"message": "Forbidden"}, Forbidden),
+        (403, b"", InvalidResponse),
+        (409, VIDEO, BadRequest),
+        (401, b"", Unauthorized),
+        (429, b"", RateLimited),
+        (500, VIDEO, Unavailable),
+        (302, VIDEO, InvalidResponse),
+    ],
+)
+def test_the_absence_of_an_archive_is_believed_with_a_number_and_a_text_only(
+    status: int, body: dict[str, Any] | bytes, kind: type[VonageError]
+) -> None:
+    assert type(error_of(status, body, call=DELETE, read_error=video_error)) is kind
+
+
+def test_an_error_of_the_video_api_shows_its_code_and_its_text() -> None:
+    body = {"code": 15004, "message": "You can only delete", "description": "the same"}
+    error = error_of(409, body, call=DELETE, read_error=video_error)
+    assert (error.name, error.message) == ("15004", "You can only delete")
+    assert "409 15004 (You can only delete)" in str(error)
+
+
+@given(st.binary() | st.dictionaries(st.text(), st.integers() | st.text()).map(msgspec.json.encode))
+def test_no_error_body_breaks_its_reading(body: bytes) -> None:
+    assert isinstance(video_error(body), ErrorBody)

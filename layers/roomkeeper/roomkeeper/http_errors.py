@@ -10,6 +10,7 @@ from roomkeeper.aws.secrets import SecretUnavailable
 from roomkeeper.http_api import InvalidRequest
 from roomkeeper.management.operations import (
     AlreadyDeleted,
+    NoRooms,
     NotDeletableYet,
     NotKnown,
     NotUploaded,
@@ -25,6 +26,7 @@ RETRY_AFTER = 5
 _ERRORS: Mapping[type[Exception], tuple[int, str]] = {
     InvalidRequest: (400, "invalid_request"),
     NotKnown: (404, "not_found"),
+    NoRooms: (404, "no_rooms"),
     OnHold: (409, "on_hold"),
     AlreadyDeleted: (409, "already_deleted"),
     NotUploaded: (409, "not_uploaded"),
@@ -39,6 +41,7 @@ _ERRORS: Mapping[type[Exception], tuple[int, str]] = {
     vonage.VonageError: (502, "vonage_invalid_response"),
     StoreUnavailable: (503, "unavailable"),
     Misconfigured: (500, "misconfigured"),
+    vonage.NotServed: (503, "not_configured"),
     NotConfigured: (503, "not_configured"),
     SecretUnavailable: (503, "unavailable"),
     Exception: (500, "internal_error"),
@@ -47,7 +50,7 @@ _ERRORS: Mapping[type[Exception], tuple[int, str]] = {
 _PRIVATE_STATUSES = (500, 503)
 """Statuses of errors whose message may name resources of this account; the caller gets none."""
 
-_PUBLIC_ERRORS = (vonage.VonageError, NotConfigured, Misconfigured)
+_PUBLIC_ERRORS = (vonage.VonageError, vonage.NotServed, NotConfigured, Misconfigured)
 """Exceptions whose message the caller gets with every status."""
 
 

@@ -129,7 +129,7 @@ class Publisher:
     def _in_rooms(self, events: Sequence[Event]) -> list[Event]:
         """Return `events`, with missing room ids added if the session's item has them."""
         sessions = {session_id for event in events if (session_id := event.session_lacking_room)}
-        rooms = self._store().room_ids_by_session(sessions) if sessions else {}
+        rooms = self._store().sessions.room_ids(sessions) if sessions else {}
         return [
             event.in_room(rooms[session_id])
             if (session_id := event.session_lacking_room) in rooms

@@ -30,6 +30,7 @@ class IntakeSettings(Struct, frozen=True, kw_only=True):
     previous_secret_grace: timedelta
     session_days: int
     event_days: int
+    deleted_days: int
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "IntakeSettings":
@@ -44,6 +45,7 @@ class IntakeSettings(Struct, frozen=True, kw_only=True):
             previous_secret_grace=timedelta(hours=int(env["PREVIOUS_SECRET_GRACE_HOURS"])),
             session_days=int(env["SESSION_DAYS"]),
             event_days=int(env["EVENT_DAYS"]),
+            deleted_days=int(env["DELETED_RECORDING_DAYS"]),
         )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from roomkeeper.callbacks.meetings import MAX_BODY_BYTES, CallbackRejected
+from roomkeeper.callbacks.body import MAX_BODY_BYTES, CallbackRejected
 
 CLOCK_SKEW = timedelta(seconds=60)
 """The leeway for `exp`, `nbf` and `iat`, because the sender's clock may differ."""

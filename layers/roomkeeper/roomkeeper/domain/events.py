@@ -8,13 +8,14 @@ import uuid
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
-from roomkeeper.callbacks.meetings import Moment, Seconds
-from roomkeeper.domain.recordings import DeletedBy
+from roomkeeper.domain.observations import Product
+from roomkeeper.domain.recordings import DeletedBy, Recording, Session
+from roomkeeper.types import Bytes, Moment, Seconds, ShortText
 
 # Less strict than callback ids: the table may have items from before those were restricted.
 Id = Annotated[str, Meta(pattern=r"^[^/\\]*[^./\\][^/\\]*$", max_length=256)]
@@ -28,31 +29,79 @@ Origin = Literal["callback", "management", "cleanup", "reconciliation", "extensi
 """The source of an event: a callback, a management API caller, or a scheduled job."""
 
 
-class RecordingStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A recording has started. `room_id` is absent if no callback named the session's room."""
+class Data(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The data of every event. `product` is Vonage's product that it is about."""
+
+    product: Product
+
+
+class RecordingStarted(Data, frozen=True, kw_only=True, omit_defaults=True):
+    """A recording has started.
+
+    `room_id` is absent in all events of the Video API, which has no rooms, and if no callback named
+    the session's room.
+    """
 
     recording_id: Id
     session_id: Id
     room_id: Id | None = None
 
 
+class RecordingPaused(RecordingStarted, frozen=True, kw_only=True, omit_defaults=True):
+    """A recording was paused, or goes on after a pause."""
+
+    occurred_at: Moment | None = None
+
+
 class RecordingEnded(RecordingStarted, frozen=True, kw_only=True, omit_defaults=True):
-    """A recording has ended and is being processed. `duration` is in seconds."""
+    """A recording has ended and is being processed. `duration` is in seconds.
+
+    `reason` is Vonage's, such as `user initiated`.
+    """
 
     started_at: Moment | None = None
     ended_at: Moment | None = None
     duration: Seconds | None = None
+    reason: str | None = None
 
 
-class RecordingUploaded(RecordingEnded, frozen=True, kw_only=True, omit_defaults=True):
-    """A recording can be downloaded. Its `url` is a secret and expires at `url_expires_at`."""
+class RecordingStored(RecordingEnded, frozen=True, kw_only=True, omit_defaults=True):
+    """A recording's file is in the storage that its owner set at Vonage. There is no URL.
 
-    url: str
+    `size` is in bytes. `sha256` is the checksum of the file in base64.
+    """
+
+    size: Bytes | None = None
+    sha256: str | None = None
+
+
+class RecordingUploaded(RecordingStored, frozen=True, kw_only=True, omit_defaults=True):
+    """A recording can be downloaded. Its `url` is a secret and expires at `url_expires_at`.
+
+    Vonage deletes the file at `expires_at`, where that is known.
+    """
+
+    url: str | None = None
     url_expires_at: Moment | None = None
+    expires_at: Moment | None = None
+
+
+class RecordingFailed(RecordingEnded, frozen=True, kw_only=True, omit_defaults=True):
+    """A recording has failed, for Vonage's `reason`. There is no file."""
+
+
+class RecordingExpiring(RecordingStarted, frozen=True, kw_only=True, omit_defaults=True):
+    """Vonage will delete the file of a recording at `expires_at`."""
+
+    expires_at: Moment | None = None
+
+
+class RecordingExpired(RecordingExpiring, frozen=True, kw_only=True, omit_defaults=True):
+    """Vonage has deleted the file of a recording because of its age."""
 
 
 class RecordingDeleted(RecordingStarted, frozen=True, kw_only=True, omit_defaults=True):
-    """A recording was deleted at Vonage. `deleted_by` is `vonage` if it was gone already."""
+    """A recording was deleted at Vonage. `deleted_by` is `vonage` if Roomkeeper did not do it."""
 
     deleted_at: Moment
     deleted_by: DeletedBy
@@ -64,31 +113,69 @@ class RecordingLost(RecordingStarted, frozen=True, kw_only=True, omit_defaults=T
     missing_at: Moment
 
 
-class SessionStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A session has started in a room."""
+class SessionStarted(Data, frozen=True, kw_only=True, omit_defaults=True):
+    """A session has started, in a room if it is of the Meetings API.
+
+    A session of the Video API may start and end several times.
+    """
 
     session_id: Id
-    room_id: Id
-    started_at: Moment
+    room_id: Id | None = None
+    started_at: Moment | None = None
 
 
 class SessionEnded(SessionStarted, frozen=True, kw_only=True, omit_defaults=True):
-    """A session has ended."""
+    """A session has ended. `reason` is Vonage's."""
 
-    ended_at: Moment
+    ended_at: Moment | None = None
+    reason: str | None = None
 
 
-class Participant(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A participant joined or left a session. Names are left out because they are personal data."""
+class SessionNotification(Data, frozen=True, kw_only=True, omit_defaults=True):
+    """Vonage announces a change of a session, such as `serverRotation`, as the `reason`.
+
+    `remaining_time` is Vonage's number, as it came.
+    """
+
+    session_id: Id
+    room_id: Id | None = None
+    reason: str | None = None
+    remaining_time: float | None = None
+
+
+class Participant(Data, frozen=True, kw_only=True, omit_defaults=True):
+    """A participant joined or left a session. Names are left out because they are personal data.
+
+    `reason` is Vonage's for the leaving.
+    """
 
     participant_id: Id
     session_id: Id
-    room_id: Id
+    room_id: Id | None = None
     type: str | None = None
     is_host: bool | None = None
+    joined_at: Moment | None = None
+    left_at: Moment | None = None
+    reason: str | None = None
 
 
-class RoomExpired(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Stream(Data, frozen=True, kw_only=True, omit_defaults=True):
+    """A participant's stream was created or destroyed. Its name is left out: it is personal data.
+
+    `video_type` is Vonage's, such as `camera` or `screen`, `reason` Vonage's for the destruction.
+    """
+
+    stream_id: Id
+    session_id: Id
+    room_id: Id | None = None
+    participant_id: Id | None = None
+    video_type: ShortText | None = None
+    created_at: Moment | None = None
+    destroyed_at: Moment | None = None
+    reason: str | None = None
+
+
+class RoomExpired(Data, frozen=True, kw_only=True, omit_defaults=True):
     """A room has expired for good."""
 
     room_id: Id
@@ -97,7 +184,7 @@ class RoomExpired(Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_at: Moment | None = None
 
 
-class RoomExtended(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RoomExtended(Data, frozen=True, kw_only=True, omit_defaults=True):
     """A room was extended to `expires_at` by the operator's policy, for the given `reason`."""
 
     room_id: Id
@@ -106,7 +193,7 @@ class RoomExtended(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str
 
 
-class Unrecognized(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Unrecognized(Data, frozen=True, kw_only=True, omit_defaults=True):
     """An authentic callback that is not recognized. The table's item `key` has its body."""
 
     key: str
@@ -114,16 +201,25 @@ class Unrecognized(Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: Annotated[str, Meta(max_length=128)] | None = None
 
 
-data_types: Mapping[str, type[Struct]] = {
+data_types: Mapping[str, type[Data]] = {
     "recording:started": RecordingStarted,
+    "recording:paused": RecordingPaused,
+    "recording:resumed": RecordingPaused,
     "recording:ended": RecordingEnded,
     "recording:uploaded": RecordingUploaded,
+    "recording:stored": RecordingStored,
+    "recording:failed": RecordingFailed,
+    "recording:expiring": RecordingExpiring,
+    "recording:expired": RecordingExpired,
     "recording:deleted": RecordingDeleted,
     "recording:lost": RecordingLost,
     "session:started": SessionStarted,
     "session:ended": SessionEnded,
+    "session:notification": SessionNotification,
     "session:participant:joined": Participant,
     "session:participant:left": Participant,
+    "session:stream:created": Stream,
+    "session:stream:destroyed": Stream,
     "room:expired": RoomExpired,
     "room:extended": RoomExtended,
     "callback:unrecognized": Unrecognized,
@@ -131,17 +227,27 @@ data_types: Mapping[str, type[Struct]] = {
 """The type of `data` for each detail-type."""
 
 _OCCURRED_AT: Mapping[str, str] = {
+    "recording:paused": "occurred_at",
+    "recording:resumed": "occurred_at",
     "recording:ended": "ended_at",
     "recording:deleted": "deleted_at",
     "recording:lost": "missing_at",
     "session:started": "started_at",
     "session:ended": "ended_at",
+    "session:participant:joined": "joined_at",
+    "session:participant:left": "left_at",
+    "session:stream:created": "created_at",
+    "session:stream:destroyed": "destroyed_at",
 }
 
 RECEIVED_AT: Mapping[str, str] = {
     "recording:started": "started_received_at",
     "recording:ended": "ended_received_at",
     "recording:uploaded": "uploaded_at",
+    "recording:stored": "stored_at",
+    "recording:failed": "failed_at",
+    "recording:expiring": "expiring_at",
+    "recording:expired": "expired_at",
     "recording:deleted": "deleted_at",
     "recording:lost": "missing_at",
     "session:started": "started_received_at",
@@ -175,7 +281,7 @@ class Event(Struct, frozen=True, kw_only=True):
 
     name: str
     metadata: Metadata
-    data: Struct
+    data: Data
 
     def detail(self) -> str:
         """Return the event's detail as JSON."""
@@ -184,8 +290,9 @@ class Event(Struct, frozen=True, kw_only=True):
     @property
     def session_lacking_room(self) -> str | None:
         """The id of the session whose room this event lacks; None if no room is missing."""
-        if isinstance(self.data, RecordingStarted) and self.data.room_id is None:
-            return self.data.session_id
+        data = self.data
+        if isinstance(data, RecordingStarted) and data.product == "meetings" and not data.room_id:
+            return data.session_id
         return None
 
     def in_room(self, room_id: str) -> "Event":
@@ -195,19 +302,9 @@ class Event(Struct, frozen=True, kw_only=True):
         )
 
 
-class Seen(Protocol):
-    """A recording or session, as far as its events are concerned."""
-
-    @property
-    def seen(self) -> frozenset[str]:
-        """The names of its events so far."""
-
-    @property
-    def reconciled(self) -> frozenset[str]:
-        """The names among `seen` that come from Vonage's API instead of a callback."""
-
-
-def events_for_change(key: str, old: Seen | None, new: Seen, changed_at: datetime) -> list[Event]:
+def events_for_change(
+    key: str, old: Recording | Session | None, new: Recording | Session, changed_at: datetime
+) -> list[Event]:
     """Return the events that are due because the item `key` changed from `old` to `new`.
 
     `old` is None for a new item. `changed_at` is when the table was changed, in whole seconds. It
@@ -218,9 +315,9 @@ def events_for_change(key: str, old: Seen | None, new: Seen, changed_at: datetim
         _event(
             key,
             name,
-            msgspec.convert(new, data_types[name], from_attributes=True),
+            _data(name, new),
             getattr(new, RECEIVED_AT[name]) or changed_at,
-            reconciled=name in new.reconciled,
+            _origin(name, new),
         )
         for name in sorted(names)
     ]
@@ -237,7 +334,10 @@ def from_outbox(
 
     `metadata_overrides` replaces metadata, for example when the item republishes an older event.
     """
-    event = _event(key, name, msgspec.json.decode(data, type=data_types[name]), received_at)
+    # Outbox items of earlier versions have no product: all are of the Meetings API.
+    fields = {"product": "meetings", **msgspec.json.decode(data)}
+    origin: Origin = "extension" if name == "room:extended" else "callback"
+    event = _event(key, name, msgspec.convert(fields, data_types[name]), received_at, origin)
     metadata = msgspec.to_builtins(event.metadata)
     return msgspec.structs.replace(
         event, metadata=msgspec.convert({**metadata, **metadata_overrides}, Metadata)
@@ -249,19 +349,26 @@ def event_id(key: str, name: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{key} {name}"))
 
 
-def _event(
-    key: str, name: str, data: Struct, received_at: datetime, *, reconciled: bool = False
-) -> Event:
+def _event(key: str, name: str, data: Data, received_at: datetime, origin: Origin) -> Event:
     metadata = Metadata(
         event_id=event_id(key, name),
         occurred_at=getattr(data, _OCCURRED_AT.get(name, ""), None) or received_at,
         received_at=received_at,
-        origin="reconciliation" if reconciled else _origin(data),
+        origin=origin,
     )
     return Event(name=name, metadata=metadata, data=data)
 
 
-def _origin(data: Struct) -> Origin:
-    if isinstance(data, RecordingDeleted):
-        return _DELETION_ORIGIN[data.deleted_by]
-    return "extension" if isinstance(data, RoomExtended) else "callback"
+def _data(name: str, item: Recording | Session) -> Data:
+    data = msgspec.convert(item, data_types[name], from_attributes=True)
+    if isinstance(data, RecordingFailed) and isinstance(item, Recording):
+        return msgspec.structs.replace(data, reason=item.failure_reason)
+    return data
+
+
+def _origin(name: str, item: Recording | Session) -> Origin:
+    if name in item.reconciled:
+        return "reconciliation"
+    if name == "recording:deleted" and isinstance(item, Recording) and item.deleted_by:
+        return "callback" if item.deleted_received_at else _DELETION_ORIGIN[item.deleted_by]
+    return "callback"

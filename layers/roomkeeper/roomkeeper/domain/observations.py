@@ -17,11 +17,13 @@ Product = Literal["meetings", "video"]
 class RecordingObservation(Struct, frozen=True, kw_only=True):
     """A stage in the life of a recording: `event` names it, the other fields are its facts.
 
-    Facts are None if they are unknown. A later observation never makes a known fact unknown.
+    Facts are None if they are unknown; a `size` or `duration` of 0 counts as unknown. A later
+    observation never makes a known fact unknown. The stages are started, ended, uploaded, stored,
+    failed, expired and deleted: a pause is an Occurrence.
     """
 
     event: str
-    """The name of the event, such as `recording:uploaded`."""
+    """The name of the event that the stage causes, such as `recording:uploaded`."""
     product: Product
     recording_id: str
     session_id: str
@@ -40,6 +42,11 @@ class RecordingObservation(Struct, frozen=True, kw_only=True):
     """The download URL, a secret that expires."""
     expires_at: datetime | None = None
     """When Vonage deletes the file by itself."""
+
+    def __repr__(self) -> str:
+        # Without the URL: reprs get into logs and tracebacks.
+        ids = f"recording_id={self.recording_id!r}, session_id={self.session_id!r}"
+        return f"RecordingObservation(event={self.event!r}, product={self.product!r}, {ids})"
 
 
 class SessionObservation(Struct, frozen=True, kw_only=True):

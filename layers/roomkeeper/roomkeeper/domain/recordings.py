@@ -7,17 +7,23 @@ from urllib.parse import parse_qs, urlsplit
 
 from msgspec import Struct
 
-Status = Literal["started", "ended", "lost", "uploaded", "deleted"]
+from roomkeeper.domain.observations import Product
+
+Status = Literal["started", "ended", "lost", "uploaded", "stored", "failed", "expired", "deleted"]
 DeletedBy = Literal["cleanup", "management", "vonage"]
-"""The origin of a deletion. `vonage`: the recording was gone before the cleanup tried."""
+"""The origin of a deletion. `vonage`: Roomkeeper did not delete it, and found that it was gone."""
 
 _STATUS_BY_EVENT: Mapping[str, Status] = {
     "recording:started": "started",
     "recording:ended": "ended",
     "recording:lost": "lost",
     "recording:uploaded": "uploaded",
+    "recording:stored": "stored",
+    "recording:failed": "failed",
+    "recording:expired": "expired",
     "recording:deleted": "deleted",
 }
+"""Every event that determines the status, and the status, in the order of a recording's life."""
 
 
 class Hold(Struct, frozen=True, kw_only=True):
@@ -34,6 +40,8 @@ class Recording(Struct, frozen=True, kw_only=True):
     recording_id: str
     session_id: str
     seen: frozenset[str]
+    product: Product = "meetings"
+    """Items of earlier versions have none: they are all of the Meetings API."""
     room_id: str | None = None
     started_at: datetime | None = None
     started_received_at: datetime | None = None
@@ -43,13 +51,33 @@ class Recording(Struct, frozen=True, kw_only=True):
     """When `recording:ended` was received."""
     duration: int | None = None
     """Seconds."""
+    size: int | None = None
+    """Bytes."""
+    sha256: str | None = None
+    """The SHA-256 of the file in base64."""
+    reason: str | None = None
+    """Vonage's reason for the end."""
+    failure_reason: str | None = None
+    """Vonage's reason for the failure."""
     url: str | None = None
     url_expires_at: datetime | None = None
     uploaded_at: datetime | None = None
     """When the upload was received; Vonage does not send the time of the upload itself."""
+    expires_at: datetime | None = None
+    """When Vonage deletes the file by itself; None if it does not."""
+    stored_at: datetime | None = None
+    """When `recording:stored` was received."""
+    failed_at: datetime | None = None
+    """When `recording:failed` was received."""
+    expired_at: datetime | None = None
+    """When `recording:expired` was received."""
+    expiring_at: datetime | None = None
+    """When it was noticed that Vonage will soon delete the file."""
     hold: Hold | None = None
     deleted_at: datetime | None = None
     deleted_by: DeletedBy | None = None
+    deleted_received_at: datetime | None = None
+    """When Vonage's own report of the deletion was received; None without one."""
     missing_at: datetime | None = None
     """When Vonage no longer had it, although no upload was ever received."""
     received_at: datetime | None = None
@@ -75,6 +103,8 @@ class Session(Struct, frozen=True, kw_only=True):
     session_id: str
     room_id: str
     seen: frozenset[str]
+    product: Product = "meetings"
+    """Always `meetings`: sessions of the Video API have no rooms, and no items."""
     started_at: datetime | None = None
     started_received_at: datetime | None = None
     """When `session:started` was received."""
@@ -99,8 +129,8 @@ Worklist = Literal[
 ]
 """The lists of items that a job will process.
 
-`confirmed` has the uploaded recordings that Vonage's API has returned, `retained` the other
-uploaded ones, and `awaiting_upload` those without an upload. A session is on `open_session` until
+`confirmed` has the uploaded and stored recordings that Vonage's API has returned, `retained` the
+others, and `awaiting_upload` those without an upload. A session is on `open_session` until
 its end is received, then on `ended_session`. Each list has a `deferred_` list for items that failed
 for a reason of their own. Its `since` is the time of the next attempt.
 """

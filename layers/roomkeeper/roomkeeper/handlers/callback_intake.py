@@ -12,7 +12,8 @@ from roomkeeper import http_api, store
 from roomkeeper.aws import crt
 from roomkeeper.aws.secrets import SECRET_RETRY, CallbackSecret, SecretUnavailable
 from roomkeeper.callbacks import authenticity, meetings
-from roomkeeper.callbacks.meetings import CallbackRejected
+from roomkeeper.callbacks.body import CallbackRejected, require_size
+from roomkeeper.domain.observations import Observation, Occurrence
 from roomkeeper.http_api import Request, Response
 from roomkeeper.log_sample import LogSample
 from roomkeeper.logs import function_logger
@@ -37,15 +38,15 @@ def handler(request: Request, _context: object) -> Response:
     about: dict[str, Any] = {}
     table = _store()  # first: its connection opens while the secret is read
     try:
-        callback = meetings.parse(_authentic_body(request, now))
-        about = _identity(callback)
-        is_new = table.apply(callback, now)
+        observation = meetings.parse(_authentic_body(request, now))
+        about = _identity(observation)
+        is_new = table.apply(observation, now)
     except CallbackRejected as exc:
         return _refuse(exc)
     except (StoreUnavailable, SecretUnavailable) as exc:
         return _ask_again(exc, about)
     logger.info("callback accepted", extra=about | {"is_new": is_new})
-    _count("CallbackAccepted" if is_new else "CallbackRepeated", event=callback.event)
+    _count("CallbackAccepted" if is_new else "CallbackRepeated", event=observation.event)
     return http_api.response(204)
 
 
@@ -62,6 +63,7 @@ def _store() -> Store:
         known.table_name,
         session_days=known.session_days,
         event_days=known.event_days,
+        deleted_days=known.deleted_days,
     )
 
 
@@ -91,7 +93,7 @@ def _authentic_body(request: Request, now: datetime) -> bytes:
     """Return the body once its sender is authenticated as Vonage. It is not parsed before that."""
     known = _settings()
     body = http_api.body_of(request)
-    meetings.require_size(body)  # first: a large body must not make the secret be read
+    require_size(body)  # first: a large body must not make the secret be read
     accepted = _secret().credentials(now)
     tokens = accepted.tokens if known.accepts_token else ()
     signature_secrets = accepted.signature_secrets if known.accepts_signature else ()
@@ -131,8 +133,10 @@ def _count(metric: str, **dimensions: str) -> None:
     metrics.flush_metrics()  # log_metrics would warn about a refusal, which has no metric
 
 
-def _identity(callback: meetings.Callback) -> dict[str, Any]:
+def _identity(observation: Observation) -> dict[str, Any]:
     """Return the fields that may be logged: ids and names, no content."""
-    names = ("event", "recording_id", "session_id", "room_id", "reason")
-    fields = {name: value for name in names if (value := getattr(callback, name, None))}
-    return fields | {"correlation_id": store.correlation.event_id_for_callback(callback)}
+    about = observation.data if isinstance(observation, Occurrence) else observation
+    names = ("recording_id", "session_id", "room_id", "reason")
+    fields = {name: value for name in names if (value := getattr(about, name, None))}
+    event_id = store.correlation.event_id_for_observation(observation)
+    return {"event": observation.event} | fields | {"correlation_id": event_id}

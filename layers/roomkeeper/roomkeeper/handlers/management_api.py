@@ -24,7 +24,7 @@ from roomkeeper.management import Management, requests
 from roomkeeper.management.views import KnownRecording, Recordings, Republished, Rooms
 from roomkeeper.settings import ManagementSettings
 from roomkeeper.store import Store
-from roomkeeper.vonage import VonageClient, connect
+from roomkeeper.vonage import connect
 
 VONAGE_SECONDS = 4.5
 """Seconds for one operation at Vonage, retries included; a request needs at most three."""
@@ -157,12 +157,12 @@ def _store() -> Store:
     )
 
 
-def _vonage() -> VonageClient:
+def _vonage() -> connect.Clients:
     return _vonage_client.get()
 
 
-def _connect() -> VonageClient:
-    return connect.vonage_client(
+def _connect() -> connect.Clients:
+    return connect.clients(
         sdk.secrets_manager(SECRET_RETRY), _settings().vonage, total_timeout=VONAGE_SECONDS
     )
 

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from roomkeeper.domain.observations import Product
 from roomkeeper.domain.recordings import DeletedBy, Recording, Worklist, WorklistEntry
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.jobs import runner
@@ -20,7 +21,7 @@ from roomkeeper.jobs.runner import Options, Run, logger
 from roomkeeper.settings import CleanupSettings
 from roomkeeper.store import Store, correlation
 from roomkeeper.times import iso
-from roomkeeper.vonage import DeletionOutcome, NotDeletable, VonageClient
+from roomkeeper.vonage import DeletionOutcome, NotDeletable, RecordingsApi, api_of
 
 _LOOKUP_BATCH = 100
 
@@ -55,12 +56,12 @@ class Cleanup(WorklistJob[CleanupOptions]):
         self,
         run: Run[CleanupOptions],
         store: Store,
-        vonage: VonageClient,
+        apis: Mapping[Product, RecordingsApi],
         *,
         retention: timedelta,
     ) -> None:
         super().__init__(run, store)
-        self._vonage = vonage
+        self._apis = apis
         self._until = run.now - retention
         self.on_hold = 0
 
@@ -72,8 +73,8 @@ class Cleanup(WorklistJob[CleanupOptions]):
         if not days:
             return cls._switched_off(run)
         store = open_store(settings.table_name, deleted_days=settings.deleted_days)
-        with runner.vonage_client(run) as vonage:
-            return cls(run, store, vonage, retention=timedelta(days=days)).run()
+        with runner.vonage_clients(run) as clients:
+            return cls(run, store, clients.recordings, retention=timedelta(days=days)).run()
 
     def due_until(self) -> Mapping[Worklist, datetime]:
         """Return the job's worklists; a list's entries from its time or earlier are due."""
@@ -108,7 +109,7 @@ class Cleanup(WorklistJob[CleanupOptions]):
         Entries are looked up in batches, so that many holds do not delay the other recordings.
         """
         while batch := list(itertools.islice(worklist, _LOOKUP_BATCH)):
-            known = self._store.recordings(entry.id for entry in batch)
+            known = self._store.recordings.get_many(entry.id for entry in batch)
             on_hold = {id_ for id_, recording in known.items() if recording.hold is not None}
             young = {id_ for id_, recording in known.items() if self._is_young(recording)}
             self.on_hold += len(on_hold)
@@ -138,17 +139,17 @@ class Cleanup(WorklistJob[CleanupOptions]):
         return outcome
 
     def _act(self, due: WorklistEntry) -> Outcome:
-        recording = self._store.recording(due.id)
+        recording = self._store.recordings.get(due.id)
         if recording is None or recording.deleted_at is not None:
             return "already_deleted"
         if recording.hold is not None:  # set after the worklist was read
             return "on_hold"
         if self._dry_run:
             return self._plan_deletion(due.id, recording.queued_at or due.since)
-        deleted_by = self._delete(due.id)
+        deleted_by = self._delete(recording)
         if deleted_by is None:
             return "not_deletable_yet"
-        self._store.mark_deleted(due.id, deleted_by, self._now)
+        self._store.recordings.mark_deleted(due.id, deleted_by, self._now)
         logger.info(
             "recording deleted",
             recording_id=due.id,
@@ -162,12 +163,13 @@ class Cleanup(WorklistJob[CleanupOptions]):
         self._plan.add({"recording_id": recording_id, "uploaded_at": iso(uploaded_at)})
         return "would_delete"
 
-    def _delete(self, recording_id: str) -> DeletedBy | None:
+    def _delete(self, recording: Recording) -> DeletedBy | None:
         """Delete a recording at Vonage; return who deleted it, or None if that is not possible yet.
 
         Only Vonage's own "not found" counts as deleted by Vonage.
         """
-        return _DELETED_BY[self._vonage.delete_recording(recording_id)]
+        api = api_of(self._apis, recording.product)
+        return _DELETED_BY[api.delete(recording.recording_id)]
 
     @property
     def planned(self) -> Sequence[dict[str, str]]:

@@ -65,7 +65,9 @@ class Deferrals:
         Raises:
             StoreUnavailable: the item stays on its worklist unchanged.
         """
-        if self._dry_run or not self._store.defer(due, self._now, delay, confirmed=confirmed):
+        if self._dry_run or not self._store.worklists.defer(
+            due, self._now, delay, confirmed=confirmed
+        ):
             return
         with self._lock:
             self.count += 1

@@ -132,11 +132,11 @@ class WorklistJob(Job[OptionsT, WorklistEntry]):
         Raises:
             StoreUnavailable: they could not be counted.
         """
-        return sum(self._store.worklist_length(*each) for each in self.due_until().items())
+        return sum(self._store.worklists.count(*each) for each in self.due_until().items())
 
     def due_on(self, worklist: Worklist) -> Iterator[WorklistEntry]:
         """Yield the due entries of one worklist, oldest first."""
-        return self._store.worklist(worklist, self.due_until()[worklist])
+        return self._store.worklists.read(worklist, self.due_until()[worklist])
 
     def first_deferred(self, entries: Iterator[WorklistEntry]) -> Iterator[WorklistEntry]:
         """Yield as many deferred entries as one run retries."""

@@ -8,21 +8,13 @@ import operator
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, ClassVar
 
-import msgspec
 from msgspec import Meta
 
-from roomkeeper import vonage
-from roomkeeper.callbacks.meetings import (
-    RecordingCallback,
-    RecordingEnded,
-    RecordingStarted,
-    RecordingUploaded,
-)
-from roomkeeper.domain.recordings import Recording, Worklist, WorklistEntry
+from roomkeeper.domain.observations import Listed, Product, RecordingObservation
+from roomkeeper.domain.recordings import Recording, Status, Worklist, WorklistEntry
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.jobs import runner
 from roomkeeper.jobs.batch import Outcome, Summary
@@ -32,7 +24,7 @@ from roomkeeper.jobs.report import Report
 from roomkeeper.jobs.runner import Options, Run, logger
 from roomkeeper.settings import ReconciliationSettings
 from roomkeeper.store import CorruptItem, Store, correlation
-from roomkeeper.vonage import NotFound, VonageClient
+from roomkeeper.vonage import RecordingsApi, api_of
 
 UPLOAD_TIMEOUT = timedelta(days=30)
 """How long after the grace time a run waits for an upload that Vonage still announces, and how long
@@ -48,8 +40,20 @@ _DEFERRED: tuple[Worklist, ...] = (
 )
 
 
+_FINAL: Mapping[str, Outcome] = {
+    "recording:uploaded": "recovered",
+    "recording:stored": "recovered",
+    "recording:failed": "never_uploaded",
+    "recording:expired": "lost",
+    "recording:deleted": "lost",
+}
+"""The outcome of a recording that needs no further waiting, by the event that Vonage implies."""
+
+_RESOLVED: frozenset[Status] = frozenset(("uploaded", "stored", "failed", "expired", "deleted"))
+
+
 class InvalidRecordingData(RoomkeeperError):
-    """Vonage's data about a recording is incomplete or implausible."""
+    """Vonage's list of a session has a recording with missing or invalid data."""
 
     @property
     def is_item_specific(self) -> bool:
@@ -84,12 +88,12 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
         self,
         run: Run[ReconciliationOptions],
         store: Store,
-        vonage: VonageClient,
+        apis: Mapping[Product, RecordingsApi],
         *,
         grace: timedelta,
     ) -> None:
         super().__init__(run, store)
-        self._vonage = vonage
+        self._apis = apis
         self._waiting_since = run.now - grace
         self._gives_up_before = run.now - grace - UPLOAD_TIMEOUT
         self._lock = threading.Lock()
@@ -102,8 +106,8 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
         hours = run.options.grace_hours
         grace = timedelta(hours=settings.grace_hours if hours is None else hours)
         store = open_store(settings.table_name, deleted_days=settings.deleted_days)
-        with runner.vonage_client(run) as vonage:
-            return cls(run, store, vonage, grace=grace).run()
+        with runner.vonage_clients(run) as clients:
+            return cls(run, store, clients.recordings, grace=grace).run()
 
     def due_until(self) -> Mapping[Worklist, datetime]:
         """Return the job's worklists; a list's entries from its time or earlier are due."""
@@ -148,41 +152,44 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
             raise
 
     def _reconcile_session(self, due: WorklistEntry) -> Outcome:
-        listed = self._recordings_of(due.id)
+        # Only sessions of the Meetings API are on a worklist.
+        listed = api_of(self._apis, "meetings").in_session(due.id)
         if listed is not None:
             self._store_observations(listed, due.id)
         if not self._dry_run:
-            self._store.mark_session_checked(due, self._now if listed is not None else None)
+            self._store.worklists.mark_session_checked(
+                due, self._now if listed is not None else None
+            )
         return "session_checked"
 
     def _reconcile_recording(self, due: WorklistEntry) -> Outcome:
-        known = self._store.recording(due.id)
-        if known is None or known.status in ("uploaded", "deleted"):
+        known = self._store.recordings.get(due.id)
+        if known is None or known.status in _RESOLVED:
             return "already_resolved"  # by a callback in the meantime
-        listed = self._recordings_of(known.session_id) or vonage.SessionRecordings([])
-        others = [each for each in listed.found if each.id != due.id]
-        found = next((each for each in listed.found if each.id == due.id), None)
+        api = api_of(self._apis, known.product)
+        listed = api.in_session(known.session_id) or Listed(())
+        others = [each for each in listed.found if each.recording_id != due.id]
+        found = next((each for each in listed.found if each.recording_id == due.id), None)
         try:
-            return self._resolve(known, found or self._look_up(due.id), due)
+            return self._resolve(known, found or api.get(due.id), due)
         finally:  # an error in one recording must not block the others
-            self._store_observations(replace(listed, found=others), known.session_id)
+            self._store_observations(Listed(others, listed.invalid), known.session_id)
 
     def _resolve(
-        self, known: Recording, found: vonage.Recording | None, due: WorklistEntry
+        self, known: Recording, found: RecordingObservation | None, due: WorklistEntry
     ) -> Outcome:
         if found is None:
             return self._mark_missing(known)
-        observation = to_observation(found)
-        is_new = observation.event not in known.seen and self._store_observation(observation)
-        if isinstance(observation, RecordingUploaded):  # its callback may have arrived meanwhile
-            return "recovered" if is_new else "already_resolved"
+        is_new = found.event not in known.seen and self._store_observation(found)
+        if found.event in _FINAL:  # its callback may have arrived meanwhile
+            return _FINAL[found.event] if is_new else "already_resolved"
         queued_at = known.queued_at or due.since
-        if found.status == "failed" or queued_at <= self._gives_up_before:
-            return self._give_up(known, found.status)
+        if queued_at <= self._gives_up_before:
+            return self._give_up(known, found.event)
         self._confirm(known)
         return "waiting"
 
-    def _store_observations(self, listed: vonage.SessionRecordings, session_id: str) -> None:
+    def _store_observations(self, listed: Listed, session_id: str) -> None:
         """Store recordings for which no callback ever came, and confirm the known ones.
 
         Known recordings are reconciled as their own worklist entries.
@@ -197,28 +204,28 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
         for recording in listed.found:
             try:
                 self._add_or_confirm(recording)
-            except (InvalidRecordingData, CorruptItem) as error:
+            except CorruptItem as error:
                 errors.append(error)
         if errors:
             raise errors[0]
 
-    def _add_or_confirm(self, found: vonage.Recording) -> None:
-        known = self._store.recording(found.id)
+    def _add_or_confirm(self, found: RecordingObservation) -> None:
+        known = self._store.recordings.get(found.recording_id)
         if known is not None:
             self._confirm(known)
-        elif self._store_observation(to_observation(found)):
+        elif self._store_observation(found):
             with self._lock:
                 self.discovered += 1
 
     def _confirm(self, known: Recording) -> None:
         if not self._dry_run:
-            self._store.confirm(known, self._now)
+            self._store.recordings.confirm(known, self._now)
 
-    def _store_observation(self, observation: RecordingCallback) -> bool:
+    def _store_observation(self, observation: RecordingObservation) -> bool:
         """Store an observation, or list it in a dry run; return True if it is new."""
         if self._dry_run:
             return self._plan_event(observation.event, observation.recording_id)
-        is_new = self._store.reconcile(observation, self._now)
+        is_new = self._store.recordings.reconcile(observation, self._now)
         if is_new:
             _log("missed callback recovered", observation.event, observation.recording_id)
         return is_new
@@ -226,31 +233,31 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
     def _mark_missing(self, known: Recording) -> Outcome:
         if self._dry_run:
             self._plan_event("recording:lost", known.recording_id)
-        elif self._store.mark_missing(known, self._now):
+        elif self._store.recordings.mark_missing(known, self._now):
             _log("recording lost", "recording:lost", known.recording_id)
         else:
             return "already_resolved"  # by a callback in the meantime
         return "lost"
 
-    def _give_up(self, known: Recording, status: str) -> Outcome:
-        """Stop waiting for an upload. `status` is the recording's status at Vonage."""
+    def _give_up(self, known: Recording, latest: str) -> Outcome:
+        """Stop waiting for an upload. `latest` is the latest event that Vonage implies."""
         ids = {"recording_id": known.recording_id, "session_id": known.session_id}
         if self._dry_run:
             return "never_uploaded"
-        if not self._store.mark_never_uploaded(known, self._now):
+        if not self._store.recordings.mark_never_uploaded(known, self._now):
             return "already_resolved"  # by a callback in the meantime
-        logger.warning("recording will not be uploaded", extra=ids | {"status": status})
+        logger.warning("recording will not be uploaded", extra=ids | {"latest": latest})
         return "never_uploaded"
 
     def _defer(self, due: WorklistEntry) -> None:
         """Schedule an item's next attempt, or give it up after UPLOAD_TIMEOUT."""
         if self._dry_run:
             return
-        if not due.is_deferred or self._store.queued_at(due) > self._gives_up_before:
+        if not due.is_deferred or self._store.worklists.queued_at(due) > self._gives_up_before:
             self._deferrals.defer(due)
         elif due.kind == "session":
-            self._store.mark_session_checked(due)
-        elif known := self._store.recording(due.id):
+            self._store.worklists.mark_session_checked(due)
+        elif known := self._store.recordings.get(due.id):
             self._give_up(known, "unknown")
 
     def _plan_event(self, event: str, recording_id: str) -> bool:
@@ -260,19 +267,6 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
             _log("missed callback found", event, recording_id)
         return is_new
 
-    def _recordings_of(self, session_id: str) -> vonage.SessionRecordings | None:
-        """Return the session's recordings at Vonage; None if Vonage does not know the session."""
-        try:
-            return self._vonage.list_recordings(session_id)
-        except NotFound:
-            return None
-
-    def _look_up(self, recording_id: str) -> vonage.Recording | None:
-        try:
-            return self._vonage.get_recording(recording_id)
-        except NotFound:
-            return None
-
     def more_counts(self, summary: Summary) -> Mapping[str, int]:  # noqa: ARG002
         """Return the number of recordings for which no callback ever came."""
         return {"discovered": self.discovered}
@@ -281,36 +275,3 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
 def _log(message: str, event: str, recording_id: str) -> None:
     event_id = correlation.event_id_for_recording(recording_id, event)
     logger.info(message, event=event, recording_id=recording_id, correlation_id=event_id)
-
-
-def to_observation(found: vonage.Recording) -> RecordingCallback:
-    """Return the callback for the latest state that Vonage reports of a recording.
-
-    Raises:
-        InvalidRecordingData: a time or the URL is missing, or a time is out of range.
-    """
-    try:
-        return _to_observation(found)
-    except ValueError as error:
-        raise InvalidRecordingData(
-            f"Vonage's data about recording {found.id} is invalid: {error}."
-        ) from error
-
-
-def _to_observation(found: vonage.Recording) -> RecordingCallback:
-    if found.status not in ("stopped", "uploaded"):
-        return RecordingStarted(recording_id=found.id, session_id=found.session_id)
-    if found.started_at is None or found.ended_at is None:
-        raise ValueError(f"its status is {found.status}, but a time is missing")
-    ended = RecordingEnded(
-        recording_id=found.id,
-        session_id=found.session_id,
-        started_at=found.started_at,
-        ended_at=found.ended_at,
-        duration=max(0, round((found.ended_at - found.started_at).total_seconds())),
-    )
-    if found.status == "stopped":
-        return ended
-    if found.url is None:
-        raise ValueError("its status is uploaded, but it has no valid https URL")
-    return RecordingUploaded(**msgspec.structs.asdict(ended), url=found.url)

@@ -26,7 +26,8 @@ from roomkeeper.jobs.runner import Options, Run, logger
 from roomkeeper.settings import RoomExtensionSettings
 from roomkeeper.store import Checkpoint, InterruptedExtension, RoomStore, correlation
 from roomkeeper.times import iso
-from roomkeeper.vonage import Forbidden, NotFound, NotUpdatable, Unauthorized, VonageClient
+from roomkeeper.vonage import Forbidden, NotFound, NotUpdatable, Unauthorized
+from roomkeeper.vonage.meetings import MeetingsClient
 
 Task = Callable[[], Outcome]
 
@@ -51,7 +52,7 @@ class RoomExtension(Job[Options, Task]):
         self,
         run: Run[Options],
         table: RoomStore,
-        vonage: VonageClient,
+        vonage: MeetingsClient,
         *,
         policy: ExtensionPolicy,
     ) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from roomkeeper.domain.rooms import Room
 from roomkeeper.store import Checkpoint
-from roomkeeper.vonage import BadRequest, InvalidResponse, InvalidRoom, NotFound, RoomPage
+from roomkeeper.vonage import BadRequest, InvalidResponse, NotFound
 from roomkeeper.vonage.errors import RequestContext
+from roomkeeper.vonage.meetings import InvalidRoom, RoomPage
 
 ReadPage = Callable[[str | None], RoomPage]
 

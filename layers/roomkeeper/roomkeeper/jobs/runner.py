@@ -7,7 +7,7 @@ of a scheduled or direct invocation is the job's options as JSON. Over HTTP they
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Protocol, TypeVar
 
@@ -26,8 +26,9 @@ from roomkeeper.jobs.batch import Limits, deadline_in
 from roomkeeper.jobs.report import Report
 from roomkeeper.logs import function_logger
 from roomkeeper.settings import JobSettings, VonageSettings
-from roomkeeper.vonage import VonageClient, connect
-from roomkeeper.vonage.connect import NotConfigured
+from roomkeeper.vonage import connect
+from roomkeeper.vonage.connect import Clients, NotConfigured
+from roomkeeper.vonage.meetings import MeetingsClient
 
 logger = function_logger()
 metrics = Metrics()
@@ -56,6 +57,7 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
 
 
+Client = TypeVar("Client")
 OptionsT = TypeVar("OptionsT", bound=Options)
 
 
@@ -139,15 +141,24 @@ def _by_schedule(event: Event, context: Context, job: JobType[OptionsT]) -> Resp
     return report.as_json()
 
 
-def vonage_client(run: Run[Any]) -> VonageClient:
+def vonage_client(run: Run[Any]) -> MeetingsClient:
     """Return a client of the Meetings API whose calls each take at most the run's `call_seconds`.
 
     Raises:
         NotConfigured: no credentials were ever stored.
         SecretUnavailable: the credentials cannot be read.
     """
+    return _connected(connect.meetings_client, run)
+
+
+def vonage_clients(run: Run[Any]) -> Clients:
+    """Return the clients of all products, as `vonage_client` does for one."""
+    return _connected(connect.clients, run)
+
+
+def _connected(connector: Callable[..., Client], run: Run[Any]) -> Client:
     try:
-        client = connect.vonage_client(
+        client = connector(
             sdk.secrets_manager(SECRET_RETRY),
             VonageSettings.from_env(os.environ),
             total_timeout=run.call_seconds,

@@ -5,6 +5,7 @@ from datetime import datetime
 
 import msgspec
 
+from roomkeeper.domain.observations import RecordingObservation
 from roomkeeper.domain.recordings import Hold, Recording, url_expiry
 from roomkeeper.domain.rooms import Room
 from roomkeeper.errors import RoomkeeperError
@@ -12,12 +13,17 @@ from roomkeeper.management.requests import HoldRequest, Page
 from roomkeeper.management.views import KnownRecording, Recordings, Republished, Rooms, merge
 from roomkeeper.store import Store
 from roomkeeper.times import from_iso, iso
-from roomkeeper.vonage import NotFound, VonageClient
-from roomkeeper.vonage import Recording as VonageRecording
+from roomkeeper.vonage import api_of
+from roomkeeper.vonage.connect import Clients
+from roomkeeper.vonage.meetings import MeetingsClient
 
 
 class NotKnown(RoomkeeperError):
     """Neither Vonage nor the table has the item; or the table lacks it, and is required."""
+
+
+class NoRooms(RoomkeeperError):
+    """The stack serves no product that has rooms."""
 
 
 class OnHold(RoomkeeperError):
@@ -37,20 +43,21 @@ class NotUploaded(RoomkeeperError):
 
 
 class Management:
-    """All operations of the management API, on a store and a Vonage client.
+    """All operations of the management API, on a store and the clients of Vonage's products.
 
     Each raises VonageError or StoreUnavailable if one of those fails, and is idempotent.
     """
 
-    def __init__(self, store: Store, vonage: VonageClient) -> None:
+    def __init__(self, store: Store, clients: Clients) -> None:
         self._store = store
-        self._vonage = vonage
+        self._meetings = clients.meetings
+        self._apis = clients.recordings
 
     # --- rooms ------------------------------------------------------------------------------------
 
     def rooms(self, page: Page) -> Rooms:
         """Return the rooms of a page; its cursor is Vonage's `start_id`."""
-        found = self._vonage.list_rooms(page.cursor, page.size)
+        found = self._rooms.list_rooms(page.cursor, page.size)
         return Rooms(
             rooms=found.rooms,
             next_cursor=found.next_start_id,
@@ -60,15 +67,15 @@ class Management:
 
     def room(self, room_id: str) -> Room:
         """Return the room."""
-        return self._vonage.get_room(room_id)
+        return self._rooms.get_room(room_id)
 
     def update_expiry(self, room_id: str, expires_at: datetime) -> Room:
         """Set the expiry of a long-term room; return the updated room."""
-        return self._vonage.update_room_expiry(room_id, expires_at)
+        return self._rooms.update_room_expiry(room_id, expires_at)
 
     def delete_room(self, room_id: str) -> None:
         """Delete the room."""
-        self._vonage.delete_room(room_id)
+        self._rooms.delete_room(room_id)
 
     # --- recordings -------------------------------------------------------------------------------
 
@@ -79,11 +86,13 @@ class Management:
             NotKnown: Vonage does not have the session, and the table has no recording of it.
         """
         listed = self._session_at_vonage(session_id)
-        at_vonage = {each.id: each for each in listed or []}
-        stored = self._store.recordings({*self._store.recordings_in(session_id), *at_vonage})
+        at_vonage = {each.recording_id: each for each in listed or ()}
+        stored = self._store.recordings.get_many(
+            {*self._store.recordings.in_session(session_id), *at_vonage}
+        )
         if listed is None and not stored:
             raise NotKnown(f"Neither Vonage nor Roomkeeper knows the session {session_id!r}.")
-        room_id = self._store.room_ids_by_session([session_id]).get(session_id)
+        room_id = self._store.sessions.room_ids([session_id]).get(session_id)
         ids = {**at_vonage, **stored}
         merged = [merge(stored.get(id_), at_vonage.get(id_), room_id) for id_ in ids]
         return Recordings(recordings=sorted(merged, key=_start))
@@ -94,12 +103,12 @@ class Management:
         Raises:
             NotKnown: neither has the recording.
         """
-        stored = self._store.recording(recording_id)
-        at_vonage = self._at_vonage(recording_id)
+        stored = self._store.recordings.get(recording_id)
+        at_vonage = self._at_vonage(recording_id, stored)
         known = stored or at_vonage
         if known is None:
             raise NotKnown(f"Neither Vonage nor Roomkeeper knows the recording {recording_id!r}.")
-        rooms = self._store.room_ids_by_session([known.session_id])
+        rooms = self._store.sessions.room_ids([known.session_id])
         return merge(stored, at_vonage, rooms.get(known.session_id))
 
     def delete_recording(self, recording_id: str, now: datetime) -> None:
@@ -113,7 +122,7 @@ class Management:
             NotDeletableYet: the recording is not uploaded yet.
             NotKnown: neither Vonage nor the table has the recording.
         """
-        stored = self._store.recording(recording_id)
+        stored = self._store.recordings.get(recording_id)
         if stored and stored.deleted_at:
             return
         if stored and stored.hold:
@@ -121,16 +130,15 @@ class Management:
                 f"The recording {recording_id!r} is on hold since {iso(stored.hold.since)}, by "
                 f"{stored.hold.requested_by}: {stored.hold.reason}. Release the hold to delete it."
             )
-        known = stored or self._at_vonage(recording_id)
+        known = stored or self._at_vonage(recording_id, stored)
         if known is None:
             raise NotKnown(f"Neither Vonage nor Roomkeeper knows the recording {recording_id!r}.")
-        if self._vonage.delete_recording(recording_id) == "not_yet":
+        if api_of(self._apis, known.product).delete(recording_id) == "not_yet":
             raise NotDeletableYet(
                 f"Vonage has not uploaded the recording {recording_id!r} yet. Delete it after its "
                 "recording:uploaded."
             )
-        session_id = known.session_id
-        self._store.mark_deleted(recording_id, "management", now, session_id=session_id)
+        self._store.recordings.mark_deleted(recording_id, "management", now, adding=known)
 
     def hold(self, recording_id: str, request: HoldRequest, caller: str, now: datetime) -> Hold:
         """Protect the recording from deletion; return the hold, which replaces an earlier one.
@@ -143,7 +151,7 @@ class Management:
         """
         since = from_iso(iso(now))  # the precision of the table
         hold = Hold(reason=request.reason, requested_by=request.requested_by or caller, since=since)
-        if not self._store.hold(recording_id, hold.reason, hold.requested_by, since):
+        if not self._store.recordings.hold(recording_id, hold.reason, hold.requested_by, since):
             self._stored(recording_id)
             raise AlreadyDeleted(f"The recording {recording_id!r} is deleted already.")
         return hold
@@ -154,7 +162,7 @@ class Management:
         Raises:
             NotKnown: the recording is not in the table.
         """
-        if not self._store.release(recording_id):
+        if not self._store.recordings.release(recording_id):
             self._stored(recording_id)
 
     def republish(self, recording_id: str, now: datetime) -> Republished:
@@ -170,33 +178,43 @@ class Management:
             raise AlreadyDeleted(f"The recording {recording_id!r} is deleted.")
         if "recording:uploaded" not in stored.seen:
             raise NotUploaded(f"No recording:uploaded was received for {recording_id!r}.")
-        at_vonage = self._at_vonage(recording_id)
-        if at_vonage is None or at_vonage.url is None:
+        download = api_of(self._apis, stored.product).download(recording_id)
+        if download is None:
             raise NotUploaded(f"Vonage no longer has a file of the recording {recording_id!r}.")
-        url, url_expires_at = at_vonage.url, url_expiry(at_vonage.url)
-        fresh = msgspec.structs.replace(stored, url=url, url_expires_at=url_expires_at)
-        event_id = self._store.republish(fresh, now)
+        fresh = msgspec.structs.replace(
+            stored, url=download.url, url_expires_at=url_expiry(download.url)
+        )
+        event_id = self._store.outbox.republish(fresh, now)
         return Republished(event_id=event_id, url_expires_at=fresh.url_expires_at)
 
     # --- sources ----------------------------------------------------------------------------------
 
     def _stored(self, recording_id: str) -> Recording:
-        stored = self._store.recording(recording_id)
+        stored = self._store.recordings.get(recording_id)
         if stored is None:
             raise NotKnown(f"Roomkeeper does not know the recording {recording_id!r}.")
         return stored
 
-    def _at_vonage(self, recording_id: str) -> VonageRecording | None:
-        try:
-            return self._vonage.get_recording(recording_id)
-        except NotFound:
-            return None
+    def _at_vonage(
+        self, recording_id: str, stored: Recording | None
+    ) -> RecordingObservation | None:
+        """Return the recording at Vonage; of any product if it is not stored."""
+        if stored is not None:
+            return api_of(self._apis, stored.product).get(recording_id)
+        found = (api.get(recording_id) for api in self._apis.values())
+        return next(filter(None, found), None)
 
-    def _session_at_vonage(self, session_id: str) -> Sequence[VonageRecording] | None:
-        try:
-            return self._vonage.list_recordings(session_id).found
-        except NotFound:
-            return None
+    def _session_at_vonage(self, session_id: str) -> Sequence[RecordingObservation] | None:
+        """Return the session's recordings at Vonage, None if no product has the session."""
+        lists = [api.in_session(session_id) for api in self._apis.values()]
+        known = [listed for listed in lists if listed is not None]
+        return [each for listed in known for each in listed.found] if known else None
+
+    @property
+    def _rooms(self) -> MeetingsClient:
+        if self._meetings is None:
+            raise NoRooms("There are no rooms: only the Meetings API has them.")
+        return self._meetings
 
 
 def _start(recording: KnownRecording) -> tuple[str, str]:

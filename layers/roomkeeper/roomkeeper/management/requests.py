@@ -8,9 +8,9 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import Meta, Struct
 
-from roomkeeper.callbacks.meetings import Id
 from roomkeeper.http_api import InvalidRequest
 from roomkeeper.times import iso
+from roomkeeper.types import Id
 
 FIVE_YEARS = timedelta(days=5 * 365 + 1)
 """Vonage's limit for the time until a room's expiry."""

@@ -1,21 +1,19 @@
 """The response bodies of the management API. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
 from msgspec import Struct
 
+from roomkeeper.domain.observations import Product, RecordingObservation
 from roomkeeper.domain.recordings import DeletedBy, Hold, Recording, Status, furthest, url_expiry
 from roomkeeper.domain.rooms import Room
-from roomkeeper.vonage.models import Recording as VonageRecording
 
 Source = Literal["vonage", "roomkeeper"]
 
-_MEANS: Mapping[str, str] = {"stopped": "recording:ended", "uploaded": "recording:uploaded"}
-"""The event that each status at Vonage implies; any other status implies `recording:started`."""
-
 _FACTS = (
+    "product",
     "recording_id",
     "session_id",
     "room_id",
@@ -43,6 +41,7 @@ class Rooms(Struct, frozen=True, kw_only=True):
 class KnownRecording(Struct, frozen=True, kw_only=True):
     """A recording, merged from Vonage and the table; `status` is the more advanced of both."""
 
+    product: Product
     recording_id: str
     session_id: str
     room_id: str | None
@@ -75,7 +74,7 @@ class Republished(Struct, frozen=True, kw_only=True):
 
 
 def merge(
-    ours: Recording | None, theirs: VonageRecording | None, room_id: str | None
+    ours: Recording | None, theirs: RecordingObservation | None, room_id: str | None
 ) -> KnownRecording:
     """Return a recording merged from the table (`ours`) and Vonage (`theirs`); one may be None.
 
@@ -98,18 +97,21 @@ def merge(
     )
 
 
-def _sources(ours: Recording | None, theirs: VonageRecording | None) -> list[Source]:
+def _sources(ours: Recording | None, theirs: RecordingObservation | None) -> list[Source]:
     known: dict[Source, bool] = {"vonage": theirs is not None, "roomkeeper": ours is not None}
     return [source for source, is_known in known.items() if is_known]
 
 
-def _to_recording(theirs: VonageRecording) -> Recording:
+def _to_recording(theirs: RecordingObservation) -> Recording:
     return Recording(
-        recording_id=theirs.id,
+        product=theirs.product,
+        recording_id=theirs.recording_id,
         session_id=theirs.session_id,
-        seen=frozenset({_MEANS.get(theirs.status, "recording:started")}),
+        room_id=theirs.room_id,
+        seen=frozenset({theirs.event}),
         started_at=theirs.started_at,
         ended_at=theirs.ended_at,
+        duration=theirs.duration,
         url=theirs.url,
         url_expires_at=url_expiry(theirs.url) if theirs.url else None,
     )

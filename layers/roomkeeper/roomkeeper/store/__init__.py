@@ -10,8 +10,8 @@ Source: "Update expressions" and "Reading and processing a stream" in the Dynamo
 
 from roomkeeper.store import correlation
 from roomkeeper.store.items import CorruptItem
-from roomkeeper.store.recordings import Store
 from roomkeeper.store.rooms import Checkpoint, InterruptedExtension, RoomStore
+from roomkeeper.store.store import Store
 from roomkeeper.store.stream import events_due
 from roomkeeper.store.table import RETRY, SHORT_RETRY, StoreUnavailable
 

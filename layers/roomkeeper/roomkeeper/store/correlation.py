@@ -6,8 +6,8 @@ it before the event exists, and it is neither stored nor passed on.
 
 from typing import TYPE_CHECKING
 
-from roomkeeper.callbacks.meetings import Callback
 from roomkeeper.domain import events
+from roomkeeper.domain.observations import Observation
 from roomkeeper.store.items import RECORDING, event_key
 from roomkeeper.store.updates import key_of
 from roomkeeper.times import iso
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from roomkeeper.domain.rooms import Extension
 
 
-def event_id_for_callback(callback: Callback) -> str:
-    """Return the id of the event that the callback causes; repeated callbacks cause no other."""
-    return events.event_id(key_of(callback), callback.event)
+def event_id_for_observation(observation: Observation) -> str:
+    """Return the id of the event that the observation causes; repetitions cause no other."""
+    return events.event_id(key_of(observation), observation.event)
 
 
 def event_id_for_recording(recording_id: str, event: str) -> str:

@@ -21,6 +21,13 @@ ROOM, CHECKPOINT = "ROOM#", "CHECKPOINT#"
 DEFERRAL = ("attempts", "queued_at")
 """Attributes that an item has only while it is deferred."""
 
+CLOSED = "closed_"
+"""The prefix of attributes with the final worklist, its time, and the TTL of a closed recording.
+
+A closed recording has no file at Vonage any more, whatever callbacks come late. `if_not_exists` of
+a final value lets a late one find that out in its own single write.
+"""
+
 SHARDS = 8
 """The number of shards of a worklist, which spread its writes over index partitions."""
 
@@ -29,14 +36,17 @@ class Update(Struct, frozen=True, kw_only=True):
     """The content of one UpdateItem.
 
     `set_if_absent` has attributes that are written only if absent, `set_always` those that are
-    always written, `removed` those that are removed. The name `seen` is added to the item's set.
-    With `seen`, the write fails if that name was recorded before, or the item is marked deleted;
-    without it, if the item exists.
+    always written, `removed` those that are removed. `set_unless_closed` has those that are always
+    written until the item has an attribute of that name with the prefix `closed_`, whose value they
+    keep from then on. A value of None in it is written as DynamoDB's null. The name `seen` is added
+    to the item's set. With `seen`, the write fails if that name was recorded before, or the item is
+    marked deleted; without it, if the item exists.
     """
 
     key: str
     set_if_absent: Mapping[str, Any]
     set_always: Mapping[str, Any] = {}
+    set_unless_closed: Mapping[str, Any] = {}
     removed: Sequence[str] = ()
     seen: str | None = None
     reconciled: bool = False
@@ -45,12 +55,14 @@ class Update(Struct, frozen=True, kw_only=True):
 def build_update(update: Update) -> dict[str, Any]:
     """Return the arguments of `Table.update`. Names are aliased: any may be a reserved word."""
     facts = {name: value for name, value in update.set_if_absent.items() if value is not None}
-    names = {f"#{name}": name for name in [*facts, *update.set_always, *update.removed]}
-    values = {
-        f":{name}": serialize(value) for name, value in [*facts.items(), *update.set_always.items()]
-    }
+    written = {**facts, **update.set_always, **update.set_unless_closed}
+    names = {f"#{name}": name for name in [*written, *update.removed]}
+    values = {f":{name}": serialize(value) for name, value in written.items()}
     sets = [f"#{name} = if_not_exists(#{name}, :{name})" for name in facts]
     sets += [f"#{name} = :{name}" for name in update.set_always]
+    sets += [
+        f"#{name} = if_not_exists({CLOSED}{name}, :{name})" for name in update.set_unless_closed
+    ]
     sets_and_adds = "SET " + ", ".join(sets)
     if update.removed:
         sets_and_adds += " REMOVE " + ", ".join(f"#{name}" for name in update.removed)
@@ -112,8 +124,10 @@ def shards(worklist: str) -> list[str]:
     return [f"{worklist}#{shard}" for shard in range(SHARDS)]
 
 
-def serialize(value: str | int | datetime | Sequence[str]) -> "AttributeValueTypeDef":
+def serialize(value: str | int | datetime | Sequence[str] | None) -> "AttributeValueTypeDef":
     """Return a value in DynamoDB's types; a sequence becomes a string set."""
+    if value is None:
+        return {"NULL": True}
     if isinstance(value, datetime):
         return {"S": iso(value)}
     if not isinstance(value, str | int):
@@ -130,6 +144,8 @@ def _deserialize(typed_value: Mapping[str, Any]) -> Any:
     [(type_name, value)] = typed_value.items()
     if type_name == "M":
         return deserialize(value)
+    if type_name == "NULL":
+        return None
     if type_name == "N":
         return int(value) if value.isdecimal() else float(value)
     return value

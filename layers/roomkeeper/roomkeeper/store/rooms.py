@@ -91,7 +91,7 @@ class RoomStore:
 
     def complete(self, extension: Extension, now: datetime) -> None:
         """Put `room:extended` into the outbox, once for each new expiry; remove the record."""
-        data = msgspec.convert(extension, events.RoomExtended, from_attributes=True)
+        data = events.RoomExtended(product="meetings", **msgspec.structs.asdict(extension))
         fields = {
             "event": "room:extended",
             "detail": msgspec.json.encode(data).decode(),

@@ -1,103 +1,173 @@
-"""The update of an item for each callback."""
+"""The update of an item for each observation."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
-from roomkeeper.callbacks.meetings import (
-    OutboxCallback,
-    RecordingCallback,
-    RecordingUploaded,
-    SessionCallback,
-    SessionEnded,
+from roomkeeper.domain import events
+from roomkeeper.domain.observations import (
+    Observation,
+    Occurrence,
+    RecordingObservation,
+    SessionObservation,
     Unrecognized,
 )
-from roomkeeper.domain import events
 from roomkeeper.domain.recordings import url_expiry
-from roomkeeper.store.items import DEFERRAL, RECORDING, SESSION, Update, event_key, shard_of
+from roomkeeper.store.items import (
+    CLOSED,
+    DEFERRAL,
+    RECORDING,
+    SESSION,
+    Update,
+    event_key,
+    shard_of,
+)
 
 
-def key_of(callback: RecordingCallback | SessionCallback | OutboxCallback) -> str:
-    """Return the key of the item that a callback updates."""
-    if isinstance(callback, RecordingCallback):
-        return RECORDING + callback.recording_id
-    if isinstance(callback, SessionCallback):
-        return SESSION + callback.session_id
-    if isinstance(callback, Unrecognized):
-        return event_key(callback.body)
-    return event_key(callback.event + msgspec.json.encode(callback).decode())
+def key_of(observation: Observation) -> str:
+    """Return the key of the item that an observation updates."""
+    if isinstance(observation, RecordingObservation):
+        return RECORDING + observation.recording_id
+    if isinstance(observation, SessionObservation):
+        return SESSION + observation.session_id
+    if isinstance(observation, Unrecognized):
+        return event_key(observation.body)
+    return event_key(observation.event + observation.identity)
 
 
-def recording_update(callback: RecordingCallback, now: datetime) -> Update:
-    """Return the update of a recording's item for its callback, received at `now`."""
-    facts = msgspec.structs.asdict(callback)
-    facts |= {"received_at": now, events.RECEIVED_AT[callback.event]: now}
-    shard = shard_of(callback.recording_id)
-    if not isinstance(callback, RecordingUploaded):
-        facts |= {"worklist": f"awaiting_upload#{shard}", "since": now}
-        return Update(key=key_of(callback), set_if_absent=facts, seen=callback.event)
-    facts |= {"url_expires_at": url_expiry(callback.url)}
-    state = {"worklist": f"retained#{shard}", "since": now}
-    # If the recording was deferred or marked as never uploaded, it has these attributes.
-    removed = (*DEFERRAL, "ttl")
+def recording_update(observation: RecordingObservation, now: datetime, ttl: int) -> Update:
+    """Return the update of a recording's item for its observation, received at `now`.
+
+    `ttl` is when the item expires if the recording has no file at Vonage any more, in Unix seconds.
+    """
+    match observation.event:
+        case "recording:uploaded" | "recording:stored":
+            return _retained(observation, now)
+        case "recording:failed" | "recording:expired":
+            return _closed(observation, now, ttl)
+        case "recording:deleted":
+            return _deleted(observation, now, ttl)
+        case _:
+            return _awaiting_upload(observation, now)
+
+
+def confirmed_update(observation: RecordingObservation, now: datetime, ttl: int) -> Update:
+    """Return the same update for an observation of Vonage's API, which confirms the recording."""
+    update = recording_update(observation, now, ttl)
+    state = dict(update.set_unless_closed)
+    if observation.event in ("recording:uploaded", "recording:stored"):
+        state["worklist"] = f"confirmed#{shard_of(observation.recording_id)}"
+    return msgspec.structs.replace(
+        update,
+        set_if_absent={**update.set_if_absent, "confirmed_at": now},
+        set_unless_closed=state,
+        reconciled=True,
+    )
+
+
+def _awaiting_upload(observation: RecordingObservation, now: datetime) -> Update:
+    shard = shard_of(observation.recording_id)
+    queued = {"worklist": f"awaiting_upload#{shard}", "since": now}
     return Update(
-        key=key_of(callback),
-        set_if_absent=facts,
-        set_always=state,
-        removed=removed,
-        seen=callback.event,
+        key=key_of(observation),
+        set_if_absent=_facts(observation, now) | queued,
+        seen=observation.event,
     )
 
 
-def confirmed_update(callback: RecordingCallback, now: datetime) -> Update:
-    """Return the same update for a recording that Vonage's API returned, marked as confirmed."""
-    update = recording_update(callback, now)
-    facts, state = (
-        {**update.set_if_absent, "confirmed_at": now},
-        dict(update.set_always),
+def _retained(observation: RecordingObservation, now: datetime) -> Update:
+    # If the recording was deferred or marked as never uploaded, it has the attributes of a deferral
+    # and a TTL, which no longer apply.
+    return Update(
+        key=key_of(observation),
+        set_if_absent=_facts(observation, now),
+        set_unless_closed={
+            "worklist": f"retained#{shard_of(observation.recording_id)}",
+            "since": now,
+            "ttl": None,
+        },
+        removed=DEFERRAL,
+        seen=observation.event,
     )
-    if isinstance(callback, RecordingUploaded):
-        state["worklist"] = f"confirmed#{shard_of(callback.recording_id)}"
-    return msgspec.structs.replace(update, set_if_absent=facts, set_always=state, reconciled=True)
 
 
-def session_update(callback: SessionCallback, now: datetime, until: datetime) -> Update:
-    """Return the update of a session's item for its callback, received at `now`; TTL `until`."""
-    facts = msgspec.structs.asdict(callback) | {"ttl": int(until.timestamp())}
-    facts |= {"received_at": now, events.RECEIVED_AT[callback.event]: now}
+def _closed(observation: RecordingObservation, now: datetime, ttl: int) -> Update:
+    # No job reads the worklist `closed`. The recording stays on it, so that the observations of an
+    # earlier stage, which may come later, put it on no other one.
+    state = {"worklist": f"closed#{shard_of(observation.recording_id)}", "since": now, "ttl": ttl}
+    final = {f"{CLOSED}{name}": value for name, value in state.items()}
+    return Update(
+        key=key_of(observation),
+        set_if_absent=_facts(observation, now) | final,
+        set_unless_closed=state,
+        removed=DEFERRAL,
+        seen=observation.event,
+    )
+
+
+def _deleted(observation: RecordingObservation, now: datetime, ttl: int) -> Update:
+    deletion = {"deleted_by": "vonage", "deleted_received_at": now}
+    return Update(
+        key=key_of(observation),
+        set_if_absent=_facts(observation, now) | deletion,
+        set_always={"ttl": ttl},
+        removed=("worklist", "since", *DEFERRAL),
+        seen=observation.event,
+    )
+
+
+def _facts(observation: RecordingObservation, now: datetime) -> dict[str, Any]:
+    facts = msgspec.structs.asdict(observation)
+    del facts["event"]
+    # Vonage reports 0 as long as it does not know them.
+    facts |= {name: facts[name] or None for name in ("size", "duration")}
+    if observation.event == "recording:failed":
+        facts["failure_reason"] = facts.pop("reason")
+    if observation.url is not None:
+        facts["url_expires_at"] = url_expiry(observation.url)
+    return facts | {"received_at": now, events.RECEIVED_AT[observation.event]: now}
+
+
+def session_update(observation: SessionObservation, now: datetime, until: datetime) -> Update:
+    """Return the update of a session's item for its observation, received at `now`; TTL `until`."""
+    facts = msgspec.structs.asdict(observation) | {"ttl": int(until.timestamp())}
+    del facts["event"]
+    facts |= {"received_at": now, events.RECEIVED_AT[observation.event]: now}
     # Only sessions have used_at, so only they are in the index by_room. A start in the future would
     # count as a use of the room until then.
-    facts |= {"used_at": min(callback.started_at, now)}
+    facts |= {"used_at": min(observation.started_at, now)}
     state: Mapping[str, Any] = {}
     removed: tuple[str, ...] = ()
-    shard = shard_of(callback.session_id)
-    if isinstance(callback, SessionEnded):
+    shard = shard_of(observation.session_id)
+    if observation.ended_at is not None:
         state = {"worklist": f"ended_session#{shard}", "since": now}
         removed = DEFERRAL
     else:
         facts |= {"worklist": f"open_session#{shard}", "since": now}
     return Update(
-        key=key_of(callback),
+        key=key_of(observation),
         set_if_absent=facts,
         set_always=state,
         removed=removed,
-        seen=callback.event,
+        seen=observation.event,
     )
 
 
-def outbox_update(callback: OutboxCallback, now: datetime, until: datetime) -> Update:
-    """Return the outbox item for a callback that updates no recording or session; TTL `until`."""
-    key = key_of(callback)
-    if isinstance(callback, Unrecognized):
-        data: Struct = events.Unrecognized(
-            key=key, reason=callback.reason, name=callback.name and callback.name[:128]
+def outbox_update(observation: Occurrence | Unrecognized, now: datetime, until: datetime) -> Update:
+    """Return the outbox item of an observation that changes no other item; TTL `until`."""
+    key = key_of(observation)
+    if isinstance(observation, Unrecognized):
+        data: msgspec.Struct = events.Unrecognized(
+            product=observation.product,
+            key=key,
+            reason=observation.reason,
+            name=observation.name and observation.name[:128],
         )
-        facts: dict[str, Any] = {"body": callback.body}
+        facts: dict[str, Any] = {"body": observation.body}
     else:
-        data, facts = callback, {}
-    facts |= {"event": callback.event, "detail": msgspec.json.encode(data).decode()}
+        data, facts = observation.data, {}
+    facts |= {"event": observation.event, "detail": msgspec.json.encode(data).decode()}
     facts |= {"received_at": now, "ttl": int(until.timestamp())}
     return Update(key=key, set_if_absent=facts)

@@ -1,12 +1,11 @@
-"""A client of the Meetings API: rooms and recordings, with retries and a total timeout.
+"""Calls to Vonage's APIs, with retries and a total timeout.
 
-    with VonageClient(base_url, ApplicationKey(application_id, private_key)) as vonage:
-        room = vonage.get_room(room_id)
+Each product has a package with its client. All clients offer the operations of RecordingsApi.
 
-Source: Vonage's Meetings API reference and guides.
+    with MeetingsClient(base_url, ApplicationKey(application_id, private_key)) as meetings:
+        recording = meetings.get(recording_id)
 """
 
-from roomkeeper.vonage.client import DeletionOutcome, VonageClient
 from roomkeeper.vonage.credentials import ApiKey, ApplicationKey, Credentials, credentials_from
 from roomkeeper.vonage.errors import (
     BadRequest,
@@ -24,7 +23,13 @@ from roomkeeper.vonage.errors import (
     UntrustedCertificate,
     VonageError,
 )
-from roomkeeper.vonage.models import InvalidRoom, Recording, RoomPage, SessionRecordings
+from roomkeeper.vonage.recordings_api import (
+    DeletionOutcome,
+    Download,
+    NotServed,
+    RecordingsApi,
+    api_of,
+)
 from roomkeeper.vonage.retry import RetryPolicy
 
 __all__ = [
@@ -33,24 +38,23 @@ __all__ = [
     "BadRequest",
     "Credentials",
     "DeletionOutcome",
+    "Download",
     "Forbidden",
     "InvalidId",
     "InvalidRecording",
     "InvalidResponse",
-    "InvalidRoom",
     "NotDeletable",
     "NotFound",
+    "NotServed",
     "NotUpdatable",
     "RateLimited",
-    "Recording",
+    "RecordingsApi",
     "Refusal",
     "RetryPolicy",
-    "RoomPage",
-    "SessionRecordings",
     "Unauthorized",
     "Unavailable",
     "UntrustedCertificate",
-    "VonageClient",
     "VonageError",
+    "api_of",
     "credentials_from",
 ]

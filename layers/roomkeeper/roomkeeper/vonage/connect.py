@@ -1,6 +1,7 @@
-"""A client of the Meetings API, made from the settings and the secret with the credentials."""
+"""The clients of Vonage's APIs, made from the settings and the secrets with the credentials."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 from aws_lambda_powertools import single_metric
@@ -8,8 +9,10 @@ from aws_lambda_powertools.metrics import MetricUnit
 from msgspec import Struct
 
 from roomkeeper.aws.secrets import SecretUnavailable, read_secret
+from roomkeeper.domain.observations import Product
 from roomkeeper.settings import VonageSettings
-from roomkeeper.vonage import Credentials, VonageClient, credentials_from
+from roomkeeper.vonage import Credentials, RecordingsApi, credentials_from
+from roomkeeper.vonage.meetings import MeetingsClient
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -33,17 +36,38 @@ class VonageSecretContent(Struct, frozen=True):
         return credentials_from(**msgspec.structs.asdict(self))
 
 
+class Clients(Struct, frozen=True, kw_only=True):
+    """The client of each product; None for a product that the stack does not serve."""
+
+    meetings: MeetingsClient | None = None
+
+    @property
+    def recordings(self) -> Mapping[Product, RecordingsApi]:
+        """The recordings of each product that the stack serves."""
+        return {client.product: client for client in self._all()}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for client in self._all():
+            client.close()
+
+    def _all(self) -> list[RecordingsApi]:
+        return [client for client in (self.meetings,) if client is not None]
+
+
 class NotConfigured(SecretUnavailable):
     """No Vonage credentials are stored: the secret still has the template's empty strings."""
 
 
-def vonage_client(
+def meetings_client(
     secrets: "SecretsManagerClient",
     settings: VonageSettings,
     *,
     total_timeout: float,
     timeout: float = 10.0,
-) -> VonageClient:
+) -> MeetingsClient:
     """Return a client of the Meetings API; both timeouts are in seconds.
 
     Every call reads the secret, so rotated credentials take effect at once. Each 401 counts in the
@@ -63,13 +87,30 @@ def vonage_client(
         credentials = content.credentials()
     except ValueError as exc:
         raise SecretUnavailable(f"The secret {settings.secret_id}: {exc}") from exc
-    return VonageClient(
+    return MeetingsClient(
         settings.base_url,
         credentials,
         total_timeout=total_timeout,
         timeout=timeout,
         on_unauthorized=count_unauthorized,
     )
+
+
+def clients(
+    secrets: "SecretsManagerClient",
+    settings: VonageSettings,
+    *,
+    total_timeout: float,
+    timeout: float = 10.0,
+) -> Clients:
+    """Return the clients of all products; both timeouts are in seconds.
+
+    Raises:
+        NotConfigured: no credentials are stored.
+        SecretUnavailable: a secret cannot be read, or its credentials are incomplete or invalid.
+    """
+    meetings = meetings_client(secrets, settings, total_timeout=total_timeout, timeout=timeout)
+    return Clients(meetings=meetings)
 
 
 def count_unauthorized() -> None:

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -25,10 +25,15 @@ RENEWAL_MARGIN = 60
 
 
 class Credentials(Protocol):
-    """An object that returns an Authorization header."""
+    """An object that returns the header that authorizes a request."""
+
+    @property
+    def header(self) -> str:
+        """The name of the header."""
+        ...
 
     def authorization(self) -> str:
-        """Return the value of the Authorization header for a request that is sent now."""
+        """Return the value of the header for a request that is sent now."""
         ...
 
 
@@ -38,6 +43,7 @@ class ApiKey:
 
     key: str
     secret: str = field(repr=False)
+    header: ClassVar[str] = "Authorization"
 
     def authorization(self) -> str:
         """Return `Basic` with key and secret in base64."""
@@ -53,6 +59,8 @@ class ApplicationKey:
     Raises:
         ValueError: `private_key` is not an RSA key in PEM.
     """
+
+    header: ClassVar[str] = "Authorization"
 
     def __init__(
         self, application_id: str, private_key: str, now: Callable[[], float] = time.time

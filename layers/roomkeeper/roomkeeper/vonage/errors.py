@@ -1,4 +1,4 @@
-"""The exceptions of calls to the Meetings API.
+"""The exceptions of calls to the APIs of Vonage.
 
 A success, a refusal and a 404 count only in Vonage's own format: a proxy, a captive portal or a
 wrong base URL may return the same statuses. Every other response raises InvalidResponse.
@@ -30,7 +30,7 @@ class VonageError(RoomkeeperError):
     text, credentials removed. `retry_after` is the wait in seconds that the response asks for.
     """
 
-    advice: ClassVar[str] = "See the Meetings API reference."
+    advice: ClassVar[str] = "See the reference of Vonage's API."
 
     def __init__(self, description: str, context: RequestContext) -> None:
         super().__init__(f"{context.method} {context.path}: {description}. {self.advice}")
@@ -61,7 +61,11 @@ class Refusal(VonageError):
 
 
 class NotFound(VonageError):
-    """404 with Vonage's name NotFoundError: the room, session or recording does not exist."""
+    """The room, session or recording does not exist.
+
+    It is a 404 with the name NotFoundError of the Meetings API, and a 400 or a 404 with a `code` of
+    the Video API.
+    """
 
     advice = "Check the id."
 
@@ -84,6 +88,12 @@ class NotDeletable(Refusal):
     advice = "Ask Vonage why, and whether the credentials may delete recordings."
 
 
+class NotStoppable(Refusal):
+    """409 in response to the stop of a recording that is not over."""
+
+    advice = "Ask Vonage why; an automatic archive ends with its session."
+
+
 class Forbidden(Refusal):
     """403 in response to any other request."""
 
@@ -97,15 +107,15 @@ class BadRequest(Refusal):
 
 
 class Unauthorized(VonageError):
-    """401: Vonage does not accept the credentials."""
+    """401, or a 403 of the Video API to a list: Vonage does not accept the credentials."""
 
     advice = "Check the credentials (make configure stores them)."
 
 
 class InvalidResponse(VonageError):
-    """A response that is not from a Meetings API: a redirect, HTML, or another JSON format."""
+    """A response that is not from Vonage's API: a redirect, HTML, or another JSON format."""
 
-    advice = "Check that the base URL is that of a Meetings API, and check any proxy in between."
+    advice = "Check that the base URL is that of Vonage's API, and check any proxy in between."
 
 
 class InvalidRecording(InvalidResponse):

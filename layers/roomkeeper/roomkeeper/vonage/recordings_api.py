@@ -1,12 +1,13 @@
 """The operations on recordings that every product of Vonage offers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Literal, Protocol
 
 from msgspec import Struct
 
 from roomkeeper.domain.observations import Listed, Product, RecordingObservation
+from roomkeeper.errors import RoomkeeperError
 
 DeletionOutcome = Literal["deleted", "already_deleted", "not_yet"]
 
@@ -50,3 +51,29 @@ class RecordingsApi(Protocol):
 
     def download(self, recording_id: str) -> Download | None:
         """Return a fresh download of a recording's file; None if Vonage has no file to download."""
+
+    def close(self) -> None:
+        """Close the connections that are kept alive."""
+
+
+class NotServed(RoomkeeperError):
+    """A recording is of a product that the stack does not serve, or has no credentials for."""
+
+    @property
+    def is_item_specific(self) -> bool:
+        """True: recordings of other products are served."""
+        return True
+
+
+def api_of(apis: Mapping[Product, RecordingsApi], product: Product) -> RecordingsApi:
+    """Return the API of a product.
+
+    Raises:
+        NotServed: `apis` does not have it.
+    """
+    if product not in apis:
+        raise NotServed(
+            f"There is no access to the product {product}. Store its credentials with "
+            "make configure."
+        )
+    return apis[product]

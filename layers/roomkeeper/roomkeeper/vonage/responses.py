@@ -1,7 +1,7 @@
 """Maps the status and error body of a response to an exception."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -29,27 +29,37 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
-class _ErrorBody:
-    """An error body; `name` is in the service's format only. Both None: it is not Vonage's."""
+class ErrorBody:
+    """An error body of Vonage's; without name and message, it is not Vonage's.
+
+    `name` is the error's name or number in the product's own format. `proves_absence` is True if
+    the body is so much the product's own that a NotFound may be believed.
+    """
 
     name: str | None = None
     message: str | None = None
+    proves_absence: bool = False
 
     @property
     def is_vonages(self) -> bool:
+        """Whether it is in one of Vonage's formats."""
         return bool(self.name or self.message)
 
 
-def raise_for_status(call: Call, response: Response, now: datetime) -> bytes:
-    """Return the body of a 2xx response.
+ReadError = Callable[[bytes], ErrorBody]
+"""Reads an error body in the formats of a product."""
+
+
+def raise_for_status(call: Call, response: Response, now: datetime, read_error: ReadError) -> bytes:
+    """Return the body of a 2xx response. `read_error` reads any other body.
 
     Raises:
         VonageError: any other status, by its subclass. 4xx statuses other than 401 and 429 count
-            only in one of Vonage's two error formats.
+            only in one of the product's error formats.
     """
     if 200 <= response.status < 300:
         return response.body
-    error = _error_body(response.body)
+    error = read_error(response.body)
     described = f" {error.name}" if error.name else ""
     described += f" ({error.message})" if error.message else ""
     context = RequestContext(
@@ -64,7 +74,30 @@ def raise_for_status(call: Call, response: Response, now: datetime) -> bytes:
     raise error_type(f"Vonage answered {response.status}{described}", context)
 
 
-def _error_type(call: Call, status: int, error: _ErrorBody) -> type[VonageError]:
+def meetings_error(body: bytes) -> ErrorBody:
+    """Read the Meetings API's format (name, message) or the gateway's (title, detail)."""
+    texts = _texts(_fields(body))
+    gateway = ": ".join(texts[key] for key in ("title", "detail") if key in texts)
+    name = texts.get("name")
+    message = redact(texts.get("message") or gateway) or None
+    return ErrorBody(name, message, proves_absence=name == "NotFoundError")
+
+
+def video_error(body: bytes) -> ErrorBody:
+    """Read the Video API's format: a number `code`, and `message`, `description` or both.
+
+    Some of its errors have a message only, as those of other services do. They prove no absence.
+    """
+    fields = _fields(body)
+    texts = _texts(fields)
+    gateway = ": ".join(texts[key] for key in ("title", "detail") if key in texts)
+    message = redact(texts.get("message") or texts.get("description") or gateway) or None
+    code = fields.get("code")
+    is_own = isinstance(code, int) and not isinstance(code, bool) and message is not None
+    return ErrorBody(str(code) if is_own else None, message, proves_absence=is_own)
+
+
+def _error_type(call: Call, status: int, error: ErrorBody) -> type[VonageError]:
     if status >= 500:
         return errors.Unavailable
     if status == 429:
@@ -74,24 +107,31 @@ def _error_type(call: Call, status: int, error: _ErrorBody) -> type[VonageError]
     return _refusal_type(call, status, error) if status >= 400 else errors.InvalidResponse
 
 
-def _refusal_type(call: Call, status: int, error: _ErrorBody) -> type[VonageError]:
-    if status == 404:
-        return errors.NotFound if error.name == "NotFoundError" else errors.InvalidResponse
+def _refusal_type(call: Call, status: int, error: ErrorBody) -> type[VonageError]:
     if not error.is_vonages:
         return errors.InvalidResponse
-    known = call.refusals.get((status, error.name)) or call.refusals.get((status, None))
-    return known or (errors.Forbidden if status == 403 else errors.BadRequest)
+    refusals = {**_REFUSALS, **call.refusals}
+    kind = refusals.get((status, error.name)) or refusals.get((status, None), errors.BadRequest)
+    is_doubtful = issubclass(kind, errors.NotFound) and not error.proves_absence
+    return errors.InvalidResponse if is_doubtful else kind
 
 
-def _error_body(body: bytes) -> _ErrorBody:
-    """Return the body in the service's format (name, message) or the gateway's (title, detail)."""
+_REFUSALS: Mapping[tuple[int, str | None], type[VonageError]] = {
+    (403, None): errors.Forbidden,
+    (404, None): errors.NotFound,
+}
+
+
+def _fields(body: bytes) -> dict[str, Any]:
+    """Return the fields of a JSON object; none for any other body."""
     try:
-        fields = msgspec.json.decode(body, type=dict[str, Any])
+        return msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _ErrorBody()
-    texts = {key: value for key, value in fields.items() if isinstance(value, str) and value}
-    gateway = ": ".join(texts[key] for key in ("title", "detail") if key in texts)
-    return _ErrorBody(texts.get("name"), redact(texts.get("message") or gateway) or None)
+        return {}
+
+
+def _texts(fields: Mapping[str, Any]) -> dict[str, str]:
+    return {key: value for key, value in fields.items() if isinstance(value, str) and value}
 
 
 def redact(text: str) -> str:

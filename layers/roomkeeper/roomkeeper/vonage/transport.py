@@ -1,4 +1,4 @@
-"""HTTP requests to the Meetings API, with retries and a total timeout."""
+"""HTTP requests to an API of Vonage, with retries and a total timeout."""
 
 import codecs
 import ssl
@@ -19,7 +19,7 @@ from roomkeeper.vonage.errors import (
     UntrustedCertificate,
     VonageError,
 )
-from roomkeeper.vonage.responses import Response, raise_for_status
+from roomkeeper.vonage.responses import ReadError, Response, meetings_error, raise_for_status
 from roomkeeper.vonage.retry import Deadline, RetryPolicy
 
 MAX_RESPONSE_BYTES = 32 * 1024 * 1024
@@ -32,18 +32,26 @@ _CHUNK_BYTES = 64 * 1024
 
 
 class Transport:
-    """A pool of connections to one Meetings API. Safe to use from many threads.
+    """A pool of connections to one API. Safe to use from many threads.
 
-    `timeout` is in seconds, for a connection and for each read of a response.
+    `timeout` is in seconds, for a connection and for each read of a response. `read_error` reads
+    the error bodies of the product.
 
     Raises:
         ValueError: `base_url` is not an http(s) URL, or has a user, query or fragment.
     """
 
     def __init__(
-        self, base_url: str, credentials: Credentials, *, timeout: float, retry: RetryPolicy
+        self,
+        base_url: str,
+        credentials: Credentials,
+        *,
+        timeout: float,
+        retry: RetryPolicy,
+        read_error: ReadError = meetings_error,
     ) -> None:
         self.base_url = _checked(base_url)
+        self._read_error = read_error
         self._timeout = timeout
         self._retry = retry
         self._session = _Session()
@@ -74,7 +82,7 @@ class Transport:
             response = self._send(call, deadline)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as exc:
             raise _connection_error(call, exc) from exc
-        return raise_for_status(call, response, datetime.now(UTC))
+        return raise_for_status(call, response, datetime.now(UTC), self._read_error)
 
     def _send(self, call: Call, deadline: Deadline) -> Response:
         # urllib3's Timeout limits connection and response start together. requests accepts it,
@@ -123,7 +131,7 @@ class _Authorization(AuthBase):
         self._credentials = credentials
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = self._credentials.authorization()
+        request.headers[self._credentials.header] = self._credentials.authorization()
         return request
 
 

@@ -6,8 +6,8 @@ expiry is invalid. Display-only fields of another type are dropped.
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import parse_qs
@@ -15,33 +15,18 @@ from urllib.parse import parse_qs
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from roomkeeper.callbacks.meetings import Id, Url
+from roomkeeper.domain.observations import Listed, RecordingObservation
 from roomkeeper.domain.rooms import Room
+from roomkeeper.types import Id, Url, is_within_bounds
 from roomkeeper.vonage.calls import path
 from roomkeeper.vonage.errors import InvalidId
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recording:
-    """A recording at Vonage."""
-
-    id: str
-    session_id: str
-    status: str
-    """`started`, `paused`, `stopped` or `uploaded`."""
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
-    url: str | None = field(default=None, repr=False)
-    """The download URL, a secret that expires; None until the recording is uploaded."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionRecordings:
-    """A session's valid recordings, and a message for each invalid one."""
-
-    found: Sequence[Recording]
-    invalid: Sequence[str] = ()
-    """A message for each invalid recording; it has the id if there is one."""
+_EVENTS: Mapping[str, str] = {
+    "stopped": "recording:ended",
+    "uploaded": "recording:uploaded",
+    "failed": "recording:failed",
+}
+"""The event that each status implies; any other status implies `recording:started`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +100,15 @@ class _RecordingLinks(Struct):
     url: _Link | None = None
 
 
-class _Recording(Struct):
+class Recording(Struct, rename={"links": "_links"}):
+    """A recording as the API sends it. `status` is `started`, `paused`, `stopped` or `uploaded`."""
+
     id: Id
     session_id: Id
     status: str
     started_at: datetime | None = None
     ended_at: datetime | None = None
-    links: _RecordingLinks | None = msgspec.field(name="_links", default=None)
+    links: _RecordingLinks | None = None
 
 
 class _PageLinks(Struct):
@@ -149,7 +136,7 @@ class _SessionRecordings(Struct):
 # Created once: creating a decoder costs more than using it.
 _read_room = msgspec.json.Decoder(_Room).decode
 _read_room_page = msgspec.json.Decoder(_RoomPage).decode
-_read_recording = msgspec.json.Decoder(_Recording).decode
+_read_recording = msgspec.json.Decoder(Recording).decode
 _read_recordings = msgspec.json.Decoder(_SessionRecordings).decode
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError)
@@ -207,19 +194,55 @@ def id_of(element: bytes | Raw) -> str | None:
 
 def recording(body: bytes | Raw) -> Recording:
     """Return the recording in `body`."""
-    return _recording(_read_recording(body))
+    return _read_recording(body)
 
 
-def recordings(body: bytes) -> SessionRecordings:
+def recordings(body: bytes) -> Listed:
     """Return the recordings in `body`. Invalid ones do not affect the others."""
-    found: list[Recording] = []
+    found: list[RecordingObservation] = []
     invalid: list[str] = []
     for raw in _read_recordings(body).embedded.recordings:
         try:
-            found.append(recording(raw))
+            found.append(observation(recording(raw)))
         except UNREADABLE as exc:
             invalid.append(f"recording {id_of(raw) or 'without an id'}: {exc}")
-    return SessionRecordings(tuple(found), tuple(invalid))
+    return Listed(tuple(found), tuple(invalid))
+
+
+def observation(found: Recording) -> RecordingObservation:
+    """Return the latest stage that the API reports of a recording.
+
+    Raises:
+        msgspec.ValidationError: a time or the URL is missing, or a time is out of range.
+    """
+    event = _EVENTS.get(found.status, "recording:started")
+    if event not in ("recording:ended", "recording:uploaded"):
+        return RecordingObservation(
+            event=event, product="meetings", recording_id=found.id, session_id=found.session_id
+        )
+    started_at, ended_at = _within_bounds(found, "started_at"), _within_bounds(found, "ended_at")
+    url = _usable(_href(found.links.url)) if found.links else None
+    if event == "recording:uploaded" and url is None:
+        raise msgspec.ValidationError("its status is uploaded, but it has no valid https URL")
+    return RecordingObservation(
+        event=event,
+        product="meetings",
+        recording_id=found.id,
+        session_id=found.session_id,
+        started_at=started_at,
+        ended_at=ended_at,
+        duration=max(0, round((ended_at - started_at).total_seconds())),
+        url=url if event == "recording:uploaded" else None,
+    )
+
+
+def _within_bounds(found: Recording, field: str) -> datetime:
+    moment = _utc(getattr(found, field))
+    if moment is None:
+        raise msgspec.ValidationError(f"its status is {found.status}, but a time is missing")
+    if not is_within_bounds(moment):
+        raise msgspec.ValidationError(f"{field} is out of range: year {moment.year}")
+    return moment
 
 
 def _room(wire: _Room) -> Room:
@@ -257,17 +280,6 @@ def _text(raw: Raw) -> str | None:
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _recording(wire: _Recording) -> Recording:
-    return Recording(
-        id=wire.id,
-        session_id=wire.session_id,
-        status=wire.status,
-        started_at=_utc(wire.started_at),
-        ended_at=_utc(wire.ended_at),
-        url=_usable(_href(wire.links.url)) if wire.links else None,
-    )
 
 
 def _usable(url: str | None) -> str | None:

@@ -5,13 +5,13 @@ Source: Vonage's Meetings API reference, "Rooms" and "Recordings".
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Literal, Self, TypeVar
+from typing import Self, TypeVar
 
+from roomkeeper.domain.observations import Listed, Product, RecordingObservation
 from roomkeeper.domain.rooms import Room
 from roomkeeper.times import iso
-from roomkeeper.vonage import models
 from roomkeeper.vonage.calls import Call, path
 from roomkeeper.vonage.credentials import Credentials
 from roomkeeper.vonage.errors import (
@@ -23,7 +23,9 @@ from roomkeeper.vonage.errors import (
     Unauthorized,
     VonageError,
 )
-from roomkeeper.vonage.models import Recording, RoomPage, SessionRecordings
+from roomkeeper.vonage.meetings import models
+from roomkeeper.vonage.meetings.models import RoomPage
+from roomkeeper.vonage.recordings_api import DeletionOutcome, Download
 from roomkeeper.vonage.retry import RetryPolicy
 from roomkeeper.vonage.transport import Transport
 
@@ -34,8 +36,6 @@ Item = TypeVar("Item")
 PAGE_SIZE = 20
 """Rooms on a page: the API's default. Its maximum is not published."""
 
-DeletionOutcome = Literal["deleted", "already_deleted", "not_yet"]
-
 _NOT_UPDATABLE: Mapping[tuple[int, str | None], type[VonageError]] = {
     (400, "BadRequestError"): NotUpdatable
 }
@@ -45,7 +45,7 @@ _NOT_DELETABLE: Mapping[tuple[int, str | None], type[VonageError]] = {
 }
 
 
-class VonageClient:
+class MeetingsClient:
     """A client of the Meetings API at `base_url`. Safe to use from many threads.
 
     Every operation takes at most `total_timeout` seconds, retries included. `timeout` is the limit
@@ -56,9 +56,13 @@ class VonageClient:
     raises a VonageError when it fails, NotFound only when Vonage itself says so. Redirects are not
     followed.
 
+    It implements RecordingsApi, and also has the operations on rooms.
+
     Raises:
         ValueError: `base_url` is not an http(s) URL, or has credentials or a query.
     """
+
+    product: Product = "meetings"
 
     def __init__(
         self,
@@ -77,7 +81,7 @@ class VonageClient:
         )
 
     def __repr__(self) -> str:
-        return f"VonageClient({self._transport.base_url!r})"
+        return f"MeetingsClient({self._transport.base_url!r})"
 
     def __enter__(self) -> Self:
         return self
@@ -139,39 +143,40 @@ class VonageClient:
 
     # --- recordings -------------------------------------------------------------------------------
 
-    def list_recordings(self, session_id: str) -> SessionRecordings:
-        """Return the session's recordings with any status; invalid ones are logged.
+    def get(self, recording_id: str) -> RecordingObservation | None:
+        """Return the recording, with a fresh download URL if it is uploaded; None if there is none.
 
         Raises:
-            NotFound: the session does not exist.
+            InvalidRecording: Vonage's data of the recording is missing or invalid.
         """
-        call = Call("GET", path("GET", "sessions", session_id, "recordings"))
-        listed = self._read(models.recordings, call)
+        try:
+            found = self._recording(recording_id)
+        except NotFound:
+            return None
+        try:
+            return models.observation(found)
+        except models.UNREADABLE as exc:
+            raise _invalid(recording_id, exc) from exc
+
+    def in_session(self, session_id: str) -> Listed | None:
+        """Return the session's recordings with any status; None if the session does not exist.
+
+        Invalid recordings are logged.
+        """
+        try:
+            call = Call("GET", path("GET", "sessions", session_id, "recordings"))
+            listed = self._read(models.recordings, call)
+        except NotFound:
+            return None
         for message in listed.invalid:
             logger.warning("Vonage's list of a session has an invalid recording: %s", message)
         return listed
 
-    def get_recording(self, recording_id: str) -> Recording:
-        """Return the recording, with a fresh download URL if it is uploaded.
+    def all_since(self, moment: datetime) -> Iterator[Listed]:  # noqa: ARG002
+        """Yield nothing: the Meetings API has no list of all recordings."""
+        return iter(())
 
-        Raises:
-            NotFound: it does not exist.
-            InvalidRecording: Vonage's data of the recording is missing or invalid.
-        """
-        call = Call("GET", path("GET", "recordings", recording_id))
-
-        def read(body: bytes) -> Recording:
-            try:
-                return models.recording(body)
-            except models.UNREADABLE as exc:
-                if models.id_of(body) != recording_id:
-                    raise
-                description = f"The recording does not match the Meetings API reference: {exc}"
-                raise InvalidRecording(description, call.context) from exc
-
-        return self._read(read, call, recording_id)
-
-    def delete_recording(self, recording_id: str) -> DeletionOutcome:
+    def delete(self, recording_id: str) -> DeletionOutcome:
         """Delete the recording; return "already_deleted" if it does not exist.
 
         "not_yet" means that its status is not `uploaded`. Deployments of the API refuse such a
@@ -187,9 +192,14 @@ class VonageClient:
             return self._after_refused_deletion(recording_id, exc)
         return "deleted"
 
+    def download(self, recording_id: str) -> Download | None:
+        """Return a fresh download of the recording's file; None if there is no file."""
+        found = self.get(recording_id)
+        return Download(url=found.url) if found and found.url else None
+
     def _after_refused_deletion(self, recording_id: str, refusal: VonageError) -> DeletionOutcome:
         try:
-            status = self.get_recording(recording_id).status
+            status = self._recording(recording_id).status
         except NotFound:
             return "already_deleted"
         if status == "uploaded":
@@ -197,6 +207,17 @@ class VonageClient:
             context = Call(refusal.method, refusal.path).context
             raise NotDeletable(description, context) from refusal
         return "not_yet"
+
+    def _recording(self, recording_id: str) -> models.Recording:
+        def read(body: bytes) -> models.Recording:
+            try:
+                return models.recording(body)
+            except models.UNREADABLE as exc:
+                if models.id_of(body) != recording_id:
+                    raise
+                raise _invalid(recording_id, exc) from exc
+
+        return self._read(read, _recording_call(recording_id), recording_id)
 
     # --- requests ---------------------------------------------------------------------------------
 
@@ -224,3 +245,12 @@ class VonageClient:
         except Unauthorized:
             self._on_unauthorized()
             raise
+
+
+def _recording_call(recording_id: str) -> Call:
+    return Call("GET", path("GET", "recordings", recording_id))
+
+
+def _invalid(recording_id: str, error: Exception) -> InvalidRecording:
+    description = f"The recording does not match the Meetings API reference: {error}"
+    return InvalidRecording(description, _recording_call(recording_id).context)

@@ -1,0 +1,223 @@
+"""The operator's bucket for copies: multipart uploads that S3 verifies part by part.
+
+Every part, and every small object, is sent with its SHA-256, which S3 compares with what arrived.
+S3 computes a SHA-256 of a whole object for single uploads only; for multipart uploads it is the
+SHA-256 of the parts' checksums (COMPOSITE). So the SHA-256 of the whole file is the copier's task.
+
+An object is made only where none is (`If-None-Match: *`): a copy never replaces another.
+
+Source: "Checking object integrity" and "Conditional writes" in the Amazon S3 user guide.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from msgspec import Struct
+
+from roomkeeper.aws import sdk
+from roomkeeper.aws.errors import AwsError
+from roomkeeper.aws.retries import RetryPolicy
+from roomkeeper.domain.copies import FileType, UploadedPart
+
+RETRIES = RetryPolicy(max_attempts=5, timeout=20)
+"""For uploads of a part. S3 asks for several retries of 500 and SlowDown."""
+
+CONTENT_TYPES: Mapping[FileType, str] = {"mp4": "video/mp4", "zip": "application/zip"}
+
+_EXISTS = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchUpload"}
+"""Errors of an upload that another one, or its own first attempt, has preceded."""
+
+
+class StoredObject(Struct, frozen=True, kw_only=True):
+    """An object. `sha256` is S3's checksum in base64, with `-<number of parts>` if composite."""
+
+    size: int
+    sha256: str | None
+    version_id: str | None
+
+
+class Bucket:
+    """A bucket. Safe to use from many threads.
+
+    All methods raise AwsError if S3 refuses, or still fails after all attempts.
+    """
+
+    def __init__(self, name: str, client: Any = None, *, storage_class: str = "STANDARD") -> None:
+        self.name = name
+        self._client = client or sdk.s3(RETRIES)
+        self._storage_class = storage_class
+
+    def start(self, key: str, file_type: FileType) -> str:
+        """Start a multipart upload; return its id. Nothing is visible until it is completed."""
+        response = self._client.create_multipart_upload(
+            **self._object(key),
+            ContentType=CONTENT_TYPES[file_type],
+            StorageClass=self._storage_class,
+            ChecksumAlgorithm="SHA256",
+            ChecksumType="COMPOSITE",
+        )
+        upload_id: str = response["UploadId"]
+        return upload_id
+
+    def parts(self, key: str, upload_id: str) -> Sequence[UploadedPart] | None:
+        """Return the parts that S3 has of an upload; None if there is no such upload any more."""
+        found: list[UploadedPart] = []
+        page: Mapping[str, Any] = {"IsTruncated": True, "NextPartNumberMarker": 0}
+        try:
+            while page.get("IsTruncated"):
+                page = self._client.list_parts(
+                    **self._object(key),
+                    UploadId=upload_id,
+                    PartNumberMarker=int(page["NextPartNumberMarker"]),
+                )
+                found += [_part(each) for each in page.get("Parts", ())]
+        except AwsError as exc:
+            if exc.code == "NoSuchUpload":
+                return None
+            raise
+        return found
+
+    def send(
+        self, key: str, upload_id: str, number: int, data: bytearray, sha256: str
+    ) -> UploadedPart:
+        """Upload a part; S3 refuses it if its SHA-256 is another."""
+        response = self._client.upload_part(
+            **self._object(key),
+            UploadId=upload_id,
+            PartNumber=number,
+            Body=_Body(data),
+            ChecksumAlgorithm="SHA256",
+            ChecksumSHA256=sha256,
+        )
+        return UploadedPart(number=number, size=len(data), etag=response["ETag"], sha256=sha256)
+
+    def complete(
+        self, key: str, upload_id: str, parts: Sequence[UploadedPart], size: int
+    ) -> StoredObject | None:
+        """Make the object of all parts; None if there is one already, or the upload is gone."""
+        chosen = [
+            {"PartNumber": part.number, "ETag": part.etag, "ChecksumSHA256": part.sha256}
+            for part in parts
+        ]
+        try:
+            response = self._client.complete_multipart_upload(
+                **self._object(key),
+                UploadId=upload_id,
+                MultipartUpload={"Parts": chosen},
+                ChecksumType="COMPOSITE",
+                MpuObjectSize=size,
+                IfNoneMatch="*",
+            )
+        except AwsError as exc:
+            if exc.code in _EXISTS:
+                return None
+            raise
+        return StoredObject(
+            size=size, sha256=response.get("ChecksumSHA256"), version_id=response.get("VersionId")
+        )
+
+    def put(
+        self, key: str, file_type: FileType, data: bytearray, sha256: str
+    ) -> StoredObject | None:
+        """Make an object of one request; None if there is one already."""
+        try:
+            response = self._client.put_object(
+                **self._object(key),
+                Body=_Body(data),
+                ContentType=CONTENT_TYPES[file_type],
+                StorageClass=self._storage_class,
+                ChecksumAlgorithm="SHA256",
+                ChecksumSHA256=sha256,
+                IfNoneMatch="*",
+            )
+        except AwsError as exc:
+            if exc.code in _EXISTS:
+                return None
+            raise
+        return StoredObject(size=len(data), sha256=sha256, version_id=response.get("VersionId"))
+
+    def abort(self, key: str, upload_id: str) -> None:
+        """Remove a multipart upload and its parts; do nothing if it is gone."""
+        try:
+            self._client.abort_multipart_upload(**self._object(key), UploadId=upload_id)
+        except AwsError as exc:
+            if exc.code != "NoSuchUpload":
+                raise
+
+    def find(self, key: str) -> StoredObject | None:
+        """Return the object; None if there is none.
+
+        S3 answers 403 in place of 404 without the permission `s3:ListBucket`.
+        """
+        try:
+            response = self._client.head_object(**self._object(key), ChecksumMode="ENABLED")
+        except AwsError as exc:
+            if exc.code in {"404", "NoSuchKey"}:
+                return None
+            raise
+        return StoredObject(
+            size=response["ContentLength"],
+            sha256=response.get("ChecksumSHA256"),
+            version_id=response.get("VersionId"),
+        )
+
+    def url(self, key: str, version_id: str | None, valid_for: timedelta) -> str:
+        """Return a URL that downloads this version of the object without credentials: a secret.
+
+        It also ends with the credentials that sign it: a function's last some hours.
+        """
+        version = {} if version_id is None else {"VersionId": version_id}
+        url: str = self._client.generate_presigned_url(
+            "get_object",
+            Params={**self._object(key), **version},
+            ExpiresIn=int(valid_for.total_seconds()),
+        )
+        return url
+
+    def _object(self, key: str) -> dict[str, str]:
+        return {"Bucket": self.name, "Key": key}
+
+
+class _Body(io.RawIOBase):
+    """Memory as a file. botocore would copy it, since its signer on the Common Runtime reads files.
+
+    The copies would stay until the garbage collector finds them, and take most of the memory.
+    """
+
+    def __init__(self, data: bytearray) -> None:
+        self._view = memoryview(data)
+        self._position = 0
+
+    def __len__(self) -> int:
+        return len(self._view)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._view)}
+        self._position = base[whence] + offset
+        return self._position
+
+    def readinto(self, into: Any) -> int:
+        piece = self._view[self._position : self._position + len(into)]
+        into[: len(piece)] = piece
+        self._position += len(piece)
+        return len(piece)
+
+
+def _part(listed: Mapping[str, Any]) -> UploadedPart:
+    return UploadedPart(
+        number=listed["PartNumber"],
+        size=listed["Size"],
+        etag=listed["ETag"],
+        sha256=listed.get("ChecksumSHA256", ""),
+    )

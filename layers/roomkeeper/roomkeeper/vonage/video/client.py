@@ -1,0 +1,331 @@
+"""The Video API's operations on archives.
+
+Source: Vonage's Video API reference, "Archive". Where it and OpenTok's differ, both are accepted.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import ClassVar, Self
+
+from msgspec import Raw
+
+from roomkeeper.callbacks.video_archives import Archive, observation
+from roomkeeper.domain.observations import Listed, Product, RecordingObservation
+from roomkeeper.vonage.calls import Call, path
+from roomkeeper.vonage.errors import (
+    Forbidden,
+    InvalidRecording,
+    InvalidResponse,
+    NotDeletable,
+    NotFound,
+    NotStoppable,
+    RequestContext,
+    Unauthorized,
+    VonageError,
+)
+from roomkeeper.vonage.recordings_api import DeletionOutcome, Download
+from roomkeeper.vonage.responses import video_error
+from roomkeeper.vonage.retry import RetryPolicy
+from roomkeeper.vonage.transport import Transport
+from roomkeeper.vonage.video import models
+from roomkeeper.vonage.video.credentials import VideoCredentials
+
+logger = logging.getLogger(__name__)
+
+PAGE_SIZE = 1000
+"""Archives on a page: the API's maximum."""
+
+OVERLAP = 100
+"""Archives that are read again with the next page.
+
+A deletion between two pages moves all older archives to smaller offsets. That many deletions cause
+no gap.
+"""
+
+Refusals = Mapping[tuple[int, str | None], type[VonageError]]
+
+# OpenTok's reference has 404 for an unknown archive, Vonage's has 400.
+_UNKNOWN: Refusals = {(400, None): NotFound, (404, None): NotFound}
+_NOT_DELETABLE: Refusals = {**_UNKNOWN, (403, None): NotDeletable, (409, None): NotDeletable}
+_NOT_STOPPABLE: Refusals = {**_UNKNOWN, (409, None): NotStoppable}
+# A list of all archives names none of them, so the refusal is about the credentials or the URL.
+_NOT_LISTABLE: Refusals = {(403, None): Unauthorized, (404, None): InvalidResponse}
+
+_AFTER_REFUSAL: Mapping[str, DeletionOutcome] = {
+    "started": "not_yet",
+    "paused": "not_yet",
+    "stopped": "not_yet",
+    "failed": "already_deleted",
+    "expired": "already_deleted",
+}
+"""The outcome of a deletion that Vonage refuses, by the archive's status.
+
+Vonage has no file of a failed or expired archive, and refuses to delete its record.
+"""
+
+
+class VideoClient:
+    """The recordings of one project of the Video API at `base_url`. Safe to use from many threads.
+
+    It is the RecordingsApi of the Video API. Every request, with its retries, takes at most
+    `total_timeout` seconds. `timeout` is the limit in seconds of one attempt, for a connection and
+    for each read. `retry` spaces the attempts. `on_unauthorized` is called each time that Vonage
+    refuses the credentials, in the calling thread.
+
+    429 (with Retry-After), 5xx and connection errors are retried, nothing else. Redirects are not
+    followed. Every operation raises a VonageError when it fails: Unauthorized if Vonage refuses the
+    credentials, Forbidden if it refuses this recording only. The API has the status 403 for both,
+    so a list of the archives tells which it is.
+
+    Raises:
+        ValueError: `base_url` is not an http(s) URL, or has credentials or a query.
+    """
+
+    product: ClassVar[Product] = "video"
+
+    def __init__(
+        self,
+        base_url: str,
+        credentials: VideoCredentials,
+        *,
+        total_timeout: float = 30.0,
+        timeout: float = 10.0,
+        retry: RetryPolicy | None = None,
+        on_unauthorized: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._project_id = credentials.project_id
+        self._total_timeout = total_timeout
+        self._on_unauthorized = on_unauthorized
+        self._transport = Transport(
+            base_url,
+            credentials,
+            timeout=timeout,
+            retry=retry or RetryPolicy(),
+            read_error=video_error,
+        )
+
+    def __repr__(self) -> str:
+        return f"VideoClient({self._transport.base_url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections that are kept alive."""
+        self._transport.close()
+
+    # --- one recording ----------------------------------------------------------------------------
+
+    def get(self, recording_id: str) -> RecordingObservation | None:
+        """Return the latest state of a recording; None if it is unknown or deleted.
+
+        Raises:
+            InvalidRecording: Vonage's data of the recording is missing or invalid.
+        """
+        archive = self._archive(recording_id)
+        return observation(archive) if archive else None
+
+    def download(self, recording_id: str) -> Download | None:
+        """Return a fresh download, whose URL lives for 10 minutes; None if there is none.
+
+        There is none unless the archive is available: an uploaded one is in its owner's storage.
+        """
+        found = self.get(recording_id)
+        if found is None or found.url is None:
+            return None
+        return Download(url=found.url, size=found.size, sha256=found.sha256)
+
+    def stop(self, recording_id: str) -> RecordingObservation | None:
+        """Stop a recording; return its state then, None if it is unknown or deleted.
+
+        One that has ended before stays as it is. An automatic archive goes on. A refusal is only
+        believed after a GET.
+
+        Raises:
+            NotStoppable: Vonage refuses to stop a recording that is not over.
+        """
+        call = self._call("POST", recording_id, "stop", refusals=_NOT_STOPPABLE)
+        try:
+            return observation(self._read(call, recording_id))
+        except (NotFound, NotStoppable) as refusal:
+            archive = self._archive(recording_id)
+            if archive and archive.status in {"started", "paused"}:
+                raise NotStoppable(*_described("stop", refusal, archive)) from refusal
+            return observation(archive) if archive else None
+
+    def delete(self, recording_id: str) -> DeletionOutcome:
+        """Delete a recording; return "already_deleted" if there is nothing left to delete.
+
+        "not_yet" means that its file is not ready yet. A refusal is only believed after a GET. If
+        that finds an archive that can be deleted, it may just have become so: the deletion is sent
+        once more.
+
+        Raises:
+            NotDeletable: Vonage refuses twice to delete an archive that can be deleted.
+        """
+        try:
+            return self._delete_once(recording_id)
+        except NotDeletable:
+            return self._delete_once(recording_id)
+
+    def _delete_once(self, recording_id: str) -> DeletionOutcome:
+        call = self._call("DELETE", recording_id, refusals=_NOT_DELETABLE)
+        try:
+            if self._perform(call).strip():
+                raise InvalidResponse("The response to a deletion has a body", call.context)
+        except (NotFound, NotDeletable) as refusal:
+            return self._after_refused_deletion(recording_id, refusal)
+        return "deleted"
+
+    def _after_refused_deletion(self, recording_id: str, refusal: VonageError) -> DeletionOutcome:
+        archive = self._archive(recording_id)
+        if archive is None:
+            return "already_deleted"
+        if archive.status in _AFTER_REFUSAL:
+            return _AFTER_REFUSAL[archive.status]
+        raise NotDeletable(*_described("delete", refusal, archive)) from refusal
+
+    def _archive(self, recording_id: str) -> Archive | None:
+        """Return the archive; None if it is unknown or deleted.
+
+        The answer to a GET of a deleted archive is not published, so all three forms are accepted.
+        """
+        try:
+            call = self._call("GET", recording_id, refusals=_UNKNOWN)
+            archive = self._read(call, recording_id)
+        except NotFound:
+            return None
+        return None if archive.status == "deleted" else archive
+
+    # --- lists ------------------------------------------------------------------------------------
+
+    def in_session(self, session_id: str) -> Listed | None:
+        """Return the recordings of a session; None if Vonage does not know the session."""
+        try:
+            pages = [_listed(page) for page in self._pages(session_id)]
+        except NotFound:
+            return None
+        return Listed(
+            [recording for page in pages for recording in page.found],
+            [message for page in pages for message in page.invalid],
+        )
+
+    def all_since(self, moment: datetime) -> Iterator[Listed]:
+        """Yield pages of the recordings that started at `moment` or later, newest first.
+
+        Recordings without a start time are included.
+        """
+        horizon = moment.replace(microsecond=0)  # the recordings' times are in whole seconds
+        for page in self._pages():
+            listed = _listed(page)
+            starts = [each.started_at for each in listed.found if each.started_at]
+            yield Listed(
+                [
+                    each
+                    for each in listed.found
+                    if not each.started_at or each.started_at >= horizon
+                ],
+                listed.invalid,
+            )
+            if starts and starts[-1] < horizon:
+                return
+
+    def _pages(self, session_id: str = "") -> Iterator[Sequence[Raw]]:
+        """Yield the archives of each page that were on no earlier page, until a short page.
+
+        Raises:
+            InvalidResponse: a full page has only archives of earlier pages.
+        """
+        seen: set[str | bytes] = set()
+        offset = 0
+        while True:
+            call = self._list_call(offset, PAGE_SIZE, session_id)
+            page = self._items(call)
+            by_key = {models.id_of(each) or bytes(each): each for each in page}
+            new = [each for key, each in by_key.items() if key not in seen]
+            seen.update(by_key)
+            yield new
+            if len(page) < PAGE_SIZE:
+                return
+            if not new:
+                raise InvalidResponse("The list of archives does not go on", call.context)
+            offset += len(page) - OVERLAP
+
+    def _items(self, call: Call) -> Sequence[Raw]:
+        body = self._perform(call)
+        try:
+            return models.items(body)
+        except models.UNREADABLE as exc:
+            description = f"The response does not match the Video API reference: {exc}"
+            raise InvalidResponse(description, call.context) from exc
+
+    def _list_call(self, offset: int, count: int, session_id: str = "") -> Call:
+        query: dict[str, str | int] = {"offset": offset, "count": count}
+        if session_id:
+            query["sessionId"] = session_id
+        return Call(
+            "GET",
+            self._path("GET"),
+            query,
+            refusals=_UNKNOWN if session_id else _NOT_LISTABLE,
+        )
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    def _call(self, method: str, *segments: str, refusals: Refusals) -> Call:
+        return Call(method, self._path(method, *segments), refusals=refusals)
+
+    def _path(self, method: str, *segments: str) -> str:
+        return path(method, "v2", "project", self._project_id, "archive", *segments)
+
+    def _read(self, call: Call, recording_id: str) -> Archive:
+        """Return the archive in the response, which must have this id."""
+        body = self._perform(call)
+        try:
+            archive = models.archive(body)
+        except models.UNREADABLE as exc:
+            kind = InvalidRecording if models.id_of(body) == recording_id else InvalidResponse
+            description = f"The response does not match the Video API reference: {exc}"
+            raise kind(description, call.context) from exc
+        if archive.id != recording_id:
+            raise InvalidResponse(f"The response has another id: {archive.id!r}", call.context)
+        return archive
+
+    def _perform(self, call: Call) -> bytes:
+        try:
+            return self._transport.perform(call, self._total_timeout)
+        except Unauthorized:
+            self._on_unauthorized()
+            raise
+        except Forbidden:
+            self._require_accepted_credentials()
+            raise
+
+    def _require_accepted_credentials(self) -> None:
+        """Raise Unauthorized if Vonage refuses a list of the archives too."""
+        self._items(self._list_call(offset=0, count=1))
+
+
+def _listed(page: Sequence[Raw]) -> Listed:
+    listed = models.listed(page)
+    for message in listed.invalid:
+        logger.warning("Vonage's list has an invalid archive: %s", message)
+    return listed
+
+
+def _described(
+    operation: str, refusal: VonageError, archive: Archive
+) -> tuple[str, RequestContext]:
+    """Return the arguments of an error: Vonage refuses an operation on an archive."""
+    description = (
+        f"Vonage refuses to {operation} the archive, which is {archive.status}: "
+        f"{refusal.status} {refusal.name or ''} ({refusal.message})"
+    )
+    context = RequestContext(
+        refusal.method, refusal.path, refusal.status, refusal.name, refusal.message
+    )
+    return description, context

@@ -1,0 +1,194 @@
+"""The observations of a recording's life give the same item and events in any order."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from local.testing.builders import NOON, Image, a_record
+from roomkeeper.domain import events
+from roomkeeper.domain.observations import Observation, Occurrence, RecordingObservation
+from roomkeeper.domain.recordings import Recording
+from roomkeeper.store import Store, events_due
+from roomkeeper.store.updates import key_of
+from tests.unit.conftest import Table, with_sorted_sets
+
+KEY = "RECORDING#archive"
+IDS = {"product": "video", "recording_id": "archive", "session_id": "session"}
+MINUTE = timedelta(minutes=1)
+STARTED = {"started_at": NOON}
+ENDED = STARTED | {"ended_at": NOON + MINUTE, "duration": 60, "reason": "user initiated"}
+EXPIRY = {"expires_at": NOON + timedelta(hours=72)}
+TTL = int((NOON + timedelta(days=90)).timestamp())
+
+
+def observed(name: str, **facts: Any) -> RecordingObservation:
+    return RecordingObservation(event=f"recording:{name}", **IDS, **facts)  # type: ignore[arg-type]
+
+
+def happened(name: str, minutes: int) -> Occurrence:
+    """Return a pause, or the end of one."""
+    moment = NOON + minutes * MINUTE
+    data = events.RecordingPaused(**IDS, occurred_at=moment)  # type: ignore[arg-type]
+    return Occurrence(
+        event=f"recording:{name}", product="video", identity=f"archive {moment}", data=data
+    )
+
+
+BEGINNING = observed("started", **STARTED), observed("ended", size=0, **ENDED)
+PAUSES = happened("paused", 1), happened("resumed", 2), happened("paused", 3)
+AVAILABLE = observed("uploaded", size=5_000_000_000, url="https://a/b", **ENDED, **EXPIRY)
+STORED = observed("stored", size=5_000_000_000, **ENDED)
+FAILED = observed("failed", **STARTED | {"reason": "disk full"})
+EXPIRED = observed("expired", duration=0, **STARTED, **EXPIRY)
+DELETED = observed("deleted", **STARTED)
+
+Life = tuple[Observation, ...]
+LIVES: dict[str, Life] = {
+    "uploaded": (*BEGINNING, AVAILABLE),
+    "stored": (*BEGINNING, STORED),
+    "uploaded and expired": (*BEGINNING, AVAILABLE, EXPIRED),
+    "failed": (*BEGINNING, FAILED),
+    "failed and expired": (*BEGINNING, FAILED, EXPIRED),
+    "uploaded since the owner's storage failed": (BEGINNING[1], AVAILABLE, STORED, EXPIRED),
+}
+
+
+class WatchedClient:
+    """A DynamoDB client that collects the events and the latest images of the stream."""
+
+    def __init__(self, table: Table) -> None:
+        self.published: list[str] = []
+        self.images: dict[str, Image] = {}
+        self._table = table
+
+    def update_item(self, **arguments: Any) -> None:
+        response = self._table.client.update_item(**arguments, ReturnValues="ALL_NEW")
+        new = with_sorted_sets(response["Attributes"])
+        key = new["pk"]["S"]
+        due = events_due(a_record(new, self.images.get(key)))
+        self.published += [f"{event.metadata.event_id} {event.name}" for event in due]
+        self.images[key] = new
+
+
+def live(table: Table, order: Sequence[Observation]) -> tuple[dict[str, Image], list[str]]:
+    """Apply observations to new items; return the items, and all events in any order."""
+    client: Any = WatchedClient(table)
+    for key in {key_of(observation) for observation in order}:
+        table.client.delete_item(TableName=table.name, Key={"pk": {"S": key}})
+    store = Store(client, table.name, event_days=30, deleted_days=90)
+    for observation in order:
+        store.apply(observation, NOON)
+    return client.images, sorted(client.published)
+
+
+@pytest.fixture(scope="module")
+def table(new_table: Callable[[], Table]) -> Table:
+    return new_table()
+
+
+@pytest.mark.parametrize("life", LIVES.values(), ids=LIVES)
+def test_every_order_gives_the_same_item_and_events(life: Life, table: Table) -> None:
+    expected = live(table, life)
+    assert len(expected[1]) == len(life)
+    for order in itertools.permutations(life):
+        assert live(table, order) == expected, [each.event for each in order]
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_pauses_and_repetitions_change_nothing_else(table: Table, data: st.DataObject) -> None:
+    life = (*data.draw(st.sampled_from([*LIVES.values()])), *PAUSES)
+    repeated = data.draw(st.lists(st.sampled_from(life), max_size=4))
+    order = data.draw(st.permutations([*life, *repeated]))
+    assert live(table, order) == live(table, life)
+
+
+def the_recording(table: Table) -> Recording:
+    found = Store(table.client, table.name).recordings.get("archive")
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("end", [FAILED, EXPIRED])
+@pytest.mark.parametrize("late", [*BEGINNING, AVAILABLE, STORED])
+def test_a_closed_recording_is_on_no_jobs_worklist_and_expires_whatever_comes_late(
+    end: Observation, late: Observation, table: Table
+) -> None:
+    live(table, [end, late])
+    item = table.plain_item(KEY)
+    assert (item["worklist"].partition("#")[0], item["ttl"]) == ("closed", TTL)
+    assert late.event in item["seen"]
+
+
+@pytest.mark.parametrize("upload", [AVAILABLE, STORED])
+def test_an_upload_after_a_loss_cancels_the_expiry(upload: Observation, table: Table) -> None:
+    live(table, BEGINNING)
+    store = Store(table.client, table.name, deleted_days=90)
+    assert store.recordings.mark_missing(the_recording(table), NOON)
+    assert table.plain_item(KEY)["ttl"] == TTL
+
+    assert store.apply(upload, NOON)
+
+    item = table.plain_item(KEY)
+    assert (item["worklist"].partition("#")[0], item["ttl"]) == ("retained", None)
+
+
+@pytest.mark.parametrize("late", [*BEGINNING, AVAILABLE, STORED, FAILED, EXPIRED])
+def test_nothing_changes_a_deleted_recording(late: Observation, table: Table) -> None:
+    deleted, _ = live(table, [BEGINNING[0], DELETED])
+    assert live(table, [BEGINNING[0], DELETED, late])[0] == deleted
+    item = table.plain_item(KEY)
+    assert (item["deleted_by"], item["ttl"]) == ("vonage", TTL)
+    assert "worklist" not in item
+
+
+def test_an_unknown_size_or_duration_hides_no_later_one(table: Table) -> None:
+    live(table, [observed("ended", **ENDED | {"duration": 0, "size": 0}), AVAILABLE])
+    assert (the_recording(table).duration, the_recording(table).size) == (60, 5_000_000_000)
+
+
+def test_a_failure_has_a_reason_apart_from_that_of_the_end(table: Table) -> None:
+    live(table, [*BEGINNING, FAILED])
+    recording = the_recording(table)
+    assert (recording.reason, recording.failure_reason) == ("user initiated", "disk full")
+
+
+def test_a_recording_is_marked_as_expiring_once(table: Table) -> None:
+    live(table, [*BEGINNING, AVAILABLE])
+    store, recording = Store(table.client, table.name), the_recording(table)
+    before = table.item(KEY)
+
+    assert store.recordings.mark_expiring(recording, NOON)
+    assert not store.recordings.mark_expiring(recording, NOON + MINUTE)
+
+    after = table.item(KEY)
+    assert after is not None
+    [event] = events_due(a_record(after, before))
+    assert (event.name, event.metadata.origin) == ("recording:expiring", "reconciliation")
+    assert event.data.product == "video"
+    assert the_recording(table).worklist == recording.worklist
+
+
+@pytest.mark.parametrize("end", [FAILED, EXPIRED, DELETED])
+def test_a_recording_without_a_file_is_not_marked_as_expiring(
+    end: Observation, table: Table
+) -> None:
+    live(table, [*BEGINNING, AVAILABLE, end])
+    store = Store(table.client, table.name)
+    assert not store.recordings.mark_expiring(the_recording(table), NOON)
+    assert not store.recordings.mark_missing(the_recording(table), NOON)
+    assert not store.recordings.mark_never_uploaded(the_recording(table), NOON)
+
+
+@pytest.mark.parametrize("upload", [AVAILABLE, STORED])
+def test_an_upload_that_vonages_api_returned_is_confirmed(
+    upload: RecordingObservation, table: Table
+) -> None:
+    live(table, BEGINNING)
+    assert Store(table.client, table.name).recordings.reconcile(upload, NOON)
+    assert table.plain_item(KEY)["worklist"].startswith("confirmed#")
