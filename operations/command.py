@@ -7,6 +7,7 @@ from functools import wraps
 from botocore.exceptions import BotoCoreError, ClientError
 
 from operations.account import explain
+from operations.environment import bypass_proxies
 from operations.products import NotChosen
 from operations.stack import StackError
 from operations.terminal import escape
@@ -23,6 +24,7 @@ def command(main: Main) -> Main:
 
     @wraps(main)
     def run() -> int:
+        bypass_proxies()  # the account may be the local AWS
         try:
             return main()
         except (StackError, NotChosen, RoomkeeperError) as error:

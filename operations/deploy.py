@@ -18,6 +18,7 @@ from operations import account, combinations, overrides, products, regions, sam,
 from operations.build import BuildFailed, Target, build, target
 from operations.command import command, fail
 from operations.destroy import delete, require_deletable
+from operations.environment import without_account
 from operations.stack import Stack, StackError
 from operations.template import ROOT, Parameter, parameters, stack_name_problem
 from roomkeeper.domain.observations import Product
@@ -247,7 +248,7 @@ def _require_no_other_place(arguments: Iterable[str]) -> None:
 
 def _build(wanted: Target) -> int:
     try:
-        build(_with_location(wanted), _run)
+        build(_with_location(wanted), lambda command: _run(command, needs_account=False))
     except BuildFailed as error:
         return fail(str(error))
     return 0
@@ -267,8 +268,11 @@ def _deploy(
     return _run(sam.command("deploy", chosen, *deploy))
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], *, needs_account: bool = True) -> int:
+    """Run the SAM CLI. Without an account it ignores AWS settings, even an invalid profile."""
     variables = {**sam.environ(), **account.region_variables()}
+    if not needs_account:
+        variables = without_account(variables)
     return subprocess.call(arguments, cwd=ROOT, env=variables)  # noqa: S603 - our own command
 
 

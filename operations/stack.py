@@ -46,8 +46,20 @@ class Stack:
         self._endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL", "")
 
     def client(self, service: str, **options: Any) -> Any:
-        """Return an SDK client for the stack's account and region."""
-        return self._session.client(service, endpoint_url=self._endpoint or None, **options)
+        """Return an SDK client for the stack's account and region.
+
+        Raises:
+            StackError: a setting of the SDK, such as AWS_ENDPOINT_URL, is invalid.
+        """
+        try:
+            return self._session.client(service, endpoint_url=self._endpoint or None, **options)
+        except BotoCoreError:  # some are also a ValueError
+            raise
+        except ValueError as error:
+            raise StackError(
+                f"An AWS setting is invalid ({error}): correct the environment variable AWS_... or "
+                "the AWS profile."
+            ) from error
 
     @property
     def credentials(self) -> Any:

@@ -21,6 +21,7 @@ from local import servers
 from local import stack as local_stack
 from local.servers import BUILD
 from local.vonage.control import VonageControl
+from operations.environment import bypass_proxies, use_only_this_machine
 from operations.stack import Stack, resources
 from operations.subscriber import Subscriber
 from roomkeeper.aws import sdk
@@ -75,6 +76,13 @@ class Deployed(Struct, frozen=True):
             return [e for e in events if set(ids) & set(map(str, e["detail"]["data"].values()))]
 
         return about(self.subscriber.wait_for(lambda events: len(about(events)) >= count, WITHIN))
+
+
+def pytest_configure() -> None:
+    """Ignore the AWS settings and proxies of the shell, unless they lead to the tested stack."""
+    bypass_proxies()
+    if "ROOMKEEPER_STACK" not in os.environ:
+        use_only_this_machine()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
