@@ -125,4 +125,4 @@ def _start(
 
 def _store_vonage_credentials(stack: Stack) -> None:
     """Store credentials for the emulator, which accepts any well-formed ones."""
-    configure.configure(stack, {"api_key": "local", "api_secret": "local"})
+    configure.configure(stack, "meetings", {"api_key": "local", "api_secret": "local"})

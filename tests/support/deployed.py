@@ -21,6 +21,7 @@ from local import servers
 from local import stack as local_stack
 from local.servers import BUILD
 from local.vonage.control import VonageControl
+from operations.environment import bypass_proxies, use_only_this_machine
 from operations.stack import Stack, resources
 from operations.subscriber import Subscriber
 from roomkeeper.aws import sdk
@@ -77,6 +78,13 @@ class Deployed(Struct, frozen=True):
         return about(self.subscriber.wait_for(lambda events: len(about(events)) >= count, WITHIN))
 
 
+def pytest_configure() -> None:
+    """Ignore the AWS settings and proxies of the shell, unless they lead to the tested stack."""
+    bypass_proxies()
+    if "ROOMKEEPER_STACK" not in os.environ:
+        use_only_this_machine()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect the tests that need the local stack if another stack is tested."""
     if "ROOMKEEPER_STACK" not in os.environ:
@@ -101,7 +109,7 @@ def deployed() -> Iterator[Deployed]:
 @pytest.fixture(scope="session")
 def signature_secret(deployed: Deployed) -> str:
     """The secret that callbacks to the stack are signed with."""
-    secret = deployed.stack.callback_secret()["signature_secret"]
+    secret: str = deployed.stack.callback_secret()["signature_secret"]
     assert secret, "Put a signature_secret into the stack's callback secret to test signatures."
     return secret
 
