@@ -41,6 +41,10 @@ class Deployed(Struct, frozen=True):
     vonage: VonageControl
     subscriber: Subscriber
 
+    def post_video(self, body: bytes | str, **headers: str) -> requests.Response:
+        """Post a callback of the Video API to the path with the valid token."""
+        return self.post(body, self.stack.callback_path("video"), **headers)
+
     def post(self, body: bytes | str, path: str | None = None, **headers: str) -> requests.Response:
         """Post a callback, by default to the path with the valid token."""
         return requests.post(
@@ -100,7 +104,7 @@ def deployed() -> Iterator[Deployed]:
     with ExitStack() as exits:
         name = os.environ.get("ROOMKEEPER_STACK")
         stack, operated, vonage = _remote(name, exits) if name else _local(exits)
-        vonage.callbacks_to(stack.callback_url(), headers=stack.headers)
+        local_stack.connect_callbacks(stack, vonage)
         subscriber = Subscriber(stack, f"test-{secrets.token_hex(4)}")
         exits.callback(subscriber.close)
         yield Deployed(stack, operated, vonage, subscriber)
@@ -114,12 +118,23 @@ def signature_secret(deployed: Deployed) -> str:
     return secret
 
 
+@pytest.fixture(scope="session")
+def video_signature_secrets(deployed: Deployed) -> tuple[str, ...]:
+    """The secrets that callbacks of the Video API to the stack are signed with."""
+    found = tuple(deployed.stack.callback_secret("video")["signature_secrets"])
+    assert found, "Put signature_secrets into the stack's Video callback secret to test signatures."
+    return found
+
+
 def _local(exits: ExitStack) -> tuple[Stack, Stack, VonageControl]:
     local = exits.enter_context(local_stack.running(BUILD / "local/test", print))
     secret = local.stack.callback_secret() | {"signature_secret": secrets.token_hex(32)}
     local.stack.client("secretsmanager").put_secret_value(
         SecretId=local.stack.outputs["CallbackSecretArn"], SecretString=json.dumps(secret)
     )
+    signed = {"signature_secrets": [secrets.token_hex(32), secrets.token_hex(8)]}  # one is short
+    video = local.stack.callback_secret("video") | signed
+    local.stack.put_secret("VideoCallbackSecretArn", json.dumps(video))
     return local.stack, local.operated, local.vonage
 
 
