@@ -336,9 +336,7 @@ def test_a_malformed_secret_is_named_and_not_quoted(text: str) -> None:
         a_secret(FakeSecrets(text)).credentials(NOON)
     message = str(unavailable.value)
     assert message.startswith("The secret arn:secret (AWSCURRENT) cannot be used: ")
-    assert message.endswith(
-        "It must be a JSON object with the string fields token, signature_secret."
-    )
+    assert message.endswith("It must be a JSON object with the fields token, signature_secret.")
     assert "s3cret" not in message
 
 

@@ -37,10 +37,10 @@ _SERVED: Mapping[str, frozenset[Product]] = {
 
 
 class IntakeSettings(Struct, frozen=True, kw_only=True):
-    """The settings of the callback intake."""
+    """The settings of the callback intake; `secret_ids` has the secret of each served product."""
 
     table_name: str
-    secret_id: str
+    secret_ids: Mapping[Product, str]
     accepts_token: bool
     accepts_signature: bool
     signature_rules: SignatureRules
@@ -55,7 +55,9 @@ class IntakeSettings(Struct, frozen=True, kw_only=True):
         accepted = env["ACCEPTED_CREDENTIALS"]
         return cls(
             table_name=env["TABLE_NAME"],
-            secret_id=env["CALLBACK_SECRET_ARN"],
+            secret_ids={
+                product: env[_CALLBACK_SECRETS[product]] for product in served_products(env)
+            },
             accepts_token="token" in accepted,
             accepts_signature="signature" in accepted,
             signature_rules=_signature_rules(env),
@@ -64,6 +66,12 @@ class IntakeSettings(Struct, frozen=True, kw_only=True):
             event_days=int(env["EVENT_DAYS"]),
             deleted_days=int(env["DELETED_RECORDING_DAYS"]),
         )
+
+
+_CALLBACK_SECRETS: Mapping[Product, str] = {
+    "meetings": "CALLBACK_SECRET_ARN",
+    "video": "VIDEO_CALLBACK_SECRET_ARN",
+}
 
 
 def _signature_rules(env: Mapping[str, str]) -> SignatureRules:
