@@ -162,6 +162,13 @@ def test_a_secret_without_a_token_is_valid(caplog: pytest.LogCaptureFixture) -> 
     assert caplog.records == []
 
 
+@pytest.mark.parametrize("around", ["{}\n", "{}\r\n", " {}\t", "\n{}"])
+def test_white_space_around_a_stored_credential_has_no_effect(around: str) -> None:
+    """As `aws secretsmanager put-secret-value` stores the output of `echo`."""
+    stored = {name: around.format(value) for name, value in content("new").items()}
+    assert a_secret(FakeSecrets(stored)).credentials(NOON) == accepted("new")
+
+
 def test_the_previous_secret_is_accepted_within_its_grace_time() -> None:
     just_within = rotated(NOON - GRACE + SECOND)
     assert a_secret(just_within).credentials(NOON) == accepted("1", "0")

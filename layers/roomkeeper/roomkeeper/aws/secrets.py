@@ -225,13 +225,30 @@ def read_secret(
     version = {"VersionId": version_id} if version_id else {"VersionStage": "AWSCURRENT"}
     try:
         response: Any = client.get_secret_value(SecretId=secret_id, **version)
-        return msgspec.json.decode(response["SecretString"], type=kind), response["CreatedDate"]
+        content = msgspec.json.decode(response["SecretString"], type=kind)
+        return _stripped(content), response["CreatedDate"]
     except (AwsError, KeyError, msgspec.DecodeError) as exc:
         fields = ", ".join(field.name for field in msgspec.structs.fields(kind))
         raise SecretUnavailable(
             f"The secret {secret_id} ({version_id or 'AWSCURRENT'}) cannot be used: {_name(exc)}. "
             f"It must be a JSON object with the fields {fields}."
         ) from exc
+
+
+def _stripped(content: SecretT) -> SecretT:
+    """Return `content` without the white space around its texts, such as a shell's line break.
+
+    No credential begins or ends with white space; `make configure` refuses it.
+    """
+    return msgspec.convert(_without_blanks(msgspec.to_builtins(content)), type(content))
+
+
+def _without_blanks(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, dict):
+        return {name: _without_blanks(each) for name, each in value.items()}
+    return [_without_blanks(each) for each in value] if isinstance(value, list) else value
 
 
 def _is_outage(error: BaseException | None) -> bool:
