@@ -538,6 +538,7 @@ def test_missing_credentials_have_their_own_code_and_say_what_to_do(
 ) -> None:
     for name, value in environment("ManagementApi").items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SERVED_PRODUCTS", "meetings")
     monkeypatch.setenv("VONAGE_SECRET_ARN", "empty")
     empty = '{"application_id": "", "private_key": "", "api_key": "", "api_secret": ""}'
     boto3.client("secretsmanager").create_secret(Name="empty", SecretString=empty)
