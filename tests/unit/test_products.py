@@ -1,6 +1,5 @@
 """The jobs and the management API use the API of a recording's own product."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import SimpleNamespace
@@ -74,8 +73,8 @@ def management(
     return served
 
 
-def untyped(apis: Mapping[Product, AVonage]) -> Any:
-    return apis
+def untyped(in_place_of_clients: Any) -> Any:
+    return in_place_of_clients
 
 
 def a_run(options: OptionsT) -> Run[OptionsT]:
