@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from msgspec import Struct
 
-from roomkeeper.domain.observations import Product
+from roomkeeper.domain.observations import Product, RecordingObservation
 
 Status = Literal["started", "ended", "lost", "uploaded", "stored", "failed", "expired", "deleted"]
 DeletedBy = Literal["cleanup", "management", "vonage"]
@@ -76,6 +76,8 @@ class Recording(Struct, frozen=True, kw_only=True):
     hold: Hold | None = None
     deleted_at: datetime | None = None
     deleted_by: DeletedBy | None = None
+    file_kept: bool = False
+    """True if its file stays in its owner's storage, although it is deleted at Vonage."""
     deleted_received_at: datetime | None = None
     """When Vonage's own report of the deletion was received; None without one."""
     missing_at: datetime | None = None
@@ -95,6 +97,15 @@ class Recording(Struct, frozen=True, kw_only=True):
     def status(self) -> Status:
         """The latest stage of its life cycle, whatever the order of the callbacks."""
         return furthest(self.seen)
+
+    def is_behind(self, event: str) -> bool:
+        """Return True if `event` is a later stage of the recording's life than its status."""
+        return furthest({*self.seen, event}) != self.status
+
+    @property
+    def needs_confirmation(self) -> bool:
+        """True if it matters that Vonage's API returned the recording just now."""
+        return not self.confirmed_at or (self.worklist or "").partition("#")[0] in IF_CONFIRMED
 
 
 class Session(Struct, frozen=True, kw_only=True):
@@ -137,6 +148,13 @@ for a reason of their own. Its `since` is the time of the next attempt.
 
 DEFERRED = "deferred_"
 
+IF_CONFIRMED: Mapping[str, str] = {
+    "retained": "confirmed",
+    "deferred_retained": "deferred_confirmed",
+    "deferred_awaiting_upload": "awaiting_upload",
+}
+"""The worklist to which a recording moves from each worklist, once it is confirmed."""
+
 
 class WorklistEntry(Struct, frozen=True):
     """A recording or session on a worklist. `since` is when it was queued, or its next attempt."""
@@ -159,6 +177,12 @@ def furthest(seen: Iterable[str]) -> Status:
     return next(
         status for name, status in reversed([*_STATUS_BY_EVENT.items()]) if name in happened
     )
+
+
+def is_in_owners_storage(recording: Recording | RecordingObservation) -> bool:
+    """Return True if Vonage uploaded the file to the storage that its owner set at Vonage."""
+    seen = recording.seen if isinstance(recording, Recording) else {recording.event}
+    return "recording:stored" in seen
 
 
 def url_expiry(url: str) -> datetime | None:
