@@ -163,8 +163,7 @@ test: $(LOCAL) ## run all tests, including those against the local stack (ARGS= 
 ifdef ARGS
 	@$(DEV)/pytest $(ARGS)
 else
-	@$(DEV)/pytest -n 4 tests/unit tests/integration
-	@$(DEV)/pytest tests/e2e tests/torture
+	@$(DEV)/pytest -n 5 --dist loadgroup
 endif
 
 VERSIONS ?= 3.11 3.12 3.13 3.14

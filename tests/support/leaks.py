@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from local.servers import BUILD
 from tests.support.deployed import Deployed
+from tests.support.suites import LOCAL
 
 SHAPES = {
     "a signed token": r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}",
@@ -15,8 +15,6 @@ SHAPES = {
     "a private key": r"PRIVATE KEY",
 }
 """Patterns that show a secret of a kind, whatever its value."""
-
-LOCAL = BUILD / "local/test"
 
 
 class Past:
