@@ -36,7 +36,8 @@ def items_marked_smoke(deployed: Deployed) -> list[Any]:
 def test_smoke_sends_a_callback_through_the_stack_and_leaves_nothing(deployed: Deployed) -> None:
     result = make(deployed.stack, "smoke")
     assert result.code == 0, result.text
-    assert result.text.count("ok   ") == 6, result.text
+    assert result.text.count("ok   ") == 12, result.text
+    assert "accepts callbacks of Meetings and Video" in result.text
     assert items_marked_smoke(deployed) == []
     assert left_by_commands(deployed) == []
 
@@ -78,7 +79,7 @@ def test_events_prints_an_event_as_it_happens(deployed: Deployed) -> None:
     assert deployed.post(a_body("room:expired", room_id=room_id)).status_code == 204
     text, _ = listening.communicate(timeout=WITHIN)
     assert listening.returncode == 0, text
-    assert f"room:expired room_id={room_id}" in text
+    assert f"room:expired product=meetings room_id={room_id}" in text
     assert left_by_commands(deployed) == []
 
 

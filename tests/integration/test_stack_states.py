@@ -180,7 +180,7 @@ def test_the_remains_are_deleted_before_anything_is_deployed_and_after_it_is_bui
     given(formation)
     order: list[str] = []
 
-    def note(arguments: list[str]) -> int:
+    def note(arguments: list[str], **_options: bool) -> int:
         order.append(f"{arguments[1]} in {formation.status}")
         return 0
 
@@ -217,7 +217,7 @@ def test_a_parameter_that_another_version_does_not_have_is_named(
     api = {"api_key": "a-key", "api_secret": "a-secret"}
 
     with pytest.raises(StackError, match=r"or another version.*no parameter VonageBaseUrl"):
-        configure.configure(Stack(NAME), api)
+        configure.configure(Stack(NAME), "meetings", api)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """A pytest plugin that lets the suites run side by side (`-n`, `--dist loadgroup`).
 
 Unit and integration tests run in random order (pytest-randomly) on any worker. The tests of a
-deployed stack run in the order of their files, and those of a group on one worker, which has a
-stack of its own.
+deployed stack run in the order of their files, and those of a group on one worker, which has
+stacks of its own.
 """
 
 import itertools
@@ -15,7 +15,9 @@ from local.testing.template import ROOT
 
 GROUPS = {
     "tests/torture": "torture",
+    "tests/machines": "machines",
     "tests/e2e/test_up.py": "up",
+    "tests/e2e/test_copies.py": "copies",
     "tests/e2e": "e2e",
 }
 """The group of the tests below a path; the first path that fits counts."""
