@@ -177,7 +177,8 @@ test: $(LOCAL) ## run all tests, including those against the local stack (ARGS= 
 ifdef ARGS
 	@$(DEV)/pytest $(ARGS)
 else
-	@$(DEV)/pytest -n 5 --dist loadgroup
+	@$(DEV)/pytest -n 4 tests/unit tests/integration
+	@$(DEV)/pytest tests/e2e tests/torture tests/machines
 endif
 
 .PHONY: machines

@@ -7,11 +7,12 @@ stacks of its own.
 
 import itertools
 import os
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from local.servers import BUILD
-from local.testing.template import ROOT
 
 GROUPS = {
     "tests/torture": "torture",
@@ -29,16 +30,26 @@ _PLACE: pytest.StashKey[int] = pytest.StashKey()
 _places = itertools.count()
 
 
-def group_of(item: pytest.Item) -> str | None:
-    """Return the group of a test; None if it can run on any worker."""
-    path = item.path.relative_to(ROOT)
-    return next((group for place, group in GROUPS.items() if path.is_relative_to(place)), None)
+def group_of(path: str) -> str | None:
+    """Return the group of a test's file or node id; None if it can run on any worker."""
+    return next((group for place, group in GROUPS.items() if path.startswith(place)), None)
+
+
+class Scheduling(LoadScopeScheduling):
+    """Sends the tests of a group to one worker, and all others to any."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid) or nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling | None:
+    """Return the scheduling by groups for `--dist loadgroup`; xdist's own for all else."""
+    return Scheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark the tests of each group for xdist, and number them in the order of their files."""
-    if group := group_of(item):
-        item.add_marker(pytest.mark.xdist_group(group))
+    """Number the tests of each group in the order of their files."""
+    if group_of(item.nodeid):
         item.stash[_PLACE] = next(_places)
 
 
