@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from local import stack
-from local.demo import cleanup, dead_letters, management, meeting, rooms, timeline
+from local.demo import cleanup, dead_letters, management, meeting, rooms, timeline, video
 from local.demo.report import Report
 from local.servers import BUILD, LocalStackError
 from local.stack import LocalStack
@@ -19,7 +19,7 @@ from operations.environment import use_only_this_machine
 from operations.stack import Stack
 from operations.subscriber import Subscriber
 
-PARTS = (meeting, management, cleanup, rooms, dead_letters)
+PARTS = (meeting, video, management, cleanup, rooms, dead_letters)
 
 
 def main() -> int:
