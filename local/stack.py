@@ -32,9 +32,10 @@ class LocalStack(Struct, frozen=True):
 
 
 def connect_callbacks(stack: Stack, vonage: VonageControl) -> None:
-    """Send the emulator's callbacks of both products to the stack, by the URLs with a token."""
-    vonage.callbacks_to(stack.callback_url("meetings"), headers=stack.headers)
-    vonage.video.callbacks_to(stack.callback_url("video"), headers=stack.headers)
+    """Send the emulator's callbacks of each served product to its URL with a token."""
+    send = {"meetings": vonage.callbacks_to, "video": vonage.video.callbacks_to}
+    for product in stack.products:
+        send[product](stack.callback_url(product), headers=stack.headers)
 
 
 class _Up(Struct, frozen=True):

@@ -156,3 +156,17 @@ def test_an_archive_that_is_not_finished_cannot_be_deleted_yet(deployed: Deploye
     answer = ManagementApi(deployed.stack).call("DELETE", f"/recordings/{archive_id}")
     require_described("DELETE /recordings/{recording_id}", answer)
     assert answer.json()["error"]["code"] == "not_deletable_yet"
+
+
+def test_a_product_without_credentials_is_named_and_the_other_is_served(
+    deployed: Deployed,
+) -> None:
+    stored = deployed.stack.secret("VonageSecretArn")
+    [archive_id] = placed(deployed)
+    deployed.stack.put_secret("VonageSecretArn", json.dumps(dict.fromkeys(stored, "")))
+    try:
+        report = jobs.run(deployed, RECONCILER)
+    finally:
+        deployed.stack.put_secret("VonageSecretArn", json.dumps(stored))
+    assert report["not_configured"] == ["meetings"]
+    assert deployed.store().recordings.get(archive_id)

@@ -116,7 +116,7 @@ def record(
 def test_intake_and_publishing_lose_nothing_when_they_are_killed(
     deployed: Deployed, measurements: Measurements, times: int
 ) -> None:
-    deployed.vonage.settings(attempts=100, backoff=0.05)
+    deployed.vonage.settings(attempts=100, backoff=0.05, video_retries="brief")
     ledger = Ledger(deployed)
     killers = [Killer(deployed, name) for name in ("CallbackIntake", "EventPublisher")]
 
@@ -126,7 +126,8 @@ def test_intake_and_publishing_lose_nothing_when_they_are_killed(
         while not all(each.done() for each in killing):
             seed += 1
             meetings = deployed.vonage.hold_meetings(5, senders=4, drop=0.0, seed=seed)
-            sent += meetings["callbacks"]
+            sessions = deployed.vonage.video.play_sessions(1, senders=4, drop=0.0, seed=seed)
+            sent += meetings["callbacks"] + sessions["callbacks"]
             let_publishing_catch_up(deployed, ledger.events_before + sent)
     kills = [each.result() for each in killing]
 
