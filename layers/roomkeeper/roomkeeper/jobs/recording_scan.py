@@ -88,7 +88,7 @@ class RecordingScan:
         return self._left
 
     def _scan(self, product: Product, pool: ThreadPoolExecutor) -> None:
-        """Go on where an earlier run was interrupted, if one was, and then start anew."""
+        """Scan a product's list: first where an interrupted run left off, then from the start."""
         position = self._store.scans.position(product)
         with self._products.use(product) as api:
             is_complete = self._scan_from(position, product, api, pool)
