@@ -73,8 +73,8 @@ class HashState(Struct, frozen=True, kw_only=True):
 class Copy(Struct, frozen=True, kw_only=True):
     """A copy of a recording, started or made.
 
-    `hash_states` has two states of the hash of the whole file: after the last part that was sent, and
-    after the part before. After a crash during an upload, either can be the one to continue from. `sha256` is known
+    `hash_states` has two states of the hash of the whole file: after the last part that was sent,
+    and after the part before. After a crash in an upload, either can be the one to go on from. `sha256` is known
     when all parts are sent, `copied_at` when the object exists and is verified.
     """
 
