@@ -378,7 +378,12 @@ def test_faults_on_both_sides_change_nothing_in_the_copy(
 def test_a_part_that_is_corrupted_on_the_way_to_s3_is_refused(
     attempt: Attempts, store: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("roomkeeper.jobs.copying.sha256_of", lambda _: "A" * 43 + "=")
+    genuine = Bucket.send
+
+    def corrupted(bucket: Bucket, key: str, upload: str, number: int, data: Any, sha: str) -> Any:
+        return genuine(bucket, key, upload, number, bytearray(len(data)), sha)
+
+    monkeypatch.setattr(Bucket, "send", corrupted)
     with pytest.raises(AwsError, match="BadDigest"):
         attempt()
     assert_no_object(store)

@@ -20,7 +20,7 @@ from roomkeeper.aws import AwsError
 from roomkeeper.aws.bucket import Bucket, StoredObject
 from roomkeeper.domain import copies
 from roomkeeper.domain.copies import Copy, CopyFailed, FileType, Part, UploadedPart
-from roomkeeper.resumable_hash import Sha256, is_resumable, sha256, sha256_of
+from roomkeeper.resumable_hash import Sha256, is_resumable, sha256
 from roomkeeper.vonage.downloads import (
     CONTEXT,
     Downloader,
@@ -163,8 +163,11 @@ class Copier:
 
     def _copy_whole(self, task: "_Task", file: RemoteFile, copy: Copy) -> Outcome:
         data = bytearray(file.size)
-        self._read(task, file, Part(number=1, start=0, length=file.size), data)
-        digest = sha256_of(data)
+        whole = sha256()
+        with memoryview(data) as view:
+            part = Part(number=1, start=0, length=file.size)
+            self._read(task, file, part, view, [whole])
+        digest = whole.digest()
         copies.verify_sha256(digest, task.link.download.sha256)
         copy = replace(copy, sha256=digest, s3_checksum=digest)
         task.save(copy)
@@ -205,10 +208,13 @@ class Copier:
                 buffer = buffers[done % 2]
                 if part.length < len(buffer):  # the last part
                     buffer = bytearray(part.length)
-                self._read(task, file, part, buffer)
+                digest = sha256()
+                with memoryview(buffer) as view:
+                    self._read(task, file, part, view, [digest, upload.hash])
                 if sending:
                     sending.result()
-                sending = task.pool.submit(upload.send, part, buffer)
+                state = upload.hash.state
+                sending = task.pool.submit(upload.send, part, buffer, digest.digest(), state)
                 done += 1
         except DownloadInterrupted:
             if task.deadline.has_passed:
@@ -219,36 +225,30 @@ class Copier:
                 sending.result()
         return True
 
-    def _read(self, task: "_Task", file: RemoteFile, part: Part, buffer: bytearray) -> None:
-        """Fill `buffer` with a part, over several connections; fresh links for expired ones."""
+    def _read(
+        self,
+        task: "_Task",
+        file: RemoteFile,
+        part: Part,
+        view: memoryview,
+        hashes: Sequence[Sha256],
+    ) -> None:
+        """Fill `view` with a part over several connections, and add it to the hashes in order.
+
+        The first pieces are hashed while the others arrive.
+        """
         length = max(MIN_RANGE, -(-part.length // self._connections))
-        missing = copies.ranges(part, length)
-        with memoryview(buffer) as view:
-            for _ in range(FRESH_LINKS):
-                missing = self._read_ranges(task, file, part, missing, view)
-                if not missing:
-                    return
-                task.link.renew()
-        raise LinkExpired("Fresh links have expired, too", CONTEXT)
-
-    def _read_ranges(
-        self, task: "_Task", file: RemoteFile, part: Part, pieces: Sequence[Part], view: memoryview
-    ) -> Sequence[Part]:
-        """Read pieces of a part; return those whose link had expired."""
-        url = task.link.download.url
-
-        def read(piece: Part) -> None:
-            offset = piece.start - part.start
-            with view[offset : offset + piece.length] as into:
-                self._downloader.read(url, file, piece.start, into, task.deadline)
-
-        reading = [task.pool.submit(read, piece) for piece in pieces]
-        wait(reading)
-        failures = [each.exception() for each in reading]
-        for failure in failures:
-            if failure is not None and not isinstance(failure, LinkExpired):
-                raise failure
-        return [piece for piece, failure in zip(pieces, failures, strict=True) if failure]
+        reading = _Reading(self._downloader, task, file, part, view)
+        try:
+            pieces = copies.ranges(part, length)
+            for piece in pieces:
+                reading.start(piece)
+            for piece in pieces:
+                with reading.arrived(piece) as data:
+                    for each in hashes:
+                        each.update(data)
+        finally:
+            wait(reading.futures)
 
     def _complete(self, task: "_Task", upload: "_Upload") -> Copied:
         """Make the object, once the whole file is verified."""
@@ -307,6 +307,66 @@ class _Task(Struct, frozen=True):
     save: Save
     deadline: Deadline
     pool: ThreadPoolExecutor
+
+
+class _Reading:
+    """The pieces of a part that are being read into memory."""
+
+    def __init__(
+        self,
+        downloader: Downloader,
+        task: _Task,
+        file: RemoteFile,
+        part: Part,
+        view: memoryview,
+    ) -> None:
+        self._downloader = downloader
+        self._task = task
+        self._file = file
+        self._part = part
+        self._view = view
+        self._by_piece: dict[int, tuple[Download, Future[None]]] = {}
+        self._fresh_links = 0
+
+    @property
+    def futures(self) -> Sequence[Future[None]]:
+        """The reads that were started last for each piece."""
+        return [future for _, future in self._by_piece.values()]
+
+    def start(self, piece: Part) -> None:
+        """Start to read a piece, with the current link."""
+        used = self._task.link.download
+        self._by_piece[piece.number] = used, self._task.pool.submit(self._fill, used.url, piece)
+
+    def arrived(self, piece: Part) -> memoryview:
+        """Return the memory of a piece once it is filled; with a fresh link if that has expired.
+
+        Raises:
+            LinkExpired: fresh links have expired, too.
+        """
+        while True:
+            used, future = self._by_piece[piece.number]
+            try:
+                future.result()
+                return self._memory(piece)
+            except LinkExpired:
+                if used is self._task.link.download:  # no other piece has renewed it
+                    self._renew()
+                self.start(piece)
+
+    def _renew(self) -> None:
+        if self._fresh_links == FRESH_LINKS:
+            raise LinkExpired("Fresh links have expired, too", CONTEXT)
+        self._fresh_links += 1
+        self._task.link.renew()
+
+    def _fill(self, url: str, piece: Part) -> None:
+        with self._memory(piece) as into:
+            self._downloader.read(url, self._file, piece.start, into, self._task.deadline)
+
+    def _memory(self, piece: Part) -> memoryview:
+        offset = piece.start - self._part.start
+        return self._view[offset : offset + piece.length]
 
 
 class _NoDownload(Exception):
@@ -376,16 +436,12 @@ class _Upload:
                 return cls(bucket, copy, prefix[:count], sha256(state), task)
         return cls(bucket, copy, [], sha256(), task)
 
-    def send(self, part: Part, data: bytearray) -> None:
-        """Hash a part, save the state of the file's hash, and upload the part."""
-        digest = self._task.pool.submit(sha256_of, data)
-        self.hash.update(data)
-        if (state := self.hash.state) is not None:
+    def send(self, part: Part, data: bytearray, digest: str, state: bytes | None) -> None:
+        """Save the state of the file's hash after a part, and upload the part."""
+        if state is not None:
             self.copy = self.copy.with_hash_state(part.number, state)
             self._task.save(self.copy)
         assert self.copy.upload_id  # noqa: S101 - an upload has one
         self.parts.append(
-            self._bucket.send(
-                self.copy.key, self.copy.upload_id, part.number, data, digest.result()
-            )
+            self._bucket.send(self.copy.key, self.copy.upload_id, part.number, data, digest)
         )
