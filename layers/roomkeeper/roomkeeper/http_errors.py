@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from roomkeeper import vonage
+from roomkeeper.aws import AwsError
 from roomkeeper.aws.secrets import SecretUnavailable
 from roomkeeper.http_api import InvalidRequest
 from roomkeeper.management.operations import (
     AlreadyDeleted,
+    CopyingIsOff,
+    CopyInProgress,
     NoRooms,
+    NotCopied,
     NotDeletableYet,
     NotKnown,
     NotUploaded,
@@ -27,6 +31,9 @@ _ERRORS: Mapping[type[Exception], tuple[int, str]] = {
     InvalidRequest: (400, "invalid_request"),
     NotKnown: (404, "not_found"),
     NoRooms: (404, "no_rooms"),
+    CopyingIsOff: (404, "copying_is_off"),
+    NotCopied: (404, "not_copied"),
+    CopyInProgress: (409, "copy_in_progress"),
     OnHold: (409, "on_hold"),
     AlreadyDeleted: (409, "already_deleted"),
     NotUploaded: (409, "not_uploaded"),
@@ -40,6 +47,7 @@ _ERRORS: Mapping[type[Exception], tuple[int, str]] = {
     vonage.RateLimited: (503, "vonage_rate_limited"),
     vonage.VonageError: (502, "vonage_invalid_response"),
     StoreUnavailable: (503, "unavailable"),
+    AwsError: (503, "unavailable"),
     Misconfigured: (500, "misconfigured"),
     vonage.NotServed: (503, "not_configured"),
     NotConfigured: (503, "not_configured"),

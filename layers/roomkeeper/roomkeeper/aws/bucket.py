@@ -163,6 +163,11 @@ class Bucket:
             version_id=response.get("VersionId"),
         )
 
+    def delete(self, key: str, version_id: str | None) -> None:
+        """Delete this version of the object for good; do nothing if it is gone."""
+        version = {} if version_id is None else {"VersionId": version_id}
+        self._client.delete_object(**self._object(key), **version)
+
     def url(self, key: str, version_id: str | None, valid_for: timedelta) -> str:
         """Return a URL that downloads this version of the object without credentials: a secret.
 

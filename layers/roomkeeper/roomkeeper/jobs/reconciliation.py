@@ -105,7 +105,9 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
         settings = ReconciliationSettings.from_env(os.environ)
         hours = run.options.grace_hours
         grace = timedelta(hours=settings.grace_hours if hours is None else hours)
-        store = open_store(settings.table_name, deleted_days=settings.deleted_days)
+        store = open_store(
+            settings.table_name, deleted_days=settings.deleted_days, copies=settings.copies
+        )
         with runner.vonage_clients(run) as clients:
             return cls(run, store, clients.recordings, grace=grace).run()
 

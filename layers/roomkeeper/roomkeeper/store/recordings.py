@@ -36,11 +36,15 @@ class RecordingStore:
         table: the table's name.
         deleted_days: the days for which a recording's item is kept once the recording is deleted,
             failed, expired, missing at Vonage, or marked as never uploaded.
+        copies: whether recordings are copied, so that uploaded ones await their copy.
     """
 
-    def __init__(self, client: "DynamoDBClient", table: str, *, deleted_days: int) -> None:
+    def __init__(
+        self, client: "DynamoDBClient", table: str, *, deleted_days: int, copies: bool = False
+    ) -> None:
         self._table = Table(client, table)
         self._deleted_time = timedelta(days=deleted_days)
+        self._copies = copies
 
     def apply(self, observation: RecordingObservation, now: datetime) -> bool:
         """Write a callback's observation, received at `now`; return False if it changes nothing.
@@ -48,7 +52,9 @@ class RecordingStore:
         Raises:
             StoreUnavailable: the write failed or its outcome is unknown; the sender should retry.
         """
-        update = updates.recording_update(observation, now, self._expires_at(now))
+        update = updates.recording_update(
+            observation, now, self.expires_at(now), copies=self._copies
+        )
         return self._table.update(**build_update(update))
 
     def reconcile(self, observation: RecordingObservation, now: datetime) -> bool:
@@ -57,7 +63,9 @@ class RecordingStore:
         Raises:
             StoreUnavailable: the write failed or its outcome is unknown.
         """
-        update = updates.confirmed_update(observation, now, self._expires_at(now))
+        update = updates.confirmed_update(
+            observation, now, self.expires_at(now), copies=self._copies
+        )
         return self._table.update(**build_update(update))
 
     def mark_missing(self, recording: Recording, now: datetime) -> bool:
@@ -97,7 +105,7 @@ class RecordingStore:
         adds: str = "",
         values: Mapping[str, Any] = MappingProxyType({}),
     ) -> bool:
-        ttl = {} if recording.hold else {":ttl": serialize(self._expires_at(now))}
+        ttl = {} if recording.hold else {":ttl": serialize(self.expires_at(now))}
         return self._table.update(
             RECORDING + recording.recording_id,
             f"SET {timestamp} = if_not_exists({timestamp}, :at){', #ttl = :ttl' if ttl else ''} "
@@ -213,7 +221,8 @@ class RecordingStore:
         """Mark a recording as deleted at Vonage, and take it off its worklist.
 
         Returns False if it is marked already, or is not in the table. The item expires after
-        `deleted_days`. With `adding`, a recording that is not in the table is added.
+        `deleted_days`, or with its copy. With `adding`, a recording that is not in the table is
+        added.
 
         Raises:
             StoreUnavailable: the write failed or its outcome is unknown.
@@ -233,7 +242,8 @@ class RecordingStore:
             }
         return self._table.update(
             RECORDING + recording_id,
-            f"SET deleted_at = :at, deleted_by = :by, #ttl = :ttl{identity} "
+            "SET deleted_at = :at, deleted_by = :by, "
+            f"#ttl = if_not_exists(closed_ttl, :ttl){identity} "
             "REMOVE worklist, since, attempts, queued_at ADD seen :seen",
             condition,
             ExpressionAttributeNames={"#ttl": "ttl"},
@@ -241,7 +251,7 @@ class RecordingStore:
                 **values,
                 ":at": serialize(now),
                 ":by": serialize(by),
-                ":ttl": serialize(self._expires_at(now)),
+                ":ttl": serialize(self.expires_at(now)),
                 ":seen": {"SS": ["recording:deleted"]},
             },
         )
@@ -249,7 +259,8 @@ class RecordingStore:
     def hold(self, recording_id: str, reason: str, requested_by: str, now: datetime) -> bool:
         """Put a recording on hold, replacing an earlier hold; return False if it is deleted.
 
-        Returns False also if the recording is not in the table.
+        Returns False also if the recording is not in the table. One that is deleted at Vonage can
+        be put on hold as long as it has a copy.
 
         Raises:
             StoreUnavailable: the write failed or its outcome is unknown.
@@ -259,8 +270,9 @@ class RecordingStore:
         return self._table.update(
             RECORDING + recording_id,
             "SET #hold = :hold REMOVE #ttl",
-            "attribute_exists(pk) AND attribute_not_exists(deleted_at)",
-            ExpressionAttributeNames={"#hold": "hold", "#ttl": "ttl"},
+            "attribute_exists(pk) "
+            "AND (attribute_not_exists(deleted_at) OR attribute_exists(#copy.copied_at))",
+            ExpressionAttributeNames={"#hold": "hold", "#ttl": "ttl", "#copy": "copy"},
             ExpressionAttributeValues={":hold": {"M": fields}},
         )
 
@@ -277,7 +289,8 @@ class RecordingStore:
             ExpressionAttributeNames={"#hold": "hold"},
         )
 
-    def _expires_at(self, now: datetime) -> int:
+    def expires_at(self, now: datetime) -> int:
+        """Return when an item expires that has no use from now on, in Unix seconds."""
         return int((now + self._deleted_time).timestamp())
 
 

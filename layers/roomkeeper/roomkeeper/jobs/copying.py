@@ -1,0 +1,179 @@
+"""Queues the recordings that wait for their copy, and lists them in a dry run.
+
+Seconds after an upload, the event bus queues the recording itself. This job, the sweep, queues what
+fell through: recordings whose copy failed, or was cut off, or that were uploaded before copying was
+switched on. The queue's function copies them (`copy_worker`).
+"""
+
+import itertools
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from roomkeeper.aws import sdk
+from roomkeeper.aws.copy_queue import RETRY, CopyQueue
+from roomkeeper.domain.observations import Product
+from roomkeeper.domain.recordings import Recording, Worklist, WorklistEntry
+from roomkeeper.jobs import runner
+from roomkeeper.jobs.batch import Outcome, Summary
+from roomkeeper.jobs.fairness import interleave
+from roomkeeper.jobs.job import WorklistJob, open_store
+from roomkeeper.jobs.report import Report
+from roomkeeper.jobs.runner import Options, Run
+from roomkeeper.settings import CopySettings
+from roomkeeper.store import Store
+from roomkeeper.vonage import RecordingsApi, api_of
+from roomkeeper.vonage.downloads import Downloader
+from roomkeeper.vonage.retry import Deadline
+
+GRACE = timedelta(minutes=10)
+"""How long after its upload a recording is left to the message that the event bus queued."""
+
+NOTICE = timedelta(hours=12)
+"""A recording without a copy that Vonage will delete within this time is counted on its own."""
+
+SWEEP_MARGIN = timedelta(hours=1)
+"""Recordings that were uploaded within this time are checked again by the next run: the index of
+the worklists is eventually consistent, and a deployment changes one function after the other."""
+
+_LOOKUP_BATCH = 100
+
+_OF_CLEANUP: tuple[Worklist, ...] = ("confirmed", "retained")
+
+
+class Copying(WorklistJob[Options]):
+    """One sweep: it queues the recordings that have waited for their copy for some minutes.
+
+    `bytes` counts what a dry run would copy, where a size is known. `expiring_uncopied` counts the
+    waiting recordings that Vonage will soon delete. `oldest_waiting_seconds` is since when the
+    oldest of the run's recordings has waited.
+    """
+
+    options_type: ClassVar[type[Options]] = Options
+    outcomes: ClassVar[Sequence[Outcome]] = (
+        "queued",
+        "would_copy",
+        "in_progress",
+        "already_resolved",
+    )
+
+    def __init__(
+        self,
+        run: Run[Options],
+        store: Store,
+        apis: Mapping[Product, RecordingsApi],
+        queue: CopyQueue,
+        downloader: Downloader,
+    ) -> None:
+        super().__init__(run, store)
+        self._apis = apis
+        self._queue = queue
+        self._downloader = downloader
+        self._lock = threading.Lock()
+        self._bytes = 0
+        self._expiring = 0
+        self._oldest = run.now
+        self._has_swept = False
+
+    @classmethod
+    def start(cls, run: Run[Options]) -> Report:
+        """Create the job from the settings in the environment, run it, and return its report."""
+        settings = CopySettings.from_env(os.environ)
+        store = open_store(settings.table_name, deleted_days=settings.deleted_days, copies=True)
+        queue = CopyQueue(sdk.sqs(RETRY), settings.queue_url)
+        downloader = Downloader(allows_loopback=settings.allows_loopback)
+        with runner.vonage_clients(run) as clients:
+            return cls(run, store, clients.recordings, queue, downloader).run()
+
+    def due_until(self) -> Mapping[Worklist, datetime]:
+        """Return the job's worklists; a list's entries from its time or earlier are due."""
+        return {"awaiting_copy": self._now - GRACE, "deferred_awaiting_copy": self._now}
+
+    def items(self) -> Iterator[WorklistEntry]:
+        """Yield the waiting recordings, oldest first in each list, as many as the queue may take.
+
+        After them come those on the cleanup's worklists that have no copy, because copying was
+        switched off when they were uploaded.
+        """
+        waiting = interleave(
+            (
+                (8, self.due_on("awaiting_copy")),
+                (2, self.due_on("deferred_awaiting_copy")),
+            )
+        )
+        most = None if self._dry_run else self._queue.room()
+        yield from itertools.islice(itertools.chain(waiting, self._of_before()), most)
+
+    def _of_before(self) -> Iterator[WorklistEntry]:
+        """Yield the entries of the cleanup's worklists that lack a copy and are not checked yet."""
+        after = self._store.copies.swept_until()
+        for worklist in _OF_CLEANUP:
+            entries = self._store.worklists.read(worklist, self._now, after)
+            while batch := list(itertools.islice(entries, _LOOKUP_BATCH)):
+                known = self._store.recordings.get_many(entry.id for entry in batch)
+                lacking = {id_ for id_, recording in known.items() if recording.lacks_copy}
+                yield from (entry for entry in batch if entry.id in lacking)
+        self._has_swept = True
+
+    def act(self, item: WorklistEntry) -> Outcome:
+        """Queue a recording, or list it in a dry run.
+
+        Raises:
+            StoreUnavailable, CorruptItem, AwsError: it was not queued. A later run retries it.
+            VonageError: its size could not be found out, in a dry run.
+        """
+        recording = self._store.recordings.get(item.id)
+        if recording is None or recording.deleted_at or recording.copied_at:
+            return "already_resolved"
+        self._note(recording, item)
+        if self._dry_run:
+            return self._plan_copy(recording)
+        if recording.copy_claimed_until and recording.copy_claimed_until > self._now:
+            return "in_progress"
+        if item.worklist.startswith(_OF_CLEANUP):
+            self._store.copies.queue(recording)
+        self._queue.send(item.id)
+        return "queued"
+
+    def _note(self, recording: Recording, item: WorklistEntry) -> None:
+        with self._lock:
+            self._oldest = min(self._oldest, recording.uploaded_at or item.since)
+            expires_at = recording.expires_at
+            if expires_at and self._now < expires_at <= self._now + NOTICE:
+                self._expiring += 1
+
+    def _plan_copy(self, recording: Recording) -> Outcome:
+        size = self._size(recording)
+        if size is None:
+            return "already_resolved"  # Vonage has no file
+        with self._lock:
+            self._bytes += size
+        self._plan.add({"recording_id": recording.recording_id, "bytes": str(size)})
+        return "would_copy"
+
+    def _size(self, recording: Recording) -> int | None:
+        """Return the size of a recording's file in bytes; None if Vonage has no file."""
+        download = api_of(self._apis, recording.product).download(recording.recording_id)
+        if download is None:
+            return None
+        if download.size is not None:
+            return download.size
+        return self._downloader.describe(download.url, Deadline(self._run.call_seconds)).size
+
+    def finish(self, summary: Summary) -> None:
+        """Save that the cleanup's worklists were checked, if this run reached their end."""
+        is_complete = (
+            self._has_swept and summary.stopped_by is None and not summary.outcomes["failed"]
+        )
+        if is_complete and not self._dry_run:
+            self._store.copies.save_sweep(self._now - SWEEP_MARGIN)
+
+    def more_counts(self, summary: Summary) -> Mapping[str, int]:  # noqa: ARG002
+        """Return the bytes to copy, and how urgent the copies are."""
+        return {
+            "bytes": self._bytes,
+            "expiring_uncopied": self._expiring,
+            "oldest_waiting_seconds": int((self._now - self._oldest).total_seconds()),
+        }
