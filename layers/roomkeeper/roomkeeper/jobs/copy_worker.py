@@ -125,7 +125,8 @@ class CopyWorker:
         if recording is None or recording.deleted_at or "recording:uploaded" not in recording.seen:
             return "nothing_to_do"
         if not recording.lacks_copy:
-            self._store.copies.skip(recording)
+            if "awaiting_copy" in (recording.worklist or ""):
+                self._store.copies.skip(recording)
             return "not_needed"
         claim, now = str(uuid.uuid4()), datetime.now(UTC)
         ends_at = now + timedelta(seconds=max(0.0, self._deadline.remaining()))
@@ -181,6 +182,7 @@ class CopyWorker:
         ttl = self._settings.copy_expires_at(now)
         if not self._store.copies.mark_copied(recording, claim, copy, ttl, now):
             return
+        self._keep_if_on_hold(recording.recording_id, copy)
         metrics.add_metric("RecordingCopied", unit=MetricUnit.Count, value=1)
         metrics.add_metric("CopiedBytes", unit=MetricUnit.Bytes, value=copy.size)
         metrics.add_metric("CopySeconds", unit=MetricUnit.Seconds, value=seconds)
@@ -193,6 +195,12 @@ class CopyWorker:
                 recording.recording_id, "recording:copied"
             ),
         )
+
+    def _keep_if_on_hold(self, recording_id: str, copy: Copy) -> None:
+        """Keep the copy of a recording that was put on hold before the copy was made."""
+        known = self._store.recordings.get(recording_id)
+        if known and known.hold:
+            self._bucket.keep(copy.key, copy.version_id, on_hold=True)
 
     def _no_file(self, recording: Recording, api: RecordingsApi) -> Result:
         """Find out why Vonage has no file, and record it; defer the recording if it may come."""

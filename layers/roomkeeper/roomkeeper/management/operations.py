@@ -30,9 +30,8 @@ from roomkeeper.vonage import api_of
 from roomkeeper.vonage.connect import Clients
 from roomkeeper.vonage.meetings import MeetingsClient
 
-
 URL_VALID_FOR = timedelta(hours=1)
-"""How long the URL of a copy is valid. It also ends with the function's credentials, hours later."""
+"""How long the URL of a copy is valid, unless the credentials of the function end before."""
 
 
 class NotKnown(RoomkeeperError):
@@ -185,7 +184,9 @@ class Management:
                 "recording:uploaded."
             )
         self._store.recordings.mark_deleted(recording_id, "management", now, adding=known)
-        return stored and self._after_deletion(stored, now, deletes_copy=deletes_copy)
+        if stored is None:
+            return None
+        return self._after_deletion(stored, now, deletes_copy=deletes_copy)
 
     def _require_deletable_copy(self, stored: Recording, now: datetime) -> None:
         if stored.copied_at:
@@ -270,6 +271,7 @@ class Management:
         if not self._store.recordings.hold(recording_id, hold.reason, hold.requested_by, since):
             self._stored(recording_id)
             raise AlreadyDeleted(f"The recording {recording_id!r} is deleted already.")
+        self._keep_copy(recording_id, on_hold=True)
         return hold
 
     def release(self, recording_id: str) -> None:
@@ -280,6 +282,14 @@ class Management:
         """
         if not self._store.recordings.release(recording_id):
             self._stored(recording_id)
+        self._keep_copy(recording_id, on_hold=False)
+
+    def _keep_copy(self, recording_id: str, *, on_hold: bool) -> None:
+        """Take the copy, if there is one, out of the bucket's retention, or put it back."""
+        stored = self._store.recordings.get(recording_id) if self._copies else None
+        if self._copies and stored and stored.copy and stored.copied_at:
+            copy = stored.copy
+            self._copies.bucket.keep(copy.key, copy.version_id, on_hold=on_hold)
 
     def republish(self, recording_id: str, now: datetime) -> Republished:
         """Publish the recording's `recording:uploaded` again, with a fresh URL.

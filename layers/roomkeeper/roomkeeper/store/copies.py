@@ -184,7 +184,8 @@ class CopyStore:
         return self._table.update(
             RECORDING + recording_id,
             "SET copy_deleted_at = :now, #ttl = :ttl REMOVE #copy, closed_ttl",
-            "attribute_exists(#copy) AND attribute_exists(deleted_at) AND attribute_not_exists(#hold)",
+            "attribute_exists(#copy) AND attribute_exists(deleted_at) "
+            "AND attribute_not_exists(#hold)",
             ExpressionAttributeNames={"#copy": "copy", "#ttl": "ttl", "#hold": "hold"},
             ExpressionAttributeValues={":now": serialize(now), ":ttl": serialize(ttl)},
         )
