@@ -19,6 +19,7 @@ ENVIRONMENT = {
     "DRY_RUN": "false",
     "RETENTION_DAYS": "30",
     "DELETED_RECORDING_DAYS": "90",
+    "COPY_RECORDINGS": "false",
     "UPLOAD_GRACE_HOURS": "6",
     "JOB_CONCURRENCY": "1",  # in moto, other threads may see a partly written item
     "JOB_RATE_PER_SECOND": "1000",

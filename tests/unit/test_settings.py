@@ -22,6 +22,7 @@ INTAKE = {
     "SESSION_DAYS": "400",
     "EVENT_DAYS": "30",
     "DELETED_RECORDING_DAYS": "90",
+    "COPY_RECORDINGS": "false",
 }
 VONAGE = {"VONAGE_BASE_URL": "https://vonage.example", "VONAGE_SECRET_ARN": "arn:vonage"}
 PUBLISHER = {"TABLE_NAME": "rooms", "EVENT_BUS_NAME": "bus", "DEAD_LETTER_QUEUE_URL": "https://q"}
@@ -38,6 +39,7 @@ def test_the_intake_reads_its_settings() -> None:
         session_days=400,
         event_days=30,
         deleted_days=90,
+        copies=False,
     )
 
 

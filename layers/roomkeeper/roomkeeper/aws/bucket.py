@@ -174,7 +174,8 @@ class Bucket:
     def keep(self, key: str, version_id: str | None, *, on_hold: bool) -> None:
         """Take this version of the object out of the bucket's retention, or put it back.
 
-        The lifecycle rule of the retention selects objects by their tag. Does nothing if it is gone.
+        The lifecycle rule of the retention selects objects by their tag. Does nothing if the
+        object is gone.
         """
         value = "on-hold" if on_hold else LIMITED
         try:

@@ -76,7 +76,9 @@ class Recording(Struct, frozen=True, kw_only=True):
     """When it was noticed that Vonage will soon delete the file."""
     hold: Hold | None = None
     copy: Copy | None = None
-    """Its copy in the operator's bucket: in progress until the copy has `copied_at`."""
+    """Its copy in the operator's bucket, in progress until `copied_at`."""
+    copied_at: datetime | None = None
+    """When its copy was made and verified; None if it has none."""
     copy_claimed_until: datetime | None = None
     """Until when an invocation has the sole right to copy it; None if none has."""
     copy_deleted_at: datetime | None = None
@@ -104,11 +106,6 @@ class Recording(Struct, frozen=True, kw_only=True):
     def status(self) -> Status:
         """The latest stage of its life cycle, whatever the order of the callbacks."""
         return furthest(self.seen)
-
-    @property
-    def copied_at(self) -> datetime | None:
-        """When its copy was made and verified; None if it has none."""
-        return self.copy.copied_at if self.copy else None
 
     @property
     def lacks_copy(self) -> bool:
@@ -153,8 +150,8 @@ Worklist = Literal[
 `confirmed` has the uploaded and stored recordings that Vonage's API has returned, `retained` the
 others, and `awaiting_upload` those without an upload. Where recordings are copied, an uploaded one
 is on `awaiting_copy` until its copy is made, so that the cleanup cannot see it. A session is on
-`open_session` until its end is received, then on `ended_session`. Each list has a `deferred_` list for items that failed
-for a reason of their own. Its `since` is the time of the next attempt.
+`open_session` until its end is received, then on `ended_session`. Each list has a `deferred_` list
+for items that failed for a reason of their own. Its `since` is the time of the next attempt.
 """
 
 DEFERRED = "deferred_"

@@ -106,7 +106,12 @@ class CopyStore:
         Raises:
             ClaimLost: the claim is another's by now.
         """
-        made = {":copy": _as_item(copy), ":claim": serialize(claim), ":ttl": serialize(ttl)}
+        made = {
+            ":copy": _as_item(copy),
+            ":at": serialize(copy.copied_at or now),
+            ":claim": serialize(claim),
+            ":ttl": serialize(ttl),
+        }
         shard = shard_of(recording.recording_id)
         if self._mark(
             recording,
@@ -140,7 +145,8 @@ class CopyStore:
         names = {"#copy": "copy"} | ({"#ttl": "ttl"} if "#ttl" in sets else {})
         return self._table.update(
             RECORDING + recording.recording_id,
-            f"SET #copy = :copy, closed_ttl = :ttl, {sets} {removes} ADD seen :names",
+            f"SET #copy = :copy, copied_at = :at, closed_ttl = :ttl, {sets} {removes} "
+            "ADD seen :names",
             f"copy_claim = :claim AND NOT contains(seen, :copied) AND {condition}",
             ExpressionAttributeNames=names,
             ExpressionAttributeValues={
@@ -183,8 +189,9 @@ class CopyStore:
         """
         return self._table.update(
             RECORDING + recording_id,
-            "SET copy_deleted_at = :now, #ttl = :ttl REMOVE #copy, closed_ttl",
-            "attribute_exists(#copy) AND attribute_exists(deleted_at) "
+            "SET copy_deleted_at = :now, #ttl = :ttl "
+            "REMOVE #copy, copied_at, closed_ttl",
+            "attribute_exists(copied_at) AND attribute_exists(deleted_at) "
             "AND attribute_not_exists(#hold)",
             ExpressionAttributeNames={"#copy": "copy", "#ttl": "ttl", "#hold": "hold"},
             ExpressionAttributeValues={":now": serialize(now), ":ttl": serialize(ttl)},

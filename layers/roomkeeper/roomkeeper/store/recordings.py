@@ -271,8 +271,8 @@ class RecordingStore:
             RECORDING + recording_id,
             "SET #hold = :hold REMOVE #ttl",
             "attribute_exists(pk) "
-            "AND (attribute_not_exists(deleted_at) OR attribute_exists(#copy.copied_at))",
-            ExpressionAttributeNames={"#hold": "hold", "#ttl": "ttl", "#copy": "copy"},
+            "AND (attribute_not_exists(deleted_at) OR attribute_exists(copied_at))",
+            ExpressionAttributeNames={"#hold": "hold", "#ttl": "ttl"},
             ExpressionAttributeValues={":hold": {"M": fields}},
         )
 
