@@ -46,7 +46,8 @@ def _all() -> Mapping[str, dict[str, Any]]:
 def monitoring() -> Mapping[str, Any]:
     """Return the nested template of the alarms, with the values that template.yaml passes to it."""
     nested = template()["Resources"]["Monitoring"]["Properties"]
-    found: dict[str, Any] = _with(nested["Parameters"], load(ROOT / nested["TemplateURL"]))
+    passed = {name: each.get("If", [None, each])[1] for name, each in nested["Parameters"].items()}
+    found: dict[str, Any] = _with(passed, load(ROOT / nested["TemplateURL"]))
     return found
 
 
@@ -83,6 +84,8 @@ def _plain(value: Any) -> str:
     if not isinstance(value, dict):
         return str(value)
     [target] = value.values()
+    if "If" in value:
+        return _plain(target[1])
     if target == "AWS::URLSuffix":
         return "amazonaws.com"
     return str(template()["Parameters"].get(target, {}).get("Default", target))

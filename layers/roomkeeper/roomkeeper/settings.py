@@ -92,8 +92,9 @@ class ManagementSettings(Struct, frozen=True, kw_only=True):
     event_days: int
     deleted_days: int
     vonage: "VonageSettings"
-    copies: "CopySettings | None"
-    """None if recordings are not copied."""
+    copies: bool
+    copy: "CopySettings"
+    """Without meaning unless recordings are copied."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "ManagementSettings":
@@ -103,7 +104,8 @@ class ManagementSettings(Struct, frozen=True, kw_only=True):
             event_days=int(env["EVENT_DAYS"]),
             deleted_days=int(env["DELETED_RECORDING_DAYS"]),
             vonage=VonageSettings.from_env(env),
-            copies=CopySettings.from_env(env) if _copies(env) else None,
+            copies=_copies(env),
+            copy=CopySettings.from_env(env),
         )
 
 

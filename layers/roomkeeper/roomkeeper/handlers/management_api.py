@@ -187,9 +187,9 @@ def _store() -> Store:
 @cache
 def _copies() -> Copies | None:
     """Return the bucket and the queue; None if the stack does not copy recordings."""
-    known = _settings().copies
-    if known is None:
+    if not _settings().copies:
         return None
+    known = _settings().copy
     return Copies(Bucket(known.bucket), CopyQueue(sdk.sqs(copy_queue.RETRY), known.queue_url))
 
 

@@ -104,7 +104,7 @@ class CopyWorker:
         logger.warning(
             "copy failed", recording_id=recording_id, error=str(error), kind=type(error).__name__
         )
-        metrics.add_metric("CopyFailed", unit=MetricUnit.Count, value=1)
+        count_failure()
         delivery = int(record["attributes"]["ApproximateReceiveCount"])
         if error.is_item_specific or delivery >= DELIVERIES:
             return True  # the sweep retries it
@@ -220,6 +220,11 @@ class CopyWorker:
         if known and known.worklist and known.since and "awaiting_copy" in known.worklist:
             entry = WorklistEntry("recording", known.recording_id, known.since, known.worklist)
             self._store.worklists.defer(entry, datetime.now(UTC), fairness.delay, confirmed=False)
+
+
+def count_failure() -> None:
+    """Count a copy that failed."""
+    metrics.add_metric("CopyFailed", unit=MetricUnit.Count, value=1)
 
 
 def _after(first: Download | None, more: Downloads) -> Downloads:

@@ -189,8 +189,7 @@ class CopyStore:
         """
         return self._table.update(
             RECORDING + recording_id,
-            "SET copy_deleted_at = :now, #ttl = :ttl "
-            "REMOVE #copy, copied_at, closed_ttl",
+            "SET copy_deleted_at = :now, #ttl = :ttl REMOVE #copy, copied_at, closed_ttl",
             "attribute_exists(copied_at) AND attribute_exists(deleted_at) "
             "AND attribute_not_exists(#hold)",
             ExpressionAttributeNames={"#copy": "copy", "#ttl": "ttl", "#hold": "hold"},
