@@ -6,14 +6,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
+import msgspec
 import pytest
 
+from roomkeeper.callbacks.meetings import parse
 from roomkeeper.domain.copies import Copy
 from roomkeeper.domain.recordings import Recording
 from roomkeeper.handlers import cleanup, copying, management_api
 from roomkeeper.store import Store
 from tests.integration.test_job_functions import ENVIRONMENT, Invocation
-from tests.support.env import TABLE, Env, an_upload
+from tests.support.env import TABLE, Env, an_upload, json_bytes
+from tests.support.management import a_request_for
 
 NOW = datetime.now(UTC)
 BUCKET = "copies"
@@ -59,7 +62,7 @@ def store(env: Env) -> Store:
 def uploaded(env: Env, store: Store, at: datetime = NOW, **more: Any) -> str:
     """Return the id of a recording whose upload was received at that time."""
     [recording_id] = env.vonage.add_recordings(1, **more)["recording_ids"]
-    store.apply(an_upload(recording_id), at)
+    store.apply(parse(json_bytes(an_upload(recording_id))), at)
     return str(recording_id)
 
 
@@ -113,3 +116,187 @@ def test_a_copy_is_the_file_and_is_announced_once(env: Env, store: Store) -> Non
     assert after.copy_claimed_until is None
     copy(recording_id)
     assert known(store, recording_id) == after
+
+
+def test_late_repetitions_of_the_upload_change_nothing(env: Env, store: Store) -> None:
+    recording_id = uploaded(env, store)
+    copy(recording_id)
+    after = known(store, recording_id)
+    assert not store.apply(parse(json_bytes(an_upload(recording_id))), NOW + timedelta(hours=1))
+    assert known(store, recording_id) == after
+
+
+def test_the_item_of_a_copied_recording_outlives_the_original(env: Env, store: Store) -> None:
+    recording_id = uploaded(env, store, NOW - timedelta(days=100))
+    copy(recording_id)
+    cleanup.handler({}, Invocation())
+    assert known(store, recording_id).deleted_at
+    assert known(store, recording_id).copied_at
+    assert env.item(f"RECORDING#{recording_id}")["ttl"] == {"NULL": True}
+
+
+def test_with_a_retention_the_item_expires_after_the_copy(
+    env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COPY_DAYS", "365")
+    recording_id = uploaded(env, store, NOW - timedelta(days=100))
+    copy(recording_id)
+    cleanup.handler({}, Invocation())
+    expected = (NOW + timedelta(days=365 + 90)).timestamp()
+    found = int(env.item(f"RECORDING#{recording_id}")["ttl"]["N"])
+    assert expected <= found < expected + 600
+
+
+def test_recordings_from_before_copying_was_switched_on_are_queued_once(
+    env: Env, store: Store, queue: Any
+) -> None:
+    before = Store(env.dynamodb, TABLE, deleted_days=90)
+    recording_id = uploaded(env, before, NOW - timedelta(days=2))
+    report = copying.handler({"dry_run": True}, Invocation())
+    assert report["would_copy"] == 1
+    assert report["bytes"] == int(report["planned"][0]["bytes"]) > 0
+    assert (known(store, recording_id).worklist or "").startswith("retained#")
+
+    assert copying.handler({}, Invocation())["queued"] == 1
+    assert [each.body for each in queue.receive_messages()] == [json.dumps(recording_id)]
+    assert (known(store, recording_id).worklist or "").startswith("awaiting_copy#")
+    assert known(store, recording_id).since == known(store, recording_id).uploaded_at
+    copy(recording_id)
+    assert copying.handler({}, Invocation())["queued"] == 0
+    assert store.copies.swept_until()
+
+
+def test_the_cleanup_sends_back_what_it_finds_without_a_copy(env: Env, store: Store) -> None:
+    before = Store(env.dynamodb, TABLE, deleted_days=90)
+    recording_id = uploaded(env, before, NOW - timedelta(days=100))
+    report = cleanup.handler({}, Invocation())
+    assert (report["deleted"], report["not_copied_yet"]) == (0, 1)
+    assert (known(store, recording_id).worklist or "").startswith("awaiting_copy#")
+    assert "DELETE" not in {each["method"] for each in env.vonage.requests()}
+
+
+def test_with_copying_off_the_cleanup_deletes_what_awaited_a_copy(
+    env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploaded(env, store, NOW - timedelta(days=100))
+    monkeypatch.setenv("COPY_RECORDINGS", "false")
+    assert cleanup.handler({}, Invocation())["deleted"] == 1
+
+
+def test_a_recording_that_another_invocation_copies_is_left_to_it(env: Env, store: Store) -> None:
+    recording_id = uploaded(env, store)
+    assert store.copies.claim(recording_id, "other", NOW + timedelta(minutes=15), NOW)
+    copy(recording_id)
+    assert known(store, recording_id).copied_at is None
+
+
+def test_the_claim_of_a_killed_invocation_ends_by_itself(env: Env, store: Store) -> None:
+    recording_id = uploaded(env, store)
+    ended = NOW - timedelta(seconds=1)
+    assert store.copies.claim(recording_id, "killed", ended, NOW - timedelta(minutes=15))
+    copy(recording_id)
+    assert known(store, recording_id).copied_at
+
+
+def test_a_stored_recording_needs_no_copy(env: Env, store: Store) -> None:
+    recording_id = uploaded(env, store)
+    stored = parse(json_bytes(an_upload(recording_id)))
+    store.apply(msgspec.structs.replace(stored, event="recording:stored"), NOW)
+    copy(recording_id)
+    assert (known(store, recording_id).worklist or "").startswith("retained#")
+    assert known(store, recording_id).copy is None
+
+
+def test_a_recording_that_vonage_does_not_have_is_tried_again_and_then_gone(
+    env: Env, store: Store
+) -> None:
+    store.apply(parse(json_bytes(an_upload("young"))), NOW)
+    store.apply(parse(json_bytes(an_upload("old"))), NOW - timedelta(days=2))
+    copy("young")
+    copy("old")
+    assert (known(store, "young").worklist or "").startswith("deferred_awaiting_copy#")
+    assert known(store, "old").deleted_by == "vonage"
+
+
+def test_a_failing_vonage_is_asked_again_by_the_queue_and_then_by_the_sweep(
+    env: Env, store: Store
+) -> None:
+    recording_id = uploaded(env, store)
+    env.vonage.fault("get_recording", status=500)
+    first = copying.handler(message(recording_id), Invocation())
+    assert first == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert copying.handler(message(recording_id, 3), Invocation()) == {"batchItemFailures": []}
+    assert (known(store, recording_id).worklist or "").startswith("awaiting_copy#")
+    assert known(store, recording_id).copy_claimed_until is None
+
+
+def call(method: str, path: str, query: dict[str, str] | None = None) -> tuple[int, Any]:
+    """Call the management API."""
+    _, _, id_, *rest = path.split("/")
+    route = "/".join([f"{method} /recordings/{{recording_id}}", *rest])
+    body = {"reason": "a lawsuit"} if method == "PUT" else None
+    request = a_request_for(route, id_, body=body, **(query or {}))
+    response = management_api.handler(request, Invocation())
+    return response["statusCode"], json.loads(response.get("body") or "null")
+
+
+def test_the_management_api_serves_the_copy(env: Env, store: Store, queue: Any) -> None:
+    recording_id = uploaded(env, store)
+    assert call("GET", f"/recordings/{recording_id}/file")[0] == 404
+    assert call("POST", f"/recordings/{recording_id}/copy")[0] == 202
+    assert [each.body for each in queue.receive_messages()] == [json.dumps(recording_id)]
+    copy(recording_id)
+    status, answer = call("POST", f"/recordings/{recording_id}/copy")
+    assert (status, answer["copy"]["bucket"]) == (200, BUCKET)
+    assert call("GET", f"/recordings/{recording_id}")[1]["copy"] == answer["copy"]
+    status, file = call("GET", f"/recordings/{recording_id}/file")
+    assert status == 200
+    assert "X-Amz-Signature=" in file["url"]
+    assert file["size"] == answer["copy"]["size"]
+
+
+def test_a_deletion_keeps_the_copy_unless_it_is_to_be_deleted(env: Env, store: Store) -> None:
+    recording_id = uploaded(env, store)
+    copy(recording_id)
+    made = known(store, recording_id).copy
+    assert made is not None
+    path = f"/recordings/{recording_id}"
+    assert call("DELETE", path) == (200, {"recording_id": recording_id, "copy": "kept"})
+    assert call("DELETE", path, {"copy": "burn"})[0] == 400
+    deleted = {"recording_id": recording_id, "copy": "deleted"}
+    assert call("DELETE", path, {"copy": "delete"}) == (200, deleted)
+    assert boto3.client("s3").list_object_versions(Bucket=BUCKET).get("Versions", []) == []
+    assert known(store, recording_id).copy is None
+    assert "N" in env.item(f"RECORDING#{recording_id}")["ttl"]
+    assert call("DELETE", path, {"copy": "delete"})[0] == 204
+    copy(recording_id)
+    assert known(store, recording_id).copy is None
+
+
+def test_a_hold_holds_the_copy_too(env: Env, store: Store) -> None:
+    recording_id = uploaded(env, store)
+    copy(recording_id)
+    path = f"/recordings/{recording_id}"
+    assert call("DELETE", path)[0] == 200
+    assert tag(store, recording_id) == "limited"
+    assert call("PUT", f"{path}/hold")[0] == 200
+    assert tag(store, recording_id) == "on-hold"
+    assert call("DELETE", path, {"copy": "delete"})[0] == 409
+    assert call("DELETE", f"{path}/hold")[0] == 204
+    assert tag(store, recording_id) == "limited"
+    assert call("DELETE", path, {"copy": "delete"})[0] == 200
+
+
+def test_a_hold_from_before_the_copy_holds_it_too(env: Env, store: Store) -> None:
+    recording_id = uploaded(env, store)
+    store.recordings.hold(recording_id, "a reason", "somebody", NOW)
+    copy(recording_id)
+    assert tag(store, recording_id) == "on-hold"
+
+
+def tag(store: Store, recording_id: str) -> str:
+    """Return the value of the tag that the bucket's retention selects by."""
+    made = known(store, recording_id).copy
+    assert made is not None
+    [found] = boto3.client("s3").get_object_tagging(Bucket=BUCKET, Key=made.key)["TagSet"]
+    return str(found["Value"])

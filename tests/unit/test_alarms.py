@@ -214,7 +214,7 @@ def give_an_upload_up() -> None:
 
 
 def fail_to_copy() -> None:
-    copy_worker.count_failure()
+    copy_worker.count_failures(1)
     runner.metrics.flush_metrics()
 
 

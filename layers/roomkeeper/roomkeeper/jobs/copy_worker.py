@@ -96,6 +96,7 @@ class CopyWorker:
             result = self.copy(recording_id)
         except RoomkeeperError as error:
             return self._failed(record, recording_id, error)
+        count_failures(0)
         logger.info("message handled", recording_id=recording_id, result=result)
         return True
 
@@ -104,7 +105,7 @@ class CopyWorker:
         logger.warning(
             "copy failed", recording_id=recording_id, error=str(error), kind=type(error).__name__
         )
-        count_failure()
+        count_failures(1)
         delivery = int(record["attributes"]["ApproximateReceiveCount"])
         if error.is_item_specific or delivery >= DELIVERIES:
             return True  # the sweep retries it
@@ -222,9 +223,9 @@ class CopyWorker:
             self._store.worklists.defer(entry, datetime.now(UTC), fairness.delay, confirmed=False)
 
 
-def count_failure() -> None:
-    """Count a copy that failed."""
-    metrics.add_metric("CopyFailed", unit=MetricUnit.Count, value=1)
+def count_failures(number: int) -> None:
+    """Count copies that failed; 0 for a message that was handled."""
+    metrics.add_metric("CopyFailed", unit=MetricUnit.Count, value=number)
 
 
 def _after(first: Download | None, more: Downloads) -> Downloads:
