@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,9 +40,15 @@ class _Up(Struct, frozen=True):
 
 @contextmanager
 def running(
-    folder: Path, say: Say, aws_port: int = 0, vonage_port: int = 0
+    folder: Path,
+    say: Say,
+    aws_port: int = 0,
+    vonage_port: int = 0,
+    parameters: Mapping[str, str] | None = None,
 ) -> Iterator[LocalStack]:
     """Run the local stack while the context lasts. Port 0 means any free port.
+
+    `parameters` override those of samconfig.toml's environment `local`.
 
     Its logs stay in `folder`; everything else, and the logs of earlier runs, is removed.
 
@@ -52,7 +58,7 @@ def running(
     started: list[Server] = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        yield _start(folder, say, aws_port, vonage_port, started)
+        yield _start(folder, say, aws_port, vonage_port, started, parameters)
     finally:
         _end(started, folder)
 
@@ -106,7 +112,12 @@ def _state(aws_port: int) -> Path:
 
 
 def _start(
-    folder: Path, say: Say, aws_port: int, vonage_port: int, started: list[Server]
+    folder: Path,
+    say: Say,
+    aws_port: int,
+    vonage_port: int,
+    started: list[Server],
+    parameters: Mapping[str, str] | None = None,
 ) -> LocalStack:
     leftovers.remove_earlier_runs(folder)
     say("Starting the local AWS (MiniStack, IAM enforced)")
@@ -115,7 +126,9 @@ def _start(
     started.append(emulator := servers.start_vonage(vonage_port or servers.free_port(), folder))
     vonage = VonageControl(emulator.url)
     user = deployer.create(deployment.local_session(), aws.url)
-    stack = deployment.deploy(aws, user, say, {"VonageBaseUrl": vonage.api_url})
+    stack = deployment.deploy(
+        aws, user, say, {"VonageBaseUrl": vonage.api_url, **(parameters or {})}
+    )
     operated = Stack(stack.name, user, aws.url)
     _store_vonage_credentials(operated)
     local = LocalStack(stack, operated, vonage, aws, emulator)
