@@ -32,6 +32,7 @@ def queue(env: Env, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     variables = ENVIRONMENT | {
         "VONAGE_BASE_URL": env.vonage.api_url,
         "COPY_RECORDINGS": "true",
+        "SERVED_PRODUCTS": "meetings",
         "COPY_BUCKET": BUCKET,
         "COPY_QUEUE_URL": found.url,
         "COPY_STORAGE_CLASS": "STANDARD",

@@ -26,7 +26,7 @@ from roomkeeper.jobs.batch import Limits, deadline_in
 from roomkeeper.jobs.report import Report
 from roomkeeper.logs import function_logger
 from roomkeeper.settings import JobSettings, VonageSettings
-from roomkeeper.vonage import connect
+from roomkeeper.vonage import NotServed, connect
 from roomkeeper.vonage.connect import Clients, NotConfigured
 from roomkeeper.vonage.meetings import MeetingsClient
 
@@ -150,10 +150,14 @@ def vonage_client(run: Run[Any]) -> MeetingsClient:
     """Return a client of the Meetings API whose calls each take at most the run's `call_seconds`.
 
     Raises:
+        NotServed: the stack does not serve the Meetings API.
         NotConfigured: no credentials were ever stored.
         SecretUnavailable: the credentials cannot be read.
     """
-    return _connected(connect.meetings_client, run)
+    client = _connected(connect.clients, run).meetings
+    if client is None:
+        raise NotServed("There are no rooms to extend: the stack does not serve the Meetings API.")
+    return client
 
 
 def vonage_clients(run: Run[Any]) -> Clients:

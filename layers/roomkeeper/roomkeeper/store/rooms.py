@@ -91,7 +91,13 @@ class RoomStore:
 
     def complete(self, extension: Extension, now: datetime) -> None:
         """Put `room:extended` into the outbox, once for each new expiry; remove the record."""
-        data = events.RoomExtended(product="meetings", **msgspec.structs.asdict(extension))
+        data = events.RoomExtended(
+            product="meetings",
+            room_id=extension.room_id,
+            previous_expires_at=extension.previous_expires_at,
+            expires_at=extension.expires_at,
+            reason=extension.reason,
+        )
         fields = {
             "event": "room:extended",
             "detail": msgspec.json.encode(data).decode(),

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from roomkeeper.aws.secrets import SecretUnavailable, read_secret
 from roomkeeper.domain.observations import Product
-from roomkeeper.settings import VonageSettings
+from roomkeeper.settings import ApiSettings, VonageSettings
 from roomkeeper.vonage import Credentials, RecordingsApi, credentials_from
 from roomkeeper.vonage.meetings import MeetingsClient
 
@@ -63,7 +63,7 @@ class NotConfigured(SecretUnavailable):
 
 def meetings_client(
     secrets: "SecretsManagerClient",
-    settings: VonageSettings,
+    settings: ApiSettings,
     *,
     total_timeout: float,
     timeout: float = 10.0,
@@ -103,13 +103,17 @@ def clients(
     total_timeout: float,
     timeout: float = 10.0,
 ) -> Clients:
-    """Return the clients of all products; both timeouts are in seconds.
+    """Return the clients of all products that are served; both timeouts are in seconds.
 
     Raises:
         NotConfigured: no credentials are stored.
         SecretUnavailable: a secret cannot be read, or its credentials are incomplete or invalid.
     """
-    meetings = meetings_client(secrets, settings, total_timeout=total_timeout, timeout=timeout)
+    if settings.meetings is None:
+        return Clients()
+    meetings = meetings_client(
+        secrets, settings.meetings, total_timeout=total_timeout, timeout=timeout
+    )
     return Clients(meetings=meetings)
 
 

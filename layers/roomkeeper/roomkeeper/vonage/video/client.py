@@ -274,6 +274,14 @@ class VideoClient:
             refusals=_UNKNOWN if session_id else _NOT_LISTABLE,
         )
 
+    def require_accepted_credentials(self) -> None:
+        """Ask Vonage for a list of one archive.
+
+        Raises:
+            Unauthorized: Vonage refuses the credentials.
+        """
+        self._items(self._list_call(offset=0, count=1))
+
     # --- requests ---------------------------------------------------------------------------------
 
     def _call(self, method: str, *segments: str, refusals: Refusals) -> Call:
@@ -302,12 +310,8 @@ class VideoClient:
             self._on_unauthorized()
             raise
         except Forbidden:
-            self._require_accepted_credentials()
+            self.require_accepted_credentials()
             raise
-
-    def _require_accepted_credentials(self) -> None:
-        """Raise Unauthorized if Vonage refuses a list of the archives too."""
-        self._items(self._list_call(offset=0, count=1))
 
 
 def _listed(page: Sequence[Raw]) -> Listed:
