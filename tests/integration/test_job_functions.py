@@ -74,6 +74,7 @@ def test_a_scheduled_cleanup_reports_all_its_counts(env: Env) -> None:
         "already_deleted": 1,
         "not_deletable_yet": 1,
         "would_delete": 0,
+        "not_copied_yet": 0,
         "on_hold": 1,
         "deferred": 1,
         "remaining": 0,

@@ -176,6 +176,10 @@ def longest(value: Any) -> int:
     """Return the bytes that a variable may have: a text's, a parameter's or a reference's."""
     if not isinstance(value, dict):
         return len(str(value).encode())
+    if "If" in value:
+        return max(map(longest, value["If"][1:]))
+    if value.get("Ref") in {"CopyBucket", "CopiesBucket"}:
+        return 63  # "Bucket naming rules" in the S3 user guide: lower case ASCII
     if (parameter := template()["Parameters"].get(value.get("Ref"))) is None:
         return 300  # more than a name, URL or ARN of a resource of ours can have
     if "AllowedValues" in parameter:

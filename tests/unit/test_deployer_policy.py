@@ -103,6 +103,22 @@ NOT_NEEDED = {
         "iam:CreateServiceLinkedRole",  # of replicas
     },
     "AWS::Events::EventBus": {"events:PutPermission", "events:RemovePermission"},  # its Policy
+    "AWS::S3::Bucket": {
+        *("s3:DeleteObject", "s3:PutObjectAcl", "iam:PassRole"),  # of another API, and of replicas
+        *("s3:PutBucketAbac", "s3:PutBucketAcl", "s3:PutBucketCORS", "s3:PutBucketLogging"),
+        *("s3:PutBucketNotification", "s3:PutBucketWebsite", "s3:PutBucketReplication"),
+        *("s3:PutBucketObjectLockConfiguration", "s3:PutObjectLockConfiguration"),
+        *("s3:PutAccelerateConfiguration", "s3:PutAnalyticsConfiguration"),
+        *("s3:PutIntelligentTieringConfiguration", "s3:PutInventoryConfiguration"),
+        *("s3:PutMetricsConfiguration", "s3:PutReplicationConfiguration"),
+        *("s3:CreateBucketMetadataTableConfiguration", "s3:DeleteBucketAnalyticsConfiguration"),
+        *("s3:DeleteBucketCors", "s3:DeleteBucketLifecycle", "s3:DeleteBucketWebsite"),
+        *("s3:DeleteBucketMetadataTableConfiguration", "s3:DeleteBucketMetricsConfiguration"),
+        "s3:DeleteBucketReplication",
+        "s3:UpdateBucketMetadataAnnotationTableConfiguration",
+        "s3:UpdateBucketMetadataInventoryTableConfiguration",
+        "s3:UpdateBucketMetadataJournalTableConfiguration",
+    },
     "AWS::IAM::Role": {  # inline policies alone
         *("iam:AttachRolePolicy", "iam:DetachRolePolicy"),
         *("iam:PutRolePermissionsBoundary", "iam:DeleteRolePermissionsBoundary"),
@@ -131,7 +147,7 @@ NOT_NEEDED = {
 """What schemas ask for in the name of properties that the template does not set."""
 
 OTHER_SERVICES = re.compile(
-    "^(kms|ec2|elasticfilesystem|s3files|kinesis|firehose):|^s3:(REST|ListBucket|GetObjectMetadata)"
+    "^(kms|ec2|elasticfilesystem|s3tables|s3files|kinesis|firehose):|^s3:(REST|ListBucket|GetObjectMetadata)"
 )
 """Services of which the template uses nothing: keys of its own, networks, files, streams."""
 
