@@ -54,7 +54,7 @@ def known(copying: Deployed, recording_id: str) -> Recording:
 def copied(copying: Deployed, recording_id: str) -> Recording:
     """Return a recording once it is copied."""
     store = copying.store().recordings
-    wait_until(lambda: bool((each := store.get(recording_id)) and each.copied_at), WITHIN)
+    assert wait_until(lambda: bool((each := store.get(recording_id)) and each.copied_at), WITHIN)
     return known(copying, recording_id)
 
 
@@ -100,7 +100,7 @@ def test_the_cleanup_deletes_nothing_that_is_not_copied(copying: Deployed) -> No
     copying.vonage.fault("get_recording", status=500)
     try:
         recording_id = upload(copying, 1000)
-        wait_until(lambda: copying.store().recordings.get(recording_id) is not None, WITHIN)
+        assert wait_until(lambda: copying.store().recordings.get(recording_id) is not None, WITHIN)
         back_dating.back_date(copying.stack, back_dating.recordings([recording_id]), 31 * DAY)
         report = http.post(copying.stack, "cleanup", {}).json()
         assert (report["due"], report["deleted"]) == (0, 0)
