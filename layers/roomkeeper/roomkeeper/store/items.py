@@ -24,6 +24,8 @@ DEFERRAL = ("attempts", "queued_at")
 CLOSED = "closed_"
 """The prefix of attributes with the final worklist, its time, and the TTL of a closed recording.
 
+A recording that has a copy has the final TTL alone: its item stays as long as the copy.
+
 A closed recording has no file at Vonage any more, whatever callbacks come late. `if_not_exists` of
 a final value lets a late one find that out in its own single write.
 """
@@ -127,6 +129,17 @@ def shards(worklist: str) -> list[str]:
     return [f"{worklist}#{shard}" for shard in range(SHARDS)]
 
 
+def serialize_nested(value: Any) -> "AttributeValueTypeDef":
+    """Return a value that msgspec.to_builtins returned, in DynamoDB's types."""
+    match value:
+        case Mapping():
+            return {"M": {name: serialize_nested(each) for name, each in value.items()}}
+        case list() | tuple():
+            return {"L": [serialize_nested(each) for each in value]}
+        case _:
+            return serialize(value)
+
+
 def serialize(value: str | int | datetime | Sequence[str] | None) -> "AttributeValueTypeDef":
     """Return a value in DynamoDB's types; a sequence becomes a string set."""
     if value is None:
@@ -147,6 +160,8 @@ def _deserialize(typed_value: Mapping[str, Any]) -> Any:
     [(type_name, value)] = typed_value.items()
     if type_name == "M":
         return deserialize(value)
+    if type_name == "L":
+        return [_deserialize(each) for each in value]
     if type_name == "NULL":
         return None
     if type_name == "N":
