@@ -79,7 +79,7 @@ def test_events_prints_an_event_as_it_happens(deployed: Deployed) -> None:
     assert deployed.post(a_body("room:expired", room_id=room_id)).status_code == 204
     text, _ = listening.communicate(timeout=WITHIN)
     assert listening.returncode == 0, text
-    assert f"room:expired room_id={room_id}" in text
+    assert f"room:expired product=meetings room_id={room_id}" in text
     assert left_by_commands(deployed) == []
 
 

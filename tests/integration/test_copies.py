@@ -301,3 +301,28 @@ def tag(store: Store, recording_id: str) -> str:
     assert made is not None
     [found] = boto3.client("s3").get_object_tagging(Bucket=BUCKET, Key=made.key)["TagSet"]
     return str(found["Value"])
+
+
+class ShortInvocation(Invocation):
+    """An invocation whose time does not suffice for another part."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 60_000
+
+
+def test_a_file_that_outlasts_an_invocation_goes_on_in_the_next(
+    env: Env, store: Store, queue: Any
+) -> None:
+    recording_id = uploaded(env, store, size=20 * 1024 * 1024)
+    assert copying.handler(message(recording_id), ShortInvocation()) == {"batchItemFailures": []}
+    started = known(store, recording_id).copy
+    assert started is not None
+    assert started.upload_id
+    assert known(store, recording_id).copied_at is None
+    assert known(store, recording_id).copy_claimed_until is None
+    assert [each.body for each in queue.receive_messages()] == [json.dumps(recording_id)]
+    copy(recording_id)
+    made = known(store, recording_id).copy
+    assert made is not None
+    assert made.started_at == started.started_at
+    assert made.size == 20 * 1024 * 1024
