@@ -27,12 +27,14 @@ def _show_cleanup(report: Report, local: LocalStack, subscriber: Subscriber) -> 
     old, on_hold = local.vonage.hold_meeting(recordings=2)["recording_ids"]
     [young] = local.vonage.hold_meeting()["recording_ids"]
     store = Store(local.stack.client("dynamodb"), local.stack.outputs["TableName"])
+    for recording_id in (old, on_hold, young):
+        steps.events_about(subscriber, "recording:copied", recording_id)
     store.recordings.hold(on_hold, "a court order", "legal", datetime.now(UTC))
     age = timedelta(days=RETENTION + 1)
     back_dating.back_date(local.stack, back_dating.recordings([old, on_hold]), age)
     timeline.say(
-        f"Three recordings are uploaded. Two are back-dated by {age.days} days, so that the "
-        "demonstration need not wait; one of these is on hold."
+        f"Three recordings are uploaded and copied. Two are back-dated by {age.days} days, so "
+        "that the demonstration need not wait; one of these is on hold."
     )
 
     dry_run = steps.start_job(local, CLEANUP, dry_run=True, retention_days=RETENTION)

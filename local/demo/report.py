@@ -47,6 +47,7 @@ class Report(Struct):
             "ended": recording.ended_at,
             "uploaded": recording.uploaded_at,
             "held": recording.hold.since if recording.hold else None,
+            "copied": recording.copied_at,
             "deleted": recording.deleted_at,
         }
         reached = {stage: at for stage, at in stages.items() if at is not None}

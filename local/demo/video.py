@@ -120,6 +120,8 @@ def _show_recovery(
     )
     _check_expiring(report, expiring)
     _check_link(report, local, archive_id)
+    for copied in (archive_id, silent):
+        steps.events_about(subscriber, "recording:copied", copied)
     _note(report, local, [archive_id, silent])
 
 
