@@ -152,10 +152,9 @@ HANDLERS = {
         _BUCKET,
         (
             *("s3:CreateBucket", "s3:PutEncryptionConfiguration", "s3:PutBucketVersioning"),
-            *("s3:PutBucketPublicAccessBlock", "s3:PutBucketOwnershipControls"),
-            "s3:PutLifecycleConfiguration",
+            "s3:PutBucketPublicAccessBlock",  # as for the bucket of the SAM CLI, with less to set
         ),
-        ("s3:PutEncryptionConfiguration", "s3:PutLifecycleConfiguration"),
+        ("s3:PutEncryptionConfiguration",),
         ("s3:DeleteBucket",),
     ),
     "AWS::S3::BucketPolicy": Handlers(
