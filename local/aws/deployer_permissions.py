@@ -203,12 +203,6 @@ MORE_AT_CREATION = {
 }
 """Additional actions at creation that have no resource ARN."""
 
-_WHERE_SET = {
-    "s3:PutBucketOwnershipControls": "OwnershipControls",
-    "s3:PutLifecycleConfiguration": "LifecycleConfiguration",
-}
-"""Actions that are only needed where a property is set, unlike in the SAM CLI's own bucket."""
-
 _PASSED_TO = {
     "AWS::Lambda::Function": "lambda.amazonaws.com",
     "AWS::Scheduler::Schedule": "scheduler.amazonaws.com",
@@ -232,8 +226,6 @@ def checks(
 
     def needed(actions: tuple[str, ...]) -> Iterator[tuple[str, str, dict[str, str]]]:
         for action in actions:
-            if action in _WHERE_SET and _WHERE_SET[action] not in properties:
-                continue
             if action == "iam:PassRole":
                 role = properties.get("Role") or properties["Target"]["RoleArn"]
                 yield action, role, {"iam:passedtoservice": _PASSED_TO[resource_type]}
