@@ -229,7 +229,7 @@ ROOMS ?= 1000
 .PHONY: cost
 cost: $(TOOLS)/dev/.installed ## compute the monthly bill (CALLBACKS=, RECORDINGS=, ROOMS= per month) and the cost of an attack (RATE=, BURST=)
 	@$(DEV)/python -m tools.cost --callbacks $(CALLBACKS) --recordings $(RECORDINGS) --rooms $(ROOMS) \
-		$(if $(RATE),--rate $(RATE)) $(if $(BURST),--burst $(BURST))
+		$(if $(RATE),--rate $(RATE)) $(if $(BURST),--burst $(BURST)) $(if $(COPY_MB),--copy-mb $(COPY_MB))
 
 # --- the product, in an account -------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import boto3  # noqa: E402
 import requests  # noqa: E402
 
 from roomkeeper.aws.bucket import Bucket  # noqa: E402
-from roomkeeper.jobs.copying import Copied, Copier  # noqa: E402
+from roomkeeper.jobs.copier import Copied, Copier  # noqa: E402
 from roomkeeper.vonage.downloads import Downloader  # noqa: E402
 from roomkeeper.vonage.recordings_api import Download  # noqa: E402
 from roomkeeper.vonage.retry import Deadline  # noqa: E402

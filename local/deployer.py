@@ -9,7 +9,7 @@ from operations.stack import Stack
 
 TEMPLATE = PROJECT / "operations/deployer-policy.yaml"
 NAME = "deployer"
-POLICIES = ("DeployPolicy", "DeployDataPolicy", "OperatePolicy")
+POLICIES = ("DeployPolicy", "DeployDataPolicy", "DeployCopiesPolicy", "OperatePolicy")
 """The policies that suffice without the parameters for a company's rules."""
 
 

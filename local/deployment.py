@@ -88,6 +88,7 @@ def _for_ministack(built: Path) -> tuple[Path, list[str]]:
         properties = resource.get("Properties", {})
         for path in properties.keys() & {"CodeUri", "ContentUri"}:
             properties[path] = str(built.parent / properties[path])
+        _write_concurrency_out(template, properties)
         if resource["Type"] == "AWS::CloudFormation::Stack":
             nested = yaml.safe_load((built.parent / properties["TemplateURL"]).read_text())
             left_out_there = _leave_out_unknown(nested)
@@ -98,6 +99,17 @@ def _for_ministack(built: Path) -> tuple[Path, list[str]]:
                 del template["Resources"][name]
                 left_out.append(name)
     return _write(template, "template-local.yaml"), left_out
+
+
+def _write_concurrency_out(template: Mapping[str, Any], properties: Mapping[str, Any]) -> None:
+    """Replace the maximum concurrency of a queue's event source with the parameter's default.
+
+    MiniStack takes the value of a parameter for text, and then cannot compare it.
+    """
+    for event in properties.get("Events", {}).values():
+        scaling = event["Properties"].get("ScalingConfig", {})
+        if isinstance(limit := scaling.get("MaximumConcurrency"), dict):
+            scaling["MaximumConcurrency"] = template["Parameters"][limit["Ref"]]["Default"]
 
 
 def _leave_out_unknown(template: Mapping[str, Any]) -> list[str]:

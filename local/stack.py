@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,9 +47,15 @@ class _Up(Struct, frozen=True):
 
 @contextmanager
 def running(
-    folder: Path, say: Say, aws_port: int = 0, vonage_port: int = 0
+    folder: Path,
+    say: Say,
+    aws_port: int = 0,
+    vonage_port: int = 0,
+    parameters: Mapping[str, str] | None = None,
 ) -> Iterator[LocalStack]:
     """Run the local stack while the context lasts. Port 0 means any free port.
+
+    `parameters` override those of samconfig.toml's environment `local`.
 
     Its logs stay in `folder`; everything else, and the logs of earlier runs, is removed.
 
@@ -59,7 +65,7 @@ def running(
     started: list[Server] = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        yield _start(folder, say, aws_port, vonage_port, started)
+        yield _start(folder, say, aws_port, vonage_port, started, parameters)
     finally:
         _end(started, folder)
 
@@ -113,7 +119,12 @@ def _state(aws_port: int) -> Path:
 
 
 def _start(
-    folder: Path, say: Say, aws_port: int, vonage_port: int, started: list[Server]
+    folder: Path,
+    say: Say,
+    aws_port: int,
+    vonage_port: int,
+    started: list[Server],
+    parameters: Mapping[str, str] | None = None,
 ) -> LocalStack:
     with leftovers.starting(folder.parent):
         leftovers.remove_earlier_runs(folder)
@@ -124,7 +135,7 @@ def _start(
     vonage = VonageControl(emulator.url)
     user = deployer.create(deployment.local_session(), aws.url)
     urls = {"VonageBaseUrl": vonage.api_url, "VideoBaseUrl": vonage.video.api_url}
-    stack = deployment.deploy(aws, user, say, urls)
+    stack = deployment.deploy(aws, user, say, {**urls, **(parameters or {})})
     operated = Stack(stack.name, user, aws.url)
     _store_vonage_credentials(operated, vonage)
     local = LocalStack(stack, operated, vonage, aws, emulator)

@@ -18,9 +18,13 @@ from benchmarks.counts import LIFE, Life, life
 from local.testing.template import resources
 from operations.arguments import within
 from operations.template import Parameter, parameters
+from roomkeeper.domain.copies import PART_SIZE
 from roomkeeper.jobs.cleanup import Cleanup
 from roomkeeper.jobs.reconciliation import Reconciliation
 from tools import prices, worst_case
+
+COPYING = "CopiesRecordings"
+"""The condition of the resources that only copies need; they are off by default."""
 
 MONTH = 30 * 24 * 3600
 """Seconds."""
@@ -65,6 +69,15 @@ METRICS = 51
 """Billed custom metrics, each combination of dimensions for a whole month. Callbacks have about
 twenty, two per event; the publisher, the jobs and the management API together have as many; the
 event source mapping has six, and a metric filter counts new callbacks in the intake's log."""
+
+COPY_BYTES_PER_SECOND = 50e6
+"""The throughput of a copy. One source on the internet is slower than S3 is."""
+
+COPY_GB = 1.0
+"""The memory of the recording copier; a copy's time is billed at it."""
+
+COPY_METRICS = 10
+"""Custom metrics of the recording copier: of its copies and of its sweep."""
 
 BATCH = 10
 """Stream records per run of the publisher under load; without load it is one."""
@@ -122,6 +135,39 @@ def idle() -> dict[str, float]:
         "metrics of the jobs' runs": hours / 24 * prices.METRIC,
         "secrets": len(resources("AWS::SecretsManager::Secret")) * prices.SECRET,
     }
+
+
+def copies(recordings: int, megabytes: float) -> dict[str, float]:
+    """Return the dollars per month that copies of recordings add, each kept for a month.
+
+    Transfer into S3 is free, unless it goes through a NAT gateway. Downloads of copies are not in
+    it.
+    """
+    size = megabytes * 1e6
+    parts = max(1, -(-int(size) // PART_SIZE))
+    stored = recordings * size / 1e9
+    sweeps = 30 * 96
+    seconds = recordings * size / COPY_BYTES_PER_SECOND + sweeps * JOB_SECONDS
+    writes = recordings * (parts + 4) * 2  # the item's progress, of up to two kilobytes
+    alarms = [
+        each
+        for each in resources("AWS::CloudWatch::Alarm").values()
+        if each.get("Condition") == COPYING
+    ]
+    return {
+        "S3 storage": stored * prices.S3_GB,
+        "S3 requests": recordings * (parts + 2) * prices.S3_PUT,
+        "Lambda": seconds * COPY_GB * prices.LAMBDA_GB_SECOND,
+        "DynamoDB": writes * prices.WRITE_UNIT,
+        "EventBridge": recordings * prices.EVENT,
+        "SQS": (recordings * 3 + MONTH / 20) * prices.SQS_REQUEST,  # a long poll lasts 20 seconds
+        "CloudWatch": COPY_METRICS * prices.METRIC + len(alarms) * prices.ALARM,
+    }
+
+
+def through_nat(recordings: int, megabytes: float) -> float:
+    """Return the dollars per month that a NAT gateway adds for the data of copies."""
+    return recordings * megabytes * 1e6 / 1e9 * prices.NAT_GB
 
 
 def traces(load: Load) -> float:
@@ -206,7 +252,7 @@ def _alarm_metrics() -> int:
     alarms = [
         alarm["Properties"]
         for alarm in resources("AWS::CloudWatch::Alarm").values()
-        if alarm.get("Condition") != "HasSilenceAlarm"
+        if alarm.get("Condition") not in ("HasSilenceAlarm", COPYING)
     ]
     return sum(
         sum("MetricStat" in metric for metric in alarm.get("Metrics", [])) or 1 for alarm in alarms
@@ -283,6 +329,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.cost", description=__doc__)
     for name in ("callbacks", "recordings", "rooms"):
         parser.add_argument(f"--{name}", type=within(0, MAX_COUNT), required=True, metavar="COUNT")
+    parser.add_argument("--copy-mb", type=within(0, 10**6), default=0, help="megabytes of a copy")
     own = worst_case.limits()
     for name, default, limit in (
         ("rate", own.rate, parameters()["CallbackRateLimit"]),
@@ -291,6 +338,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=_valid(limit), default=default, help=limit.name)
     options = vars(parser.parse_args())
     bounds = worst_case.Limits(rate=options.pop("rate"), burst=options.pop("burst"))
+    megabytes = options.pop("copy_mb")
     load = Load(**options)
     ours = bill(load, life())
     rest, one = with_rest_api(load, ours), in_one_function(load, ours)
@@ -304,6 +352,14 @@ def main() -> None:
     console.print(first_met(load))
     parts = ", ".join(f"{name} {dollars:.2f}" for name, dollars in idle().items())
     console.print(f"An idle stack costs {sum(idle().values()):.2f} dollars a month: {parts}.")
+    if megabytes:
+        parts = ", ".join(f"{k} {v:,.2f}" for k, v in copies(load.recordings, megabytes).items())
+        total = sum(copies(load.recordings, megabytes).values())
+        nat = through_nat(load.recordings, megabytes)
+        console.print(
+            f"Copies of {megabytes} MB each add {total:,.2f} dollars a month: {parts}. "
+            f"Through a NAT gateway they cost {nat:,.2f} more."
+        )
     console.print(f"Tracing=Active would add {traces(load):,.2f} dollars a month.")
     console.print()
     shown = Table("dollars for requests without credentials", "per million", "per day")

@@ -28,6 +28,7 @@ class Handlers(NamedTuple):
 _API = "arn:aws:apigateway:{region}::/apis"
 _FUNCTION = "arn:aws:lambda:{region}:{account}:function:{name}-X"
 _GROUP = "arn:aws:logs:{region}:{account}:log-group:{name}-X"
+_BUCKET = "arn:aws:s3:::{stack}-copiesbucket-x"
 _TOPIC = "arn:aws:sns:{region}:{account}:{name}-X"
 
 _PART_OF_API = Handlers(
@@ -93,6 +94,12 @@ HANDLERS = {
         ("events:UpdateEventBus", "events:DescribeEventBus"),
         ("events:DeleteEventBus",),
     ),
+    "AWS::Events::Rule": Handlers(
+        "arn:aws:events:{region}:{account}:rule/{stack}/{name}-X",
+        ("events:PutRule", "events:PutTargets", "events:DescribeRule"),
+        ("events:PutRule", "events:PutTargets", "events:RemoveTargets"),
+        ("events:DeleteRule", "events:RemoveTargets"),
+    ),
     "AWS::IAM::Role": Handlers(
         "arn:aws:iam::{account}:role/{name}-X",
         ("iam:CreateRole", "iam:PutRolePolicy", "iam:GetRole"),
@@ -141,6 +148,18 @@ HANDLERS = {
         ("logs:PutMetricFilter",),
         ("logs:DeleteMetricFilter",),
     ),
+    "AWS::S3::Bucket": Handlers(
+        _BUCKET,
+        (
+            *("s3:CreateBucket", "s3:PutEncryptionConfiguration", "s3:PutBucketVersioning"),
+            "s3:PutBucketPublicAccessBlock",  # as for the bucket of the SAM CLI, with less to set
+        ),
+        ("s3:PutEncryptionConfiguration",),
+        ("s3:DeleteBucket",),
+    ),
+    "AWS::S3::BucketPolicy": Handlers(
+        _BUCKET, ("s3:PutBucketPolicy",), ("s3:PutBucketPolicy",), ("s3:DeleteBucketPolicy",)
+    ),
     "AWS::SNS::Subscription": Handlers(
         _TOPIC, ("sns:Subscribe",), ("sns:SetSubscriptionAttributes",), ("sns:Unsubscribe",)
     ),
@@ -155,6 +174,12 @@ HANDLERS = {
         ("sqs:CreateQueue", "sqs:GetQueueAttributes"),
         ("sqs:SetQueueAttributes",),
         ("sqs:DeleteQueue",),
+    ),
+    "AWS::SQS::QueuePolicy": Handlers(
+        "arn:aws:sqs:{region}:{account}:{stack}-CopyQueue-X",
+        ("sqs:SetQueueAttributes",),
+        ("sqs:SetQueueAttributes",),
+        ("sqs:SetQueueAttributes",),
     ),
     "AWS::Scheduler::Schedule": Handlers(
         "arn:aws:scheduler:{region}:{account}:schedule/default/{name}-X",

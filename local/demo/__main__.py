@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from local import stack
-from local.demo import cleanup, dead_letters, management, meeting, rooms, timeline
+from local.demo import cleanup, copies, dead_letters, management, meeting, rooms, timeline, video
 from local.demo.report import Report
 from local.servers import BUILD, LocalStackError
 from local.stack import LocalStack
@@ -19,7 +19,9 @@ from operations.environment import use_only_this_machine
 from operations.stack import Stack
 from operations.subscriber import Subscriber
 
-PARTS = (meeting, management, cleanup, rooms, dead_letters)
+PARTS = (meeting, video, management, copies, cleanup, rooms, dead_letters)
+PARAMETERS = {"CopyRecordings": "true"}
+"""The stack's parameters that differ from those of samconfig.toml's environment `local`."""
 
 
 def main() -> int:
@@ -65,7 +67,9 @@ def _started(report: Report) -> Iterator[LocalStack]:
     start = time.monotonic()
     with ExitStack() as running:
         with timeline.steps() as say:
-            local = running.enter_context(stack.running(BUILD / "local/demo", say))
+            local = running.enter_context(
+                stack.running(BUILD / "local/demo", say, parameters=PARAMETERS)
+            )
         report.seconds["start"] = round(time.monotonic() - start, 2)
         yield local
 

@@ -1,13 +1,10 @@
 """The demonstration's part about two scheduled jobs: cleanup and reconciliation."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from local import back_dating
-from local.clients import jobs
 from local.clients.management import ManagementApi
-from local.demo import timeline
+from local.demo import steps, timeline
 from local.demo.report import Report
 from local.stack import LocalStack
 from operations.subscriber import Subscriber
@@ -15,30 +12,6 @@ from roomkeeper.store import Store
 
 CLEANUP, RECONCILIATION = "cleanup", "reconciliation"
 RETENTION = 30  # days
-EVENTS_WITHIN = 30.0  # seconds
-
-COUNTS = {
-    "deleted": "deleted",
-    "would_delete": "would be deleted",
-    "record_deleted": "deleted at Vonage; the file stays in its owner's storage",
-    "already_deleted": "already deleted at Vonage",
-    "not_deletable_yet": "not deletable yet",
-    "on_hold": "skipped because of a hold",
-    "deferred": "deferred to a later run",
-    "failed": "failed",
-    "recovered": "recovered because a callback was lost",
-    "scanned": "listed by Vonage",
-    "discovered": "discovered at Vonage",
-    "expiring": "of which Vonage will soon delete the file",
-    "expired": "of which Vonage has deleted the file",
-    "lost": "lost at Vonage",
-    "never_uploaded": "never uploaded",
-    "waiting": "still waiting",
-    "already_resolved": "resolved before",
-    "session_checked": "sessions checked at Vonage",
-    "remaining": "left for the next run",
-}
-"""The counts in the reports of both jobs, in words."""
 
 
 def show(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
@@ -54,18 +27,20 @@ def _show_cleanup(report: Report, local: LocalStack, subscriber: Subscriber) -> 
     old, on_hold = local.vonage.hold_meeting(recordings=2)["recording_ids"]
     [young] = local.vonage.hold_meeting()["recording_ids"]
     store = Store(local.stack.client("dynamodb"), local.stack.outputs["TableName"])
+    for recording_id in (old, on_hold, young):
+        steps.events_about(subscriber, "recording:copied", recording_id)
     store.recordings.hold(on_hold, "a court order", "legal", datetime.now(UTC))
     age = timedelta(days=RETENTION + 1)
     back_dating.back_date(local.stack, back_dating.recordings([old, on_hold]), age)
     timeline.say(
-        f"Three recordings are uploaded. Two are back-dated by {age.days} days, so that the "
-        "demonstration need not wait; one of these is on hold."
+        f"Three recordings are uploaded and copied. Two are back-dated by {age.days} days, so "
+        "that the demonstration need not wait; one of these is on hold."
     )
 
-    dry_run = _start(local, CLEANUP, dry_run=True, retention_days=RETENTION)
+    dry_run = steps.start_job(local, CLEANUP, dry_run=True, retention_days=RETENTION)
     after_dry_run = _at_vonage(local)
-    _start(local, CLEANUP, retention_days=RETENTION)
-    events = _events(subscriber, "recording:deleted", old)
+    steps.start_job(local, CLEANUP, retention_days=RETENTION)
+    events = steps.events_about(subscriber, "recording:deleted", old)
 
     planned = [each["recording_id"] for each in dry_run["planned"]]
     report.check(
@@ -81,7 +56,7 @@ def _show_cleanup(report: Report, local: LocalStack, subscriber: Subscriber) -> 
     )
     report.check(
         "recording:deleted is published once",
-        ok=[_origin(event) for event in events] == ["cleanup"],
+        ok=[steps.origin(event) for event in events] == ["cleanup"],
         detail=f"{len(events)} received",
     )
     _note_lives(report, store, [old, on_hold, young])
@@ -114,16 +89,16 @@ def _show_recovery(report: Report, local: LocalStack, subscriber: Subscriber) ->
     meeting = local.vonage.hold_meeting(drop={"recording:uploaded"})
     [recording_id] = meeting["recording_ids"]
 
-    _start(local, RECONCILIATION, grace_hours=0)
-    recovered = _events(subscriber, "recording:uploaded", recording_id)
+    steps.start_job(local, RECONCILIATION, grace_hours=0)
+    recovered = steps.events_about(subscriber, "recording:uploaded", recording_id)
     late = local.vonage.upload(recording_id)["status"]
     subscriber.receive_all()
-    events = _events(subscriber, "recording:uploaded", recording_id)
+    events = steps.events_about(subscriber, "recording:uploaded", recording_id)
 
     report.check(
         "reconciliation recovers the lost upload and publishes it",
-        ok=[_origin(event) for event in recovered] == ["reconciliation"],
-        detail=f"{len(recovered)} event, origin {', '.join(map(_origin, recovered))}",
+        ok=[steps.origin(event) for event in recovered] == ["reconciliation"],
+        detail=f"{len(recovered)} event, origin {', '.join(map(steps.origin, recovered))}",
     )
     report.check(
         "the late callback causes no second event",
@@ -132,38 +107,5 @@ def _show_recovery(report: Report, local: LocalStack, subscriber: Subscriber) ->
     )
 
 
-def _start(local: LocalStack, job: str, **options: Any) -> dict[str, Any]:
-    """Start a job with a signed request; show and return its report."""
-    result = jobs.start(local.stack, job, **options)
-    given = ", ".join(f"{name} {value}".lower() for name, value in options.items())
-    timeline.say(f"POST /jobs/{job} ({given}): {in_words(result)}")
-    return result
-
-
-def in_words(result: Mapping[str, Any]) -> str:
-    """Return the counts above zero of a job's report in words."""
-    counts = [f"{result[name]} {phrase}" for name, phrase in COUNTS.items() if result.get(name)]
-    return ", ".join(counts) or "nothing to do"
-
-
 def _at_vonage(local: LocalStack) -> set[str]:
     return {each["id"] for each in local.vonage.recordings() if not each["deleted"]}
-
-
-def _events(subscriber: Subscriber, name: str, recording_id: str) -> list[dict[str, Any]]:
-    """Wait for an event with this name about a recording; return all such events."""
-
-    def about(events: Any) -> list[dict[str, Any]]:
-        return [
-            event
-            for event in events
-            if event["detail-type"] == name
-            and event["detail"]["data"]["recording_id"] == recording_id
-        ]
-
-    return about(subscriber.wait_for(lambda events: bool(about(events)), EVENTS_WITHIN))
-
-
-def _origin(event: Mapping[str, Any]) -> str:
-    origin: str = event["detail"]["metadata"]["origin"]
-    return origin

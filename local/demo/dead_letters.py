@@ -11,6 +11,8 @@ from operations import redrive
 from operations.subscriber import Subscriber
 
 REASON = "the event bus rejected the event"
+EVENTS = 4
+"""A recording's events: started, ended, uploaded, copied."""
 EVENTS_WITHIN = 30.0  # seconds
 
 
@@ -23,7 +25,7 @@ def show(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
 def _show(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
     timeline.heading("Dead letters: an event could not be published, and is redriven")
     recording_id = local.vonage.hold_meeting()["recording_ids"][0]
-    first = _events(subscriber, recording_id, 3)
+    first = _events(subscriber, recording_id, EVENTS)
     _dead_letter(local, recording_id)
     timeline.say(
         "The dead-letter queue gets a message as event_publisher leaves it there if "

@@ -30,6 +30,9 @@ class Report(Struct):
     callbacks: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     recordings: list[dict[str, Any]] = field(default_factory=list)
+    video_callbacks: list[dict[str, Any]] = field(default_factory=list)
+    video_events: list[dict[str, Any]] = field(default_factory=list)
+    video_recordings: list[dict[str, Any]] = field(default_factory=list)
     lives: Lives = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -44,6 +47,7 @@ class Report(Struct):
             "ended": recording.ended_at,
             "uploaded": recording.uploaded_at,
             "held": recording.hold.since if recording.hold else None,
+            "copied": recording.copied_at,
             "deleted": recording.deleted_at,
         }
         reached = {stage: at for stage, at in stages.items() if at is not None}

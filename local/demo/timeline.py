@@ -2,7 +2,7 @@
 
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -13,12 +13,15 @@ from rich.table import Column, Table
 
 from local.demo.report import Check, Lives
 from local.deployment import Say
+from local.vonage.video.callbacks import name_of
 from roomkeeper.times import from_iso
 
 # Output into a pipe is not wrapped.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
 
 Rows = Sequence[Mapping[str, Any]]
+EventIdOf = Callable[[Mapping[str, Any]], str]
+"""Returns the id of the event that a callback causes."""
 
 
 def heading(text: str) -> None:
@@ -80,6 +83,17 @@ def show_meeting(callbacks: Rows, events: Rows) -> None:
     console.print(table)
 
 
+def show_session(callbacks: Rows, events: Rows, event_id_of: EventIdOf) -> None:
+    """Show the callbacks of a Video session in order, their responses and their events."""
+    table = _table("callback", "response", "event")
+    published = {event["detail"]["metadata"]["event_id"]: event["detail-type"] for event in events}
+    for callback in callbacks:
+        body = callback["body"]
+        event = published.pop(event_id_of(body), "repeated")
+        table.add_row(name_of(body), str(callback["status"]), event)
+    console.print(table)
+
+
 def show_recordings(recordings: Rows) -> None:
     """Show each recording's item in the table."""
     heading("The recording's item in the table")
@@ -89,7 +103,8 @@ def show_recordings(recordings: Rows) -> None:
 
 def show_event(event: Mapping[str, Any]) -> None:
     """Show all fields of an event."""
-    heading(f"{event['detail-type']} as a subscriber receives it, without the URL's signature")
+    without = ", without the URL's signature" if "url" in event["detail"]["data"] else ""
+    heading(f"{event['detail-type']} as a subscriber receives it{without}")
     for part, fields in event["detail"].items():
         _show_fields({f"{part}.{name}": value for name, value in fields.items()})
 

@@ -11,7 +11,7 @@ import msgspec
 
 from roomkeeper.aws.bucket import Bucket
 from roomkeeper.domain.copies import Copy
-from roomkeeper.jobs.copying import Copier
+from roomkeeper.jobs.copier import Copier
 from roomkeeper.vonage.downloads import Downloader
 from roomkeeper.vonage.recordings_api import Download
 from roomkeeper.vonage.retry import Deadline

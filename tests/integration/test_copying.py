@@ -16,7 +16,7 @@ import pytest
 from roomkeeper.aws import AwsError
 from roomkeeper.aws.bucket import Bucket
 from roomkeeper.domain.copies import PART_SIZE, Copy, WrongChecksum, WrongSize
-from roomkeeper.jobs.copying import AlreadyStored, Continued, Copied, Copier, NoFile, Outcome
+from roomkeeper.jobs.copier import AlreadyStored, Continued, Copied, Copier, NoFile, Outcome
 from roomkeeper.vonage.downloads import (
     Downloader,
     DownloadFailed,

@@ -29,6 +29,7 @@ ENVIRONMENT = {
     "DRY_RUN": "false",
     "RETENTION_DAYS": "30",
     "DELETED_RECORDING_DAYS": "90",
+    "COPY_RECORDINGS": "false",
     "UPLOAD_GRACE_HOURS": "6",
     "HORIZON_HOURS": "96",
     "EXPIRING_NOTICE_HOURS": "12",

@@ -23,11 +23,12 @@ from roomkeeper.aws.secrets import SecretUnavailable
 from roomkeeper.callbacks.authenticity import Unauthorized
 from roomkeeper.handlers import callback_intake as intake
 from roomkeeper.handlers import event_publisher as publisher
-from roomkeeper.jobs import runner
+from roomkeeper.jobs import copy_worker, runner
 from roomkeeper.jobs.batch import Summary
+from roomkeeper.jobs.copying import Copying
 from roomkeeper.jobs.reconciliation import Reconciliation, ReconciliationOptions
 from roomkeeper.jobs.report import Report
-from roomkeeper.jobs.runner import Run
+from roomkeeper.jobs.runner import Options, Run
 from roomkeeper.store import StoreUnavailable
 from roomkeeper.vonage import connect
 from tests.support.filter_pattern import matches
@@ -169,25 +170,28 @@ def test_dropped_records_are_counted_because_the_event_source_is_told_to() -> No
 
 def test_letters_that_wait_in_a_queue_that_sqs_no_longer_measures_stay_told() -> None:
     watching = [name for name in ALARMS if properties(name)["TreatMissingData"] == "ignore"]
-    assert watching == ["DeadLetterAlarm"]
-    assert properties("DeadLetterAlarm")["Namespace"] == "AWS/SQS"
+    assert watching == ["DeadLetterAlarm", "CopyDeadLetterAlarm"]
+    assert {properties(name)["Namespace"] for name in watching} == {"AWS/SQS"}
 
 
 @pytest.mark.parametrize("schedule", resources("AWS::Scheduler::Schedule"))
 def test_a_schedule_that_starts_nothing_for_a_day_is_told_of(schedule: str) -> None:
     function = properties(schedule)["Target"]["Arn"]["GetAtt"].removesuffix(".Arn")
     alarm = properties(f"{function}MissedAlarm")
-    assert (alarm["MetricName"], alarm["Statistic"]) == ("Invocations", "Sum")
-    assert dimensions(f"{function}MissedAlarm") == {"FunctionName": {"Ref": function}}
+    if function == "RecordingCopier":  # its queue invokes it, too
+        assert (alarm["MetricName"], alarm["Statistic"]) == ("OldestWaitingSeconds", "SampleCount")
+    else:
+        assert (alarm["MetricName"], alarm["Statistic"]) == ("Invocations", "Sum")
+        assert dimensions(f"{function}MissedAlarm") == {"FunctionName": {"Ref": function}}
     assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
     assert alarm["TreatMissingData"] == "breaching"
     hours = alarm["Period"] * alarm["EvaluationPeriods"] / 3600
     assert hours >= 25  # two starts a day apart leave as many as 24 clock hours without one
     # A schedule that is switched off, or does not exist, is not waited for.
-    state = properties(schedule).get("State", {"If": [None]})
+    own = resources("AWS::Scheduler::Schedule")[schedule].get("Condition")
+    state = properties(schedule).get("State", {"If": [own]})
     condition = resources("AWS::CloudWatch::Alarm")[f"{function}MissedAlarm"].get("Condition")
-    exists = resources("AWS::Scheduler::Schedule")[schedule].get("Condition")
-    assert condition == ("ExtendsRooms" if exists == "ServesMeetings" else state["If"][0])
+    assert condition == ("ExtendsRooms" if own == "ServesMeetings" else state["If"][0])
 
 
 # --- our own --------------------------------------------------------------------------------------
@@ -207,6 +211,24 @@ def lose_a_recording() -> None:
 
 def give_an_upload_up() -> None:
     reconcile(due=1, never_uploaded=1, remaining=0)
+
+
+def fail_to_copy() -> None:
+    copy_worker.count_failures(1)
+    runner.metrics.flush_metrics()
+
+
+def sweep() -> None:
+    """Have a sweep report what waits."""
+
+    class Reported(Copying):
+        @classmethod
+        def start(cls, run: Run[Options]) -> Report:
+            counts = {"expiring_uncopied": 1, "oldest_waiting_seconds": 60}
+            return Report(dry_run=run.dry_run, counts=counts, summary=Summary())
+
+    runner.handle({}, Invocation(), Reported)
+    runner.metrics.flush_metrics()
 
 
 def reconcile(**counts: int) -> None:
@@ -232,6 +254,9 @@ EMITTED: dict[str, tuple[str, Callable[[], None]]] = {
     "CallbackTokenAlarm": ("CallbackIntake", intake.count_unusable_token),
     "RecordingLossAlarm": ("RecordingReconciler", lose_a_recording),
     "RecordingUploadAlarm": ("RecordingReconciler", give_an_upload_up),
+    "CopyFailureAlarm": ("RecordingCopier", fail_to_copy),
+    "CopyExpiringAlarm": ("RecordingCopier", sweep),
+    "RecordingCopierMissedAlarm": ("RecordingCopier", sweep),
     "VonageRefusalAlarm": ("RecordingCleanup", connect.count_unauthorized),
     "NotConfiguredAlarm": ("RecordingCleanup", lambda: connect.count_not_configured(1)),
 }

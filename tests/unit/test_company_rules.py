@@ -9,7 +9,10 @@ from operations import combinations
 from operations.template import included, load, parameters
 
 NONE = {"Ref": "AWS::NoValue"}
-CALLS_VONAGE = {"ManagementApi", "RecordingCleanup", "RecordingReconciler", "RoomExpiryExtender"}
+CALLS_VONAGE = {
+    *("ManagementApi", "RecordingCleanup", "RecordingReconciler"),
+    *("RecordingCopier", "RoomExpiryExtender"),
+}
 DEFAULTS = {name: each.default for name, each in parameters().items()}
 DOMAIN = {
     "CallbackDomainName": "rooms.example.com",

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from rich.console import Console
 
-from local.demo import cleanup, timeline
+from local.demo import steps, timeline
 from local.demo.report import Report
 from local.testing.builders import NOON, RECORDING_ID, SESSION_ID, URL, a_body
 from roomkeeper.domain.recordings import Hold, Recording
@@ -71,6 +71,41 @@ def test_nothing_is_cut_at_any_width(width: int, monkeypatch: pytest.MonkeyPatch
     assert "0f1e2d3c" in told
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_video_session_is_readable_at_any_width(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = shown(monkeypatch, width)
+    names = {
+        "connectionDestroyed": "session:participant:joined",
+        "streamDestroyed": "session:stream:destroyed",
+    }
+    callbacks = [{"body": {"event": name}, "status": 204} for name in names]
+    events = [
+        {"detail-type": event, "detail": {"metadata": {"event_id": name}}}
+        for name, event in names.items()
+    ]
+
+    timeline.show_session([*callbacks, callbacks[0]], events, lambda body: str(body["event"]))
+
+    lines = [line.rstrip() for line in output.getvalue().splitlines()]
+    assert max(map(len, lines)) <= width
+    assert [line.split() for line in lines[1:]] == [
+        *([name, "204", event] for name, event in names.items()),
+        ["connectionDestroyed", "204", "repeated"],
+    ]
+
+
+def test_an_event_says_that_a_url_lost_its_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = shown(monkeypatch, 120)
+    for data in ({"url": URL}, {"expires_at": "2021-11-02T16:00:00Z"}):
+        timeline.show_event({"detail-type": "an:event", "detail": {"data": data}})
+
+    headings = [line for line in output.getvalue().splitlines() if "subscriber" in line]
+    assert ["signature" in each for each in headings] == [True, False]
+    assert URL.partition("?")[2] not in output.getvalue()
+
+
 def test_the_report_contains_no_signatures_of_download_urls() -> None:
     report = Report(callbacks=[{"body": {"url": URL}}], events=[{"detail": [URL]}])
     written = report.shareable().decode()
@@ -90,5 +125,5 @@ def test_the_end_says_what_to_do_next(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_counts_of_a_report_are_in_words() -> None:
     report = {"deleted": 1, "on_hold": 2, "failed": 0, "dry_run": False}
-    assert cleanup.in_words(report) == "1 deleted, 2 skipped because of a hold"
-    assert cleanup.in_words({"deleted": 0}) == "nothing to do"
+    assert steps.in_words(report) == "1 deleted, 2 skipped because of a hold"
+    assert steps.in_words({"deleted": 0}) == "nothing to do"

@@ -33,6 +33,8 @@ def test_what_is_checked_is_what_the_policies_allow(kind: str, verb: str) -> Non
     policies = ["DeployPolicy", "DeployDataPolicy"]
     if "domainnames" in HANDLERS[kind].arn:  # only for a company's rules
         policies.append("DeployCompanyRulesPolicy")
+    if kind in ("AWS::Events::Rule", "AWS::S3::Bucket", "AWS::S3::BucketPolicy"):
+        policies.append("DeployCopiesPolicy")
     for action, arn, _ in checks(kind, logical_id, properties, PLACE)[verb]:
         assert is_allowed(action, arn, *policies), (action, arn)
 

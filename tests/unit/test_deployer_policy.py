@@ -14,6 +14,7 @@ from tests.support import deployer
 from tests.support.deployer import STACK, asked_for, is_allowed, resource_types
 
 DEPLOY = ("DeployPolicy", "DeployDataPolicy")
+COPIES = "DeployCopiesPolicy"
 COMPANY = "DeployCompanyRulesPolicy"
 HERE = "eu-west-1:123456789012"
 SCHEDULE = f"arn:aws:scheduler:{HERE}:schedule/default/{STACK}-RecordingCleanupSchedule-X"
@@ -33,6 +34,9 @@ MADE = {
     "AWS::EventSchemas::Schema": f"arn:aws:schemas:{HERE}:schema/{STACK}/roomkeeper@RoomDeleted",
     "AWS::Events::Archive": f"arn:aws:events:{HERE}:archive/{STACK}-EventArchive-X",
     "AWS::Events::EventBus": f"arn:aws:events:{HERE}:event-bus/{STACK}",
+    "AWS::Events::Rule": f"arn:aws:events:{HERE}:rule/{STACK}/{STACK}-CopyRule-X",
+    "AWS::S3::Bucket": f"arn:aws:s3:::{STACK}-copiesbucket-x",
+    "AWS::S3::BucketPolicy": f"arn:aws:s3:::{STACK}-copiesbucket-x",
     "AWS::IAM::Role": f"arn:aws:iam::123456789012:role/{STACK}-CallbackIntakeRole-X",
     "AWS::Lambda::EventInvokeConfig": f"arn:aws:lambda:{HERE}:function:{STACK}-RecordingCleanup-X",
     "AWS::Lambda::EventSourceMapping": f"arn:aws:lambda:{HERE}:event-source-mapping:1-2-3",
@@ -44,6 +48,7 @@ MADE = {
     "AWS::SNS::Subscription": f"arn:aws:sns:{HERE}:{STACK}-AlarmTopic-X:1-2-3",
     "AWS::SNS::Topic": f"arn:aws:sns:{HERE}:{STACK}-AlarmTopic-X",
     "AWS::SQS::Queue": f"arn:aws:sqs:{HERE}:{STACK}-DeadLetterQueue-X",
+    "AWS::SQS::QueuePolicy": f"arn:aws:sqs:{HERE}:{STACK}-CopyQueue-X",
     "AWS::Scheduler::Schedule": SCHEDULE,
     "AWS::SecretsManager::Secret": f"arn:aws:secretsmanager:{HERE}:secret:CallbackSecret-X-Y",
 }
@@ -51,6 +56,9 @@ MADE = {
 
 OPTIONAL = ("AWS::ApiGatewayV2::ApiMapping", "AWS::ApiGatewayV2::DomainName")
 """The types of which something is made only for the rules of a company."""
+
+FOR_COPIES = ("AWS::Events::Rule", "AWS::S3::Bucket", "AWS::S3::BucketPolicy")
+"""The types of which something is made only for copies of recordings."""
 
 KEY = f"arn:aws:kms:{HERE}:key/1-2-3"
 
@@ -95,6 +103,22 @@ NOT_NEEDED = {
         "iam:CreateServiceLinkedRole",  # of replicas
     },
     "AWS::Events::EventBus": {"events:PutPermission", "events:RemovePermission"},  # its Policy
+    "AWS::S3::Bucket": {
+        *("s3:DeleteObject", "s3:PutObjectAcl", "iam:PassRole"),  # of another API, and of replicas
+        *("s3:PutBucketAbac", "s3:PutBucketAcl", "s3:PutBucketCORS", "s3:PutBucketLogging"),
+        *("s3:PutBucketNotification", "s3:PutBucketWebsite", "s3:PutBucketReplication"),
+        *("s3:PutBucketObjectLockConfiguration", "s3:PutObjectLockConfiguration"),
+        *("s3:PutAccelerateConfiguration", "s3:PutAnalyticsConfiguration"),
+        *("s3:PutIntelligentTieringConfiguration", "s3:PutInventoryConfiguration"),
+        *("s3:PutMetricsConfiguration", "s3:PutReplicationConfiguration"),
+        *("s3:CreateBucketMetadataTableConfiguration", "s3:DeleteBucketAnalyticsConfiguration"),
+        *("s3:DeleteBucketCors", "s3:DeleteBucketLifecycle", "s3:DeleteBucketWebsite"),
+        *("s3:DeleteBucketMetadataTableConfiguration", "s3:DeleteBucketMetricsConfiguration"),
+        "s3:DeleteBucketReplication",
+        "s3:UpdateBucketMetadataAnnotationTableConfiguration",
+        "s3:UpdateBucketMetadataInventoryTableConfiguration",
+        "s3:UpdateBucketMetadataJournalTableConfiguration",
+    },
     "AWS::IAM::Role": {  # inline policies alone
         *("iam:AttachRolePolicy", "iam:DetachRolePolicy"),
         *("iam:PutRolePermissionsBoundary", "iam:DeleteRolePermissionsBoundary"),
@@ -123,7 +147,7 @@ NOT_NEEDED = {
 """What schemas ask for in the name of properties that the template does not set."""
 
 OTHER_SERVICES = re.compile(
-    "^(kms|ec2|elasticfilesystem|s3files|kinesis|firehose):|^s3:(REST|ListBucket|GetObjectMetadata)"
+    "^(kms|ec2|elasticfilesystem|s3tables|s3files|kinesis|firehose):|^s3:(REST|ListBucket|GetObjectMetadata)"
 )
 """Services of which the template uses nothing: keys of its own, networks, files, streams."""
 
@@ -142,6 +166,7 @@ def test_what_cloudformation_does_for_a_resource_is_allowed(kind: str) -> None:
     if kind == "AWS::DynamoDB::Table":
         wanted = {action for action in wanted if not action.startswith("logs:")}  # of imports
     policies = (*DEPLOY, COMPANY) if kind in OPTIONAL else DEPLOY
+    policies = (*DEPLOY, COPIES) if kind in FOR_COPIES else policies
     refused = {
         action
         for action in wanted
@@ -191,7 +216,7 @@ UNNAMED = {
 """Statements of which not every resource carries the stack's name, and why."""
 
 
-@pytest.mark.parametrize("name", [*DEPLOY, COMPANY, "OperatePolicy"])
+@pytest.mark.parametrize("name", [*DEPLOY, COPIES, COMPANY, "OperatePolicy"])
 def test_a_statement_is_limited_to_what_carries_the_stacks_name(name: str) -> None:
     for each in deployer.statements(name):
         named = each["Resource"] if isinstance(each["Resource"], list) else [each["Resource"]]
@@ -217,14 +242,14 @@ def test_a_role_is_passed_to_lambda_and_scheduler_alone() -> None:
 
 
 def test_no_statement_is_for_everything() -> None:
-    for name in (*DEPLOY, COMPANY, "OperatePolicy"):
+    for name in (*DEPLOY, COPIES, COMPANY, "OperatePolicy"):
         for each in deployer.statements(name):
             assert each["Effect"] == "Allow"
             actions = [each["Action"]] if isinstance(each["Action"], str) else each["Action"]
             assert not [action for action in actions if re.fullmatch(r"\*|[a-z0-9]+:\*", action)]
 
 
-@pytest.mark.parametrize("name", [*DEPLOY, COMPANY, "OperatePolicy"])
+@pytest.mark.parametrize("name", [*DEPLOY, COPIES, COMPANY, "OperatePolicy"])
 def test_a_policy_is_no_longer_than_iam_takes(name: str) -> None:
     """6,144 characters without blanks: "IAM and AWS STS quotas"."""
     document = {"Version": "2012-10-17", "Statement": deployer.statements(name)}

@@ -27,6 +27,7 @@ INTAKE = {
     "SESSION_DAYS": "400",
     "EVENT_DAYS": "30",
     "DELETED_RECORDING_DAYS": "90",
+    "COPY_RECORDINGS": "false",
 }
 MEETINGS = {"VONAGE_BASE_URL": "https://vonage.example", "VONAGE_SECRET_ARN": "arn:vonage"}
 VIDEO = {"VIDEO_BASE_URL": "", "VIDEO_SECRET_ARN": "arn:video"}
@@ -45,6 +46,7 @@ def test_the_intake_reads_its_settings() -> None:
         session_days=400,
         event_days=30,
         deleted_days=90,
+        copies=False,
     )
 
 

@@ -381,6 +381,7 @@ def test_a_recording_is_read_as_it_was_written(store: Store) -> None:
         uploaded_at=NOON,
         received_at=NOON,
         worklist=f"retained#{SHARD}",
+        since=NOON,
     )
 
 

@@ -25,6 +25,7 @@ from roomkeeper.callbacks.authenticity import CLOCK_SKEW
 from roomkeeper.jobs.reconciliation import MAX_SESSION_TIME
 from roomkeeper.settings import (
     CleanupSettings,
+    CopySettings,
     JobSettings,
     ReconciliationSettings,
     RoomExtensionSettings,
@@ -37,11 +38,16 @@ DEFAULTS = {name: each.default for name, each in parameters().items()}
 FUNCTIONS = resources("AWS::Serverless::Function")
 JOBS = {
     "recording_cleanup": ("cleanup", CleanupSettings),
+    "recording_copier": ("copying", CopySettings),
     "recording_reconciler": ("reconciliation", ReconciliationSettings),
     "room_expiry_extender": ("room_extension", RoomExtensionSettings),
 }
 """The module and the settings of each job, by the name of its function."""
 CONSTRAINTS = {"AllowedValues", "AllowedPattern", "MinValue", "MaxValue", "MinLength", "MaxLength"}
+
+
+OF_COPIES = {"MakeCopies", "ServeHoldAndDeleteCopies", "TellMissingFromForbidden"}
+"""The statements on objects of the copies' bucket, whose keys start with recordings/."""
 
 
 def statements(role: str) -> list[dict[str, Any]]:
@@ -353,6 +359,9 @@ def test_a_role_names_every_action_and_every_resource(role: str) -> None:
         actions = as_list(statement["Action"])
         assert statement["Effect"] == "Allow" or statement["Sid"] == "NoNetworkInterfacesForCode"
         assert not [action for action in actions if "*" in action]
+        if statement["Sid"] in OF_COPIES:
+            assert "${Bucket}" in statement["Resource"]["Sub"][0]
+            continue
         if not set(actions) <= WITHOUT_RESOURCE_TYPE | NETWORK:
             assert not [each for each in as_list(statement["Resource"]) if "*" in str(each)]
         else:

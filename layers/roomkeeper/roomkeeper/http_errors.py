@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from roomkeeper import vonage
+from roomkeeper.aws import AwsError
 from roomkeeper.aws.secrets import SecretUnavailable
 from roomkeeper.http_api import InvalidRequest
 from roomkeeper.management.operations import (
     AlreadyDeleted,
+    CopyingIsOff,
+    CopyInProgress,
+    NotCopied,
     NotDeletableYet,
     NotKnown,
     NotUploaded,
@@ -26,6 +30,9 @@ _ERRORS: Mapping[type[Exception], tuple[int, str]] = {
     InvalidRequest: (400, "invalid_request"),
     NotKnown: (404, "not_found"),
     NoRooms: (404, "rooms_not_served"),
+    CopyingIsOff: (404, "copying_is_off"),
+    NotCopied: (404, "not_copied"),
+    CopyInProgress: (409, "copy_in_progress"),
     OnHold: (409, "on_hold"),
     AlreadyDeleted: (409, "already_deleted"),
     NotUploaded: (409, "not_uploaded"),
@@ -39,6 +46,7 @@ _ERRORS: Mapping[type[Exception], tuple[int, str]] = {
     vonage.RateLimited: (503, "vonage_rate_limited"),
     vonage.VonageError: (502, "vonage_invalid_response"),
     StoreUnavailable: (503, "unavailable"),
+    AwsError: (503, "unavailable"),
     Misconfigured: (500, "misconfigured"),
     vonage.NotServed: (503, "not_configured"),
     NotConfigured: (503, "not_configured"),

@@ -5,7 +5,7 @@ the variable, when one is missing.
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 from msgspec import Struct
@@ -48,6 +48,7 @@ class IntakeSettings(Struct, frozen=True, kw_only=True):
     session_days: int
     event_days: int
     deleted_days: int
+    copies: bool
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "IntakeSettings":
@@ -65,7 +66,13 @@ class IntakeSettings(Struct, frozen=True, kw_only=True):
             session_days=int(env["SESSION_DAYS"]),
             event_days=int(env["EVENT_DAYS"]),
             deleted_days=int(env["DELETED_RECORDING_DAYS"]),
+            copies=_copies(env),
         )
+
+
+def _copies(env: Mapping[str, str]) -> bool:
+    """Return whether recordings are copied to the operator's bucket."""
+    return env["COPY_RECORDINGS"] == "true"
 
 
 _CALLBACK_SECRETS: Mapping[Product, str] = {
@@ -110,6 +117,9 @@ class ManagementSettings(Struct, frozen=True, kw_only=True):
     event_days: int
     deleted_days: int
     vonage: "VonageSettings"
+    copies: bool
+    copy: "CopySettings"
+    """Without meaning unless recordings are copied."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "ManagementSettings":
@@ -119,6 +129,8 @@ class ManagementSettings(Struct, frozen=True, kw_only=True):
             event_days=int(env["EVENT_DAYS"]),
             deleted_days=int(env["DELETED_RECORDING_DAYS"]),
             vonage=VonageSettings.from_env(env),
+            copies=_copies(env),
+            copy=CopySettings.from_env(env),
         )
 
 
@@ -186,6 +198,7 @@ class CleanupSettings(Struct, frozen=True, kw_only=True):
     table_name: str
     retention_days: int
     deleted_days: int
+    copies: bool
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "CleanupSettings":
@@ -194,6 +207,7 @@ class CleanupSettings(Struct, frozen=True, kw_only=True):
             table_name=env["TABLE_NAME"],
             retention_days=int(env["RETENTION_DAYS"]),
             deleted_days=int(env["DELETED_RECORDING_DAYS"]),
+            copies=_copies(env),
         )
 
 
@@ -209,6 +223,7 @@ class ReconciliationSettings(Struct, frozen=True, kw_only=True):
     horizon_hours: int
     expiring_notice_hours: int
     deleted_days: int
+    copies: bool
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "ReconciliationSettings":
@@ -219,7 +234,46 @@ class ReconciliationSettings(Struct, frozen=True, kw_only=True):
             horizon_hours=int(env["HORIZON_HOURS"]),
             expiring_notice_hours=int(env["EXPIRING_NOTICE_HOURS"]),
             deleted_days=int(env["DELETED_RECORDING_DAYS"]),
+            copies=_copies(env),
         )
+
+
+class CopySettings(Struct, frozen=True, kw_only=True):
+    """The settings of the copies: bucket and queue, and how long the copies are kept."""
+
+    table_name: str
+    bucket: str
+    queue_url: str
+    storage_class: str
+    deleted_days: int
+    kept_days: int
+    """The days that S3 keeps a copy; 0 for no limit."""
+    allows_loopback: bool
+    """Whether files may be read from this machine: only if Vonage's API is there, an emulator."""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "CopySettings":
+        """Return the settings in `env`."""
+        vonage = VonageSettings.from_env(env)
+        served = [api for api in (vonage.meetings, vonage.video) if api]
+        return cls(
+            table_name=env["TABLE_NAME"],
+            bucket=env["COPY_BUCKET"],
+            queue_url=env["COPY_QUEUE_URL"],
+            storage_class=env["COPY_STORAGE_CLASS"],
+            deleted_days=int(env["DELETED_RECORDING_DAYS"]),
+            kept_days=int(env["COPY_DAYS"]),
+            allows_loopback=any(api.base_url.startswith("http://") for api in served),
+        )
+
+    def copy_expires_at(self, copied_at: datetime) -> int | None:
+        """Return when the item of a copied recording may expire, in Unix seconds; None for never.
+
+        The item stays for the retention of deleted recordings after its copy.
+        """
+        if not self.kept_days:
+            return None
+        return int((copied_at + timedelta(days=self.kept_days + self.deleted_days)).timestamp())
 
 
 class RoomExtensionSettings(Struct, frozen=True, kw_only=True):

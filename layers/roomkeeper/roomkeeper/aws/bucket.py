@@ -30,6 +30,12 @@ _EXISTS = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchUpload"}
 """Errors of an upload that another one, or its own first attempt, has preceded."""
 
 
+_GONE = {"NoSuchKey", "NoSuchVersion", "404"}
+
+RETENTION_TAG, LIMITED = "roomkeeper-retention", "limited"
+"""The tag of an object that the bucket's retention applies to; a hold changes its value."""
+
+
 class StoredObject(Struct, frozen=True, kw_only=True):
     """An object. `sha256` is S3's checksum in base64, with `-<number of parts>` if composite."""
 
@@ -55,6 +61,7 @@ class Bucket:
             **self._object(key),
             ContentType=CONTENT_TYPES[file_type],
             StorageClass=self._storage_class,
+            Tagging=f"{RETENTION_TAG}={LIMITED}",
             ChecksumAlgorithm="SHA256",
             ChecksumType="COMPOSITE",
         )
@@ -128,6 +135,7 @@ class Bucket:
                 Body=_Body(data),
                 ContentType=CONTENT_TYPES[file_type],
                 StorageClass=self._storage_class,
+                Tagging=f"{RETENTION_TAG}={LIMITED}",
                 ChecksumAlgorithm="SHA256",
                 ChecksumSHA256=sha256,
                 IfNoneMatch="*",
@@ -163,21 +171,45 @@ class Bucket:
             version_id=response.get("VersionId"),
         )
 
+    def keep(self, key: str, version_id: str | None, *, on_hold: bool) -> None:
+        """Take this version of the object out of the bucket's retention, or put it back.
+
+        The lifecycle rule of the retention selects objects by their tag. Does nothing if the
+        object is gone.
+        """
+        value = "on-hold" if on_hold else LIMITED
+        try:
+            self._client.put_object_tagging(
+                **self._object(key),
+                **_version(version_id),
+                Tagging={"TagSet": [{"Key": RETENTION_TAG, "Value": value}]},
+            )
+        except AwsError as exc:
+            if exc.code not in _GONE:
+                raise
+
+    def delete(self, key: str, version_id: str | None) -> None:
+        """Delete this version of the object for good; do nothing if it is gone."""
+        self._client.delete_object(**self._object(key), **_version(version_id))
+
     def url(self, key: str, version_id: str | None, valid_for: timedelta) -> str:
         """Return a URL that downloads this version of the object without credentials: a secret.
 
         It also ends with the credentials that sign it: a function's last some hours.
         """
-        version = {} if version_id is None else {"VersionId": version_id}
         url: str = self._client.generate_presigned_url(
             "get_object",
-            Params={**self._object(key), **version},
+            Params={**self._object(key), **_version(version_id)},
             ExpiresIn=int(valid_for.total_seconds()),
         )
         return url
 
     def _object(self, key: str) -> dict[str, str]:
         return {"Bucket": self.name, "Key": key}
+
+
+def _version(version_id: str | None) -> dict[str, str]:
+    return {} if version_id is None else {"VersionId": version_id}
 
 
 class _Body(io.RawIOBase):

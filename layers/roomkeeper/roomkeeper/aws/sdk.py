@@ -54,9 +54,10 @@ def s3(policy: RetryPolicy) -> "Client":
     """Return an S3 client. Safe to use from many threads.
 
     Bodies are not signed, because every upload has a SHA-256 that is: S3 compares it with the body,
-    and hashing the same bytes a second time would take a third of a copy's CPU time.
+    and hashing the same bytes a second time would take a third of a copy's CPU time. Pre-signed
+    URLs of objects that a KMS key encrypts need version 4 of the signature.
     """
-    return _client("s3", policy, s3={"payload_signing_enabled": False})
+    return _client("s3", policy, signature_version="s3v4", s3={"payload_signing_enabled": False})
 
 
 class Client:

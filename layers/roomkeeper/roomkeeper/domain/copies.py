@@ -73,9 +73,10 @@ class HashState(Struct, frozen=True, kw_only=True):
 class Copy(Struct, frozen=True, kw_only=True):
     """A copy of a recording, started or made.
 
-    `hash_states` has the states of the whole file's hash after the last part that was sent and
-    after the one before, because a crash can fall on either side of an upload. `sha256` is known
-    when all parts are sent, `copied_at` when the object exists and is verified.
+    `hash_states` has two states of the hash of the whole file: after the last part that was sent,
+    and after the part before. After a crash in an upload, either can be the one to go on from.
+
+    `sha256` is known when all parts are sent, `copied_at` when the object exists and is verified.
     """
 
     bucket: str

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from roomkeeper.domain.copies import Copy
 from roomkeeper.domain.observations import Product
 from roomkeeper.domain.recordings import DeletedBy, Recording, Session
 from roomkeeper.types import Bytes, Moment, Seconds, ShortText
@@ -25,7 +26,7 @@ VERSION: Literal["1"] = "1"
 
 _NAMESPACE = uuid.UUID("5f0c1b86-3c0e-5d9c-9d0a-1f6f5c9f7a51")
 
-Origin = Literal["callback", "management", "cleanup", "reconciliation", "extension"]
+Origin = Literal["callback", "management", "cleanup", "reconciliation", "extension", "copying"]
 """The source of an event: a callback, a management API caller, or a scheduled job."""
 
 
@@ -84,6 +85,20 @@ class RecordingUploaded(RecordingStored, frozen=True, kw_only=True, omit_default
     url: str | None = None
     url_expires_at: Moment | None = None
     expires_at: Moment | None = None
+
+
+class RecordingCopied(RecordingStarted, frozen=True, kw_only=True, omit_defaults=True):
+    """A recording was copied to the operator's bucket, and the copy is verified.
+
+    `size` is in bytes. `sha256` is the checksum of the file in base64. `version_id` is S3's version
+    of the object; it is absent if the bucket has no versioning.
+    """
+
+    bucket: str
+    key: str
+    size: Bytes
+    sha256: str
+    version_id: str | None = None
 
 
 class RecordingFailed(RecordingEnded, frozen=True, kw_only=True, omit_defaults=True):
@@ -213,6 +228,7 @@ data_types: Mapping[str, type[Data]] = {
     "recording:ended": RecordingEnded,
     "recording:uploaded": RecordingUploaded,
     "recording:stored": RecordingStored,
+    "recording:copied": RecordingCopied,
     "recording:failed": RecordingFailed,
     "recording:expiring": RecordingExpiring,
     "recording:expired": RecordingExpired,
@@ -250,6 +266,7 @@ RECEIVED_AT: Mapping[str, str] = {
     "recording:ended": "ended_received_at",
     "recording:uploaded": "uploaded_at",
     "recording:stored": "stored_at",
+    "recording:copied": "copied_at",
     "recording:failed": "failed_at",
     "recording:expiring": "expiring_at",
     "recording:expired": "expired_at",
@@ -365,13 +382,31 @@ def _event(key: str, name: str, data: Data, received_at: datetime, origin: Origi
 
 
 def _data(name: str, item: Recording | Session) -> Data:
+    if name == "recording:copied" and isinstance(item, Recording) and item.copy:
+        return _copied(item, item.copy)
     data = msgspec.convert(item, data_types[name], from_attributes=True)
     if isinstance(data, RecordingFailed) and isinstance(item, Recording):
         return msgspec.structs.replace(data, reason=item.failure_reason)
     return data
 
 
+def _copied(recording: Recording, copy: Copy) -> RecordingCopied:
+    return RecordingCopied(
+        product=recording.product,
+        recording_id=recording.recording_id,
+        session_id=recording.session_id,
+        room_id=recording.room_id,
+        bucket=copy.bucket,
+        key=copy.key,
+        size=copy.size,
+        sha256=copy.sha256 or "",
+        version_id=copy.version_id,
+    )
+
+
 def _origin(name: str, item: Recording | Session) -> Origin:
+    if name == "recording:copied":
+        return "copying"
     if name in item.reconciled:
         return "reconciliation"
     if name == "recording:deleted" and isinstance(item, Recording) and item.deleted_by:

@@ -74,7 +74,9 @@ class Occurrence(Struct, frozen=True, kw_only=True):
 
 
 class Unrecognized(Struct, frozen=True, kw_only=True):
-    """An authentic JSON object that is no known callback. It is stored whole, never rejected.
+    """An authentic JSON object that is no known callback. It is stored, never rejected.
+
+    A body of the Video API is stored without personal data and secrets, any other body whole.
 
     `name` is the name of its event if it has one. `reason` says why it was not recognized.
     """

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from msgspec import Struct
 
+from roomkeeper.domain.copies import Copy
 from roomkeeper.domain.observations import Product, RecordingObservation
 
 Status = Literal["started", "ended", "lost", "uploaded", "stored", "failed", "expired", "deleted"]
@@ -74,6 +75,14 @@ class Recording(Struct, frozen=True, kw_only=True):
     expiring_at: datetime | None = None
     """When it was noticed that Vonage will soon delete the file."""
     hold: Hold | None = None
+    copy: Copy | None = None
+    """Its copy in the operator's bucket, in progress until `copied_at`."""
+    copied_at: datetime | None = None
+    """When its copy was made and verified; None if it has none."""
+    copy_claimed_until: datetime | None = None
+    """Until when an invocation has the sole right to copy it; None if none has."""
+    copy_deleted_at: datetime | None = None
+    """When the operator deleted the copy. It is not made again."""
     deleted_at: datetime | None = None
     deleted_by: DeletedBy | None = None
     file_kept: bool = False
@@ -90,6 +99,8 @@ class Recording(Struct, frozen=True, kw_only=True):
     """When it was queued on its worklist, before it was deferred; None unless it is deferred."""
     worklist: str | None = None
     """The shard of its worklist, such as `retained#3`."""
+    since: datetime | None = None
+    """When it was queued on its worklist, or its next attempt if it is deferred."""
     reconciled: frozenset[str] = frozenset()
     """The names of the events that come from Vonage's API instead of a callback."""
 
@@ -106,6 +117,11 @@ class Recording(Struct, frozen=True, kw_only=True):
     def needs_confirmation(self) -> bool:
         """True if it matters that Vonage's API returned the recording just now."""
         return not self.confirmed_at or (self.worklist or "").partition("#")[0] in IF_CONFIRMED
+
+    @property
+    def lacks_copy(self) -> bool:
+        """True if Vonage has the only file. A stored recording is in its owner's storage."""
+        return self.copied_at is None and self.copy_deleted_at is None and self.status != "stored"
 
 
 class Session(Struct, frozen=True, kw_only=True):
@@ -130,20 +146,23 @@ Worklist = Literal[
     "confirmed",
     "retained",
     "awaiting_upload",
+    "awaiting_copy",
     "ended_session",
     "open_session",
     "deferred_confirmed",
     "deferred_retained",
     "deferred_awaiting_upload",
+    "deferred_awaiting_copy",
     "deferred_ended_session",
     "deferred_open_session",
 ]
 """The lists of items that a job will process.
 
 `confirmed` has the uploaded and stored recordings that Vonage's API has returned, `retained` the
-others, and `awaiting_upload` those without an upload. A session is on `open_session` until
-its end is received, then on `ended_session`. Each list has a `deferred_` list for items that failed
-for a reason of their own. Its `since` is the time of the next attempt.
+others, and `awaiting_upload` those without an upload. Where recordings are copied, an uploaded one
+is on `awaiting_copy` until its copy is made, so that the cleanup cannot see it. A session is on
+`open_session` until its end is received, then on `ended_session`. Each list has a `deferred_` list
+for items that failed for a reason of their own. Its `since` is the time of the next attempt.
 """
 
 DEFERRED = "deferred_"

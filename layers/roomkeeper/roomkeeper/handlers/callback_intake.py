@@ -89,6 +89,7 @@ def _store() -> Store:
         session_days=known.session_days,
         event_days=known.event_days,
         deleted_days=known.deleted_days,
+        copies=known.copies,
     )
 
 

@@ -12,7 +12,9 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.metrics import MetricUnit
 
 from roomkeeper import http_api, store
-from roomkeeper.aws import sdk
+from roomkeeper.aws import copy_queue, sdk
+from roomkeeper.aws.bucket import Bucket
+from roomkeeper.aws.copy_queue import CopyQueue
 from roomkeeper.aws.secrets import SECRET_MAX_AGE, SECRET_RETRY
 from roomkeeper.domain.rooms import Room
 from roomkeeper.expiring import Expiring
@@ -20,7 +22,17 @@ from roomkeeper.http_api import Request
 from roomkeeper.http_errors import HttpError, to_http_error
 from roomkeeper.logs import function_logger
 from roomkeeper.management import Management, requests
-from roomkeeper.management.views import Held, KnownRecording, Recordings, Republished, Rooms
+from roomkeeper.management.operations import Copies
+from roomkeeper.management.views import (
+    CopyRequest,
+    Deletion,
+    File,
+    Held,
+    KnownRecording,
+    Recordings,
+    Republished,
+    Rooms,
+)
 from roomkeeper.settings import ManagementSettings
 from roomkeeper.store import Store
 from roomkeeper.vonage import connect
@@ -93,10 +105,26 @@ def get_recording(recording_id: str) -> KnownRecording:
 
 
 @app.delete("/recordings/<recording_id>")
-def delete_recording(recording_id: str) -> Response[str]:
-    """Delete a recording at Vonage, and mark it deleted in the table."""
-    _management().delete_recording(requests.id_in(recording_id), _now())
-    return _done()
+def delete_recording(recording_id: str) -> Response[str] | Deletion:
+    """Delete a recording at Vonage, and its copy if asked to; return the fate of the copy."""
+    deletes_copy = requests.deletes_copy_in(_request().get("queryStringParameters") or {})
+    deletion = _management().delete_recording(
+        requests.id_in(recording_id), _now(), deletes_copy=deletes_copy
+    )
+    return deletion or _done()
+
+
+@app.get("/recordings/<recording_id>/file")
+def get_file(recording_id: str) -> File:
+    """Return a pre-signed URL of a recording's copy."""
+    return _management().file(requests.id_in(recording_id), _now())
+
+
+@app.post("/recordings/<recording_id>/copy")
+def copy(recording_id: str) -> tuple[CopyRequest, int]:
+    """Have a recording copied; return its copy if there is one already."""
+    answer = _management().copy(requests.id_in(recording_id))
+    return answer, 200 if answer.copy else 202
 
 
 @app.put("/recordings/<recording_id>/hold")
@@ -156,6 +184,15 @@ def _store() -> Store:
     )
 
 
+@cache
+def _copies() -> Copies | None:
+    """Return the bucket and the queue; None if the stack does not copy recordings."""
+    if not _settings().copies:
+        return None
+    known = _settings().copy
+    return Copies(Bucket(known.bucket), CopyQueue(sdk.sqs(copy_queue.RETRY), known.queue_url))
+
+
 def _vonage() -> connect.Clients:
     return _vonage_client.get()
 
@@ -171,7 +208,7 @@ _vonage_client = Expiring(_connect, SECRET_MAX_AGE)
 
 
 def _management() -> Management:
-    return Management(_store(), _vonage())
+    return Management(_store(), _vonage(), _copies())
 
 
 def _request() -> Request:

@@ -44,6 +44,8 @@ class CleanupOptions(Options, frozen=True, kw_only=True):
 class Cleanup(WorklistJob[CleanupOptions]):
     """One cleanup run: it deletes the recordings that were uploaded `retention` ago or earlier.
 
+    With `copies`, it deletes none without a verified copy: those wait on a worklist of their own.
+
     `on_hold` counts the recordings that were skipped because of a hold. `record_deleted` counts
     those whose file lies in their owner's own storage: only Vonage's record of them is deleted.
     """
@@ -55,6 +57,7 @@ class Cleanup(WorklistJob[CleanupOptions]):
         "already_deleted",
         "not_deletable_yet",
         "would_delete",
+        "not_copied_yet",
     )
 
     def __init__(
@@ -64,9 +67,11 @@ class Cleanup(WorklistJob[CleanupOptions]):
         apis: Mapping[Product, RecordingsApi],
         *,
         retention: timedelta,
+        copies: bool = False,
     ) -> None:
         super().__init__(run, store, apis)
         self._until = run.now - retention
+        self._copies = copies
         self.on_hold = 0
 
     @classmethod
@@ -77,17 +82,27 @@ class Cleanup(WorklistJob[CleanupOptions]):
         if not days:
             return cls._switched_off(run)
         store = open_store(settings.table_name, deleted_days=settings.deleted_days)
+        retention = timedelta(days=days)
         with runner.vonage_clients(run) as clients:
-            job = cls(run, store, clients.recordings, retention=timedelta(days=days))
+            apis = clients.recordings
+            job = cls(run, store, apis, retention=retention, copies=settings.copies)
             return runner.with_unavailable(job.run(), clients)
 
     def due_until(self) -> Mapping[Worklist, datetime]:
-        """Return the job's worklists; a list's entries from its time or earlier are due."""
+        """Return the job's worklists; a list's entries from its time or earlier are due.
+
+        Recordings that awaited a copy when copying was switched off are due as all others.
+        """
+        awaiting_copy: Mapping[Worklist, datetime] = {
+            "awaiting_copy": self._until,
+            "deferred_awaiting_copy": self._now,
+        }
         return {
             "confirmed": self._until,
             "retained": self._until,
             "deferred_confirmed": self._now,
             "deferred_retained": self._now,
+            **({} if self._copies else awaiting_copy),
         }
 
     def items(self) -> Iterator[WorklistEntry]:
@@ -102,8 +117,14 @@ class Cleanup(WorklistJob[CleanupOptions]):
                 (2, self._not_on_hold(self.due_on("retained"))),
                 (1, self._not_on_hold(self._deferred("deferred_confirmed"))),
                 (1, self._not_on_hold(self._deferred("deferred_retained"))),
+                *self._awaiting_copy(),
             )
         )
+
+    def _awaiting_copy(self) -> Iterator[tuple[int, Iterator[WorklistEntry]]]:
+        if not self._copies:
+            yield 1, self._not_on_hold(self.due_on("awaiting_copy"))
+            yield 1, self._not_on_hold(self._deferred("deferred_awaiting_copy"))
 
     def _deferred(self, worklist: Worklist) -> Iterator[WorklistEntry]:
         return self.first_deferred(self.due_on(worklist))
@@ -145,6 +166,8 @@ class Cleanup(WorklistJob[CleanupOptions]):
             return "already_deleted"
         if recording.hold is not None:  # set after the worklist was read
             return "on_hold"
+        if self._copies and recording.lacks_copy:  # uploaded before copying was switched on
+            return self._await_copy(recording)
         if self._dry_run:
             return self._plan_deletion(recording, recording.queued_at or due.since)
         with self._products.use(recording.product) as api:
@@ -167,6 +190,11 @@ class Cleanup(WorklistJob[CleanupOptions]):
         if deleted_by != "cleanup":
             return "already_deleted"
         return "record_deleted" if is_kept else "deleted"
+
+    def _await_copy(self, recording: Recording) -> Outcome:
+        if not self._dry_run:
+            self._store.copies.queue(recording)
+        return "not_copied_yet"
 
     def _plan_deletion(self, recording: Recording, uploaded_at: datetime) -> Outcome:
         logger.info("recording would be deleted", recording_id=recording.recording_id)

@@ -207,9 +207,13 @@ class WorklistJob(Job[OptionsT, WorklistEntry]):
         """Return the job's own counts, in addition to those of `outcomes`."""
 
 
-def open_store(table_name: str, *, deleted_days: int) -> Store:
-    """Return a store for a job. Deleted recordings are kept for `deleted_days`."""
-    return Store(sdk.dynamodb(store.SHORT_RETRY), table_name, deleted_days=deleted_days)
+def open_store(table_name: str, *, deleted_days: int, copies: bool = False) -> Store:
+    """Return a store for a job. Deleted recordings are kept for `deleted_days`.
+
+    `copies` says that recordings are copied, so that uploaded ones await their copy.
+    """
+    client = sdk.dynamodb(store.SHORT_RETRY)
+    return Store(client, table_name, deleted_days=deleted_days, copies=copies)
 
 
 def work(

@@ -119,7 +119,9 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
             horizon=timedelta(hours=settings.horizon_hours),
             notice=timedelta(hours=settings.expiring_notice_hours),
         )
-        store = open_store(settings.table_name, deleted_days=settings.deleted_days)
+        store = open_store(
+            settings.table_name, deleted_days=settings.deleted_days, copies=settings.copies
+        )
         with runner.vonage_clients(run) as clients:
             job = cls(run, store, clients.recordings, grace=grace, period=period)
             return runner.with_unavailable(job.run(), clients)

@@ -88,7 +88,7 @@ class RecordingScan:
         return self._left
 
     def _scan(self, product: Product, pool: ThreadPoolExecutor) -> None:
-        """Go on where an earlier run was interrupted, if one was, and then start anew."""
+        """Scan a product's list: first where an interrupted run left off, then from the start."""
         position = self._store.scans.position(product)
         with self._products.use(product) as api:
             is_complete = self._scan_from(position, product, api, pool)
@@ -167,11 +167,12 @@ class RecordingScan:
         )
 
     def _is_expiring(self, found: RecordingObservation, known: Recording | None) -> bool:
-        """Return True if Vonage will soon delete the file, and that was not said yet."""
+        """Return True if Vonage will soon delete the only file, and that was not said yet."""
         if found.event != "recording:uploaded" or found.expires_at is None:
             return False
-        is_said = known is not None and "recording:expiring" in known.seen
-        return found.expires_at <= self._expiring_until and not is_said
+        if known is not None and (known.copied_at or "recording:expiring" in known.seen):
+            return False
+        return found.expires_at <= self._expiring_until
 
     def _handle(self, found: RecordingObservation, known: Recording | CorruptItem | None) -> bool:
         """Store what the table lacks of a recording; return False if it is left for a later run."""

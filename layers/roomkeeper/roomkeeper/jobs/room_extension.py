@@ -107,7 +107,7 @@ class RoomExtension(Job[Options, Task]):
             logger.warning("room is invalid", room_id=invalid.id, error=message)
 
     def _is_due(self, room: Room) -> bool:
-        """Return True if the room would be extended if it were used now; count its verdict."""
+        """Return True if the policy extends the room provided that it is in use; count it."""
         decision = decide(room, self._now, self._policy, self._now)
         self._verdicts["due" if decision.expires_at else decision.verdict] += 1
         if decision.expires_at is None:

@@ -144,6 +144,11 @@ def _by_schedule(event: Event, context: Context, job: JobType[OptionsT]) -> Resp
     return report.as_json()
 
 
+def run_for_queue(context: Context, job: JobType[OptionsT]) -> Run[OptionsT]:
+    """Return a run for messages of a queue, with the limits of a scheduled run."""
+    return _new_run({}, context, job, _BY_SCHEDULE)
+
+
 def vonage_client(run: Run[Any]) -> MeetingsClient:
     """Return a client of the Meetings API whose calls each take at most the run's `call_seconds`.
 

@@ -2,18 +2,32 @@
 
 import logging
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import msgspec
+from msgspec import Struct
 
+from roomkeeper.aws.bucket import Bucket
+from roomkeeper.aws.copy_queue import CopyQueue
 from roomkeeper.aws.secrets import SecretUnavailable
 from roomkeeper.domain.observations import Product, RecordingObservation
 from roomkeeper.domain.recordings import Recording, is_in_owners_storage, url_expiry
 from roomkeeper.domain.rooms import Room
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.management.requests import HoldRequest, Page
-from roomkeeper.management.views import Held, KnownRecording, Recordings, Republished, Rooms, merge
+from roomkeeper.management.views import (
+    CopyRequest,
+    Deletion,
+    File,
+    Held,
+    KnownRecording,
+    Recordings,
+    Republished,
+    Rooms,
+    made_copy,
+    merge,
+)
 from roomkeeper.store import Store
 from roomkeeper.times import from_iso, iso
 from roomkeeper.vonage import NotServed, RecordingsApi, VonageError, api_of
@@ -22,6 +36,9 @@ from roomkeeper.vonage.connect import Clients
 logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
+
+URL_VALID_FOR = timedelta(hours=1)
+"""How long the URL of a copy is valid, unless the credentials of the function end before."""
 
 
 class NotKnown(RoomkeeperError):
@@ -44,13 +61,35 @@ class NotUploaded(RoomkeeperError):
     """There is no file: the recording was not uploaded, or Vonage has deleted the file."""
 
 
+class CopyingIsOff(RoomkeeperError):
+    """The stack does not copy recordings, and does not reach the bucket of earlier copies."""
+
+
+class NotCopied(RoomkeeperError):
+    """There is no verified copy of the recording."""
+
+
+class CopyInProgress(RoomkeeperError):
+    """The recording is being copied just now."""
+
+
+class Copies(Struct, frozen=True):
+    """The bucket of the copies, and the queue of the recordings to copy."""
+
+    bucket: Bucket
+    queue: CopyQueue
+
+
 class Management:
     """All operations of the management API, on a store and the clients of Vonage's products.
 
-    Each raises VonageError or StoreUnavailable if one of those fails, and is idempotent.
+    `copies` is None if the stack does not copy recordings.
+
+    Each raises VonageError, StoreUnavailable or AwsError if one of those fails, and is idempotent.
     """
 
-    def __init__(self, store: Store, clients: Clients) -> None:
+    def __init__(self, store: Store, clients: Clients, copies: Copies | None = None) -> None:
+        self._copies = copies
         self._store = store
         self._clients = clients
         self._apis = clients.recordings
@@ -112,25 +151,32 @@ class Management:
         rooms = self._store.sessions.room_ids([known.session_id])
         return merge(stored, at_vonage, rooms.get(known.session_id))
 
-    def delete_recording(self, recording_id: str, now: datetime) -> None:
+    def delete_recording(
+        self, recording_id: str, now: datetime, *, deletes_copy: bool = False
+    ) -> Deletion | None:
         """Delete the recording at Vonage, then mark it deleted in the table.
 
-        Does nothing if it is marked already. A recording that Vonage no longer has counts as
-        deleted by this call: an earlier attempt may have failed between the two steps.
+        Returns the fate of its copy: kept, unless `deletes_copy`. None if there is no copy. The
+        original is not deleted again if it is marked already. A recording that Vonage no longer has
+        counts as deleted by this call: an earlier attempt may have failed between the two steps.
 
         Raises:
-            OnHold: the recording is on hold; release the hold first.
+            OnHold: the recording is on hold, and so is its copy; release the hold first.
+            CopyInProgress: the copy to delete is being made.
+            CopyingIsOff: the copy cannot be deleted.
             NotDeletableYet: the recording is not uploaded yet.
             NotKnown: neither Vonage nor the table has the recording.
         """
         stored = self._store.recordings.get(recording_id)
-        if stored and stored.deleted_at:
-            return
+        if stored and stored.deleted_at and not (stored.hold and deletes_copy):
+            return self._after_deletion(stored, now, deletes_copy=deletes_copy)
         if stored and stored.hold:
             raise OnHold(
                 f"The recording {recording_id!r} is on hold since {iso(stored.hold.since)}, by "
                 f"{stored.hold.requested_by}: {stored.hold.reason}. Release the hold to delete it."
             )
+        if stored and deletes_copy:
+            self._require_deletable_copy(stored, now)
         known = stored or self._at_vonage(recording_id, stored)
         if known is None:
             raise NotKnown(f"Neither Vonage nor Roomkeeper knows the recording {recording_id!r}.")
@@ -146,6 +192,78 @@ class Management:
             file_kept=is_in_owners_storage(known),
             adding=known,
         )
+        if stored is None:
+            return None
+        return self._after_deletion(stored, now, deletes_copy=deletes_copy)
+
+    def _require_deletable_copy(self, stored: Recording, now: datetime) -> None:
+        if stored.copied_at:
+            self._reachable_copies()
+        elif stored.copy_claimed_until and stored.copy_claimed_until > now:
+            raise CopyInProgress(
+                f"The recording {stored.recording_id!r} is being copied. Try again later, or "
+                "delete it without copy=delete."
+            )
+
+    def _after_deletion(
+        self, stored: Recording, now: datetime, *, deletes_copy: bool
+    ) -> Deletion | None:
+        """Return the fate of the copy of a recording that is deleted at Vonage."""
+        if stored.copy is None or not stored.copied_at:
+            return None
+        if not deletes_copy:
+            return Deletion(recording_id=stored.recording_id, copy="kept")
+        self._reachable_copies().bucket.delete(stored.copy.key, stored.copy.version_id)
+        self._store.copies.mark_deleted(
+            stored.recording_id, now, self._store.recordings.expires_at(now)
+        )
+        return Deletion(recording_id=stored.recording_id, copy="deleted")
+
+    # --- copies -----------------------------------------------------------------------------------
+
+    def file(self, recording_id: str, now: datetime) -> File:
+        """Return a pre-signed URL of the recording's copy.
+
+        Raises:
+            CopyingIsOff: the stack does not copy recordings.
+            NotKnown: the recording is not in the table.
+            NotCopied: there is no verified copy.
+        """
+        bucket = self._reachable_copies().bucket
+        copy = self._stored(recording_id).copy
+        if copy is None or copy.copied_at is None:
+            raise NotCopied(f"There is no copy of the recording {recording_id!r}.")
+        return File(
+            url=bucket.url(copy.key, copy.version_id, URL_VALID_FOR),
+            url_expires_at=from_iso(iso(now + URL_VALID_FOR)),
+            size=copy.size,
+            sha256=copy.sha256,
+        )
+
+    def copy(self, recording_id: str) -> CopyRequest:
+        """Have the recording copied soon, unless it has a copy; return the copy if there is one.
+
+        Raises:
+            CopyingIsOff: the stack does not copy recordings.
+            NotKnown: the recording is not in the table.
+            AlreadyDeleted: the recording, or its copy, is deleted.
+            NotUploaded: Vonage has not uploaded the recording, or to its owner's storage.
+        """
+        queue = self._reachable_copies().queue
+        stored = self._stored(recording_id)
+        made = made_copy(stored)
+        if made is None:
+            if stored.deleted_at or stored.copy_deleted_at:
+                raise AlreadyDeleted(f"The recording {recording_id!r} is deleted.")
+            if stored.status != "uploaded":
+                raise NotUploaded(f"Vonage has no file of the recording {recording_id!r}.")
+            queue.send(recording_id)
+        return CopyRequest(recording_id=recording_id, copy=made)
+
+    def _reachable_copies(self) -> Copies:
+        if self._copies is None:
+            raise CopyingIsOff("This stack does not copy recordings: CopyRecordings is false.")
+        return self._copies
 
     def hold(self, recording_id: str, request: HoldRequest, caller: str, now: datetime) -> Held:
         """Protect the recording from deletion; return the hold, which replaces an earlier one.
@@ -162,6 +280,7 @@ class Management:
         stored = self._stored(recording_id)
         if not is_held:
             raise AlreadyDeleted(f"The recording {recording_id!r} is deleted already.")
+        self._keep_copy(recording_id, on_hold=True)
         return Held(
             product=stored.product, reason=request.reason, requested_by=requested_by, since=since
         )
@@ -174,6 +293,14 @@ class Management:
         """
         if not self._store.recordings.release(recording_id):
             self._stored(recording_id)
+        self._keep_copy(recording_id, on_hold=False)
+
+    def _keep_copy(self, recording_id: str, *, on_hold: bool) -> None:
+        """Take the copy, if there is one, out of the bucket's retention, or put it back."""
+        stored = self._store.recordings.get(recording_id) if self._copies else None
+        if self._copies and stored and stored.copy and stored.copied_at:
+            copy = stored.copy
+            self._copies.bucket.keep(copy.key, copy.version_id, on_hold=on_hold)
 
     def republish(self, recording_id: str, now: datetime) -> Republished:
         """Publish the recording's `recording:uploaded` again, with a fresh URL.

@@ -69,6 +69,18 @@ def page_in(query: Mapping[str, str]) -> Page:
     return Page(cursor, int(size))
 
 
+def deletes_copy_in(query: Mapping[str, str]) -> bool:
+    """Return whether `copy=delete` in `query` asks for the deletion of the copy, too.
+
+    Raises:
+        InvalidRequest: `copy` has another value.
+    """
+    copy = query.get("copy", "keep")
+    if copy not in ("keep", "delete"):
+        raise InvalidRequest("copy: delete, or keep, which is the default.")
+    return copy == "delete"
+
+
 def expiry_in(body: bytes, now: datetime) -> datetime:
     """Return the expiry, in UTC, in `body`: `{"expires_at": "2030-01-01T00:00:00Z"}`.
 

@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
 
 from roomkeeper.domain.observations import Product, RecordingObservation
 from roomkeeper.domain.recordings import DeletedBy, Hold, Recording, Status, furthest, url_expiry
 from roomkeeper.domain.rooms import Room
+
+CopyFate = Literal["kept", "deleted"]
+"""The result of a deletion for the recording's copy."""
 
 Source = Literal["vonage", "roomkeeper"]
 
@@ -42,6 +46,18 @@ class Rooms(Struct, frozen=True, kw_only=True):
     """The number of rooms of this page that could not be read, and are left out."""
 
 
+class MadeCopy(Struct, frozen=True, kw_only=True):
+    """A verified copy in the operator's bucket. `sha256` is in base64."""
+
+    bucket: str
+    key: str
+    version_id: str | None
+    size: int
+    """Bytes."""
+    sha256: str | None
+    copied_at: datetime
+
+
 class KnownRecording(Struct, frozen=True, kw_only=True):
     """A recording, merged from Vonage and the table; `status` is the more advanced of both."""
 
@@ -59,6 +75,8 @@ class KnownRecording(Struct, frozen=True, kw_only=True):
     """The download URL, which is a secret; None if Vonage has no file, or none yet."""
     url_expires_at: datetime | None
     uploaded_at: datetime | None
+    copy: MadeCopy | None
+    """None as long as there is no verified copy."""
     hold: Hold | None
     deleted_at: datetime | None
     deleted_by: DeletedBy | None
@@ -82,6 +100,30 @@ class Recordings(Struct, frozen=True, kw_only=True):
     """A session's recordings, each once."""
 
     recordings: Sequence[KnownRecording]
+
+
+class File(Struct, frozen=True, kw_only=True):
+    """The file of a recording's copy. `url` is a secret that needs no credentials."""
+
+    url: str
+    url_expires_at: datetime
+    size: int
+    """Bytes."""
+    sha256: str | None
+
+
+class CopyRequest(Struct, frozen=True, kw_only=True):
+    """The answer to the request for a copy; `copy` is None as long as it is not made."""
+
+    recording_id: str
+    copy: MadeCopy | None
+
+
+class Deletion(Struct, frozen=True, kw_only=True):
+    """The answer to the deletion of a recording that has a copy."""
+
+    recording_id: str
+    copy: CopyFate
 
 
 class Republished(Struct, frozen=True, kw_only=True):
@@ -110,10 +152,18 @@ def merge(
     return KnownRecording(
         **facts,
         known_to=_sources(ours, theirs),
+        copy=made_copy(ours),
         status=furthest(name for each in known for name in each.seen),
         url=converted.url if converted else None,
         url_expires_at=converted.url_expires_at if converted else None,
     )
+
+
+def made_copy(recording: Recording | None) -> MadeCopy | None:
+    """Return the verified copy of a recording; None if there is none."""
+    if recording is None or recording.copy is None or recording.copied_at is None:
+        return None
+    return msgspec.convert(recording.copy, MadeCopy, from_attributes=True)
 
 
 def _sources(ours: Recording | None, theirs: RecordingObservation | None) -> list[Source]:

@@ -24,6 +24,8 @@ DEFERRAL = ("attempts", "queued_at")
 CLOSED = "closed_"
 """The prefix of attributes with the final worklist, its time, and the TTL of a closed recording.
 
+A recording that has a copy has the final TTL alone: its item stays as long as the copy.
+
 A closed recording has no file at Vonage any more, whatever callbacks come late. `if_not_exists` of
 a final value lets a late one find that out in its own single write.
 """
@@ -53,7 +55,10 @@ class Update(Struct, frozen=True, kw_only=True):
 
 
 def build_update(update: Update) -> dict[str, Any]:
-    """Return the arguments of `Table.update`. Names are aliased: any may be a reserved word."""
+    """Return the arguments of `Table.update`.
+
+    What it writes or removes has placeholders, as any name may be a reserved word of DynamoDB.
+    """
     facts = {name: value for name, value in update.set_if_absent.items() if value is not None}
     written = {**facts, **update.set_always, **update.set_unless_closed}
     names = {f"#{name}": name for name in [*written, *update.removed]}
@@ -124,6 +129,17 @@ def shards(worklist: str) -> list[str]:
     return [f"{worklist}#{shard}" for shard in range(SHARDS)]
 
 
+def serialize_nested(value: Any) -> "AttributeValueTypeDef":
+    """Return a value that msgspec.to_builtins returned, in DynamoDB's types."""
+    match value:
+        case Mapping():
+            return {"M": {name: serialize_nested(each) for name, each in value.items()}}
+        case list() | tuple():
+            return {"L": [serialize_nested(each) for each in value]}
+        case _:
+            return serialize(value)
+
+
 def serialize(value: str | int | datetime | Sequence[str] | None) -> "AttributeValueTypeDef":
     """Return a value in DynamoDB's types; a sequence becomes a string set."""
     if value is None:
@@ -144,6 +160,8 @@ def _deserialize(typed_value: Mapping[str, Any]) -> Any:
     [(type_name, value)] = typed_value.items()
     if type_name == "M":
         return deserialize(value)
+    if type_name == "L":
+        return [_deserialize(each) for each in value]
     if type_name == "NULL":
         return None
     if type_name == "N":

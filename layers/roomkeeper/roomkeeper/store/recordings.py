@@ -35,11 +35,15 @@ class RecordingStore:
         table: the table's name.
         deleted_days: the days for which a recording's item is kept once the recording is deleted,
             failed, expired, missing at Vonage, or marked as never uploaded.
+        copies: whether recordings are copied, so that uploaded ones await their copy.
     """
 
-    def __init__(self, client: "DynamoDBClient", table: str, *, deleted_days: int) -> None:
+    def __init__(
+        self, client: "DynamoDBClient", table: str, *, deleted_days: int, copies: bool = False
+    ) -> None:
         self._table = Table(client, table)
         self._deleted_time = timedelta(days=deleted_days)
+        self._copies = copies
 
     def apply(self, observation: RecordingObservation, now: datetime) -> bool:
         """Write a callback's observation, received at `now`; return False if it changes nothing.
@@ -47,7 +51,9 @@ class RecordingStore:
         Raises:
             StoreUnavailable: the write failed or its outcome is unknown; the sender should retry.
         """
-        update = updates.recording_update(observation, now, self._expires_at(now))
+        update = updates.recording_update(
+            observation, now, self.expires_at(now), copies=self._copies
+        )
         return self._table.update(**build_update(update))
 
     def reconcile(self, observation: RecordingObservation, now: datetime) -> bool:
@@ -56,7 +62,9 @@ class RecordingStore:
         Raises:
             StoreUnavailable: the write failed or its outcome is unknown.
         """
-        update = updates.confirmed_update(observation, now, self._expires_at(now))
+        update = updates.confirmed_update(
+            observation, now, self.expires_at(now), copies=self._copies
+        )
         return self._table.update(**build_update(update))
 
     def mark_missing(self, recording: Recording, now: datetime) -> bool:
@@ -96,7 +104,7 @@ class RecordingStore:
         adds: str = "",
         values: Mapping[str, Any] = MappingProxyType({}),
     ) -> bool:
-        ttl = {} if recording.hold else {":ttl": serialize(self._expires_at(now))}
+        ttl = {} if recording.hold else {":ttl": serialize(self.expires_at(now))}
         return self._table.update(
             RECORDING + recording.recording_id,
             f"SET {timestamp} = if_not_exists({timestamp}, :at){', #ttl = :ttl' if ttl else ''} "
@@ -226,8 +234,8 @@ class RecordingStore:
         """Mark a recording as deleted at Vonage, and take it off its worklist.
 
         Returns False if it is marked already, or is not in the table. The item expires after
-        `deleted_days`. `file_kept` says that its file stays in its owner's storage. With `adding`,
-        a recording that is not in the table is added.
+        `deleted_days`, or with its copy. `file_kept` says that the file stays in its owner's
+        storage. With `adding`, a recording that is not in the table is added.
 
         Raises:
             StoreUnavailable: the write failed or its outcome is unknown.
@@ -248,7 +256,8 @@ class RecordingStore:
             }
         return self._table.update(
             RECORDING + recording_id,
-            f"SET deleted_at = :at, deleted_by = :by, #ttl = :ttl{kept}{identity} "
+            "SET deleted_at = :at, deleted_by = :by, "
+            f"#ttl = if_not_exists(closed_ttl, :ttl){kept}{identity} "
             "REMOVE worklist, since, attempts, queued_at ADD seen :seen",
             condition,
             ExpressionAttributeNames={"#ttl": "ttl"},
@@ -256,7 +265,7 @@ class RecordingStore:
                 **values,
                 ":at": serialize(now),
                 ":by": serialize(by),
-                ":ttl": serialize(self._expires_at(now)),
+                ":ttl": serialize(self.expires_at(now)),
                 ":seen": {"SS": ["recording:deleted"]},
                 **({":kept": {"BOOL": True}} if file_kept else {}),
             },
@@ -265,7 +274,8 @@ class RecordingStore:
     def hold(self, recording_id: str, reason: str, requested_by: str, now: datetime) -> bool:
         """Put a recording on hold, replacing an earlier hold; return False if it is deleted.
 
-        Returns False also if the recording is not in the table.
+        Returns False also if the recording is not in the table. One that is deleted at Vonage can
+        be put on hold as long as it has a copy.
 
         Raises:
             StoreUnavailable: the write failed or its outcome is unknown.
@@ -275,7 +285,8 @@ class RecordingStore:
         return self._table.update(
             RECORDING + recording_id,
             "SET #hold = :hold REMOVE #ttl",
-            "attribute_exists(pk) AND attribute_not_exists(deleted_at)",
+            "attribute_exists(pk) "
+            "AND (attribute_not_exists(deleted_at) OR attribute_exists(copied_at))",
             ExpressionAttributeNames={"#hold": "hold", "#ttl": "ttl"},
             ExpressionAttributeValues={":hold": {"M": fields}},
         )
@@ -293,7 +304,8 @@ class RecordingStore:
             ExpressionAttributeNames={"#hold": "hold"},
         )
 
-    def _expires_at(self, now: datetime) -> int:
+    def expires_at(self, now: datetime) -> int:
+        """Return when an item expires that has no use from now on, in Unix seconds."""
         return int((now + self._deleted_time).timestamp())
 
 

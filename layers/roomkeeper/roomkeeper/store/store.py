@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from roomkeeper.domain.observations import Observation, RecordingObservation, SessionObservation
+from roomkeeper.store.copies import CopyStore
 from roomkeeper.store.outbox import Outbox
 from roomkeeper.store.recordings import RecordingStore
 from roomkeeper.store.scans import ScanStore
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """The table's recordings, sessions, outbox, worklists and scans, each an object of its own.
+    """The table's recordings, copies, sessions, outbox, worklists and scans, an object each.
 
     Args:
         client: a DynamoDB client of `roomkeeper.aws`.
@@ -24,6 +25,7 @@ class Store:
         event_days: the days for which an outbox item is kept, to detect repeated callbacks.
         deleted_days: the days for which a recording's item is kept once the recording is deleted,
             failed, expired, missing at Vonage, or marked as never uploaded.
+        copies: whether recordings are copied, so that uploaded ones await their copy.
     """
 
     def __init__(
@@ -34,8 +36,10 @@ class Store:
         session_days: int = 0,
         event_days: int = 0,
         deleted_days: int = 0,
+        copies: bool = False,
     ) -> None:
-        self.recordings = RecordingStore(client, table, deleted_days=deleted_days)
+        self.recordings = RecordingStore(client, table, deleted_days=deleted_days, copies=copies)
+        self.copies = CopyStore(client, table)
         self.sessions = SessionStore(client, table, session_days=session_days)
         self.outbox = Outbox(client, table, event_days=event_days)
         self.worklists = Worklists(client, table)

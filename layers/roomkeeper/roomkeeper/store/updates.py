@@ -14,7 +14,7 @@ from roomkeeper.domain.observations import (
     SessionObservation,
     Unrecognized,
 )
-from roomkeeper.domain.recordings import url_expiry
+from roomkeeper.domain.recordings import Worklist, url_expiry
 from roomkeeper.store.items import (
     CLOSED,
     DEFERRAL,
@@ -37,14 +37,19 @@ def key_of(observation: Observation) -> str:
     return event_key(observation.event + observation.identity)
 
 
-def recording_update(observation: RecordingObservation, now: datetime, ttl: int) -> Update:
+def recording_update(
+    observation: RecordingObservation, now: datetime, ttl: int, *, copies: bool = False
+) -> Update:
     """Return the update of a recording's item for its observation, received at `now`.
 
     `ttl` is when the item expires if the recording has no file at Vonage any more, in Unix seconds.
+    With `copies`, an uploaded recording has to be copied before the cleanup may see it.
     """
     match observation.event:
+        case "recording:uploaded" if copies:
+            return _uploaded(observation, now, "awaiting_copy")
         case "recording:uploaded" | "recording:stored":
-            return _retained(observation, now)
+            return _uploaded(observation, now, "retained")
         case "recording:failed" | "recording:expired":
             return _closed(observation, now, ttl)
         case "recording:deleted":
@@ -53,12 +58,15 @@ def recording_update(observation: RecordingObservation, now: datetime, ttl: int)
             return _awaiting_upload(observation, now)
 
 
-def confirmed_update(observation: RecordingObservation, now: datetime, ttl: int) -> Update:
+def confirmed_update(
+    observation: RecordingObservation, now: datetime, ttl: int, *, copies: bool = False
+) -> Update:
     """Return the same update for an observation of Vonage's API, which confirms the recording."""
-    update = recording_update(observation, now, ttl)
+    update = recording_update(observation, now, ttl, copies=copies)
     state = dict(update.set_unless_closed)
-    if observation.event in ("recording:uploaded", "recording:stored"):
-        state["worklist"] = f"confirmed#{shard_of(observation.recording_id)}"
+    shard = shard_of(observation.recording_id)
+    if state.get("worklist") == f"retained#{shard}":
+        state["worklist"] = f"confirmed#{shard}"
     return msgspec.structs.replace(
         update,
         set_if_absent={**update.set_if_absent, "confirmed_at": now},
@@ -77,14 +85,14 @@ def _awaiting_upload(observation: RecordingObservation, now: datetime) -> Update
     )
 
 
-def _retained(observation: RecordingObservation, now: datetime) -> Update:
+def _uploaded(observation: RecordingObservation, now: datetime, worklist: Worklist) -> Update:
     # If the recording was deferred or marked as never uploaded, it has the attributes of a deferral
     # and a TTL, which no longer apply.
     return Update(
         key=key_of(observation),
         set_if_absent=_facts(observation, now),
         set_unless_closed={
-            "worklist": f"retained#{shard_of(observation.recording_id)}",
+            "worklist": f"{worklist}#{shard_of(observation.recording_id)}",
             "since": now,
             "ttl": None,
         },
@@ -112,7 +120,7 @@ def _deleted(observation: RecordingObservation, now: datetime, ttl: int) -> Upda
     return Update(
         key=key_of(observation),
         set_if_absent=_facts(observation, now) | deletion,
-        set_always={"ttl": ttl},
+        set_unless_closed={"ttl": ttl},
         removed=("worklist", "since", *DEFERRAL),
         seen=observation.event,
     )

@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from roomkeeper.domain.recordings import DEFERRED, IF_CONFIRMED, Worklist, WorklistEntry
@@ -26,8 +26,12 @@ class Worklists:
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._table = Table(client, table)
 
-    def read(self, worklist: Worklist, until: datetime) -> Iterator[WorklistEntry]:
+    def read(
+        self, worklist: Worklist, until: datetime, after: datetime | None = None
+    ) -> Iterator[WorklistEntry]:
         """Yield the entries that were queued on a worklist at `until` or before, oldest first.
+
+        With `after`, only those that were queued then or later.
 
         Pages are read as needed. The index is eventually consistent: check the item before acting.
 
@@ -35,7 +39,11 @@ class Worklists:
             StoreUnavailable: a page could not be read.
         """
         sources = [
-            (entry for page in self._pages(shard, until, Limit=_PAGE) for entry in page["Items"])
+            (
+                entry
+                for page in self._pages(shard, until, after, Limit=_PAGE)
+                for entry in page["Items"]
+            )
             for shard in shards(worklist)
         ]
         for entry in heapq.merge(*sources, key=lambda entry: entry["since"]["S"]):
@@ -127,11 +135,18 @@ class Worklists:
             ExpressionAttributeValues={":since": serialize(session.since), **confirmed},
         )
 
-    def _pages(self, shard: str, until: datetime, **query: Any) -> Iterator[Any]:
+    def _pages(
+        self, shard: str, until: datetime, after: datetime | None = None, **query: Any
+    ) -> Iterator[Any]:
+        start = after or datetime.min.replace(tzinfo=UTC)
         return self._table.pages(
             "worklist",
-            "worklist = :shard AND since <= :until",
-            ExpressionAttributeValues={":shard": {"S": shard}, ":until": serialize(until)},
+            "worklist = :shard AND since BETWEEN :after AND :until",
+            ExpressionAttributeValues={
+                ":shard": {"S": shard},
+                ":after": serialize(min(start, until)),
+                ":until": serialize(until),
+            },
             **query,
         )
 

@@ -174,7 +174,7 @@ def count_unauthorized() -> None:
 
 
 def count_not_configured(value: int) -> None:
-    """Emit the metric NotConfigured: 1 while a product has none stored, 0 afterwards.
+    """Emit the metric NotConfigured: 1 while a product has no credentials, 0 afterwards.
 
     The 0 clears the alarm: without data points, the alarm keeps its state.
     """

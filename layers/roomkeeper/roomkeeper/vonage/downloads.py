@@ -59,7 +59,7 @@ class FileChanged(DownloadFailed):
 
 
 class LinkExpired(DownloadFailed):
-    """401, 403, 404 or 410: the URL is no longer valid, but a fresh one may be."""
+    """The response is 401, 403, 404 or 410: the URL has expired, and a fresh one may work."""
 
 
 class DownloadInterrupted(TransientError):

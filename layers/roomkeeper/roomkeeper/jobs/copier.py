@@ -1,0 +1,447 @@
+"""Copies one recording from Vonage into the operator's bucket, verified before it exists.
+
+A file is copied part by part, in order. A part is read over several connections at once, each a
+range of it, while the part before is hashed and uploaded. So memory is two parts, a source that is
+slow for each connection is read several times as fast, and after a crash at most one part that was
+read whole is read again, and the one that was being read.
+
+S3's list of parts says how far an upload is. The state of the whole file's SHA-256 is saved before
+each part is sent, so that a later invocation can verify the file without reading it again.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from datetime import UTC, datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from roomkeeper.aws import AwsError
+from roomkeeper.aws.bucket import Bucket, StoredObject
+from roomkeeper.domain import copies
+from roomkeeper.domain.copies import Copy, CopyFailed, FileType, Part, UploadedPart
+from roomkeeper.resumable_hash import Sha256, is_resumable, sha256
+from roomkeeper.vonage.downloads import (
+    CONTEXT,
+    Downloader,
+    DownloadInterrupted,
+    DownloadRefused,
+    FileChanged,
+    LinkExpired,
+    RemoteFile,
+)
+from roomkeeper.vonage.recordings_api import Download
+from roomkeeper.vonage.retry import Deadline
+
+CONNECTIONS = 8
+"""The number of ranges of a part that are read at once."""
+
+RESERVE = 60.0
+"""Seconds before the deadline when no other part is started: enough for one, retries included."""
+
+MAX_PART_IN_MEMORY = 64 * copies.MIB
+"""The part size, in bytes, that a function's memory allows: files of up to 625 GiB."""
+
+FRESH_LINKS = 3
+"""The number of fresh links for one part, after which an expired link is an error."""
+
+RESTARTS = 2
+"""How often a copy starts over within an invocation because the file changed."""
+
+MIN_RANGE = copies.MIB
+
+
+class AlreadyStored(CopyFailed):
+    """The bucket has another object under the recording's key. It is never replaced."""
+
+
+class Copied(Struct, frozen=True):
+    """The object exists and is verified."""
+
+    copy: Copy
+
+
+class Continued(Struct, frozen=True):
+    """The deadline came first; the next invocation goes on with this copy."""
+
+    copy: Copy
+
+
+class NoFile(Struct, frozen=True):
+    """Vonage has no file to download; a started upload was removed."""
+
+
+Outcome = Copied | Continued | NoFile
+
+Downloads = Callable[[], Download | None]
+"""Returns a fresh download from Vonage's API; None if there is no file."""
+
+Save = Callable[[Copy], None]
+"""Saves the progress of a copy. If it raises, the copy stops."""
+
+
+class Copier:
+    """Copies recordings into a bucket, one at a time. `now` is the time of day in UTC."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        downloader: Downloader,
+        *,
+        connections: int = CONNECTIONS,
+        reserve: float = RESERVE,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._bucket = bucket
+        self._downloader = downloader
+        self._connections = connections
+        self._reserve = reserve
+        self._now = now
+
+    def copy(
+        self,
+        key: str,
+        file_type: FileType,
+        started: Copy | None,
+        downloads: Downloads,
+        save: Save,
+        deadline: Deadline,
+    ) -> Outcome:
+        """Copy a recording's file to `key`, or go on with the copy that was `started`.
+
+        Raises:
+            CopyFailed: the file is empty or has not the size or SHA-256 that Vonage reports.
+            VonageError: the file cannot be downloaded, now or at all.
+            AwsError: S3 refuses, or still fails after all attempts.
+        """
+        with ThreadPoolExecutor(self._connections + 2) as pool:
+            link = _Link(downloads)
+            task = _Task(key, file_type, link, save, deadline, pool)
+            try:
+                return self._copy(task, started)
+            except _NoDownload:
+                self._abort(started)
+                return NoFile()
+            finally:
+                self._downloader.close()
+
+    def _copy(self, task: "_Task", started: Copy | None) -> Outcome:
+        """Copy, starting over when the file changes."""
+        if started and (made := self._made_before(started)):
+            return Copied(made)
+        for _ in range(RESTARTS):
+            try:
+                return self._attempt(task, started)
+            except FileChanged:
+                started = None
+        return self._attempt(task, started)
+
+    def _attempt(self, task: "_Task", started: Copy | None) -> Outcome:
+        file = task.link.use(lambda url: self._downloader.describe(url, task.deadline))
+        copies.verify_size(file.size, task.link.download.size)
+        part_size = copies.part_size_for(file.size)
+        if part_size > MAX_PART_IN_MEMORY:
+            raise copies.WrongSize(f"The file has {file.size} bytes, too many for this function.")
+        if started and not self._is_of(started, task, file):
+            self._abort(started)
+            started = None
+        copy = started or Copy(
+            bucket=self._bucket.name,
+            key=task.key,
+            size=file.size,
+            part_size=part_size,
+            source_etag=file.etag,
+            started_at=self._now(),
+        )
+        if file.size <= part_size:
+            return self._copy_whole(task, file, copy)
+        return self._copy_parts(task, file, copy)
+
+    def _is_of(self, started: Copy, task: "_Task", file: RemoteFile) -> bool:
+        mine = (started.bucket, started.key, started.size, started.source_etag)
+        return mine == (self._bucket.name, task.key, file.size, file.etag)
+
+    def _copy_whole(self, task: "_Task", file: RemoteFile, copy: Copy) -> Outcome:
+        data = bytearray(file.size)
+        whole = sha256()
+        with memoryview(data) as view:
+            part = Part(number=1, start=0, length=file.size)
+            self._read(task, file, part, view, [whole])
+        digest = whole.digest()
+        copies.verify_sha256(digest, task.link.download.sha256)
+        copy = replace(copy, sha256=digest, s3_checksum=digest)
+        task.save(copy)
+        return self._made(copy, self._bucket.put(task.key, task.file_type, data, digest))
+
+    def _copy_parts(self, task: "_Task", file: RemoteFile, copy: Copy) -> Outcome:
+        upload = self._upload(task, copy)
+        try:
+            if not self._transfer(task, file, upload):
+                return Continued(upload.copy)
+            return self._complete(task, upload)
+        except (FileChanged, DownloadRefused, CopyFailed):
+            self._abort(upload.copy)
+            raise
+
+    def _upload(self, task: "_Task", copy: Copy) -> "_Upload":
+        """Return the upload to go on with, or a new one."""
+        if copy.upload_id and (parts := self._bucket.parts(copy.key, copy.upload_id)) is not None:
+            return _Upload.resumed(self._bucket, copy, parts, task)
+        upload_id = self._bucket.start(task.key, task.file_type)
+        copy = replace(copy, upload_id=upload_id, hash_states=())
+        try:
+            task.save(copy)
+        except BaseException:
+            self._bucket.abort(task.key, upload_id)
+            raise
+        return _Upload(self._bucket, copy, [], sha256(), task)
+
+    def _transfer(self, task: "_Task", file: RemoteFile, upload: "_Upload") -> bool:
+        """Read and send the missing parts; return whether S3 has all of them."""
+        sending: Future[None] | None = None
+        done = len(upload.parts)
+        buffers = [bytearray(upload.copy.part_size) for _ in range(2)]
+        try:
+            while part := copies.next_part(file.size, upload.copy.part_size, done):
+                if task.deadline.remaining() < self._reserve:
+                    return False
+                buffer = buffers[done % 2]
+                if part.length < len(buffer):  # the last part
+                    buffer = bytearray(part.length)
+                digest = sha256()
+                with memoryview(buffer) as view:
+                    self._read(task, file, part, view, [digest, upload.hash])
+                if sending:
+                    sending.result()
+                state = upload.hash.state
+                sending = task.pool.submit(upload.send, part, buffer, digest.digest(), state)
+                done += 1
+        except DownloadInterrupted:
+            if task.deadline.has_passed:
+                return False
+            raise
+        finally:
+            if sending:
+                sending.result()
+        return True
+
+    def _read(
+        self,
+        task: "_Task",
+        file: RemoteFile,
+        part: Part,
+        view: memoryview,
+        hashes: Sequence[Sha256],
+    ) -> None:
+        """Fill `view` with a part over several connections, and add it to the hashes in order.
+
+        The first pieces are hashed while the others arrive.
+        """
+        length = max(MIN_RANGE, -(-part.length // self._connections))
+        reading = _Reading(self._downloader, task, file, part, view)
+        try:
+            pieces = copies.ranges(part, length)
+            for piece in pieces:
+                reading.start(piece)
+            for piece in pieces:
+                with reading.arrived(piece) as data:
+                    for each in hashes:
+                        each.update(data)
+        finally:
+            wait(reading.futures)
+
+    def _complete(self, task: "_Task", upload: "_Upload") -> Copied:
+        """Make the object, once the whole file is verified."""
+        digest = upload.hash.digest()
+        copies.verify_sha256(digest, task.link.download.sha256)
+        checksum = copies.composite_checksum(upload.parts)
+        copy = replace(upload.copy, sha256=digest, s3_checksum=checksum)
+        task.save(copy)
+        assert copy.upload_id  # noqa: S101 - an upload has one
+        stored = self._bucket.complete(copy.key, copy.upload_id, upload.parts, copy.size)
+        return self._made(copy, stored)
+
+    def _made(self, copy: Copy, stored: StoredObject | None) -> Copied:
+        """Return the copy that was just made, or that another invocation made before."""
+        if stored is None:
+            made = self._made_before(copy)
+            if made is None:
+                raise AwsError(
+                    "NoSuchUpload", "The upload is gone, and there is no object", "", True
+                )
+            if copy.upload_id:
+                self._bucket.abort(copy.key, copy.upload_id)
+            return Copied(made)
+        return Copied(self._finished(copy, stored))
+
+    def _made_before(self, copy: Copy) -> Copy | None:
+        """Return the copy if its object exists; None if there is none.
+
+        Raises:
+            AlreadyStored: the object has another size or checksum.
+        """
+        if copy.sha256 is None or (stored := self._bucket.find(copy.key)) is None:
+            return None
+        if (stored.size, stored.sha256) != (copy.size, copy.s3_checksum):
+            raise AlreadyStored(f"{copy.bucket} has another object under {copy.key}.")
+        return self._finished(copy, stored)
+
+    def _finished(self, copy: Copy, stored: StoredObject) -> Copy:
+        return replace(
+            copy,
+            version_id=stored.version_id,
+            copied_at=self._now(),
+            upload_id=None,
+            hash_states=(),
+        )
+
+    def _abort(self, copy: Copy | None) -> None:
+        if copy and copy.upload_id:
+            self._bucket.abort(copy.key, copy.upload_id)
+
+
+class _Task(Struct, frozen=True):
+    key: str
+    file_type: FileType
+    link: "_Link"
+    save: Save
+    deadline: Deadline
+    pool: ThreadPoolExecutor
+
+
+class _Reading:
+    """The pieces of a part that are being read into memory."""
+
+    def __init__(
+        self,
+        downloader: Downloader,
+        task: _Task,
+        file: RemoteFile,
+        part: Part,
+        view: memoryview,
+    ) -> None:
+        self._downloader = downloader
+        self._task = task
+        self._file = file
+        self._part = part
+        self._view = view
+        self._by_piece: dict[int, tuple[Download, Future[None]]] = {}
+        self._fresh_links = 0
+
+    @property
+    def futures(self) -> Sequence[Future[None]]:
+        """The reads that were started last for each piece."""
+        return [future for _, future in self._by_piece.values()]
+
+    def start(self, piece: Part) -> None:
+        """Start to read a piece, with the current link."""
+        used = self._task.link.download
+        self._by_piece[piece.number] = used, self._task.pool.submit(self._fill, used.url, piece)
+
+    def arrived(self, piece: Part) -> memoryview:
+        """Return the memory of a piece once it is filled; with a fresh link if that has expired.
+
+        Raises:
+            LinkExpired: fresh links have expired, too.
+        """
+        while True:
+            used, future = self._by_piece[piece.number]
+            try:
+                future.result()
+                return self._memory(piece)
+            except LinkExpired:
+                if used is self._task.link.download:  # no other piece has renewed it
+                    self._renew()
+                self.start(piece)
+
+    def _renew(self) -> None:
+        if self._fresh_links == FRESH_LINKS:
+            raise LinkExpired("Fresh links have expired, too", CONTEXT)
+        self._fresh_links += 1
+        self._task.link.renew()
+
+    def _fill(self, url: str, piece: Part) -> None:
+        with self._memory(piece) as into:
+            self._downloader.read(url, self._file, piece.start, into, self._task.deadline)
+
+    def _memory(self, piece: Part) -> memoryview:
+        offset = piece.start - self._part.start
+        return self._view[offset : offset + piece.length]
+
+
+class _NoDownload(Exception):
+    """Vonage has no file to download."""
+
+
+class _Link:
+    """The download of a file, made when it is first needed and when it has expired."""
+
+    def __init__(self, downloads: Downloads) -> None:
+        self._downloads = downloads
+        self._download: Download | None = None
+
+    @property
+    def download(self) -> Download:
+        """The current download."""
+        if self._download is None:
+            self.renew()
+        assert self._download is not None  # noqa: S101 - renew sets it
+        return self._download
+
+    def renew(self) -> None:
+        """Get a fresh download.
+
+        Raises:
+            _NoDownload: there is none.
+        """
+        self._download = self._downloads()
+        if self._download is None:
+            raise _NoDownload
+
+    def use(self, call: Callable[[str], RemoteFile]) -> RemoteFile:
+        """Return the result of `call` with the URL, or with a fresh one if that has expired."""
+        try:
+            return call(self.download.url)
+        except LinkExpired:
+            self.renew()
+            return call(self.download.url)
+
+
+class _Upload:
+    """A multipart upload in progress: its parts, and the hash of the file up to the last one."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        copy: Copy,
+        parts: Sequence[UploadedPart],
+        file_hash: Sha256,
+        task: _Task,
+    ) -> None:
+        self._bucket = bucket
+        self._task = task
+        self.copy = copy
+        self.parts = list(parts)
+        self.hash = file_hash
+
+    @classmethod
+    def resumed(
+        cls, bucket: Bucket, copy: Copy, uploaded: Sequence[UploadedPart], task: _Task
+    ) -> "_Upload":
+        """Return an upload after the last part that S3 has and whose hash state is known."""
+        prefix = copies.uploaded_prefix(copy.size, copy.part_size, uploaded)
+        for count in range(len(prefix), 0, -1):
+            state = copy.hash_state(count)
+            if state is not None and is_resumable():
+                return cls(bucket, copy, prefix[:count], sha256(state), task)
+        return cls(bucket, copy, [], sha256(), task)
+
+    def send(self, part: Part, data: bytearray, digest: str, state: bytes | None) -> None:
+        """Save the state of the file's hash after a part, and upload the part."""
+        if state is not None:
+            self.copy = self.copy.with_hash_state(part.number, state)
+            self._task.save(self.copy)
+        assert self.copy.upload_id  # noqa: S101 - an upload has one
+        self.parts.append(
+            self._bucket.send(self.copy.key, self.copy.upload_id, part.number, data, digest)
+        )

@@ -1,0 +1,238 @@
+"""Copies the recordings that the queue delivers, and records the results in the table.
+
+A copy that fails for a reason of its own is deferred: the sweep queues it again, later each time.
+After any other failure SQS delivers the message again, a few times, and the sweep afterwards. A
+message goes to the dead-letter queue only if the function itself fails again and again.
+"""
+
+import os
+import time
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from aws_lambda_powertools.metrics import MetricUnit
+
+from roomkeeper.aws import AwsError, sdk
+from roomkeeper.aws.bucket import Bucket
+from roomkeeper.aws.copy_queue import RETRY, CopyQueue, recording_id_in
+from roomkeeper.domain import copies
+from roomkeeper.domain.copies import Copy, FileType
+from roomkeeper.domain.observations import Product
+from roomkeeper.domain.recordings import Recording, WorklistEntry
+from roomkeeper.errors import RoomkeeperError
+from roomkeeper.jobs import fairness, runner
+from roomkeeper.jobs.copier import Continued, Copied, Copier, Downloads
+from roomkeeper.jobs.copying import Copying
+from roomkeeper.jobs.job import open_store
+from roomkeeper.jobs.runner import Context, Event, logger, metrics
+from roomkeeper.settings import CopySettings
+from roomkeeper.store import Store, correlation
+from roomkeeper.vonage import RecordingsApi, api_of
+from roomkeeper.vonage.downloads import Downloader
+from roomkeeper.vonage.recordings_api import Download
+from roomkeeper.vonage.retry import Deadline
+
+DELIVERIES = 3
+"""How often a message is delivered in all if its copy fails for a reason not of its own."""
+
+RETRY_SECONDS = 60
+"""Seconds before the second delivery; they double."""
+
+MISSING_AFTER = timedelta(days=1)
+"""How long after its upload a recording that Vonage does not have counts as deleted by Vonage."""
+
+RELEASE_SECONDS = 10.0
+"""Seconds that are kept for the last writes of an invocation."""
+
+Result = Literal[
+    "copied", "continued", "in_progress", "nothing_to_do", "no_file", "not_needed", "deleted"
+]
+
+
+def copy_queued(event: Event, context: Context) -> Mapping[str, Any]:
+    """Copy the recordings of an SQS event; return the messages that SQS must deliver again.
+
+    Raises:
+        NotConfigured, SecretUnavailable: Vonage cannot be called. All messages are delivered again.
+    """
+    seconds = context.get_remaining_time_in_millis() / 1000
+    settings = CopySettings.from_env(os.environ)
+    queue = CopyQueue(sdk.sqs(RETRY), settings.queue_url)
+    store = open_store(settings.table_name, deleted_days=settings.deleted_days, copies=True)
+    with runner.vonage_clients(runner.run_for_queue(context, Copying)) as clients:
+        worker = CopyWorker(store, clients.recordings, queue, settings, Deadline(seconds))
+        failed = [record for record in event["Records"] if not worker.take(record)]
+    return {"batchItemFailures": [{"itemIdentifier": each["messageId"]} for each in failed]}
+
+
+class CopyWorker:
+    """Copies recordings within one invocation, which ends at `deadline`."""
+
+    def __init__(
+        self,
+        store: Store,
+        apis: Mapping[Product, RecordingsApi],
+        queue: CopyQueue,
+        settings: CopySettings,
+        deadline: Deadline,
+    ) -> None:
+        self._store = store
+        self._apis = apis
+        self._queue = queue
+        self._settings = settings
+        self._deadline = deadline
+        self._bucket = Bucket(settings.bucket, storage_class=settings.storage_class)
+
+    def take(self, record: Mapping[str, Any]) -> bool:
+        """Copy the recording that a message names; return False if SQS must deliver it again."""
+        recording_id = recording_id_in(record)
+        if recording_id is None:
+            logger.error("message names no recording")
+            return False
+        try:
+            result = self.copy(recording_id)
+        except RoomkeeperError as error:
+            return self._failed(record, recording_id, error)
+        count_failures(0)
+        logger.info("message handled", recording_id=recording_id, result=result)
+        return True
+
+    def _failed(self, record: Mapping[str, Any], recording_id: str, error: RoomkeeperError) -> bool:
+        """Log a failure; return False if SQS must deliver the message again, after a delay."""
+        logger.warning(
+            "copy failed", recording_id=recording_id, error=str(error), kind=type(error).__name__
+        )
+        count_failures(1)
+        delivery = int(record["attributes"]["ApproximateReceiveCount"])
+        if error.is_item_specific or delivery >= DELIVERIES:
+            return True  # the sweep retries it
+        try:
+            self._queue.retry_in(record, RETRY_SECONDS << (delivery - 1))
+        except AwsError as exc:
+            logger.warning("the message comes later", error=str(exc))
+        return False
+
+    def copy(self, recording_id: str) -> Result:
+        """Copy a recording, unless it has a copy, or another invocation is copying it.
+
+        Raises:
+            CopyFailed, VonageError, AwsError, StoreUnavailable, CorruptItem: there is no copy. If
+                the reason is the recording's own, it is deferred.
+        """
+        recording = self._store.recordings.get(recording_id)
+        if recording is None or recording.deleted_at or "recording:uploaded" not in recording.seen:
+            return "nothing_to_do"
+        if not recording.lacks_copy:
+            if "awaiting_copy" in (recording.worklist or ""):
+                self._store.copies.skip(recording)
+            return "not_needed"
+        claim, now = str(uuid.uuid4()), datetime.now(UTC)
+        ends_at = now + timedelta(seconds=max(0.0, self._deadline.remaining()))
+        if not self._store.copies.claim(recording_id, claim, ends_at, now):
+            return "in_progress"
+        try:
+            return self._copy(recording, claim)
+        except RoomkeeperError as error:
+            if error.is_item_specific:
+                self._defer(recording)
+            raise
+        finally:
+            self._store.copies.release(recording_id, claim)
+
+    def _copy(self, recording: Recording, claim: str) -> Result:
+        """Copy a claimed recording."""
+        started_at, id_ = time.monotonic(), recording.recording_id
+        api = api_of(self._apis, recording.product)
+        first = api.download(id_)
+        outcome = self._copier().copy(
+            *self._target(recording, first),
+            recording.copy,
+            _after(first, lambda: api.download(id_)),
+            lambda copy: self._store.copies.save(id_, claim, copy),
+            Deadline(self._deadline.remaining() - RELEASE_SECONDS),
+        )
+        match outcome:
+            case Copied(copy):
+                self._made(recording, claim, copy, time.monotonic() - started_at)
+                return "copied"
+            case Continued():
+                self._store.copies.release(id_, claim)  # before the next invocation asks for it
+                self._queue.send(id_)
+                return "continued"
+            case _:
+                return self._no_file(recording, api)
+
+    def _copier(self) -> Copier:
+        downloader = Downloader(allows_loopback=self._settings.allows_loopback)
+        return Copier(self._bucket, downloader)
+
+    def _target(self, recording: Recording, download: Download | None) -> tuple[str, FileType]:
+        """Return the key and type of the copy; those of the copy that was started, if any."""
+        key = recording.copy.key if recording.copy else ""
+        name = key or (urlsplit(download.url).path if download else "")
+        file_type: FileType = "zip" if name.lower().endswith(".zip") else "mp4"
+        day = recording.started_at or recording.uploaded_at or datetime.now(UTC)
+        new = copies.object_key(day, recording.session_id, recording.recording_id, file_type)
+        return key or new, file_type
+
+    def _made(self, recording: Recording, claim: str, copy: Copy, seconds: float) -> None:
+        now = datetime.now(UTC)
+        ttl = self._settings.copy_expires_at(now)
+        if not self._store.copies.mark_copied(recording, claim, copy, ttl, now):
+            return
+        self._keep_if_on_hold(recording.recording_id, copy)
+        metrics.add_metric("RecordingCopied", unit=MetricUnit.Count, value=1)
+        metrics.add_metric("CopiedBytes", unit=MetricUnit.Bytes, value=copy.size)
+        metrics.add_metric("CopySeconds", unit=MetricUnit.Seconds, value=seconds)
+        logger.info(
+            "recording copied",
+            recording_id=recording.recording_id,
+            bytes=copy.size,
+            seconds=round(seconds, 3),
+            correlation_id=correlation.event_id_for_recording(
+                recording.recording_id, "recording:copied"
+            ),
+        )
+
+    def _keep_if_on_hold(self, recording_id: str, copy: Copy) -> None:
+        """Keep the copy of a recording that was put on hold before the copy was made."""
+        known = self._store.recordings.get(recording_id)
+        if known and known.hold:
+            self._bucket.keep(copy.key, copy.version_id, on_hold=True)
+
+    def _no_file(self, recording: Recording, api: RecordingsApi) -> Result:
+        """Find out why Vonage has no file, and record it; defer the recording if it may come."""
+        found, now = api.get(recording.recording_id), datetime.now(UTC)
+        if found is not None and found.event in ("recording:expired", "recording:stored"):
+            self._store.recordings.reconcile(found, now)
+            return "no_file"
+        if found is None and now - (recording.uploaded_at or now) > MISSING_AFTER:
+            self._store.recordings.mark_deleted(recording.recording_id, "vonage", now)
+            return "deleted"
+        self._defer(recording)
+        return "no_file"
+
+    def _defer(self, recording: Recording) -> None:
+        """Schedule the next attempt. The recording may have moved since it was read."""
+        known = self._store.recordings.get(recording.recording_id)
+        if known and known.worklist and known.since and "awaiting_copy" in known.worklist:
+            entry = WorklistEntry("recording", known.recording_id, known.since, known.worklist)
+            self._store.worklists.defer(entry, datetime.now(UTC), fairness.delay, confirmed=False)
+
+
+def count_failures(number: int) -> None:
+    """Count copies that failed; 0 for a message that was handled."""
+    metrics.add_metric("CopyFailed", unit=MetricUnit.Count, value=number)
+
+
+def _after(first: Download | None, more: Downloads) -> Downloads:
+    """Return what yields the first download, and fresh ones after it."""
+    remaining = [first]
+
+    def next_download() -> Download | None:
+        return remaining.pop() if remaining else more()
+
+    return next_download

@@ -1,0 +1,136 @@
+"""Copies of recordings on a deployed stack that copies them: the file, the event, the deletion."""
+
+import hashlib
+import json
+import secrets
+from base64 import b64encode
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from local import back_dating
+from local import stack as local_stack
+from local.clients import jobs as http
+from local.clients.management import ManagementApi
+from local.servers import BUILD
+from local.waiting import wait_until
+from operations.subscriber import Subscriber
+from roomkeeper.domain.recordings import Recording
+from tests.support.deployed import WITHIN, Deployed
+from tests.support.jobs import DAY
+
+pytestmark = pytest.mark.local_stack
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def copying() -> Iterator[Deployed]:
+    """A local stack of its own that copies recordings."""
+    parameters = {"CopyRecordings": "true", "CleanupRetentionDays": "30"}
+    with local_stack.running(BUILD / "local/copies", print, parameters=parameters) as local:
+        subscriber = Subscriber(local.stack, f"test-{secrets.token_hex(4)}")
+        try:
+            yield Deployed(local.stack, local.operated, local.vonage, subscriber)
+        finally:
+            subscriber.close()
+
+
+def upload(copying: Deployed, size: int) -> str:
+    """Have the emulator upload a recording of this size, and return its id."""
+    [recording_id] = copying.vonage.add_recordings(1, status="stopped", size=size)["recording_ids"]
+    copying.vonage.upload(recording_id)
+    return str(recording_id)
+
+
+def known(copying: Deployed, recording_id: str) -> Recording:
+    recording = copying.store().recordings.get(recording_id)
+    assert recording is not None
+    return recording
+
+
+def copied(copying: Deployed, recording_id: str) -> Recording:
+    """Return a recording once it is copied."""
+    store = copying.store().recordings
+    assert wait_until(lambda: bool((each := store.get(recording_id)) and each.copied_at), WITHIN)
+    return known(copying, recording_id)
+
+
+def events(copying: Deployed, recording_id: str, count: int) -> list[dict[str, Any]]:
+    found = copying.events_about(recording_id, count=count)
+    return [each for each in found if each["detail-type"] == "recording:copied"]
+
+
+@pytest.mark.parametrize("size", [1000, 40 * MIB])
+def test_an_upload_is_copied_announced_and_only_then_deleted(size: int, copying: Deployed) -> None:
+    recording_id = upload(copying, size)
+    recording = copied(copying, recording_id)
+    copy = recording.copy
+    assert copy is not None
+    assert copy.size == size
+
+    file = ManagementApi(copying.stack).call("GET", f"/recordings/{recording_id}/file").json()
+    content = requests.get(file["url"], timeout=30).content
+    assert len(content) == size
+    assert b64encode(hashlib.sha256(content).digest()).decode() == copy.sha256 == file["sha256"]
+
+    [event] = events(copying, recording_id, 2)
+    assert event["detail"]["data"] == {
+        "product": "meetings",
+        "recording_id": recording_id,
+        "session_id": recording.session_id,
+        **({"room_id": recording.room_id} if recording.room_id else {}),
+        "bucket": copying.stack.outputs["CopyBucketName"],
+        "key": copy.key,
+        "size": size,
+        "sha256": copy.sha256,
+        "version_id": copy.version_id,
+    }
+
+    back_dating.back_date(copying.stack, back_dating.recordings([recording_id]), 31 * DAY)
+    assert http.post(copying.stack, "cleanup", {}).json()["deleted"] == 1
+    assert known(copying, recording_id).copied_at
+    answer = ManagementApi(copying.stack).call("GET", f"/recordings/{recording_id}").json()
+    assert answer["copy"]["key"] == copy.key
+
+
+def test_the_cleanup_deletes_nothing_that_is_not_copied(copying: Deployed) -> None:
+    copying.vonage.fault("get_recording", status=500)
+    try:
+        recording_id = upload(copying, 1000)
+        assert wait_until(lambda: copying.store().recordings.get(recording_id) is not None, WITHIN)
+        back_dating.back_date(copying.stack, back_dating.recordings([recording_id]), 31 * DAY)
+        report = http.post(copying.stack, "cleanup", {}).json()
+        assert (report["due"], report["deleted"]) == (0, 0)
+    finally:
+        copying.vonage.clear_faults()
+    assert http.post(copying.stack, "copying", {}).json()["queued"] == 1
+    copied(copying, recording_id)
+
+
+def test_a_copy_can_be_asked_for_and_deleted(copying: Deployed) -> None:
+    [recording_id] = copying.vonage.add_recordings(1, size=2000)["recording_ids"]
+    store = copying.store()
+    observed = copying.vonage.recordings()
+    [session_id] = [each["session_id"] for each in observed if each["id"] == recording_id]
+    body = {
+        "event": "recording:uploaded",
+        "recording_id": recording_id,
+        "session_id": session_id,
+        "started_at": "2026-05-01T12:00:00Z",
+        "ended_at": "2026-05-01T12:00:38Z",
+        "duration": 38,
+        "url": "https://recordings.example/archive.mp4?Expires=1",
+    }
+    assert copying.post(json.dumps(body)).status_code == 204
+    api = ManagementApi(copying.stack)
+    assert api.call("POST", f"/recordings/{recording_id}/copy").status_code in (200, 202)
+    copied(copying, recording_id)
+    response = api.call("DELETE", f"/recordings/{recording_id}?copy=delete")
+    assert response.json() == {"recording_id": recording_id, "copy": "deleted"}
+    recording = store.recordings.get(recording_id)
+    assert recording is not None
+    assert recording.copy is None
+    assert api.call("GET", f"/recordings/{recording_id}/file").status_code == 404

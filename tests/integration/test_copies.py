@@ -1,0 +1,328 @@
+"""Recordings from their upload to their verified copy, and to the deletion of the original."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import msgspec
+import pytest
+
+from roomkeeper.callbacks.meetings import parse
+from roomkeeper.domain.copies import Copy
+from roomkeeper.domain.recordings import Recording
+from roomkeeper.handlers import cleanup, copying, management_api
+from roomkeeper.store import Store
+from tests.integration.test_job_functions import ENVIRONMENT, Invocation
+from tests.support.env import TABLE, Env, an_upload, json_bytes
+from tests.support.management import a_request_for
+
+NOW = datetime.now(UTC)
+BUCKET = "copies"
+
+
+@pytest.fixture(autouse=True)
+def queue(env: Env, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Return the queue of a stack that copies recordings."""
+    s3 = boto3.client("s3", region_name="eu-west-1")
+    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    found = boto3.resource("sqs", region_name="eu-west-1").create_queue(QueueName="copies")
+    variables = ENVIRONMENT | {
+        "VONAGE_BASE_URL": env.vonage.api_url,
+        "COPY_RECORDINGS": "true",
+        "SERVED_PRODUCTS": "meetings",
+        "COPY_BUCKET": BUCKET,
+        "COPY_QUEUE_URL": found.url,
+        "COPY_STORAGE_CLASS": "STANDARD",
+        "COPY_DAYS": "0",
+        "EVENT_DAYS": "30",
+        "NO_PROXY": "127.0.0.1,localhost",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("secretsmanager").create_secret(
+        Name="vonage", SecretString=json.dumps({"api_key": "key", "api_secret": "secret"})
+    )
+    for cached in (management_api._settings, management_api._store, management_api._copies):
+        cached.cache_clear()
+    management_api._vonage_client.cache_clear()
+    yield found
+    for cached in (management_api._settings, management_api._store, management_api._copies):
+        cached.cache_clear()
+    management_api._vonage_client.cache_clear()
+
+
+@pytest.fixture
+def store(env: Env) -> Store:
+    """A store of a stack that copies recordings."""
+    return Store(env.dynamodb, TABLE, deleted_days=90, copies=True)
+
+
+def uploaded(env: Env, store: Store, at: datetime = NOW, **more: Any) -> str:
+    """Return the id of a recording whose upload was received at that time."""
+    [recording_id] = env.vonage.add_recordings(1, **more)["recording_ids"]
+    store.apply(parse(json_bytes(an_upload(recording_id))), at)
+    return str(recording_id)
+
+
+def known(store: Store, recording_id: str) -> Recording:
+    recording = store.recordings.get(recording_id)
+    assert recording is not None
+    return recording
+
+
+def message(recording_id: str, delivery: int = 1) -> dict[str, Any]:
+    return {
+        "Records": [
+            {
+                "messageId": "1",
+                "receiptHandle": "handle",
+                "body": json.dumps(recording_id),
+                "attributes": {"ApproximateReceiveCount": str(delivery)},
+                "eventSource": "aws:sqs",
+            }
+        ]
+    }
+
+
+def copy(recording_id: str) -> None:
+    assert copying.handler(message(recording_id), Invocation()) == {"batchItemFailures": []}
+
+
+def test_an_uploaded_recording_awaits_its_copy_where_the_cleanup_does_not_look(
+    env: Env, store: Store
+) -> None:
+    recording_id = uploaded(env, store, NOW - timedelta(days=100))
+    assert (known(store, recording_id).worklist or "").startswith("awaiting_copy#")
+    report = cleanup.handler({}, Invocation())
+    assert (report["due"], report["deleted"]) == (0, 0)
+    copy(recording_id)
+    assert (known(store, recording_id).worklist or "").startswith("confirmed#")
+    assert cleanup.handler({}, Invocation())["deleted"] == 1
+
+
+def test_a_copy_is_the_file_and_is_announced_once(env: Env, store: Store) -> None:
+    recording_id = uploaded(env, store)
+    before = known(store, recording_id)
+    copy(recording_id)
+    made = known(store, recording_id).copy
+    assert isinstance(made, Copy)
+    assert made.key.endswith(f"/{recording_id}.mp4")
+    stored = boto3.client("s3").get_object(Bucket=BUCKET, Key=made.key)["Body"].read()
+    assert len(stored) == made.size
+    after = known(store, recording_id)
+    assert after.seen - before.seen == {"recording:copied"}
+    assert after.copy_claimed_until is None
+    copy(recording_id)
+    assert known(store, recording_id) == after
+
+
+def test_late_repetitions_of_the_upload_change_nothing(env: Env, store: Store) -> None:
+    recording_id = uploaded(env, store)
+    copy(recording_id)
+    after = known(store, recording_id)
+    assert not store.apply(parse(json_bytes(an_upload(recording_id))), NOW + timedelta(hours=1))
+    assert known(store, recording_id) == after
+
+
+def test_the_item_of_a_copied_recording_outlives_the_original(env: Env, store: Store) -> None:
+    recording_id = uploaded(env, store, NOW - timedelta(days=100))
+    copy(recording_id)
+    cleanup.handler({}, Invocation())
+    assert known(store, recording_id).deleted_at
+    assert known(store, recording_id).copied_at
+    assert env.item(f"RECORDING#{recording_id}")["ttl"] == {"NULL": True}
+
+
+def test_with_a_retention_the_item_expires_after_the_copy(
+    env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COPY_DAYS", "365")
+    recording_id = uploaded(env, store, NOW - timedelta(days=100))
+    copy(recording_id)
+    cleanup.handler({}, Invocation())
+    expected = (NOW + timedelta(days=365 + 90)).timestamp()
+    found = int(env.item(f"RECORDING#{recording_id}")["ttl"]["N"])
+    assert expected <= found < expected + 600
+
+
+def test_recordings_from_before_copying_was_switched_on_are_queued_once(
+    env: Env, store: Store, queue: Any
+) -> None:
+    before = Store(env.dynamodb, TABLE, deleted_days=90)
+    recording_id = uploaded(env, before, NOW - timedelta(days=2))
+    report = copying.handler({"dry_run": True}, Invocation())
+    assert report["would_copy"] == 1
+    assert report["bytes"] == int(report["planned"][0]["bytes"]) > 0
+    assert (known(store, recording_id).worklist or "").startswith("retained#")
+
+    assert copying.handler({}, Invocation())["queued"] == 1
+    assert [each.body for each in queue.receive_messages()] == [json.dumps(recording_id)]
+    assert (known(store, recording_id).worklist or "").startswith("awaiting_copy#")
+    assert known(store, recording_id).since == known(store, recording_id).uploaded_at
+    copy(recording_id)
+    assert copying.handler({}, Invocation())["queued"] == 0
+    assert store.copies.swept_until()
+
+
+def test_the_cleanup_sends_back_what_it_finds_without_a_copy(env: Env, store: Store) -> None:
+    before = Store(env.dynamodb, TABLE, deleted_days=90)
+    recording_id = uploaded(env, before, NOW - timedelta(days=100))
+    report = cleanup.handler({}, Invocation())
+    assert (report["deleted"], report["not_copied_yet"]) == (0, 1)
+    assert (known(store, recording_id).worklist or "").startswith("awaiting_copy#")
+    assert "DELETE" not in {each["method"] for each in env.vonage.requests()}
+
+
+def test_with_copying_off_the_cleanup_deletes_what_awaited_a_copy(
+    env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploaded(env, store, NOW - timedelta(days=100))
+    monkeypatch.setenv("COPY_RECORDINGS", "false")
+    assert cleanup.handler({}, Invocation())["deleted"] == 1
+
+
+def test_a_recording_that_another_invocation_copies_is_left_to_it(env: Env, store: Store) -> None:
+    recording_id = uploaded(env, store)
+    assert store.copies.claim(recording_id, "other", NOW + timedelta(minutes=15), NOW)
+    copy(recording_id)
+    assert known(store, recording_id).copied_at is None
+
+
+def test_the_claim_of_a_killed_invocation_ends_by_itself(env: Env, store: Store) -> None:
+    recording_id = uploaded(env, store)
+    ended = NOW - timedelta(seconds=1)
+    assert store.copies.claim(recording_id, "killed", ended, NOW - timedelta(minutes=15))
+    copy(recording_id)
+    assert known(store, recording_id).copied_at
+
+
+def test_a_stored_recording_needs_no_copy(env: Env, store: Store) -> None:
+    recording_id = uploaded(env, store)
+    stored = parse(json_bytes(an_upload(recording_id)))
+    store.apply(msgspec.structs.replace(stored, event="recording:stored"), NOW)
+    copy(recording_id)
+    assert (known(store, recording_id).worklist or "").startswith("retained#")
+    assert known(store, recording_id).copy is None
+
+
+def test_a_recording_that_vonage_does_not_have_is_tried_again_and_then_gone(
+    env: Env, store: Store
+) -> None:
+    store.apply(parse(json_bytes(an_upload("young"))), NOW)
+    store.apply(parse(json_bytes(an_upload("old"))), NOW - timedelta(days=2))
+    copy("young")
+    copy("old")
+    assert (known(store, "young").worklist or "").startswith("deferred_awaiting_copy#")
+    assert known(store, "old").deleted_by == "vonage"
+
+
+def test_a_failing_vonage_is_asked_again_by_the_queue_and_then_by_the_sweep(
+    env: Env, store: Store
+) -> None:
+    recording_id = uploaded(env, store)
+    env.vonage.fault("get_recording", status=500)
+    first = copying.handler(message(recording_id), Invocation())
+    assert first == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert copying.handler(message(recording_id, 3), Invocation()) == {"batchItemFailures": []}
+    assert (known(store, recording_id).worklist or "").startswith("awaiting_copy#")
+    assert known(store, recording_id).copy_claimed_until is None
+
+
+def call(method: str, path: str, query: dict[str, str] | None = None) -> tuple[int, Any]:
+    """Call the management API."""
+    _, _, id_, *rest = path.split("/")
+    route = "/".join([f"{method} /recordings/{{recording_id}}", *rest])
+    body = {"reason": "a lawsuit"} if method == "PUT" else None
+    request = a_request_for(route, id_, body=body, **(query or {}))
+    response = management_api.handler(request, Invocation())
+    return response["statusCode"], json.loads(response.get("body") or "null")
+
+
+def test_the_management_api_serves_the_copy(env: Env, store: Store, queue: Any) -> None:
+    recording_id = uploaded(env, store)
+    assert call("GET", f"/recordings/{recording_id}/file")[0] == 404
+    assert call("POST", f"/recordings/{recording_id}/copy")[0] == 202
+    assert [each.body for each in queue.receive_messages()] == [json.dumps(recording_id)]
+    copy(recording_id)
+    status, answer = call("POST", f"/recordings/{recording_id}/copy")
+    assert (status, answer["copy"]["bucket"]) == (200, BUCKET)
+    assert call("GET", f"/recordings/{recording_id}")[1]["copy"] == answer["copy"]
+    status, file = call("GET", f"/recordings/{recording_id}/file")
+    assert status == 200
+    assert "X-Amz-Signature=" in file["url"]
+    assert file["size"] == answer["copy"]["size"]
+
+
+def test_a_deletion_keeps_the_copy_unless_it_is_to_be_deleted(env: Env, store: Store) -> None:
+    recording_id = uploaded(env, store)
+    copy(recording_id)
+    made = known(store, recording_id).copy
+    assert made is not None
+    path = f"/recordings/{recording_id}"
+    assert call("DELETE", path) == (200, {"recording_id": recording_id, "copy": "kept"})
+    assert call("DELETE", path, {"copy": "burn"})[0] == 400
+    deleted = {"recording_id": recording_id, "copy": "deleted"}
+    assert call("DELETE", path, {"copy": "delete"}) == (200, deleted)
+    assert boto3.client("s3").list_object_versions(Bucket=BUCKET).get("Versions", []) == []
+    assert known(store, recording_id).copy is None
+    assert "N" in env.item(f"RECORDING#{recording_id}")["ttl"]
+    assert call("DELETE", path, {"copy": "delete"})[0] == 204
+    copy(recording_id)
+    assert known(store, recording_id).copy is None
+
+
+def test_a_hold_holds_the_copy_too(env: Env, store: Store) -> None:
+    recording_id = uploaded(env, store)
+    copy(recording_id)
+    path = f"/recordings/{recording_id}"
+    assert call("DELETE", path)[0] == 200
+    assert tag(store, recording_id) == "limited"
+    assert call("PUT", f"{path}/hold")[0] == 200
+    assert tag(store, recording_id) == "on-hold"
+    assert call("DELETE", path, {"copy": "delete"})[0] == 409
+    assert call("DELETE", f"{path}/hold")[0] == 204
+    assert tag(store, recording_id) == "limited"
+    assert call("DELETE", path, {"copy": "delete"})[0] == 200
+
+
+def test_a_hold_from_before_the_copy_holds_it_too(env: Env, store: Store) -> None:
+    recording_id = uploaded(env, store)
+    store.recordings.hold(recording_id, "a reason", "somebody", NOW)
+    copy(recording_id)
+    assert tag(store, recording_id) == "on-hold"
+
+
+def tag(store: Store, recording_id: str) -> str:
+    """Return the value of the tag that the bucket's retention selects by."""
+    made = known(store, recording_id).copy
+    assert made is not None
+    [found] = boto3.client("s3").get_object_tagging(Bucket=BUCKET, Key=made.key)["TagSet"]
+    return str(found["Value"])
+
+
+class ShortInvocation(Invocation):
+    """An invocation whose time does not suffice for another part."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 60_000
+
+
+def test_a_file_that_outlasts_an_invocation_goes_on_in_the_next(
+    env: Env, store: Store, queue: Any
+) -> None:
+    recording_id = uploaded(env, store, size=20 * 1024 * 1024)
+    assert copying.handler(message(recording_id), ShortInvocation()) == {"batchItemFailures": []}
+    started = known(store, recording_id).copy
+    assert started is not None
+    assert started.upload_id
+    assert known(store, recording_id).copied_at is None
+    assert known(store, recording_id).copy_claimed_until is None
+    assert [each.body for each in queue.receive_messages()] == [json.dumps(recording_id)]
+    copy(recording_id)
+    made = known(store, recording_id).copy
+    assert made is not None
+    assert made.started_at == started.started_at
+    assert made.size == 20 * 1024 * 1024
