@@ -2,21 +2,16 @@
 
 import hashlib
 import json
-import secrets
 from base64 import b64encode
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
 
 from local import back_dating
-from local import stack as local_stack
 from local.clients import jobs as http
 from local.clients.management import ManagementApi
-from local.servers import BUILD
 from local.waiting import wait_until
-from operations.subscriber import Subscriber
 from roomkeeper.domain.recordings import Recording
 from tests.support.deployed import WITHIN, Deployed
 from tests.support.jobs import DAY
@@ -24,18 +19,6 @@ from tests.support.jobs import DAY
 pytestmark = pytest.mark.local_stack
 
 MIB = 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def copying() -> Iterator[Deployed]:
-    """A local stack of its own that copies recordings."""
-    parameters = {"CopyRecordings": "true", "CleanupRetentionDays": "30"}
-    with local_stack.running(BUILD / "local/copies", print, parameters=parameters) as local:
-        subscriber = Subscriber(local.stack, f"test-{secrets.token_hex(4)}")
-        try:
-            yield Deployed(local.stack, local.operated, local.vonage, subscriber)
-        finally:
-            subscriber.close()
 
 
 def upload(copying: Deployed, size: int) -> str:

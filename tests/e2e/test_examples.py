@@ -1,14 +1,17 @@
 """The example subscribers, deployed as their READMEs say, receive the events of meetings."""
 
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import requests
 
 from local import vonage
 from local.clients.management import ManagementApi
@@ -17,45 +20,48 @@ from operations.stack import Stack
 from tests.support import examples
 from tests.support.deployed import WITHIN, Deployed
 from tests.support.examples import OTHER_ACCOUNT
+from tests.support.mails import Mails, link_in
 
 pytestmark = pytest.mark.local_stack
 
+EMAIL = "recordings@example.org"
 FILE = (Path(vonage.__file__).parent / "archive.mp4").read_bytes()
 
 
 @pytest.fixture(scope="module")
-def subscribers(deployed: Deployed) -> Iterator[dict[str, Stack]]:
+def subscribers(copying: Deployed) -> Iterator[dict[str, Stack]]:
     """The stacks of all examples, by folder; deleted when these tests are over.
 
     Otherwise each event of later tests would start a process of the example functions.
     """
-    bus = {"EventBusName": deployed.stack.outputs["EventBusName"]}
-    ours = deployed.stack.outputs["EventBusArn"].split(":")[4]
+    bus = {"EventBusName": copying.stack.outputs["EventBusName"]}
+    copies = {"CopyBucketName": copying.stack.outputs["CopyBucketName"], "Email": EMAIL}
+    ours = copying.stack.outputs["EventBusArn"].split(":")[4]
 
-    def single(folder: str) -> Stack:
-        return examples.deploy(deployed.stack, f"{folder}/template.yaml", bus)
+    def single(folder: str, parameters: dict[str, str]) -> Stack:
+        return examples.deploy(copying.stack, f"{folder}/template.yaml", bus | parameters)
 
     def across() -> Stack:
         there = examples.deploy(
-            deployed.stack,
+            copying.stack,
             "cross_account/subscriber_account.yaml",
             {"RoomkeeperAccount": ours},
             OTHER_ACCOUNT,
         )
         target = {"SubscriberBusArn": there.outputs["EventBusArn"]}
-        examples.deploy(deployed.stack, "cross_account/roomkeeper_account.yaml", bus | target)
+        examples.deploy(copying.stack, "cross_account/roomkeeper_account.yaml", bus | target)
         return there
 
     with ThreadPoolExecutor() as pool:
-        two = [pool.submit(single, folder) for folder in ("sqs_consumer", "uploaded_lambda")]
+        two = [pool.submit(single, "sqs_consumer", {}), pool.submit(single, "copied_mail", copies)]
         there = pool.submit(across)
-        consumer, copier = (each.result() for each in two)
+        consumer, mailer = (each.result() for each in two)
         yield {
             "sqs_consumer": consumer,
-            "uploaded_lambda": copier,
+            "copied_mail": mailer,
             "cross_account": there.result(),
         }
-    for stack in (consumer, copier):
+    for stack in (consumer, mailer):
         formation = stack.client("cloudformation")
         formation.delete_stack(StackName=stack.name)
         gone = formation.get_waiter("stack_delete_complete")
@@ -90,32 +96,32 @@ def has_nothing_left(consumer: Stack) -> bool:
 
 
 def test_each_recording_counts_once_however_often_it_is_published(
-    deployed: Deployed, subscribers: dict[str, Stack]
+    copying: Deployed, subscribers: dict[str, Stack]
 ) -> None:
     consumer = subscribers["sqs_consumer"]
-    meeting = deployed.vonage.hold_meeting(recordings=2, repeat={"recording:uploaded": 1})
+    meeting = copying.vonage.hold_meeting(recordings=2, repeat={"recording:uploaded": 1})
     room_id, recording_id = meeting["room_id"], meeting["recording_ids"][0]
     assert wait_until(lambda: recorded(consumer, room_id) == (2, 76), WITHIN)
-    before = len(deployed.events_about(recording_id, count=3))
+    before = len(copying.events_about(recording_id, count=4))
 
-    response = ManagementApi(deployed.stack).call("POST", f"/recordings/{recording_id}/republish")
+    response = ManagementApi(copying.stack).call("POST", f"/recordings/{recording_id}/republish")
     assert response.status_code == 202
-    deployed.events_about(recording_id, count=before + 1)  # the queue has it, too
+    copying.events_about(recording_id, count=before + 1)  # the queue has it, too
 
     assert wait_until(lambda: has_nothing_left(consumer), WITHIN)
     assert recorded(consumer, room_id) == (2, 76)
 
 
 def test_repeats_of_an_archive_replay_do_not_count(
-    deployed: Deployed, subscribers: dict[str, Stack]
+    copying: Deployed, subscribers: dict[str, Stack]
 ) -> None:
-    consumer, events = subscribers["sqs_consumer"], deployed.stack.client("events")
-    bus, name = deployed.stack.outputs["EventBusArn"], f"replayed-{uuid.uuid4()}"
+    consumer, events = subscribers["sqs_consumer"], copying.stack.client("events")
+    bus, name = copying.stack.outputs["EventBusArn"], f"replayed-{uuid.uuid4()}"
     # The local stack has no archive of its own.
     archive = events.create_archive(ArchiveName=name[:48], EventSourceArn=bus)["ArchiveArn"]
-    meeting = deployed.vonage.hold_meeting()
+    meeting = copying.vonage.hold_meeting()
     [recording_id], room_id = meeting["recording_ids"], meeting["room_id"]
-    first = deployed.events_about(recording_id, count=3)
+    first = copying.events_about(recording_id, count=4)
 
     events.start_replay(
         ReplayName=name,
@@ -124,7 +130,7 @@ def test_repeats_of_an_archive_replay_do_not_count(
         EventEndTime=datetime.now(UTC),
         Destination={"Arn": bus},
     )
-    both = deployed.events_about(recording_id, count=6)
+    both = copying.events_about(recording_id, count=8)
     events.delete_archive(ArchiveName=name[:48])
 
     replayed = [event for event in both if event.get("replay-name") == name]
@@ -139,14 +145,14 @@ def ids(events: list[dict[str, Any]]) -> set[str]:
 
 
 def test_an_invalid_message_goes_to_the_dead_letter_queue_and_delays_no_other(
-    deployed: Deployed, subscribers: dict[str, Stack]
+    copying: Deployed, subscribers: dict[str, Stack]
 ) -> None:
     consumer = subscribers["sqs_consumer"]
     sqs, queue = consumer.client("sqs"), consumer.outputs["QueueUrl"]
     sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "1"})
     nonsense = json.dumps({"nonsense": str(uuid.uuid4())})
     sqs.send_message(QueueUrl=queue, MessageBody=nonsense)
-    meeting = deployed.vonage.hold_meeting()
+    meeting = copying.vonage.hold_meeting()
 
     assert wait_until(lambda: recorded(consumer, meeting["room_id"]) == (1, 38), WITHIN)
     found: list[str] = []
@@ -159,53 +165,102 @@ def test_an_invalid_message_goes_to_the_dead_letter_queue_and_delays_no_other(
     assert wait_until(is_dead_lettered, WITHIN)
 
 
-# --- the function that copies uploads ----------------------------------------------------------
+# --- the function that sends a mail about each copy -----------------------------------------------
 
 
-def test_a_recording_is_copied_before_its_url_expires(
-    deployed: Deployed, subscribers: dict[str, Stack]
+@pytest.fixture
+def mails(subscribers: dict[str, Stack]) -> Iterator[Mails]:
+    """The mails that SNS sends, received by a queue beside the address."""
+    mails = Mails(subscribers["copied_mail"])
+    yield mails
+    mails.close()
+
+
+def test_a_mail_has_a_link_that_downloads_the_verified_copy(
+    copying: Deployed, mails: Mails
 ) -> None:
-    copier = subscribers["uploaded_lambda"]
-    meeting = deployed.vonage.hold_meeting()
-    key = f"{meeting['session_id']}/{meeting['recording_ids'][0]}.mp4"
-    s3, bucket = copier.client("s3"), copier.outputs["BucketName"]
+    [recording_id] = copying.vonage.hold_meeting()["recording_ids"]
+    text = mails.about(f"/{recording_id}.mp4")
+    [copied] = [
+        event["detail"]["data"]
+        for event in copying.events_about(recording_id, count=4)
+        if event["detail-type"] == "recording:copied"
+    ]
+    assert f"s3://{copied['bucket']}/{copied['key']}\n" in text
+    assert copied["sha256"] in text
+    assert requests.get(link_in(text), timeout=30).content == FILE
 
-    def keys() -> list[str]:
-        listed = s3.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", [])
-        return [each["Key"] for each in listed]
 
-    assert wait_until(lambda: keys() == [key], WITHIN)
-    assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == FILE
+def test_a_mail_names_the_end_of_its_link(copying: Deployed, mails: Mails) -> None:
+    [recording_id] = copying.vonage.hold_meeting()["recording_ids"]
+    text = mails.about(f"/{recording_id}.mp4")
+    query = parse_qs(urlsplit(link_in(text)).query)
+    signed_at = datetime.strptime(query["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    [said] = re.findall(r"until (.+) UTC", text)
+    ends_at = datetime.strptime(said, "%d %B %Y %H:%M").replace(tzinfo=UTC)
+
+    assert query["X-Amz-Expires"] == ["3600"]
+    assert abs(ends_at - signed_at - timedelta(hours=1)) < timedelta(minutes=2)
 
 
-@pytest.mark.parametrize("host", ["EMULATOR", "127.0.0.1:1"], ids=["refused", "unreachable"])
-def test_a_failed_copy_names_the_recording_and_not_its_url(
-    host: str, deployed: Deployed, subscribers: dict[str, Stack]
+def test_the_mails_go_to_the_address(subscribers: dict[str, Stack]) -> None:
+    mailer = subscribers["copied_mail"]
+    subscriptions = mailer.client("sns").list_subscriptions_by_topic(
+        TopicArn=mailer.outputs["TopicArn"]
+    )["Subscriptions"]
+    assert ("email", EMAIL) in [(each["Protocol"], each["Endpoint"]) for each in subscriptions]
+
+
+def test_a_link_opens_no_other_object_than_a_copy(
+    copying: Deployed, subscribers: dict[str, Stack], mails: Mails
 ) -> None:
-    copier = subscribers["uploaded_lambda"]
-    base = deployed.vonage.base if host == "EMULATOR" else f"http://{host}"
-    data = {
-        "recording_id": "a-recording",
-        "session_id": "a-session",
-        "url": f"{base}/46339892/a-recording/archive.mp4?Signature=a-secret",
-    }
-    response = copier.client("lambda").invoke(
-        FunctionName=copier.outputs["CopierName"], Payload=json.dumps({"detail": {"data": data}})
+    mailer, bucket = subscribers["copied_mail"], copying.stack.outputs["CopyBucketName"]
+    s3 = copying.stack.client("s3")
+    status = {}
+    for key in ("recordings/2026/a.mp4", "elsewhere/a.mp4"):
+        version_id = s3.put_object(Bucket=bucket, Key=key, Body=FILE)["VersionId"]
+        copy = {"bucket": bucket, "key": key, "size": len(FILE), "sha256": "x"}
+        event = {"detail": {"data": {**copy, "version_id": version_id}}}
+        mailer.client("lambda").invoke(
+            FunctionName=mailer.outputs["MailerName"], Payload=json.dumps(event)
+        )
+        status[key] = requests.get(link_in(mails.about(key)), timeout=30).status_code
+    assert status == {"recordings/2026/a.mp4": 200, "elsewhere/a.mp4": 403}
+
+
+def test_an_event_whose_mail_failed_waits_in_the_dead_letter_queue(
+    copying: Deployed, subscribers: dict[str, Stack]
+) -> None:
+    mailer, marker = subscribers["copied_mail"], str(uuid.uuid4())
+    client = mailer.client("lambda")
+    name = mailer.outputs["MailerName"]
+    client.put_function_event_invoke_config(
+        FunctionName=name,
+        MaximumRetryAttempts=0,  # two attempts more would be minutes apart
+        DestinationConfig=client.get_function_event_invoke_config(FunctionName=name)[
+            "DestinationConfig"
+        ],
     )
-    error = response["Payload"].read().decode()
-    assert response["FunctionError"]
-    assert "a-recording: " in error
-    assert "a-secret" not in error
+    event = {"detail": {"data": {"no": marker}}}
+    client.invoke(FunctionName=name, InvocationType="Event", Payload=json.dumps(event))
+    found: list[str] = []
+
+    def is_dead_lettered() -> bool:
+        response = mailer.client("sqs").receive_message(QueueUrl=mailer.outputs["DeadLettersUrl"])
+        found.extend(message["Body"] for message in response.get("Messages", []))
+        return any(marker in body for body in found)
+
+    assert wait_until(is_dead_lettered, WITHIN)
 
 
 # --- the other account ----------------------------------------------------------------------------
 
 
 def test_another_account_receives_events_of_recordings_without_urls(
-    deployed: Deployed, subscribers: dict[str, Stack]
+    copying: Deployed, subscribers: dict[str, Stack]
 ) -> None:
     there = subscribers["cross_account"]
-    meeting = deployed.vonage.hold_meeting()
+    meeting = copying.vonage.hold_meeting()
     [recording_id] = meeting["recording_ids"]
     found: list[dict[str, Any]] = []
 
@@ -220,5 +275,5 @@ def test_another_account_receives_events_of_recordings_without_urls(
     assert wait_until(has_arrived, WITHIN)
     assert "recording:uploaded" not in {event["detail-type"] for event in found}
     assert {event["account"] for event in found} == {
-        deployed.stack.outputs["EventBusArn"].split(":")[4]
+        copying.stack.outputs["EventBusArn"].split(":")[4]
     }

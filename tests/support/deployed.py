@@ -111,6 +111,18 @@ def deployed() -> Iterator[Deployed]:
 
 
 @pytest.fixture(scope="session")
+def copying() -> Iterator[Deployed]:
+    """A local stack that copies recordings, for all tests of this worker that need one."""
+    parameters = {"CopyRecordings": "true", "CleanupRetentionDays": "30"}
+    with ExitStack() as exits:
+        folder = LOCAL.with_name(f"{LOCAL.name}-copies")
+        local = exits.enter_context(local_stack.running(folder, print, parameters=parameters))
+        subscriber = Subscriber(local.stack, f"test-{secrets.token_hex(4)}")
+        exits.callback(subscriber.close)
+        yield Deployed(local.stack, local.operated, local.vonage, subscriber)
+
+
+@pytest.fixture(scope="session")
 def signature_secret(deployed: Deployed) -> str:
     """The secret that callbacks to the stack are signed with."""
     secret: str = deployed.stack.callback_secret()["signature_secret"]

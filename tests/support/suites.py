@@ -19,6 +19,7 @@ GROUPS = {
     "tests/machines": "machines",
     "tests/e2e/test_up.py": "up",
     "tests/e2e/test_copies.py": "copies",
+    "tests/e2e/test_examples.py": "copies",
     "tests/e2e": "e2e",
 }
 """The group of the tests below a path; the first path that fits counts."""
