@@ -145,6 +145,7 @@ def test_a_scheduled_reconciliation_reports_all_its_counts(env: Env) -> None:
         "scanned": 0,
         "expiring": 0,
         "expired": 0,
+        "unrecognized": 0,
         "discovered": 1,
         "deferred": 0,
         "remaining": 0,

@@ -152,6 +152,19 @@ def test_the_end_of_a_file_is_announced_once_and_in_time(env: Env, apis: Any) ->
     assert reconcile(env, apis)["expiring"] == 0
 
 
+def test_the_end_of_a_file_is_not_announced_once_its_copy_is_made(env: Env) -> None:
+    [copied] = placed(env, age=61 * HOUR)
+    heard(env, [copied], "available", now())
+    env.dynamodb.update_item(
+        TableName="table",
+        Key={"pk": {"S": f"RECORDING#{copied}"}},
+        UpdateExpression="SET copied_at = :at",
+        ExpressionAttributeValues={":at": {"S": now().isoformat()}},
+    )
+    assert not env.store.recordings.mark_expiring(copied, now())  # by a run that read it before
+    assert "recording:expiring" not in known(env, copied).seen
+
+
 @pytest.mark.parametrize("status", [None, "started", "available"])
 def test_the_end_of_a_file_is_told_when_vonage_has_deleted_it(
     env: Env, apis: Any, status: str | None
@@ -214,6 +227,17 @@ def test_an_invalid_archive_fails_alone_and_is_named(env: Env, client: VideoClie
         "discovered": 3, "failed": 1, "remaining": 0,
     }  # fmt: skip
     assert "bad-id" in report["sample_errors"][0]
+
+
+def test_an_archive_in_a_new_status_is_counted_and_is_no_failure(
+    env: Env, client: VideoClient
+) -> None:
+    api = pages_of(env, client, 2)
+    api.pages = (msgspec.structs.replace(api.pages[0], unrecognized=["new: a new status"]),)
+    report = reconcile(env, {"video": api})
+    assert counted(report, "scanned", "discovered", "unrecognized", "failed") == {
+        "scanned": 3, "discovered": 2, "unrecognized": 1, "failed": 0,
+    }  # fmt: skip
 
 
 def test_a_corrupt_item_fails_alone_and_is_named(env: Env, apis: Any) -> None:

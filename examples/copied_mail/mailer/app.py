@@ -32,6 +32,11 @@ The file stays where it is. To make a link later, with access to the bucket:
 aws s3 presign 's3://{bucket}/{key}'
 """
 
+LINK = Config(
+    signature_version="s3v4",  # objects under a KMS key accept no older one
+    s3={"addressing_style": "virtual"},  # a link to the region; the global endpoint may redirect
+)
+
 sts = boto3.client("sts")
 sns = boto3.client("sns")
 
@@ -66,7 +71,7 @@ def link_to(copy: Mapping[str, Any]) -> tuple[str, datetime]:
         aws_access_key_id=assumed["AccessKeyId"],
         aws_secret_access_key=assumed["SecretAccessKey"],
         aws_session_token=assumed["SessionToken"],
-        config=Config(signature_version="s3v4"),  # objects under a KMS key accept no older one
+        config=LINK,
     )
     version = {"VersionId": copy["version_id"]} if "version_id" in copy else {}
     link: str = s3.generate_presigned_url(

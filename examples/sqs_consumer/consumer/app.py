@@ -38,7 +38,7 @@ def add_to_total(event: Mapping[str, Any]) -> None:
     room = data.get("room_id", "unknown")
     try:
         client.transact_write_items(
-            TransactItems=[_put_event_id(event_id), _update_total(room, data["duration"])]
+            TransactItems=[_put_event_id(event_id), _update_total(room, data.get("duration", 0))]
         )
     except client.exceptions.TransactionCanceledException as error:
         if error.response["CancellationReasons"][0]["Code"] != "ConditionalCheckFailed":

@@ -55,9 +55,12 @@ def s3(policy: RetryPolicy) -> "Client":
 
     Bodies are not signed, because every upload has a SHA-256 that is: S3 compares it with the body,
     and hashing the same bytes a second time would take a third of a copy's CPU time. Pre-signed
-    URLs of objects that a KMS key encrypts need version 4 of the signature.
+    URLs of objects that a KMS key encrypts need version 4 of the signature. Without the addressing
+    style, they name the global endpoint. For hours, that redirects to the region of a new bucket,
+    where the signature does not fit.
     """
-    return _client("s3", policy, signature_version="s3v4", s3={"payload_signing_enabled": False})
+    options = {"payload_signing_enabled": False, "addressing_style": "virtual"}
+    return _client("s3", policy, signature_version="s3v4", s3=options)
 
 
 class Client:

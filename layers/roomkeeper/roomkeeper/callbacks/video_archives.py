@@ -46,6 +46,10 @@ class InvalidArchive(ValueError):
     """An archive that cannot become an observation. The message quotes no untrusted text."""
 
 
+class UnknownStatus(InvalidArchive):
+    """An archive whose status is a word that is not known here. Vonage may add statuses."""
+
+
 class Archive(Struct, frozen=True, kw_only=True):
     """An archive, as far as Roomkeeper uses it. Facts are None if they are missing or invalid.
 
@@ -72,8 +76,8 @@ def archive(fields: Fields) -> Archive:
     """Return the archive with these fields.
 
     Raises:
-        InvalidArchive: its id, the id of its session or its status is missing or invalid, or the
-            status is not known.
+        UnknownStatus: its status is not known.
+        InvalidArchive: its id, the id of its session or its status is missing or invalid.
     """
     archive_id = leniency.identifier(fields, "id")
     session_id = leniency.identifier(fields, "sessionId")
@@ -134,7 +138,7 @@ def _status(fields: Fields) -> str:
     if not isinstance(status, str) or not _STATUS.fullmatch(status):
         raise InvalidArchive("the archive has no valid status")
     if status not in EVENTS:
-        raise InvalidArchive(f"the archive status {status} is not known here")
+        raise UnknownStatus(f"the archive status {status} is not known here")
     return status
 
 

@@ -94,10 +94,12 @@ Observation = RecordingObservation | SessionObservation | Occurrence | Unrecogni
 class Listed(Struct, frozen=True):
     """The recordings of one response of Vonage's API: the valid ones, and a message for each other.
 
-    A message has the id of its recording if there is one.
+    A message has the id of its recording if there is one. `unrecognized` recordings are valid, but
+    in a status that is not known here.
     """
 
     found: Sequence[RecordingObservation]
     invalid: Sequence[str] = ()
+    unrecognized: Sequence[str] = ()
     next_position: int = 0
     """Where a list of all recordings goes on after this page, for `all_since`."""

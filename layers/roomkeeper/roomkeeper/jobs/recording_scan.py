@@ -27,7 +27,7 @@ from roomkeeper.vonage import RecordingsApi, VonageError
 
 _LOOKUP_BATCH = 100
 
-COUNTS = ("scanned", "discovered", "recovered", "expiring", "expired")
+COUNTS = ("scanned", "discovered", "recovered", "expiring", "expired", "unrecognized")
 
 
 class ScanPeriod(Struct, frozen=True, kw_only=True):
@@ -48,7 +48,8 @@ class RecordingScan:
     was. The next page is read while one is compared; no more than these two are in memory.
 
     `counts` has how many recordings were `scanned`, and how many were `discovered` (no callback
-    ever came), `recovered` (a later stage than known), `expiring` and `expired`.
+    ever came), `recovered` (a later stage than known), `expiring` and `expired`. Those in a status
+    that is not known here are `unrecognized`, not failed.
     """
 
     def __init__(
@@ -132,7 +133,8 @@ class RecordingScan:
         for message in page.invalid:
             self._fail(InvalidListEntry(f"In Vonage's list of all recordings: {message}"))
         known = self._look_up([each.recording_id for each in page.found], pool)
-        self.counts["scanned"] += len(page.found) + len(page.invalid)
+        self.counts["scanned"] += len(page.found) + len(page.invalid) + len(page.unrecognized)
+        self.counts["unrecognized"] += len(page.unrecognized)
         changes = [
             (found, known.get(found.recording_id))
             for found in page.found

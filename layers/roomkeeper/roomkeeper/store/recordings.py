@@ -153,8 +153,8 @@ class RecordingStore:
     def mark_expiring(self, recording_id: str, now: datetime) -> bool:
         """Record that Vonage will soon delete the recording's file; return False if that is known.
 
-        Returns False also if the recording is deleted, or has no file at Vonage any more. The
-        recording stays on its worklist.
+        Returns False also if the recording is copied or deleted, or has no file at Vonage any more.
+        The recording stays on its worklist.
 
         Raises:
             StoreUnavailable: the write failed or its outcome is unknown.
@@ -163,6 +163,7 @@ class RecordingStore:
             RECORDING + recording_id,
             "SET expiring_at = :at ADD seen :names, reconciled :names",
             "attribute_exists(pk) AND attribute_not_exists(deleted_at) "
+            "AND attribute_not_exists(copied_at) "
             "AND attribute_not_exists(closed_worklist) AND NOT contains(seen, :name)",
             ExpressionAttributeValues={
                 ":at": serialize(now),

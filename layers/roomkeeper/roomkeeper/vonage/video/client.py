@@ -216,6 +216,7 @@ class VideoClient:
         return Listed(
             [recording for page in pages for recording in page.found],
             [message for page in pages for message in page.invalid],
+            [message for page in pages for message in page.unrecognized],
         )
 
     def all_since(self, moment: datetime, position: int = 0) -> Iterator[Listed]:
@@ -234,6 +235,7 @@ class VideoClient:
                     if not each.started_at or each.started_at >= horizon
                 ],
                 listed.invalid,
+                listed.unrecognized,
                 next_position,
             )
             if starts and starts[-1] < horizon:
@@ -329,6 +331,8 @@ def _listed(page: Sequence[Raw]) -> Listed:
     listed = models.listed(page)
     for message in listed.invalid:
         logger.warning("Vonage's list has an invalid archive: %s", message)
+    for message in listed.unrecognized:
+        logger.warning("Vonage's list has an archive in a new status: %s", message)
     return listed
 
 

@@ -11,7 +11,7 @@ from msgspec import Raw, Struct
 from roomkeeper.callbacks import leniency, video_archives
 from roomkeeper.callbacks.body import without_lone_surrogates
 from roomkeeper.callbacks.leniency import Fields
-from roomkeeper.callbacks.video_archives import Archive, InvalidArchive
+from roomkeeper.callbacks.video_archives import Archive, InvalidArchive, UnknownStatus
 from roomkeeper.domain.observations import Listed, RecordingObservation
 
 UNREADABLE = (ValueError, RecursionError)
@@ -40,18 +40,22 @@ def archive(body: bytes | Raw) -> Archive:
 def listed(raw_items: Sequence[Raw]) -> Listed:
     """Return the recordings among the items. Invalid ones do not affect the others.
 
-    Deleted archives are left out: they are absent for `get` as well.
+    Deleted archives are left out: they are absent for `get` as well. Archives of an unknown status
+    are `unrecognized`, since Vonage may add statuses.
     """
     found: list[RecordingObservation] = []
     invalid: list[str] = []
+    unrecognized: list[str] = []
     for raw in raw_items:
         try:
             item = archive(raw)
+        except UnknownStatus as exc:
+            unrecognized.append(f"{id_of(raw)}: {exc}")
         except InvalidArchive as exc:
             invalid.append(f"{id_of(raw) or 'without an id'}: {exc}")
         else:
             found += [] if item.status == "deleted" else [video_archives.observation(item)]
-    return Listed(tuple(found), tuple(invalid))
+    return Listed(tuple(found), tuple(invalid), tuple(unrecognized))
 
 
 def id_of(body: bytes | Raw) -> str | None:
