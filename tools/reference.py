@@ -96,12 +96,9 @@ def _events() -> Iterator[str]:
 
 
 def _fields(struct: type[msgspec.Struct]) -> str:
+    omits = struct.__struct_config__.omit_defaults
     fields = msgspec.structs.fields(struct)
-    return ", ".join(_code(each.name) + "?" * _may_be_absent(each) for each in fields)
-
-
-def _may_be_absent(field: msgspec.structs.FieldInfo) -> bool:
-    return field.default is None
+    return ", ".join(_code(each.name) + "?" * (omits and not each.required) for each in fields)
 
 
 def _parameters() -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,6 +66,25 @@ def test_published_events_match_the_registry(name: str, table: Table) -> None:
     validator.validate(as_delivered(event))
     with pytest.raises(ValidationError):
         validator.validate(as_delivered(event) | {"detail": {"data": {}}})
+
+
+SAMPLES = ROOT / "events/published"
+
+
+def test_every_event_has_a_sample() -> None:
+    names = {json.loads(path.read_text())["detail-type"] for path in SAMPLES.glob("*.json")}
+    assert names == {*events.data_types}
+
+
+@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.json")), ids=lambda path: path.stem)
+def test_a_sample_is_an_event_as_its_schema_says(path: Path) -> None:
+    sample = json.loads(path.read_text())
+    assert path.stem == sample["detail-type"].replace(":", "-")
+    Draft202012Validator(event_schemas.schemas()[path.name]).validate(sample["detail"])
+    registered = schema_registry.open_api(sample["detail-type"])
+    Draft202012Validator({"$ref": "#/components/schemas/AWSEvent", **registered}).validate(sample)
+    fields = events.data_types[sample["detail-type"]].__struct_fields__
+    assert {*sample["detail"]["data"]} <= {*fields}
 
 
 SUBSCRIBING = (ROOT / "docs/subscribing.md").read_text()

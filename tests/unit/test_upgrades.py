@@ -12,6 +12,7 @@ import pytest
 
 from local.testing.builders import NOON, a_record, a_recording_uploaded
 from local.testing.template import ROOT
+from roomkeeper.domain import events
 from roomkeeper.domain.recordings import Recording
 from roomkeeper.store import Checkpoint, InterruptedExtension, RoomStore, Store, events_due
 from tests.unit.conftest import Table
@@ -84,6 +85,12 @@ def test_an_old_extension_and_checkpoint_are_read(table: Table) -> None:
 
     assert isinstance(extension, InterruptedExtension)
     assert checkpoint == Checkpoint(start_id="40", scanned=40, failed=frozenset({"a-room"}))
+
+
+def test_every_event_of_the_first_version_has_its_schema_and_an_item() -> None:
+    # A later version that adds an event adds its schema and an item here.
+    assert {name.replace(":", "-") for name in events.data_types} == {*PROMISED}
+    assert {*events.data_types} == {event["name"] for each in ITEMS for event in each["due"]}
 
 
 def fields() -> Iterator[tuple[str, str, str]]:
