@@ -19,6 +19,7 @@ from local.testing.template import resources
 from operations.arguments import within
 from operations.template import Parameter, parameters
 from roomkeeper.domain.copies import PART_SIZE
+from roomkeeper.jobs import recording_scan
 from roomkeeper.jobs.cleanup import Cleanup
 from roomkeeper.jobs.reconciliation import Reconciliation
 from tools import prices, worst_case
@@ -53,7 +54,7 @@ RUNS = 30 * sum(RUNS_A_DAY.values())
 
 JOB_METRICS = {
     "RecordingCleanup": len(Cleanup.outcomes) + 5,
-    "RecordingReconciler": len(Reconciliation.outcomes) + 5,
+    "RecordingReconciler": len(Reconciliation.outcomes) + len(recording_scan.COUNTS) + 4,
     "RoomExpiryExtender": 16,
 }
 """Metrics that each run of a job emits, zeros included: one per count in its report."""
