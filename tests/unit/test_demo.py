@@ -36,7 +36,7 @@ def a_life() -> Recording:
 
 
 def test_a_recordings_life_is_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    output, report = shown(monkeypatch, 120), Report()
+    output, report = shown(monkeypatch, 140), Report()
     report.note_life(a_life())
 
     timeline.show_lives(report.lives)
