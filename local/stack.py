@@ -126,11 +126,12 @@ def _start(
     started: list[Server],
     parameters: Mapping[str, str] | None = None,
 ) -> LocalStack:
-    leftovers.remove_earlier_runs(folder)
-    say("Starting the local AWS (MiniStack, IAM enforced)")
-    started.append(aws := servers.start_aws(aws_port or servers.free_port(), folder))
-    say("Starting the Vonage emulator")
-    started.append(emulator := servers.start_vonage(vonage_port or servers.free_port(), folder))
+    with leftovers.starting(folder.parent):
+        leftovers.remove_earlier_runs(folder)
+        say("Starting the local AWS (MiniStack, IAM enforced)")
+        started.append(aws := servers.start_aws(aws_port or servers.free_port(), folder))
+        say("Starting the Vonage emulator")
+        started.append(emulator := servers.start_vonage(vonage_port or servers.free_port(), folder))
     vonage = VonageControl(emulator.url)
     user = deployer.create(deployment.local_session(), aws.url)
     urls = {"VonageBaseUrl": vonage.api_url, "VideoBaseUrl": vonage.video.api_url}

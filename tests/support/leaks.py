@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from local.servers import BUILD
 from local.stack import connect_callbacks
 from tests.support.deployed import Deployed
+from tests.support.suites import LOCAL
 
 SHAPES = {
     "a signed token": r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}",
@@ -22,8 +22,6 @@ SECRETS = ("CallbackSecretArn", "VonageSecretArn", "VideoCallbackSecretArn", "Vi
 
 _PUBLIC = {"VideoSecretArn.application_id.0", "VideoSecretArn.api_key.0"}
 """Fields that name the project in the URLs of the Video API."""
-
-LOCAL = BUILD / "local/test"
 
 
 class Past:

@@ -15,7 +15,6 @@ from typing import Any
 import local.clients.jobs
 from local import back_dating
 from local.clients.management import ManagementApi
-from local.servers import BUILD
 from local.testing.builders import a_body, a_record
 from local.testing.template import resources
 from roomkeeper.domain.recordings import WorklistEntry
@@ -23,8 +22,9 @@ from roomkeeper.times import iso
 from tests.support import jobs
 from tests.support.deployed import Deployed
 from tests.support.jobs import DAY
+from tests.support.suites import LOCAL
 
-AWS_LOG = BUILD / "local/test/local.aws.log"
+AWS_LOG = LOCAL / "local.aws.log"
 REFUSAL = "The schedule's role does not allow it to start"
 KEEP = "roomkeeper:keep"
 

@@ -12,11 +12,12 @@ from functools import partial
 import pytest
 
 from local.waiting import wait_until
-from tests.support import functions, jobs, leaks
+from tests.support import functions, jobs
 from tests.support.deployed import WITHIN, Deployed
 from tests.support.jobs import JobFailed
 from tests.support.ledger import Ledger, Totals
 from tests.support.measurements import Measurements
+from tests.support.suites import LOCAL
 from tests.torture import work
 
 pytestmark = pytest.mark.local_stack
@@ -89,7 +90,7 @@ class Killer:
 
     def _written(self) -> int:
         """Return the size of the function's log in bytes."""
-        log = leaks.LOCAL / "functions" / f"{self._name}.log"
+        log = LOCAL / "functions" / f"{self._name}.log"
         return log.stat().st_size if log.exists() else 0
 
     def _at_work(self) -> list[int]:
