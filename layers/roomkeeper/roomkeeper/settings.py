@@ -138,6 +138,15 @@ class VonageSettings(Struct, frozen=True, kw_only=True):
     meetings: ApiSettings | None = None
     video: ApiSettings | None = None
 
+    @property
+    def served(self) -> Mapping[Product, ApiSettings]:
+        """The settings of each product that the stack serves."""
+        apis: Mapping[Product, ApiSettings | None] = {
+            "meetings": self.meetings,
+            "video": self.video,
+        }
+        return {product: api for product, api in apis.items() if api is not None}
+
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "VonageSettings":
         """Return the settings in `env`."""
