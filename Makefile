@@ -2,7 +2,6 @@
 # hashed lock files in requirements/. Only Python (3.11 to 3.14) and make must be installed already.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-SHELL := /bin/bash
 
 # Relative, so that the project works in any folder: make splits paths at blanks, and the shell
 # interprets characters such as &.
@@ -11,32 +10,43 @@ DEV := $(TOOLS)/dev/bin
 SAM := $(TOOLS)/sam/bin/sam
 UV := $(TOOLS)/uv/bin/uv
 
+# Of the operator's settings for pip, uv and Python only those count that say where packages come from.
+unexport $(filter-out PIP_%INDEX_URL PIP_NO_INDEX PIP_FIND_LINKS PIP_%CERT PIP_PROXY PIP_TRUSTED_HOST \
+	PIP_%TIMEOUT PIP_RETRIES PIP_CONFIG_FILE PIP_KEYRING_PROVIDER UV_%INDEX_URL UV_DEFAULT_INDEX UV_INDEX \
+	UV_INDEX_% UV_NO_INDEX UV_FIND_LINKS UV_NATIVE_TLS UV_SYSTEM_CERTS UV_INSECURE_HOST UV_%TIMEOUT \
+	UV_HTTP_RETRIES UV_CONFIG_FILE UV_KEYRING_PROVIDER UV_OFFLINE,$(filter PIP_% UV_% PYTHON%,$(.VARIABLES)))
+
+# An empty environment (env -i) has no PATH, which make needs itself.
+export PATH := $(or $(PATH),/usr/local/bin:/usr/bin:/bin)
+
 # All downloads, caches and settings stay in the project's folder.
 export UV_CACHE_DIR := $(CURDIR)/$(TOOLS)/cache/uv
 export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := hardlink
 export PIP_CACHE_DIR := $(CURDIR)/$(TOOLS)/cache/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Override settings of the operator that would install elsewhere.
 export PIP_USER := 0
-unexport PIP_TARGET PIP_PREFIX PIP_ROOT
 export SAM_CLI_TELEMETRY := 0
 export __SAM_CLI_APP_DIR := $(CURDIR)/$(TOOLS)/cache/sam
 export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/roomkeeper
 export PYTHONDONTWRITEBYTECODE := 1
+# Files are UTF-8 in every locale.
+export PYTHONUTF8 := 1
 
 # The first Python that the lock files and Lambda support: preferably the version of the deployed
 # functions, else another installed one.
-IS_KNOWN := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
-PYTHON ?= $(shell for python in python3.13 python3 python3.14 python3.12 python3.11 \
+IS_KNOWN := import sys; sys.exit(sys.implementation.name != "cpython" or not (3, 11) <= sys.version_info[:2] <= (3, 14))
+# pyenv's shims are scripts that read BASH_ENV, whose output would be taken for a path.
+unexport BASH_ENV
+PYTHON ?= $(shell unset BASH_ENV; for python in python3.13 python3 python3.14 python3.12 python3.11 \
 	"$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.1[1-4]*/bin/python3; do \
-	"$$python" -c '$(IS_KNOWN)' 2>/dev/null \
-	&& "$$python" -c 'import sys; print(sys.executable)' && break; done)
+	python=$$(command -v "$$python") && "$$python" -I -c '$(IS_KNOWN)' 2>/dev/null \
+	&& "$$python" -I -c 'import sys; print(sys.executable)' && break; done)
 
 # The commands in the order and groups of the help, which wraps them to the terminal's width.
 TO_TRY := demo up down vonage
 TO_OPERATE := deploy configure callback-url smoke status events logs trace items redrive purge destroy cost
-TO_DEVELOP := test test-pythons check format reference schemas picture torture bench build clean lock help
+TO_DEVELOP := test test-pythons check format reference schemas picture torture machines bench build clean lock help
 
 .PHONY: help
 help: ## list the commands
@@ -63,7 +73,8 @@ may_be_cleared = [ ! -e $(1) ] || [ -e $(1)/pyvenv.cfg ] \
 	|| { echo "$(1) exists but is not a virtual environment. Move it away, then run the command again." >&2; exit 1; }
 
 $(UV): requirements/uv.txt
-	@"$(PYTHON)" -c '$(IS_KNOWN)' 2>/dev/null || { echo "Roomkeeper needs Python 3.11 to 3.14, the versions that AWS Lambda supports. None was found$(if $(PYTHON), at $(PYTHON)). Install one, or give its path: make PYTHON=/path/to/python3.13 ..." >&2; exit 1; }
+	@case "$$PWD" in *:*) echo "Python cannot work in a folder whose path contains a colon. Move the project: $$PWD" >&2; exit 1;; esac
+	@"$(PYTHON)" -I -c '$(IS_KNOWN)' 2>/dev/null || { echo "Roomkeeper needs Python 3.11 to 3.14, the versions that AWS Lambda supports. None was found$(if $(PYTHON), at $(PYTHON)). Install one, or give its path: make PYTHON=/path/to/python3.13 ..." >&2; exit 1; }
 	@$(call may_be_cleared,$(TOOLS)/uv)
 	@echo "Setting up in .tools/ with $(PYTHON) (first use only)"
 	@"$(PYTHON)" -m venv --clear $(TOOLS)/uv || { echo "Python cannot make virtual environments. Install its venv module (Debian and Ubuntu: the package python3-venv)." >&2; exit 1; }
@@ -79,11 +90,14 @@ $(TOOLS)/%/.installed: requirements/%.txt | $(UV)
 
 .PHONY: lock
 lock: $(UV) ## update all locked versions in requirements/
-	@cd requirements && for name in uv layer dev lint sam ministack scan; do \
+	@cd ./requirements && for name in uv layer dev lint sam ministack scan; do \
 		../$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 			--no-header --no-emit-index-url --no-emit-find-links $$name.in --output-file $$name.txt || exit 1; done
 
 # --- checks ---------------------------------------------------------------------------------------
+
+# The SAM CLI refuses to validate with a profile that does not exist.
+WITHOUT_AWS := env -u AWS_PROFILE -u AWS_DEFAULT_PROFILE AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null
 
 .PHONY: check
 check: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed check-texts check-security ## check style, types, import rules, template, texts and security
@@ -91,7 +105,7 @@ check: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed check-texts check-securit
 	@$(DEV)/ruff format --check .
 	@$(DEV)/mypy
 	@$(DEV)/lint-imports
-	@$(SAM) validate --lint --region eu-west-1
+	@$(WITHOUT_AWS) $(SAM) validate --lint --region eu-west-1
 	@$(DEV)/cfn-lint template.yaml schemas/*.yaml operations/*.yaml examples/*/*.yaml
 
 LINT := $(TOOLS)/lint/bin
@@ -164,8 +178,12 @@ ifdef ARGS
 	@$(DEV)/pytest $(ARGS)
 else
 	@$(DEV)/pytest -n 4 tests/unit tests/integration
-	@$(DEV)/pytest tests/e2e tests/torture
+	@$(DEV)/pytest tests/e2e tests/torture tests/machines
 endif
+
+.PHONY: machines
+machines: $(LOCAL) ## try make in fresh clones with odd paths, shells and settings, each by itself (ARGS= for pytest)
+	@$(DEV)/pytest tests/machines --full $(ARGS)
 
 VERSIONS ?= 3.11 3.12 3.13 3.14
 SUITES ?= tests/unit tests/integration
@@ -229,20 +247,20 @@ deploy: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed ## deploy into the curre
 	@$(DEV)/python -m operations.deploy --environment $(ENV) --stack $(STACK) --confirm "$(CONFIRM)" --parameters $(PARAMETERS) --arguments $(ARGS)
 
 .PHONY: configure
-configure: $(TOOLS)/dev/.installed ## store Vonage credentials from FILE=, standard input or a hidden prompt (ENV=, STACK=)
-	@$(DEV)/python -m operations.configure --stack $(STACK) $(if $(FILE),--file "$(FILE)")
+configure: $(TOOLS)/dev/.installed ## store Vonage credentials from FILE=, standard input or a hidden prompt (PRODUCT=, ENV=, STACK=)
+	@$(DEV)/python -m operations.configure --stack $(STACK) --product "$(PRODUCT)" $(if $(FILE),--file "$(FILE)")
 
 .PHONY: callback-url
-callback-url: $(TOOLS)/dev/.installed ## print the URL to enter at Vonage, including its token (ENV=, STACK=)
-	@$(DEV)/python -m operations.callback_url --stack $(STACK)
+callback-url: $(TOOLS)/dev/.installed ## print the URLs to enter at Vonage, with their tokens, and where (PRODUCT=, ENV=, STACK=)
+	@$(DEV)/python -m operations.callback_url --stack $(STACK) --product "$(PRODUCT)"
 
 .PHONY: destroy
 destroy: $(TOOLS)/dev/.installed ## delete the stack except its table, after confirmation (ENV=, STACK=, CONFIRM=)
 	@$(DEV)/python -m operations.destroy --stack $(STACK) --confirm "$(CONFIRM)"
 
 .PHONY: smoke
-smoke: $(TOOLS)/dev/.installed ## send a test callback through the stack, then remove it
-	@$(DEV)/python -m operations.smoke --stack $(STACK)
+smoke: $(TOOLS)/dev/.installed ## send a test callback of each product through the stack, then remove it (PRODUCT=)
+	@$(DEV)/python -m operations.smoke --stack $(STACK) --product "$(PRODUCT)"
 
 .PHONY: status
 status: $(TOOLS)/dev/.installed ## show the deployment, the jobs' last runs, worklists, dead letters and alarms
@@ -263,8 +281,8 @@ items: $(TOOLS)/dev/.installed ## print up to 50 items of the table, recordings 
 	@$(DEV)/python -m operations.items --stack $(STACK) --recording "$(RECORDING)" --session "$(SESSION)" --room "$(ROOM)"
 
 .PHONY: purge
-purge: $(TOOLS)/dev/.installed ## remove items that Vonage's API never confirmed, such as forged ones (FROM=, TO=, ARGS=--refused, ENV=, STACK=, CONFIRM=)
-	@$(DEV)/python -m operations.purge --stack $(STACK) --start "$(FROM)" --end "$(TO)" --confirm "$(CONFIRM)" $(ARGS)
+purge: $(TOOLS)/dev/.installed ## remove items that Vonage's API never confirmed, such as forged ones (FROM=, TO=, PRODUCT=, ARGS=--refused, ENV=, STACK=, CONFIRM=)
+	@$(DEV)/python -m operations.purge --stack $(STACK) --start "$(FROM)" --end "$(TO)" --product "$(PRODUCT)" --confirm "$(CONFIRM)" $(ARGS)
 
 .PHONY: redrive
 redrive: $(TOOLS)/dev/.installed ## publish the events of the messages in the dead-letter queue (ENV=, STACK=)

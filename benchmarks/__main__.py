@@ -16,6 +16,7 @@ from benchmarks.baseline import changes
 from benchmarks.figures import Figure
 from local import deployment
 from local.servers import BUILD
+from operations.environment import use_only_this_machine
 
 REPETITIONS = 21
 WIDTH = 160
@@ -25,6 +26,7 @@ WIDTH = 160
 def main() -> None:
     """Run the benchmarks; print, write and compare the results."""
     options = _options()
+    use_only_this_machine()
     console = Console(width=None if Console().is_terminal else WIDTH)
     before = _figures(options.baseline) if options.baseline else None
     figures = []

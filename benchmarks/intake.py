@@ -41,6 +41,7 @@ def measure(built: Path, repetitions: int) -> list[Figure]:
 
 def _intake(built: Path, url: str) -> Measured:
     settings = {
+        "SERVED_PRODUCTS": "meetings",
         "CALLBACK_SECRET_ARN": "secret",
         "ACCEPTED_CREDENTIALS": "token-or-signature",
         "SIGNATURE_MAX_AGE_HOURS": "48",
@@ -50,6 +51,7 @@ def _intake(built: Path, url: str) -> Measured:
         "PREVIOUS_SECRET_GRACE_HOURS": "24",
         "SESSION_DAYS": "400",
         "EVENT_DAYS": "30",
+        "DELETED_RECORDING_DAYS": "90",
     }
     return processes.run(
         "container.py",

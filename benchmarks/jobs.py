@@ -21,6 +21,7 @@ SETTINGS = {
     "DRY_RUN": "false",
     "RETENTION_DAYS": "30",
     "DELETED_RECORDING_DAYS": "90",
+    "SERVED_PRODUCTS": "meetings",
     "VONAGE_SECRET_ARN": "secret",
     "JOB_CONCURRENCY": str(CONCURRENCY),
     "JOB_RATE_PER_SECOND": "1000000",  # so that only the concurrency limits the throughput

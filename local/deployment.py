@@ -14,6 +14,7 @@ from local.servers import BUILD, CREDENTIALS, PROJECT, REGION, LocalStackError, 
 from operations import sam
 from operations.build import BuildFailed, this_machine
 from operations.build import build as build_for
+from operations.environment import bypass_proxies, without_account
 from operations.stack import Stack
 
 UNKNOWN_TO_MINISTACK = {
@@ -143,8 +144,10 @@ def _run(command: Sequence[str], log: Path, settings: Mapping[str, str] | None =
 
 
 def _environment() -> dict[str, str]:
-    """Return the SAM CLI's environment without variables that point to a real AWS account."""
-    return {name: value for name, value in sam.environ().items() if not name.startswith("AWS_")}
+    """Return the SAM CLI's environment without AWS settings, and without proxies to this host."""
+    variables = without_account(sam.environ())
+    bypass_proxies(variables)
+    return variables
 
 
 def _last_error(log: Path) -> str:

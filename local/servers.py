@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from local import leftovers
 from local.waiting import wait_until
+from operations.environment import bypass_proxies, without_account
 
 PROJECT = Path(__file__).parent.parent
 TOOLS = PROJECT / ".tools"
@@ -163,8 +164,9 @@ def _is_taken(port: int) -> bool:
 
 
 def _environment() -> dict[str, str]:
-    """Return this process's environment without variables that point to a real AWS account."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    """Return this process's environment without AWS settings, and without proxies to this host."""
+    ours = without_account(os.environ)
+    bypass_proxies(ours)
     return ours | {"PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'layers/roomkeeper'}"}
 
 

@@ -28,7 +28,13 @@ class LocalStack(Struct, frozen=True):
 
     def connect_callbacks(self) -> None:
         """Send the emulator's callbacks to the stack, as an operator configures it at Vonage."""
-        self.vonage.callbacks_to(self.stack.callback_url(), headers=self.stack.headers)
+        connect_callbacks(self.stack, self.vonage)
+
+
+def connect_callbacks(stack: Stack, vonage: VonageControl) -> None:
+    """Send the emulator's callbacks of both products to the stack, by the URLs with a token."""
+    vonage.callbacks_to(stack.callback_url("meetings"), headers=stack.headers)
+    vonage.video.callbacks_to(stack.callback_url("video"), headers=stack.headers)
 
 
 class _Up(Struct, frozen=True):
@@ -115,14 +121,18 @@ def _start(
     started.append(emulator := servers.start_vonage(vonage_port or servers.free_port(), folder))
     vonage = VonageControl(emulator.url)
     user = deployer.create(deployment.local_session(), aws.url)
-    stack = deployment.deploy(aws, user, say, {"VonageBaseUrl": vonage.api_url})
+    urls = {"VonageBaseUrl": vonage.api_url, "VideoBaseUrl": vonage.video.api_url}
+    stack = deployment.deploy(aws, user, say, urls)
     operated = Stack(stack.name, user, aws.url)
-    _store_vonage_credentials(operated)
+    _store_vonage_credentials(operated, vonage)
     local = LocalStack(stack, operated, vonage, aws, emulator)
     local.connect_callbacks()
     return local
 
 
-def _store_vonage_credentials(stack: Stack) -> None:
-    """Store credentials for the emulator, which accepts any well-formed ones."""
-    configure.configure(stack, {"api_key": "local", "api_secret": "local"})
+def _store_vonage_credentials(stack: Stack, vonage: VonageControl) -> None:
+    """Store credentials for the emulator: any well-formed ones, and those of its application."""
+    configure.configure(stack, "meetings", {"api_key": "local", "api_secret": "local"})
+    known = vonage.video.credentials()
+    application = {name: known[name] for name in ("application_id", "private_key")}
+    configure.configure(stack, "video", application)

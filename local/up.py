@@ -2,13 +2,16 @@
 
 import argparse
 import json
+import os
 import sys
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from local import stack
 from local.demo import timeline
 from local.servers import CREDENTIALS, PROJECT, REGION, LocalStackError, port_number
 from local.stack import LocalStack
+from operations.environment import use_only_this_machine
 
 SAMPLE = "events/callbacks/recording-started.json"
 
@@ -20,6 +23,7 @@ def main() -> int:
     parser.add_argument("--port", type=port_number, default=4566, help="the local AWS's port")
     parser.add_argument("--vonage-port", type=port_number, default=4570, help="the emulator's port")
     options = parser.parse_args()
+    use_only_this_machine()
     try:
         if options.command == "up":
             with timeline.steps() as say:
@@ -68,10 +72,13 @@ def _variables(local: LocalStack) -> dict[str, str]:
         **CREDENTIALS,
         "AWS_REGION": REGION,
         "AWS_ENDPOINT_URL": local.aws.url,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "STACK": local.stack.name,
         "API": _api_url(local),
         "CALLBACK_URL": _callback_url(local),
         "VONAGE": local.vonage.base,
+        **({name: os.environ[name] for name in ("NO_PROXY", "no_proxy")} if getproxies() else {}),
     }
 
 
@@ -120,9 +127,9 @@ def _examples(local: LocalStack) -> list[tuple[str, str]]:
         ),
         (
             "Store other credentials for Vonage (the emulator accepts any)",
-            f"echo '{credentials}' | make configure",
+            f"echo '{credentials}' | make configure PRODUCT=meetings",
         ),
-        ("Print the URL to enter at Vonage", "make callback-url"),
+        ("Print the URLs to enter at Vonage, and where", "make callback-url"),
         ("Publish the events of dead letters", "make redrive"),
         ("Stop the stack", f"make down PORT={urlsplit(local.aws.url).port}"),
     ]

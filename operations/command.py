@@ -7,6 +7,8 @@ from functools import wraps
 from botocore.exceptions import BotoCoreError, ClientError
 
 from operations.account import explain
+from operations.environment import bypass_proxies
+from operations.products import NotChosen
 from operations.stack import StackError
 from operations.terminal import escape
 from roomkeeper.errors import RoomkeeperError
@@ -22,9 +24,10 @@ def command(main: Main) -> Main:
 
     @wraps(main)
     def run() -> int:
+        bypass_proxies()  # the account may be the local AWS
         try:
             return main()
-        except (StackError, RoomkeeperError) as error:
+        except (StackError, NotChosen, RoomkeeperError) as error:
             return fail(str(error))
         except (ClientError, BotoCoreError) as error:
             return fail(explain(error))

@@ -12,17 +12,35 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import urlsplit
 
-from msgspec import structs
+from msgspec import Struct, structs
 
-from operations import account, combinations, overrides, regions, sam, stack_states
+from operations import account, combinations, overrides, products, regions, sam, stack_states
 from operations.build import BuildFailed, Target, build, target
 from operations.command import command, fail
 from operations.destroy import delete, require_deletable
+from operations.environment import without_account
 from operations.stack import Stack, StackError
 from operations.template import ROOT, Parameter, parameters, stack_name_problem
+from roomkeeper.domain.observations import Product
 
-ASKED = ("VonageBaseUrl", "CleanupRetentionDays", "AlarmEmail")
+ASKED = ("Products", "VonageBaseUrl", "CopyRecordings", "CleanupRetentionDays", "AlarmEmail")
 """Parameters that a first deployment asks for, because their defaults suit few operators."""
+
+
+class Recommendation(Struct, frozen=True):
+    """The value that a first deployment suggests instead of the parameter's default, and why."""
+
+    value: str
+    reason: str
+
+
+RECOMMENDED = {
+    "Products": Recommendation(
+        "video",
+        "Vonage ended the Meetings API on 30 June 2025. Choose meetings or both only if you have a "
+        "service that still implements it.",
+    )
+}
 
 _PLACES = {"--stack-name": "STACK", "--region": "AWS_REGION", "--profile": "AWS_PROFILE"}
 
@@ -87,7 +105,7 @@ def _guide(
     if is_first and code:
         print(_FIRST_FAILED)
     elif is_first and Stack(stack.name).exists():  # false if the operator declined the change set
-        print(_next_steps(stack.name))
+        print(_next_steps(stack.name, products.served(_complete(chosen))))
     return code
 
 
@@ -138,9 +156,13 @@ def _may_override(
 
 def _require_region(region: str, chosen: Mapping[str, str]) -> None:
     """Raise a StackError if the region lacks a resource type that would be deployed."""
-    values = {name: each.default for name, each in parameters().items()} | dict(chosen)
-    if reason := regions.why_not(region, values):
+    if reason := regions.why_not(region, _complete(chosen)):
         raise StackError(reason)
+
+
+def _complete(chosen: Mapping[str, str]) -> dict[str, str]:
+    """Return these parameters, and the template's defaults of all others."""
+    return {name: each.default for name, each in parameters().items()} | dict(chosen)
 
 
 def given(pairs: Iterable[str]) -> dict[str, str]:
@@ -177,14 +199,32 @@ def usable_stack_name(name: str) -> str:
 
 
 def answers(chosen: Mapping[str, str], ask: Ask) -> dict[str, str]:
-    """Ask for each parameter in ASKED that is not `chosen`; return the values."""
-    return {name: _answer(parameters()[name], ask) for name in ASKED if name not in chosen}
+    """Ask for each parameter in ASKED that is not `chosen`; return the values.
+
+    Parameters of a product that is not served are left out.
+    """
+    asked: dict[str, str] = {}
+    for name in ASKED:
+        if name not in chosen and _applies(name, {**chosen, **asked}):
+            asked[name] = _answer(parameters()[name], ask)
+    return asked
+
+
+def _applies(name: str, values: Mapping[str, str]) -> bool:
+    """Return whether the template has the parameter, and the stack's products need it."""
+    if name == products.NAMES["meetings"].base_url:
+        return "meetings" in products.served(values)
+    return name in parameters()
 
 
 def _answer(parameter: Parameter, ask: Ask) -> str:
     print(f"\n{parameter.name}: {parameter.description}")
+    suggested = parameter.default
+    if recommended := RECOMMENDED.get(parameter.name):
+        suggested = recommended.value
+        print(f"  Recommended: {suggested}. {recommended.reason}")
     while True:
-        value = ask(f"  [{parameter.default or 'none'}] ").strip() or parameter.default
+        value = ask(f"  [{suggested or 'none'}] ").strip() or suggested
         error = parameter.error_in(value)
         if error is None:
             return value
@@ -208,7 +248,7 @@ def _require_no_other_place(arguments: Iterable[str]) -> None:
 
 def _build(wanted: Target) -> int:
     try:
-        build(_with_location(wanted), _run)
+        build(_with_location(wanted), lambda command: _run(command, needs_account=False))
     except BuildFailed as error:
         return fail(str(error))
     return 0
@@ -228,17 +268,27 @@ def _deploy(
     return _run(sam.command("deploy", chosen, *deploy))
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], *, needs_account: bool = True) -> int:
+    """Run the SAM CLI. Without an account it ignores AWS settings, even an invalid profile."""
     variables = {**sam.environ(), **account.region_variables()}
+    if not needs_account:
+        variables = without_account(variables)
     return subprocess.call(arguments, cwd=ROOT, env=variables)  # noqa: S603 - our own command
 
 
-def _next_steps(stack: str) -> str:
+def _next_steps(stack: str, served: tuple[Product, ...]) -> str:
     which = "" if stack == "roomkeeper" else f" STACK={stack}"
+    of_each = [f" PRODUCT={each}" for each in served] if len(served) > 1 else [""]
+    configure = "".join(
+        f"""
+  make configure{product}{which}
+      checks Vonage's credentials and stores them"""
+        for product in of_each
+    )
     return f"""
-Next:
-  make configure{which}     checks Vonage credentials and stores them
-  make callback-url{which}  prints the URL to enter at Vonage for rooms, sessions and recordings"""
+Next:{configure}
+  make callback-url{which}
+      prints the URL of each product, and where to enter it at Vonage"""
 
 
 def _options() -> argparse.Namespace:

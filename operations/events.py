@@ -19,7 +19,7 @@ from operations.stack import Stack, deployed_stack
 from operations.subscriber import Subscriber
 from operations.terminal import escape, without_queries
 
-_IDS = ("recording_id", "session_id", "room_id", "participant_id", "key")
+_IDS = ("product", "recording_id", "session_id", "room_id", "participant_id", "stream_id", "key")
 _POLL_SECONDS = 5.0
 
 

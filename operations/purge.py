@@ -15,6 +15,7 @@ from typing import Any
 from botocore.config import Config
 from msgspec import Struct
 
+from operations import products
 from operations.command import command
 from operations.stack import Stack, deployed_stack
 from roomkeeper.domain.recordings import DEFERRED
@@ -35,18 +36,21 @@ _ATTRIBUTES = (
     "confirmed_at",
     "hold",
     "deleted_at",
+    "product",
 )
 
 
 class Window(Struct, frozen=True):
     """Selects items received at or after `start` and before `end`.
 
-    With `only_refused`, only items for which Vonage denied access.
+    With `only_refused`, only items for which Vonage denied access. `product` limits them to those
+    of one product; empty means all.
     """
 
     start: datetime
     end: datetime
     only_refused: bool = False
+    product: str = ""
 
 
 class Selection(Struct):
@@ -66,20 +70,23 @@ class Selection(Struct):
 @command
 def main() -> int:
     """Print the items that would be removed, or remove them; return the exit code."""
-    parser = argparse.ArgumentParser(prog="make purge", usage="make purge FROM= TO= [CONFIRM=]")
+    parser = argparse.ArgumentParser(
+        prog="make purge", usage="make purge FROM= TO= [PRODUCT= CONFIRM=]"
+    )
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     parser.add_argument("--start", required=True, type=_moment, help="received at or after this")
     parser.add_argument("--end", required=True, type=_moment, help="received before this")
     parser.add_argument(
         "--refused", action="store_true", help="only items for which Vonage denied access"
     )
+    products.add_option(parser)
     parser.add_argument("--confirm", default="", help="the stack's name, to remove the items")
     options = parser.parse_args()
     if options.confirm not in ("", options.stack):
         parser.error(f"to remove the items, set CONFIRM={options.stack}, the stack's name")
     if options.start >= options.end:
         parser.error("FROM must be before TO")
-    window = Window(options.start, options.end, options.refused)
+    window = Window(options.start, options.end, options.refused, options.product)
     stack = deployed_stack(options.stack)
     return _purge(stack, window, is_confirmed=bool(options.confirm))
 
@@ -183,6 +190,7 @@ def _items(stack: Stack) -> Iterator[dict[str, Any]]:
 def _reason_to_leave(item: Mapping[str, Any], window: Window) -> str | None:
     received_at = _received_at(item)
     reasons = {
+        "of another product": window.product not in ("", item.get("product", "meetings")),
         "returned by Vonage's API": "confirmed_at" in item,
         "on hold": "hold" in item,
         "already deleted": "deleted_at" in item,

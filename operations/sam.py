@@ -50,4 +50,5 @@ def command(verb: str, parameters: Mapping[str, str], *arguments: str) -> list[s
 
 def environ() -> dict[str, str]:
     """Return the environment of the SAM CLI: this process's, with a Python that has pip first."""
-    return {**os.environ, "PATH": f"{TOOLS / 'uv/bin'}{os.pathsep}{os.environ['PATH']}"}
+    path = os.environ.get("PATH", os.defpath)  # `env -i` leaves none
+    return {**os.environ, "PATH": f"{TOOLS / 'uv/bin'}{os.pathsep}{path}"}

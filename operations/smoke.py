@@ -1,8 +1,9 @@
 """`make smoke`: sends a marked callback through a deployed stack, then removes its item.
 
-The callback is a `room:expired` for a room that does not exist, smoke-RUN-N. It changes no
-recording, session or worklist, so no job processes it. Its item has a TTL in case the command is
-killed before it deletes the item. Subscribers of the bus receive the event.
+The callback is a `room:expired` of Meetings or a `sessionNotification` of Video, about a room or
+session that does not exist, smoke-RUN-N. It changes no recording, session or worklist, so no job
+processes it. Its item has a TTL in case the command is killed before it deletes the item.
+Subscribers of the bus receive the event.
 """
 
 import argparse
@@ -13,21 +14,25 @@ import sys
 import time
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import jwt
 import requests
 from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import Struct
 
-from operations import subscriber
+from operations import products, subscriber
 from operations.account import explain
+from operations.callback_url import signature_secrets
 from operations.command import command
 from operations.layout import line, progress
+from operations.products import NAMES
 from operations.stack import Stack, StackError, deployed_stack
 from operations.subscriber import Subscriber
-from roomkeeper.callbacks import meetings
+from roomkeeper.callbacks import meetings, video
+from roomkeeper.domain.observations import Observation, Product
 from roomkeeper.store import items, updates
 
 ATTEMPTS = 4
@@ -42,36 +47,72 @@ class StepFailed(Exception):
     """A step failed; the message names it and says why."""
 
 
+class Marked(Struct, frozen=True):
+    """The callback of a product that the smoke test sends, about a thing that does not exist."""
+
+    body: Callable[[str], bytes]
+    """Makes the callback about the thing with this id."""
+    parse: Callable[[bytes], Observation]
+    event: str
+    """The type of its event."""
+    id_field: str
+    """The field of the event's data with the id."""
+
+
+def _room_expired(room_id: str) -> bytes:
+    return json.dumps({"event": "room:expired", "room_id": room_id}).encode()
+
+
+def _session_notification(session_id: str) -> bytes:
+    at = int(time.time() * 1000)
+    fields = {"event": "sessionNotification", "sessionId": session_id, "timestamp": at}
+    return json.dumps(fields).encode()
+
+
+MARKED: Mapping[Product, Marked] = {
+    "meetings": Marked(_room_expired, meetings.parse, "room:expired", "room_id"),
+    "video": Marked(_session_notification, video.parse, "session:notification", "session_id"),
+}
+
+
 @command
 def main() -> int:
     """Run the smoke test; return the exit code: 0 if every step succeeded."""
     parser = argparse.ArgumentParser(prog="python -m operations.smoke")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
+    products.add_option(parser)
+    options = parser.parse_args()
+    stack = deployed_stack(options.stack)
+    chosen = products.selected(stack.parameters, options.product)
     try:
-        run(deployed_stack(parser.parse_args().stack), f"smoke-{secrets.token_hex(4)}")
+        for product in chosen:
+            line(f"{NAMES[product].label}:", 0)
+            run(stack, product, f"smoke-{secrets.token_hex(4)}")
     except StepFailed as error:
         line(f"FAIL {error}", 0)
         return 1
-    line("The stack accepts callbacks and publishes events.", 0)
+    line(f"The stack accepts callbacks of {products.labels(chosen)} and publishes events.", 0)
     return 0
 
 
-def run(stack: Stack, marker: str) -> None:
+def run(stack: Stack, product: Product, marker: str) -> None:
     """Send callbacks marked `marker` until the event of one arrives; then remove everything.
 
     Raises:
         StepFailed: a step failed, possibly the removal.
         StackError: the stack cannot be used.
     """
-    url = _callback_url(stack)
+    url = _callback_url(stack, product)
+    marked = MARKED[product]
     with _subscribed(stack) as source, _items_removed(stack) as sent:
         for number in range(1, ATTEMPTS + 1):
-            sent.append(body := callback_body(f"{marker}-{number}"))
+            body = marked.body(f"{marker}-{number}")
+            sent.append(key := updates.key_of(marked.parse(body)))
             with _step("post a callback (204)"):
-                _post(stack, url, body)
+                _post(stack, product, url, body)
             with _step("find its item in the table"):
-                _require_item(stack, body)
-            if _event_arrives(source, marker):
+                _require_item(stack, key)
+            if _event_arrives(source, marked, marker):
                 return
         raise StepFailed(
             f"receive its event: none arrived within {ATTEMPTS * ATTEMPT_SECONDS:.0f} s. Check "
@@ -79,25 +120,16 @@ def run(stack: Stack, marker: str) -> None:
         )
 
 
-def callback_body(room_id: str) -> bytes:
-    """Return the callback that the smoke test sends."""
-    return json.dumps({"event": "room:expired", "room_id": room_id}).encode()
-
-
-def key_of(body: bytes) -> str:
-    """Return the key of the callback's item."""
-    return updates.key_of(meetings.parse(body))
-
-
-def _callback_url(stack: Stack) -> str:
+def _callback_url(stack: Stack, product: Product) -> str:
     try:
-        return stack.callback_url()
+        return stack.callback_url(product)
     except (ClientError, BotoCoreError) as error:
         raise StackError(explain(error)) from error
 
 
-def _post(stack: Stack, url: str, body: bytes) -> None:
-    headers = {"Content-Type": "application/json", **stack.headers, **_authorization(stack, body)}
+def _post(stack: Stack, product: Product, url: str, body: bytes) -> None:
+    signature = _authorization(stack, product, body)
+    headers = {"Content-Type": "application/json", **stack.headers, **signature}
     try:
         response = requests.post(url, data=body, headers=headers, timeout=HTTP_TIMEOUT)
     except requests.RequestException as error:
@@ -107,20 +139,20 @@ def _post(stack: Stack, url: str, body: bytes) -> None:
         raise StepFailed(f"the stack responded {response.status_code}: {response.text[:300]}")
 
 
-def _authorization(stack: Stack, body: bytes) -> Mapping[str, str]:
+def _authorization(stack: Stack, product: Product, body: bytes) -> Mapping[str, str]:
     """Return a signed header if the stack accepts only signatures, else no header.
 
     Source: Vonage's guide "Signed webhooks".
     """
     if stack.parameters.get("CallbackAcceptedCredentials") != "signature":
         return {}
-    secret = stack.callback_secret().get("signature_secret")
-    if not secret:
+    found = signature_secrets(stack.callback_secret(product))
+    if not found:
         raise StepFailed(
-            "CallbackAcceptedCredentials is signature, but the callback secret has no "
-            "signature_secret: store one with make configure"
+            "CallbackAcceptedCredentials is signature, but the callback secret has no signature "
+            f"secret: store one with make configure PRODUCT={product}"
         )
-    return {"Authorization": f"Bearer {_signature(stack.parameters, body, secret)}"}
+    return {"Authorization": f"Bearer {_signature(stack.parameters, body, found[0])}"}
 
 
 def _signature(parameters: Mapping[str, str], body: bytes, secret: str) -> str:
@@ -136,20 +168,20 @@ def _signature(parameters: Mapping[str, str], body: bytes, secret: str) -> str:
         return jwt.encode(claims, secret, algorithm="HS256")
 
 
-def _require_item(stack: Stack, body: bytes) -> None:
+def _require_item(stack: Stack, key: str) -> None:
     found = stack.client("dynamodb").get_item(
-        TableName=stack.outputs["TableName"], Key=items.key_of(key_of(body)), ConsistentRead=True
+        TableName=stack.outputs["TableName"], Key=items.key_of(key), ConsistentRead=True
     )
     if "Item" not in found:
-        raise StepFailed(f"the table has no item {key_of(body)}")
+        raise StepFailed(f"the table has no item {key}")
 
 
-def _event_arrives(source: Subscriber, marker: str) -> bool:
+def _event_arrives(source: Subscriber, marked: Marked, marker: str) -> bool:
     """Return whether the event of any callback of this run arrives in time."""
     start = time.monotonic()
 
     def is_there(events: Any) -> bool:
-        return any(_is_marked(event, marker) for event in events)
+        return any(_is_marked(event, marked, marker) for event in events)
 
     with progress("Waiting for the event"), _named("receive its event"):
         arrived = is_there(source.wait_for(is_there, ATTEMPT_SECONDS))
@@ -160,9 +192,9 @@ def _event_arrives(source: Subscriber, marker: str) -> bool:
     return arrived
 
 
-def _is_marked(event: Any, marker: str) -> bool:
-    is_expiry = event["detail-type"] == "room:expired"
-    return is_expiry and str(event["detail"]["data"]["room_id"]).startswith(marker)
+def _is_marked(event: Any, marked: Marked, marker: str) -> bool:
+    has_type = event["detail-type"] == marked.event
+    return has_type and str(event["detail"]["data"][marked.id_field]).startswith(marker)
 
 
 @contextmanager
@@ -176,9 +208,9 @@ def _subscribed(stack: Stack) -> Iterator[Subscriber]:
 
 
 @contextmanager
-def _items_removed(stack: Stack) -> Iterator[list[bytes]]:
-    """Yield a list for callback bodies; at the end, delete the items of all of them."""
-    sent: list[bytes] = []
+def _items_removed(stack: Stack) -> Iterator[list[str]]:
+    """Yield a list for the keys of items; at the end, delete all of them."""
+    sent: list[str] = []
     try:
         yield sent
     except BaseException:
@@ -190,11 +222,11 @@ def _items_removed(stack: Stack) -> Iterator[list[bytes]]:
     _delete_items(stack, sent)
 
 
-def _delete_items(stack: Stack, sent: Iterable[bytes]) -> None:
+def _delete_items(stack: Stack, sent: Iterable[str]) -> None:
     with _step("delete its item"):
-        for body in sent:
+        for key in sent:
             stack.client("dynamodb").delete_item(
-                TableName=stack.outputs["TableName"], Key=items.key_of(key_of(body))
+                TableName=stack.outputs["TableName"], Key=items.key_of(key)
             )
 
 

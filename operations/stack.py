@@ -10,7 +10,8 @@ from urllib.parse import quote, urlsplit
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from operations import account, stack_states
+from operations import account, products, stack_states
+from roomkeeper.domain.observations import Product
 
 _OWN_PARAMETERS = {"CleanupRetentionDays", "RoomExtensionDryRun"}
 """Parameters that identify Roomkeeper's stacks. CloudFormation returns them in every state."""
@@ -45,8 +46,20 @@ class Stack:
         self._endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL", "")
 
     def client(self, service: str, **options: Any) -> Any:
-        """Return an SDK client for the stack's account and region."""
-        return self._session.client(service, endpoint_url=self._endpoint or None, **options)
+        """Return an SDK client for the stack's account and region.
+
+        Raises:
+            StackError: a setting of the SDK, such as AWS_ENDPOINT_URL, is invalid.
+        """
+        try:
+            return self._session.client(service, endpoint_url=self._endpoint or None, **options)
+        except BotoCoreError:  # some are also a ValueError
+            raise
+        except ValueError as error:
+            raise StackError(
+                f"An AWS setting is invalid ({error}): correct the environment variable AWS_... or "
+                "the AWS profile."
+            ) from error
 
     @property
     def credentials(self) -> Any:
@@ -143,7 +156,7 @@ class Stack:
     def _unreadable(self, error: ClientError | BotoCoreError) -> StackError:
         return StackError(f"The stack {self.name} cannot be read. {account.explain(error)}")
 
-    def secret(self, output: str) -> dict[str, str]:
+    def secret(self, output: str) -> dict[str, Any]:
         """Return the fields of the secret that an output, such as `VonageSecretArn`, names.
 
         Raises:
@@ -174,39 +187,47 @@ class Stack:
                 f"The secret {secret_id} cannot be written. {account.explain(error)}"
             ) from error
 
-    def callback_secret(self) -> dict[str, str]:
-        """Return the callback secret: `token` and `signature_secret`."""
-        return self.secret("CallbackSecretArn")
+    @property
+    def products(self) -> tuple[Product, ...]:
+        """The products that the stack serves."""
+        return products.served(self.parameters)
 
-    def callback_path(self) -> str:
-        """Return the path for callbacks, including the token.
+    def callback_secret(self, product: Product = "meetings") -> dict[str, Any]:
+        """Return a product's callback secret: `token`, and its signature secrets."""
+        return self.secret(products.NAMES[product].callback_secret)
+
+    def callback_path(self, product: Product = "meetings") -> str:
+        """Return the path for a product's callbacks, including the token.
 
         Raises:
             StackError: the callback secret cannot be read or has no token.
         """
-        token = self.callback_secret().get("token")
+        names = products.NAMES[product]
+        token = self.callback_secret(product).get("token")
         if not token:
             raise StackError(
-                f"The secret {self.outputs['CallbackSecretArn']} has no token: store one with "
+                f"The secret {self.outputs[names.callback_secret]} has no token: store one with "
                 "make configure, as docs/operations.md describes."
             )
-        return f"/callbacks/{quote(token, safe='')}"
+        return f"{names.path}/{quote(token, safe='')}"
 
-    def callback_url(self) -> str:
-        """Return the URL to enter at Vonage."""
-        return f"{self.base_url}{self.callback_path()}"
+    def callback_url(self, product: Product = "meetings") -> str:
+        """Return a product's URL to enter at Vonage."""
+        return f"{self.base_url}{self.callback_path(product)}"
 
     @cached_property
     def base_url(self) -> str:
         """The base URL of the stack's HTTP API."""
-        return self._endpoint or self.outputs["CallbackUrl"].removesuffix("/callbacks")
+        names = products.NAMES[self.products[0]]
+        return self._endpoint or self.outputs[names.url_output].removesuffix(names.path)
 
     @cached_property
     def headers(self) -> Mapping[str, str]:
         """The headers that every HTTP request needs: on the local AWS, the host of the API."""
         if not self._endpoint:
             return {}
-        api_id = (urlsplit(self.outputs["CallbackUrl"]).hostname or "").partition(".")[0]
+        url = self.outputs[products.NAMES[self.products[0]].url_output]
+        api_id = (urlsplit(url).hostname or "").partition(".")[0]
         port = urlsplit(self._endpoint).port
         return {"Host": f"{api_id}.execute-api.localhost:{port}"}
 
@@ -270,7 +291,7 @@ def _missing(name: str) -> str:
     )
 
 
-def _fields(secret_id: str, content: str) -> dict[str, str]:
+def _fields(secret_id: str, content: str) -> dict[str, Any]:
     """Return the fields of a secret; an error quotes none of its content."""
     try:
         fields = json.loads(content)

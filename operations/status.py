@@ -11,20 +11,19 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from operations import insights, worklists
+from operations import insights, products, worklists
 from operations.account import explain
 from operations.command import command
 from operations.insights import Line
 from operations.layout import field, heading, line, progress
 from operations.stack import Stack, StackError, resource_ids
 from operations.template import parameters
+from roomkeeper.domain.recordings import DEFERRED
 
-JOBS = ("recording_cleanup", "recording_reconciler", "room_expiry_extender")
+ROOM_JOB = "room_expiry_extender"
+JOBS = ("recording_cleanup", "recording_reconciler", ROOM_JOB)
 RUN_ENDED = "run finished"
 """The message that every job logs at the end of a run, with its report."""
-
-PRODUCTS = {"meetings": "Meetings", "video": "Video", "both": "Meetings and Video"}
-"""The products that a stack serves, by the value of its parameter Products."""
 
 LOGS_BACK = timedelta(hours=48)
 """How far back to search for runs: twice the longest gap between runs that raises no alarm."""
@@ -72,7 +71,7 @@ def show_stack(stack: Stack) -> None:
         field("reason", reason)
     field("place", stack.whereabouts())
     field("deployed", _ago(described.get("LastUpdatedTime") or described["CreationTime"]))
-    field("products", PRODUCTS[stack.parameters.get("Products", "meetings")])
+    field("products", products.labels(stack.products))
     if code := code_version(stack):
         field("code", code)
 
@@ -120,7 +119,13 @@ def show_jobs(stack: Stack) -> None:
         runs = insights.last_by_service(stack, RUN_ENDED, datetime.now(UTC) - LOGS_BACK)
     heading("Last run of each job")
     for job in JOBS:
-        field(job, _run(runs[job]) if job in runs else "no run in the last two days")
+        field(job, _run(runs[job]) if job in runs else _without_run(stack, job))
+
+
+def _without_run(stack: Stack, job: str) -> str:
+    if job == ROOM_JOB and "meetings" not in stack.products:
+        return "not deployed: rooms exist in Meetings only"
+    return "no run in the last two days"
 
 
 def _run(run: Line) -> str:
@@ -139,18 +144,21 @@ def _is_count(name: str, value: object) -> bool:
 
 
 def show_worklists(stack: Stack) -> None:
-    """Print the length of each worklist."""
+    """Print the length of each worklist, and of those of deferred items if they have any."""
     with progress("Counting the worklists"):
-        lengths = {name: worklists.length(stack, name) for name in worklists.WORKLISTS}
+        lengths = worklists.lengths(stack)
     heading("Worklists")
-    for name, length in lengths.items():
-        field(name, f"{_length(length)} ({worklists.WORKLISTS[name]})")
+    for name, description in worklists.WORKLISTS.items():
+        field(name, f"{_length(lengths[name])} ({description})")
+        deferred = lengths.get(DEFERRED + name, worklists.Length())
+        if deferred.count:
+            field(DEFERRED + name, f"{_length(deferred, 'next attempt')} (failed, tried again)")
 
 
-def _length(length: worklists.Length) -> str:
+def _length(length: worklists.Length, oldest: str = "oldest") -> str:
     if not length.oldest:
         return "0"
-    return f"{'' if length.is_exact else 'over '}{length.count}, oldest {_ago(length.oldest)}"
+    return f"{'' if length.is_exact else 'over '}{length.count}, {oldest} {_ago(length.oldest)}"
 
 
 def show_dead_letters(stack: Stack) -> None:

@@ -42,12 +42,15 @@ class Parameter(Struct, frozen=True, kw_only=True):
         least, most = self.limits
         limits = f" from {least} to {most}" if None not in self.limits else ""
         # Conditions compare text: "00" is not "0".
-        if not re.fullmatch(r"0|[1-9][0-9]*", value) or not _is_within(int(value), least, most):
-            return f"{self.name} must be a whole number{limits}"
+        fraction, kind = (r"(\.[0-9]+)?", "") if "." in self.default else ("", "whole ")
+        if not re.fullmatch(rf"(0|[1-9][0-9]*){fraction}", value) or not _is_within(
+            float(value), least, most
+        ):
+            return f"{self.name} must be a {kind}number{limits}"
         return None
 
 
-def _is_within(value: int, least: float | None, most: float | None) -> bool:
+def _is_within(value: float, least: float | None, most: float | None) -> bool:
     return (least is None or value >= least) and (most is None or value <= most)
 
 
@@ -104,20 +107,22 @@ def included(values: Mapping[str, str]) -> dict[str, Any]:
     return {
         name: resource
         for name, resource in template()["Resources"].items()
-        if "Condition" not in resource or _holds({"Condition": resource["Condition"]}, values)
+        if "Condition" not in resource
+        or condition_holds({"Condition": resource["Condition"]}, values)
     }
 
 
-def _holds(condition: Mapping[str, Any], values: Mapping[str, str]) -> bool:
+def condition_holds(condition: Mapping[str, Any], values: Mapping[str, str]) -> bool:
+    """Return True if a condition of the template is true for these parameters."""
     [(kind, operands)] = condition.items()
     if kind == "Condition":
-        return _holds(template()["Conditions"][operands], values)
+        return condition_holds(template()["Conditions"][operands], values)
     if kind == "Equals":
         left, right = (
             values.get(each["Ref"]) if isinstance(each, dict) else each for each in operands
         )
         return bool(left == right)
-    holding = [_holds(each, values) for each in operands]
+    holding = [condition_holds(each, values) for each in operands]
     return {"Not": not holding[0], "And": all(holding), "Or": any(holding)}[kind]
 
 

@@ -17,6 +17,7 @@ from operations.account import explain
 from operations.arguments import within
 from operations.command import command
 from operations.insights import Line
+from operations.products import NAMES
 from operations.stack import Stack, StackError, deployed_stack
 from operations.terminal import escape, without_queries
 from roomkeeper.domain.recordings import Recording, Session
@@ -107,29 +108,50 @@ def _item(stack: Stack, key: str, kind: type[Kind]) -> Kind | None:
 
 
 def _heading(known: Recording, session: Session | None) -> Iterator[str]:
-    room_id = known.room_id or (session and session.room_id) or "unknown"
     yield f"Recording {known.recording_id}: {known.status}"
-    yield f"  in session {known.session_id}, room {room_id}"
+    yield f"  of {NAMES[known.product].label}, in session {known.session_id}{_room(known, session)}"
     if known.hold:
         yield f"  on hold, by {known.hold.requested_by}: {known.hold.reason}"
     if known.url_expires_at and not known.deleted_at:
         yield f"  its last published URL works until {iso(known.url_expires_at)}"
+    if known.expires_at and not (known.deleted_at or known.expired_at or known.failed_at):
+        yield f"  Vonage deletes its file at {iso(known.expires_at)}"
+
+
+def _room(known: Recording, session: Session | None) -> str:
+    """Return the room in words; nothing for a product without rooms."""
+    if known.product != "meetings":
+        return ""
+    return f", room {known.room_id or (session and session.room_id) or 'unknown'}"
 
 
 def _from_item(known: Recording) -> Iterator[Step]:
     """Yield the steps recorded in the item, which outlives the logs. Its URL is never shown."""
     hold = known.hold
+    ended = f"ended{_after(known.duration)}{_because(known.reason)}"
     times = {
         "started": known.started_at,
-        f"ended after {known.duration} s": known.ended_at,
+        ended: known.ended_at or known.ended_received_at,
         "upload known": known.uploaded_at,
+        "stored in the customer's own storage": known.stored_at,
         "put on hold": hold and hold.since,
         "found missing at Vonage": known.missing_at,
+        "about to be deleted by Vonage": known.expiring_at,
+        "file deleted by Vonage": known.expired_at,
+        f"failed{_because(known.failure_reason)}": known.failed_at,
         f"deleted by {known.deleted_by}": known.deleted_at,
     }
     for what, at in times.items():
         if at:
             yield Step(at, "table", what)
+
+
+def _after(duration: int | None) -> str:
+    return "" if duration is None else f" after {duration} s"
+
+
+def _because(reason: str | None) -> str:
+    return f" ({reason})" if reason else ""
 
 
 def _from_session(session: Session) -> Iterator[Step]:
@@ -150,9 +172,12 @@ def _from_logs(
 
 
 def _is_about(line: Line, recording_id: str) -> bool:
-    """Return whether a line is about the recording or its session, and not a participant."""
-    of_participant = str(line.get("event", "")).startswith("session:participant")
+    """Return whether a line is about the recording or its session, and not a participant's."""
+    of_participant = str(line.get("event", "")).startswith(_OF_PARTICIPANTS)
     return line.get("recording_id", recording_id) == recording_id and not of_participant
+
+
+_OF_PARTICIPANTS = ("session:participant:", "session:stream:")
 
 
 def _phrase(line: Line) -> str:

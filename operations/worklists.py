@@ -2,21 +2,28 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
 from msgspec import Struct
 
 from operations.stack import Stack
+from roomkeeper.domain.recordings import Worklist
 from roomkeeper.store import items
 from roomkeeper.times import from_iso
 
-WORKLISTS = {
+_DESCRIPTIONS = {
     "awaiting_upload": "recordings that wait for their upload",
-    "retained": "recordings that are uploaded, until cleanup deletes them",
+    "awaiting_copy": "recordings that wait for their copy",
+    "retained": "recordings whose retention has begun, known from callbacks only",
+    "confirmed": "recordings whose retention has begun, returned by Vonage's API",
     "open_session": "sessions whose end is not known",
     "ended_session": "ended sessions to check at Vonage",
     "extension": "room extensions that were interrupted",
 }
+
+_NAMES = {*get_args(Worklist), "extension"}
+
+WORKLISTS = {name: text for name, text in _DESCRIPTIONS.items() if name in _NAMES}
 """The worklists of the table's index `worklist`, and the items on each of them."""
 
 MAX_PAGES = 5
@@ -32,9 +39,15 @@ class Length(Struct, frozen=True):
     is_exact: bool = True
 
 
+def lengths(stack: Stack) -> dict[str, Length]:
+    """Return the current length of each worklist, and of each with deferred items, by name."""
+    return {name: length(stack, name) for name in sorted(_NAMES)}
+
+
 def length(stack: Stack, worklist: str) -> Length:
     """Return the current length of a worklist."""
-    shards = [_shard(stack, shard) for shard in items.shards(worklist)]
+    table = _Index(stack)
+    shards = [_shard(table, shard) for shard in items.shards(worklist)]
     return Length(
         sum(each.count for each in shards),
         min((each.oldest for each in shards if each.oldest), default=None),
@@ -42,31 +55,37 @@ def length(stack: Stack, worklist: str) -> Length:
     )
 
 
-def _shard(stack: Stack, shard: str) -> Length:
-    first = next(_pages(stack, shard, Limit=1))["Items"]
+def _shard(index: "_Index", shard: str) -> Length:
+    first = next(index.pages(shard, Limit=1))["Items"]
     if not first:
         return Length()
     count = 0
-    for number, page in enumerate(_pages(stack, shard, Select="COUNT"), 1):
+    for number, page in enumerate(index.pages(shard, Select="COUNT"), 1):
         count += page["Count"]
         if number == MAX_PAGES:
             break
     return Length(count, from_iso(first[0]["since"]["S"]), "LastEvaluatedKey" not in page)
 
 
-def _pages(stack: Stack, shard: str, **how: Any) -> Iterator[Any]:
-    """Yield the pages of a query for a shard's entries, oldest first; at least one page."""
-    query = {
-        "TableName": stack.outputs["TableName"],
-        "IndexName": "worklist",
-        "KeyConditionExpression": "worklist = :shard",
-        "ExpressionAttributeValues": {":shard": {"S": shard}},
-        **how,
-    }
-    dynamodb = stack.client("dynamodb")
-    while True:
-        page = dynamodb.query(**query)
-        yield page
-        if "LastEvaluatedKey" not in page:
-            return
-        query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+class _Index:
+    """The table's index of worklists."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._client = stack.client("dynamodb")
+        self._table = stack.outputs["TableName"]
+
+    def pages(self, shard: str, **how: Any) -> Iterator[Any]:
+        """Yield the pages of a query for a shard's entries, oldest first; at least one page."""
+        query = {
+            "TableName": self._table,
+            "IndexName": "worklist",
+            "KeyConditionExpression": "worklist = :shard",
+            "ExpressionAttributeValues": {":shard": {"S": shard}},
+            **how,
+        }
+        while True:
+            page = self._client.query(**query)
+            yield page
+            if "LastEvaluatedKey" not in page:
+                return
+            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]

@@ -8,7 +8,7 @@ listed below. Free tiers are ignored.
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 from rich.console import Console
@@ -17,7 +17,7 @@ from rich.table import Table
 from benchmarks.counts import LIFE, Life, life
 from local.testing.template import resources
 from operations.arguments import within
-from operations.template import parameters
+from operations.template import Parameter, parameters
 from roomkeeper.jobs.cleanup import Cleanup
 from roomkeeper.jobs.reconciliation import Reconciliation
 from tools import prices, worst_case
@@ -267,6 +267,17 @@ def _secret_reads(load: Load) -> float:
     return containers * MONTH / 300 * min(1.0, load.callbacks / (MONTH / 300)) + RUNS
 
 
+def _valid(parameter: Parameter) -> Callable[[str], float]:
+    """Return a type of arguments: a number that the parameter may be."""
+
+    def number(text: str) -> float:
+        if error := parameter.error_in(text):
+            raise argparse.ArgumentTypeError(error)
+        return float(text)
+
+    return number
+
+
 def main() -> None:
     """Print the bill for a load, and the bills of two alternative designs."""
     parser = argparse.ArgumentParser(prog="python -m tools.cost", description=__doc__)
@@ -277,8 +288,7 @@ def main() -> None:
         ("rate", own.rate, parameters()["CallbackRateLimit"]),
         ("burst", own.burst, parameters()["CallbackBurstLimit"]),
     ):
-        least, most = (int(each or 0) for each in limit.limits)
-        parser.add_argument(f"--{name}", type=within(least, most), default=default, help=limit.name)
+        parser.add_argument(f"--{name}", type=_valid(limit), default=default, help=limit.name)
     options = vars(parser.parse_args())
     bounds = worst_case.Limits(rate=options.pop("rate"), burst=options.pop("burst"))
     load = Load(**options)

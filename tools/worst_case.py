@@ -71,7 +71,7 @@ class Limits(Struct, frozen=True):
     """The stage's throttling limits per route: requests per second, and concurrent requests."""
 
     rate: float
-    burst: int
+    burst: float
 
     @property
     def requests_a_day(self) -> float:

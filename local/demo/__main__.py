@@ -15,6 +15,7 @@ from local.demo import cleanup, dead_letters, management, meeting, rooms, timeli
 from local.demo.report import Report
 from local.servers import BUILD, LocalStackError
 from local.stack import LocalStack
+from operations.environment import use_only_this_machine
 from operations.stack import Stack
 from operations.subscriber import Subscriber
 
@@ -31,6 +32,7 @@ def main() -> int:
     if options.json and (options.json.is_dir() or not options.json.absolute().parent.is_dir()):
         parser.error(f"{options.json} cannot be written: choose a file in an existing folder")
     report = Report()
+    use_only_this_machine()
     try:
         with report.timed("all"):
             _run(report)

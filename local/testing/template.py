@@ -10,6 +10,7 @@ from operations.template import ROOT, load, template
 __all__ = [
     "NAMESPACE",
     "ROOT",
+    "dashboard",
     "environment",
     "monitoring",
     "properties",
@@ -46,7 +47,11 @@ def _all() -> Mapping[str, dict[str, Any]]:
 def monitoring() -> Mapping[str, Any]:
     """Return the nested template of the alarms, with the values that template.yaml passes to it."""
     nested = template()["Resources"]["Monitoring"]["Properties"]
-    found: dict[str, Any] = _with(nested["Parameters"], load(ROOT / nested["TemplateURL"]))
+    passed = {
+        name: value["If"][1] if "If" in value else value  # as if the condition held
+        for name, value in nested["Parameters"].items()
+    }
+    found: dict[str, Any] = _with(passed, load(ROOT / nested["TemplateURL"]))
     return found
 
 
@@ -72,6 +77,14 @@ def _inserted(passed: Mapping[str, dict[str, str]], found: re.Match[str]) -> str
     return target if function == "Sub" else f"${{{target}}}"
 
 
+def dashboard() -> str:
+    """Return the body of the dashboard with all its widgets, and its references as `${Name}`."""
+    text, variables = properties("Dashboard")["DashboardBody"]["Sub"]
+    for name, value in variables.items():
+        text = text.replace(f"${{{name}}}", value["If"][1]["Sub"])
+    return str(text)
+
+
 def environment(function: str) -> dict[str, str]:
     """Return a function's environment, with parameters' defaults and referenced logical ids."""
     both = template()["Globals"]["Function"], properties(function)
@@ -83,6 +96,8 @@ def _plain(value: Any) -> str:
     if not isinstance(value, dict):
         return str(value)
     [target] = value.values()
+    if "If" in value:  # as if the condition held
+        return _plain(target[1])
     if target == "AWS::URLSuffix":
         return "amazonaws.com"
     return str(template()["Parameters"].get(target, {}).get("Default", target))

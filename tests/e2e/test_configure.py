@@ -9,14 +9,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from local.servers import free_port
-from operations.configure import ask_vonage
+from operations.secret_checks import ask_vonage
 from tests.support import commands
 from tests.support.commands import Result
 from tests.support.deployed import Deployed
 
 pytestmark = pytest.mark.local_stack
 
-SECRETS = ("VonageSecretArn", "CallbackSecretArn")
+SECRETS = ("VonageSecretArn", "CallbackSecretArn", "VideoSecretArn", "VideoCallbackSecretArn")
 KEY, SECRET = "k3y-0f-4n-4cc0unt", "s3cret-0f-4n-4cc0unt"
 WORKING = json.dumps({"api_key": KEY, "api_secret": SECRET})
 
@@ -29,9 +29,10 @@ def configure(deployed: Deployed) -> Iterator[Configure]:
     """Run `make configure` on the deployed stack; the secrets are restored afterwards."""
     before = {name: deployed.stack.secret(name) for name in SECRETS}
 
-    def run(given: str | bytes, *arguments: str) -> Result:
+    def run(given: str | bytes, *arguments: str, product: str = "meetings") -> Result:
         text = given.encode() if isinstance(given, str) else given
-        return commands.make(deployed.operated, "configure", *arguments, stdin=text)
+        choice = [f"PRODUCT={product}"] if product else []
+        return commands.make(deployed.operated, "configure", *choice, *arguments, stdin=text)
 
     yield run
     for name, content in before.items():
@@ -40,7 +41,7 @@ def configure(deployed: Deployed) -> Iterator[Configure]:
 
 
 def versions(deployed: Deployed) -> list[str]:
-    """Return the ids of the current versions of both secrets."""
+    """Return the ids of the current versions of all secrets."""
     client = deployed.stack.client("secretsmanager")
     return [
         client.get_secret_value(SecretId=deployed.stack.outputs[name])["VersionId"]
@@ -78,6 +79,50 @@ def test_an_application_comes_from_a_file_and_wins(
     assert stored["private_key"] == pem.decode()
     assert stored["api_key"] == "local"  # a field that is not given stays as it was
     assert pem.splitlines()[1].decode() not in result.text
+
+
+@pytest.mark.parametrize("names", [("application_id", "private_key"), ("api_key", "api_secret")])
+def test_credentials_of_video_are_tested_and_stored(
+    names: tuple[str, str], deployed: Deployed, configure: Configure
+) -> None:
+    known = deployed.vonage.video.credentials()
+    given = {name: known[name] for name in names}
+    secrets = ["of the archives' URL", "of the URL of session monitoring"]
+
+    result = configure(json.dumps(given | {"signature_secrets": secrets}), product="video")
+
+    assert result.code == 0, result.text
+    assert "Vonage accepts these" in result.text
+    assert f"Stored in the Video secret: {', '.join(names)}." in result.text
+    assert given.items() <= deployed.stack.secret("VideoSecretArn").items()
+    stored = deployed.stack.secret("VideoCallbackSecretArn")
+    assert (stored["signature_secrets"], len(stored["token"])) == (secrets, 48)
+    assert not any(text in result.text for text in [given[names[1]], *secrets, stored["token"]])
+
+
+def test_credentials_of_video_that_vonage_refuses_are_not_stored(
+    deployed: Deployed, configure: Configure
+) -> None:
+    before = versions(deployed)
+    known = deployed.vonage.video.credentials()
+
+    result = configure(
+        json.dumps({"api_key": known["api_key"], "api_secret": "w" * 40}), product="video"
+    )
+
+    assert result.code == 1
+    assert "Vonage rejected these credentials" in result.text
+    assert versions(deployed) == before
+
+
+def test_without_a_terminal_the_product_must_be_named(
+    deployed: Deployed, configure: Configure
+) -> None:
+    before = versions(deployed)
+    result = configure(WORKING, product="")
+    assert result.code == 1
+    assert "serves Meetings and Video: add PRODUCT=meetings or PRODUCT=video." in result.text
+    assert versions(deployed) == before
 
 
 def test_what_is_held_already_makes_no_new_version(
@@ -148,6 +193,6 @@ def test_malformed_input_is_refused_and_not_quoted(
 
 def test_an_unreachable_vonage_is_reported() -> None:
     fields = {"application_id": "", "private_key": "", "api_key": KEY, "api_secret": SECRET}
-    result = ask_vonage(f"http://127.0.0.1:{free_port()}", fields, within=0.5)
+    result = ask_vonage("meetings", f"http://127.0.0.1:{free_port()}", fields, within=0.5)
     assert "could not be tested" in result
     assert SECRET not in result

@@ -160,7 +160,7 @@ def test_a_message_of_another_origin_stays_with_the_reason(deployed: Deployed) -
     deployed.stack.client("sqs").purge_queue(QueueUrl=deployed.stack.outputs["DeadLetterQueueUrl"])
 
 
-def test_the_callback_url_is_printed_whole(
+def test_the_callback_urls_are_printed_whole(
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["callback_url", "--stack", deployed.stack.name])
@@ -168,7 +168,8 @@ def test_the_callback_url_is_printed_whole(
 
     assert callback_url.main() == 0
 
-    assert capsys.readouterr().out == f"{deployed.stack.callback_url()}\n"
+    urls = [deployed.stack.callback_url("meetings"), deployed.stack.callback_url("video")]
+    assert capsys.readouterr().out.splitlines() == urls
 
 
 def test_a_missing_stack_is_named_with_what_to_do(deployed: Deployed) -> None:

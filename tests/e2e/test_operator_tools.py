@@ -36,7 +36,8 @@ def items_marked_smoke(deployed: Deployed) -> list[Any]:
 def test_smoke_sends_a_callback_through_the_stack_and_leaves_nothing(deployed: Deployed) -> None:
     result = make(deployed.stack, "smoke")
     assert result.code == 0, result.text
-    assert result.text.count("ok   ") == 6, result.text
+    assert result.text.count("ok   ") == 12, result.text
+    assert "accepts callbacks of Meetings and Video" in result.text
     assert items_marked_smoke(deployed) == []
     assert left_by_commands(deployed) == []
 

@@ -91,7 +91,7 @@ class Operator:
         monkeypatch.setattr(deploy, "build", lambda _wanted, run: run(["sam", "build"]))
         monkeypatch.setattr(regions, "why_not", lambda _region, _values: None)
 
-    def _note(self, arguments: list[str]) -> int:
+    def _note(self, arguments: list[str], **_options: bool) -> int:
         self.sam.append(arguments)
         return 0
 

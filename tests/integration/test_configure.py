@@ -8,7 +8,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from local.vonage import VonageControl
-from operations.configure import Malformed, Refused, configure
+from operations.configure import configure
+from operations.secret_checks import Refused
+from operations.secret_fields import Malformed
 from roomkeeper.vonage import ApplicationKey
 from roomkeeper.vonage.connect import VonageSecretContent
 
@@ -55,7 +57,7 @@ def a_stack(
 
 
 def store(stack: Any, **given: str) -> str:
-    return " ".join(configure(stack, given))
+    return " ".join(configure(stack, "meetings", given))
 
 
 def schemes(emulator: VonageControl) -> list[str]:
@@ -175,7 +177,7 @@ def test_a_short_signature_secret_is_stored_with_a_warning(
 ) -> None:
     stack = a_stack(emulator)
     messages = store(stack, signature_secret="s" * length)
-    assert (f"Warning: the signature_secret has {length} characters" in messages) is warned
+    assert (f"Warning: the signature secret has {length} characters" in messages) is warned
     assert stack.secrets["CallbackSecretArn"] == {"token": TOKEN, "signature_secret": "s" * length}
 
 

@@ -396,6 +396,7 @@ class WithEvent:
 
     def __init__(self, client: MeetingsClient, event: str) -> None:
         self._client, self._event = client, event
+        self.all_since = client.all_since
 
     def in_session(self, session_id: str) -> Listed | None:
         listed = self._client.in_session(session_id)
@@ -489,6 +490,7 @@ class WithInvalidRecording:
 
     def __init__(self, client: MeetingsClient) -> None:
         self._client = client
+        self.all_since = client.all_since
 
     def in_session(self, session_id: str) -> Listed | None:
         listed = self._client.in_session(session_id)

@@ -20,9 +20,12 @@ ENVIRONMENT = {
     "RETENTION_DAYS": "30",
     "DELETED_RECORDING_DAYS": "90",
     "UPLOAD_GRACE_HOURS": "6",
+    "HORIZON_HOURS": "96",
+    "EXPIRING_NOTICE_HOURS": "12",
     "JOB_CONCURRENCY": "1",  # in moto, other threads may see a partly written item
     "JOB_RATE_PER_SECOND": "1000",
     "JOB_CONSECUTIVE_FAILURES": "20",
+    "SERVED_PRODUCTS": "meetings",
     "VONAGE_SECRET_ARN": "vonage",
     "AWS_DEFAULT_REGION": "eu-west-1",
 }

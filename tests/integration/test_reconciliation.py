@@ -306,6 +306,7 @@ class WithoutAnEnd:
 
     def __init__(self, client: MeetingsClient, *, recording_id: str) -> None:
         self._client, self._invalid = client, recording_id
+        self.all_since = client.all_since
 
     def get(self, recording_id: str) -> RecordingObservation | None:
         if recording_id == self._invalid:

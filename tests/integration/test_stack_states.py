@@ -217,7 +217,7 @@ def test_a_parameter_that_another_version_does_not_have_is_named(
     api = {"api_key": "a-key", "api_secret": "a-secret"}
 
     with pytest.raises(StackError, match=r"or another version.*no parameter VonageBaseUrl"):
-        configure.configure(Stack(NAME), api)
+        configure.configure(Stack(NAME), "meetings", api)
 
 
 @pytest.mark.parametrize(

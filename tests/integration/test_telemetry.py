@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from local.testing.template import ROOT, properties, resources, template
+from local.testing.template import ROOT, dashboard, properties, resources, template
 from operations import trace
 from tests.support.env import Env
 from tests.support.telemetry import Metric, Telemetry, everything
@@ -27,7 +27,7 @@ WORDS = {
     *("fields", "filter", "sort", "stats", "limit", "count", "latest", "bin", "by", "as", "asc"),
     *("desc", "in", "and", "or", "not", "like", "SOURCE"),
 }
-BODY = properties("Dashboard")["DashboardBody"]["Sub"].replace("${!", "$!{")
+BODY = dashboard().replace("${!", "$!{")
 WIDGETS = json.loads(re.sub(r"\$\{(.+?)\}", r"\1", BODY))["widgets"]
 DOCUMENT = (ROOT / "docs/operations.md").read_text()
 QUERIES = dict(

@@ -21,6 +21,7 @@ from local import servers
 from local import stack as local_stack
 from local.servers import BUILD
 from local.vonage.control import VonageControl
+from operations.environment import bypass_proxies, use_only_this_machine
 from operations.stack import Stack, resources
 from operations.subscriber import Subscriber
 from roomkeeper.aws import sdk
@@ -39,6 +40,10 @@ class Deployed(Struct, frozen=True):
     operated: Stack
     vonage: VonageControl
     subscriber: Subscriber
+
+    def post_video(self, body: bytes | str, **headers: str) -> requests.Response:
+        """Post a callback of the Video API to the path with the valid token."""
+        return self.post(body, self.stack.callback_path("video"), **headers)
 
     def post(self, body: bytes | str, path: str | None = None, **headers: str) -> requests.Response:
         """Post a callback, by default to the path with the valid token."""
@@ -77,6 +82,13 @@ class Deployed(Struct, frozen=True):
         return about(self.subscriber.wait_for(lambda events: len(about(events)) >= count, WITHIN))
 
 
+def pytest_configure() -> None:
+    """Ignore the AWS settings and proxies of the shell, unless they lead to the tested stack."""
+    bypass_proxies()
+    if "ROOMKEEPER_STACK" not in os.environ:
+        use_only_this_machine()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect the tests that need the local stack if another stack is tested."""
     if "ROOMKEEPER_STACK" not in os.environ:
@@ -92,7 +104,7 @@ def deployed() -> Iterator[Deployed]:
     with ExitStack() as exits:
         name = os.environ.get("ROOMKEEPER_STACK")
         stack, operated, vonage = _remote(name, exits) if name else _local(exits)
-        vonage.callbacks_to(stack.callback_url(), headers=stack.headers)
+        local_stack.connect_callbacks(stack, vonage)
         subscriber = Subscriber(stack, f"test-{secrets.token_hex(4)}")
         exits.callback(subscriber.close)
         yield Deployed(stack, operated, vonage, subscriber)
@@ -101,9 +113,17 @@ def deployed() -> Iterator[Deployed]:
 @pytest.fixture(scope="session")
 def signature_secret(deployed: Deployed) -> str:
     """The secret that callbacks to the stack are signed with."""
-    secret = deployed.stack.callback_secret()["signature_secret"]
+    secret: str = deployed.stack.callback_secret()["signature_secret"]
     assert secret, "Put a signature_secret into the stack's callback secret to test signatures."
     return secret
+
+
+@pytest.fixture(scope="session")
+def video_signature_secrets(deployed: Deployed) -> tuple[str, ...]:
+    """The secrets that callbacks of the Video API to the stack are signed with."""
+    found = tuple(deployed.stack.callback_secret("video")["signature_secrets"])
+    assert found, "Put signature_secrets into the stack's Video callback secret to test signatures."
+    return found
 
 
 def _local(exits: ExitStack) -> tuple[Stack, Stack, VonageControl]:
@@ -112,6 +132,9 @@ def _local(exits: ExitStack) -> tuple[Stack, Stack, VonageControl]:
     local.stack.client("secretsmanager").put_secret_value(
         SecretId=local.stack.outputs["CallbackSecretArn"], SecretString=json.dumps(secret)
     )
+    signed = {"signature_secrets": [secrets.token_hex(32), secrets.token_hex(8)]}  # one is short
+    video = local.stack.callback_secret("video") | signed
+    local.stack.put_secret("VideoCallbackSecretArn", json.dumps(video))
     return local.stack, local.operated, local.vonage
 
 

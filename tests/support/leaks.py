@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from local.servers import BUILD
+from local.stack import connect_callbacks
 from tests.support.deployed import Deployed
 
 SHAPES = {
@@ -15,6 +16,12 @@ SHAPES = {
     "a private key": r"PRIVATE KEY",
 }
 """Patterns that show a secret of a kind, whatever its value."""
+
+SECRETS = ("CallbackSecretArn", "VonageSecretArn", "VideoCallbackSecretArn", "VideoSecretArn")
+"""The outputs with the stack's secrets."""
+
+_PUBLIC = (".application_id.0", ".api_key.0")
+"""Fields that identify an account or application, as URLs and claims do."""
 
 LOCAL = BUILD / "local/test"
 
@@ -31,7 +38,7 @@ class Past:
         """Reset the emulated Vonage, but keep its record of delivered callbacks."""
         self._deliveries += deployed.vonage.deliveries()
         deployed.vonage.reset()
-        deployed.vonage.callbacks_to(deployed.stack.callback_url(), headers=deployed.stack.headers)
+        connect_callbacks(deployed.stack, deployed.vonage)
 
     def deliveries(self, deployed: Deployed) -> list[dict[str, Any]]:
         """Return all callbacks of the test run, each with the responses to it."""
@@ -84,12 +91,17 @@ def all_outputs(deployed: Deployed, past: Past) -> dict[str, str]:
 
 
 def secrets_of(deployed: Deployed) -> dict[str, str]:
-    """Return the current fields of the stack's secrets, by name."""
-    client, outputs = deployed.stack.client("secretsmanager"), deployed.stack.outputs
+    """Return the current fields of the stack's secrets, by the secret's output and their name.
+
+    A private key is represented by its first line in base64, which no line break interrupts.
+    """
     known: dict[str, str] = {}
-    for output in ("CallbackSecretArn", "VonageSecretArn"):
-        known |= json.loads(client.get_secret_value(SecretId=outputs[output])["SecretString"])
-    return known
+    for output in SECRETS:
+        for name, value in deployed.stack.secret(output).items():
+            for place, each in enumerate(value if isinstance(value, list) else [value]):
+                shown = each.splitlines()[1] if "PRIVATE KEY" in each else each
+                known[f"{output}.{name}.{place}"] = shown
+    return {name: each for name, each in known.items() if not name.endswith(_PUBLIC)}
 
 
 def names_in(deliveries: Iterable[Mapping[str, Any]]) -> dict[str, str]:

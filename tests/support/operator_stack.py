@@ -7,7 +7,9 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
+from operations import products
 from operations.stack import StackError
+from roomkeeper.domain.observations import Product
 
 BUS, QUEUE_NAME = "a-stack", "dead-letters"
 
@@ -27,7 +29,10 @@ class AStack:
         self.resources: dict[str, dict[str, str]] = {}
         self.nested: dict[str, dict[str, dict[str, str]]] = {}
         """The resources of each nested stack, by its physical id in `resources`."""
-        self.secret = {"token": "a-token", "signature_secret": "a-signature-secret"}
+        self.secret: dict[str, Any] = {
+            "token": "a-token",
+            "signature_secret": "a-signature-secret",
+        }
         self._clients = {"cloudformation": _Formation(self), **clients}
 
     def client(self, service: str) -> Any:
@@ -36,11 +41,15 @@ class AStack:
     def whereabouts(self) -> str:
         return "account 123456789012, region eu-west-1"
 
-    def callback_secret(self) -> dict[str, str]:
+    @property
+    def products(self) -> tuple[Product, ...]:
+        return products.served(self.parameters)
+
+    def callback_secret(self, _product: Product) -> dict[str, Any]:
         return self.secret
 
-    def callback_url(self) -> str:
-        return f"{self.base_url}/callbacks/{self.secret['token']}"
+    def callback_url(self, product: Product) -> str:
+        return f"{self.base_url}{products.NAMES[product].path}/{self.secret['token']}"
 
 
 class _Formation:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from local.testing.template import resources
+from tests.support import leaks
 from tests.support.deployed import Deployed
 
 Ask = Callable[[Any], object]
@@ -94,8 +95,8 @@ def _query_of(table: str, index: dict[str, Any]) -> Ask:
 
 def _on_the_rest(deployed: Deployed) -> dict[tuple[str, str], Ask]:
     stack, found = deployed.stack, dict[tuple[str, str], Ask]()
-    for secret in (stack.outputs["CallbackSecretArn"], stack.outputs["VonageSecretArn"]):
-        found |= _on_secret(secret)
+    for secret in leaks.SECRETS:
+        found |= _on_secret(stack.outputs[secret])
     for function in resources("AWS::Serverless::Function"):
         found |= _on_function(deployed, deployed.id_of(function))
     for group in resources("AWS::Logs::LogGroup"):

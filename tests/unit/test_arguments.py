@@ -22,7 +22,7 @@ from local.testing.template import ROOT
         ("operations.events", ["--count", "0"], "not a whole number greater than 0"),
         ("operations.logs", ["--since", "0m"], "not a duration such as 90s"),
         ("tools.cost", ["--callbacks=-1"], "'-1' is not a whole number from 0 to"),
-        ("tools.cost", ["--rate=0"], "'0' is not a whole number from 1 to 10000"),
+        ("tools.cost", ["--rate=0"], "must be a number from 1 to 10000"),
         ("tools.cost", ["--burst=9999"], "from 1 to 5000"),
     ],
 )

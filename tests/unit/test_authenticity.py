@@ -1,4 +1,5 @@
 import base64
+import codecs
 import hashlib
 import hmac
 import json
@@ -480,6 +481,12 @@ def test_a_signature_must_cover_the_body_unless_the_rules_say_otherwise(missing:
 
 
 SENT = '{ "b": "\\u00e9\N{SNOWMAN}", "a" : [1, 2.50, {"x y": " , "}],\r\n\t"c":null }'
+
+
+@pytest.mark.parametrize("hashed", [BODY, codecs.BOM_UTF8 + BODY])
+def test_the_hash_may_leave_out_the_byte_order_mark(hashed: bytes) -> None:
+    header = signed(payload_hash=hashlib.sha256(hashed).hexdigest())
+    authenticate(codecs.BOM_UTF8 + BODY, authorization=header)
 
 
 @pytest.mark.parametrize(

@@ -189,4 +189,4 @@ def test_the_alternatives_differ_where_they_should() -> None:
 
 def test_the_first_quota_is_named_with_what_to_raise() -> None:
     assert "exceed no quota" in cost.first_met(cost.Load(10**6, 0, 0))
-    assert "CallbackRateLimit (3 a second by day" in cost.first_met(cost.Load(10**8, 0, 0))
+    assert "CallbackRateLimit (1.5 a second by day" in cost.first_met(cost.Load(10**8, 0, 0))

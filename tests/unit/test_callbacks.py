@@ -1,3 +1,4 @@
+import codecs
 from typing import Any, get_type_hints
 
 import msgspec
@@ -338,7 +339,7 @@ def test_unused_fields_may_have_any_number(number: str) -> None:
         (b'{"a":-Infinity}', "JSON is malformed: invalid character (byte 6)"),
         (b"{'a':1}", "JSON is malformed: object keys must be strings (byte 1)"),
         (b'{"a":"\x00"}', "JSON is malformed: invalid character (byte 6)"),
-        (b'\xef\xbb\xbf{"a":1}', "JSON is malformed: invalid character (byte 0)"),
+        (b'\xef\xbb\xbf\xef\xbb\xbf{"a":1}', "JSON is malformed: invalid character (byte 0)"),
         (b"[]", "The body must be a JSON object: Expected `object`, got `array`."),
         (b'"{}"', "The body must be a JSON object: Expected `object`, got `str`."),
         (b"null", "The body must be a JSON object: Expected `object`, got `null`."),
@@ -434,3 +435,8 @@ def test_a_lone_surrogate_in_an_unknown_callback_is_stored_unchanged() -> None:
 @pytest.mark.parametrize("id_", ["", ".", "..", "../x", "a/b", "a\\b", "/"])
 def test_an_id_that_would_address_another_resource_is_not_recognized(id_: str) -> None:
     assert isinstance(parse(a_body("recording:started", recording_id=id_)), Unrecognized)
+
+
+@pytest.mark.parametrize("body", [b'{"event": "x"}', b'{"event": "recording:started"}'])
+def test_a_byte_order_mark_has_no_effect_and_is_not_stored(body: bytes) -> None:
+    assert parse(codecs.BOM_UTF8 + body) == parse(body)

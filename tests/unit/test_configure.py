@@ -4,7 +4,8 @@ import codecs
 
 import pytest
 
-from operations.configure import Malformed, parse
+from operations.secret_fields import Malformed, parse
+from roomkeeper.domain.observations import Product
 
 
 @pytest.mark.parametrize(
@@ -19,13 +20,18 @@ from operations.configure import Malformed, parse
         b'{"api_key": "hunter2 "}',
         b'{"signature_secret": "hunter2\\n"}',
         b'{"token": "hunter2 hunter2"}',
+        b'{"token": ["hunter2"]}',
+        b'{"signature_secrets": "hunter2"}',
+        b'{"signature_secrets": ["good", "hunter2\\n"]}',
+        b'{"signature_secrets": [["hunter2"]]}',
         b"\xff\xfehunter2",
         b'{"api_key": "\xff"}',
     ],
 )
-def test_malformed_input_is_rejected_and_not_quoted(given: bytes) -> None:
+@pytest.mark.parametrize("product", ["meetings", "video"])
+def test_malformed_input_is_rejected_and_not_quoted(given: bytes, product: Product) -> None:
     with pytest.raises(Malformed) as refusal:
-        parse(given)
+        parse(given, product)
 
     chain = [refusal.value, refusal.value.__cause__]
     assert "hunter2" not in " ".join(map(repr, chain))
@@ -43,12 +49,22 @@ def test_malformed_input_is_rejected_and_not_quoted(given: bytes) -> None:
 )
 def test_a_file_may_be_in_the_encodings_of_windows(mark: bytes, encoding: str) -> None:
     text = '{"signature_secret": "snow\N{SNOWMAN} man"}'
-    assert parse(mark + text.encode(encoding)) == {"signature_secret": "snow\N{SNOWMAN} man"}
+    assert parse(mark + text.encode(encoding), "meetings") == {
+        "signature_secret": "snow\N{SNOWMAN} man"
+    }
 
 
 def test_some_of_the_fields_are_enough() -> None:
-    assert parse(b'{"api_secret": "s"}') == {"api_secret": "s"}
+    assert parse(b'{"api_secret": "s"}', "meetings") == {"api_secret": "s"}
     key = "-----BEGIN PRIVATE KEY-----\n...\n"
-    assert parse(b'{"private_key": "%s"}' % key.encode().replace(b"\n", b"\\n")) == {
-        "private_key": key
-    }
+    given = b'{"private_key": "%s"}' % key.encode().replace(b"\n", b"\\n")
+    assert parse(given, "video") == {"private_key": key}
+
+
+def test_video_has_a_list_of_signature_secrets_and_meetings_has_one() -> None:
+    several = b'{"signature_secrets": ["archives", "sessions of mine"]}'
+    assert parse(several, "video") == {"signature_secrets": ["archives", "sessions of mine"]}
+    with pytest.raises(Malformed, match="signature_secret, all strings"):
+        parse(several, "meetings")
+    with pytest.raises(Malformed, match="signature_secrets, a list of strings"):
+        parse(b'{"signature_secret": "archives"}', "video")

@@ -9,7 +9,7 @@ import pytest
 
 from operations import deploy, regions, sam
 from operations.build import BuildFailed, Target
-from operations.template import ROOT, parameters
+from operations.template import ROOT, Parameter, parameters
 
 ENVIRONMENTS = ("default", "prod", "local")
 
@@ -82,7 +82,8 @@ def test_a_value_with_blanks_stays_one_for_sam() -> None:
 def test_a_first_deployment_asks_until_the_value_is_valid(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    asked = deploy.answers({}, typed("https://vonage.example/v1", "often", "7", ""))
+    products = {"Products": "meetings"}
+    asked = deploy.answers(products, typed("https://vonage.example/v1", "often", "7", ""))
 
     assert asked == {
         "VonageBaseUrl": "https://vonage.example/v1",
@@ -91,7 +92,40 @@ def test_a_first_deployment_asks_until_the_value_is_valid(
     }
     shown = capsys.readouterr().out
     assert "must be a whole number" in shown
-    assert all(parameters()[name].description in shown for name in deploy.ASKED)
+    assert all(parameters()[name].description in shown for name in asked)
+
+
+def test_video_is_recommended_with_the_reason_and_needs_no_url_of_meetings(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = deploy.answers({}, typed("all", "", "7", ""))
+
+    assert asked == {"Products": "video", "CleanupRetentionDays": "7", "AlarmEmail": ""}
+    shown = capsys.readouterr().out
+    assert "Products must be one of meetings, video, both" in shown
+    assert "Recommended: video. Vonage ended the Meetings API on 30 June 2025." in shown
+
+
+@pytest.mark.parametrize("chosen", ["meetings", "both"])
+def test_another_choice_asks_for_the_url_of_meetings(chosen: str) -> None:
+    asked = deploy.answers({}, typed(chosen, "", "", ""))
+    assert asked["Products"] == chosen
+    assert asked["VonageBaseUrl"] == parameters()["VonageBaseUrl"].default
+
+
+def test_copying_is_asked_for_once_the_template_has_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copying = Parameter(
+        name="CopyRecordings",
+        description="Whether to copy recordings.",
+        default="false",
+        allowed=("true", "false"),
+    )
+    monkeypatch.setattr(deploy, "parameters", lambda: {**parameters(), "CopyRecordings": copying})
+    asked = deploy.answers({"Products": "video"}, typed("", "7", ""))
+    assert asked == {"CopyRecordings": "false", "CleanupRetentionDays": "7", "AlarmEmail": ""}
+    assert "Whether to copy recordings." in capsys.readouterr().out
 
 
 def test_what_was_given_is_not_asked_for() -> None:
@@ -226,7 +260,8 @@ def test_a_first_deployment_prints_its_account_and_the_next_steps(
     assert command[1] == "deploy"
     assert {"--debug", 'CleanupDryRun="false"'} <= set(command)
     assert "The first deployment of stack roomkeeper-prod into account 123456789012" in shown
-    assert "make configure STACK=roomkeeper-prod" in shown
+    assert "make configure PRODUCT=meetings STACK=roomkeeper-prod" in shown
+    assert "make configure PRODUCT=video STACK=roomkeeper-prod" in shown
 
 
 def test_a_later_deployment_asks_and_prints_nothing(

@@ -252,6 +252,7 @@ def test_a_run_emits_a_metric_for_missing_credentials(
 ) -> None:
     monkeypatch.setenv("VONAGE_BASE_URL", "https://vonage.example")
     monkeypatch.setenv("VONAGE_SECRET_ARN", "vonage")
+    monkeypatch.setenv("SERVED_PRODUCTS", "meetings")
     response = {"SecretString": json.dumps(secret), "CreatedDate": 0}
     monkeypatch.setattr(sdk, "secrets_manager", lambda _policy: Secrets(response))
     with suppress(NotConfigured):
@@ -267,6 +268,7 @@ def test_incomplete_credentials_are_an_error_and_not_unconfigured(
 ) -> None:
     monkeypatch.setenv("VONAGE_BASE_URL", "https://vonage.example")
     monkeypatch.setenv("VONAGE_SECRET_ARN", "vonage")
+    monkeypatch.setenv("SERVED_PRODUCTS", "meetings")
     response = {"SecretString": '{"api_key": "key"}', "CreatedDate": 0}
     monkeypatch.setattr(sdk, "secrets_manager", lambda _policy: Secrets(response))
     with pytest.raises(SecretUnavailable) as raised:

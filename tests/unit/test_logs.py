@@ -29,7 +29,7 @@ from datetime import datetime, timedelta, UTC
 secret = CallbackSecret(FailingSecrets(), "arn:secret", timedelta())
 secret._known = CallbackCredentials(("t",), ())
 secret._fresh_until = datetime.now(UTC) - timedelta(seconds=1)
-callback_intake._secret = lambda: secret
+callback_intake._secret = lambda product: secret
 for _ in range(2):
     app.handler(a_request(b"{}", token="wrong"), AContext())
 """

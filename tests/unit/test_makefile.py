@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from operations.template import ROOT
+from operations.template import ROOT, template
 
 INTERPRETER = """#!/bin/sh
 # Stands in for Python: makes a virtual environment of itself, and installs nothing.
@@ -19,7 +19,7 @@ rm -rf "$4" && mkdir -p "$4/bin" && cp "$0" "$4/bin/python" && touch "$4/pyvenv.
 NEWER = f"""#!/bin/sh
 # Stands in for a Python that Lambda does not have: says 3.15, and is this one otherwise.
 says="import sys; sys.version_info = (3, 15, 0); exec(sys.argv[1])"
-[ "$1" != -c ] || exec "{sys.executable}" -c "$says" "$2"
+[ "$1 $2" != "-I -c" ] || exec "{sys.executable}" -c "$says" "$3"
 exec "{sys.executable}" "$@"
 """
 
@@ -107,6 +107,36 @@ def test_a_python_that_lambda_lacks_is_rejected_in_one_sentence(
     assert not (clone / ".tools").exists()
 
 
+def test_a_python_that_is_not_cpython_is_rejected_in_one_sentence(tmp_path: Path) -> None:
+    """The wheels in the lock files are for CPython."""
+    other = NEWER.replace("sys.version_info = (3, 15, 0)", "sys.implementation.name = 'pypy'")
+    python = an_interpreter(tmp_path / "bin", other)
+
+    code, told = make(a_clone(tmp_path / "rk"), f"PYTHON={python}", ".tools/uv/bin/uv")
+
+    assert code
+    assert "needs Python 3.11 to 3.14" in told
+
+
+def test_a_path_that_python_cannot_have_is_named_in_one_sentence(tmp_path: Path) -> None:
+    clone = a_clone(tmp_path / "a:b")
+
+    code, told = make(clone, f"PYTHON={sys.executable}", ".tools/uv/bin/uv")
+
+    assert code
+    assert told.splitlines()[0] == (
+        f"Python cannot work in a folder whose path contains a colon. Move the project: {clone}"
+    )
+
+
+def test_make_takes_the_pythons_that_the_template_offers() -> None:
+    offered = template()["Parameters"]["Runtime"]["AllowedValues"]
+    versions = [tuple(map(int, each.removeprefix("python").split("."))) for each in offered]
+    makefile = (ROOT / "Makefile").read_text()
+
+    assert f"{min(versions)} <= sys.version_info[:2] <= {max(versions)}" in makefile
+
+
 def test_the_operators_settings_do_not_move_what_is_installed(tmp_path: Path) -> None:
     clone = a_clone(tmp_path / "rk")
     python = an_interpreter(
@@ -114,6 +144,7 @@ def test_the_operators_settings_do_not_move_what_is_installed(tmp_path: Path) ->
         INTERPRETER.replace('[ "$2" = venv ]', 'env | grep "^PIP_" >>settings; [ "$2" = venv ]'),
     )
     moved = ["PIP_USER=1", "PIP_TARGET=/elsewhere", "PIP_PREFIX=/elsewhere", "PIP_ROOT=/elsewhere"]
+    moved += ["PIP_NO_BINARY=elsewhere", "PIP_INDEX_URL=https://index.example"]
     done = subprocess.run(
         ["env", *moved, "make", f"PYTHON={python}", ".tools/uv/bin/uv"],
         cwd=clone,
@@ -125,4 +156,5 @@ def test_the_operators_settings_do_not_move_what_is_installed(tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     settings = (clone / "settings").read_text()
     assert "PIP_USER=0" in settings
+    assert "PIP_INDEX_URL=https://index.example" in settings  # says where packages come from
     assert "elsewhere" not in settings

@@ -17,9 +17,11 @@ from local.testing.builders import (
 )
 from operations import purge
 from operations.purge import Window
+from roomkeeper.callbacks import video
 from roomkeeper.domain.recordings import WorklistEntry
 from roomkeeper.store import Store, events_due
 from tests.unit.conftest import Table
+from tests.unit.test_video_callbacks import a_body as video_body
 
 HOUR = timedelta(hours=1)
 ALL = Window(NOON - HOUR, NOON + HOUR)
@@ -82,6 +84,20 @@ def test_only_what_vonage_never_confirmed_is_selected(store: Store, stack: Any) 
         "on hold": ["RECORDING#held"],
         "already deleted": ["RECORDING#deleted"],
     }
+
+
+def test_one_product_can_be_selected(store: Store, stack: Any) -> None:
+    store.apply(a_recording_uploaded(recording_id="meeting"), NOON)
+    store.apply(a_session_ended(session_id="meeting"), NOON)
+    store.apply(video.parse(video_body("archive_available", id="archive")), NOON)
+
+    def selected(product: str) -> list[str]:
+        window = Window(NOON - HOUR, NOON + HOUR, product=product)
+        return sorted(purge.select(stack, window).keys)
+
+    assert selected("video") == ["RECORDING#archive"]
+    assert selected("meetings") == ["RECORDING#meeting", "SESSION#meeting"]
+    assert len(selected("")) == 3
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,13 @@ def test_a_secret_without_a_token_is_valid(caplog: pytest.LogCaptureFixture) -> 
     assert caplog.records == []
 
 
+@pytest.mark.parametrize("around", ["{}\n", "{}\r\n", " {}\t", "\n{}"])
+def test_white_space_around_a_stored_credential_has_no_effect(around: str) -> None:
+    """As `aws secretsmanager put-secret-value` stores the output of `echo`."""
+    stored = {name: around.format(value) for name, value in content("new").items()}
+    assert a_secret(FakeSecrets(stored)).credentials(NOON) == accepted("new")
+
+
 def test_the_previous_secret_is_accepted_within_its_grace_time() -> None:
     just_within = rotated(NOON - GRACE + SECOND)
     assert a_secret(just_within).credentials(NOON) == accepted("1", "0")
@@ -336,9 +343,7 @@ def test_a_malformed_secret_is_named_and_not_quoted(text: str) -> None:
         a_secret(FakeSecrets(text)).credentials(NOON)
     message = str(unavailable.value)
     assert message.startswith("The secret arn:secret (AWSCURRENT) cannot be used: ")
-    assert message.endswith(
-        "It must be a JSON object with the string fields token, signature_secret."
-    )
+    assert message.endswith("It must be a JSON object with the fields token, signature_secret.")
     assert "s3cret" not in message
 
 

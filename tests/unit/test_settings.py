@@ -1,18 +1,23 @@
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from roomkeeper.callbacks.authenticity import SignatureRules
 from roomkeeper.settings import (
+    ApiSettings,
     IntakeSettings,
     PublisherSettings,
     VonageSettings,
+    served_products,
 )
 
 INTAKE = {
     "TABLE_NAME": "rooms",
+    "SERVED_PRODUCTS": "both",
     "CALLBACK_SECRET_ARN": "arn:secret",
+    "VIDEO_CALLBACK_SECRET_ARN": "arn:video",
     "ACCEPTED_CREDENTIALS": "token-or-signature",
     "SIGNATURE_MAX_AGE_HOURS": "24",
     "REQUIRE_PAYLOAD_HASH": "true",
@@ -23,14 +28,16 @@ INTAKE = {
     "EVENT_DAYS": "30",
     "DELETED_RECORDING_DAYS": "90",
 }
-VONAGE = {"VONAGE_BASE_URL": "https://vonage.example", "VONAGE_SECRET_ARN": "arn:vonage"}
+MEETINGS = {"VONAGE_BASE_URL": "https://vonage.example", "VONAGE_SECRET_ARN": "arn:vonage"}
+VIDEO = {"VIDEO_BASE_URL": "", "VIDEO_SECRET_ARN": "arn:video"}
+VONAGE = MEETINGS | VIDEO | {"SERVED_PRODUCTS": "both"}
 PUBLISHER = {"TABLE_NAME": "rooms", "EVENT_BUS_NAME": "bus", "DEAD_LETTER_QUEUE_URL": "https://q"}
 
 
 def test_the_intake_reads_its_settings() -> None:
     assert IntakeSettings.from_env(INTAKE) == IntakeSettings(
         table_name="rooms",
-        secret_id="arn:secret",
+        secret_ids={"meetings": "arn:secret", "video": "arn:video"},
         accepts_token=True,
         accepts_signature=True,
         signature_rules=SignatureRules(max_age=timedelta(days=1)),
@@ -62,8 +69,23 @@ def test_the_publisher_reads_its_settings() -> None:
 
 def test_the_vonage_settings_are_read() -> None:
     assert VonageSettings.from_env(VONAGE) == VonageSettings(
-        base_url="https://vonage.example", secret_id="arn:vonage"
+        meetings=ApiSettings(base_url="https://vonage.example", secret_id="arn:vonage"),
+        video=ApiSettings(base_url="", secret_id="arn:video"),
     )
+
+
+@pytest.mark.parametrize(("product", "env"), [("meetings", MEETINGS), ("video", VIDEO)])
+def test_a_product_that_is_not_served_has_no_settings(product: str, env: dict[str, str]) -> None:
+    served = env | {"SERVED_PRODUCTS": product}
+    settings = msgspec.structs.asdict(VonageSettings.from_env(served))
+    assert [name for name, each in settings.items() if each is not None] == [product]
+    assert IntakeSettings.from_env(INTAKE | served).secret_ids.keys() == {product}
+
+
+@pytest.mark.parametrize("products", ["", "rooms"])
+def test_an_unknown_product_is_not_served(products: str) -> None:
+    with pytest.raises(KeyError):
+        served_products({"SERVED_PRODUCTS": products})
 
 
 @pytest.mark.parametrize(

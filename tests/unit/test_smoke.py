@@ -12,9 +12,11 @@ import requests
 
 from local.testing.builders import a_recording_uploaded
 from operations import smoke
+from operations.products import NAMES
 from operations.smoke import StepFailed
-from roomkeeper.callbacks import authenticity, meetings
-from roomkeeper.store import Store
+from roomkeeper.callbacks import authenticity
+from roomkeeper.domain.observations import Product
+from roomkeeper.store import Store, updates
 from tests.support.operator_stack import BUS, AStack, Refusing
 from tests.unit.conftest import Table
 
@@ -24,26 +26,29 @@ MARKER = "smoke-0a1b2c3d"
 class Deployed:
     """A fake stack that stores a callback and publishes its event."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, product: Product) -> None:
+        self.product = product
+        self.marked = smoke.MARKED[product]
         self.store = Store(table.client, table.name, event_days=9)
         self.status, self.stores, self.events_missed = 204, True, 0
         self.posted: list[Any] = []
 
     def post(self, url: str, data: bytes, headers: Any, timeout: float) -> requests.Response:
-        assert url == "https://api.example/callbacks/a-token"
+        assert url == f"https://api.example{NAMES[self.product].path}/a-token"
         assert timeout <= 30
         self.posted.append((data, headers))
         if self.status == 204 and self.stores:
-            self.store.apply(meetings.parse(data), datetime.now(UTC))
+            self.store.apply(self.marked.parse(data), datetime.now(UTC))
         if len(self.posted) > self.events_missed:
-            self.publish(json.loads(data)["room_id"])
+            fields = json.loads(data)
+            self.publish(fields.get("room_id") or fields["sessionId"])
         response = requests.Response()
         response.status_code, response._content = self.status, b"no\x1b"
         return response
 
-    def publish(self, room_id: str) -> None:
-        detail = json.dumps({"data": {"room_id": room_id}, "metadata": {}})
-        entry: Any = {"Source": "roomkeeper", "DetailType": "room:expired", "Detail": detail}
+    def publish(self, id_: str) -> None:
+        detail = json.dumps({"data": {self.marked.id_field: id_}, "metadata": {}})
+        entry: Any = {"Source": "roomkeeper", "DetailType": self.marked.event, "Detail": detail}
         entry["EventBusName"] = BUS
         boto3.client("events").put_events(Entries=[entry])
 
@@ -57,16 +62,22 @@ def stack(moto: None, table: Table) -> Iterator[AStack]:
     boto3.client("events").delete_event_bus(Name=BUS)
 
 
+@pytest.fixture(params=["meetings", "video"])
+def product(request: pytest.FixtureRequest) -> Product:
+    found: Product = request.param
+    return found
+
+
 @pytest.fixture
-def deployed(table: Table, monkeypatch: pytest.MonkeyPatch) -> Deployed:
-    made = Deployed(table)
+def deployed(table: Table, product: Product, monkeypatch: pytest.MonkeyPatch) -> Deployed:
+    made = Deployed(table, product)
     monkeypatch.setattr(requests, "post", made.post)
     monkeypatch.setattr(smoke, "ATTEMPT_SECONDS", 1)
     return made
 
 
-def run(stack: Any) -> None:
-    smoke.run(stack, MARKER)
+def run(stack: Any, product: Product) -> None:
+    smoke.run(stack, product, MARKER)
 
 
 def test_a_stack_that_works_passes_and_keeps_only_what_it_had(
@@ -74,19 +85,20 @@ def test_a_stack_that_works_passes_and_keeps_only_what_it_had(
 ) -> None:
     deployed.store.apply(a_recording_uploaded(), datetime.now(UTC))
     before = table.items()
-    run(stack)
+    run(stack, deployed.product)
     assert table.items() == before
     steps = [line[:4] for line in capsys.readouterr().out.splitlines()]
     assert steps == ["ok  "] * 6
 
 
-def test_its_item_is_on_no_worklist_and_has_a_ttl(table: Table) -> None:
+def test_its_item_is_on_no_worklist_and_has_a_ttl(table: Table, product: Product) -> None:
     """No job processes the item, and its TTL removes it if the command is killed."""
     store = Store(table.client, table.name, event_days=9)
-    body = smoke.callback_body(f"{MARKER}-1")
-    assert store.apply(meetings.parse(body), datetime.now(UTC))
+    marked = smoke.MARKED[product]
+    callback = marked.parse(marked.body(f"{MARKER}-1"))
+    assert store.apply(callback, datetime.now(UTC))
     [item] = table.items()
-    assert item["pk"] == {"S": smoke.key_of(body)}
+    assert item["pk"] == {"S": updates.key_of(callback)}
     assert "ttl" in item
     assert not {"worklist", "since", "session_id", "room_id", "used_at"} & item.keys()
     assert MARKER in item["detail"]["S"]
@@ -96,7 +108,7 @@ def test_an_event_that_a_new_rule_misses_is_followed_by_another_callback(
     stack: AStack, deployed: Deployed, table: Table
 ) -> None:
     deployed.events_missed = 2
-    run(stack)
+    run(stack, deployed.product)
     assert len(deployed.posted) == 3
     assert table.items() == []
 
@@ -106,13 +118,13 @@ def test_a_rejected_callback_is_reported_with_its_response(
 ) -> None:
     deployed.status = 401
     with pytest.raises(StepFailed, match=r"post a callback \(204\): the stack responded 401: no"):
-        run(stack)
+        run(stack, deployed.product)
 
 
 def test_a_callback_that_is_not_stored_is_named(stack: AStack, deployed: Deployed) -> None:
     deployed.stores = False
     with pytest.raises(StepFailed, match=r"find its item in the table: .*no item EVENT#"):
-        run(stack)
+        run(stack, deployed.product)
 
 
 def test_an_event_that_never_arrives_is_named_and_everything_removed(
@@ -120,21 +132,21 @@ def test_an_event_that_never_arrives_is_named_and_everything_removed(
 ) -> None:
     deployed.events_missed = 99
     with pytest.raises(StepFailed, match="receive its event: none arrived"):
-        run(stack)
+        run(stack, deployed.product)
     assert len(deployed.posted) == smoke.ATTEMPTS
     assert table.items() == []
 
 
 def test_another_rooms_event_does_not_count(stack: AStack, deployed: Deployed) -> None:
-    deployed.publish = lambda room_id: Deployed.publish(deployed, f"x-{room_id}")  # type: ignore[method-assign]
+    deployed.publish = lambda id_: Deployed.publish(deployed, f"x-{id_}")  # type: ignore[method-assign]
     with pytest.raises(StepFailed, match="none arrived"):
-        run(stack)
+        run(stack, deployed.product)
 
 
 def test_a_missing_permission_is_named_with_its_step(stack: AStack, deployed: Deployed) -> None:
     stack._clients["dynamodb"] = Refusing()
     with pytest.raises(StepFailed, match="find its item in the table: These AWS credentials lack"):
-        run(stack)
+        run(stack, deployed.product)
 
 
 def test_an_unreachable_url_is_reported_without_its_token(
@@ -145,14 +157,16 @@ def test_an_unreachable_url_is_reported_without_its_token(
 
     monkeypatch.setattr(requests, "post", refuse)
     with pytest.raises(StepFailed, match=r"cannot be reached \(ConnectionError\)$"):
-        run(stack)
+        run(stack, deployed.product)
 
 
 def test_where_signatures_alone_let_in_the_callback_is_signed(
-    stack: AStack, deployed: Deployed
+    stack: AStack, deployed: Deployed, product: Product
 ) -> None:
     stack.parameters = {"CallbackAcceptedCredentials": "signature", "CallbackExpectedApiKey": "abc"}
-    run(stack)
+    if product == "video":
+        stack.secret = {"token": "a-token", "signature_secrets": ["a-signature-secret", "another"]}
+    run(stack, deployed.product)
     [(body, headers)] = deployed.posted
     rules = authenticity.SignatureRules(
         max_age=timedelta(hours=25), expected_claims={"api_key": "abc"}
@@ -162,7 +176,7 @@ def test_where_signatures_alone_let_in_the_callback_is_signed(
         token=None,
         authorization=headers["Authorization"],
         tokens=[],
-        signature_secrets=[stack.secret["signature_secret"]],
+        signature_secrets=["a-signature-secret"],
         rules=rules,
     )
 
@@ -175,7 +189,22 @@ def test_failure_is_the_exit_code_and_one_line(
 ) -> None:
     deployed.status = 503
     monkeypatch.setattr(smoke, "deployed_stack", lambda _name: stack)
-    monkeypatch.setattr("sys.argv", ["smoke"])
+    monkeypatch.setattr("sys.argv", ["smoke", "--product", deployed.product])
+    stack.parameters = {"Products": "both"}
     assert smoke.main() == 1
     last = capsys.readouterr().out.splitlines()[-1]
     assert re.match(r"FAIL post a callback \(204\): the stack responded 503: no\\x1b$", last)
+
+
+def test_each_product_that_the_stack_serves_is_tested(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tested: list[str] = []
+    stack = AStack()
+    stack.parameters = {"Products": "both"}
+    monkeypatch.setattr(smoke, "deployed_stack", lambda _name: stack)
+    monkeypatch.setattr(smoke, "run", lambda _stack, product, _marker: tested.append(product))
+    monkeypatch.setattr("sys.argv", ["smoke"])
+    assert smoke.main() == 0
+    assert tested == ["meetings", "video"]
+    assert "accepts callbacks of Meetings and Video" in capsys.readouterr().out

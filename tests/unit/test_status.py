@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import boto3
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from local.testing.builders import a_recording_started, a_recording_uploaded, a_session_ended
 from operations import layout, status, worklists
 from operations.stack import StackError
+from roomkeeper.domain.recordings import DEFERRED, Worklist
 from roomkeeper.jobs import runner
 from roomkeeper.store import Store
 from tests.support.operator_stack import QUEUE_NAME, AStack, Refusing
@@ -59,7 +60,12 @@ def test_state_place_and_code_are_shown(stack: AStack, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(
-    ("given", "told"), [({}, "Meetings"), ({"Products": "both"}, "Meetings and Video")]
+    ("given", "told"),
+    [
+        ({}, "Meetings"),
+        ({"Products": "both"}, "Meetings and Video"),
+        ({"Products": "video"}, "Video"),
+    ],
 )
 def test_the_products_are_shown(
     given: dict[str, str], told: str, stack: AStack, capsys: pytest.CaptureFixture[str]
@@ -129,10 +135,33 @@ def test_what_waits_is_counted_by_worklist_with_the_oldest(
     store.apply(a_recording_started(recording_id="begun"), long_ago)
     store.apply(a_session_ended(), TWO_HOURS_AGO)
     text = shown(stack, capsys)
-    assert "5, oldest 3 days ago (recordings that are uploaded" in text
+    assert "5, oldest 3 days ago (recordings whose retention" in text
     assert "1, oldest 3 days ago (recordings that wait" in text
     assert "1, oldest 2 hours ago (ended sessions" in text
     assert "0 (room extensions" in text
+
+
+def test_every_worklist_of_the_jobs_is_described_and_counted() -> None:
+    known = {name.removeprefix(DEFERRED) for name in get_args(Worklist)}
+    assert known | {"extension"} == worklists.WORKLISTS.keys()
+
+
+def test_deferred_items_are_counted_apart(
+    stack: AStack, table: Table, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(table.client, table.name)
+    store.apply(a_recording_uploaded(recording_id="refused"), TWO_HOURS_AGO)
+    [entry] = store.worklists.read("retained", TWO_HOURS_AGO)
+    store.worklists.defer(entry, TWO_HOURS_AGO, lambda _: timedelta(hours=1), confirmed=False)
+    text = shown(stack, capsys)
+    assert re.search(r"deferred_retained +1, next attempt", text)
+    assert "deferred_confirmed" not in text
+
+
+def test_video_has_no_room_extension(stack: AStack, capsys: pytest.CaptureFixture[str]) -> None:
+    stack.parameters = {"Products": "video"}
+    text = shown(stack, capsys)
+    assert re.search(r"room_expiry_extender +not deployed: rooms exist in Meetings only", text)
 
 
 def test_a_worklist_is_counted_no_further_than_a_few_pages(monkeypatch: pytest.MonkeyPatch) -> None:

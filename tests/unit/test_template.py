@@ -2,7 +2,7 @@ import ast
 import json
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path, PurePath
@@ -20,7 +20,7 @@ from local.testing.builders import (
     a_session_ended,
 )
 from local.testing.template import ROOT, environment, properties, resources, template
-from operations.template import included, load, parameters
+from operations.template import condition_holds, included, load, parameters
 from roomkeeper.callbacks.authenticity import CLOCK_SKEW
 from roomkeeper.jobs.reconciliation import MAX_SESSION_TIME
 from roomkeeper.settings import (
@@ -159,6 +159,84 @@ def test_an_event_bus_has_no_description_which_govcloud_refuses(name: str) -> No
     assert "Description" not in properties(name)
 
 
+OF_A_PRODUCT = {
+    "meetings": {
+        *("CallbackSecret", "VonageSecret", "CallbackRoute", "CallbackWithTokenRoute"),
+        *("RoomExpiryExtender", "RoomExpiryExtenderLogs", "RoomExpiryExtenderRole"),
+        *("RoomExpiryExtenderSchedule", "RoomExpiryExtenderRoute"),
+        *("RoomExpiryExtenderIntegration", "RoomExpiryExtenderInvokePermission"),
+    },
+    "video": {
+        *("VideoCallbackSecret", "VideoSecret", "VideoCallbackRoute"),
+        "VideoCallbackWithTokenRoute",
+    },
+}
+
+
+def test_a_product_that_is_not_served_has_no_route_schedule_or_secret() -> None:
+    everything = included(DEFAULTS | {"Products": "both"}).keys()
+    for product, other in (("meetings", "video"), ("video", "meetings")):
+        left_out = everything - included(DEFAULTS | {"Products": product}).keys()
+        assert left_out == OF_A_PRODUCT[other]
+
+
+@pytest.mark.parametrize("product", ["meetings", "video"])
+def test_a_resource_refers_to_none_that_is_left_out_with_a_product(product: str) -> None:
+    values = DEFAULTS | {"Products": product}
+    kept = included(values)
+    for name, part in {**kept, **included_outputs(values)}.items():
+        found = set(references(resolved(part, values))) & template()["Resources"].keys()
+        assert found <= kept.keys(), name
+
+
+def included_outputs(values: dict[str, str]) -> dict[str, Any]:
+    return {
+        name: output
+        for name, output in template()["Outputs"].items()
+        if holds(output.get("Condition"), values)
+    }
+
+
+def references(part: Any) -> Iterator[str]:
+    """Yield the logical ids that a part of the template refers to."""
+    if isinstance(part, Mapping):
+        for name, value in part.items():
+            if name in ("Ref", "GetAtt"):
+                yield str(value).partition(".")[0]
+            elif name == "Sub":
+                text = value if isinstance(value, str) else value[0]
+                yield from (each.partition(".")[0] for each in re.findall(r"\$\{([^!}]+)\}", text))
+            yield from references(value)
+    elif isinstance(part, list):
+        for each in part:
+            yield from references(each)
+
+
+def resolved(part: Any, values: dict[str, str]) -> Any:
+    """Return a part of the template with the chosen branch of each `If`."""
+    if isinstance(part, Mapping):
+        if "If" in part:
+            condition, given, otherwise = part["If"]
+            return resolved(given if holds(condition, values) else otherwise, values)
+        return {name: resolved(each, values) for name, each in part.items()}
+    return [resolved(each, values) for each in part] if isinstance(part, list) else part
+
+
+def holds(condition: str | None, values: dict[str, str]) -> bool:
+    return condition is None or condition_holds({"Condition": condition}, values)
+
+
+def test_the_alarms_of_the_room_extension_exist_with_its_function_alone() -> None:
+    passed = properties("Monitoring")["Parameters"]["RoomExpiryExtender"]
+    assert passed == {"If": ["ServesMeetings", {"Ref": "RoomExpiryExtender"}, ""]}
+    condition = load(ROOT / "operations/monitoring.yaml")["Conditions"]["ExtendsRooms"]
+    assert condition == {"Not": [{"Equals": [{"Ref": "RoomExpiryExtender"}, ""]}]}
+    alarms = resources("AWS::CloudWatch::Alarm")
+    assert {n for n in alarms if alarms[n].get("Condition") == "ExtendsRooms"} == {
+        name for name in alarms if name.startswith("RoomExpiryExtender")
+    }
+
+
 TEMPLATES = [
     ROOT / "template.yaml",
     *ROOT.glob("schemas/*.yaml"),
@@ -192,9 +270,10 @@ def test_a_secret_is_one_that_aws_agrees_to_make(secret: dict[str, Any]) -> None
     assert all(left), "ExcludeCharacters leaves nothing of a class that no other flag excludes"
 
 
-def test_the_callback_token_is_letters_and_digits_on_the_local_aws_too() -> None:
+@pytest.mark.parametrize("name", ["CallbackSecret", "VideoCallbackSecret"])
+def test_a_callback_token_is_letters_and_digits_on_the_local_aws_too(name: str) -> None:
     # MiniStack knows no other property than ExcludeCharacters; the token goes into a URL.
-    token = SECRETS["template.yaml: CallbackSecret"]
+    token = SECRETS[f"template.yaml: {name}"]
     assert set(token["ExcludeCharacters"]) >= set(string.punctuation)
 
 
@@ -450,7 +529,8 @@ def test_the_schedules_role_starts_the_scheduled_functions_alone() -> None:
     assert {each["RoleArn"]["GetAtt"] for each in targets} == {"JobScheduleRole.Arn"}
     [statement] = statements("JobScheduleRole")
     assert statement["Action"] == "lambda:InvokeFunction"
-    assert statement["Resource"] == [each["Arn"] for each in targets]
+    started = [each["If"][1] if "If" in each else each for each in statement["Resource"]]
+    assert started == [each["Arn"] for each in targets]
 
 
 def test_access_logs_have_the_callers_address_but_not_the_path_with_its_token() -> None:
@@ -502,4 +582,4 @@ def test_the_template_holds_no_secret(name: str) -> None:
     secret = properties(name)
     made = secret.get("GenerateSecretString", {}).get("SecretStringTemplate")
     content = json.loads(secret.get("SecretString", made))
-    assert set(content.values()) == {""}
+    assert not any(content.values())

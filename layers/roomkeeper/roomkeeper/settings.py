@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from roomkeeper.callbacks.authenticity import SignatureRules
+from roomkeeper.domain.observations import Product
 from roomkeeper.domain.rooms import ExtensionPolicy, Selection
 from roomkeeper.errors import RoomkeeperError
 
@@ -19,11 +20,27 @@ class Misconfigured(RoomkeeperError):
     """Settings contradict each other; the message names the parameters to change."""
 
 
+def served_products(env: Mapping[str, str]) -> frozenset[Product]:
+    """Return Vonage's products that the stack serves.
+
+    Raises:
+        KeyError: the variable SERVED_PRODUCTS is missing or has no such value.
+    """
+    return _SERVED[env["SERVED_PRODUCTS"]]
+
+
+_SERVED: Mapping[str, frozenset[Product]] = {
+    "meetings": frozenset({"meetings"}),
+    "video": frozenset({"video"}),
+    "both": frozenset({"meetings", "video"}),
+}
+
+
 class IntakeSettings(Struct, frozen=True, kw_only=True):
-    """The settings of the callback intake."""
+    """The settings of the callback intake; `secret_ids` has the secret of each served product."""
 
     table_name: str
-    secret_id: str
+    secret_ids: Mapping[Product, str]
     accepts_token: bool
     accepts_signature: bool
     signature_rules: SignatureRules
@@ -38,7 +55,9 @@ class IntakeSettings(Struct, frozen=True, kw_only=True):
         accepted = env["ACCEPTED_CREDENTIALS"]
         return cls(
             table_name=env["TABLE_NAME"],
-            secret_id=env["CALLBACK_SECRET_ARN"],
+            secret_ids={
+                product: env[_CALLBACK_SECRETS[product]] for product in served_products(env)
+            },
             accepts_token="token" in accepted,
             accepts_signature="signature" in accepted,
             signature_rules=_signature_rules(env),
@@ -47,6 +66,12 @@ class IntakeSettings(Struct, frozen=True, kw_only=True):
             event_days=int(env["EVENT_DAYS"]),
             deleted_days=int(env["DELETED_RECORDING_DAYS"]),
         )
+
+
+_CALLBACK_SECRETS: Mapping[Product, str] = {
+    "meetings": "CALLBACK_SECRET_ARN",
+    "video": "VIDEO_CALLBACK_SECRET_ARN",
+}
 
 
 def _signature_rules(env: Mapping[str, str]) -> SignatureRules:
@@ -97,16 +122,43 @@ class ManagementSettings(Struct, frozen=True, kw_only=True):
         )
 
 
-class VonageSettings(Struct, frozen=True, kw_only=True):
-    """The base URL of Vonage's Meetings API, and the secret with the credentials for it."""
+class ApiSettings(Struct, frozen=True, kw_only=True):
+    """The base URL of one of Vonage's APIs, and the secret with the credentials for it.
+
+    An empty base URL stands for Vonage's own, which depends on the kind of the credentials.
+    """
 
     base_url: str
     secret_id: str
 
+
+class VonageSettings(Struct, frozen=True, kw_only=True):
+    """The settings of each of Vonage's APIs; None for one that the stack does not serve."""
+
+    meetings: ApiSettings | None = None
+    video: ApiSettings | None = None
+
+    @property
+    def served(self) -> Mapping[Product, ApiSettings]:
+        """The settings of each product that the stack serves."""
+        apis: Mapping[Product, ApiSettings | None] = {
+            "meetings": self.meetings,
+            "video": self.video,
+        }
+        return {product: api for product, api in apis.items() if api is not None}
+
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "VonageSettings":
         """Return the settings in `env`."""
-        return cls(base_url=env["VONAGE_BASE_URL"], secret_id=env["VONAGE_SECRET_ARN"])
+        products = served_products(env)
+        return cls(
+            meetings=_api(env, "VONAGE") if "meetings" in products else None,
+            video=_api(env, "VIDEO") if "video" in products else None,
+        )
+
+
+def _api(env: Mapping[str, str], prefix: str) -> ApiSettings:
+    return ApiSettings(base_url=env[f"{prefix}_BASE_URL"], secret_id=env[f"{prefix}_SECRET_ARN"])
 
 
 class JobSettings(Struct, frozen=True, kw_only=True):
@@ -146,10 +198,16 @@ class CleanupSettings(Struct, frozen=True, kw_only=True):
 
 
 class ReconciliationSettings(Struct, frozen=True, kw_only=True):
-    """The settings of the reconciliation."""
+    """The settings of the reconciliation.
+
+    It reads Vonage's lists back to `horizon_hours` ago. Recordings whose file is deleted within
+    `expiring_notice_hours` are reported.
+    """
 
     table_name: str
     grace_hours: int
+    horizon_hours: int
+    expiring_notice_hours: int
     deleted_days: int
 
     @classmethod
@@ -158,6 +216,8 @@ class ReconciliationSettings(Struct, frozen=True, kw_only=True):
         return cls(
             table_name=env["TABLE_NAME"],
             grace_hours=int(env["UPLOAD_GRACE_HOURS"]),
+            horizon_hours=int(env["HORIZON_HOURS"]),
+            expiring_notice_hours=int(env["EXPIRING_NOTICE_HOURS"]),
             deleted_days=int(env["DELETED_RECORDING_DAYS"]),
         )
 

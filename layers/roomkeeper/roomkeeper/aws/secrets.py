@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -44,11 +45,10 @@ class CallbackCredentials(Struct, frozen=True):
     signature_secrets: tuple[str, ...] = ()
 
 
-class CallbackSecretContent(Struct, frozen=True):
-    """The JSON content of the callback secret; an empty string disables that credential."""
+class _TokenHolder(Struct, frozen=True):
+    """A secret with the token of the callback URLs; an empty string disables the token."""
 
     token: str = ""
-    signature_secret: str = ""
 
     def token_error(self) -> str | None:
         """Return why `token` cannot be used; None if it is valid or empty."""
@@ -57,8 +57,39 @@ class CallbackSecretContent(Struct, frozen=True):
         return f"Its token must have {TOKEN_RULE}, so that a URL does not change it."
 
 
+class CallbackSecretContent(_TokenHolder, frozen=True):
+    """The JSON content of the callback secret of the Meetings API.
+
+    An empty string disables that credential.
+    """
+
+    signature_secret: str = ""
+
+    def all_signature_secrets(self) -> tuple[str, ...]:
+        """Return the signature secret, if there is one."""
+        return (self.signature_secret,) if self.signature_secret else ()
+
+
+class VideoCallbackSecretContent(_TokenHolder, frozen=True):
+    """The JSON content of the callback secret of the Video API.
+
+    Vonage makes one signature secret for each callback URL, so there is a list of them.
+    """
+
+    signature_secrets: tuple[str, ...] = ()
+
+    def all_signature_secrets(self) -> tuple[str, ...]:
+        """Return the signature secrets that are not empty."""
+        return tuple(filter(None, self.signature_secrets))
+
+
+CallbackContent = CallbackSecretContent | VideoCallbackSecretContent
+
+
 class CallbackSecret:
     """The callback secret: its current version, and those it replaced within a grace time.
+
+    `content_type` is the type of its content, which depends on the product.
 
     Each change of the secret starts the grace time of the version that it replaces; the grace time
     of earlier versions goes on. Secrets Manager labels only AWSCURRENT and AWSPREVIOUS, so the
@@ -76,11 +107,13 @@ class CallbackSecret:
         secret_id: str,
         previous_grace: timedelta,
         on_unusable_token: Callable[[], None] = lambda: None,
+        content_type: type[CallbackContent] = CallbackSecretContent,
     ) -> None:
         self._client = client
         self._id = secret_id
         self._previous_grace = previous_grace
         self._on_unusable_token = on_unusable_token
+        self._content_type = content_type
         self._known: CallbackCredentials | None = None
         self._fresh_until = datetime.max
 
@@ -106,29 +139,31 @@ class CallbackSecret:
             return known
 
     def _read(self, now: datetime) -> CallbackCredentials:
-        current, created = read_secret(self._client, self._id, CallbackSecretContent)
+        current, created = read_secret(self._client, self._id, self._content_type)
         contents = [current]
         if now - created < self._previous_grace:
             contents += self._replaced_since(now - self._previous_grace)
         return CallbackCredentials(
             tokens=tuple(content.token for content in contents if self._has_token(content)),
-            signature_secrets=tuple(c.signature_secret for c in contents if c.signature_secret),
+            signature_secrets=tuple(
+                chain.from_iterable(content.all_signature_secrets() for content in contents)
+            ),
         )
 
-    def _has_token(self, content: CallbackSecretContent) -> bool:
+    def _has_token(self, content: CallbackContent) -> bool:
         if error := content.token_error():
             logger.error("The token of the secret %s is not used. %s", self._id, error)
             self._on_unusable_token()
             return False
         return bool(content.token)
 
-    def _replaced_since(self, moment: datetime) -> Iterator[CallbackSecretContent]:
+    def _replaced_since(self, moment: datetime) -> Iterator[CallbackContent]:
         deadline = time.monotonic() + READ_TIMEOUT
         for version in replaced_since(self._versions(), moment)[:MAX_EARLIER_VERSIONS]:
             if time.monotonic() > deadline:
                 raise SecretUnavailable(f"The secret {self._id} takes too long to be read.")
             try:
-                yield read_secret(self._client, self._id, CallbackSecretContent, version)[0]
+                yield read_secret(self._client, self._id, self._content_type, version)[0]
             except SecretUnavailable as exc:
                 if _is_outage(exc.__cause__):
                     raise
@@ -190,13 +225,30 @@ def read_secret(
     version = {"VersionId": version_id} if version_id else {"VersionStage": "AWSCURRENT"}
     try:
         response: Any = client.get_secret_value(SecretId=secret_id, **version)
-        return msgspec.json.decode(response["SecretString"], type=kind), response["CreatedDate"]
+        content = msgspec.json.decode(response["SecretString"], type=kind)
+        return _stripped(content), response["CreatedDate"]
     except (AwsError, KeyError, msgspec.DecodeError) as exc:
         fields = ", ".join(field.name for field in msgspec.structs.fields(kind))
         raise SecretUnavailable(
             f"The secret {secret_id} ({version_id or 'AWSCURRENT'}) cannot be used: {_name(exc)}. "
-            f"It must be a JSON object with the string fields {fields}."
+            f"It must be a JSON object with the fields {fields}."
         ) from exc
+
+
+def _stripped(content: SecretT) -> SecretT:
+    """Return `content` without the white space around its texts, such as a shell's line break.
+
+    No credential begins or ends with white space; `make configure` refuses it.
+    """
+    return msgspec.convert(_without_blanks(msgspec.to_builtins(content)), type(content))
+
+
+def _without_blanks(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, dict):
+        return {name: _without_blanks(each) for name, each in value.items()}
+    return [_without_blanks(each) for each in value] if isinstance(value, list) else value
 
 
 def _is_outage(error: BaseException | None) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from roomkeeper.callbacks.body import MAX_BODY_BYTES, CallbackRejected
+from roomkeeper.callbacks.body import MAX_BODY_BYTES, CallbackRejected, without_mark
 
 CLOCK_SKEW = timedelta(seconds=60)
 """The leeway for `exp`, `nbf` and `iat`, because the sender's clock may differ."""
@@ -232,8 +232,10 @@ def _forms(body: bytes) -> Iterator[bytes]:
     if len(body) > MAX_BODY_BYTES:  # rejected later anyway
         return
     try:
-        yield msgspec.json.format(body, indent=-1)
-        content = json.loads(body, object_pairs_hook=_unique)
+        if (unmarked := without_mark(body)) != body:
+            yield unmarked
+        yield msgspec.json.format(unmarked, indent=-1)
+        content = json.loads(unmarked, object_pairs_hook=_unique)
         for ascii_only in (False, True):
             yield json.dumps(content, separators=(",", ":"), ensure_ascii=ascii_only).encode()
     except (ValueError, RecursionError):  # not JSON, nested too deeply, or ambiguous

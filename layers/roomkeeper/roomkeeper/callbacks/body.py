@@ -4,6 +4,7 @@ read(body)                     # a JsonObject, or CallbackRejected
 decode(decoder, json_object)   # the decoder's type, without optional fields that are invalid
 """
 
+import codecs
 import json
 import re
 from collections.abc import Mapping
@@ -73,6 +74,14 @@ class BoundedMoments(Struct, frozen=True, kw_only=True):
                 raise ValueError(f"{field} is out of range: year {value.year}")
 
 
+def without_mark(body: bytes) -> bytes:
+    """Return `body` without the byte order mark of UTF-8, which a receiver of JSON may ignore.
+
+    Source: RFC 8259, section 8.1.
+    """
+    return body.removeprefix(codecs.BOM_UTF8)
+
+
 def require_size(body: bytes) -> None:
     """Check the size of `body`.
 
@@ -91,6 +100,7 @@ def read(body: bytes) -> JsonObject:
         Malformed: the body is not UTF-8, not JSON, or not an object. The message says where.
     """
     require_size(body)
+    body = without_mark(body)
     try:
         text = body.decode()
     except UnicodeDecodeError as error:

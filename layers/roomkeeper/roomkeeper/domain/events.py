@@ -101,10 +101,15 @@ class RecordingExpired(RecordingExpiring, frozen=True, kw_only=True, omit_defaul
 
 
 class RecordingDeleted(RecordingStarted, frozen=True, kw_only=True, omit_defaults=True):
-    """A recording was deleted at Vonage. `deleted_by` is `vonage` if Roomkeeper did not do it."""
+    """A recording was deleted at Vonage. `deleted_by` is `vonage` if Roomkeeper did not do it.
+
+    `file_kept` is true if its file lies in the storage that its owner set at Vonage: it stays
+    there. Otherwise it is absent.
+    """
 
     deleted_at: Moment
     deleted_by: DeletedBy
+    file_kept: bool = False
 
 
 class RecordingLost(RecordingStarted, frozen=True, kw_only=True, omit_defaults=True):

@@ -97,3 +97,5 @@ class Listed(Struct, frozen=True):
 
     found: Sequence[RecordingObservation]
     invalid: Sequence[str] = ()
+    next_position: int = 0
+    """Where a list of all recordings goes on after this page, for `all_since`."""

@@ -76,6 +76,8 @@ class Recording(Struct, frozen=True, kw_only=True):
     hold: Hold | None = None
     deleted_at: datetime | None = None
     deleted_by: DeletedBy | None = None
+    file_kept: bool = False
+    """True if its file stays in its owner's storage, although it is deleted at Vonage."""
     deleted_received_at: datetime | None = None
     """When Vonage's own report of the deletion was received; None without one."""
     missing_at: datetime | None = None
@@ -92,9 +94,23 @@ class Recording(Struct, frozen=True, kw_only=True):
     """The names of the events that come from Vonage's API instead of a callback."""
 
     @property
+    def is_in_owners_storage(self) -> bool:
+        """True if Vonage uploaded the file to the storage that its owner set at Vonage."""
+        return "recording:stored" in self.seen
+
+    @property
     def status(self) -> Status:
         """The latest stage of its life cycle, whatever the order of the callbacks."""
         return furthest(self.seen)
+
+    def is_behind(self, event: str) -> bool:
+        """Return True if `event` is a later stage of the recording's life than its status."""
+        return furthest({*self.seen, event}) != self.status
+
+    @property
+    def needs_confirmation(self) -> bool:
+        """True if it matters that Vonage's API returned the recording just now."""
+        return not self.confirmed_at or (self.worklist or "").partition("#")[0] in IF_CONFIRMED
 
 
 class Session(Struct, frozen=True, kw_only=True):
@@ -136,6 +152,13 @@ for a reason of their own. Its `since` is the time of the next attempt.
 """
 
 DEFERRED = "deferred_"
+
+IF_CONFIRMED: Mapping[str, str] = {
+    "retained": "confirmed",
+    "deferred_retained": "deferred_confirmed",
+    "deferred_awaiting_upload": "awaiting_upload",
+}
+"""The worklist to which a recording moves from each worklist, once it is confirmed."""
 
 
 class WorklistEntry(Struct, frozen=True):

@@ -1,6 +1,7 @@
 """HTTP API -> table: receives Vonage's callbacks."""
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -10,10 +11,17 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from roomkeeper import http_api, store
 from roomkeeper.aws import crt
-from roomkeeper.aws.secrets import SECRET_RETRY, CallbackSecret, SecretUnavailable
-from roomkeeper.callbacks import authenticity, meetings
+from roomkeeper.aws.secrets import (
+    SECRET_RETRY,
+    CallbackContent,
+    CallbackSecret,
+    CallbackSecretContent,
+    SecretUnavailable,
+    VideoCallbackSecretContent,
+)
+from roomkeeper.callbacks import authenticity
 from roomkeeper.callbacks.body import CallbackRejected, require_size
-from roomkeeper.domain.observations import Observation, Occurrence
+from roomkeeper.domain.observations import Observation, Occurrence, Product
 from roomkeeper.http_api import Request, Response
 from roomkeeper.log_sample import LogSample
 from roomkeeper.logs import function_logger
@@ -35,10 +43,11 @@ def handler(request: Request, _context: object) -> Response:
     API Gateway then returns 500, which makes Vonage send the callback again.
     """
     now = datetime.now(UTC)
+    product = _product(request)
     about: dict[str, Any] = {}
     table = _store()  # first: its connection opens while the secret is read
     try:
-        observation = meetings.parse(_authentic_body(request, now))
+        observation = _parse(_authentic_body(request, product, now), product)
         about = _identity(observation)
         is_new = table.apply(observation, now)
     except CallbackRejected as exc:
@@ -48,6 +57,22 @@ def handler(request: Request, _context: object) -> Response:
     logger.info("callback accepted", extra=about | {"is_new": is_new})
     _count("CallbackAccepted" if is_new else "CallbackRepeated", event=observation.event)
     return http_api.response(204)
+
+
+def _product(request: Request) -> Product:
+    """Return the product whose callbacks use this route. The body does not decide about it."""
+    return "video" if request["routeKey"].startswith("POST /callbacks/video") else "meetings"
+
+
+def _parse(body: bytes, product: Product) -> Observation:
+    """Return what the callback reports. Only the parser of its product is imported."""
+    if product == "video":
+        from roomkeeper.callbacks import video  # noqa: PLC0415
+
+        return video.parse(body)
+    from roomkeeper.callbacks import meetings  # noqa: PLC0415
+
+    return meetings.parse(body)
 
 
 @cache
@@ -68,14 +93,21 @@ def _store() -> Store:
 
 
 @cache
-def _secret() -> CallbackSecret:
+def _secret(product: Product) -> CallbackSecret:
     known = _settings()
     return CallbackSecret(
         crt.secrets_manager(SECRET_RETRY),
-        known.secret_id,
+        known.secret_ids[product],
         known.previous_secret_grace,
         count_unusable_token,
+        _SECRET_CONTENTS[product],
     )
+
+
+_SECRET_CONTENTS: Mapping[Product, type[CallbackContent]] = {
+    "meetings": CallbackSecretContent,
+    "video": VideoCallbackSecretContent,
+}
 
 
 def count_unusable_token() -> None:
@@ -89,18 +121,18 @@ def _refusals_logged() -> LogSample:
     return LogSample(REFUSALS_LOGGED_PER_MINUTE)
 
 
-def _authentic_body(request: Request, now: datetime) -> bytes:
+def _authentic_body(request: Request, product: Product, now: datetime) -> bytes:
     """Return the body once its sender is authenticated as Vonage. It is not parsed before that."""
     known = _settings()
     body = http_api.body_of(request)
     require_size(body)  # first: a large body must not make the secret be read
-    accepted = _secret().credentials(now)
+    accepted = _secret(product).credentials(now)
     tokens = accepted.tokens if known.accepts_token else ()
     signature_secrets = accepted.signature_secrets if known.accepts_signature else ()
     if not (tokens or signature_secrets):  # our mistake: Vonage must retry
         raise SecretUnavailable(
-            f"The secret {known.secret_id} has no accepted credential: it must have a token or a "
-            "signature_secret, as CallbackAcceptedCredentials requires."
+            f"The secret {known.secret_ids[product]} has no accepted credential: it must have a "
+            "token or a signature secret, as CallbackAcceptedCredentials requires."
         )
     authenticity.require_authentic(
         body,
@@ -139,4 +171,8 @@ def _identity(observation: Observation) -> dict[str, Any]:
     names = ("recording_id", "session_id", "room_id", "reason")
     fields = {name: value for name in names if (value := getattr(about, name, None))}
     event_id = store.correlation.event_id_for_observation(observation)
-    return {"event": observation.event} | fields | {"correlation_id": event_id}
+    return (
+        {"event": observation.event, "product": observation.product}
+        | fields
+        | {"correlation_id": event_id}
+    )

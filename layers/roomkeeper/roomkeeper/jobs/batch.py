@@ -21,6 +21,9 @@ Outcome = str
 """A word for the result of one item. The batch itself uses only FAILED."""
 
 FAILED: Outcome = "failed"
+LEFT: Outcome = "left"
+"""The outcome of an item that was left for a later run. It does not count as processed."""
+
 MAX_SAMPLE_ERRORS = 5
 """Error messages that a summary quotes. All failures are counted."""
 
@@ -57,6 +60,17 @@ def deadline_in(seconds: float) -> float:
 
 class AbortBatch(RoomkeeperError):
     """No item can succeed, for example because credentials are wrong. Ends the batch."""
+
+    def __init__(self, message: str, reason: StoppedBy = "unauthorized") -> None:
+        super().__init__(message)
+        self.reason: StoppedBy = reason
+
+
+class CountedElsewhere(RoomkeeperError):
+    """An item failed because of something that only some items need, which has its own limit.
+
+    The failure does not count towards the batch's consecutive failures.
+    """
 
 
 class BatchIncomplete(RoomkeeperError):
@@ -155,7 +169,7 @@ class BatchRunner:
         except _ReadFailed as failure:
             error = failure.error
             self.summary.quote(str(error))
-            reason: StoppedBy = "unauthorized" if isinstance(error, AbortBatch) else "read_error"
+            reason = error.reason if isinstance(error, AbortBatch) else "read_error"
             self.summary.stopped_by = self.summary.stopped_by or reason
         if self._unexpected_error is not None:
             raise self._unexpected_error
@@ -198,6 +212,8 @@ class BatchRunner:
         except BaseException as error:  # noqa: BLE001 - raised once the items in flight have ended
             self._unexpected_error = self._unexpected_error or error
         else:
+            if outcome == LEFT:
+                return
             with self._lock:
                 self.summary.outcomes[outcome] += 1
                 self._consecutive_failures = 0
@@ -205,9 +221,10 @@ class BatchRunner:
     def _record_failure(self, error: RoomkeeperError) -> None:
         with self._lock:
             self.summary.add_failure(str(error))
-            self._consecutive_failures += not error.is_item_specific
+            is_counted = not (error.is_item_specific or isinstance(error, CountedElsewhere))
+            self._consecutive_failures += is_counted
             if isinstance(error, AbortBatch):
-                self.summary.stopped_by = "unauthorized"
+                self.summary.stopped_by = error.reason
             elif self._consecutive_failures >= self._limits.consecutive_failures:
                 self.summary.stopped_by = self.summary.stopped_by or "failures"
 

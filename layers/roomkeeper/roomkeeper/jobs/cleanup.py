@@ -1,6 +1,5 @@
 """Deletes recordings past their retention: at Vonage first, then marks them in the table."""
 
-import itertools
 import operator
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +20,7 @@ from roomkeeper.jobs.runner import Options, Run, logger
 from roomkeeper.settings import CleanupSettings
 from roomkeeper.store import Store, correlation
 from roomkeeper.times import iso
-from roomkeeper.vonage import DeletionOutcome, NotDeletable, RecordingsApi, api_of
-
-_LOOKUP_BATCH = 100
+from roomkeeper.vonage import DeletionOutcome, NotDeletable, RecordingsApi
 
 _DELETED_BY: dict[DeletionOutcome, DeletedBy | None] = {
     "deleted": "cleanup",
@@ -41,12 +38,14 @@ class CleanupOptions(Options, frozen=True, kw_only=True):
 class Cleanup(WorklistJob[CleanupOptions]):
     """One cleanup run: it deletes the recordings that were uploaded `retention` ago or earlier.
 
-    `on_hold` counts the recordings that were skipped because of a hold.
+    `on_hold` counts the recordings that were skipped because of a hold. `record_deleted` counts
+    those whose file lies in their owner's own storage: only Vonage's record of them is deleted.
     """
 
     options_type: ClassVar[type[CleanupOptions]] = CleanupOptions
     outcomes: ClassVar[Sequence[Outcome]] = (
         "deleted",
+        "record_deleted",
         "already_deleted",
         "not_deletable_yet",
         "would_delete",
@@ -60,8 +59,7 @@ class Cleanup(WorklistJob[CleanupOptions]):
         *,
         retention: timedelta,
     ) -> None:
-        super().__init__(run, store)
-        self._apis = apis
+        super().__init__(run, store, apis)
         self._until = run.now - retention
         self.on_hold = 0
 
@@ -74,7 +72,8 @@ class Cleanup(WorklistJob[CleanupOptions]):
             return cls._switched_off(run)
         store = open_store(settings.table_name, deleted_days=settings.deleted_days)
         with runner.vonage_clients(run) as clients:
-            return cls(run, store, clients.recordings, retention=timedelta(days=days)).run()
+            job = cls(run, store, clients.recordings, retention=timedelta(days=days))
+            return runner.with_unavailable(job.run(), clients)
 
     def due_until(self) -> Mapping[Worklist, datetime]:
         """Return the job's worklists; a list's entries from its time or earlier are due."""
@@ -104,16 +103,12 @@ class Cleanup(WorklistJob[CleanupOptions]):
         return self.first_deferred(self.due_on(worklist))
 
     def _not_on_hold(self, worklist: Iterator[WorklistEntry]) -> Iterator[WorklistEntry]:
-        """Yield the entries that are not on hold and not younger than this run's retention.
-
-        Entries are looked up in batches, so that many holds do not delay the other recordings.
-        """
-        while batch := list(itertools.islice(worklist, _LOOKUP_BATCH)):
-            known = self._store.recordings.get_many(entry.id for entry in batch)
-            on_hold = {id_ for id_, recording in known.items() if recording.hold is not None}
-            young = {id_ for id_, recording in known.items() if self._is_young(recording)}
-            self.on_hold += len(on_hold)
-            yield from (entry for entry in batch if entry.id not in on_hold | young)
+        """Yield the entries that are not on hold and not younger than this run's retention."""
+        for entry, recording in self.known_of(worklist):
+            if recording is not None and recording.hold is not None:
+                self.on_hold += 1
+            elif recording is None or not self._is_young(recording):
+                yield entry
 
     def _is_young(self, recording: Recording) -> bool:
         """Return True for a deferred recording that is within this run's retention."""
@@ -145,31 +140,35 @@ class Cleanup(WorklistJob[CleanupOptions]):
         if recording.hold is not None:  # set after the worklist was read
             return "on_hold"
         if self._dry_run:
-            return self._plan_deletion(due.id, recording.queued_at or due.since)
-        deleted_by = self._delete(recording)
+            return self._plan_deletion(recording, recording.queued_at or due.since)
+        with self._products.use(recording.product) as api:
+            deleted_by = _DELETED_BY[api.delete(due.id)]
         if deleted_by is None:
             return "not_deletable_yet"
-        self._store.recordings.mark_deleted(due.id, deleted_by, self._now)
+        return self._mark_deleted(recording, deleted_by)
+
+    def _mark_deleted(self, recording: Recording, deleted_by: DeletedBy) -> Outcome:
+        """Mark a recording as deleted, and say so; only Vonage's own "not found" is by Vonage."""
+        id_, is_kept = recording.recording_id, recording.is_in_owners_storage
+        self._store.recordings.mark_deleted(id_, deleted_by, self._now, file_kept=is_kept)
         logger.info(
             "recording deleted",
-            recording_id=due.id,
+            recording_id=id_,
             deleted_by=deleted_by,
-            correlation_id=correlation.event_id_for_recording(due.id, "recording:deleted"),
+            file_kept=is_kept,
+            correlation_id=correlation.event_id_for_recording(id_, "recording:deleted"),
         )
-        return "deleted" if deleted_by == "cleanup" else "already_deleted"
+        if deleted_by != "cleanup":
+            return "already_deleted"
+        return "record_deleted" if is_kept else "deleted"
 
-    def _plan_deletion(self, recording_id: str, uploaded_at: datetime) -> Outcome:
-        logger.info("recording would be deleted", recording_id=recording_id)
-        self._plan.add({"recording_id": recording_id, "uploaded_at": iso(uploaded_at)})
+    def _plan_deletion(self, recording: Recording, uploaded_at: datetime) -> Outcome:
+        logger.info("recording would be deleted", recording_id=recording.recording_id)
+        plan = {"recording_id": recording.recording_id, "uploaded_at": iso(uploaded_at)}
+        if recording.is_in_owners_storage:
+            plan |= {"file": "kept in its owner's storage"}
+        self._plan.add(plan)
         return "would_delete"
-
-    def _delete(self, recording: Recording) -> DeletedBy | None:
-        """Delete a recording at Vonage; return who deleted it, or None if that is not possible yet.
-
-        Only Vonage's own "not found" counts as deleted by Vonage.
-        """
-        api = api_of(self._apis, recording.product)
-        return _DELETED_BY[api.delete(recording.recording_id)]
 
     @property
     def planned(self) -> Sequence[dict[str, str]]:

@@ -5,6 +5,7 @@ results; the base class does the rest.
 """
 
 import itertools
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -12,16 +13,20 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from roomkeeper import store
 from roomkeeper.aws import sdk
-from roomkeeper.domain.recordings import Worklist, WorklistEntry
+from roomkeeper.domain.observations import Product
+from roomkeeper.domain.recordings import Recording, Worklist, WorklistEntry
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.jobs.batch import AbortBatch, BatchRunner, Outcome, Summary
+from roomkeeper.jobs.batch import LEFT, AbortBatch, BatchRunner, Outcome, Summary
 from roomkeeper.jobs.fairness import Deferrals
+from roomkeeper.jobs.products import Products, ProductStopped
 from roomkeeper.jobs.report import DryRunPlan, Report
 from roomkeeper.jobs.runner import OptionsT, Run, logger
 from roomkeeper.store import Store
-from roomkeeper.vonage import Unauthorized
+from roomkeeper.vonage import RecordingsApi, Unauthorized
 
 Item = TypeVar("Item")
+
+_LOOKUP_BATCH = 100
 
 
 class Job(ABC, Generic[OptionsT, Item]):
@@ -38,6 +43,7 @@ class Job(ABC, Generic[OptionsT, Item]):
         self._now = run.now
         self._dry_run = run.dry_run
         self._plan = DryRunPlan()
+        self._products: Products | None = None
 
     @classmethod
     @abstractmethod
@@ -57,13 +63,14 @@ class Job(ABC, Generic[OptionsT, Item]):
 
     def run(self) -> Report:
         """Work on all items within the run's limits, and return the report."""
-        summary = work(self._run, self.items(), self.act)
+        summary = work(self._run, self.items(), self.act, self._products)
         self.finish(summary)
         return Report(
             dry_run=self._dry_run,
             counts=self.counts(summary),
             summary=summary,
             planned=self.planned,
+            stopped_products=self._products.stopped if self._products else {},
         )
 
     @abstractmethod
@@ -107,9 +114,14 @@ class WorklistJob(Job[OptionsT, WorklistEntry]):
     outcomes: ClassVar[Sequence[Outcome]]
     """The outcomes that the report counts."""
 
-    def __init__(self, run: Run[OptionsT], store: Store) -> None:
+    _products: Products
+
+    def __init__(
+        self, run: Run[OptionsT], store: Store, apis: Mapping[Product, RecordingsApi]
+    ) -> None:
         super().__init__(run)
         self._store = store
+        self._products = Products(apis, consecutive_failures=run.limits.consecutive_failures)
         self._deferrals = Deferrals(store, now=run.now, dry_run=run.dry_run)
         self._due = 0
 
@@ -142,6 +154,29 @@ class WorklistJob(Job[OptionsT, WorklistEntry]):
         """Yield as many deferred entries as one run retries."""
         return itertools.islice(entries, self._run.deferred_at_most)
 
+    def known_of(
+        self, entries: Iterator[WorklistEntry]
+    ) -> Iterator[tuple[WorklistEntry, Recording | None]]:
+        """Yield the entries whose product the run calls, with their recordings.
+
+        The others stay on their worklist for a later run. Entries are looked up in batches, so that
+        many others do not delay the run. Once its time is over, entries are yielded unseen: the
+        batch then ends.
+        """
+        while batch := list(itertools.islice(entries, _LOOKUP_BATCH)):
+            ids = [entry.id for entry in batch if entry.kind == "recording"]
+            known = self._store.recordings.get_many(ids)
+            is_over = time.monotonic() >= self._run.limits.last_start
+            for entry in batch:
+                recording = known.get(entry.id)
+                if is_over or self._is_in_use(entry, recording):
+                    yield entry, recording
+
+    def _is_in_use(self, entry: WorklistEntry, recording: Recording | None) -> bool:
+        if entry.kind == "session":  # of the Meetings API: others have no items
+            return self._products.is_in_use("meetings")
+        return recording is None or self._products.is_in_use(recording.product)
+
     @property
     def deferred(self) -> int:
         """The number of items that this run deferred."""
@@ -152,6 +187,11 @@ class WorklistJob(Job[OptionsT, WorklistEntry]):
         """The number of due items that `items` left out."""
         return 0
 
+    @property
+    def failed_beside(self) -> int:
+        """The number of failures in the summary that are not of due items."""
+        return 0
+
     def counts(self, summary: Summary) -> Mapping[str, int]:
         """Return the number of due items and what became of them."""
         return {
@@ -159,7 +199,7 @@ class WorklistJob(Job[OptionsT, WorklistEntry]):
             **{name: summary.outcomes[name] for name in self.outcomes},
             **self.more_counts(summary),
             "deferred": self.deferred,
-            "remaining": remaining(self._due, summary, self.skipped),
+            "remaining": remaining(self._due, summary, self.skipped - self.failed_beside),
         }
 
     @abstractmethod
@@ -172,21 +212,27 @@ def open_store(table_name: str, *, deleted_days: int) -> Store:
     return Store(sdk.dynamodb(store.SHORT_RETRY), table_name, deleted_days=deleted_days)
 
 
-def work(run: Run[Any], items: Iterable[Item], act: Callable[[Item], Outcome]) -> Summary:
+def work(
+    run: Run[Any],
+    items: Iterable[Item],
+    act: Callable[[Item], Outcome],
+    products: Products | None = None,
+) -> Summary:
     """Call `act` with each of `items` within the run's limits; return the summary.
 
-    Every failure is logged. An Unauthorized response from Vonage ends the batch, whether it comes
-    while items are read or while one is worked on.
+    Every failure is logged. With `products`, the batch ends when none of them is left. Without, an
+    Unauthorized response from Vonage ends it, whether it comes while items are read or while one is
+    worked on.
     """
 
     def act_and_log(item: Item) -> Outcome:
         try:
             return act(item)
+        except ProductStopped:
+            return LEFT
         except RoomkeeperError as error:
             logger.warning("item failed", error=str(error), kind=type(error).__name__)
-            if isinstance(error, Unauthorized):
-                raise AbortBatch(str(error)) from error
-            raise
+            raise (products.for_batch(error) if products else _for_batch(error)) from error
 
     def read() -> Iterator[Item]:
         try:
@@ -194,7 +240,14 @@ def work(run: Run[Any], items: Iterable[Item], act: Callable[[Item], Outcome]) -
         except Unauthorized as error:
             raise AbortBatch(str(error)) from error
 
-    return BatchRunner(run.limits).run(read(), act_and_log)
+    summary = BatchRunner(run.limits).run(read(), act_and_log)
+    if products:
+        summary.stopped_by = summary.stopped_by or products.all_stopped_by
+    return summary
+
+
+def _for_batch(error: RoomkeeperError) -> RoomkeeperError:
+    return AbortBatch(str(error)) if isinstance(error, Unauthorized) else error
 
 
 def remaining(due: int, summary: Summary, skipped: int = 0) -> int:

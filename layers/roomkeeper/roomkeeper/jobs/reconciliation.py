@@ -1,6 +1,7 @@
 """Recovers recordings whose callbacks were lost, by asking Vonage's API about them.
 
-Observations from the API are stored like callbacks, so a callback that arrives late is a duplicate.
+A run first scans the lists of all recordings of the products that have one, then works on the items
+that have waited too long.
 """
 
 import heapq
@@ -11,20 +12,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, ClassVar
 
+import msgspec
 from msgspec import Meta
 
 from roomkeeper.domain.observations import Listed, Product, RecordingObservation
 from roomkeeper.domain.recordings import Recording, Status, Worklist, WorklistEntry
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.jobs import runner
-from roomkeeper.jobs.batch import Outcome, Summary
+from roomkeeper.jobs.batch import FAILED, Outcome, Summary
 from roomkeeper.jobs.fairness import interleave
 from roomkeeper.jobs.job import WorklistJob, open_store
+from roomkeeper.jobs.recording_scan import RecordingScan, ScanPeriod
+from roomkeeper.jobs.recovery import PlannedRecovery, Recovery
 from roomkeeper.jobs.report import Report
 from roomkeeper.jobs.runner import Options, Run, logger
 from roomkeeper.settings import ReconciliationSettings
-from roomkeeper.store import CorruptItem, Store, correlation
-from roomkeeper.vonage import RecordingsApi, api_of
+from roomkeeper.store import CorruptItem, Store
+from roomkeeper.vonage import RecordingsApi
+
+DEFAULT_PERIOD = ScanPeriod(horizon=timedelta(hours=96), notice=timedelta(hours=12))
+"""The defaults of the template's parameters."""
 
 UPLOAD_TIMEOUT = timedelta(days=30)
 """How long after the grace time a run waits for an upload that Vonage still announces, and how long
@@ -44,7 +51,7 @@ _FINAL: Mapping[str, Outcome] = {
     "recording:uploaded": "recovered",
     "recording:stored": "recovered",
     "recording:failed": "never_uploaded",
-    "recording:expired": "lost",
+    "recording:expired": "expired",
     "recording:deleted": "lost",
 }
 """The outcome of a recording that needs no further waiting, by the event that Vonage implies."""
@@ -76,7 +83,6 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
 
     options_type: ClassVar[type[ReconciliationOptions]] = ReconciliationOptions
     outcomes: ClassVar[Sequence[Outcome]] = (
-        "recovered",
         "lost",
         "never_uploaded",
         "waiting",
@@ -91,9 +97,13 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
         apis: Mapping[Product, RecordingsApi],
         *,
         grace: timedelta,
+        period: ScanPeriod = DEFAULT_PERIOD,
     ) -> None:
-        super().__init__(run, store)
-        self._apis = apis
+        super().__init__(run, store, apis)
+        self._recovery = (
+            PlannedRecovery(store, run.now, self._plan) if run.dry_run else Recovery(store, run.now)
+        )
+        self._scan = RecordingScan(run, store, self._products, self._recovery, period)
         self._waiting_since = run.now - grace
         self._gives_up_before = run.now - grace - UPLOAD_TIMEOUT
         self._lock = threading.Lock()
@@ -105,9 +115,29 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
         settings = ReconciliationSettings.from_env(os.environ)
         hours = run.options.grace_hours
         grace = timedelta(hours=settings.grace_hours if hours is None else hours)
+        period = ScanPeriod(
+            horizon=timedelta(hours=settings.horizon_hours),
+            notice=timedelta(hours=settings.expiring_notice_hours),
+        )
         store = open_store(settings.table_name, deleted_days=settings.deleted_days)
         with runner.vonage_clients(run) as clients:
-            return cls(run, store, clients.recordings, grace=grace).run()
+            job = cls(run, store, clients.recordings, grace=grace, period=period)
+            return runner.with_unavailable(job.run(), clients)
+
+    def run(self) -> Report:
+        """Scan the lists of all recordings, then work on the due items; return the report.
+
+        Raises:
+            StoreUnavailable: the due items could not be counted.
+        """
+        self._scan.run()
+        options = msgspec.structs.replace(self._run.options, limit=self._scan.changes_left)
+        self._run = msgspec.structs.replace(self._run, options=options)
+        return super().run()
+
+    def finish(self, summary: Summary) -> None:
+        """Add the failures of the scan to the summary."""
+        summary.add_failures(self._scan.summary)
 
     def due_until(self) -> Mapping[Worklist, datetime]:
         """Return the job's worklists; a list's entries from its time or earlier are due."""
@@ -121,17 +151,20 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
     def items(self) -> Iterator[WorklistEntry]:
         """Yield the due items, oldest first in each worklist. Each list has a share of the run."""
         deferred = heapq.merge(
-            *map(self.due_on, _DEFERRED),
+            *map(self._served_on, _DEFERRED),
             key=operator.attrgetter("since"),
         )
         return interleave(
             (
-                (4, self.due_on("awaiting_upload")),
-                (4, self.due_on("ended_session")),
-                (1, self.due_on("open_session")),
+                (4, self._served_on("awaiting_upload")),
+                (4, self._served_on("ended_session")),
+                (1, self._served_on("open_session")),
                 (1, self.first_deferred(deferred)),
             )
         )
+
+    def _served_on(self, worklist: Worklist) -> Iterator[WorklistEntry]:
+        return (entry for entry, _ in self.known_of(self.due_on(worklist)))
 
     def act(self, item: WorklistEntry) -> Outcome:
         """Reconcile a recording and the others of its session, or all recordings of a session.
@@ -153,7 +186,8 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
 
     def _reconcile_session(self, due: WorklistEntry) -> Outcome:
         # Only sessions of the Meetings API are on a worklist.
-        listed = api_of(self._apis, "meetings").in_session(due.id)
+        with self._products.use("meetings") as api:
+            listed = api.in_session(due.id)
         if listed is not None:
             self._store_observations(listed, due.id)
         if not self._dry_run:
@@ -166,7 +200,10 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
         known = self._store.recordings.get(due.id)
         if known is None or known.status in _RESOLVED:
             return "already_resolved"  # by a callback in the meantime
-        api = api_of(self._apis, known.product)
+        with self._products.use(known.product) as api:
+            return self._reconcile_at(api, known, due)
+
+    def _reconcile_at(self, api: RecordingsApi, known: Recording, due: WorklistEntry) -> Outcome:
         listed = api.in_session(known.session_id) or Listed(())
         others = [each for each in listed.found if each.recording_id != due.id]
         found = next((each for each in listed.found if each.recording_id == due.id), None)
@@ -180,13 +217,13 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
     ) -> Outcome:
         if found is None:
             return self._mark_missing(known)
-        is_new = found.event not in known.seen and self._store_observation(found)
+        is_new = found.event not in known.seen and self._recovery.store(found)
         if found.event in _FINAL:  # its callback may have arrived meanwhile
             return _FINAL[found.event] if is_new else "already_resolved"
         queued_at = known.queued_at or due.since
         if queued_at <= self._gives_up_before:
             return self._give_up(known, found.event)
-        self._confirm(known)
+        self._recovery.confirm(known)
         return "waiting"
 
     def _store_observations(self, listed: Listed, session_id: str) -> None:
@@ -212,32 +249,14 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
     def _add_or_confirm(self, found: RecordingObservation) -> None:
         known = self._store.recordings.get(found.recording_id)
         if known is not None:
-            self._confirm(known)
-        elif self._store_observation(found):
+            self._recovery.confirm(known)
+        elif self._recovery.store(found):
             with self._lock:
                 self.discovered += 1
 
-    def _confirm(self, known: Recording) -> None:
-        if not self._dry_run:
-            self._store.recordings.confirm(known, self._now)
-
-    def _store_observation(self, observation: RecordingObservation) -> bool:
-        """Store an observation, or list it in a dry run; return True if it is new."""
-        if self._dry_run:
-            return self._plan_event(observation.event, observation.recording_id)
-        is_new = self._store.recordings.reconcile(observation, self._now)
-        if is_new:
-            _log("missed callback recovered", observation.event, observation.recording_id)
-        return is_new
-
     def _mark_missing(self, known: Recording) -> Outcome:
-        if self._dry_run:
-            self._plan_event("recording:lost", known.recording_id)
-        elif self._store.recordings.mark_missing(known, self._now):
-            _log("recording lost", "recording:lost", known.recording_id)
-        else:
-            return "already_resolved"  # by a callback in the meantime
-        return "lost"
+        # Otherwise, its callback has arrived meanwhile.
+        return "lost" if self._recovery.mark_missing(known) else "already_resolved"
 
     def _give_up(self, known: Recording, latest: str) -> Outcome:
         """Stop waiting for an upload. `latest` is the latest event that Vonage implies."""
@@ -260,18 +279,17 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
         elif known := self._store.recordings.get(due.id):
             self._give_up(known, "unknown")
 
-    def _plan_event(self, event: str, recording_id: str) -> bool:
-        """List an event in a dry run; return True unless it is listed already."""
-        is_new = self._plan.add({"event": event, "recording_id": recording_id})
-        if is_new:
-            _log("missed callback found", event, recording_id)
-        return is_new
+    @property
+    def failed_beside(self) -> int:
+        """The number of failures of the scan, which are not of due items."""
+        return self._scan.summary.outcomes[FAILED]
 
-    def more_counts(self, summary: Summary) -> Mapping[str, int]:  # noqa: ARG002
-        """Return the number of recordings for which no callback ever came."""
-        return {"discovered": self.discovered}
-
-
-def _log(message: str, event: str, recording_id: str) -> None:
-    event_id = correlation.event_id_for_recording(recording_id, event)
-    logger.info(message, event=event, recording_id=recording_id, correlation_id=event_id)
+    def more_counts(self, summary: Summary) -> Mapping[str, int]:
+        """Return the counts of the scan and of the due items together."""
+        counts = self._scan.counts
+        return {
+            **counts,
+            "discovered": counts["discovered"] + self.discovered,
+            "recovered": counts["recovered"] + summary.outcomes["recovered"],
+            "expired": counts["expired"] + summary.outcomes["expired"],
+        }

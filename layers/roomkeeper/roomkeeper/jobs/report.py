@@ -7,7 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from roomkeeper.jobs.batch import FAILED, Summary
+from roomkeeper.domain.observations import Product
+from roomkeeper.jobs.batch import FAILED, StoppedBy, Summary
 
 MAX_LISTED = 1000
 """The most plans of one kind that a dry run lists. All of them are counted."""
@@ -20,16 +21,28 @@ class Report(Struct, kw_only=True):
     counts: Mapping[str, int]
     summary: Summary
     planned: Sequence[Mapping[str, str]] = ()
+    stopped_products: Mapping[Product, StoppedBy] = {}
+    """The products that the run stopped calling, each with the reason."""
+    not_configured: Sequence[Product] = ()
+    """The products that the stack serves, and has no credentials for."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return the report as the caller gets it. Only a dry run's report has `planned`."""
-        report = {
+        """Return the report as the caller gets it.
+
+        Only a dry run's report has `planned`, and only one that has something to say about a
+        product has `stopped_products` or `not_configured`.
+        """
+        report: dict[str, Any] = {
             "dry_run": self.dry_run,
             **self.counts,
             FAILED: self.summary.outcomes[FAILED],
             "stopped_by": self.summary.stopped_by,
             "sample_errors": self.summary.sample_errors,
         }
+        if self.stopped_products:
+            report["stopped_products"] = self.stopped_products
+        if self.not_configured:
+            report["not_configured"] = list(self.not_configured)
         return report | ({"planned": self.planned} if self.dry_run else {})
 
 

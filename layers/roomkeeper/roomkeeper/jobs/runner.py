@@ -7,7 +7,7 @@ of a scheduled or direct invocation is the job's options as JSON. Over HTTP they
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Protocol, TypeVar
 
@@ -27,7 +27,7 @@ from roomkeeper.jobs.report import Report
 from roomkeeper.logs import function_logger
 from roomkeeper.settings import JobSettings, VonageSettings
 from roomkeeper.vonage import connect
-from roomkeeper.vonage.connect import Clients, NotConfigured
+from roomkeeper.vonage.connect import Clients, NoRooms, NotConfigured
 from roomkeeper.vonage.meetings import MeetingsClient
 
 logger = function_logger()
@@ -57,7 +57,6 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
 
 
-Client = TypeVar("Client")
 OptionsT = TypeVar("OptionsT", bound=Options)
 
 
@@ -112,8 +111,9 @@ def handle(event: Event, context: Context, job: JobType[OptionsT]) -> Response:
 
     Over HTTP: 200 and the report; 400 if the options are invalid; 403 if unsigned; 500 if the
     stack's parameters are invalid; 503 if the run could not start or be saved, with the code
-    `not_configured` while no Vonage credentials are stored. Otherwise: the report, or
-    `{"not_configured": true}`.
+    `not_configured` while no Vonage credentials are stored; 404 and `rooms_not_served` if the job
+    is about rooms, and the stack serves no product that has rooms. Otherwise: the report,
+    `{"not_configured": true}`, or `{"rooms_not_served": true}`.
 
     Raises:
         BatchIncomplete: an item failed, and the event is not from HTTP. The batch is finished.
@@ -137,6 +137,9 @@ def _by_schedule(event: Event, context: Context, job: JobType[OptionsT]) -> Resp
         # The schedule starts with the first deployment, before anybody can store credentials.
         logger.info("not configured yet", extra={"reason": str(error)})
         return {"not_configured": True}
+    except NoRooms as error:
+        logger.info("nothing to do", extra={"reason": str(error)})
+        return {"rooms_not_served": True}
     report.summary.raise_if_failed()
     return report.as_json()
 
@@ -145,30 +148,50 @@ def vonage_client(run: Run[Any]) -> MeetingsClient:
     """Return a client of the Meetings API whose calls each take at most the run's `call_seconds`.
 
     Raises:
+        NoRooms: the stack does not serve the Meetings API.
         NotConfigured: no credentials were ever stored.
         SecretUnavailable: the credentials cannot be read.
     """
-    return _connected(connect.meetings_client, run)
+    settings = VonageSettings.from_env(os.environ)
+    return _connected(run, msgspec.structs.replace(settings, video=None)).rooms
 
 
 def vonage_clients(run: Run[Any]) -> Clients:
-    """Return the clients of all products, as `vonage_client` does for one."""
-    return _connected(connect.clients, run)
+    """Return the clients of all products that are served, as `vonage_client` does for one.
+
+    Raises:
+        NotConfigured: no product has credentials.
+        SecretUnavailable: the same, and the credentials of one cannot be read.
+    """
+    return _connected(run, VonageSettings.from_env(os.environ))
 
 
-def _connected(connector: Callable[..., Client], run: Run[Any]) -> Client:
+def _connected(run: Run[Any], settings: VonageSettings) -> Clients:
     try:
-        client = connector(
+        clients = connect.clients(
             sdk.secrets_manager(SECRET_RETRY),
-            VonageSettings.from_env(os.environ),
+            settings,
             total_timeout=run.call_seconds,
             timeout=run.call_seconds,
         )
     except NotConfigured:
         connect.count_not_configured(1)
         raise
-    connect.count_not_configured(0)
-    return client
+    connect.count_not_configured(int(bool(clients.not_configured)))
+    return clients
+
+
+def with_unavailable(report: Report, clients: Clients) -> Report:
+    """Return a run's report with the products that it could not call for lack of credentials.
+
+    Credentials that cannot be read, or are invalid, count as a failure.
+    """
+    for product, error in clients.unavailable.items():
+        logger.warning("product left out", product=product, reason=str(error))
+        if product not in clients.not_configured:
+            report.summary.add_failure(str(error))
+    report.not_configured = clients.not_configured
+    return report
 
 
 def _new_run(

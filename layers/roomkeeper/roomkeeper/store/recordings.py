@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from roomkeeper.domain.observations import RecordingObservation
-from roomkeeper.domain.recordings import DeletedBy, Hold, Recording
+from roomkeeper.domain.recordings import IF_CONFIRMED, DeletedBy, Hold, Recording
 from roomkeeper.store import updates
 from roomkeeper.store.items import (
     DEFERRAL,
@@ -20,7 +20,6 @@ from roomkeeper.store.items import (
     serialize,
 )
 from roomkeeper.store.table import Table
-from roomkeeper.store.worklists import IF_CONFIRMED
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -124,9 +123,9 @@ class RecordingStore:
         Raises:
             StoreUnavailable: the write failed or its outcome is unknown.
         """
-        name, _, shard = (recording.worklist or "").partition("#")
-        if name not in IF_CONFIRMED and recording.confirmed_at:
+        if not recording.needs_confirmation:
             return False
+        name, _, shard = (recording.worklist or "").partition("#")
         sets, removes = "SET confirmed_at = if_not_exists(confirmed_at, :at)", ""
         condition, values = "attribute_exists(pk)", {":at": serialize(now)}
         if name in IF_CONFIRMED:
@@ -143,7 +142,7 @@ class RecordingStore:
             ExpressionAttributeValues=values,
         )
 
-    def mark_expiring(self, recording: Recording, now: datetime) -> bool:
+    def mark_expiring(self, recording_id: str, now: datetime) -> bool:
         """Record that Vonage will soon delete the recording's file; return False if that is known.
 
         Returns False also if the recording is deleted, or has no file at Vonage any more. The
@@ -153,7 +152,7 @@ class RecordingStore:
             StoreUnavailable: the write failed or its outcome is unknown.
         """
         return self._table.update(
-            RECORDING + recording.recording_id,
+            RECORDING + recording_id,
             "SET expiring_at = :at ADD seen :names, reconciled :names",
             "attribute_exists(pk) AND attribute_not_exists(deleted_at) "
             "AND attribute_not_exists(closed_worklist) AND NOT contains(seen, :name)",
@@ -182,9 +181,22 @@ class RecordingStore:
         Raises:
             StoreUnavailable: not all items could be read.
         """
+        known: dict[str, Recording] = {}
+        for id_, found in self.get_each(recording_ids).items():
+            if isinstance(found, CorruptItem):
+                logger.warning("%s", found)
+            else:
+                known[id_] = found
+        return known
+
+    def get_each(self, recording_ids: Iterable[str]) -> dict[str, Recording | CorruptItem]:
+        """Return the recordings that are in the table, by id; the error of each corrupt item.
+
+        Raises:
+            StoreUnavailable: not all items could be read.
+        """
         items = self._table.get_all((RECORDING + id_ for id_ in recording_ids), ConsistentRead=True)
-        known = filter(None, map(_valid_or_none, items))
-        return {recording.recording_id: recording for recording in known}
+        return {item["pk"].removeprefix(RECORDING): _recording_or_error(item) for item in items}
 
     def in_session(self, session_id: str) -> list[str]:
         """Return the ids of the session's recordings whose start time is known.
@@ -208,17 +220,20 @@ class RecordingStore:
         by: DeletedBy,
         now: datetime,
         *,
+        file_kept: bool = False,
         adding: Recording | RecordingObservation | None = None,
     ) -> bool:
         """Mark a recording as deleted at Vonage, and take it off its worklist.
 
         Returns False if it is marked already, or is not in the table. The item expires after
-        `deleted_days`. With `adding`, a recording that is not in the table is added.
+        `deleted_days`. `file_kept` says that its file stays in its owner's storage. With `adding`,
+        a recording that is not in the table is added.
 
         Raises:
             StoreUnavailable: the write failed or its outcome is unknown.
         """
         identity, values = "", {}
+        kept = ", file_kept = :kept" if file_kept else ""
         condition = "attribute_exists(pk) AND attribute_not_exists(deleted_at)"
         if adding is not None:
             condition = "attribute_not_exists(deleted_at)"
@@ -233,7 +248,7 @@ class RecordingStore:
             }
         return self._table.update(
             RECORDING + recording_id,
-            f"SET deleted_at = :at, deleted_by = :by, #ttl = :ttl{identity} "
+            f"SET deleted_at = :at, deleted_by = :by, #ttl = :ttl{kept}{identity} "
             "REMOVE worklist, since, attempts, queued_at ADD seen :seen",
             condition,
             ExpressionAttributeNames={"#ttl": "ttl"},
@@ -243,6 +258,7 @@ class RecordingStore:
                 ":by": serialize(by),
                 ":ttl": serialize(self._expires_at(now)),
                 ":seen": {"SS": ["recording:deleted"]},
+                **({":kept": {"BOOL": True}} if file_kept else {}),
             },
         )
 
@@ -281,9 +297,8 @@ class RecordingStore:
         return int((now + self._deleted_time).timestamp())
 
 
-def _valid_or_none(item: Mapping[str, Any]) -> Recording | None:
+def _recording_or_error(item: Mapping[str, Any]) -> Recording | CorruptItem:
     try:
         return read(item["pk"], item, Recording)
     except CorruptItem as exc:
-        logger.warning("%s", exc)
-        return None
+        return exc

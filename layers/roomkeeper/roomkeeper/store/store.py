@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from roomkeeper.domain.observations import Observation, RecordingObservation, SessionObservation
 from roomkeeper.store.outbox import Outbox
 from roomkeeper.store.recordings import RecordingStore
+from roomkeeper.store.scans import ScanStore
 from roomkeeper.store.sessions import SessionStore
 from roomkeeper.store.worklists import Worklists
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """The table's recordings, sessions, outbox and worklists, each an object of its own.
+    """The table's recordings, sessions, outbox, worklists and scans, each an object of its own.
 
     Args:
         client: a DynamoDB client of `roomkeeper.aws`.
@@ -38,6 +39,7 @@ class Store:
         self.sessions = SessionStore(client, table, session_days=session_days)
         self.outbox = Outbox(client, table, event_days=event_days)
         self.worklists = Worklists(client, table)
+        self.scans = ScanStore(client, table)
 
     def apply(self, observation: Observation, now: datetime) -> bool:
         """Write a callback's observation, received at `now`; return False if it changes nothing.

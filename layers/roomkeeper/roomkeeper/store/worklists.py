@@ -5,20 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from roomkeeper.domain.recordings import DEFERRED, Worklist, WorklistEntry
+from roomkeeper.domain.recordings import DEFERRED, IF_CONFIRMED, Worklist, WorklistEntry
 from roomkeeper.store.items import RECORDING, SESSION, deserialize, serialize, shards
 from roomkeeper.store.table import Table
 from roomkeeper.times import from_iso
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-IF_CONFIRMED = {
-    "retained": "confirmed",
-    "deferred_retained": "deferred_confirmed",
-    "deferred_awaiting_upload": "awaiting_upload",
-}
-"""The worklist to which a recording moves from each worklist, once it is confirmed."""
 
 _PAGE = 100
 """Entries in one page of a worklist's shard; one page of each shard is in memory."""

@@ -1,7 +1,8 @@
 """The clients of Vonage's APIs, made from the settings and the secrets with the credentials."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
 from aws_lambda_powertools import single_metric
@@ -10,41 +11,69 @@ from msgspec import Struct
 
 from roomkeeper.aws.secrets import SecretUnavailable, read_secret
 from roomkeeper.domain.observations import Product
-from roomkeeper.settings import VonageSettings
-from roomkeeper.vonage import Credentials, RecordingsApi, credentials_from
+from roomkeeper.errors import RoomkeeperError
+from roomkeeper.settings import ApiSettings, VonageSettings
+from roomkeeper.vonage import RecordingsApi, credentials_from
 from roomkeeper.vonage.meetings import MeetingsClient
+from roomkeeper.vonage.video import VideoClient, video_credentials_from
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 
+Made = TypeVar("Made")
+
+
+class NoRooms(RoomkeeperError):
+    """The stack serves no product that has rooms."""
+
+
 class VonageSecretContent(Struct, frozen=True):
-    """The JSON content of the Vonage secret; a pair of empty strings is not in use."""
+    """The JSON content of a product's secret; a pair of empty strings is not in use."""
 
     application_id: str = ""
     private_key: str = ""
     api_key: str = ""
     api_secret: str = ""
 
-    def credentials(self) -> Credentials:
-        """Return credentials made from the complete pair.
-
-        Raises:
-            ValueError: no pair is complete and valid. The message names the mistake, and quotes no
-                content.
-        """
-        return credentials_from(**msgspec.structs.asdict(self))
-
 
 class Clients(Struct, frozen=True, kw_only=True):
-    """The client of each product; None for a product that the stack does not serve."""
+    """The client of each product that the stack serves and has credentials for, else None.
+
+    `unavailable` has the reason for each product that is served but has no client.
+    """
 
     meetings: MeetingsClient | None = None
+    video: VideoClient | None = None
+    unavailable: Mapping[Product, SecretUnavailable] = MappingProxyType({})
 
     @property
     def recordings(self) -> Mapping[Product, RecordingsApi]:
-        """The recordings of each product that the stack serves."""
+        """The recordings of each product that has a client."""
         return {client.product: client for client in self._all()}
+
+    @property
+    def not_configured(self) -> Sequence[Product]:
+        """The products that are served, and whose credentials were never stored."""
+        return [
+            product
+            for product, error in self.unavailable.items()
+            if isinstance(error, NotConfigured)
+        ]
+
+    @property
+    def rooms(self) -> MeetingsClient:
+        """The client of the product that has rooms.
+
+        Raises:
+            NoRooms: the stack does not serve it.
+            SecretUnavailable: the stack serves it, but has no credentials for it.
+        """
+        if self.meetings is not None:
+            return self.meetings
+        if "meetings" in self.unavailable:
+            raise self.unavailable["meetings"]
+        raise NoRooms("There are no rooms: this stack serves the Video API, which has none.")
 
     def __enter__(self) -> Self:
         return self
@@ -54,46 +83,11 @@ class Clients(Struct, frozen=True, kw_only=True):
             client.close()
 
     def _all(self) -> list[RecordingsApi]:
-        return [client for client in (self.meetings,) if client is not None]
+        return [client for client in (self.meetings, self.video) if client is not None]
 
 
 class NotConfigured(SecretUnavailable):
     """No Vonage credentials are stored: the secret still has the template's empty strings."""
-
-
-def meetings_client(
-    secrets: "SecretsManagerClient",
-    settings: VonageSettings,
-    *,
-    total_timeout: float,
-    timeout: float = 10.0,
-) -> MeetingsClient:
-    """Return a client of the Meetings API; both timeouts are in seconds.
-
-    Every call reads the secret, so rotated credentials take effect at once. Each 401 counts in the
-    metric VonageRefusedCredentials.
-
-    Raises:
-        NotConfigured: no credentials are stored.
-        SecretUnavailable: the secret cannot be read, or its credentials are incomplete or invalid.
-    """
-    content, _created = read_secret(secrets, settings.secret_id, VonageSecretContent)
-    if content == VonageSecretContent():
-        raise NotConfigured(
-            f"The secret {settings.secret_id} has no Vonage credentials yet. Store them with "
-            "make configure."
-        )
-    try:
-        credentials = content.credentials()
-    except ValueError as exc:
-        raise SecretUnavailable(f"The secret {settings.secret_id}: {exc}") from exc
-    return MeetingsClient(
-        settings.base_url,
-        credentials,
-        total_timeout=total_timeout,
-        timeout=timeout,
-        on_unauthorized=count_unauthorized,
-    )
 
 
 def clients(
@@ -103,14 +97,72 @@ def clients(
     total_timeout: float,
     timeout: float = 10.0,
 ) -> Clients:
-    """Return the clients of all products; both timeouts are in seconds.
+    """Return the clients of the products that the stack serves; both timeouts are in seconds.
+
+    Every call reads the secrets, so rotated credentials take effect at once. Each time that Vonage
+    refuses credentials counts in the metric VonageRefusedCredentials. A product whose credentials
+    are missing or cannot be read does not affect the others.
 
     Raises:
-        NotConfigured: no credentials are stored.
-        SecretUnavailable: a secret cannot be read, or its credentials are incomplete or invalid.
+        NotConfigured: no product has credentials.
+        SecretUnavailable: the same, and a secret cannot be read, or its credentials are incomplete
+            or invalid.
     """
-    meetings = meetings_client(secrets, settings, total_timeout=total_timeout, timeout=timeout)
-    return Clients(meetings=meetings)
+    timeouts = {"total_timeout": total_timeout, "timeout": timeout}
+    made: dict[Product, Any] = {}
+    unavailable: dict[Product, SecretUnavailable] = {}
+    for product, api in settings.served.items():
+        try:
+            made[product] = _MAKERS[product](api, _content(secrets, api, product), timeouts)
+        except SecretUnavailable as error:
+            unavailable[product] = error
+    if unavailable and not made:
+        raise _most_severe(unavailable.values())
+    return Clients(**made, unavailable=unavailable)
+
+
+def _most_severe(errors: Iterable[SecretUnavailable]) -> SecretUnavailable:
+    return min(errors, key=lambda error: isinstance(error, NotConfigured))
+
+
+def _content(
+    secrets: "SecretsManagerClient", api: ApiSettings, product: Product
+) -> VonageSecretContent:
+    content, _created = read_secret(secrets, api.secret_id, VonageSecretContent)
+    if content == VonageSecretContent():
+        raise NotConfigured(
+            f"The secret {api.secret_id} has no Vonage credentials for the product {product} yet. "
+            "Store them with make configure."
+        )
+    return content
+
+
+def _meetings_client(
+    api: ApiSettings, content: VonageSecretContent, timeouts: Mapping[str, Any]
+) -> MeetingsClient:
+    credentials = _credentials(credentials_from, api, content)
+    return MeetingsClient(api.base_url, credentials, on_unauthorized=count_unauthorized, **timeouts)
+
+
+def _video_client(
+    api: ApiSettings, content: VonageSecretContent, timeouts: Mapping[str, Any]
+) -> VideoClient:
+    credentials = _credentials(video_credentials_from, api, content)
+    base_url = api.base_url or credentials.base_url
+    return VideoClient(base_url, credentials, on_unauthorized=count_unauthorized, **timeouts)
+
+
+_MAKERS: Mapping[Product, Callable[..., RecordingsApi]] = {
+    "meetings": _meetings_client,
+    "video": _video_client,
+}
+
+
+def _credentials(make: Callable[..., Made], api: ApiSettings, content: VonageSecretContent) -> Made:
+    try:
+        return make(**msgspec.structs.asdict(content))
+    except ValueError as exc:
+        raise SecretUnavailable(f"The secret {api.secret_id}: {exc}") from exc
 
 
 def count_unauthorized() -> None:
@@ -122,7 +174,7 @@ def count_unauthorized() -> None:
 
 
 def count_not_configured(value: int) -> None:
-    """Emit the metric NotConfigured: 1 while no credentials are stored, 0 afterwards.
+    """Emit the metric NotConfigured: 1 while a product has none stored, 0 afterwards.
 
     The 0 clears the alarm: without data points, the alarm keeps its state.
     """

@@ -40,10 +40,12 @@ class RecordingsApi(Protocol):
     def in_session(self, session_id: str) -> Listed | None:
         """Return the recordings of a session; None if Vonage does not have the session."""
 
-    def all_since(self, moment: datetime) -> Iterator[Listed]:
+    def all_since(self, moment: datetime, position: int = 0) -> Iterator[Listed]:
         """Yield pages of the recordings that started at `moment` or later, newest first.
 
-        The Meetings API has no such list, so nothing is yielded for it.
+        The list goes on at the `next_position` of an earlier page. New recordings move all others
+        to greater positions, so that it repeats some. The Meetings API has no such list, so nothing
+        is yielded for it.
         """
 
     def delete(self, recording_id: str) -> DeletionOutcome:

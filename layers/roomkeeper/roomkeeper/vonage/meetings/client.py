@@ -172,7 +172,7 @@ class MeetingsClient:
             logger.warning("Vonage's list of a session has an invalid recording: %s", message)
         return listed
 
-    def all_since(self, moment: datetime) -> Iterator[Listed]:  # noqa: ARG002
+    def all_since(self, moment: datetime, position: int = 0) -> Iterator[Listed]:  # noqa: ARG002
         """Yield nothing: the Meetings API has no list of all recordings."""
         return iter(())
 

@@ -4,6 +4,7 @@ Source: Vonage's Video API reference, "Archive". Where it and OpenTok's differ, 
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar, Self
@@ -42,6 +43,9 @@ OVERLAP = 100
 A deletion between two pages moves all older archives to smaller offsets. That many deletions cause
 no gap.
 """
+
+REMEMBERED_PAGES = 3
+"""The pages of a list whose archives are recognized when they are repeated."""
 
 Refusals = Mapping[tuple[int, str | None], type[VonageError]]
 
@@ -206,7 +210,7 @@ class VideoClient:
     def in_session(self, session_id: str) -> Listed | None:
         """Return the recordings of a session; None if Vonage does not know the session."""
         try:
-            pages = [_listed(page) for page in self._pages(session_id)]
+            pages = [_listed(page) for page, _ in self._pages(session_id)]
         except NotFound:
             return None
         return Listed(
@@ -214,13 +218,13 @@ class VideoClient:
             [message for page in pages for message in page.invalid],
         )
 
-    def all_since(self, moment: datetime) -> Iterator[Listed]:
+    def all_since(self, moment: datetime, position: int = 0) -> Iterator[Listed]:
         """Yield pages of the recordings that started at `moment` or later, newest first.
 
-        Recordings without a start time are included.
+        Recordings without a start time are included. The list starts at `position`.
         """
         horizon = moment.replace(microsecond=0)  # the recordings' times are in whole seconds
-        for page in self._pages():
+        for page, next_position in self._pages(offset=position):
             listed = _listed(page)
             starts = [each.started_at for each in listed.found if each.started_at]
             yield Listed(
@@ -230,30 +234,37 @@ class VideoClient:
                     if not each.started_at or each.started_at >= horizon
                 ],
                 listed.invalid,
+                next_position,
             )
             if starts and starts[-1] < horizon:
                 return
 
-    def _pages(self, session_id: str = "") -> Iterator[Sequence[Raw]]:
-        """Yield the archives of each page that were on no earlier page, until a short page.
+    def _pages(self, session_id: str = "", offset: int = 0) -> Iterator[tuple[Sequence[Raw], int]]:
+        """Yield the archives of each page that were not on the pages before, until a short page.
+
+        Each page comes with the offset of the next one. Only the last pages are remembered, so that
+        the length of a list does not matter.
 
         Raises:
-            InvalidResponse: a full page has only archives of earlier pages.
+            InvalidResponse: a full page has only archives of the pages before.
         """
-        seen: set[str | bytes] = set()
-        offset = 0
+        remembered: deque[set[str | bytes]] = deque(maxlen=REMEMBERED_PAGES)
         while True:
             call = self._list_call(offset, PAGE_SIZE, session_id)
             page = self._items(call)
             by_key = {models.id_of(each) or bytes(each): each for each in page}
-            new = [each for key, each in by_key.items() if key not in seen]
-            seen.update(by_key)
-            yield new
+            new = [
+                each
+                for key, each in by_key.items()
+                if not any(key in earlier for earlier in remembered)
+            ]
+            remembered.append(set(by_key))
+            offset += len(page) - OVERLAP
+            yield new, max(0, offset)
             if len(page) < PAGE_SIZE:
                 return
             if not new:
                 raise InvalidResponse("The list of archives does not go on", call.context)
-            offset += len(page) - OVERLAP
 
     def _items(self, call: Call) -> Sequence[Raw]:
         body = self._perform(call)
@@ -273,6 +284,14 @@ class VideoClient:
             query,
             refusals=_UNKNOWN if session_id else _NOT_LISTABLE,
         )
+
+    def require_accepted_credentials(self) -> None:
+        """Ask Vonage for a list of one archive.
+
+        Raises:
+            Unauthorized: Vonage refuses the credentials.
+        """
+        self._items(self._list_call(offset=0, count=1))
 
     # --- requests ---------------------------------------------------------------------------------
 
@@ -302,12 +321,8 @@ class VideoClient:
             self._on_unauthorized()
             raise
         except Forbidden:
-            self._require_accepted_credentials()
+            self.require_accepted_credentials()
             raise
-
-    def _require_accepted_credentials(self) -> None:
-        """Raise Unauthorized if Vonage refuses a list of the archives too."""
-        self._items(self._list_call(offset=0, count=1))
 
 
 def _listed(page: Sequence[Raw]) -> Listed:

@@ -1,0 +1,213 @@
+"""`make configure` for Video: credentials of both kinds, tested by a list of one archive."""
+
+import json
+from typing import Any
+
+import pytest
+
+from local.vonage import VonageControl
+from local.vonage.video.projects import API_KEY, APPLICATION_ID
+from operations.configure import configure
+from operations.secret_checks import Refused
+from operations.secret_fields import Malformed
+from roomkeeper.vonage.video import ClassicKey, UnifiedKey, video_credentials_from
+from tests.integration.test_configure import PEM
+
+TOKEN = "a-token-that-is-in-the-url-of-video"
+EMPTY = {"application_id": "", "private_key": "", "api_key": "", "api_secret": ""}
+
+
+class VideoStack:
+    """A stack with only parameters and the secrets of Video."""
+
+    def __init__(self, base_url: str, held: dict[str, str], *signature_secrets: str) -> None:
+        self.parameters = {
+            "VideoBaseUrl": base_url,
+            "CallbackAcceptedCredentials": "token-or-signature",
+            "CallbackPreviousSecretGraceHours": "24",
+        }
+        self.secrets: dict[str, Any] = {
+            "VideoSecretArn": EMPTY | held,
+            "VideoCallbackSecretArn": {
+                "token": TOKEN,
+                "signature_secrets": list(signature_secrets),
+            },
+        }
+        self.puts: list[str] = []
+
+    def secret(self, output: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.secrets[output]
+        return found
+
+    def put_secret(self, output: str, content: str) -> None:
+        self.puts.append(output)
+        self.secrets[output] = json.loads(content)
+
+
+@pytest.fixture
+def stack(emulator: VonageControl) -> VideoStack:
+    return VideoStack(emulator.base, {})
+
+
+@pytest.fixture
+def unified(emulator: VonageControl) -> dict[str, str]:
+    key = emulator.video.credentials()["private_key"]
+    return {"application_id": APPLICATION_ID, "private_key": key}
+
+
+@pytest.fixture
+def classic(emulator: VonageControl) -> dict[str, str]:
+    return {"api_key": API_KEY, "api_secret": emulator.video.credentials()["api_secret"]}
+
+
+def store(stack: Any, **given: Any) -> str:
+    return " ".join(configure(stack, "video", given))
+
+
+# --- the credentials for Vonage's API -------------------------------------------------------------
+
+
+def test_an_application_is_tested_by_a_list_of_its_archives(
+    emulator: VonageControl, stack: VideoStack, unified: dict[str, str]
+) -> None:
+    messages = store(stack, **unified)
+    assert f"Vonage accepts these application credentials ({emulator.base})" in messages
+    assert "Stored in the Video secret: application_id, private_key." in messages
+    assert len(emulator.requests()) == 1
+    stored = video_credentials_from(**stack.secrets["VideoSecretArn"])
+    assert isinstance(stored, UnifiedKey)
+    assert unified["private_key"] not in messages
+
+
+def test_a_classic_project_is_tested_by_a_list_of_its_archives(
+    emulator: VonageControl, stack: VideoStack, classic: dict[str, str]
+) -> None:
+    messages = store(stack, **classic)
+    assert "Vonage accepts these project credentials" in messages
+    assert len(emulator.requests()) == 1
+    stored = video_credentials_from(**stack.secrets["VideoSecretArn"])
+    assert isinstance(stored, ClassicKey)
+    assert classic["api_secret"] not in messages
+
+
+def test_a_key_may_have_its_line_ends_written_out(
+    stack: VideoStack, unified: dict[str, str]
+) -> None:
+    key = unified["private_key"].replace("\n", "\\n")
+    assert "Vonage accepts these application" in store(
+        stack, application_id=APPLICATION_ID, private_key=key
+    )
+
+
+@pytest.mark.parametrize("wrong", ["key", "secret", "application"])
+def test_credentials_that_vonage_rejects_are_not_stored(
+    wrong: str, stack: VideoStack, classic: dict[str, str], unified: dict[str, str]
+) -> None:
+    given = {
+        "key": unified | {"private_key": PEM},
+        "secret": classic | {"api_secret": "hunter2" * 6},
+        "application": unified | {"application_id": "11111111-2222-3333-4444-555555555555"},
+    }[wrong]
+    with pytest.raises(Refused) as refusal:
+        store(stack, **given)
+    assert "hunter2" not in str(refusal.value)
+    assert stack.puts == []
+
+
+def test_the_pair_that_was_given_is_the_one_that_is_tested(
+    emulator: VonageControl, unified: dict[str, str], classic: dict[str, str]
+) -> None:
+    stack = VideoStack(emulator.base, unified)
+    messages = store(stack, **classic)
+    assert "these project credentials" in messages
+    assert "The functions keep using the application in the secret" in messages
+    assert "takes precedence over the project" in messages
+    with pytest.raises(Refused):
+        store(stack, **classic | {"api_secret": "wrong" * 8})
+
+
+@pytest.mark.parametrize(
+    ("held", "given", "named"),
+    [
+        ({}, {"api_key": "k"}, "api_key needs api_secret"),
+        ({}, {"application_id": "a"}, "application_id needs private_key"),
+        ({}, {"private_key": PEM}, "private_key needs application_id"),
+        ({"api_key": "k", "api_secret": "s"}, {"api_key": ""}, "api_secret needs api_key"),
+        ({"api_key": "k", "api_secret": "s"}, {"private_key": PEM}, "needs application_id"),
+        ({}, {"api_key": "", "api_secret": ""}, "No complete Vonage credentials"),
+        ({}, {"application_id": "a", "private_key": "hunter2"}, "not an RSA key"),
+    ],
+)
+def test_what_the_functions_could_not_use_is_not_stored(
+    held: dict[str, str], given: dict[str, str], named: str, emulator: VonageControl
+) -> None:
+    stack = VideoStack(emulator.base, held)
+    with pytest.raises(Malformed, match=named) as refusal:
+        store(stack, **given)
+    assert "hunter2" not in str(refusal.value)
+    assert stack.puts == []
+    assert emulator.requests() == []
+
+
+def test_credentials_that_cannot_be_tested_are_stored_with_a_warning(
+    emulator: VonageControl, stack: VideoStack, classic: dict[str, str]
+) -> None:
+    emulator.fault("list_archives", status=404)  # the response to a wrong base URL
+    messages = store(stack, **classic)
+    assert f"could not be tested at Vonage ({emulator.base})" in messages
+    assert stack.puts == ["VideoSecretArn"]
+
+
+# --- the callback secret --------------------------------------------------------------------------
+
+
+def test_each_callback_url_has_a_signature_secret(stack: VideoStack) -> None:
+    secrets = ["a" * 40, "b" * 50]
+    messages = store(stack, signature_secrets=secrets)
+    assert stack.secrets["VideoCallbackSecretArn"] == {
+        "token": TOKEN,
+        "signature_secrets": secrets,
+    }
+    assert "Stored in the Video callback secret: signature_secrets." in messages
+    assert "Warning" not in messages
+    assert not any(each in messages for each in [*secrets, TOKEN])
+
+
+def test_a_short_signature_secret_is_stored_with_a_warning(stack: VideoStack) -> None:
+    messages = store(stack, signature_secrets=["a", "b" * 32])
+    assert messages.count("Warning: the signature secret has 1 characters") == 1
+    assert stack.puts == ["VideoCallbackSecretArn"]
+
+
+@pytest.mark.parametrize("secret", ["", "s" * 51, PEM])
+def test_a_signature_secret_that_vonage_could_not_have_is_not_stored(
+    secret: str, stack: VideoStack
+) -> None:
+    with pytest.raises(Malformed, match="1 to 50 characters"):
+        store(stack, signature_secrets=["a" * 40, secret])
+    assert stack.puts == []
+
+
+def test_an_empty_list_removes_the_signature_secrets_if_the_token_remains(
+    emulator: VonageControl,
+) -> None:
+    stack = VideoStack(emulator.base, {}, "s" * 40)
+    store(stack, signature_secrets=[])
+    assert stack.secrets["VideoCallbackSecretArn"]["signature_secrets"] == []
+    stack.parameters["CallbackAcceptedCredentials"] = "signature"
+    with pytest.raises(Malformed, match="Every callback would be rejected"):
+        store(stack, token=TOKEN[::-1])
+
+
+def test_a_token_that_a_url_would_change_is_not_stored(stack: VideoStack) -> None:
+    with pytest.raises(Malformed, match=r"token must have 32 characters or more.*URL"):
+        store(stack, token="a/b" * 20)
+    assert stack.puts == []
+
+
+def test_nothing_is_stored_when_one_of_two_secrets_is_malformed(
+    stack: VideoStack, classic: dict[str, str]
+) -> None:
+    with pytest.raises(Malformed):
+        store(stack, **classic, token="short")
+    assert stack.puts == []
