@@ -219,8 +219,9 @@ torture: $(LOCAL) ## stress-test with faults, crashes, hostile input and leak ch
 	@$(DEV)/pytest tests/torture --full --measurements "$(or $(JSON),build/torture.json)" $(ARGS)
 
 .PHONY: bench
-bench: $(LOCAL) ## measure speed and size against a minimal handler (JSON=FILE, BASELINE=FILE to compare with)
-	@$(DEV)/python -m benchmarks --json "$(or $(JSON),build/bench.json)" $(if $(BASELINE),--baseline "$(BASELINE)")
+bench: $(LOCAL) ## measure speed and size within 15 minutes (JSON=FILE, BASELINE=FILE to compare with, ONLY=)
+	@$(DEV)/python -m benchmarks --json "$(or $(JSON),build/bench.json)" $(if $(BASELINE),--baseline "$(BASELINE)") \
+		$(if $(ONLY),--only $(ONLY))
 
 CALLBACKS ?= 1000000
 RECORDINGS ?= $(shell echo $$(($(CALLBACKS) / 10)))
