@@ -115,11 +115,10 @@ def idle() -> dict[str, float]:
 
 def monitoring() -> dict[str, float]:
     """Return the dollars per month of the alarms and of the dashboard, if the default has one."""
-    has_dashboard = parameters()["CreateDashboard"].default == "true"
-    return {
-        "alarms": _alarm_metrics() * prices.ALARM,
-        "dashboard": has_dashboard * prices.DASHBOARD,
-    }
+    alarms = {"alarms": _alarm_metrics() * prices.ALARM}
+    if parameters()["CreateDashboard"].default == "true":
+        return alarms | {"dashboard": prices.DASHBOARD}
+    return alarms
 
 
 def traces(load: Load) -> float:
