@@ -4,6 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.figures import Figure
 
+MIN_CHANGE = 0.01
+"""The smallest change that is reported of measurements without a spread, such as a size."""
+
 
 def changes(before: Sequence[Figure], after: Sequence[Figure]) -> Iterator[str]:
     """Yield a sentence for each changed, new or missing measurement, the worse ones first.
@@ -23,7 +26,7 @@ def changes(before: Sequence[Figure], after: Sequence[Figure]) -> Iterator[str]:
 
 
 def _exceeds_spread(new: Figure, old: Figure) -> bool:
-    return abs(_change(new, old)) > new.spread + old.spread
+    return abs(_change(new, old)) > max(MIN_CHANGE, new.spread + old.spread)
 
 
 def _is_worse(new: Figure, old: Figure) -> bool:

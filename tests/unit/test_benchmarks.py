@@ -152,6 +152,7 @@ def test_what_jobs_are_measured_on_has_no_end() -> None:
             a_figure(0.40),
             "better: intake_cold, from 0.5 times it to 0.4 times it (-20%",
         ),
+        (a_figure(0.500), a_figure(0.504), ""),
         (a_figure(None), a_figure(None), ""),
     ],
 )
