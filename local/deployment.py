@@ -12,7 +12,7 @@ import yaml
 from local.deployer import environment
 from local.servers import BUILD, CREDENTIALS, PROJECT, REGION, LocalStackError, Server
 from operations import sam
-from operations.build import BuildFailed, this_machine
+from operations.build import BuildFailed, alone, this_machine
 from operations.build import build as build_for
 from operations.environment import bypass_proxies, without_account
 from operations.stack import Stack
@@ -52,16 +52,18 @@ def deploy(
     Raises:
         LocalStackError: the build or deployment failed; the message names the log file.
     """
-    say("Building functions and layer with the SAM CLI")
-    template, left_out = _for_ministack(build())
-    say(f"Deploying template.yaml without what MiniStack does not support: {', '.join(left_out)}")
     local = sam.environment("local")
     chosen = {**local.parameters, **this_machine().parameters, **(parameters or {})}
-    _run(
-        sam.command("deploy", chosen, "--config-env", local.name, "--template-file", str(template)),
-        Path(aws.log).with_name("sam-deploy.log"),
-        {**environment(deployer.get_credentials()), "AWS_ENDPOINT_URL": aws.url},
-    )
+    with alone():
+        say("Building functions and layer with the SAM CLI")
+        template, out = _for_ministack(build())
+        say(f"Deploying template.yaml without what MiniStack does not support: {', '.join(out)}")
+        options = ("--config-env", local.name, "--template-file", str(template))
+        _run(
+            sam.command("deploy", chosen, *options),
+            Path(aws.log).with_name("sam-deploy.log"),
+            {**environment(deployer.get_credentials()), "AWS_ENDPOINT_URL": aws.url},
+        )
     return Stack(local.stack_name, local_session(), aws.url)
 
 

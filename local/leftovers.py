@@ -25,6 +25,18 @@ def lock(folder: Path) -> Iterator[int]:
         yield file.fileno()
 
 
+@contextmanager
+def starting(local: Path) -> Iterator[None]:
+    """Let one run below build/local/ at a time remove earlier ones and start its servers.
+
+    Another one waits: it would remove the folder of a run whose servers do not hold it yet.
+    """
+    local.mkdir(parents=True, exist_ok=True)
+    with (local / "starting.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def is_running(folder: Path) -> bool:
     """Return whether a server of the run in this folder is running."""
     try:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -26,6 +27,9 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 _children: dict[int, "subprocess.Popen[bytes]"] = {}
 """The servers that this process started, and so has to reap."""
+
+_PORTS = range(20_000, 30_000)
+"""The ports that servers get when it does not matter which."""
 
 STARTS_WITHIN = 60.0  # seconds
 ENDS_WITHIN = 10.0
@@ -107,11 +111,14 @@ def port_number(text: str) -> int:
 
 
 def free_port() -> int:
-    """Return a loopback port that is free at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a loopback port that is free at the moment.
+
+    It is below the ports that Linux and macOS give to clients and to servers that ask for any, so
+    that none of those takes it before the caller does. Source: ip(7), ip_local_port_range.
+    """
+    while _is_taken(port := secrets.choice(_PORTS)):
+        pass
+    return port
 
 
 def _start(

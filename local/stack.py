@@ -32,9 +32,10 @@ class LocalStack(Struct, frozen=True):
 
 
 def connect_callbacks(stack: Stack, vonage: VonageControl) -> None:
-    """Send the emulator's callbacks of both products to the stack, by the URLs with a token."""
-    vonage.callbacks_to(stack.callback_url("meetings"), headers=stack.headers)
-    vonage.video.callbacks_to(stack.callback_url("video"), headers=stack.headers)
+    """Send the emulator's callbacks of each served product to its URL with a token."""
+    send = {"meetings": vonage.callbacks_to, "video": vonage.video.callbacks_to}
+    for product in stack.products:
+        send[product](stack.callback_url(product), headers=stack.headers)
 
 
 class _Up(Struct, frozen=True):
@@ -114,11 +115,12 @@ def _state(aws_port: int) -> Path:
 def _start(
     folder: Path, say: Say, aws_port: int, vonage_port: int, started: list[Server]
 ) -> LocalStack:
-    leftovers.remove_earlier_runs(folder)
-    say("Starting the local AWS (MiniStack, IAM enforced)")
-    started.append(aws := servers.start_aws(aws_port or servers.free_port(), folder))
-    say("Starting the Vonage emulator")
-    started.append(emulator := servers.start_vonage(vonage_port or servers.free_port(), folder))
+    with leftovers.starting(folder.parent):
+        leftovers.remove_earlier_runs(folder)
+        say("Starting the local AWS (MiniStack, IAM enforced)")
+        started.append(aws := servers.start_aws(aws_port or servers.free_port(), folder))
+        say("Starting the Vonage emulator")
+        started.append(emulator := servers.start_vonage(vonage_port or servers.free_port(), folder))
     vonage = VonageControl(emulator.url)
     user = deployer.create(deployment.local_session(), aws.url)
     urls = {"VonageBaseUrl": vonage.api_url, "VideoBaseUrl": vonage.video.api_url}

@@ -12,8 +12,10 @@ from local.demo import timeline
 from local.servers import CREDENTIALS, PROJECT, REGION, LocalStackError, port_number
 from local.stack import LocalStack
 from operations.environment import use_only_this_machine
+from roomkeeper.domain.observations import Product
 
 SAMPLE = "events/callbacks/recording-started.json"
+VIDEO_SAMPLE = "events/video_archive_available.json"
 
 
 def main() -> int:
@@ -43,8 +45,9 @@ def guide(local: LocalStack) -> str:
     variables = "".join(f"\n  export {name}={value}" for name, value in _variables(local).items())
     examples = "".join(f"\n{what}\n  {line}\n" for what, line in _examples(local))
     return f"""
-The stack is running. Its callback URL, which curl accepts as it is:
-  {_callback_url(local)}
+The stack is running. Its callback URLs for Meetings and for Video, which curl accepts as they are:
+  {_callback_url(local, "meetings")}
+  {_callback_url(local, "video")}
 
 Paste these lines once into a shell in this folder:
   unset AWS_PROFILE AWS_SESSION_TOKEN{variables}
@@ -58,8 +61,8 @@ def _api_url(local: LocalStack) -> str:
     return f"http://{local.stack.headers['Host']}"
 
 
-def _callback_url(local: LocalStack) -> str:
-    return _api_url(local) + local.stack.callback_path()
+def _callback_url(local: LocalStack, product: Product) -> str:
+    return _api_url(local) + local.stack.callback_path(product)
 
 
 def _variables(local: LocalStack) -> dict[str, str]:
@@ -76,7 +79,8 @@ def _variables(local: LocalStack) -> dict[str, str]:
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "STACK": local.stack.name,
         "API": _api_url(local),
-        "CALLBACK_URL": _callback_url(local),
+        "CALLBACK_URL": _callback_url(local, "meetings"),
+        "VIDEO_CALLBACK_URL": _callback_url(local, "video"),
         "VONAGE": local.vonage.base,
         **({name: os.environ[name] for name in ("NO_PROXY", "no_proxy")} if getproxies() else {}),
     }
@@ -85,20 +89,29 @@ def _variables(local: LocalStack) -> dict[str, str]:
 def _examples(local: LocalStack) -> list[tuple[str, str]]:
     """Return pairs of an explanation and a command, which needs only make and curl."""
     recording_id = json.loads((PROJECT / SAMPLE).read_text())["recording_id"]
+    archive_id = json.loads((PROJECT / VIDEO_SAMPLE).read_text())["id"]
     json_type = "-H 'Content-Type: application/json'"
     curl = "curl -sw '\\n'"  # a response has no newline at its end
     meeting = json.dumps({"participants": ["Ada", "Grace"], "recordings": 1})
     signed = f"{curl} --aws-sigv4 aws:amz:{REGION}:execute-api --user test:test"
     dry_run = json.dumps({"dry_run": True, "retention_days": 1})
-    credentials = json.dumps({"api_key": "key", "api_secret": "secret"})
+    session = json.dumps({"participants": ["Ada", "Grace"], "archives": 1, "pauses": 1})
     return [
         (
             "Post a callback yourself (the response is 204)",
             f'curl -i {json_type} -d @{SAMPLE} "$CALLBACK_URL"',
         ),
         (
+            "Post one of Video, about an archive (204, too)",
+            f'curl -i {json_type} -d @{VIDEO_SAMPLE} "$VIDEO_CALLBACK_URL"',
+        ),
+        (
             "Have the emulated Vonage hold a meeting",
             f"{curl} {json_type} -d '{meeting}' $VONAGE/control/meetings",
+        ),
+        (
+            "Have it hold a Video session, recorded with a pause",
+            f"{curl} {json_type} -d '{session}' $VONAGE/control/video/sessions",
         ),
         (
             "See its callbacks, and the stack's responses to them",
@@ -107,8 +120,9 @@ def _examples(local: LocalStack) -> list[tuple[str, str]]:
         ("See what is deployed, and how it is", "make status"),
         ("See the items in the table, recordings first", "make items"),
         ("See the history of the first recording", f"make trace RECORDING={recording_id}"),
+        ("And that of the archive", f"make trace RECORDING={archive_id}"),
         ("See the functions' latest log lines", "make logs"),
-        ("Send a callback through the stack and remove it again", "make smoke"),
+        ("Send a callback of each product through the stack and remove it again", "make smoke"),
         (
             "Print events as they are published, until Ctrl-C (post a callback in another shell)",
             "make events",
@@ -126,8 +140,8 @@ def _examples(local: LocalStack) -> list[tuple[str, str]]:
             f"{signed} {json_type} -d '{dry_run}' $API/jobs/cleanup",
         ),
         (
-            "Store other credentials for Vonage (the emulator accepts any)",
-            f"echo '{credentials}' | make configure PRODUCT=meetings",
+            "Check these credentials with the emulated Vonage and store them",
+            "curl -s $VONAGE/control/video/credentials | make configure PRODUCT=video",
         ),
         ("Print the URLs to enter at Vonage, and where", "make callback-url"),
         ("Publish the events of dead letters", "make redrive"),

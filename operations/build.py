@@ -4,11 +4,13 @@ uv installs the layer's wheels from requirements/layer.txt, by hash, for the sta
 processor, which may differ from this machine's. The SAM CLI builds the functions.
 """
 
+import fcntl
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -98,6 +100,23 @@ def build(wanted: Target, run: Callable[[list[str]], int]) -> Path:
     template = FUNCTIONS / "template.yaml"
     _pin(template, wanted)
     return template
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep build/ as it is for a build and its deployment: another one waits meanwhile.
+
+    Two terminals would otherwise deploy a mixture of their builds. See flock(2): a lock ends with
+    its process.
+    """
+    FUNCTIONS.parent.mkdir(exist_ok=True)
+    with (FUNCTIONS.parent / "building.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Waiting for another build or deployment from this folder to end.", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def install_layer(wanted: Target, lock: Path = LOCK, folder: Path = LAYER) -> None:

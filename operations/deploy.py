@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct, structs
 
 from operations import account, combinations, overrides, products, regions, sam, stack_states
-from operations.build import BuildFailed, Target, build, target
+from operations.build import BuildFailed, Target, alone, build, target
 from operations.command import command, fail
 from operations.destroy import delete, require_deletable
 from operations.environment import without_account
@@ -66,7 +66,8 @@ def main() -> int:
         chosen = {**environment.parameters, **given(options.parameters)}
         if options.only_build:
             _require_possible(chosen)
-            return _build(target({}, chosen))
+            with alone():
+                return _build(target({}, chosen))
         stack = Stack(usable_stack_name(options.stack or environment.stack_name))
         return _guide(environment, stack, chosen, options)
     except (Unusable, sam.UnknownEnvironment) as exc:
@@ -97,11 +98,12 @@ def _guide(
     wanted = target(remembered, chosen)
     chosen |= wanted.parameters
     _require_region(stack.region, {**remembered, **chosen})
-    if code := _build(wanted):
-        return code
-    if failed:
-        delete(stack)
-    code = _deploy(environment, stack, chosen, options.arguments)
+    with alone():
+        if code := _build(wanted):
+            return code
+        if failed:
+            delete(stack)
+        code = _deploy(environment, stack, chosen, options.arguments)
     if is_first and code:
         print(_FIRST_FAILED)
     elif is_first and Stack(stack.name).exists():  # false if the operator declined the change set

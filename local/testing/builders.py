@@ -103,10 +103,12 @@ def a_request(
     token: str | None = TOKEN,
     authorization: str | None = None,
     as_base64: bool = False,
+    path: str = "/callbacks",
 ) -> dict[str, Any]:
-    """Return API Gateway's event for a POST to /callbacks or /callbacks/{token}."""
+    """Return API Gateway's event for a POST to `path`, with the token after it if there is one."""
     request = sample("functions/callback_intake.json")
     request |= {"body": None, "isBase64Encoded": as_base64}
+    request["routeKey"] = f"POST {path}" + ("" if token is None else "/{token}")
     if body is not None:
         request["body"] = base64.b64encode(body).decode() if as_base64 else body.decode()
     if token is not None:

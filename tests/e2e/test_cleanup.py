@@ -204,13 +204,16 @@ def test_a_run_that_is_killed_is_completed_by_the_next(deployed: Deployed) -> No
 def test_without_stored_credentials_a_run_does_nothing_and_a_request_gets_an_error(
     deployed: Deployed,
 ) -> None:
-    stored = deployed.stack.secret("VonageSecretArn")
-    deployed.stack.put_secret("VonageSecretArn", json.dumps(dict.fromkeys(stored, "")))
+    secrets = ("VonageSecretArn", "VideoSecretArn")
+    stored = {name: deployed.stack.secret(name) for name in secrets}
+    for name, content in stored.items():
+        deployed.stack.put_secret(name, json.dumps(dict.fromkeys(content, "")))
     try:
         assert jobs.run(deployed, FUNCTION) == {"not_configured": True}
         response = http.post(deployed.stack, JOB, {})
     finally:
-        deployed.stack.put_secret("VonageSecretArn", json.dumps(stored))
+        for name, content in stored.items():
+            deployed.stack.put_secret(name, json.dumps(content))
 
     assert response.status_code == 503
     assert response.json()["error"]["code"] == "not_configured"

@@ -93,7 +93,7 @@ def test_credentials_of_video_are_tested_and_stored(
 
     assert result.code == 0, result.text
     assert "Vonage accepts these" in result.text
-    assert f"Stored in the Video secret: {', '.join(names)}." in result.text
+    assert "Stored in the Video callback secret: signature_secrets." in result.text
     assert given.items() <= deployed.stack.secret("VideoSecretArn").items()
     stored = deployed.stack.secret("VideoCallbackSecretArn")
     assert (stored["signature_secrets"], len(stored["token"])) == (secrets, 48)
@@ -110,7 +110,7 @@ def test_credentials_of_video_that_vonage_refuses_are_not_stored(
         json.dumps({"api_key": known["api_key"], "api_secret": "w" * 40}), product="video"
     )
 
-    assert result.code == 1
+    assert result.code != 0
     assert "Vonage rejected these credentials" in result.text
     assert versions(deployed) == before
 
@@ -120,7 +120,7 @@ def test_without_a_terminal_the_product_must_be_named(
 ) -> None:
     before = versions(deployed)
     result = configure(WORKING, product="")
-    assert result.code == 1
+    assert result.code != 0
     assert "serves Meetings and Video: add PRODUCT=meetings or PRODUCT=video." in result.text
     assert versions(deployed) == before
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from local import leftovers
-from local.servers import BUILD
 from local.testing.builders import a_body
 from local.waiting import wait_until
 from operations.template import ROOT
 from tests.support.commands import environment_of, make
 from tests.support.deployed import WITHIN, Deployed
+from tests.support.suites import LOCAL
 
 pytestmark = pytest.mark.local_stack
 
@@ -79,7 +79,7 @@ def test_events_prints_an_event_as_it_happens(deployed: Deployed) -> None:
     assert deployed.post(a_body("room:expired", room_id=room_id)).status_code == 204
     text, _ = listening.communicate(timeout=WITHIN)
     assert listening.returncode == 0, text
-    assert f"room:expired room_id={room_id}" in text
+    assert f"room:expired product=meetings room_id={room_id}" in text
     assert left_by_commands(deployed) == []
 
 
@@ -108,7 +108,7 @@ def test_items_shows_the_recordings_of_a_session(deployed: Deployed) -> None:
 
 
 def test_clean_refuses_while_this_stack_runs(deployed: Deployed) -> None:
-    assert leftovers.is_running(BUILD / "local/test")
+    assert leftovers.is_running(LOCAL)
     result = make(deployed.stack, "clean")
     assert result.code != 0
     assert "A local stack is running (build/local/" in result.text

@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 
 from local.clients import jobs
-from local.servers import BUILD
 from local.waiting import wait_until
 from roomkeeper.times import from_iso, iso
 from tests.support import functions
 from tests.support.deployed import WITHIN, Deployed
+from tests.support.suites import LOCAL
 
 pytestmark = pytest.mark.local_stack
 
 DAY = timedelta(days=1)
 KEEP = "roomkeeper:keep"
 JOB = "room-extension"
-AWS_LOG = BUILD / "local/test/local.aws.log"
+AWS_LOG = LOCAL / "local.aws.log"
 REFUSAL = "The schedule's role does not allow it to start"
 FAST = {"JOB_RATE_PER_SECOND": "100", "JOB_CONCURRENCY": "16"}
 

@@ -201,7 +201,7 @@ def test_a_deletion_that_was_not_marked_is_marked_by_the_next_run(
 ) -> None:
     [recording_id] = env.uploaded(1, MONTH_AGO - DAY)
 
-    def crash(*_: object) -> bool:
+    def crash(*_: object, **__: object) -> bool:
         raise store.StoreUnavailable("a crash between the deletion and its note")
 
     with monkeypatch.context() as crashing:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -11,7 +12,7 @@ from local.vonage import VonageControl
 from operations.configure import configure
 from operations.secret_checks import Refused
 from operations.secret_fields import Malformed
-from roomkeeper.vonage import ApplicationKey
+from roomkeeper.vonage import ApplicationKey, credentials_from
 from roomkeeper.vonage.connect import VonageSecretContent
 
 TOKEN = "a-token-that-is-in-the-callback-url"
@@ -144,7 +145,7 @@ def test_a_private_key_may_have_its_line_ends_written_out(
     stack = a_stack(emulator)
     store(stack, **APPLICATION | {"private_key": PEM.replace("\n", line_end)})
     stored = VonageSecretContent(**stack.secrets["VonageSecretArn"])
-    assert isinstance(stored.credentials(), ApplicationKey)
+    assert isinstance(credentials_from(**msgspec.structs.asdict(stored)), ApplicationKey)
     assert schemes(emulator) == ["Bearer"]
 
 

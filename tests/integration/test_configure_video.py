@@ -1,15 +1,20 @@
 """`make configure` for Video: credentials of both kinds, tested by a list of one archive."""
 
+import codecs
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from local.vonage import VonageControl
 from local.vonage.video.projects import API_KEY, APPLICATION_ID
+from operations import configure as configure_command
+from operations import products
 from operations.configure import configure
 from operations.secret_checks import Refused
 from operations.secret_fields import Malformed
+from roomkeeper.domain.observations import Product
 from roomkeeper.vonage.video import ClassicKey, UnifiedKey, video_credentials_from
 from tests.integration.test_configure import PEM
 
@@ -34,6 +39,10 @@ class VideoStack:
             },
         }
         self.puts: list[str] = []
+
+    @property
+    def products(self) -> tuple[Product, ...]:
+        return products.served(self.parameters)
 
     def secret(self, output: str) -> dict[str, Any]:
         found: dict[str, Any] = self.secrets[output]
@@ -211,3 +220,65 @@ def test_nothing_is_stored_when_one_of_two_secrets_is_malformed(
     with pytest.raises(Malformed):
         store(stack, **classic, token="short")
     assert stack.puts == []
+
+
+# --- at a terminal --------------------------------------------------------------------------------
+
+
+class Typed:
+    """Standard input of somebody who types these lines, into prompts of every kind."""
+
+    def __init__(self, *lines: str) -> None:
+        self._lines = iter(lines)
+        self.prompts: list[str] = []
+
+    def isatty(self) -> bool:
+        return True
+
+    def __call__(self, prompt: str = "") -> str:
+        self.prompts.append(prompt)
+        return next(self._lines)
+
+
+def type_in(monkeypatch: pytest.MonkeyPatch, stack: VideoStack, *lines: str) -> Typed:
+    """Run `make configure` for a stack with both products, and type these lines."""
+    stack.parameters["Products"] = "both"
+    typed = Typed(*lines)
+    monkeypatch.setattr("sys.stdin", typed)
+    monkeypatch.setattr("builtins.input", typed)
+    monkeypatch.setattr("getpass.getpass", typed)
+    monkeypatch.setattr("sys.argv", ["configure"])
+    monkeypatch.setattr(configure_command, "deployed_stack", lambda _name: stack)
+    assert configure_command.main() == 0
+    return typed
+
+
+def test_at_a_terminal_the_product_its_key_file_and_its_secrets_are_asked_for(
+    stack: VideoStack,
+    unified: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "private.key"
+    file.write_bytes(codecs.BOM_UTF8 + unified["private_key"].encode())
+    first, second = "a" * 40, "b" * 40
+    answers = ("rooms", "video", APPLICATION_ID, "", "", str(file), first, second, "")
+
+    typed = type_in(monkeypatch, stack, *answers)
+
+    assert typed.prompts[0] == typed.prompts[1]
+    assert "which product, meetings or video?" in typed.prompts[0]
+    assert stack.secrets["VideoSecretArn"] == EMPTY | unified
+    assert stack.secrets["VideoCallbackSecretArn"]["signature_secrets"] == [first, second]
+    shown = capsys.readouterr().out
+    assert "Vonage accepts these application credentials" in shown
+    assert first not in shown
+
+
+def test_signature_secrets_that_are_not_typed_stay_as_they_are(
+    emulator: VonageControl, classic: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = VideoStack(emulator.base, {}, "s" * 40)
+    type_in(monkeypatch, stack, "video", "", classic["api_key"], classic["api_secret"], "", "")
+    assert stack.puts == ["VideoSecretArn"]

@@ -417,7 +417,7 @@ def a_started_meeting(env: Env, at: datetime) -> str:
     ("event", "waited", "outcome"),
     [
         ("recording:failed", 7 * HOUR, "never_uploaded"),
-        ("recording:expired", 7 * HOUR, "lost"),
+        ("recording:expired", 7 * HOUR, "expired"),
         ("recording:started", 7 * HOUR, "waiting"),
         ("recording:started", GRACE + UPLOAD_TIMEOUT - HOUR, "waiting"),
         ("recording:started", GRACE + UPLOAD_TIMEOUT, "never_uploaded"),

@@ -180,7 +180,7 @@ def test_the_remains_are_deleted_before_anything_is_deployed_and_after_it_is_bui
     given(formation)
     order: list[str] = []
 
-    def note(arguments: list[str]) -> int:
+    def note(arguments: list[str], **_options: bool) -> int:
         order.append(f"{arguments[1]} in {formation.status}")
         return 0
 

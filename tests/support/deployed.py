@@ -1,7 +1,7 @@
 """A pytest plugin with the deployed stack that the end-to-end tests run against.
 
-The default is a local stack, started once for the whole test run. If ROOMKEEPER_STACK names a
-stack, the tests run against that one, in the account and region of the environment's AWS
+The default is a local stack, started once for each worker of the test run. If ROOMKEEPER_STACK
+names a stack, the tests run against that one, in the account and region of the environment's AWS
 credentials, and the emulator posts its callbacks there. Tests marked `local_stack` are then
 deselected: they need functions that reach the emulator, or access to the local AWS.
 """
@@ -19,13 +19,13 @@ from msgspec import Struct
 
 from local import servers
 from local import stack as local_stack
-from local.servers import BUILD
 from local.vonage.control import VonageControl
 from operations.environment import bypass_proxies, use_only_this_machine
 from operations.stack import Stack, resources
 from operations.subscriber import Subscriber
 from roomkeeper.aws import sdk
 from roomkeeper.store import Store
+from tests.support.suites import LOCAL
 
 WITHIN = 60.0  # seconds; a deadline, not a delay: the expected time is one or two seconds
 
@@ -100,7 +100,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def deployed() -> Iterator[Deployed]:
-    """One deployed stack for the whole test run."""
+    """One deployed stack for all tests of this worker."""
     with ExitStack() as exits:
         name = os.environ.get("ROOMKEEPER_STACK")
         stack, operated, vonage = _remote(name, exits) if name else _local(exits)
@@ -127,7 +127,7 @@ def video_signature_secrets(deployed: Deployed) -> tuple[str, ...]:
 
 
 def _local(exits: ExitStack) -> tuple[Stack, Stack, VonageControl]:
-    local = exits.enter_context(local_stack.running(BUILD / "local/test", print))
+    local = exits.enter_context(local_stack.running(LOCAL, print))
     secret = local.stack.callback_secret() | {"signature_secret": secrets.token_hex(32)}
     local.stack.client("secretsmanager").put_secret_value(
         SecretId=local.stack.outputs["CallbackSecretArn"], SecretString=json.dumps(secret)
@@ -139,6 +139,6 @@ def _local(exits: ExitStack) -> tuple[Stack, Stack, VonageControl]:
 
 
 def _remote(name: str, exits: ExitStack) -> tuple[Stack, Stack, VonageControl]:
-    emulator = servers.start_vonage(servers.free_port(), BUILD / "local/test")
+    emulator = servers.start_vonage(servers.free_port(), LOCAL)
     exits.callback(emulator.stop)
     return Stack(name), Stack(name), VonageControl(emulator.url)

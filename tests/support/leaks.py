@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from local.servers import BUILD
 from local.stack import connect_callbacks
 from tests.support.deployed import Deployed
+from tests.support.suites import LOCAL
 
 SHAPES = {
     "a signed token": r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}",
@@ -20,10 +20,8 @@ SHAPES = {
 SECRETS = ("CallbackSecretArn", "VonageSecretArn", "VideoCallbackSecretArn", "VideoSecretArn")
 """The outputs with the stack's secrets."""
 
-_PUBLIC = (".application_id.0", ".api_key.0")
-"""Fields that identify an account or application, as URLs and claims do."""
-
-LOCAL = BUILD / "local/test"
+_PUBLIC = {"VideoSecretArn.application_id.0", "VideoSecretArn.api_key.0"}
+"""Fields that name the project in the URLs of the Video API."""
 
 
 class Past:
@@ -101,13 +99,23 @@ def secrets_of(deployed: Deployed) -> dict[str, str]:
             for place, each in enumerate(value if isinstance(value, list) else [value]):
                 shown = each.splitlines()[1] if "PRIVATE KEY" in each else each
                 known[f"{output}.{name}.{place}"] = shown
-    return {name: each for name, each in known.items() if not name.endswith(_PUBLIC)}
+    return {name: each for name, each in known.items() if name not in _PUBLIC}
 
 
 def names_in(deliveries: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return the participants' names in callbacks, each with a description as its key."""
-    names = {each["body"].get("name") for each in deliveries if each["body"].get("participant_id")}
-    return {f"the name {name}": name for name in names if name}
+    names = {name for each in deliveries for name in _names(each["body"]) if name}
+    return {f"the name {name}": name for name in names}
+
+
+def _names(body: Mapping[str, Any]) -> Iterator[str | None]:
+    """Yield the names in a callback: a participant's; in Video, those of tokens and streams."""
+    if body.get("participant_id"):
+        yield body.get("name")
+    stream = body.get("stream") or {}
+    yield stream.get("name")
+    for connection in (body.get("connection") or {}, stream.get("connection") or {}):
+        yield connection.get("data")
 
 
 def _without_url(event: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -7,20 +7,45 @@ from typing import Any
 
 from msgspec import Struct
 
+from local.vonage.video import callbacks
+from roomkeeper.callbacks import video
+from roomkeeper.domain.observations import Observation, RecordingObservation
+from roomkeeper.store import correlation, updates
 from roomkeeper.store.items import deserialize
 from tests.support.deployed import WITHIN, Deployed
 from tests.support.measurements import Measurements
 
 Fact = tuple[str, str]
-"""The name of an event, and the id of the resource it is about."""
+"""The name of an event, and the id of the resource it is about.
+
+Of the Video API it is the id of the event: one session starts and ends several times.
+"""
 
 _IDS = ("participant_id", "recording_id", "session_id", "room_id")
+_FACTS = ("product", "recording_id", "session_id", "sha256", "size", "url")
 _KEYS = {"recording": "RECORDING#", "session": "SESSION#"}
 
 
 def fact(event: str, data: Mapping[str, Any]) -> Fact:
     """Return the fact that an event or callback reports, with the most specific id in `data`."""
     return event, str(next(data[name] for name in _IDS if name in data))
+
+
+def fact_of_callback(body: Mapping[str, Any]) -> Fact:
+    """Return the fact that a callback of either product reports."""
+    if not is_of_video(body):
+        return fact(body["event"], body)
+    observation = _observation(body)
+    return observation.event, correlation.event_id_for_observation(observation)
+
+
+def is_of_video(body: Mapping[str, Any]) -> bool:
+    """Return whether a callback is one of the Video API."""
+    return callbacks.kind_of(body) is not None
+
+
+def _observation(body: Mapping[str, Any]) -> Observation:
+    return video.parse(json.dumps(body).encode())
 
 
 class Totals(Struct, frozen=True):
@@ -93,7 +118,7 @@ class Ledger:
         """
         deliveries = self._deployed.vonage.deliveries()[self._deliveries :]
         acknowledged = [each["body"] for each in deliveries if each["delivered"]]
-        all_due = {fact(body["event"], body) for body in acknowledged} | set(due)
+        all_due = set(map(fact_of_callback, acknowledged)) | set(due)
         events = [(_fact_of(event), event) for event in self._received(all_due)]
         ids: dict[Fact, set[str]] = {}
         for known, event in events:
@@ -129,11 +154,14 @@ class StoredFacts:
             fact(item["event"], detail)
             for item in items
             if "detail" in item
+            and item.get("product") != "video"
             and any(name in (detail := json.loads(item["detail"])) for name in _IDS)
         }
 
     def contain(self, body: Mapping[str, Any]) -> bool:
         """Return whether the table has every field of a callback."""
+        if is_of_video(body):
+            return self._contain_observation(_observation(body))
         known = fact(body["event"], body)
         kind = body["event"].partition(":")[0]
         item = self._items.get(_KEYS.get(kind, "") + known[1])
@@ -141,6 +169,14 @@ class StoredFacts:
             return known in self._events
         facts = {name: value for name, value in body.items() if name != "event"}
         return body["event"] in item["seen"] and facts.items() <= item.items()
+
+    def _contain_observation(self, observation: Observation) -> bool:
+        item = self._items.get(updates.key_of(observation))
+        if item is None or not isinstance(observation, RecordingObservation):
+            return item is not None
+        facts = {name: getattr(observation, name) for name in _FACTS}
+        known = {name: value for name, value in facts.items() if value is not None}
+        return observation.event in item["seen"] and known.items() <= item.items()
 
 
 def dead_letters(deployed: Deployed) -> int:
@@ -158,4 +194,6 @@ def sample(facts: Iterable[Fact]) -> list[Fact]:
 
 
 def _fact_of(event: Mapping[str, Any]) -> Fact:
+    if event["detail"]["data"]["product"] == "video":
+        return event["detail-type"], event["detail"]["metadata"]["event_id"]
     return fact(event["detail-type"], event["detail"]["data"])

@@ -125,7 +125,7 @@ class AVonage:
             found = self.recordings.get(recording_id)
             if found is None:
                 return "already_deleted"
-            if found.event != "recording:uploaded":
+            if found.event not in ("recording:uploaded", "recording:stored"):
                 return "not_yet"
             del self.recordings[recording_id]
             return "deleted"

@@ -7,10 +7,10 @@ import pytest
 
 from local import servers
 from local.faults.control import FaultControl
-from local.servers import BUILD
 from tests.support import functions
 from tests.support.deployed import Deployed
 from tests.support.leaks import Past
+from tests.support.suites import LOCAL
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,7 +28,7 @@ def past() -> Past:
 def fault_proxy(deployed: Deployed) -> Iterator[FaultControl]:
     """A proxy that all functions use to reach AWS for the rest of the test run."""
     with ExitStack() as exits:
-        proxy = servers.start_faults(deployed.stack.base_url, BUILD / "local/test")
+        proxy = servers.start_faults(deployed.stack.base_url, LOCAL)
         exits.callback(proxy.stop)
         exits.enter_context(functions.all_configured(deployed, AWS_ENDPOINT_URL=proxy.url))
         yield FaultControl(proxy.url)

@@ -17,10 +17,14 @@ from botocore.credentials import Credentials
 from msgspec import Struct
 from msgspec.structs import replace
 
-from local.testing.builders import PUBLISHED, a_signature
-from local.testing.template import resources
+from local.testing.builders import PUBLISHED, a_signature, sample
+from local.testing.template import ROOT, resources
+from roomkeeper.domain.observations import Product
 from tests.torture.invalid_credentials import INVALID_CREDENTIALS
 from tests.torture.payloads import BODIES, BROKEN_UTF8, HEADERS, IDS, QUERIES
+
+VIDEO_SAMPLES = sorted(file.stem for file in (ROOT / "events").glob("video_*.json"))
+"""The names of the callbacks of the Video API."""
 
 Caller = Literal["intruder", "insider"]
 
@@ -54,9 +58,14 @@ class Known(Struct, frozen=True):
 
     host: str
     region: str
-    token: str
-    signature_secret: str
+    tokens: Mapping[Product, str]
+    signature_secrets: Mapping[Product, str]
     user: Credentials
+
+
+def product_of(path: str) -> Product:
+    """Return the product whose callbacks go to a path."""
+    return "video" if path.startswith("/callbacks/video") else "meetings"
 
 
 def routes() -> list[Route]:
@@ -111,6 +120,9 @@ class _Maker:
         return self.rng.choice([self._mutated, self._swapped, self._noise])()
 
     def _sample(self) -> dict[str, Any]:
+        """Return a callback of either product; the route that it goes to may be the other's."""
+        if self.rng.random() < 0.5:
+            return sample(f"{self.rng.choice(VIDEO_SAMPLES)}.json")
         event = self.rng.choice(sorted(PUBLISHED))
         return {"event": event, **PUBLISHED[event]}
 
@@ -123,9 +135,9 @@ class _Maker:
 
     def _swapped(self) -> bytes:
         """Return a callback with one field replaced by an unexpected value."""
-        sample = self._sample()
-        sample[self.rng.choice(sorted(sample))] = self._value()
-        return json.dumps(sample).encode(errors="surrogatepass")
+        body = self._sample()
+        body[self.rng.choice(sorted(body))] = self._value()
+        return json.dumps(body).encode(errors="surrogatepass")
 
     def _noise(self) -> bytes:
         return self.rng.randbytes(self.rng.randint(0, 200))
@@ -144,7 +156,8 @@ class _Maker:
     def _target(self, route: Route, caller: Caller, id_: str | None) -> str:
         path = route.path
         if path.endswith("{token}"):
-            given = self._known.token if caller == "insider" else (id_ or self._guess())
+            token = self._known.tokens[product_of(path)]
+            given = token if caller == "insider" else (id_ or self._guess(token))
             path = path.replace("{token}", given)
         while "{" in path:
             before, _, rest = path.partition("{")
@@ -152,10 +165,10 @@ class _Maker:
         query = self.rng.choice([*QUERIES, *[""] * 20])
         return f"{path}?{query}" if query else path
 
-    def _guess(self) -> str:
-        """Return an invalid token similar to the valid one."""
-        token = self._known.token
+    def _guess(self, token: str) -> str:
+        """Return an invalid token similar to the valid one, or that of the other product."""
         near = [
+            *[each for each in self._known.tokens.values() if each != token],
             token[:-1],
             token + "x",
             token + "%00",
@@ -170,9 +183,9 @@ class _Maker:
     def _posted(self, attack: Attack) -> Attack:
         """Return a callback with its caller's signature."""
         is_valid = attack.caller == "insider"
-        if is_valid and attack.target.startswith("/callbacks/"):
+        if is_valid and attack.route.path.endswith("{token}"):
             return attack  # the path has the token
-        secret = self._known.signature_secret
+        secret = self._known.signature_secrets[product_of(attack.route.path)]
         authorization = (
             a_signature(attack.body, secret=secret) if is_valid else self._forged(attack)
         )
@@ -181,7 +194,7 @@ class _Maker:
     def _forged(self, attack: Attack) -> str:
         """Return an invalid Authorization header."""
         forge: Callable[[bytes, str], str] = self.rng.choice(INVALID_CREDENTIALS)
-        return forge(attack.body, self._known.signature_secret)
+        return forge(attack.body, self._known.signature_secrets[product_of(attack.route.path)])
 
     def _signed(self, attack: Attack) -> Attack:
         user = self._known.user

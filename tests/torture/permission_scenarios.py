@@ -15,7 +15,6 @@ from typing import Any
 import local.clients.jobs
 from local import back_dating
 from local.clients.management import ManagementApi
-from local.servers import BUILD
 from local.testing.builders import a_body, a_record
 from local.testing.template import resources
 from roomkeeper.domain.recordings import WorklistEntry
@@ -23,8 +22,9 @@ from roomkeeper.times import iso
 from tests.support import jobs
 from tests.support.deployed import Deployed
 from tests.support.jobs import DAY
+from tests.support.suites import LOCAL
 
-AWS_LOG = BUILD / "local/test/local.aws.log"
+AWS_LOG = LOCAL / "local.aws.log"
 REFUSAL = "The schedule's role does not allow it to start"
 KEEP = "roomkeeper:keep"
 
@@ -32,7 +32,9 @@ Scenario = Callable[[Deployed], None]
 
 
 def take_a_callback(deployed: Deployed) -> None:
-    """Have the intake store a callback."""
+    """Have the intake store a callback of each product."""
+    session = deployed.vonage.video.play_session(drop={"archive:available"})
+    assert deployed.item(f"RECORDING#{session['archive_ids'][0]}")
     recording_id = _new()
     body = a_body("recording:started", recording_id=recording_id, session_id=_new())
     response = deployed.post(body)
@@ -78,22 +80,26 @@ def look_after_recordings(deployed: Deployed) -> None:
     ):
         response = api.call(method, path, json=body)
         assert response.ok, response.text
+    [archive_id] = deployed.vonage.video.play_session()["archive_ids"]
+    response = api.call("DELETE", f"/recordings/{archive_id}")
+    assert response.ok, response.text
 
 
 def clean_up(deployed: Deployed) -> None:
-    """Have the cleanup delete a recording past its retention."""
-    ids = jobs.uploads(deployed, 1)
+    """Have the cleanup delete a recording of each product past its retention."""
+    ids = [*jobs.uploads(deployed, 1), *deployed.vonage.video.play_session()["archive_ids"]]
     back_dating.back_date(deployed.stack, back_dating.recordings(ids), 31 * DAY)
-    require_done(deployed, "cleanup", "deleted")
+    require_done(deployed, "cleanup", "deleted", len(ids))
 
 
 def reconcile(deployed: Deployed) -> None:
-    """Have the reconciler recover a callback that was lost."""
+    """Have the reconciler recover a callback of each product that was lost."""
     meeting = deployed.vonage.hold_meeting(drop={"recording:uploaded"})
-    now = datetime.now(UTC)
-    waiting = [WorklistEntry("recording", meeting["recording_ids"][0], now)]
+    session = deployed.vonage.video.play_session(drop={"archive:available"})
+    ids = [*meeting["recording_ids"], *session["archive_ids"]]
+    waiting = [WorklistEntry("recording", each, datetime.now(UTC)) for each in ids]
     back_dating.back_date(deployed.stack, waiting, 2 * DAY)
-    require_done(deployed, "reconciliation", "recovered")
+    require_done(deployed, "reconciliation", "recovered", len(ids))
 
 
 def extend_rooms(deployed: Deployed) -> None:
@@ -104,8 +110,8 @@ def extend_rooms(deployed: Deployed) -> None:
     require_done(deployed, "room-extension", "extended")
 
 
-def require_done(deployed: Deployed, job: str, count: str) -> None:
-    """Run a job by HTTP and fail unless its report has this count.
+def require_done(deployed: Deployed, job: str, count: str, least: int = 1) -> None:
+    """Run a job by HTTP and fail unless its report has at least `least` of this count.
 
     By HTTP a job does not raise; after an error the local AWS would start a new process each time.
     """
@@ -113,7 +119,7 @@ def require_done(deployed: Deployed, job: str, count: str) -> None:
     report = response.json()
     assert response.ok, report
     assert report["failed"] == 0, report
-    assert report[count] >= 1, report
+    assert report[count] >= least, report
 
 
 SCENARIOS: Mapping[str, Scenario] = {

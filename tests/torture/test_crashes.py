@@ -12,11 +12,12 @@ from functools import partial
 import pytest
 
 from local.waiting import wait_until
-from tests.support import functions, jobs, leaks
+from tests.support import functions, jobs
 from tests.support.deployed import WITHIN, Deployed
 from tests.support.jobs import JobFailed
 from tests.support.ledger import Ledger, Totals
 from tests.support.measurements import Measurements
+from tests.support.suites import LOCAL
 from tests.torture import work
 
 pytestmark = pytest.mark.local_stack
@@ -89,7 +90,7 @@ class Killer:
 
     def _written(self) -> int:
         """Return the size of the function's log in bytes."""
-        log = leaks.LOCAL / "functions" / f"{self._name}.log"
+        log = LOCAL / "functions" / f"{self._name}.log"
         return log.stat().st_size if log.exists() else 0
 
     def _at_work(self) -> list[int]:
@@ -116,7 +117,7 @@ def record(
 def test_intake_and_publishing_lose_nothing_when_they_are_killed(
     deployed: Deployed, measurements: Measurements, times: int
 ) -> None:
-    deployed.vonage.settings(attempts=100, backoff=0.05)
+    deployed.vonage.settings(attempts=100, backoff=0.05, video_retries="brief")
     ledger = Ledger(deployed)
     killers = [Killer(deployed, name) for name in ("CallbackIntake", "EventPublisher")]
 
@@ -126,7 +127,8 @@ def test_intake_and_publishing_lose_nothing_when_they_are_killed(
         while not all(each.done() for each in killing):
             seed += 1
             meetings = deployed.vonage.hold_meetings(5, senders=4, drop=0.0, seed=seed)
-            sent += meetings["callbacks"]
+            sessions = deployed.vonage.video.play_sessions(1, senders=4, drop=0.0, seed=seed)
+            sent += meetings["callbacks"] + sessions["callbacks"]
             let_publishing_catch_up(deployed, ledger.events_before + sent)
     kills = [each.result() for each in killing]
 

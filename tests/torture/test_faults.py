@@ -32,7 +32,7 @@ def test_acknowledged_callbacks_are_published_although_calls_to_aws_fail(
     percent: int,
     meetings: int,
 ) -> None:
-    deployed.vonage.settings(attempts=100, backoff=0.05)
+    deployed.vonage.settings(attempts=100, backoff=0.05, video_retries="brief")
     for each in ON_THE_WAY:  # a new process reads the secret
         jobs.kill_all(deployed, functions.named(deployed)[each])
     ledger = Ledger(deployed)
@@ -45,6 +45,14 @@ def test_acknowledged_callbacks_are_published_although_calls_to_aws_fail(
         drop=0.0,
         seed=percent,
         participants=[] if full else [NAME],
+    )
+    deployed.vonage.video.play_sessions(
+        max(1, meetings // 4),
+        senders=16 if full else 4,
+        duplicates=0.1,
+        drop=0.0,
+        seed=percent,
+        scenario={"participants": [] if full else [NAME], "pauses": 1},
     )
     totals = ledger.close().record(measurements)
 

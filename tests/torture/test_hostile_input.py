@@ -101,14 +101,22 @@ class Battery:
 
 
 @pytest.fixture(scope="module")
-def known(deployed: Deployed, signature_secret: str) -> Iterator[Known]:
+def known(
+    deployed: Deployed, signature_secret: str, video_signature_secrets: tuple[str, ...]
+) -> Iterator[Known]:
     """The address and secrets of the attacked stack."""
     with a_caller(deployed.stack, "*") as user:
         yield Known(
             host=deployed.stack.headers["Host"],
             region=deployed.stack.region,
-            token=deployed.stack.callback_secret()["token"],
-            signature_secret=signature_secret,
+            tokens={
+                "meetings": deployed.stack.callback_secret("meetings")["token"],
+                "video": deployed.stack.callback_secret("video")["token"],
+            },
+            signature_secrets={
+                "meetings": signature_secret,
+                "video": video_signature_secrets[0],
+            },
             user=user,
         )
 

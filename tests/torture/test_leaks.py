@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from local import stack as local_stack
 from local.clients.management import ManagementApi
 from tests.support import jobs, leaks
 from tests.support.deployed import Deployed
@@ -38,14 +39,17 @@ def private_key(deployed: Deployed) -> str:
     return key.decode()
 
 
-def call_with_secrets(deployed: Deployed, past: Past, signature_secret: str) -> None:
+def call_with_secrets(
+    deployed: Deployed, past: Past, signature_secret: str, video_secret: str
+) -> None:
     """Send secrets of every kind in valid and invalid requests."""
     stack, vonage = deployed.stack, deployed.vonage
     meeting = vonage.hold_meeting(participants=[NAME])
     bare = f"{stack.base_url}/callbacks"
     vonage.callbacks_to(bare, signature_secret=signature_secret, headers=stack.headers)
     vonage.hold_meeting(participants=[NAME])
-    vonage.callbacks_to(stack.callback_url(), headers=stack.headers)
+    local_stack.connect_callbacks(stack, vonage)
+    _send_video_callbacks(deployed, video_secret)
     [uploaded] = [c for c in meeting["callbacks"] if c["event"] == "recording:uploaded"]
     body = json.dumps(uploaded | {"name": NAME, "duration": -1})
     guess = f"Bearer {GUESS}"
@@ -59,6 +63,20 @@ def call_with_secrets(deployed: Deployed, past: Past, signature_secret: str) -> 
     ]
     assert all(answer.status_code >= 400 for answer in answers)
     past.errors += [answer.text for answer in answers]
+
+
+def _send_video_callbacks(deployed: Deployed, signature_secret: str) -> None:
+    """Send callbacks of the Video API with a token and with signatures, then invalid ones."""
+    stack, video = deployed.stack, deployed.vonage.video
+    video.play_session(participants=[NAME], manual=True)
+    bare = f"{stack.base_url}/callbacks/video"
+    video.callbacks_to(bare, signature_secret=signature_secret, headers=stack.headers)
+    played = video.play_session(participants=[NAME])
+    local_stack.connect_callbacks(stack, deployed.vonage)
+    body = json.dumps(played["callbacks"][-1] | {"password": NAME, "status": NAME})
+    assert deployed.post_video(body).status_code == 204
+    assert deployed.post_video(body[:-2]).status_code >= 400
+    assert deployed.post(body, f"/callbacks/video/{GUESS}").status_code >= 400
 
 
 def run_jobs_with_secrets(deployed: Deployed) -> None:
@@ -79,9 +97,10 @@ def test_no_output_contains_a_secret(
     past: Past,
     measurements: Measurements,
     signature_secret: str,
+    video_signature_secrets: tuple[str, ...],
     private_key: str,
 ) -> None:
-    call_with_secrets(deployed, past, signature_secret)
+    call_with_secrets(deployed, past, signature_secret, video_signature_secrets[0])
     run_jobs_with_secrets(deployed)
     secrets = {
         **leaks.secrets_of(deployed),
@@ -90,7 +109,7 @@ def test_no_output_contains_a_secret(
         "a guess": GUESS,
     }
     assert len(secrets) > 4
-    assert f"the name {NAME}" in secrets
+    assert {f"the name {NAME}", f"the name {NAME}'s camera"} <= secrets.keys()
 
     outputs = leaks.all_outputs(deployed, past)
     leaked = leaks.found(outputs, secrets)

@@ -3,11 +3,13 @@
 import hashlib
 import zipfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import yaml
 
+from local.waiting import wait_until
 from operations import build
 from operations.build import BuildFailed, Target, install_layer
 
@@ -192,3 +194,22 @@ def test_what_cannot_be_compiled_fails_the_build(
     monkeypatch.setattr(build, "LAYER", tmp_path / "layer")
     with pytest.raises(BuildFailed, match="CallbackIntake"):
         build._compile(build.this_machine())
+
+
+def test_a_build_waits_until_the_deployment_of_another_one_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(build, "FUNCTIONS", tmp_path / "build/sam")
+    order: list[str] = []
+
+    def deploy_second() -> None:
+        with build.alone():
+            order.append("second")
+
+    with ThreadPoolExecutor(1) as pool:
+        with build.alone():
+            second = pool.submit(deploy_second)
+            assert wait_until(lambda: "Waiting for another build" in capsys.readouterr().out, 60)
+            order.append("first")
+        second.result()
+    assert order == ["first", "second"]

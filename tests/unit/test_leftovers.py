@@ -1,5 +1,6 @@
 """Local runs keep their last logs, and `make clean` removes everything else."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -103,6 +104,17 @@ def test_clean_fails_while_a_local_stack_is_running(project: Path, everything: b
     ):
         clean.clean(project, everything=everything)
     assert files(project) == before | {"build/local/demo/running.lock"}
+
+
+def test_a_run_that_starts_keeps_others_from_removing_its_folder(tmp_path: Path) -> None:
+    with (
+        leftovers.starting(tmp_path / "local"),
+        (tmp_path / "local/starting.lock").open() as other,
+        pytest.raises(BlockingIOError),
+    ):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with leftovers.starting(tmp_path / "local"):
+        pass
 
 
 def test_clean_needs_only_the_standard_library() -> None:

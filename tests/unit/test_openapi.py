@@ -6,7 +6,10 @@ from roomkeeper.handlers.management_api import app
 from tests.support.openapi import description, operations
 
 ROUTES = resources("AWS::ApiGatewayV2::Route")
-OPEN = {"POST /callbacks", "POST /callbacks/{token}"}
+OPEN = {
+    *("POST /callbacks", "POST /callbacks/{token}"),
+    *("POST /callbacks/video", "POST /callbacks/video/{token}"),
+}
 """The routes whose callers prove themselves to the function, not to API Gateway."""
 
 CATCH_ALL = "$default"

@@ -17,8 +17,9 @@ from roomkeeper.jobs.cleanup import Cleanup, CleanupOptions
 from roomkeeper.jobs.reconciliation import Reconciliation, ReconciliationOptions
 from roomkeeper.jobs.runner import OptionsT, Run
 from roomkeeper.store import Store
-from roomkeeper.vonage import NotServed
-from roomkeeper.vonage.connect import Clients
+from roomkeeper.vonage import NotServed, Unavailable
+from roomkeeper.vonage.connect import Clients, NotConfigured
+from roomkeeper.vonage.errors import RequestContext
 from roomkeeper.vonage.meetings import MeetingsClient
 from tests.support.management import AVonage, call
 from tests.unit.conftest import Table
@@ -64,12 +65,16 @@ def store(table: Table) -> Store:
 def management(
     apis: dict[Product, AVonage], table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> SimpleNamespace:
-    """Return the clients that the management API uses."""
+    """Return the holder of the clients that the management API uses."""
     for name, value in (environment("ManagementApi") | {"TABLE_NAME": table.name}).items():
         monkeypatch.setenv(name, value)
-    clients = SimpleNamespace(meetings=apis["meetings"], recordings=apis)
-    monkeypatch.setattr(app, "_vonage", lambda: clients)
-    return clients
+    served = SimpleNamespace(clients=Clients(**untyped(apis)))
+    monkeypatch.setattr(app, "_vonage", lambda: served.clients)
+    return served
+
+
+def untyped(in_place_of_clients: Any) -> Any:
+    return in_place_of_clients
 
 
 def a_run(options: OptionsT) -> Run[OptionsT]:
@@ -145,12 +150,96 @@ def test_the_list_of_a_session_has_the_recordings_of_all_products(
 
 @pytest.mark.parametrize("route", ["GET /rooms", "GET /rooms/{room_id}", "DELETE /rooms/{room_id}"])
 def test_without_the_meetings_api_there_are_no_rooms(
-    route: str, management: SimpleNamespace
+    route: str, apis: Any, management: SimpleNamespace
 ) -> None:
-    management.meetings = None
+    management.clients = Clients(video=apis["video"])
     answer = call(route, *(["room"] if "{" in route else []))
-    assert (answer.status, answer.code) == (404, "no_rooms")
-    assert answer.message == "There are no rooms: only the Meetings API has them."
+    assert (answer.status, answer.code) == (404, "rooms_not_served")
+    assert answer.message == (
+        "There are no rooms: this stack serves the Video API, which has none."
+    )
+
+
+def test_rooms_without_credentials_are_not_configured(
+    apis: Any, management: SimpleNamespace
+) -> None:
+    missing = {"meetings": NotConfigured("Store them with make configure.")}
+    management.clients = Clients(video=apis["video"], unavailable=untyped(missing))
+    answer = call("GET /rooms")
+    assert (answer.status, answer.code) == (503, "not_configured")
+
+
+OUTAGE = Unavailable("The Meetings API is down", RequestContext("GET", "/it"))
+NOT_STORED = NotConfigured("Store them with make configure.")
+
+
+def broken(management: SimpleNamespace, apis: Any, failure: Exception) -> None:
+    """Let the Meetings API fail, or be without credentials."""
+    if isinstance(failure, NotConfigured):
+        unavailable = untyped({"meetings": failure})
+        management.clients = Clients(video=apis["video"], unavailable=unavailable)
+    apis["meetings"].failure = failure
+
+
+@pytest.mark.parametrize("failure", [OUTAGE, NOT_STORED])
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_a_product_that_fails_does_not_hide_what_another_knows(
+    failure: Exception, is_stored: bool, apis: Any, store: Store, management: SimpleNamespace
+) -> None:
+    if is_stored:
+        store.apply(a_recording("video"), NOON)
+    broken(management, apis, failure)
+    assert call(f"GET {RECORDING}", "of-video").body["product"] == "video"
+    listed = call(f"GET {SESSION}", "session").body["recordings"]
+    assert [each["recording_id"] for each in listed] == ["of-video"]
+    assert call(f"DELETE {RECORDING}", "of-video").status == 204
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "code"),
+    [(OUTAGE, 504, "vonage_unavailable"), (NOT_STORED, 503, "not_configured")],
+)
+@pytest.mark.parametrize("route", [f"GET {RECORDING}", f"DELETE {RECORDING}", f"GET {SESSION}"])
+def test_what_a_failing_product_may_have_is_not_called_unknown(
+    route: str, failure: Exception, status: int, code: str, apis: Any, management: SimpleNamespace
+) -> None:
+    broken(management, apis, failure)
+    answer = call(route, "unknown")
+    assert (answer.status, answer.code) == (status, code)
+
+
+def test_a_recording_of_a_product_without_credentials_is_still_shown_an_honest_error(
+    apis: Any, store: Store, management: SimpleNamespace
+) -> None:
+    store.apply(a_recording("meetings"), NOON)
+    broken(management, apis, NOT_STORED)
+    answer = call(f"GET {RECORDING}", "of-meetings")
+    assert (answer.status, answer.code) == (503, "not_configured")
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_the_answers_about_a_recording_name_its_product(
+    product: Product, apis: Any, store: Store, management: SimpleNamespace
+) -> None:
+    store.apply(a_recording(product), NOON)
+    of = f"of-{product}"
+    assert call(f"PUT {RECORDING}/hold", of, body={"reason": "x"}).body["product"] == product
+    assert call(f"POST {RECORDING}/republish", of).body["product"] == product
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_a_deletion_tells_that_the_file_stays_in_its_owners_storage(
+    is_stored: bool, apis: Any, store: Store, management: SimpleNamespace
+) -> None:
+    stored = a_recording("video", "stored")
+    apis["video"].recordings = {"of-video": stored}
+    if is_stored:
+        store.apply(stored, NOON)
+    assert call(f"DELETE {RECORDING}", "of-video").status == 204
+    assert call(f"GET {RECORDING}", "of-video").body["file_kept"] is True
+    deleted = store.recordings.get("of-video")
+    assert deleted is not None
+    assert deleted.file_kept
 
 
 def test_the_clients_of_the_products_are_closed_together() -> None:

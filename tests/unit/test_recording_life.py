@@ -163,8 +163,8 @@ def test_a_recording_is_marked_as_expiring_once(table: Table) -> None:
     store, recording = Store(table.client, table.name), the_recording(table)
     before = table.item(KEY)
 
-    assert store.recordings.mark_expiring(recording, NOON)
-    assert not store.recordings.mark_expiring(recording, NOON + MINUTE)
+    assert store.recordings.mark_expiring(recording.recording_id, NOON)
+    assert not store.recordings.mark_expiring(recording.recording_id, NOON + MINUTE)
 
     after = table.item(KEY)
     assert after is not None
@@ -180,7 +180,7 @@ def test_a_recording_without_a_file_is_not_marked_as_expiring(
 ) -> None:
     live(table, [*BEGINNING, AVAILABLE, end])
     store = Store(table.client, table.name)
-    assert not store.recordings.mark_expiring(the_recording(table), NOON)
+    assert not store.recordings.mark_expiring(the_recording(table).recording_id, NOON)
     assert not store.recordings.mark_missing(the_recording(table), NOON)
     assert not store.recordings.mark_never_uploaded(the_recording(table), NOON)
 

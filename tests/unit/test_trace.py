@@ -232,6 +232,43 @@ def test_without_logs_the_item_still_shows_the_history() -> None:
     assert "secret" not in text
 
 
+def test_a_recording_of_video_has_no_room_and_says_how_it_ended() -> None:
+    moments = ("started_at", "ended_received_at", "stored_at", "expiring_at", "expired_at")
+    times = {name: {"S": f"2026-11-0{day}T12:00:00.000Z"} for day, name in enumerate(moments, 1)}
+    recording: Image = {
+        "pk": {"S": f"RECORDING#{RECORDING_ID}"},
+        "recording_id": {"S": RECORDING_ID},
+        "session_id": {"S": SESSION_ID},
+        "product": {"S": "video"},
+        "seen": {"SS": ["recording:stored"]},
+        "reason": {"S": "session ended"},
+        "expires_at": {"S": "2026-11-04T12:00:00Z"},
+        **times,
+    }
+    paused = a_line(
+        "callback accepted",
+        event="recording:paused",
+        is_new=True,
+        recording_id=RECORDING_ID,
+        session_id=SESSION_ID,
+    )
+    life = a_line("event published", event="session:ended", session_id=SESSION_ID)
+    stream = a_line("event published", event="session:stream:created", session_id=SESSION_ID)
+    text = told([paused, life, stream], recording)
+    steps = [line.split(maxsplit=2)[2] for line in text.partition("\n\n")[2].splitlines()]
+    assert steps == [
+        "started",
+        "ended (session ended)",
+        "stored in the customer's own storage",
+        "about to be deleted by Vonage",
+        "file deleted by Vonage",
+        "recording:paused accepted",
+        "session:ended published",
+    ]
+    assert f"of Video, in session {SESSION_ID}\n" in text
+    assert "room" not in text
+
+
 def test_an_unknown_recording_is_named() -> None:
     with pytest.raises(StackError, match=rf"a-stack does not know the recording .*{RECORDING_ID}"):
         told([])

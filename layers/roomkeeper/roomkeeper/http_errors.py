@@ -10,7 +10,6 @@ from roomkeeper.aws.secrets import SecretUnavailable
 from roomkeeper.http_api import InvalidRequest
 from roomkeeper.management.operations import (
     AlreadyDeleted,
-    NoRooms,
     NotDeletableYet,
     NotKnown,
     NotUploaded,
@@ -18,7 +17,7 @@ from roomkeeper.management.operations import (
 )
 from roomkeeper.settings import Misconfigured
 from roomkeeper.store import StoreUnavailable
-from roomkeeper.vonage.connect import NotConfigured
+from roomkeeper.vonage.connect import NoRooms, NotConfigured
 
 RETRY_AFTER = 5
 """Seconds in the header Retry-After of a 503, unless Vonage asked for another time."""
@@ -26,7 +25,7 @@ RETRY_AFTER = 5
 _ERRORS: Mapping[type[Exception], tuple[int, str]] = {
     InvalidRequest: (400, "invalid_request"),
     NotKnown: (404, "not_found"),
-    NoRooms: (404, "no_rooms"),
+    NoRooms: (404, "rooms_not_served"),
     OnHold: (409, "on_hold"),
     AlreadyDeleted: (409, "already_deleted"),
     NotUploaded: (409, "not_uploaded"),

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from msgspec import Struct
 
-from roomkeeper.domain.observations import Product
+from roomkeeper.domain.observations import Product, RecordingObservation
 
 Status = Literal["started", "ended", "lost", "uploaded", "stored", "failed", "expired", "deleted"]
 DeletedBy = Literal["cleanup", "management", "vonage"]
@@ -94,11 +94,6 @@ class Recording(Struct, frozen=True, kw_only=True):
     """The names of the events that come from Vonage's API instead of a callback."""
 
     @property
-    def is_in_owners_storage(self) -> bool:
-        """True if Vonage uploaded the file to the storage that its owner set at Vonage."""
-        return "recording:stored" in self.seen
-
-    @property
     def status(self) -> Status:
         """The latest stage of its life cycle, whatever the order of the callbacks."""
         return furthest(self.seen)
@@ -182,6 +177,12 @@ def furthest(seen: Iterable[str]) -> Status:
     return next(
         status for name, status in reversed([*_STATUS_BY_EVENT.items()]) if name in happened
     )
+
+
+def is_in_owners_storage(recording: Recording | RecordingObservation) -> bool:
+    """Return True if Vonage uploaded the file to the storage that its owner set at Vonage."""
+    seen = recording.seen if isinstance(recording, Recording) else {recording.event}
+    return "recording:stored" in seen
 
 
 def url_expiry(url: str) -> datetime | None:

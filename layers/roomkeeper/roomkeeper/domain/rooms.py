@@ -7,12 +7,16 @@ from typing import Literal
 
 from msgspec import Struct
 
+from roomkeeper.domain.observations import Product
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
     """A meeting room as Vonage describes it. Missing values are None or the field's default."""
 
     id: str
+    product: Product = "meetings"
+    """Always `meetings`: the Video API has no rooms."""
     display_name: str = ""
     type: str = "instant"
     """`instant` or `long_term`."""

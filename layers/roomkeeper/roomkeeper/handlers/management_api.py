@@ -14,14 +14,13 @@ from aws_lambda_powertools.metrics import MetricUnit
 from roomkeeper import http_api, store
 from roomkeeper.aws import sdk
 from roomkeeper.aws.secrets import SECRET_MAX_AGE, SECRET_RETRY
-from roomkeeper.domain.recordings import Hold
 from roomkeeper.domain.rooms import Room
 from roomkeeper.expiring import Expiring
 from roomkeeper.http_api import Request
 from roomkeeper.http_errors import HttpError, to_http_error
 from roomkeeper.logs import function_logger
 from roomkeeper.management import Management, requests
-from roomkeeper.management.views import KnownRecording, Recordings, Republished, Rooms
+from roomkeeper.management.views import Held, KnownRecording, Recordings, Republished, Rooms
 from roomkeeper.settings import ManagementSettings
 from roomkeeper.store import Store
 from roomkeeper.vonage import connect
@@ -101,7 +100,7 @@ def delete_recording(recording_id: str) -> Response[str]:
 
 
 @app.put("/recordings/<recording_id>/hold")
-def hold(recording_id: str) -> Hold:
+def hold(recording_id: str) -> Held:
     """Protect a recording from deletion."""
     hold_request = requests.hold_in(http_api.body_of(_request()))
     caller = http_api.caller_of(_request()) or "unknown"

@@ -9,7 +9,13 @@ from typing import Annotated, ClassVar
 from msgspec import Meta
 
 from roomkeeper.domain.observations import Product
-from roomkeeper.domain.recordings import DeletedBy, Recording, Worklist, WorklistEntry
+from roomkeeper.domain.recordings import (
+    DeletedBy,
+    Recording,
+    Worklist,
+    WorklistEntry,
+    is_in_owners_storage,
+)
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.jobs import runner
 from roomkeeper.jobs.batch import Outcome, Summary
@@ -149,7 +155,7 @@ class Cleanup(WorklistJob[CleanupOptions]):
 
     def _mark_deleted(self, recording: Recording, deleted_by: DeletedBy) -> Outcome:
         """Mark a recording as deleted, and say so; only Vonage's own "not found" is by Vonage."""
-        id_, is_kept = recording.recording_id, recording.is_in_owners_storage
+        id_, is_kept = recording.recording_id, is_in_owners_storage(recording)
         self._store.recordings.mark_deleted(id_, deleted_by, self._now, file_kept=is_kept)
         logger.info(
             "recording deleted",
@@ -165,7 +171,7 @@ class Cleanup(WorklistJob[CleanupOptions]):
     def _plan_deletion(self, recording: Recording, uploaded_at: datetime) -> Outcome:
         logger.info("recording would be deleted", recording_id=recording.recording_id)
         plan = {"recording_id": recording.recording_id, "uploaded_at": iso(uploaded_at)}
-        if recording.is_in_owners_storage:
+        if is_in_owners_storage(recording):
             plan |= {"file": "kept in its owner's storage"}
         self._plan.add(plan)
         return "would_delete"

@@ -91,19 +91,24 @@ class RecordingScan:
         """Go on where an earlier run was interrupted, if one was, and then start anew."""
         position = self._store.scans.position(product)
         with self._products.use(product) as api:
-            is_complete = self._scan_from(position, api, pool)
+            is_complete = self._scan_from(position, product, api, pool)
             if is_complete and position:
-                self._scan_from(0, api, pool)
+                self._scan_from(0, product, api, pool)
 
-    def _scan_from(self, position: int, api: RecordingsApi, pool: ThreadPoolExecutor) -> bool:
+    def _scan_from(
+        self, position: int, product: Product, api: RecordingsApi, pool: ThreadPoolExecutor
+    ) -> bool:
         """Scan a list from `position`; return True if that got to its end."""
+        reached = position
         for page in self._read_ahead(api.all_since(self._since, position)):
             if not self._compare(page, pool):
                 return False
-            self._save(api.product, page.next_position)
+            reached = page.next_position
+            self._save(product, reached)
         if time.monotonic() >= self._ends_at:
             return False
-        self._save(api.product, 0)
+        if reached:
+            self._save(product, 0)
         return True
 
     def _read_ahead(self, pages: Iterator[Listed]) -> Iterator[Listed]:

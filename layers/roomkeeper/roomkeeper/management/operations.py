@@ -1,29 +1,31 @@
 """The operations of the management API. A change is made at Vonage first, then in the table."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 import msgspec
 
-from roomkeeper.domain.observations import RecordingObservation
-from roomkeeper.domain.recordings import Hold, Recording, url_expiry
+from roomkeeper.aws.secrets import SecretUnavailable
+from roomkeeper.domain.observations import Product, RecordingObservation
+from roomkeeper.domain.recordings import Recording, is_in_owners_storage, url_expiry
 from roomkeeper.domain.rooms import Room
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.management.requests import HoldRequest, Page
-from roomkeeper.management.views import KnownRecording, Recordings, Republished, Rooms, merge
+from roomkeeper.management.views import Held, KnownRecording, Recordings, Republished, Rooms, merge
 from roomkeeper.store import Store
 from roomkeeper.times import from_iso, iso
-from roomkeeper.vonage import api_of
+from roomkeeper.vonage import NotServed, RecordingsApi, VonageError, api_of
 from roomkeeper.vonage.connect import Clients
-from roomkeeper.vonage.meetings import MeetingsClient
+
+logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 
 class NotKnown(RoomkeeperError):
     """Neither Vonage nor the table has the item; or the table lacks it, and is required."""
-
-
-class NoRooms(RoomkeeperError):
-    """The stack serves no product that has rooms."""
 
 
 class OnHold(RoomkeeperError):
@@ -50,14 +52,14 @@ class Management:
 
     def __init__(self, store: Store, clients: Clients) -> None:
         self._store = store
-        self._meetings = clients.meetings
+        self._clients = clients
         self._apis = clients.recordings
 
     # --- rooms ------------------------------------------------------------------------------------
 
     def rooms(self, page: Page) -> Rooms:
         """Return the rooms of a page; its cursor is Vonage's `start_id`."""
-        found = self._rooms.list_rooms(page.cursor, page.size)
+        found = self._clients.rooms.list_rooms(page.cursor, page.size)
         return Rooms(
             rooms=found.rooms,
             next_cursor=found.next_start_id,
@@ -67,15 +69,15 @@ class Management:
 
     def room(self, room_id: str) -> Room:
         """Return the room."""
-        return self._rooms.get_room(room_id)
+        return self._clients.rooms.get_room(room_id)
 
     def update_expiry(self, room_id: str, expires_at: datetime) -> Room:
         """Set the expiry of a long-term room; return the updated room."""
-        return self._rooms.update_room_expiry(room_id, expires_at)
+        return self._clients.rooms.update_room_expiry(room_id, expires_at)
 
     def delete_room(self, room_id: str) -> None:
         """Delete the room."""
-        self._rooms.delete_room(room_id)
+        self._clients.rooms.delete_room(room_id)
 
     # --- recordings -------------------------------------------------------------------------------
 
@@ -85,11 +87,10 @@ class Management:
         Raises:
             NotKnown: Vonage does not have the session, and the table has no recording of it.
         """
-        listed = self._session_at_vonage(session_id)
+        stored = self._store.recordings.get_many(self._store.recordings.in_session(session_id))
+        listed = self._session_at_vonage(session_id, {each.product for each in stored.values()})
         at_vonage = {each.recording_id: each for each in listed or ()}
-        stored = self._store.recordings.get_many(
-            {*self._store.recordings.in_session(session_id), *at_vonage}
-        )
+        stored |= self._store.recordings.get_many(at_vonage.keys() - stored.keys())
         if listed is None and not stored:
             raise NotKnown(f"Neither Vonage nor Roomkeeper knows the session {session_id!r}.")
         room_id = self._store.sessions.room_ids([session_id]).get(session_id)
@@ -133,14 +134,20 @@ class Management:
         known = stored or self._at_vonage(recording_id, stored)
         if known is None:
             raise NotKnown(f"Neither Vonage nor Roomkeeper knows the recording {recording_id!r}.")
-        if api_of(self._apis, known.product).delete(recording_id) == "not_yet":
+        if self._api(known.product).delete(recording_id) == "not_yet":
             raise NotDeletableYet(
-                f"Vonage has not uploaded the recording {recording_id!r} yet. Delete it after its "
-                "recording:uploaded."
+                f"Vonage has not finished the recording {recording_id!r} yet. Delete it after its "
+                "recording:uploaded or recording:stored."
             )
-        self._store.recordings.mark_deleted(recording_id, "management", now, adding=known)
+        self._store.recordings.mark_deleted(
+            recording_id,
+            "management",
+            now,
+            file_kept=is_in_owners_storage(known),
+            adding=known,
+        )
 
-    def hold(self, recording_id: str, request: HoldRequest, caller: str, now: datetime) -> Hold:
+    def hold(self, recording_id: str, request: HoldRequest, caller: str, now: datetime) -> Held:
         """Protect the recording from deletion; return the hold, which replaces an earlier one.
 
         It is requested by `caller`, unless the request names somebody else.
@@ -150,11 +157,14 @@ class Management:
             AlreadyDeleted: the recording is deleted.
         """
         since = from_iso(iso(now))  # the precision of the table
-        hold = Hold(reason=request.reason, requested_by=request.requested_by or caller, since=since)
-        if not self._store.recordings.hold(recording_id, hold.reason, hold.requested_by, since):
-            self._stored(recording_id)
+        requested_by = request.requested_by or caller
+        is_held = self._store.recordings.hold(recording_id, request.reason, requested_by, since)
+        stored = self._stored(recording_id)
+        if not is_held:
             raise AlreadyDeleted(f"The recording {recording_id!r} is deleted already.")
-        return hold
+        return Held(
+            product=stored.product, reason=request.reason, requested_by=requested_by, since=since
+        )
 
     def release(self, recording_id: str) -> None:
         """Remove the recording's hold, if there is one.
@@ -178,14 +188,16 @@ class Management:
             raise AlreadyDeleted(f"The recording {recording_id!r} is deleted.")
         if "recording:uploaded" not in stored.seen:
             raise NotUploaded(f"No recording:uploaded was received for {recording_id!r}.")
-        download = api_of(self._apis, stored.product).download(recording_id)
+        download = self._api(stored.product).download(recording_id)
         if download is None:
             raise NotUploaded(f"Vonage no longer has a file of the recording {recording_id!r}.")
         fresh = msgspec.structs.replace(
             stored, url=download.url, url_expires_at=url_expiry(download.url)
         )
         event_id = self._store.outbox.republish(fresh, now)
-        return Republished(event_id=event_id, url_expires_at=fresh.url_expires_at)
+        return Republished(
+            product=stored.product, event_id=event_id, url_expires_at=fresh.url_expires_at
+        )
 
     # --- sources ----------------------------------------------------------------------------------
 
@@ -199,22 +211,52 @@ class Management:
         self, recording_id: str, stored: Recording | None
     ) -> RecordingObservation | None:
         """Return the recording at Vonage; of any product if it is not stored."""
-        if stored is not None:
-            return api_of(self._apis, stored.product).get(recording_id)
-        found = (api.get(recording_id) for api in self._apis.values())
-        return next(filter(None, found), None)
+        products = {stored.product} if stored else ()
+        found = self._ask(products, lambda api: api.get(recording_id))
+        return found[0] if found else None
 
-    def _session_at_vonage(self, session_id: str) -> Sequence[RecordingObservation] | None:
+    def _session_at_vonage(
+        self, session_id: str, products: Collection[Product]
+    ) -> Sequence[RecordingObservation] | None:
         """Return the session's recordings at Vonage, None if no product has the session."""
-        lists = [api.in_session(session_id) for api in self._apis.values()]
-        known = [listed for listed in lists if listed is not None]
-        return [each for listed in known for each in listed.found] if known else None
+        lists = self._ask(products, lambda api: api.in_session(session_id))
+        return [each for listed in lists for each in listed.found] if lists else None
 
-    @property
-    def _rooms(self) -> MeetingsClient:
-        if self._meetings is None:
-            raise NoRooms("There are no rooms: only the Meetings API has them.")
-        return self._meetings
+    def _ask(
+        self, products: Collection[Product], question: Callable[[RecordingsApi], Answer | None]
+    ) -> list[Answer]:
+        """Return the answers of these products; of all that are served if there are none.
+
+        A product that fails does not hide what another one knows. If none of the others knows
+        anything, its failure is the answer: it may be the one that has the recording.
+
+        Raises:
+            VonageError, SecretUnavailable, NotServed: a product failed, and no other has an answer.
+        """
+        answers: list[Answer] = []
+        failures: list[RoomkeeperError] = []
+        for product in products or {**self._apis, **self._clients.unavailable}:
+            try:
+                answer = question(self._api(product))
+                answers += [answer] if answer is not None else []
+            except (VonageError, NotServed, SecretUnavailable) as error:
+                failures.append(error)
+        if failures and not answers:
+            raise failures[0]
+        for failure in failures:
+            logger.warning("One of Vonage's products was left out: %s", failure)
+        return answers
+
+    def _api(self, product: Product) -> RecordingsApi:
+        """Return the API of a product.
+
+        Raises:
+            SecretUnavailable: the stack serves the product, but has no credentials for it.
+            NotServed: the stack does not serve the product.
+        """
+        if product in self._clients.unavailable:
+            raise self._clients.unavailable[product]
+        return api_of(self._apis, product)
 
 
 def _start(recording: KnownRecording) -> tuple[str, str]:

@@ -24,6 +24,10 @@ _FACTS = (
     "hold",
     "deleted_at",
     "deleted_by",
+    "file_kept",
+    "size",
+    "sha256",
+    "expires_at",
 )
 
 
@@ -58,6 +62,20 @@ class KnownRecording(Struct, frozen=True, kw_only=True):
     hold: Hold | None
     deleted_at: datetime | None
     deleted_by: DeletedBy | None
+    file_kept: bool
+    """True if its file stays in its owner's storage, although it is deleted at Vonage."""
+    size: int | None
+    """Bytes."""
+    sha256: str | None
+    """The SHA-256 of the file in base64, if Vonage reports it."""
+    expires_at: datetime | None
+    """When Vonage deletes the file by itself."""
+
+
+class Held(Hold, frozen=True, kw_only=True):
+    """A recording's hold, with the product of the recording."""
+
+    product: Product
 
 
 class Recordings(Struct, frozen=True, kw_only=True):
@@ -69,6 +87,7 @@ class Recordings(Struct, frozen=True, kw_only=True):
 class Republished(Struct, frozen=True, kw_only=True):
     """An event that is published again, with the id of the first time."""
 
+    product: Product
     event_id: str
     url_expires_at: datetime | None
 
@@ -112,6 +131,9 @@ def _to_recording(theirs: RecordingObservation) -> Recording:
         started_at=theirs.started_at,
         ended_at=theirs.ended_at,
         duration=theirs.duration,
+        size=theirs.size,
+        sha256=theirs.sha256,
+        expires_at=theirs.expires_at,
         url=theirs.url,
         url_expires_at=url_expiry(theirs.url) if theirs.url else None,
     )

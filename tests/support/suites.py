@@ -1,0 +1,59 @@
+"""A pytest plugin that lets the suites run side by side (`-n`, `--dist loadgroup`).
+
+Unit and integration tests run in random order (pytest-randomly) on any worker. The tests of a
+deployed stack run in the order of their files, and those of a group on one worker, which has
+stacks of its own.
+"""
+
+import itertools
+import os
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+from local.servers import BUILD
+
+GROUPS = {
+    "tests/torture": "torture",
+    "tests/machines": "machines",
+    "tests/e2e/test_up.py": "up",
+    "tests/e2e/test_copies.py": "copies",
+    "tests/e2e": "e2e",
+}
+"""The group of the tests below a path; the first path that fits counts."""
+
+LOCAL = BUILD / "local" / "-".join(filter(None, ("test", os.environ.get("PYTEST_XDIST_WORKER"))))
+"""The folder of this worker's local stack: its logs stay there after the test run."""
+
+_PLACE: pytest.StashKey[int] = pytest.StashKey()
+_places = itertools.count()
+
+
+def group_of(path: str) -> str | None:
+    """Return the group of a test's file or node id; None if it can run on any worker."""
+    return next((group for place, group in GROUPS.items() if path.startswith(place)), None)
+
+
+class Scheduling(LoadScopeScheduling):
+    """Sends the tests of a group to one worker, and all others to any."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid) or nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling | None:
+    """Return the scheduling by groups for `--dist loadgroup`; xdist's own for all else."""
+    return Scheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Number the tests of each group in the order of their files."""
+    if group_of(item.nodeid):
+        item.stash[_PLACE] = next(_places)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Move the tests of a deployed stack to the start, in the order of their files."""
+    items.sort(key=lambda item: item.stash.get(_PLACE, len(items)))
