@@ -1,12 +1,14 @@
 """Collects the metrics and log lines of all functions, in success and failure."""
 
+import functools
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from datetime import UTC, datetime, timedelta
 from io import StringIO
-from typing import Any
+from typing import Any, Literal
 
 import boto3
 import pytest
@@ -22,7 +24,8 @@ from roomkeeper.handlers import cleanup, reconciliation, room_extension
 from roomkeeper.handlers import event_publisher as publisher
 from roomkeeper.handlers import management_api as management
 from roomkeeper.jobs import runner
-from roomkeeper.jobs.batch import BatchIncomplete
+from roomkeeper.jobs.batch import BatchIncomplete, Summary
+from roomkeeper.jobs.report import Report
 from roomkeeper.times import iso
 from tests.support.env import TABLE, Env, an_upload
 from tests.support.management import a_request_for
@@ -148,6 +151,7 @@ def _deployed(env: Env, function: str) -> Iterator[str]:
 def _stored(env: Env) -> dict[str, str]:
     return {
         "TABLE_NAME": TABLE,
+        "SERVED_PRODUCTS": "meetings",
         "VONAGE_BASE_URL": env.vonage.api_url,
         "VONAGE_SECRET_ARN": _secret("vonage", api_key="key", api_secret="secret"),
         "CALLBACK_SECRET_ARN": _secret("callbacks", token=TOKEN),
@@ -191,15 +195,19 @@ def _publish(env: Env) -> None:
     boto3.client("events").create_event_bus(Name="EventBus")
     publisher.handler({"Records": [record, poison]}, AContext())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(publisher, "_bus", _RefusingBus)
-        publisher.handler({"Records": [record]}, AContext())
+        for kind in ("refused", "unavailable"):
+            patch.setattr(publisher, "_bus", functools.partial(_FailingBus, kind))
+            publisher.handler({"Records": [record]}, AContext())
 
 
-class _RefusingBus:
-    """A bus that refuses every event permanently."""
+class _FailingBus:
+    """A bus that publishes no event."""
+
+    def __init__(self, kind: Literal["refused", "unavailable"]) -> None:
+        self.kind = kind
 
     def publish(self, events: Sequence[Event]) -> dict[int, Failure]:
-        return {place: Failure("refused", "no") for place, _ in enumerate(events)}
+        return {place: Failure(self.kind, "no") for place, _ in enumerate(events)}
 
 
 def _manage(env: Env) -> None:
@@ -220,7 +228,7 @@ def _clean_up(env: Env) -> None:
     with suppress(BatchIncomplete):
         cleanup.handler({}, Invocation())
     cleanup.handler({"dry_run": True}, Invocation())
-    cleanup.handler({}, Invocation())
+    _emit_all_counts(cleanup.handler({}, Invocation()))
 
 
 def _reconcile(env: Env) -> None:
@@ -229,11 +237,19 @@ def _reconcile(env: Env) -> None:
     started = {"event": "recording:started", "recording_id": "lost", "session_id": "s"}
     env.hear(started, LONG_AGO)
     reconciliation.handler({"dry_run": True}, Invocation())
-    reconciliation.handler({}, Invocation())
+    _emit_all_counts(reconciliation.handler({}, Invocation()))
 
 
 def _extend(env: Env) -> None:
     soon = iso(datetime.now(UTC) + timedelta(days=2))
     env.vonage.add_rooms(1, expires_at=soon, metadata="roomkeeper:keep")
     room_extension.handler({"dry_run": True}, Invocation())
-    room_extension.handler({}, Invocation())
+    _emit_all_counts(room_extension.handler({}, Invocation()))
+
+
+def _emit_all_counts(report: Mapping[str, Any]) -> None:
+    """Emit a run's counts as if none were zero: zeros are not emitted."""
+    counts = {name: 1 for name, value in report.items() if type(value) is int and name != "failed"}
+    summary = Summary(outcomes=Counter(failed=1))
+    runner._log_report(Report(dry_run=False, counts=counts, summary=summary))
+    runner.metrics.flush_metrics()
