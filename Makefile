@@ -151,7 +151,7 @@ PORT ?= 4566
 VONAGE_PORT ?= 4570
 
 .PHONY: demo
-demo: $(LOCAL) ## play a meeting and a Video session on the local stack, and check the results (JSON=FILE for a report)
+demo: $(LOCAL) ## run meetings of both products locally and check the results (JSON=FILE for a report)
 	@$(DEV)/python -m local.demo $(if $(JSON),--json "$(JSON)")
 
 .PHONY: up
