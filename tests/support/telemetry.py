@@ -15,22 +15,25 @@ import pytest
 from msgspec import Struct, field
 
 from local.testing import sdk
-from local.testing.builders import TOKEN, AContext, a_body, a_record, a_request
+from local.testing.builders import TOKEN, AContext, a_body, a_record, a_request, sample
 from local.testing.template import NAMESPACE, environment
 from roomkeeper.aws.bus import Failure
+from roomkeeper.callbacks.meetings import parse
 from roomkeeper.domain.events import Event
 from roomkeeper.handlers import callback_intake as intake
-from roomkeeper.handlers import cleanup, reconciliation, room_extension
+from roomkeeper.handlers import cleanup, copying, reconciliation, room_extension
 from roomkeeper.handlers import event_publisher as publisher
 from roomkeeper.handlers import management_api as management
 from roomkeeper.jobs import runner
 from roomkeeper.jobs.batch import BatchIncomplete, Summary
 from roomkeeper.jobs.report import Report
+from roomkeeper.store import Store
 from roomkeeper.times import iso
-from tests.support.env import TABLE, Env, an_upload
+from tests.support.env import TABLE, Env, an_upload, json_bytes
 from tests.support.management import a_request_for
 
-APPS = (intake, publisher, management, cleanup, reconciliation, room_extension)
+APPS = (intake, publisher, management, cleanup, reconciliation, copying, room_extension)
+COPIES = "copies"
 LONG_AGO = datetime.now(UTC) - timedelta(days=31)
 
 
@@ -114,6 +117,7 @@ def everything(env: Env) -> Telemetry:
         "ManagementApi": _manage,
         "RecordingCleanup": _clean_up,
         "RecordingReconciler": _reconcile,
+        "RecordingCopier": _copy,
         "RoomExpiryExtender": _extend,
     }
     for function, step in steps.items():
@@ -155,11 +159,19 @@ def _stored(env: Env) -> dict[str, str]:
         "VONAGE_BASE_URL": env.vonage.api_url,
         "VONAGE_SECRET_ARN": _secret("vonage", api_key="key", api_secret="secret"),
         "CALLBACK_SECRET_ARN": _secret("callbacks", token=TOKEN),
-        "DEAD_LETTER_QUEUE_URL": boto3.client("sqs").create_queue(QueueName="q")["QueueUrl"],
+        "DEAD_LETTER_QUEUE_URL": _queue("dead-letters"),
+        "COPY_QUEUE_URL": _queue("copies"),
+        "COPY_BUCKET": COPIES,
+        "NO_PROXY": "127.0.0.1",
         "JOB_CONCURRENCY": "1",
         "JOB_CONSECUTIVE_FAILURES": "1",  # one failure stops a batch
         "JOB_RATE_PER_SECOND": "1000",
     }
+
+
+def _queue(name: str) -> str:
+    url: str = boto3.client("sqs").create_queue(QueueName=name)["QueueUrl"]
+    return url
 
 
 def _secret(name: str, **content: str) -> str:
@@ -238,6 +250,26 @@ def _reconcile(env: Env) -> None:
     env.hear(started, LONG_AGO)
     reconciliation.handler({"dry_run": True}, Invocation())
     _emit_all_counts(reconciliation.handler({}, Invocation()))
+
+
+def _copy(env: Env) -> None:
+    region = {"LocationConstraint": "eu-west-1"}
+    boto3.client("s3").create_bucket(Bucket=COPIES, CreateBucketConfiguration=region)
+    store = Store(env.dynamodb, TABLE, deleted_days=90, copies=True)
+    copied, failing, waiting = env.vonage.add_recordings(3)["recording_ids"]
+    for recording_id in (copied, failing, waiting):
+        store.apply(parse(json_bytes(an_upload(recording_id))), LONG_AGO)
+    copying.handler(_queued(copied), Invocation())
+    env.vonage.fault("get_recording", status=400, times=1)
+    copying.handler(_queued(failing), Invocation())
+    copying.handler({"dry_run": True}, Invocation())
+    _emit_all_counts(copying.handler({}, Invocation()))
+
+
+def _queued(recording_id: str) -> dict[str, Any]:
+    """Return the queue's event for a recording."""
+    [record] = sample("functions/recording_copier.json")["Records"]
+    return {"Records": [record | {"body": json.dumps(recording_id)}]}
 
 
 def _extend(env: Env) -> None:
