@@ -20,6 +20,7 @@ from operations.subscriber import Subscriber
 from roomkeeper.domain.recordings import Recording
 from tests.support.deployed import WITHIN, Deployed
 from tests.support.jobs import DAY
+from tests.support.openapi import require_described
 
 pytestmark = pytest.mark.local_stack
 
@@ -134,3 +135,13 @@ def test_a_copy_can_be_asked_for_and_deleted(copying: Deployed) -> None:
     assert recording is not None
     assert recording.copy is None
     assert api.call("GET", f"/recordings/{recording_id}/file").status_code == 404
+
+
+@pytest.mark.parametrize(("options", "status"), [({"dry_run": True}, 200), ({"days": 1}, 400)])
+def test_the_sweep_responds_as_described(
+    options: dict[str, Any], status: int, copying: Deployed
+) -> None:
+    response = http.post(copying.stack, "copying", options)
+    require_described("POST /jobs/copying", response)
+    assert response.status_code == status
+    assert response.json().get("dry_run") is (True if status == 200 else None)
