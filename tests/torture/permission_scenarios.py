@@ -22,9 +22,7 @@ from roomkeeper.times import iso
 from tests.support import jobs
 from tests.support.deployed import Deployed
 from tests.support.jobs import DAY
-from tests.support.suites import LOCAL
 
-AWS_LOG = LOCAL / "local.aws.log"
 REFUSAL = "The schedule's role does not allow it to start"
 KEEP = "roomkeeper:keep"
 
@@ -152,9 +150,9 @@ def start_by_schedule(deployed: Deployed) -> None:
         )
 
 
-def refused_starts() -> int:
+def refused_starts(deployed: Deployed) -> int:
     """Return how often the local AWS refused to start a schedule's target."""
-    return AWS_LOG.read_text().count(REFUSAL)
+    return (deployed.folder / "local.aws.log").read_text().count(REFUSAL)
 
 
 def _new() -> str:

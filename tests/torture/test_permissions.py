@@ -110,11 +110,11 @@ def test_schedules_need_their_role(
 ) -> None:
     """The end-to-end tests of the jobs show that each schedule starts its job with this role."""
     grants = roles.grants(SCHEDULE_ROLE)
-    before = permission_scenarios.refused_starts()
+    before = permission_scenarios.refused_starts(deployed)
     with roles.without(*grants):
         permission_scenarios.start_by_schedule(deployed)
         assert wait_until(
-            lambda: permission_scenarios.refused_starts() == before + len(SCHEDULES),
+            lambda: permission_scenarios.refused_starts(deployed) == before + len(SCHEDULES),
             WITHIN,
             pause=0.5,
         )
