@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from msgspec import Struct
@@ -40,7 +41,7 @@ class Copies:
     # --- recordings -------------------------------------------------------------------------------
 
     def upload(self, sizes: Iterable[int]) -> list[str]:
-        """Have Vonage upload recordings of these sizes in bytes, every other one of each product."""
+        """Have Vonage upload recordings of these sizes in bytes, of both products in turn."""
         with ThreadPoolExecutor(4) as pool:
             return list(pool.map(self._upload, *zip(*enumerate(sizes), strict=True)))
 
@@ -210,4 +211,4 @@ def read_whole_twice(made: Sequence[Attempt]) -> list[int]:
     The pieces of a part are asked for when the part before was read whole: so the last part of an
     attempt that was cut off was not.
     """
-    return [max(0, before.last - now.first) for before, now in zip(made, made[1:], strict=False)]
+    return [max(0, before.last - now.first) for before, now in pairwise(made)]

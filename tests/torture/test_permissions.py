@@ -36,11 +36,20 @@ NOT_TRIED = {
     "dynamodb:GetRecords": "the event source mapping reads the stream, by the role",
     "dynamodb:GetShardIterator": "the event source mapping reads the stream, by the role",
     "dynamodb:ListStreams": "the event source mapping reads the stream, by the role",
+    # The same holds for a queue. Source: "Using Lambda with Amazon SQS".
+    "sqs:DeleteMessage": "the event source mapping polls the queue, by the role",
+    "sqs:ReceiveMessage": "the event source mapping polls the queue, by the role",
 }
 """Actions that only AWS services use with the role. The local AWS does not check them."""
 
 CACHE_SECRETS = {"CallbackIntakeRole", "ManagementApiRole"}
 """The roles of functions that cache a secret between invocations."""
+
+
+@pytest.fixture(scope="module")
+def deployed(copying: Deployed) -> Deployed:
+    """The stack that copies recordings, which has all roles."""
+    return copying
 
 
 @pytest.fixture(scope="module")
