@@ -36,8 +36,11 @@ SOURCE_FAULTS: Sequence[Mapping[str, Any]] = (
 )
 """What happens to a fifth of the requests for a file."""
 
-SLOW: Mapping[str, Any] = {"rate": 20_000, "times": 3}
-"""Requests that send some bytes a second, which takes longer than a request may."""
+SLOW: Mapping[str, Any] = {"probability": 0.05, "times": 5}
+"""How many requests for files are slow."""
+
+SLOW_RATE, LESS_SLOW_RATE = 20_000, 400_000
+"""Bytes per second of slow requests: a range takes longer than a request may, or some seconds."""
 
 API_FAULTS: Sequence[Mapping[str, Any]] = ({"status": 503}, {"reset": True}, {"status": 429})
 
@@ -72,7 +75,7 @@ def test_every_recording_is_copied_once_although_every_fifth_call_fails(
     copying: Deployed, copier_proxy: FaultControl, measurements: Measurements, full: bool
 ) -> None:
     copies = Copies(copying)
-    fail_at_the_source(copying, 0.2)
+    fail_at_the_source(copying, 0.2, SLOW_RATE if full else LESS_SLOW_RATE)
     copier_proxy.strike(0.2)
     ids = copies.upload(sizes(full=full))
     before = {id_: {sha256_at_vonage(copying, id_)} for id_ in ids}
@@ -94,9 +97,9 @@ def test_every_recording_is_copied_once_although_every_fifth_call_fails(
     copies.drop(ids)
 
 
-def fail_at_the_source(copying: Deployed, rate: float) -> None:
+def fail_at_the_source(copying: Deployed, rate: float, slow_rate: int) -> None:
     """Make this share of the requests for files and of the calls of the API fail."""
-    copying.vonage.fault("download", **SLOW)
+    copying.vonage.fault("download", rate=slow_rate, **SLOW)
     share(copying, "download", SOURCE_FAULTS, rate)
     for operation in ("get_recording", "get_archive"):
         share(copying, operation, API_FAULTS, rate)
