@@ -107,6 +107,7 @@ def test_the_cleanup_deletes_nothing_that_is_not_copied(copying: Deployed) -> No
         copying.vonage.clear_faults()
     assert http.post(copying.stack, "copying", {}).json()["queued"] == 1
     copied(copying, recording_id)
+    back_date(copying, recording_id)
     assert http.post(copying.stack, "cleanup", {}).json()["deleted"] == 1
 
 

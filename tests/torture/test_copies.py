@@ -123,7 +123,7 @@ def cleaning_up(copying: Deployed) -> Iterator[list[int]]:
 
     def clean_up() -> None:
         while not is_over.wait(1):
-            deleted.append(local.clients.jobs.post(copying.stack, "cleanup", {}).json()["deleted"])
+            deleted.append(local.clients.jobs.start(copying.stack, "cleanup")["deleted"])
 
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(clean_up)
