@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 import local.clients.jobs
+from local.testing.template import properties
 from local.waiting import wait_until
 from roomkeeper.domain.copies import MIB, PART_SIZE, Copy
 from roomkeeper.domain.recordings import Recording
@@ -23,6 +24,10 @@ from tests.support.measurements import Measurements
 
 LONG_AGO = timedelta(days=31)
 """An age at which a recording is past its retention, and its next attempt due."""
+
+INVOCATION = timedelta(seconds=properties("RecordingCopier")["Timeout"])
+PATIENCE = timedelta(seconds=60)
+"""After how much of an invocation its claim is taken for lost. The copy may still be made twice."""
 
 _DESCRIBES = "bytes=0-0"
 """The range that asks only for a file's size and ETag. Each attempt to copy begins with it."""
@@ -86,11 +91,19 @@ class Copies:
             left = self.uncopied(ids)
             waiting = [each for each in left if each.copy_claimed_until is None]
             self.age(waiting)
-            if waiting:
+            given_up = [each for each in left if _is_given_up(each)]
+            self.age(given_up, claims=True)
+            if waiting or given_up:
                 self.sweep()
             return not left
 
         return wait_until(is_done, within, pause=2)
+
+    def is_claimed(self, recording_id: str) -> bool:
+        """Return whether an invocation copies a recording, as far as the table knows."""
+        known = self.store.get(recording_id)
+        until = known.copy_claimed_until if known else None
+        return until is not None and until > datetime.now(UTC)
 
     # --- what became of them ----------------------------------------------------------------------
 
@@ -172,6 +185,12 @@ class Copies:
             if each.copy:
                 version = {"VersionId": each.copy.version_id} if each.copy.version_id else {}
                 self._s3.delete_object(Bucket=self._bucket, Key=each.copy.key, **version)
+
+
+def _is_given_up(recording: Recording) -> bool:
+    """Return whether a claim is so old that its release must have failed, or its copy is slow."""
+    until = recording.copy_claimed_until
+    return until is not None and until < datetime.now(UTC) + INVOCATION - PATIENCE
 
 
 def sha256_at_vonage(deployed: Deployed, id_: str) -> str:

@@ -187,20 +187,11 @@ def kill_copies_of(
     """Kill the function this often while it copies a recording; after each, its time is over."""
     pause = threading.Event().wait
     for _ in range(times):
-        seen = len(copying.vonage.requests())
-        assert wait_until(lambda: is_reading(copying, recording_id, seen), WITHIN)  # noqa: B023
-        pause(dice.uniform(0.0, 2.0))
+        assert wait_until(lambda: copies.is_claimed(recording_id), WITHIN)
+        pause(dice.uniform(0.5, 3.0))
         kill(copying)
         copies.age(copies.uncopied([recording_id]), claims=True)
         assert wait_until(copies.sweep, WITHIN)
-
-
-def is_reading(copying: Deployed, recording_id: str, seen: int) -> bool:
-    """Return whether a recording's file was asked for after the first `seen` requests."""
-    return any(
-        each["operation"] == "download" and recording_id in each["path"]
-        for each in copying.vonage.requests()[seen:]
-    )
 
 
 def kill(copying: Deployed) -> None:
