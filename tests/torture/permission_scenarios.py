@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -121,14 +120,28 @@ def known_only_from_its_callback(deployed: Deployed) -> str:
     return recording_id
 
 
-def await_copies(deployed: Deployed, ids: Sequence[str]) -> None:
-    """Wait until recordings are copied."""
+def await_copies(deployed: Deployed, ids: Sequence[str], failed_before: int = 0) -> None:
+    """Wait until recordings are copied; fail at once if a copy fails."""
     store = deployed.store().recordings
 
     def are_copied() -> bool:
-        return all(each.copied_at for each in store.get_many(ids).values())
+        known = store.get_many(ids)
+        return len(known) == len(ids) and all(each.copied_at for each in known.values())
 
-    assert wait_until(are_copied, WITHIN)
+    assert wait_until(lambda: are_copied() or failed_copies(deployed, ids) > failed_before, WITHIN)
+    assert are_copied()
+
+
+def failed_copies(deployed: Deployed, ids: Sequence[str]) -> int:
+    """Return how many attempts to copy these recordings have failed."""
+    return sum(len(lines(deployed, "copy failed", each)) for each in ids)
+
+
+def lines(deployed: Deployed, *texts: str) -> list[str]:
+    """Return the lines of the copier's log that have all of these texts."""
+    name = deployed.stack.outputs["RecordingCopierName"]
+    log = (deployed.folder / "functions" / f"{name}.log").read_text()
+    return [line for line in log.splitlines() if all(each in line for each in texts)]
 
 
 def forget_version(deployed: Deployed, recording_id: str) -> None:
@@ -198,8 +211,9 @@ def copy_recordings(deployed: Deployed) -> None:
     begin(deployed, changed, source_etag='"another"', sha256="unknown")
     ids = [whole, archive, resumed, changed]
     back_dating.back_date(deployed.stack, back_dating.recordings(ids), DAY)
+    failed = failed_copies(deployed, ids)
     require_done(deployed, "copying", "queued", len(ids))
-    await_copies(deployed, ids)
+    await_copies(deployed, ids, failed)
     require_tag(deployed, whole)
     require_retry(deployed)
 
@@ -224,14 +238,10 @@ def sized_upload(deployed: Deployed, size: int) -> str:
 
 def await_failure(deployed: Deployed, recording_id: str) -> None:
     """Wait until an attempt to copy a recording has failed for a reason of its own."""
-    store = deployed.store().recordings
-
-    def has_failed() -> bool:
-        known = store.get(recording_id)
-        is_deferred = known and (known.worklist or "").startswith("deferred_awaiting_copy#")
-        return bool(is_deferred and known and known.copy_claimed_until is None)
-
-    assert wait_until(has_failed, WITHIN)
+    assert wait_until(lambda: failed_copies(deployed, [recording_id]) > 0, WITHIN)
+    known = deployed.store().recordings.get(recording_id)
+    assert known is not None
+    assert (known.worklist or "").startswith("deferred_awaiting_copy#")
 
 
 def begin(deployed: Deployed, recording_id: str, **changes: Any) -> None:
@@ -274,13 +284,11 @@ def require_tag(deployed: Deployed, recording_id: str) -> None:
 
 def require_retry(deployed: Deployed) -> None:
     """Have a copy fail for a reason of Vonage; fail if the copier may not delay its message."""
-    name = deployed.stack.outputs["RecordingCopierName"]
-    log = deployed.folder / "functions" / f"{name}.log"
     deployed.vonage.fault("get_recording", status=401)
     try:
         [recording_id] = jobs.uploads(deployed, 1)
-        assert wait_until(lambda: bool(lines(log, "copy failed", recording_id)), WITHIN)
-        before = len(lines(log, DELAY_FAILED))
+        assert wait_until(lambda: failed_copies(deployed, [recording_id]) > 0, WITHIN)
+        before = len(lines(deployed, DELAY_FAILED))
         message = {
             "messageId": "a message",
             "receiptHandle": "none",  # which SQS refuses, after it has checked the permission
@@ -288,20 +296,16 @@ def require_retry(deployed: Deployed) -> None:
             "attributes": {"ApproximateReceiveCount": "1"},
         }
         deployed.stack.client("lambda").invoke(
-            FunctionName=name, Payload=json.dumps({"Records": [message]})
+            FunctionName=deployed.stack.outputs["RecordingCopierName"],
+            Payload=json.dumps({"Records": [message]}),
         )
-        assert wait_until(lambda: len(lines(log, DELAY_FAILED)) > before, 10)
-        assert "AccessDenied" not in lines(log, DELAY_FAILED)[-1]
+        assert wait_until(lambda: len(lines(deployed, DELAY_FAILED)) > before, 10)
+        assert "AccessDenied" not in lines(deployed, DELAY_FAILED)[-1]
     finally:
         deployed.vonage.clear_faults()
 
 
 DELAY_FAILED = "the message comes later"
-
-
-def lines(log: Path, *texts: str) -> list[str]:
-    """Return the lines of a function's log that have all of these texts."""
-    return [line for line in log.read_text().splitlines() if all(each in line for each in texts)]
 
 
 SCENARIOS: Mapping[str, Scenario] = {
