@@ -11,6 +11,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,12 +35,14 @@ class Deployed(Struct, frozen=True):
     """A deployed stack, an emulated Vonage that posts to it, and a subscriber to its events.
 
     `stack` uses the credentials of the root user, `operated` those of the user who deployed it.
+    `folder` has the logs of a local stack.
     """
 
     stack: Stack
     operated: Stack
     vonage: VonageControl
     subscriber: Subscriber
+    folder: Path = LOCAL
 
     def post_video(self, body: bytes | str, **headers: str) -> requests.Response:
         """Post a callback of the Video API to the path with the valid token."""
@@ -108,6 +111,19 @@ def deployed() -> Iterator[Deployed]:
         subscriber = Subscriber(stack, f"test-{secrets.token_hex(4)}")
         exits.callback(subscriber.close)
         yield Deployed(stack, operated, vonage, subscriber)
+
+
+@pytest.fixture(scope="session")
+def copying() -> Iterator[Deployed]:
+    """A local stack of its own that copies recordings, for all tests of this worker."""
+    folder = LOCAL.with_name(f"{LOCAL.name}-copies")
+    parameters = {"CopyRecordings": "true", "CleanupRetentionDays": "30"}
+    with local_stack.running(folder, print, parameters=parameters) as local:
+        subscriber = Subscriber(local.stack, f"test-{secrets.token_hex(4)}")
+        try:
+            yield Deployed(local.stack, local.operated, local.vonage, subscriber, folder)
+        finally:
+            subscriber.close()
 
 
 @pytest.fixture(scope="session")
