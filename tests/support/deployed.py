@@ -24,6 +24,7 @@ from local.vonage.control import VonageControl
 from operations.environment import bypass_proxies, use_only_this_machine
 from operations.stack import Stack, resources
 from operations.subscriber import Subscriber
+from operations.template import included
 from roomkeeper.aws import sdk
 from roomkeeper.store import Store
 from tests.support.suites import LOCAL
@@ -75,6 +76,15 @@ class Deployed(Struct, frozen=True):
         return next(
             each.physical_id for each in resources(self.stack) if each.logical_id == logical_id
         )
+
+    @property
+    def functions(self) -> list[str]:
+        """The logical ids of the stack's functions, with those that its parameters include."""
+        return [
+            name
+            for name, resource in included(self.stack.parameters).items()
+            if resource["Type"] == "AWS::Serverless::Function"
+        ]
 
     def events_about(self, *ids: str, count: int) -> list[dict[str, Any]]:
         """Wait for `count` events whose data has one of `ids`; return all such events."""
