@@ -45,7 +45,7 @@ PYTHON ?= $(shell unset BASH_ENV; for python in python3.13 python3 python3.14 py
 
 # The commands in the order and groups of the help, which wraps them to the terminal's width.
 TO_TRY := demo up down vonage
-TO_OPERATE := deploy configure callback-url smoke status events logs trace items redrive purge destroy cost
+TO_OPERATE := deploy configure callback-url smoke status events logs trace items redrive purge bench-lambda destroy cost
 TO_DEVELOP := test test-pythons check format reference schemas picture torture machines bench build clean lock help
 
 .PHONY: help
@@ -151,7 +151,7 @@ PORT ?= 4566
 VONAGE_PORT ?= 4570
 
 .PHONY: demo
-demo: $(LOCAL) ## run a meeting through the local stack and check the results (JSON=FILE for a report)
+demo: $(LOCAL) ## run meetings of both products locally and check the results (JSON=FILE for a report)
 	@$(DEV)/python -m local.demo $(if $(JSON),--json "$(JSON)")
 
 .PHONY: up
@@ -219,8 +219,13 @@ torture: $(LOCAL) ## stress-test with faults, crashes, hostile input and leak ch
 	@$(DEV)/pytest tests/torture --full --measurements "$(or $(JSON),build/torture.json)" $(ARGS)
 
 .PHONY: bench
-bench: $(LOCAL) ## measure speed and size against a minimal handler (JSON=FILE, BASELINE=FILE to compare with)
-	@$(DEV)/python -m benchmarks --json "$(or $(JSON),build/bench.json)" $(if $(BASELINE),--baseline "$(BASELINE)")
+bench: $(LOCAL) ## measure speed and size within 15 minutes (JSON=FILE, BASELINE=FILE to compare with, ONLY=)
+	@$(DEV)/python -m benchmarks --json "$(or $(JSON),build/bench.json)" $(if $(BASELINE),--baseline "$(BASELINE)") \
+		$(if $(ONLY),--only $(ONLY))
+
+.PHONY: bench-lambda
+bench-lambda: $(TOOLS)/dev/.installed ## measure a deployed stack's functions by their logs and metrics (ENV=, STACK=, DAYS=)
+	@$(DEV)/python -m operations.bench_lambda --stack $(STACK) $(if $(DAYS),--days $(DAYS))
 
 CALLBACKS ?= 1000000
 RECORDINGS ?= $(shell echo $$(($(CALLBACKS) / 10)))

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -20,45 +21,65 @@ LIMITED_SIZE, LIMIT = 128 * 10**6, 8 * 10**6
 """Bytes of a file, and bytes per second and connection."""
 
 FEW, MANY = GB, 10 * GB
-REPETITIONS = 3
+REPETITIONS = 5
+SECONDS = 40.0
+"""The time for the repetitions of one comparison."""
+
+MAX_BYTES = 256_000_000
+"""The memory that a copy may take, with the interpreter and its libraries."""
+
 PATHS = [PROJECT / "layers/roomkeeper", *map(Path, filter(None, sys.path))]
+BOTO = "upload_fileobj of a streamed body"
 
 
-def throughput() -> list[Figure]:
-    """Return the bytes per second of a copy, compared with boto3's upload and with curl."""
+def measure() -> Iterator[Figure]:
+    """Yield the bytes per second of a copy, compared with boto3 and curl, and its memory."""
     with _servers() as (source, s3):
-        url = f"{source}/{SIZE}/0"
-        ours, theirs, nowhere = [], [], []
-        for _ in range(REPETITIONS):
-            nowhere.append(SIZE / _curl(url))
-            theirs.append(SIZE / _run("upload_fileobj", url, s3)["seconds"])
-            ours.append(SIZE / _run("copier", url, s3)["seconds"])
-        limited = f"{source}/{LIMITED_SIZE}/{LIMIT}"
-        slow_ours, slow_theirs = (
-            [LIMITED_SIZE / _run(how, limited, s3)["seconds"] for _ in range(REPETITIONS)]
-            for how in ("copier", "upload_fileobj")
-        )
-    boto = "upload_fileobj of a streamed body"
-    return [
-        paired("copier_throughput", ours, theirs, "bytes a second", _against(boto, theirs)),
-        paired(
-            "copier_throughput_curl", ours, nowhere, "bytes a second", _against("curl", nowhere)
-        ),
-        paired(
-            "copier_throughput_limited_source",
-            slow_ours,
-            slow_theirs,
-            "bytes a second",
-            _against(boto, slow_theirs),
-        ),
-    ]
+        yield from _throughput(f"{source}/{SIZE}/0", s3)
+        yield _limited(f"{source}/{LIMITED_SIZE}/{LIMIT}", s3)
+        yield _memory(source, s3)
 
 
-def memory() -> Figure:
-    """Return the peak memory of copying 10 GB, compared with 1 GB."""
-    with _servers() as (source, s3):
-        few, many = ([_run("copier", f"{source}/{size}/0", s3)["rss"]] for size in (FEW, MANY))
-    return paired("copier_memory", many, few, "bytes at the peak", _against("1 GB", few))
+def _throughput(url: str, s3: str) -> Iterator[Figure]:
+    runs = processes.in_turn(
+        partial(_run, "copier", url, s3),
+        partial(_run, "upload_fileobj", url, s3),
+        partial(_curl, url),
+        at_most=REPETITIONS,
+        seconds=SECONDS,
+    )
+    ours, boto, curl = ([SIZE / each["seconds"] for each in run] for run in runs)
+    cpu = [median(each["cpu"] for each in run) for run in runs[:2]]
+    note = f"{cpu[0]:.1f} s CPU, {BOTO} {cpu[1]:.1f}"
+    unit = "bytes a second"
+    yield paired("copier_throughput", ours, boto, unit, _against(BOTO, boto), note)
+    yield paired("copier_throughput_curl", ours, curl, unit, _against("curl", curl))
+
+
+def _limited(url: str, s3: str) -> Figure:
+    runs = processes.in_turn(
+        partial(_run, "copier", url, s3),
+        partial(_run, "upload_fileobj", url, s3),
+        at_most=processes.AT_LEAST,
+        seconds=SECONDS,
+    )
+    ours, boto = ([LIMITED_SIZE / each["seconds"] for each in run] for run in runs)
+    name = "copier_throughput_limited_source"
+    return paired(name, ours, boto, "bytes a second", _against(BOTO, boto))
+
+
+def _memory(source: str, s3: str) -> Figure:
+    few, many = (_run("copier", f"{source}/{size}/0", s3)["rss"] for size in (FEW, MANY))
+    under = "below" if many < MAX_BYTES else "NOT below"
+    note = f"{under} {MAX_BYTES / 1e6:.0f} MB"
+    return paired(
+        "copier_memory",
+        [many],
+        [few],
+        "bytes at the peak, 10 GB",
+        f"{few / 1e6:.0f} MB at 1 GB",
+        note,
+    )
 
 
 def _against(what: str, values: list[float]) -> str:
@@ -66,10 +87,11 @@ def _against(what: str, values: list[float]) -> str:
 
 
 def _run(how: str, url: str, s3: str) -> Measured:
-    return processes.run("copy_container.py", PATHS, how, url, env=processes.environment(s3))
+    environment = processes.aws_environment(s3)
+    return processes.run("copy_container.py", PATHS, how, url, env=environment)
 
 
-def _curl(url: str) -> float:
+def _curl(url: str) -> Measured:
     """Return the seconds that curl takes to read a file to nowhere."""
     if (curl := shutil.which("curl")) is None:
         raise MeasurementFailed("curl is not installed; it reads the file for comparison")
@@ -79,22 +101,15 @@ def _curl(url: str) -> float:
         check=True,
         timeout=processes.TIMEOUT,
     )
-    return time.perf_counter() - began
+    return {"seconds": time.perf_counter() - began}
 
 
 @contextmanager
 def _servers() -> Iterator[tuple[str, str]]:
     """Run the source and S3, each in its own process; yield their URLs."""
     with ExitStack() as running:
-        yield running.enter_context(_server("source")), running.enter_context(_server("s3"))
-
-
-@contextmanager
-def _server(name: str) -> Iterator[str]:
-    command = [sys.executable, "-m", "benchmarks.copy_servers", name]
-    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603
-        try:
-            assert server.stdout is not None  # noqa: S101 - it is a pipe
-            yield f"http://127.0.0.1:{server.stdout.readline().strip()}"
-        finally:
-            server.terminate()
+        ports = [
+            running.enter_context(processes.server("benchmarks.copy_servers", name))
+            for name in ("source", "s3")
+        ]
+        yield f"http://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}"

@@ -39,6 +39,7 @@ began = time.perf_counter()
 {"copier": copier, "upload_fileobj": upload_fileobj}[sys.argv[2]](sys.argv[3])
 measured = {
     "seconds": time.perf_counter() - began,
+    "cpu": time.process_time(),
     "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
 }
 print(json.dumps(measured), file=sys.stderr)

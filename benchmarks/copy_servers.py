@@ -13,6 +13,8 @@ import time
 from collections.abc import Mapping
 from itertools import count
 
+from benchmarks.processes import end_with_parent
+
 BLOCK = memoryview(bytes(range(256)) * 4096)
 """1 MiB, repeated."""
 
@@ -119,4 +121,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     main()

@@ -2,28 +2,51 @@
 
 import statistics
 from collections.abc import Sequence
+from typing import Literal
 
 from msgspec import Struct
 
-AIMS = {
-    "intake_cold": 0.6,
-    "intake_warm_cpu": 0.6,
-    "intake_rss": 1.0,
+AT_MOST = {
+    "intake_cold": 0.35,
+    "intake_cold_tls": 0.38,
+    "intake_warm_cpu": 0.48,
+    "intake_rss": 0.60,
+    "intake_limit": 1.8,
     "intake_calls": 1.0,
+    "intake_write_units": 1.0,
+    "video_intake_cold": 0.5,
+    "video_intake_cold_tls": 0.5,
+    "video_intake_warm_cpu": 0.5,
+    "video_intake_rss": 0.5,
+    "publisher_cpu": 0.15,
     "publisher_putevents": 1.05,
-    "cleanup_throughput_50ms": 0.9,
-    "cleanup_throughput_200ms": 0.9,
-    "cleanup_throughput_800ms": 0.9,
-    "extender_throughput_50ms": 0.9,
-    "extender_throughput_200ms": 0.9,
-    "extender_throughput_800ms": 0.9,
+    "copier_memory": 1.05,
     "cleanup_memory": 1.1,
-    "extender_memory": 1.1,
+    "room_extension_memory": 1.1,
+    "reconciliation_memory": 1.1,
 }
-"""The intended ratio of each measurement: at most, and at least for throughputs."""
+"""The intended ratio of each measurement of which less is better."""
 
-NAMES = [*AIMS, "intake_write_units", "callback_to_subscriber", "package_size"]
+AT_LEAST = {
+    "cleanup_throughput_50ms": 0.80,
+    "cleanup_throughput_200ms": 0.93,
+    "cleanup_throughput_800ms": 0.96,
+    "room_extension_throughput_50ms": 0.80,
+    "room_extension_throughput_200ms": 0.93,
+    "room_extension_throughput_800ms": 0.96,
+    "reconciliation_archives": 0.9,
+    "copier_throughput": 1.0,
+    "copier_throughput_limited_source": 3.0,
+}
+"""The intended ratio of each measurement of which more is better."""
+
+REPORTED = ("copier_throughput_curl", "callback_to_subscriber", "package_size")
+"""Measurements without an intended ratio."""
+
+NAMES = [*AT_MOST, *AT_LEAST, *REPORTED]
 """The names of all measurements."""
+
+Better = Literal["less", "more"]
 
 
 class Figure(Struct, frozen=True, kw_only=True):
@@ -44,6 +67,11 @@ class Figure(Struct, frozen=True, kw_only=True):
     spread: float = 0.0
     note: str = ""
 
+    @property
+    def better(self) -> Better:
+        """Return whether less or more of it is better."""
+        return "more" if self.name in AT_LEAST or "throughput" in self.name else "less"
+
 
 def counted(name: str, value: float, unit: str, against: str, least: float) -> Figure:
     """Return a measurement that is a count and so has no spread; `least` is the reference."""
@@ -51,12 +79,17 @@ def counted(name: str, value: float, unit: str, against: str, least: float) -> F
 
 
 def paired(
-    name: str, ours: Sequence[float], theirs: Sequence[float], unit: str, against: str
+    name: str,
+    ours: Sequence[float],
+    theirs: Sequence[float],
+    unit: str,
+    against: str,
+    note: str = "",
 ) -> Figure:
     """Return a measurement of alternating repetitions, with the median of the pairs' ratios."""
     ratios = [our / their for our, their in zip(ours, theirs, strict=True)]
     ratio = statistics.median(ratios)
-    return _figure(name, statistics.median(ours), unit, against, ratio, spread_of(ratios))
+    return _figure(name, statistics.median(ours), unit, against, ratio, spread_of(ratios), note)
 
 
 def spread_of(values: Sequence[float]) -> float:
@@ -73,21 +106,26 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 
 def _figure(
-    name: str, value: float, unit: str, against: str, ratio: float, spread: float
+    name: str, value: float, unit: str, against: str, ratio: float, spread: float, note: str = ""
 ) -> Figure:
-    aim = AIMS.get(name)
-    if aim is None:
-        return Figure(
-            name=name, value=value, unit=unit, against=against, ratio=ratio, spread=spread
-        )
-    at_least = "throughput" in name
+    aim, met = _aim(name, ratio)
     return Figure(
         name=name,
         value=value,
         unit=unit,
         against=against,
         ratio=ratio,
-        aim=f"at {'least' if at_least else 'most'} {aim:g}",
-        met=ratio >= aim if at_least else ratio <= aim,
+        aim=aim,
+        met=met,
         spread=spread,
+        note=note,
     )
+
+
+def _aim(name: str, ratio: float) -> tuple[str | None, bool | None]:
+    """Return the aim of a measurement in words, and whether `ratio` meets it."""
+    if (most := AT_MOST.get(name)) is not None:
+        return f"at most {most:g}", ratio <= most
+    if (least := AT_LEAST.get(name)) is not None:
+        return f"at least {least:g}", ratio >= least
+    return None, None

@@ -1,80 +1,138 @@
-"""Compares the callback intake with a minimal handler: cold start, CPU time and memory."""
+"""Compares the callback intake with minimal handlers: cold start, CPU time and memory."""
 
 import hashlib
 import hmac
 import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks import processes
 from benchmarks.figures import Figure, paired
 from benchmarks.processes import HERE, LAYER, Measured
 from local.servers import PROJECT
+from local.testing.builders import SIGNATURE_SECRET, a_signature
 
 CALLS = 300
+REPETITIONS = 21
+SECONDS = 75.0
+"""The time for the repetitions of one comparison."""
+
 FLOOR_SECRET = "the floor's secret"  # noqa: S105 - protects nothing
-MEGABYTE = 1_000_000
+SETTINGS = {
+    "TABLE_NAME": "table",
+    "FLOOR_SECRET": FLOOR_SECRET,
+    "VIDEO_FLOOR_SECRET": SIGNATURE_SECRET,
+}
+AGAINST = "a handler of ten lines with boto3"
+VIDEO_AGAINST = "ten lines with PyJWT and boto3"
 
 
-def measure(built: Path, repetitions: int) -> list[Figure]:
-    """Return the intake's measurements, alternating with the minimal handler, in new processes.
+def measure(built: Path) -> Iterator[Figure]:
+    """Yield the intake's measurements over plain HTTP, for callbacks of both products.
 
-    The intake's cold start includes reading its secret, from an endpoint without latency.
+    Programs take turns, each in a new process. The intake's cold start includes reading its secret,
+    from an endpoint without latency.
     """
     processes.compile_sdk()
-    ours: list[Measured] = []
-    floor: list[Measured] = []
     with processes.endpoint() as url:
-        for _ in range(repetitions):
-            ours.append(_intake(built, url))
-            floor.append(_floor(url))
-    cold, warm, rss = (
-        ([one[name] for one in ours], [one[name] for one in floor])
-        for name in ("cold", "warm_cpu", "rss")
-    )
-    return [
-        paired("intake_cold", *cold, "ms", "the minimal handler's import and first call"),
-        paired("intake_warm_cpu", *warm, "µs CPU a callback", "the minimal handler's"),
-        paired("intake_rss", *rss, "bytes at the peak", "the minimal handler's"),
-    ]
+        run = partial(_run, url)
+        ours, floor, limit = processes.in_turn(
+            partial(run, _intake(built), request()),
+            partial(run, [HERE / "floor"], signed_request()),
+            partial(run, [HERE / "floor_limit", built / LAYER], request()),
+            at_most=REPETITIONS,
+            seconds=SECONDS,
+        )
+        yield _figure("intake_cold", "cold", ours, floor, AGAINST)
+        yield _figure("intake_warm_cpu", "warm_cpu", ours, floor, AGAINST)
+        yield _figure("intake_rss", "rss", ours, floor, AGAINST)
+        yield _figure("intake_limit", "cold", ours, limit, "one call with awscrt, and nothing else")
+        ours, floor = _video(built, run)
+        yield _figure("video_intake_cold", "cold", ours, floor, VIDEO_AGAINST)
+        yield _figure("video_intake_warm_cpu", "warm_cpu", ours, floor, VIDEO_AGAINST)
+        yield _figure("video_intake_rss", "rss", ours, floor, VIDEO_AGAINST)
 
 
-def _intake(built: Path, url: str) -> Measured:
-    settings = {
-        "SERVED_PRODUCTS": "meetings",
-        "CALLBACK_SECRET_ARN": "secret",
-        "ACCEPTED_CREDENTIALS": "token-or-signature",
-        "SIGNATURE_MAX_AGE_HOURS": "48",
-        "REQUIRE_PAYLOAD_HASH": "true",
-        "EXPECTED_API_KEY": "",
-        "EXPECTED_APPLICATION_ID": "",
-        "PREVIOUS_SECRET_GRACE_HOURS": "24",
-        "SESSION_DAYS": "400",
-        "EVENT_DAYS": "30",
-        "DELETED_RECORDING_DAYS": "90",
-    }
-    return processes.run(
-        "container.py",
-        [built / "CallbackIntake", built / LAYER],
-        str(CALLS),
-        env=processes.environment(url, **settings),
-        stdin=json.dumps(request()),
-    )
-
-
-def _floor(url: str) -> Measured:
-    signed = request()
-    mac = hmac.new(FLOOR_SECRET.encode(), signed["body"].encode(), hashlib.sha256)
-    signed["headers"]["x-signature"] = mac.hexdigest()
-    return processes.run(
-        "container.py",
-        [HERE / "floor"],
-        str(CALLS),
-        env=processes.environment(url, FLOOR_SECRET=FLOOR_SECRET),
-        stdin=json.dumps(signed),
-    )
+def measure_tls(built: Path) -> Iterator[Figure]:
+    """Yield the cold starts over TLS. Both sides load the same file of public authorities."""
+    processes.compile_sdk()
+    with processes.tls_endpoint() as (url, trusted):
+        run = partial(_run, url, AWS_CA_BUNDLE=str(trusted))
+        ours, floor = processes.in_turn(
+            partial(run, _intake(built), request()),
+            partial(run, [HERE / "floor"], signed_request()),
+            at_most=REPETITIONS,
+            seconds=SECONDS / 2,
+        )
+        yield _figure("intake_cold_tls", "cold", ours, floor, AGAINST)
+        ours, floor = _video(built, run)
+        yield _figure("video_intake_cold_tls", "cold", ours, floor, VIDEO_AGAINST)
 
 
 def request() -> Any:
-    """Return API Gateway's event for a callback."""
+    """Return API Gateway's event for a callback of the Meetings API, with the token in its path."""
     return json.loads((PROJECT / "events/functions/callback_intake.json").read_text())
+
+
+def signed_request() -> Any:
+    """Return the same event with the signature that the minimal handler checks."""
+    signed = request()
+    mac = hmac.new(FLOOR_SECRET.encode(), signed["body"].encode(), hashlib.sha256)
+    signed["headers"]["x-signature"] = mac.hexdigest()
+    return signed
+
+
+def video_request() -> Any:
+    """Return API Gateway's event for a signed callback of the Video API, without a token."""
+    received = request()
+    body = (PROJECT / "events/video_archive_available.json").read_bytes()
+    route = "POST /callbacks/video"
+    received |= {"routeKey": route, "rawPath": "/callbacks/video", "body": body.decode()}
+    received["requestContext"]["routeKey"] = route
+    received["headers"]["authorization"] = a_signature(body)
+    del received["pathParameters"]
+    return received
+
+
+def _video(built: Path, run: Callable[..., Measured]) -> Any:
+    return processes.in_turn(
+        partial(run, _intake(built), video_request()),
+        partial(run, [HERE / "floor_video"], video_request()),
+        at_most=REPETITIONS,
+        seconds=SECONDS / 2,
+    )
+
+
+def _intake(built: Path) -> list[Path]:
+    return [built / "CallbackIntake", built / LAYER]
+
+
+def _run(url: str, paths: list[Path], callback: Any, **more: str) -> Measured:
+    return processes.run(
+        "container.py",
+        paths,
+        str(CALLS),
+        env=processes.environment("CallbackIntake", url, **SETTINGS, **more),
+        stdin=json.dumps(callback),
+    )
+
+
+_UNITS: Mapping[str, str] = {
+    "cold": "ms",
+    "warm_cpu": "µs CPU a callback",
+    "rss": "bytes at the peak",
+}
+
+
+def _figure(name: str, key: str, ours: Any, floor: Any, against: str) -> Figure:
+    mine, theirs = ([each[key] for each in runs] for runs in (ours, floor))
+    note = ""
+    if key == "cold":
+        cpu = median(
+            one["cold_cpu"] / other["cold_cpu"] for one, other in zip(ours, floor, strict=True)
+        )
+        note = f"{cpu:.2f} of its processor time"
+    return paired(name, mine, theirs, _UNITS[key], f"{median(theirs):,.0f}: {against}", note)

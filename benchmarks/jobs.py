@@ -1,12 +1,18 @@
 """Measures the jobs: throughput at several latencies of Vonage, and peak memory."""
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import median
+
+from msgspec import Struct
 
 from benchmarks import processes
 from benchmarks.figures import Figure, paired
 from benchmarks.processes import LAYER, Measured
 from local.servers import PROJECT
+from roomkeeper.vonage.video.client import OVERLAP, PAGE_SIZE
 
 CONCURRENCY = 8
 """The template's default for JobConcurrency."""
@@ -14,72 +20,132 @@ CONCURRENCY = 8
 OPERATIONS = {50: 1600, 200: 480, 800: 160}
 """The number of timed operations by latency in milliseconds."""
 
-JOBS = {"cleanup": "RecordingCleanup", "extender": "RoomExpiryExtender"}
-REPETITIONS = 3
+ARCHIVES, PAGE_MS = 50_000, 200
 FEW, MANY = 1_000, 100_000
+REPETITIONS = 3
+SECONDS = 40.0
+"""The time for the repetitions of one throughput."""
+
 SETTINGS = {
-    "DRY_RUN": "false",
-    "RETENTION_DAYS": "30",
-    "DELETED_RECORDING_DAYS": "90",
-    "COPY_RECORDINGS": "false",
-    "SERVED_PRODUCTS": "meetings",
-    "VONAGE_SECRET_ARN": "secret",
-    "JOB_CONCURRENCY": str(CONCURRENCY),
     "JOB_RATE_PER_SECOND": "1000000",  # so that only the concurrency limits the throughput
-    "JOB_CONSECUTIVE_FAILURES": "20",
+    "JOB_CONCURRENCY": str(CONCURRENCY),
     "ROOM_SELECTION": "all",
-    "KEEP_MARKER": "keep",
-    "LET_EXPIRE_MARKER": "let-expire",
-    "EXTEND_WITHIN_DAYS": "7",
-    "EXTEND_TO_DAYS": "30",
-    "ONLY_ROOMS_USED_WITHIN_DAYS": "0",
-    "EXTEND_EXPIRE_AFTER_USE": "false",
-    "SESSION_DAYS": "400",
-    "EVENT_DAYS": "30",
 }
 
 
-def throughput(built: Path) -> list[Figure]:
-    """Return each job's operations per second at each latency, including its start and end."""
+class MeasuredJob(Struct, frozen=True):
+    """A job: its function, the count in its report of what was done, and the path of its API."""
+
+    name: str
+    function: str
+    done: str
+    path: str = ""
+
+
+CLEANUP = MeasuredJob("cleanup", "RecordingCleanup", "deleted")
+ROOM_EXTENSION = MeasuredJob("room_extension", "RoomExpiryExtender", "extended")
+SCAN = MeasuredJob("reconciliation", "RecordingReconciler", "scanned", f"/known/{ARCHIVES}")
+
+
+def throughput(built: Path) -> Iterator[Figure]:
+    """Yield each job's operations per second at each latency, including its start and end."""
     with processes.endpoint() as url:
-        return [_throughput(built, url, job, ms) for job in JOBS for ms in OPERATIONS]
+        for job in (CLEANUP, ROOM_EXTENSION):
+            for milliseconds in OPERATIONS:
+                yield _throughput(built, url, job, milliseconds)
 
 
-def memory(built: Path) -> list[Figure]:
-    """Return each job's peak memory with many due items, compared with few."""
-    return [_memory(built, job) for job in JOBS]
+def archives(built: Path) -> Iterator[Figure]:
+    """Yield the archives a second that a reconciliation reads and compares with the table.
+
+    The table has all of them. Those that come again at the start of the next page are counted.
+    """
+    with processes.endpoint() as url:
+        runs = _runs(partial(_run, built, SCAN, ARCHIVES, f"{url}/{PAGE_MS}{SCAN.path}", url))
+    best = PAGE_SIZE / PAGE_MS * 1000
+    yield paired(
+        "reconciliation_archives",
+        [_archives_read() / run["seconds"] for run in runs],
+        [best] * len(runs),
+        "archives a second",
+        f"{best:,.0f}: a page of {PAGE_SIZE:,} by {PAGE_MS} ms",
+        f"{_cpu_ms(runs, ARCHIVES):.3f} ms CPU an archive; a tenth of a page is read twice",
+    )
 
 
-def _throughput(built: Path, url: str, job: str, milliseconds: int) -> Figure:
+def _archives_read() -> int:
+    """Return the archives on all pages of the list, up to the first page that is not full."""
+    starts = range(0, ARCHIVES - OVERLAP, PAGE_SIZE - OVERLAP)
+    return sum(min(PAGE_SIZE, ARCHIVES - start) for start in starts)
+
+
+def memory(built: Path) -> Iterator[Figure]:
+    """Yield each job's peak memory with many due items, compared with few.
+
+    The many items of all jobs are worked on at once, because time does not matter here.
+    """
+    jobs = (
+        CLEANUP,
+        ROOM_EXTENSION,
+        MeasuredJob("reconciliation", "RecordingReconciler", "scanned"),
+    )
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        for job, few, many in zip(
+            jobs,
+            pool.map(partial(_peak, built, FEW), jobs),
+            pool.map(partial(_peak, built, MANY), jobs),
+            strict=True,
+        ):
+            against = f"{few / 1e6:.1f} MB at {FEW:,} items"
+            yield paired(
+                f"{job.name}_memory", [many], [few], f"bytes at the peak, {MANY:,} items", against
+            )
+
+
+def _throughput(built: Path, url: str, job: MeasuredJob, milliseconds: int) -> Figure:
     count = OPERATIONS[milliseconds]
     best = CONCURRENCY / milliseconds * 1000
-    runs = [_run(built, job, count, f"{url}/{milliseconds}", url) for _ in range(REPETITIONS)]
+    runs = _runs(partial(_run, built, job, count, f"{url}/{milliseconds}", url))
     return paired(
-        f"{job}_throughput_{milliseconds}ms",
+        f"{job.name}_throughput_{milliseconds}ms",
         [count / run["seconds"] for run in runs],
         [best] * len(runs),
         "operations a second",
         f"{best:g}: a concurrency of {CONCURRENCY} by {milliseconds} ms",
+        f"{_cpu_ms(runs, count):.1f} ms CPU an operation",
     )
 
 
-def _memory(built: Path, job: str) -> Figure:
-    few, many = (
-        [
-            _run(built, job, count, "http://vonage", "http://aws", "instant")["rss"]
-            for _ in range(REPETITIONS)
-        ]
-        for count in (FEW, MANY)
+def _runs(run: partial[Measured]) -> list[Measured]:
+    [runs] = processes.in_turn(run, at_most=REPETITIONS, seconds=SECONDS)
+    return list(runs)
+
+
+def _cpu_ms(runs: list[Measured], count: int) -> float:
+    """Return the job's own milliseconds of processor time for one of `count` items."""
+    return median(run["cpu"] for run in runs) / count * 1000
+
+
+def _peak(built: Path, count: int, job: MeasuredJob) -> float:
+    vonage = f"http://vonage/0/new/{count}" if job.name == "reconciliation" else "http://vonage"
+    return _run(built, job, count, vonage, "http://aws", "instant")["rss"]
+
+
+def _run(built: Path, job: MeasuredJob, count: int, vonage: str, aws: str, *how: str) -> Measured:
+    product = "video" if job.function == "RecordingReconciler" else "meetings"
+    environment = processes.environment(
+        job.function,
+        aws,
+        SERVED_PRODUCTS=product,
+        VONAGE_BASE_URL=vonage,
+        VIDEO_BASE_URL=vonage,
+        **SETTINGS,
     )
-    against = f"{median(few):.0f} at {FEW} due items"
-    return paired(f"{job}_memory", many, few, "bytes at the peak", against)
-
-
-def _run(built: Path, job: str, count: int, vonage: str, aws: str, *how: str) -> Measured:
     return processes.run(
         "job_container.py",
-        [built / JOBS[job], built / LAYER, PROJECT],
+        [built / job.function, built / LAYER, PROJECT],
         str(count),
+        job.done,
         *how,
-        env=processes.environment(aws, VONAGE_BASE_URL=vonage, **SETTINGS),
+        env=environment,
     )

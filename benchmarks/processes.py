@@ -6,19 +6,29 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import certifi
+import trustme
+
 from local.servers import PROJECT
+from local.testing import template
 
 HERE = Path(__file__).parent
 LAYER = "../layer/python"
-SDK = ["boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3"]
+SDK = ["boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "jwt"]
 
-TIMEOUT = 1800.0
+TIMEOUT = 300.0
 """Seconds after which a process is killed."""
+
+AT_LEAST = 3
+"""The repetitions of a measurement that takes longer than planned."""
 
 Measured = Mapping[str, float]
 
@@ -30,13 +40,68 @@ class MeasurementFailed(Exception):
 @contextmanager
 def endpoint() -> Iterator[str]:
     """Run the mock of AWS and Vonage in its own process; yield its URL."""
-    command = [sys.executable, "-m", "benchmarks.endpoint"]
-    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603
+    with server("benchmarks.endpoint") as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def tls_endpoint() -> Iterator[tuple[str, Path]]:
+    """Run the same mock over TLS; yield its URL, and a file with the authorities to trust.
+
+    The file has the public ones and the server's own, as a real certificate store would.
+    """
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost")
+    with tempfile.TemporaryDirectory() as folder:
+        chain, trusted = Path(folder) / "server.pem", Path(folder) / "trusted.pem"
+        issued.private_key_and_cert_chain_pem.write_to_path(str(chain))
+        trusted.write_bytes(Path(certifi.where()).read_bytes() + authority.cert_pem.bytes())
+        with server("benchmarks.endpoint", str(chain)) as port:
+            yield f"https://localhost:{port}", trusted
+
+
+@contextmanager
+def server(module: str, *arguments: str) -> Iterator[str]:
+    """Run a module that serves, in its own process; yield the port that it prints.
+
+    It ends with this process, however that ends: see `end_with_parent`.
+    """
+    command = [sys.executable, "-m", module, *arguments]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=PROJECT, stdin=pipe, stdout=pipe, text=True) as serving:  # noqa: S603
         try:
-            assert server.stdout is not None  # noqa: S101 - it is a pipe
-            yield f"http://127.0.0.1:{server.stdout.readline().strip()}"
+            assert serving.stdout is not None  # noqa: S101 - it is a pipe
+            yield serving.stdout.readline().strip()
         finally:
-            server.terminate()
+            serving.terminate()
+
+
+def end_with_parent() -> None:
+    """End this process when its standard input ends, which its parent holds open."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def in_turn(
+    *runs: Callable[[], Measured], at_most: int, seconds: float
+) -> Sequence[Sequence[Measured]]:
+    """Repeat several runs in turn; return the measurements of each.
+
+    There are `at_most` repetitions, and fewer on a slow machine: none starts after `seconds`,
+    except for the first AT_LEAST.
+    """
+    ends_at = time.monotonic() + seconds
+    measured: list[list[Measured]] = [[] for _ in runs]
+    for done in range(at_most):
+        if done >= AT_LEAST and time.monotonic() >= ends_at:
+            break
+        for each, run_once in zip(measured, runs, strict=True):
+            each.append(run_once())
+    return measured
 
 
 def run(
@@ -50,7 +115,21 @@ def run(
     search = os.pathsep.join(map(str, paths))
     # -B: Lambda mounts code read-only. -s and no PYTHONPATH: only `paths` are importable.
     command = [sys.executable, "-B", "-s", str(HERE / script), search, *arguments]
-    done = subprocess.run(  # noqa: S603 - our own command
+    try:
+        done = _run(command, env, stdin)
+    except subprocess.TimeoutExpired as error:
+        message = f"{script} of {paths[0].name} took more than {TIMEOUT:g} seconds"
+        raise MeasurementFailed(message) from error
+    if done.returncode:
+        raise MeasurementFailed(f"{script} of {paths[0].name}: {done.stderr[-2000:]}")
+    measured: dict[str, float] = json.loads(done.stderr.splitlines()[-1])
+    return measured
+
+
+def _run(
+    command: Sequence[str], env: Mapping[str, str], stdin: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - our own command
         command,
         env={"PATH": os.environ["PATH"], **env},
         input=stdin,
@@ -60,14 +139,15 @@ def run(
         check=False,
         timeout=TIMEOUT,
     )
-    if done.returncode:
-        raise MeasurementFailed(f"{script} of {paths[0].name}: {done.stderr[-2000:]}")
-    measured: dict[str, float] = json.loads(done.stderr.splitlines()[-1])
-    return measured
 
 
-def environment(url: str, **more: str) -> dict[str, str]:
-    """Return the environment variables of a function, with `url` as the AWS endpoint."""
+def environment(function: str, url: str, **more: str) -> dict[str, str]:
+    """Return a function's environment in the template, with `url` as the AWS endpoint."""
+    return {**template.environment(function), **aws_environment(url), **more}
+
+
+def aws_environment(url: str) -> dict[str, str]:
+    """Return the environment variables of AWS's SDKs, with `url` as the endpoint."""
     return {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
@@ -75,11 +155,6 @@ def environment(url: str, **more: str) -> dict[str, str]:
         "AWS_DEFAULT_REGION": "eu-west-1",
         "AWS_REGION": "eu-west-1",
         "AWS_ENDPOINT_URL": url,
-        "TABLE_NAME": "table",
-        "POWERTOOLS_METRICS_NAMESPACE": "Roomkeeper",
-        "POWERTOOLS_LOG_LEVEL": "INFO",
-        "POWERTOOLS_SERVICE_NAME": "function",
-        **more,
     }
 
 

@@ -19,9 +19,6 @@ from local.testing.template import resources
 from operations.arguments import within
 from operations.template import Parameter, parameters
 from roomkeeper.domain.copies import PART_SIZE
-from roomkeeper.jobs import recording_scan
-from roomkeeper.jobs.cleanup import Cleanup
-from roomkeeper.jobs.reconciliation import Reconciliation
 from tools import prices, worst_case
 
 COPYING = "CopiesRecordings"
@@ -51,13 +48,6 @@ RUNS_A_DAY = {"RecordingCleanup": 24, "RecordingReconciler": 4, "RoomExpiryExten
 
 RUNS = 30 * sum(RUNS_A_DAY.values())
 """Scheduled runs per month."""
-
-JOB_METRICS = {
-    "RecordingCleanup": len(Cleanup.outcomes) + 5,
-    "RecordingReconciler": len(Reconciliation.outcomes) + len(recording_scan.COUNTS) + 4,
-    "RoomExpiryExtender": 16,
-}
-"""Metrics that each run of a job emits, zeros included: one per count in its report."""
 
 INTAKE_LOG_BYTES = 1_000
 """Log bytes per callback: the intake's line, its metric, the line of the access log."""
@@ -116,8 +106,7 @@ def bill(load: Load, lived: Life) -> dict[str, float]:
         "Scheduler": RUNS * prices.SCHEDULED,
         "CloudWatch": logged / 1e9 * prices.LOG_GB
         + METRICS * prices.METRIC
-        + _alarm_metrics() * prices.ALARM
-        + len(resources("AWS::CloudWatch::Dashboard")) * prices.DASHBOARD,
+        + sum(monitoring().values()),
         "Secrets Manager": len(resources("AWS::SecretsManager::Secret")) * prices.SECRET
         + _secret_reads(load) * prices.SECRET_READ,
     }
@@ -126,14 +115,13 @@ def bill(load: Load, lived: Life) -> dict[str, float]:
 def idle() -> dict[str, float]:
     """Return the dollars per month of a stack without callbacks, whose jobs find nothing to do.
 
-    AWS charges a metric for each hour in which it is emitted ("Amazon CloudWatch Pricing").
+    AWS charges a metric for each hour in which it is emitted ("Amazon CloudWatch Pricing"). The
+    only one of such a stack is NotConfigured, which all jobs share: they emit no zeros.
     """
-    hours = sum(JOB_METRICS[job] * runs for job, runs in RUNS_A_DAY.items())
-    hours += max(RUNS_A_DAY.values())  # NotConfigured, which all jobs share
+    hours = max(RUNS_A_DAY.values())
     return {
-        "alarms": _alarm_metrics() * prices.ALARM,
-        "dashboard": len(resources("AWS::CloudWatch::Dashboard")) * prices.DASHBOARD,
-        "metrics of the jobs' runs": hours / 24 * prices.METRIC,
+        **monitoring(),
+        "the metric NotConfigured": hours / 24 * prices.METRIC,
         "secrets": len(resources("AWS::SecretsManager::Secret")) * prices.SECRET,
     }
 
@@ -169,6 +157,14 @@ def copies(recordings: int, megabytes: float) -> dict[str, float]:
 def through_nat(recordings: int, megabytes: float) -> float:
     """Return the dollars per month that a NAT gateway adds for the data of copies."""
     return recordings * megabytes * 1e6 / 1e9 * prices.NAT_GB
+
+
+def monitoring() -> dict[str, float]:
+    """Return the dollars per month of the alarms and of the dashboard, if the default has one."""
+    alarms = {"alarms": _alarm_metrics() * prices.ALARM}
+    if parameters()["CreateDashboard"].default == "true":
+        return alarms | {"dashboard": prices.DASHBOARD}
+    return alarms
 
 
 def traces(load: Load) -> float:
@@ -361,6 +357,7 @@ def main() -> None:
             f"Copies of {megabytes} MB each add {total:,.2f} dollars a month: {parts}. "
             f"Through a NAT gateway they cost {nat:,.2f} more."
         )
+    console.print(f"CreateDashboard=true would add {prices.DASHBOARD:.2f} dollars a month.")
     console.print(f"Tracing=Active would add {traces(load):,.2f} dollars a month.")
     console.print()
     shown = Table("dollars for requests without credentials", "per million", "per day")

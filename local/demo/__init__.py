@@ -1,1 +1,1 @@
-"""`make demo`: shows and checks a meeting, the management API and the jobs on the local stack."""
+"""`make demo`: shows and checks both products, the management API and the jobs locally."""

@@ -74,7 +74,7 @@ def _show_release(report: Report, local: LocalStack, on_hold: str) -> None:
         timeline.say_response(f"DELETE {call}", response)
     report.check(
         "the management API deletes a recording on hold only after the hold is lifted",
-        ok=statuses == [409, 204, 204],
+        ok=statuses == [409, 204, 200],
         detail=f"responses {', '.join(map(str, statuses))}",
     )
 
@@ -85,7 +85,7 @@ def _note_lives(report: Report, store: Store, recording_ids: list[str]) -> None:
 
 
 def _show_recovery(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
-    timeline.heading("Reconciliation: the callback of a recording's upload is lost")
+    timeline.heading("Reconciliation in the Meetings API: the callback of an upload is lost")
     meeting = local.vonage.hold_meeting(drop={"recording:uploaded"})
     [recording_id] = meeting["recording_ids"]
 

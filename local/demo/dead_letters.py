@@ -1,10 +1,9 @@
 """The demonstration's part about dead letters: one is redriven."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from local.demo import timeline
+from local.demo import steps, timeline
 from local.demo.report import Report
 from local.stack import LocalStack
 from operations import redrive
@@ -13,7 +12,6 @@ from operations.subscriber import Subscriber
 REASON = "the event bus rejected the event"
 EVENTS = 4
 """A recording's events: started, ended, uploaded, copied."""
-EVENTS_WITHIN = 30.0  # seconds
 
 
 def show(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
@@ -33,9 +31,9 @@ def _show(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
     )
     redriven, left = redrive.redrive(local.operated)
     timeline.say(f"make redrive: {redriven} dead letter published, {len(left)} left in the queue.")
-    ids = {_event_id(event) for event in first}
+    ids = {steps.event_id(event) for event in first}
     again = _events(subscriber, recording_id, 2 * len(first))[len(first) :]
-    repeated = [event for event in again if _event_id(event) in ids]
+    repeated = [event for event in again if steps.event_id(event) in ids]
     timeline.say(
         f"{len(again)} events arrive again, {len(repeated)} of them under their first ids, by "
         "which subscribers drop repeats."
@@ -62,9 +60,6 @@ def _events(subscriber: Subscriber, recording_id: str, count: int) -> list[dict[
             event for event in events if event["detail"]["data"].get("recording_id") == recording_id
         ]
 
-    return about(subscriber.wait_for(lambda events: len(about(events)) >= count, EVENTS_WITHIN))
-
-
-def _event_id(event: Mapping[str, Any]) -> str:
-    event_id: str = event["detail"]["metadata"]["event_id"]
-    return event_id
+    return about(
+        subscriber.wait_for(lambda events: len(about(events)) >= count, steps.EVENTS_WITHIN)
+    )

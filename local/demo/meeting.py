@@ -74,7 +74,8 @@ def _recording(report: Report, local: LocalStack, recording_id: str) -> dict[str
     if recording is None:
         return {}
     report.note_life(recording)
-    return {"status": recording.status, **msgspec.to_builtins(recording)}
+    copy = recording.copy and {"key": recording.copy.key, "size": recording.copy.size}
+    return {"status": recording.status, **msgspec.to_builtins(recording), "copy": copy}
 
 
 def _check_callbacks(report: Report, forged: int) -> None:

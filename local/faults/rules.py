@@ -46,7 +46,20 @@ QUEUES: Sequence[Rule] = (
     {"error": {"code": "ServiceUnavailable", "status": 503}},
     _RESET,
 )
-SERVICES = {"dynamodb": DYNAMODB, "events": EVENTS, "secretsmanager": SECRETS, "sqs": QUEUES}
+BUCKETS: Sequence[Rule] = (
+    {"error": {"code": "SlowDown", "status": 503}},
+    {"error": {"code": "InternalError", "status": 500}},
+    _RESET,
+    _RESPONSE_LOST,
+    {"latency": {"min": 2100, "max": 2500}},
+)
+SERVICES = {
+    "dynamodb": DYNAMODB,
+    "events": EVENTS,
+    "secretsmanager": SECRETS,
+    "sqs": QUEUES,
+    "s3": BUCKETS,
+}
 
 
 def refusing(text: str) -> Rule:

@@ -191,8 +191,8 @@ class VonageControl(ControlClient):
     def requests(self) -> list[dict[str, Any]]:
         """Return the requests to the API, in the order of the responses.
 
-        Each has `method`, `path` (unchanged), `query`, `operation`, `authorization` (the scheme)
-        and `status` (None if the connection was reset).
+        Each has `method`, `path` (unchanged), `query`, `operation`, `range` (the header),
+        `authorization` (the scheme) and `status` (None if the connection was reset).
         """
         return self._list("/requests")
 

@@ -40,6 +40,7 @@ def note(state: State, response: Response) -> Response:
             "path": path,
             "query": query if endpoint != "download" else "",  # a download's query is its signature
             "operation": endpoint or None,
+            "range": request.headers.get("Range"),
             "authorization": _scheme(),
             "status": None if RESET in request.environ else response.status_code,
         }

@@ -3,6 +3,10 @@
 import hashlib
 import json
 from base64 import b64encode
+<<<<<<< HEAD
+=======
+from datetime import UTC, datetime, timedelta
+>>>>>>> main
 from typing import Any
 
 import pytest
@@ -13,8 +17,10 @@ from local.clients import jobs as http
 from local.clients.management import ManagementApi
 from local.waiting import wait_until
 from roomkeeper.domain.recordings import Recording
+from roomkeeper.times import iso
 from tests.support.deployed import WITHIN, Deployed
 from tests.support.jobs import DAY
+from tests.support.openapi import require_described
 
 pytestmark = pytest.mark.local_stack
 
@@ -72,25 +78,78 @@ def test_an_upload_is_copied_announced_and_only_then_deleted(size: int, copying:
         "version_id": copy.version_id,
     }
 
-    back_dating.back_date(copying.stack, back_dating.recordings([recording_id]), 31 * DAY)
+    back_date(copying, recording_id)
     assert http.post(copying.stack, "cleanup", {}).json()["deleted"] == 1
     assert known(copying, recording_id).copied_at
     answer = ManagementApi(copying.stack).call("GET", f"/recordings/{recording_id}").json()
     assert answer["copy"]["key"] == copy.key
 
 
+def back_date(copying: Deployed, recording_id: str) -> None:
+    """Put the upload past its retention."""
+    back_dating.back_date(copying.stack, back_dating.recordings([recording_id]), 31 * DAY)
+
+
+def has_failed(copying: Deployed, recording_id: str) -> bool:
+    """Return whether a copy was tried, and the attempt is over without a copy."""
+    recording = known(copying, recording_id)
+    is_over = recording.copy_claimed_until is None and recording.copied_at is None
+    return is_over and any(
+        recording_id in each["path"] and each["status"] == 403 for each in copying.vonage.requests()
+    )
+
+
 def test_the_cleanup_deletes_nothing_that_is_not_copied(copying: Deployed) -> None:
-    copying.vonage.fault("get_recording", status=500)
+    copying.vonage.fault("get_recording", status=403)
     try:
         recording_id = upload(copying, 1000)
-        assert wait_until(lambda: copying.store().recordings.get(recording_id) is not None, WITHIN)
-        back_dating.back_date(copying.stack, back_dating.recordings([recording_id]), 31 * DAY)
+        assert wait_until(lambda: has_failed(copying, recording_id), WITHIN)
+        back_date(copying, recording_id)
         report = http.post(copying.stack, "cleanup", {}).json()
         assert (report["due"], report["deleted"]) == (0, 0)
     finally:
         copying.vonage.clear_faults()
     assert http.post(copying.stack, "copying", {}).json()["queued"] == 1
     copied(copying, recording_id)
+    back_date(copying, recording_id)
+    assert http.post(copying.stack, "cleanup", {}).json()["deleted"] == 1
+
+
+def test_an_archive_is_deleted_only_after_its_copy(copying: Deployed) -> None:
+    [archive_id] = copying.vonage.video.play_session(size=40 * MIB)["archive_ids"]
+    copy = copied(copying, archive_id).copy
+    assert copy is not None
+    assert copy.sha256 == copying.vonage.video.file(archive_id)["sha256sum"]
+    [event] = events(copying, archive_id, 4)
+    assert event["detail"]["data"]["product"] == "video"
+    assert not is_deleted(copying, archive_id)
+    back_date(copying, archive_id)
+    assert http.post(copying.stack, "cleanup", {}).json()["deleted"] == 1
+    assert is_deleted(copying, archive_id)
+
+
+def test_only_an_archive_without_a_copy_is_announced_as_expiring(copying: Deployed) -> None:
+    video, old = copying.vonage.video, iso(datetime.now(UTC) - timedelta(hours=61))
+    [with_copy] = video.play_session(started_at=old)["archive_ids"]
+    copied(copying, with_copy)
+    copying.vonage.fault("get_archive", status=403)
+    try:
+        [without] = video.play_session(started_at=old)["archive_ids"]
+        assert wait_until(lambda: has_failed(copying, without), WITHIN)
+        assert http.post(copying.stack, "reconciliation", {}).json()["expiring"] == 1
+        for each in (with_copy, without):
+            back_date(copying, each)
+        assert http.post(copying.stack, "cleanup", {}).json()["deleted"] == 1
+    finally:
+        copying.vonage.clear_faults()
+    assert "recording:expiring" in known(copying, without).seen
+    assert (is_deleted(copying, with_copy), is_deleted(copying, without)) == (True, False)
+
+
+def is_deleted(copying: Deployed, archive_id: str) -> bool:
+    """Return whether an archive is deleted at Vonage."""
+    [archive] = [each for each in copying.vonage.video.archives() if each["id"] == archive_id]
+    return bool(archive["deleted"])
 
 
 def test_a_copy_can_be_asked_for_and_deleted(copying: Deployed) -> None:
@@ -117,3 +176,13 @@ def test_a_copy_can_be_asked_for_and_deleted(copying: Deployed) -> None:
     assert recording is not None
     assert recording.copy is None
     assert api.call("GET", f"/recordings/{recording_id}/file").status_code == 404
+
+
+@pytest.mark.parametrize(("options", "status"), [({"dry_run": True}, 200), ({"days": 1}, 400)])
+def test_the_sweep_responds_as_described(
+    options: dict[str, Any], status: int, copying: Deployed
+) -> None:
+    response = http.post(copying.stack, "copying", options)
+    require_described("POST /jobs/copying", response)
+    assert response.status_code == status
+    assert response.json().get("dry_run") is (True if status == 200 else None)

@@ -24,8 +24,10 @@ from tests.support.openapi import ROOT, operations, require_described
 pytestmark = pytest.mark.local_stack
 
 Call = Callable[..., requests.Response]
+COPYING = "POST /jobs/copying"  # tests/e2e/test_copies.py has a stack with this route
 SIGNED = sorted(route for route in operations() if "/callbacks" not in route)
 MANAGEMENT = [route for route in SIGNED if "/jobs" not in route]
+JOBS = [route for route in SIGNED if "/jobs" in route and route != COPYING]
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +231,12 @@ def test_an_event_is_republished_each_time_under_its_old_id(deployed: Deployed, 
 # --- jobs -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("route", sorted({*SIGNED} - {*MANAGEMENT}))
+def test_a_stack_that_makes_no_copies_has_no_route_for_them(call: Call) -> None:
+    response = call(COPYING, json={"dry_run": True})
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "no_such_route")
+
+
+@pytest.mark.parametrize("route", JOBS)
 def test_a_jobs_response_is_as_described(call: Call, route: str) -> None:
     assert call(route, json={"dry_run": True}).json()["dry_run"] is True
     assert call(route, json={"dry_run": "perhaps"}).status_code == 400

@@ -199,6 +199,15 @@ def test_the_claim_of_a_killed_invocation_ends_by_itself(env: Env, store: Store)
     assert known(store, recording_id).copied_at
 
 
+def test_a_claim_is_made_although_the_response_to_its_first_attempt_was_lost(
+    env: Env, store: Store
+) -> None:
+    recording_id, until = uploaded(env, store), NOW + timedelta(minutes=15)
+    assert store.copies.claim(recording_id, "ours", until, NOW)
+    assert store.copies.claim(recording_id, "ours", until, NOW)
+    assert not store.copies.claim(recording_id, "another", until, NOW)
+
+
 def test_a_stored_recording_needs_no_copy(env: Env, store: Store) -> None:
     recording_id = uploaded(env, store)
     stored = parse(json_bytes(an_upload(recording_id)))
@@ -291,6 +300,17 @@ def test_a_hold_holds_the_copy_too(env: Env, store: Store) -> None:
 def test_a_hold_from_before_the_copy_holds_it_too(env: Env, store: Store) -> None:
     recording_id = uploaded(env, store)
     store.recordings.hold(recording_id, "a reason", "somebody", NOW)
+    copy(recording_id)
+    assert tag(store, recording_id) == "on-hold"
+
+
+def test_a_hold_that_did_not_reach_the_copy_does_so_when_the_message_comes_again(
+    env: Env, store: Store
+) -> None:
+    recording_id = uploaded(env, store)
+    copy(recording_id)
+    store.recordings.hold(recording_id, "a reason", "somebody", NOW)
+    assert tag(store, recording_id) == "limited"
     copy(recording_id)
     assert tag(store, recording_id) == "on-hold"
 

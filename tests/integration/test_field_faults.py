@@ -46,6 +46,10 @@ ENVIRONMENT = {
     "JOB_RATE_PER_SECOND": "1000",
     "JOB_CONSECUTIVE_FAILURES": str(STOPS_AFTER),
     "SERVED_PRODUCTS": "meetings",
+    "COPY_BUCKET": "",
+    "COPY_QUEUE_URL": "",
+    "COPY_STORAGE_CLASS": "STANDARD",
+    "COPY_DAYS": "0",
     "VONAGE_SECRET_ARN": "vonage",
     "AWS_DEFAULT_REGION": "eu-west-1",
 }

@@ -154,6 +154,7 @@ def test_every_line_about_the_cause_of_an_event_has_the_events_id(telemetry: Tel
         "event published",
         "event not published",
         "recording deleted",
+        "recording copied",
         "missed callback recovered",
         "recording lost",
         "room extended",

@@ -213,6 +213,7 @@ def test_the_log_of_requests_has_no_secrets(emulator: VonageControl, api: reques
         "path": "/beta/meetings/rooms",
         "query": "page_size=5",
         "operation": "list_rooms",
+        "range": None,
         "authorization": "Basic",
         "status": 200,
     }

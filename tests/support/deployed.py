@@ -11,6 +11,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from local.vonage.control import VonageControl
 from operations.environment import bypass_proxies, use_only_this_machine
 from operations.stack import Stack, resources
 from operations.subscriber import Subscriber
+from operations.template import included
 from roomkeeper.aws import sdk
 from roomkeeper.store import Store
 from tests.support.suites import LOCAL
@@ -34,12 +36,14 @@ class Deployed(Struct, frozen=True):
     """A deployed stack, an emulated Vonage that posts to it, and a subscriber to its events.
 
     `stack` uses the credentials of the root user, `operated` those of the user who deployed it.
+    `folder` has the logs of a local stack.
     """
 
     stack: Stack
     operated: Stack
     vonage: VonageControl
     subscriber: Subscriber
+    folder: Path = LOCAL
 
     def post_video(self, body: bytes | str, **headers: str) -> requests.Response:
         """Post a callback of the Video API to the path with the valid token."""
@@ -72,6 +76,15 @@ class Deployed(Struct, frozen=True):
         return next(
             each.physical_id for each in resources(self.stack) if each.logical_id == logical_id
         )
+
+    @property
+    def functions(self) -> list[str]:
+        """The logical ids of the stack's functions, with those that its parameters include."""
+        return [
+            name
+            for name, resource in included(self.stack.parameters).items()
+            if resource["Type"] == "AWS::Serverless::Function"
+        ]
 
     def events_about(self, *ids: str, count: int) -> list[dict[str, Any]]:
         """Wait for `count` events whose data has one of `ids`; return all such events."""
@@ -112,6 +125,7 @@ def deployed() -> Iterator[Deployed]:
 
 @pytest.fixture(scope="session")
 def copying() -> Iterator[Deployed]:
+<<<<<<< HEAD
     """A local stack that copies recordings, for all tests of this worker that need one."""
     parameters = {"CopyRecordings": "true", "CleanupRetentionDays": "30"}
     with ExitStack() as exits:
@@ -120,6 +134,17 @@ def copying() -> Iterator[Deployed]:
         subscriber = Subscriber(local.stack, f"test-{secrets.token_hex(4)}")
         exits.callback(subscriber.close)
         yield Deployed(local.stack, local.operated, local.vonage, subscriber)
+=======
+    """A local stack of its own that copies recordings, for all tests of this worker."""
+    folder = LOCAL.with_name(f"{LOCAL.name}-copies")
+    parameters = {"CopyRecordings": "true", "CleanupRetentionDays": "30"}
+    with local_stack.running(folder, print, parameters=parameters) as local:
+        subscriber = Subscriber(local.stack, f"test-{secrets.token_hex(4)}")
+        try:
+            yield Deployed(local.stack, local.operated, local.vonage, subscriber, folder)
+        finally:
+            subscriber.close()
+>>>>>>> main
 
 
 @pytest.fixture(scope="session")

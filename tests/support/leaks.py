@@ -7,7 +7,6 @@ from typing import Any
 
 from local.stack import connect_callbacks
 from tests.support.deployed import Deployed
-from tests.support.suites import LOCAL
 
 SHAPES = {
     "a signed token": r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}",
@@ -76,11 +75,11 @@ def all_outputs(deployed: Deployed, past: Past) -> dict[str, str]:
     A function's metrics are lines of its log. The download URL is removed from
     `recording:uploaded`, the one event type that has to carry it.
     """
-    files = {file.name: file.read_text() for file in (LOCAL / "functions").iterdir()}
+    files = {file.name: file.read_text() for file in (deployed.folder / "functions").iterdir()}
     events = "\n".join(json.dumps(_without_url(each)) for each in deployed.subscriber.receive_all())
     return {
         **files,
-        "the local AWS's own log": (LOCAL / "local.aws.log").read_text(),
+        "the local AWS's own log": (deployed.folder / "local.aws.log").read_text(),
         "the log groups": logged(deployed),
         "the events": events,
         "the responses to callbacks": "\n".join(_responses(past.deliveries(deployed))),

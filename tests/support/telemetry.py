@@ -1,33 +1,39 @@
 """Collects the metrics and log lines of all functions, in success and failure."""
 
+import functools
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from datetime import UTC, datetime, timedelta
 from io import StringIO
-from typing import Any
+from typing import Any, Literal
 
 import boto3
 import pytest
 from msgspec import Struct, field
 
 from local.testing import sdk
-from local.testing.builders import TOKEN, AContext, a_body, a_record, a_request
+from local.testing.builders import TOKEN, AContext, a_body, a_record, a_request, sample
 from local.testing.template import NAMESPACE, environment
 from roomkeeper.aws.bus import Failure
+from roomkeeper.callbacks.meetings import parse
 from roomkeeper.domain.events import Event
 from roomkeeper.handlers import callback_intake as intake
-from roomkeeper.handlers import cleanup, reconciliation, room_extension
+from roomkeeper.handlers import cleanup, copying, reconciliation, room_extension
 from roomkeeper.handlers import event_publisher as publisher
 from roomkeeper.handlers import management_api as management
 from roomkeeper.jobs import runner
-from roomkeeper.jobs.batch import BatchIncomplete
+from roomkeeper.jobs.batch import BatchIncomplete, Summary
+from roomkeeper.jobs.report import Report
+from roomkeeper.store import Store
 from roomkeeper.times import iso
-from tests.support.env import TABLE, Env, an_upload
+from tests.support.env import TABLE, Env, an_upload, json_bytes
 from tests.support.management import a_request_for
 
-APPS = (intake, publisher, management, cleanup, reconciliation, room_extension)
+APPS = (intake, publisher, management, cleanup, reconciliation, copying, room_extension)
+COPIES = "copies"
 LONG_AGO = datetime.now(UTC) - timedelta(days=31)
 
 
@@ -111,6 +117,7 @@ def everything(env: Env) -> Telemetry:
         "ManagementApi": _manage,
         "RecordingCleanup": _clean_up,
         "RecordingReconciler": _reconcile,
+        "RecordingCopier": _copy,
         "RoomExpiryExtender": _extend,
     }
     for function, step in steps.items():
@@ -148,14 +155,23 @@ def _deployed(env: Env, function: str) -> Iterator[str]:
 def _stored(env: Env) -> dict[str, str]:
     return {
         "TABLE_NAME": TABLE,
+        "SERVED_PRODUCTS": "meetings",
         "VONAGE_BASE_URL": env.vonage.api_url,
         "VONAGE_SECRET_ARN": _secret("vonage", api_key="key", api_secret="secret"),
         "CALLBACK_SECRET_ARN": _secret("callbacks", token=TOKEN),
-        "DEAD_LETTER_QUEUE_URL": boto3.client("sqs").create_queue(QueueName="q")["QueueUrl"],
+        "DEAD_LETTER_QUEUE_URL": _queue("dead-letters"),
+        "COPY_QUEUE_URL": _queue("copies"),
+        "COPY_BUCKET": COPIES,
+        "NO_PROXY": "127.0.0.1",
         "JOB_CONCURRENCY": "1",
         "JOB_CONSECUTIVE_FAILURES": "1",  # one failure stops a batch
         "JOB_RATE_PER_SECOND": "1000",
     }
+
+
+def _queue(name: str) -> str:
+    url: str = boto3.client("sqs").create_queue(QueueName=name)["QueueUrl"]
+    return url
 
 
 def _secret(name: str, **content: str) -> str:
@@ -191,15 +207,19 @@ def _publish(env: Env) -> None:
     boto3.client("events").create_event_bus(Name="EventBus")
     publisher.handler({"Records": [record, poison]}, AContext())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(publisher, "_bus", _RefusingBus)
-        publisher.handler({"Records": [record]}, AContext())
+        for kind in ("refused", "unavailable"):
+            patch.setattr(publisher, "_bus", functools.partial(_FailingBus, kind))
+            publisher.handler({"Records": [record]}, AContext())
 
 
-class _RefusingBus:
-    """A bus that refuses every event permanently."""
+class _FailingBus:
+    """A bus that publishes no event."""
+
+    def __init__(self, kind: Literal["refused", "unavailable"]) -> None:
+        self.kind = kind
 
     def publish(self, events: Sequence[Event]) -> dict[int, Failure]:
-        return {place: Failure("refused", "no") for place, _ in enumerate(events)}
+        return {place: Failure(self.kind, "no") for place, _ in enumerate(events)}
 
 
 def _manage(env: Env) -> None:
@@ -220,7 +240,7 @@ def _clean_up(env: Env) -> None:
     with suppress(BatchIncomplete):
         cleanup.handler({}, Invocation())
     cleanup.handler({"dry_run": True}, Invocation())
-    cleanup.handler({}, Invocation())
+    _emit_all_counts(cleanup.handler({}, Invocation()))
 
 
 def _reconcile(env: Env) -> None:
@@ -229,11 +249,39 @@ def _reconcile(env: Env) -> None:
     started = {"event": "recording:started", "recording_id": "lost", "session_id": "s"}
     env.hear(started, LONG_AGO)
     reconciliation.handler({"dry_run": True}, Invocation())
-    reconciliation.handler({}, Invocation())
+    _emit_all_counts(reconciliation.handler({}, Invocation()))
+
+
+def _copy(env: Env) -> None:
+    region = {"LocationConstraint": "eu-west-1"}
+    boto3.client("s3").create_bucket(Bucket=COPIES, CreateBucketConfiguration=region)
+    store = Store(env.dynamodb, TABLE, deleted_days=90, copies=True)
+    copied, failing, waiting = env.vonage.add_recordings(3)["recording_ids"]
+    for recording_id in (copied, failing, waiting):
+        store.apply(parse(json_bytes(an_upload(recording_id))), LONG_AGO)
+    copying.handler(_queued(copied), Invocation())
+    env.vonage.fault("get_recording", status=400, times=1)
+    copying.handler(_queued(failing), Invocation())
+    copying.handler({"dry_run": True}, Invocation())
+    _emit_all_counts(copying.handler({}, Invocation()))
+
+
+def _queued(recording_id: str) -> dict[str, Any]:
+    """Return the queue's event for a recording."""
+    [record] = sample("functions/recording_copier.json")["Records"]
+    return {"Records": [record | {"body": json.dumps(recording_id)}]}
 
 
 def _extend(env: Env) -> None:
     soon = iso(datetime.now(UTC) + timedelta(days=2))
     env.vonage.add_rooms(1, expires_at=soon, metadata="roomkeeper:keep")
     room_extension.handler({"dry_run": True}, Invocation())
-    room_extension.handler({}, Invocation())
+    _emit_all_counts(room_extension.handler({}, Invocation()))
+
+
+def _emit_all_counts(report: Mapping[str, Any]) -> None:
+    """Emit a run's counts as if none were zero: zeros are not emitted."""
+    counts = {name: 1 for name, value in report.items() if type(value) is int and name != "failed"}
+    summary = Summary(outcomes=Counter(failed=1))
+    runner._log_report(Report(dry_run=False, counts=counts, summary=summary))
+    runner.metrics.flush_metrics()

@@ -101,7 +101,9 @@ def _on_the_rest(deployed: Deployed) -> dict[tuple[str, str], Ask]:
         found |= _on_function(deployed, deployed.id_of(function))
     for group in resources("AWS::Logs::LogGroup"):
         found |= _on_logs(deployed, deployed.id_of(group))
-    return found | _on_bus(deployed) | _on_dead_letters(deployed) | _on_the_account(deployed)
+    for queue in ("DeadLetterQueueUrl", "CopyQueueUrl", "CopyDeadLetterQueueUrl"):
+        found |= _on_queue(deployed, stack.outputs[queue])
+    return found | _on_bus(deployed) | _on_copies(deployed) | _on_the_account(deployed)
 
 
 def _on_secret(arn: str) -> dict[tuple[str, str], Ask]:
@@ -160,8 +162,43 @@ def _on_bus(deployed: Deployed) -> dict[tuple[str, str], Ask]:
     }
 
 
-def _on_dead_letters(deployed: Deployed) -> dict[tuple[str, str], Ask]:
-    url = deployed.stack.outputs["DeadLetterQueueUrl"]
+def _on_copies(deployed: Deployed) -> dict[tuple[str, str], Ask]:
+    """Return calls on the bucket of the copies, on keys of copies and on others."""
+    bucket = deployed.stack.outputs["CopyBucketName"]
+    arn = f"arn:aws:s3:::{bucket}"
+    objects = f"{arn}/recordings/*"
+    calls = dict[tuple[str, str], Ask]()
+    for resource, key in ((objects, "recordings/none"), (f"{arn}/*", "none")):
+        calls |= _on_object(resource, {"Bucket": bucket, "Key": key})
+    return calls | {
+        ("s3:ListBucket", f"{arn}, without a prefix"): lambda s3: s3.list_objects_v2(Bucket=bucket),
+        ("s3:ListBucketVersions", arn): lambda s3: s3.list_object_versions(Bucket=bucket),
+        ("s3:GetBucketPolicy", arn): lambda s3: s3.get_bucket_policy(Bucket=bucket),
+        ("s3:PutBucketPolicy", arn): lambda s3: s3.put_bucket_policy(Bucket=bucket, Policy="{}"),
+        ("s3:DeleteBucket", arn): lambda s3: s3.delete_bucket(Bucket=bucket),
+    }
+
+
+def _on_object(resource: str, place: dict[str, Any]) -> dict[tuple[str, str], Ask]:
+    version = place | {"VersionId": "none"}
+    tags: dict[str, Any] = {"Tagging": {"TagSet": []}}
+    upload = place | {"UploadId": "none"}
+    return {
+        ("s3:GetObject", resource): lambda s3: s3.get_object(**place),
+        ("s3:GetObjectVersion", resource): lambda s3: s3.get_object(**version),
+        ("s3:PutObject", resource): lambda s3: s3.put_object(**place, Body=b""),
+        ("s3:DeleteObject", resource): lambda s3: s3.delete_object(**place),
+        ("s3:DeleteObjectVersion", resource): lambda s3: s3.delete_object(**version),
+        ("s3:PutObjectTagging", resource): lambda s3: s3.put_object_tagging(**place, **tags),
+        ("s3:PutObjectVersionTagging", resource): lambda s3: s3.put_object_tagging(
+            **version, **tags
+        ),
+        ("s3:ListMultipartUploadParts", resource): lambda s3: s3.list_parts(**upload),
+        ("s3:AbortMultipartUpload", resource): lambda s3: s3.abort_multipart_upload(**upload),
+    }
+
+
+def _on_queue(deployed: Deployed, url: str) -> dict[tuple[str, str], Ask]:
     attributes = deployed.stack.client("sqs").get_queue_attributes(
         QueueUrl=url, AttributeNames=["QueueArn"]
     )
@@ -171,6 +208,12 @@ def _on_dead_letters(deployed: Deployed) -> dict[tuple[str, str], Ask]:
         ("sqs:ReceiveMessage", arn): lambda sqs: sqs.receive_message(QueueUrl=url),
         ("sqs:DeleteMessage", arn): lambda sqs: sqs.delete_message(
             QueueUrl=url, ReceiptHandle="none"
+        ),
+        ("sqs:ChangeMessageVisibility", arn): lambda sqs: sqs.change_message_visibility(
+            QueueUrl=url, ReceiptHandle="none", VisibilityTimeout=0
+        ),
+        ("sqs:GetQueueAttributes", arn): lambda sqs: sqs.get_queue_attributes(
+            QueueUrl=url, AttributeNames=["QueueArn"]
         ),
         ("sqs:PurgeQueue", arn): lambda sqs: sqs.purge_queue(QueueUrl=url),
     }

@@ -7,24 +7,30 @@ and fails only for a missing permission.
 import json
 import secrets
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
+
+import msgspec
+import requests
 
 import local.clients.jobs
 from local import back_dating
 from local.clients.management import ManagementApi
 from local.testing.builders import a_body, a_record
 from local.testing.template import resources
+from local.waiting import wait_until
+from roomkeeper.aws import sdk
+from roomkeeper.aws.bucket import Bucket
+from roomkeeper.domain.copies import MIB, PART_SIZE, Copy, object_key
 from roomkeeper.domain.recordings import WorklistEntry
 from roomkeeper.times import iso
 from tests.support import jobs
-from tests.support.deployed import Deployed
+from tests.support.deployed import WITHIN, Deployed
 from tests.support.jobs import DAY
-from tests.support.suites import LOCAL
 
-AWS_LOG = LOCAL / "local.aws.log"
 REFUSAL = "The schedule's role does not allow it to start"
 KEEP = "roomkeeper:keep"
 
@@ -85,9 +91,79 @@ def look_after_recordings(deployed: Deployed) -> None:
     assert response.ok, response.text
 
 
+def look_after_copies(deployed: Deployed) -> None:
+    """Have the management API queue, serve, hold and delete copies, with and without versions."""
+    api = ManagementApi(deployed.stack)
+    uncopied, copied = known_only_from_its_callback(deployed), jobs.uploads(deployed, 2)
+    response = api.call("POST", f"/recordings/{uncopied}/copy")
+    assert response.ok, response.text
+    await_copies(deployed, copied)
+    without_version, _ = copied
+    forget_version(deployed, without_version)
+    for recording_id in copied:
+        path = f"/recordings/{recording_id}"
+        file = api.call("GET", f"{path}/file")
+        assert file.ok, file.text
+        assert requests.get(file.json()["url"], timeout=10).ok
+        for method, body in (("PUT", {"reason": "a permission test"}), ("DELETE", None)):
+            response = api.call(method, f"{path}/hold", json=body)
+            assert response.ok, response.text
+        response = api.call("DELETE", f"{path}?copy=delete")
+        assert response.ok, response.text
+
+
+def known_only_from_its_callback(deployed: Deployed) -> str:
+    """Have the intake store an upload of which Vonage has no file; return its id."""
+    recording_id = _new()
+    body = a_body("recording:uploaded", recording_id=recording_id, session_id=_new())
+    assert deployed.post(body).status_code == 204
+    return recording_id
+
+
+def await_copies(deployed: Deployed, ids: Sequence[str], failed_before: int = 0) -> None:
+    """Wait until recordings are copied; fail at once if a copy fails."""
+    store = deployed.store().recordings
+
+    def are_copied() -> bool:
+        known = store.get_many(ids)
+        return len(known) == len(ids) and all(each.copied_at for each in known.values())
+
+    assert wait_until(lambda: are_copied() or failed_copies(deployed, ids) > failed_before, WITHIN)
+    assert are_copied()
+
+
+def failed_copies(deployed: Deployed, ids: Sequence[str]) -> int:
+    """Return how many attempts to copy these recordings have failed."""
+    return sum(len(lines(deployed, "copy failed", each)) for each in ids)
+
+
+def lines(deployed: Deployed, *texts: str) -> list[str]:
+    """Return the lines of the copier's log that have all of these texts."""
+    name = deployed.stack.outputs["RecordingCopierName"]
+    log = (deployed.folder / "functions" / f"{name}.log").read_text()
+    return [line for line in log.splitlines() if all(each in line for each in texts)]
+
+
+def forget_version(deployed: Deployed, recording_id: str) -> None:
+    """Have a copy look as in a bucket without versioning."""
+    deployed.stack.client("dynamodb").update_item(
+        TableName=deployed.stack.outputs["TableName"],
+        Key={"pk": {"S": f"RECORDING#{recording_id}"}},
+        UpdateExpression="REMOVE #copy.version_id",
+        ExpressionAttributeNames={"#copy": "copy"},
+    )
+
+
+def manage(deployed: Deployed) -> None:
+    """Have the management API look after recordings and their copies."""
+    look_after_recordings(deployed)
+    look_after_copies(deployed)
+
+
 def clean_up(deployed: Deployed) -> None:
-    """Have the cleanup delete a recording of each product past its retention."""
+    """Have the cleanup delete a copied recording of each product past its retention."""
     ids = [*jobs.uploads(deployed, 1), *deployed.vonage.video.play_session()["archive_ids"]]
+    await_copies(deployed, ids)
     back_dating.back_date(deployed.stack, back_dating.recordings(ids), 31 * DAY)
     require_done(deployed, "cleanup", "deleted", len(ids))
 
@@ -122,11 +198,122 @@ def require_done(deployed: Deployed, job: str, count: str, least: int = 1) -> No
     assert report[count] >= least, report
 
 
+def copy_recordings(deployed: Deployed) -> None:
+    """Have the sweep queue copies that were begun before, and the copier make and hold them."""
+    with nothing_copied(deployed):
+        whole = jobs.uploads(deployed, 1)[0]
+        archive = deployed.vonage.video.play_session()["archive_ids"][0]
+        resumed, changed = (sized_upload(deployed, 17 * MIB) for _ in range(2))
+        for each in (whole, archive, resumed, changed):
+            await_failure(deployed, each)
+    deployed.store().recordings.hold(whole, "a permission test", "a test", datetime.now(UTC))
+    begin(deployed, resumed)
+    begin(deployed, changed, source_etag='"another"', sha256="unknown")
+    ids = [whole, archive, resumed, changed]
+    back_dating.back_date(deployed.stack, back_dating.recordings(ids), DAY)
+    failed = failed_copies(deployed, ids)
+    require_done(deployed, "copying", "queued", len(ids))
+    await_copies(deployed, ids, failed)
+    require_tag(deployed, whole)
+    require_retry(deployed)
+
+
+@contextmanager
+def nothing_copied(deployed: Deployed) -> Iterator[None]:
+    """Have Vonage refuse its files within the context."""
+    for operation in ("get_recording", "get_archive"):
+        deployed.vonage.fault(operation, status=403)
+    try:
+        yield
+    finally:
+        deployed.vonage.clear_faults()
+
+
+def sized_upload(deployed: Deployed, size: int) -> str:
+    """Have Vonage upload a recording of this size in bytes; return its id."""
+    [recording_id] = deployed.vonage.add_recordings(1, status="stopped", size=size)["recording_ids"]
+    deployed.vonage.upload(recording_id)
+    return str(recording_id)
+
+
+def await_failure(deployed: Deployed, recording_id: str) -> None:
+    """Wait until an attempt to copy a recording has failed for a reason of its own."""
+    assert wait_until(lambda: failed_copies(deployed, [recording_id]) > 0, WITHIN)
+    known = deployed.store().recordings.get(recording_id)
+    assert known is not None
+    assert (known.worklist or "").startswith("deferred_awaiting_copy#")
+
+
+def begin(deployed: Deployed, recording_id: str, **changes: Any) -> None:
+    """Begin the copy of a recording, as an invocation that then ran out of time."""
+    bucket = Bucket(deployed.stack.outputs["CopyBucketName"], _s3(deployed))
+    file, now = deployed.vonage.video.file(recording_id), datetime.now(UTC)
+    key = object_key(now, "a-session", recording_id, "mp4")
+    copy = Copy(
+        bucket=bucket.name,
+        key=key,
+        size=file["size"],
+        part_size=PART_SIZE,
+        source_etag=f'"{file["etag"].strip(chr(34))}"',
+        started_at=now,
+        upload_id=bucket.start(key, "mp4"),
+    )
+    copies = deployed.store().copies
+    assert copies.claim(recording_id, "a test", now + DAY, now)
+    copies.save(recording_id, "a test", msgspec.structs.replace(copy, **changes))
+    assert copies.release(recording_id, "a test")
+
+
+def _s3(deployed: Deployed) -> Any:
+    return sdk.Client(deployed.stack.client("s3"))
+
+
+def require_tag(deployed: Deployed, recording_id: str) -> None:
+    """Wait until the copy of a recording on hold is out of the bucket's retention."""
+    known = deployed.store().recordings.get(recording_id)
+    assert known is not None
+    assert known.copy is not None
+    place = {"Bucket": known.copy.bucket, "Key": known.copy.key}
+
+    def is_kept() -> bool:
+        [tag] = deployed.stack.client("s3").get_object_tagging(**place)["TagSet"]
+        return str(tag["Value"]) == "on-hold"
+
+    assert wait_until(is_kept, 5)
+
+
+def require_retry(deployed: Deployed) -> None:
+    """Have a copy fail for a reason of Vonage; fail if the copier may not delay its message."""
+    deployed.vonage.fault("get_recording", status=401)
+    try:
+        [recording_id] = jobs.uploads(deployed, 1)
+        assert wait_until(lambda: failed_copies(deployed, [recording_id]) > 0, WITHIN)
+        before = len(lines(deployed, DELAY_FAILED))
+        message = {
+            "messageId": "a message",
+            "receiptHandle": "none",  # which SQS refuses, after it has checked the permission
+            "body": json.dumps(recording_id),
+            "attributes": {"ApproximateReceiveCount": "1"},
+        }
+        deployed.stack.client("lambda").invoke(
+            FunctionName=deployed.stack.outputs["RecordingCopierName"],
+            Payload=json.dumps({"Records": [message]}),
+        )
+        assert wait_until(lambda: len(lines(deployed, DELAY_FAILED)) > before, 10)
+        assert "AccessDenied" not in lines(deployed, DELAY_FAILED)[-1]
+    finally:
+        deployed.vonage.clear_faults()
+
+
+DELAY_FAILED = "the message comes later"
+
+
 SCENARIOS: Mapping[str, Scenario] = {
     "CallbackIntakeRole": take_a_callback,
     "EventPublisherRole": publish_and_dead_letter,
-    "ManagementApiRole": look_after_recordings,
+    "ManagementApiRole": manage,
     "RecordingCleanupRole": clean_up,
+    "RecordingCopierRole": copy_recordings,
     "RecordingReconcilerRole": reconcile,
     "RoomExpiryExtenderRole": extend_rooms,
 }
@@ -152,9 +339,9 @@ def start_by_schedule(deployed: Deployed) -> None:
         )
 
 
-def refused_starts() -> int:
+def refused_starts(deployed: Deployed) -> int:
     """Return how often the local AWS refused to start a schedule's target."""
-    return AWS_LOG.read_text().count(REFUSAL)
+    return (deployed.folder / "local.aws.log").read_text().count(REFUSAL)
 
 
 def _new() -> str:

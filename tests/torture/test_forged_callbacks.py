@@ -45,10 +45,9 @@ def item_of(body: bytes, at: datetime) -> dict[str, Any]:
     callback = parse(body)
     assert isinstance(callback, RecordingObservation)
     update = updates.recording_update(callback, at, 0)
+    known = {name: value for name, value in update.set_if_absent.items() if value is not None}
     written = {
-        name: serialize(value)
-        for name, value in {**update.set_if_absent, **update.set_unless_closed}.items()
-        if value is not None
+        name: serialize(value) for name, value in {**known, **update.set_unless_closed}.items()
     }
     return {"pk": {"S": update.key}, "seen": {"SS": [callback.event]}, **written}
 

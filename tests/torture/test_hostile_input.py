@@ -16,7 +16,6 @@ import pytest
 from msgspec import Struct
 
 from local.testing.builders import a_body
-from local.testing.template import resources
 from tests.support.callers import a_caller
 from tests.support.deployed import Deployed
 from tests.support.leaks import Past
@@ -155,7 +154,7 @@ def raised(deployed: Deployed) -> Counter[str]:
                     Statistics=["Sum"],
                 )["Datapoints"]
             )
-            for name in resources("AWS::Serverless::Function")
+            for name in deployed.functions
         }
     )
 
@@ -165,7 +164,7 @@ def tracebacks(deployed: Deployed) -> list[str]:
     logs = deployed.stack.client("logs").get_paginator("filter_log_events")
     return [
         event["message"]
-        for name in resources("AWS::Serverless::Function")
+        for name in deployed.functions
         for page in logs.paginate(
             logGroupName=deployed.id_of(f"{name}Logs"), filterPattern='"Traceback"'
         )

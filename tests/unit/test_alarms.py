@@ -218,13 +218,13 @@ def fail_to_copy() -> None:
     runner.metrics.flush_metrics()
 
 
-def sweep() -> None:
+def sweep(expiring: int = 1, oldest: int = 60) -> None:
     """Have a sweep report what waits."""
 
     class Reported(Copying):
         @classmethod
         def start(cls, run: Run[Options]) -> Report:
-            counts = {"expiring_uncopied": 1, "oldest_waiting_seconds": 60}
+            counts = {"expiring_uncopied": expiring, "oldest_waiting_seconds": oldest}
             return Report(dry_run=run.dry_run, counts=counts, summary=Summary())
 
     runner.handle({}, Invocation(), Reported)
@@ -256,7 +256,7 @@ EMITTED: dict[str, tuple[str, Callable[[], None]]] = {
     "RecordingUploadAlarm": ("RecordingReconciler", give_an_upload_up),
     "CopyFailureAlarm": ("RecordingCopier", fail_to_copy),
     "CopyExpiringAlarm": ("RecordingCopier", sweep),
-    "RecordingCopierMissedAlarm": ("RecordingCopier", sweep),
+    "RecordingCopierMissedAlarm": ("RecordingCopier", lambda: sweep(0, 0)),  # nothing waits
     "VonageRefusalAlarm": ("RecordingCleanup", connect.count_unauthorized),
     "NotConfiguredAlarm": ("RecordingCleanup", lambda: connect.count_not_configured(1)),
 }

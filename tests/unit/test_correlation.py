@@ -1,5 +1,6 @@
 """Correlation ids: log lines have the id of an event before the event exists."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -102,12 +103,23 @@ def test_a_reconciliation_logs_the_id_of_the_following_event(
     assert logged(caplog, message) == due(table, before).metadata.event_id
 
 
+@pytest.fixture
+def managed(table: Table, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The environment of the management API, whose caches are empty before and afterwards."""
+    for name, value in (environment("ManagementApi") | {"TABLE_NAME": table.name}).items():
+        monkeypatch.setenv(name, value)
+    for cached in (management._settings, management._store, management._copies):
+        cached.cache_clear()
+    yield
+    for cached in (management._settings, management._store, management._copies):
+        cached.cache_clear()
+
+
+@pytest.mark.usefixtures("managed")
 @pytest.mark.parametrize("route", [DELETE, REPUBLISH])
 def test_a_management_call_logs_the_id_of_the_following_event(
     route: str, table: Table, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (environment("ManagementApi") | {"TABLE_NAME": table.name}).items():
-        monkeypatch.setenv(name, value)
     vonage = AVonage(recordings={RECORDING_ID: a_recording_at_vonage()})
     monkeypatch.setattr(management, "_vonage", lambda: vonage.clients)
     store_of(table).apply(a_recording_uploaded(), NOON)
@@ -120,10 +132,10 @@ def test_a_management_call_logs_the_id_of_the_following_event(
     assert logged(caplog, "management call") == event.metadata.event_id
 
 
+@pytest.mark.usefixtures("managed")
 def test_a_call_without_a_change_logs_no_event_id(
-    table: Table, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(management, "_store", lambda: store_of(table))
     monkeypatch.setattr(management, "_vonage", lambda: AVonage().clients)
     management.handler(a_request_for(DELETE, RECORDING_ID), AContext())
     [line] = [vars(r) for r in caplog.records if r.message == "management call"]

@@ -29,20 +29,21 @@ def a_life() -> Recording:
         started_at=NOON,
         ended_at=NOON + MINUTE,
         uploaded_at=NOON + 2 * MINUTE,
+        copied_at=NOON + 2.5 * MINUTE,
         hold=Hold(reason="a court order", requested_by="legal", since=NOON + 3 * MINUTE),
         deleted_at=NOON + 4 * MINUTE,
     )
 
 
 def test_a_recordings_life_is_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    output, report = shown(monkeypatch, 120), Report()
+    output, report = shown(monkeypatch, 140), Report()
     report.note_life(a_life())
 
     timeline.show_lives(report.lives)
 
     assert output.getvalue().splitlines()[-1].replace("\xa0", " ") == (
         f"  {RECORDING_ID[:8]}  started 16:00:00 -> ended 16:01:00 -> uploaded 16:02:00"
-        " -> held 16:03:00 -> deleted 16:04:00"
+        " -> copied 16:02:30 -> held 16:03:00 -> deleted 16:04:00"
     )
 
 

@@ -1,5 +1,6 @@
 """What the pages say is so: links lead somewhere, and nothing that is public is left out."""
 
+import json
 import re
 import subprocess
 from collections import Counter
@@ -7,11 +8,14 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import msgspec
 import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from operations.template import ROOT, parameters, template
+from roomkeeper.callbacks import video
+from roomkeeper.store.correlation import event_id_for_observation
 from tools import reference
 
 PAGES = sorted(
@@ -111,6 +115,18 @@ def test_the_readme_says_in_one_screen_what_it_is_and_how_to_run_it() -> None:
     screen = "\n".join((ROOT / "README.md").read_text().splitlines()[:45])
     for needed in ("Vonage", "make demo", "make deploy", "make test", "docs/pictures/flow.svg"):
         assert needed in screen
+
+
+def test_the_readmes_event_is_that_of_a_sample_callback() -> None:
+    [block] = re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    event = json.loads(block)
+    observed = video.parse((ROOT / "events/video_archive_available.json").read_bytes())
+    known = msgspec.to_builtins(observed)
+
+    data = event["detail"]["data"]
+    assert event["detail-type"] == observed.event
+    assert event["detail"]["metadata"]["event_id"] == event_id_for_observation(observed)
+    assert data == {name: known[name] for name in data} | {"url": "https://..."}
 
 
 def sentences(page: Path) -> set[str]:

@@ -119,6 +119,11 @@ def test_a_scheduled_run_with_failures_raises_after_emitting_its_metrics() -> No
     assert set(runner.metrics.metric_set) == {"Done", "Remaining", "Failed"}
 
 
+def test_counts_of_zero_are_no_metrics() -> None:
+    handle({}, Job())
+    assert set(runner.metrics.metric_set) == {"Done", "Remaining"}
+
+
 def test_a_dry_run_emits_no_metric_that_could_raise_an_alarm() -> None:
     assert handle({"dry_run": True}, Job(failed=0))["done"] == 3
     assert set(runner.metrics.metric_set) == {"DryRun"}

@@ -3,14 +3,16 @@
 import itertools
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from local.testing.builders import NOON, Image, a_record
 from roomkeeper.domain import events
+from roomkeeper.domain.copies import MIB, Copy
 from roomkeeper.domain.observations import Observation, Occurrence, RecordingObservation
 from roomkeeper.domain.recordings import Recording
 from roomkeeper.store import Store, events_due
@@ -73,6 +75,9 @@ class WatchedClient:
         due = events_due(a_record(new, self.images.get(key)))
         self.published += [f"{event.metadata.event_id} {event.name}" for event in due]
         self.images[key] = new
+
+    def get_item(self, **arguments: Any) -> Any:
+        return self._table.client.get_item(**arguments)
 
 
 def live(table: Table, order: Sequence[Observation]) -> tuple[dict[str, Image], list[str]]:
@@ -192,3 +197,93 @@ def test_an_upload_that_vonages_api_returned_is_confirmed(
     live(table, BEGINNING)
     assert Store(table.client, table.name).recordings.reconcile(upload, NOON)
     assert table.plain_item(KEY)["worklist"].startswith("confirmed#")
+
+
+# --- with copies ----------------------------------------------------------------------------------
+
+COPY = Copy(
+    bucket="copies",
+    key="recordings/archive.mp4",
+    size=5_000_000_000,
+    part_size=16 * MIB,
+    source_etag='"1"',
+    started_at=NOON,
+    sha256="a hash",
+    copied_at=NOON,
+)
+WITHOUT_FILE = {"recording:failed", "recording:expired", "recording:deleted"}
+OF_CLEANUP = {"confirmed", "retained", "deferred_confirmed", "deferred_retained"}
+
+Step = Observation | Literal["copy", "copy that is cut off"]
+"""What happens: an observation arrives, or the copier comes, which may be cut off."""
+
+
+def copied_life(table: Table, order: Sequence[Step]) -> tuple[dict[str, Any], list[str]]:
+    """Live with copies, and check after each step that the cleanup sees only what is safe."""
+    table.client.delete_item(TableName=table.name, Key={"pk": {"S": KEY}})
+    client: Any = WatchedClient(table)
+    store = Store(client, table.name, event_days=30, deleted_days=90, copies=True)
+    for place, step in enumerate(order):
+        if isinstance(step, str):
+            come_to_copy(store, f"claim {place}", is_cut_off=step != "copy")
+        else:
+            store.apply(step, NOON)
+        require_safety(store)
+    return table.plain_item(KEY), sorted(client.published)
+
+
+def come_to_copy(store: Store, claim: str, *, is_cut_off: bool) -> None:
+    """Do what the copier does when it is asked for the recording, as long as Vonage has a file."""
+    known = store.recordings.get("archive")
+    if known is None or known.seen & WITHOUT_FILE or "recording:uploaded" not in known.seen:
+        return
+    if not known.lacks_copy:
+        if "awaiting_copy" in (known.worklist or ""):
+            store.copies.skip(known)
+        return
+    if not store.copies.claim("archive", claim, NOON + MINUTE, NOON):
+        return
+    store.copies.save("archive", claim, replace(COPY, copied_at=None))
+    if not is_cut_off:
+        store.copies.mark_copied(known, claim, COPY, None, NOON)
+    store.copies.release("archive", claim)
+
+
+def require_safety(store: Store) -> None:
+    """Fail if the cleanup sees a recording without a copy, unless its owner has the file."""
+    known = store.recordings.get("archive")
+    if known and (known.worklist or "").partition("#")[0] in OF_CLEANUP:
+        assert known.copied_at or "recording:stored" in known.seen
+
+
+@st.composite
+def copied_lives(draw: st.DrawFn, lives: Sequence[str]) -> tuple[Life, list[Step]]:
+    life = LIVES[draw(st.sampled_from(lives))]
+    repeated = draw(st.lists(st.sampled_from(life), max_size=3))
+    copier: st.SearchStrategy[Step] = st.sampled_from(["copy", "copy that is cut off"])
+    copying = draw(st.lists(copier, max_size=4))
+    order: list[Step] = draw(st.permutations([*life, *repeated, *copying]))
+    return life, order
+
+
+@settings(max_examples=25)
+@given(copied_lives(["uploaded"]))
+def test_any_order_of_observations_and_copies_gives_the_same_item_and_events(
+    table: Table, lived: tuple[Life, list[Step]]
+) -> None:
+    life, order = lived
+    item, published = copied_life(table, [*order, "copy"])
+    assert (item, published) == copied_life(table, [*life, "copy"])
+    assert item["worklist"].startswith("confirmed#")
+    assert sum("recording:copied" in each for each in published) == 1
+
+
+@settings(max_examples=25)
+@given(copied_lives(sorted(LIVES)))
+def test_the_cleanup_never_sees_what_is_not_copied_whatever_the_life(
+    table: Table, lived: tuple[Life, list[Step]]
+) -> None:
+    _, order = lived
+    item, published = copied_life(table, [*order, "copy"])
+    assert sum("recording:copied" in each for each in published) == ("copied_at" in item)
+    assert len(set(published)) == len(published)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import boto3
+import botocore
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 MAX_CONNECTIONS = 50
 """The size of a client's connection pool: more than the threads of any job."""
+
+USER_AGENT = f"roomkeeper Boto3/{boto3.__version__} Botocore/{botocore.__version__}"
+"""A fixed header: botocore would compose its own for each request, an eighth of its CPU time."""
 
 
 def dynamodb(policy: RetryPolicy) -> "DynamoDBClient":
@@ -109,6 +113,7 @@ def _config(policy: RetryPolicy) -> Config:
         connect_timeout=policy.timeout / 4,
         read_timeout=policy.timeout / 2,
         max_pool_connections=MAX_CONNECTIONS,
+        user_agent=USER_AGENT,
     )
 
 

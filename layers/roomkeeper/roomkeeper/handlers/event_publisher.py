@@ -62,5 +62,9 @@ def _dead_letters() -> DeadLetterQueue:
 
 def _count(result: Published) -> None:
     metrics.add_metric(name="EventPublished", unit=MetricUnit.Count, value=result.published)
-    metrics.add_metric(name="EventRefused", unit=MetricUnit.Count, value=result.refused)
-    metrics.add_metric(name="EventDelayed", unit=MetricUnit.Count, value=len(result.unavailable))
+    for name, value in (
+        ("EventRefused", result.refused),
+        ("EventDelayed", len(result.unavailable)),
+    ):
+        if value:  # CloudWatch charges for every metric, zero or not
+            metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)

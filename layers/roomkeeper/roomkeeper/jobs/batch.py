@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, TypeVar
 
 from msgspec import Struct, field
@@ -149,7 +149,7 @@ class BatchRunner:
         self._last_start = limits.last_start
         self._next_start = clock()
         self._consecutive_failures = 0
-        self._unexpected_error = False
+        self._unexpected_error: BaseException | None = None
         self._lock = threading.Lock()
         self.summary = Summary()
 
@@ -171,28 +171,20 @@ class BatchRunner:
             self.summary.quote(str(error))
             reason = error.reason if isinstance(error, AbortBatch) else "read_error"
             self.summary.stopped_by = self.summary.stopped_by or reason
+        if self._unexpected_error is not None:
+            raise self._unexpected_error
         return self.summary
 
     def _run_items(self, items: Iterable[Item], act: Callable[[Item], Outcome]) -> None:
+        """Start the items; a slot is free when one of them has finished or was left out."""
+        slots = threading.Semaphore(2 * self._limits.concurrency)
         with ThreadPoolExecutor(self._limits.concurrency, "batch") as pool:
-            submitted: set[Future[None]] = set()
-            try:
-                for item in _read(items):
-                    submitted = self._wait_for_worker(submitted)
-                    if not self._may_continue():
-                        break
-                    submitted.add(pool.submit(self._run_item, item, act))
-            finally:
-                for future in submitted:
-                    future.result()
-
-    def _wait_for_worker(self, submitted: set[Future[None]]) -> set[Future[None]]:
-        """Return the unfinished futures, as soon as another item may be submitted."""
-        if len(submitted) >= 2 * self._limits.concurrency:
-            done, submitted = wait(submitted, return_when=FIRST_COMPLETED)
-            for future in done:
-                future.result()
-        return submitted
+            for item in _read(items):
+                slots.acquire()
+                if not self._may_continue():
+                    break
+                started = pool.submit(self._run_item, item, act)
+                started.add_done_callback(lambda _: slots.release())
 
     def _wait_for_rate(self) -> None:
         """Return when the rate limit allows another start, or at the time of the last start."""
@@ -207,7 +199,7 @@ class BatchRunner:
         with self._lock:
             if self.summary.stopped_by is None and self._clock() >= self._last_start:
                 self.summary.stopped_by = "deadline"
-            return self.summary.stopped_by is None and not self._unexpected_error
+            return self.summary.stopped_by is None and self._unexpected_error is None
 
     def _run_item(self, item: Item, act: Callable[[Item], Outcome]) -> None:
         self._wait_for_rate()
@@ -217,9 +209,8 @@ class BatchRunner:
             outcome = act(item)
         except RoomkeeperError as error:
             self._record_failure(error)
-        except BaseException:
-            self._unexpected_error = True
-            raise
+        except BaseException as error:  # noqa: BLE001 - raised once the items in flight have ended
+            self._unexpected_error = self._unexpected_error or error
         else:
             if outcome == LEFT:
                 return

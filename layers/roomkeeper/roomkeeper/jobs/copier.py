@@ -2,8 +2,8 @@
 
 A file is copied part by part, in order. A part is read over several connections at once, each a
 range of it, while the part before is hashed and uploaded. So memory is two parts, a source that is
-slow for each connection is read several times as fast, and after a crash at most one part that was
-read whole is read again, and the one that was being read.
+slow for each connection is read several times as fast, and after a crash no more is read again than
+the part that was being uploaded and the one that was being read.
 
 S3's list of parts says how far an upload is. The state of the whole file's SHA-256 is saved before
 each part is sent, so that a later invocation can verify the file without reading it again.

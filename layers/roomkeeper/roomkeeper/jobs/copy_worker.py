@@ -126,8 +126,7 @@ class CopyWorker:
         if recording is None or recording.deleted_at or "recording:uploaded" not in recording.seen:
             return "nothing_to_do"
         if not recording.lacks_copy:
-            if "awaiting_copy" in (recording.worklist or ""):
-                self._store.copies.skip(recording)
+            self._need_none(recording)
             return "not_needed"
         claim, now = str(uuid.uuid4()), datetime.now(UTC)
         ends_at = now + timedelta(seconds=max(0.0, self._deadline.remaining()))
@@ -141,6 +140,12 @@ class CopyWorker:
             raise
         finally:
             self._store.copies.release(recording_id, claim)
+
+    def _need_none(self, recording: Recording) -> None:
+        """Finish what an earlier invocation may have left undone for a recording with a copy."""
+        if "awaiting_copy" in (recording.worklist or ""):
+            self._store.copies.skip(recording)
+        self._keep_if_on_hold(recording.recording_id)
 
     def _copy(self, recording: Recording, claim: str) -> Result:
         """Copy a claimed recording."""
@@ -181,9 +186,10 @@ class CopyWorker:
     def _made(self, recording: Recording, claim: str, copy: Copy, seconds: float) -> None:
         now = datetime.now(UTC)
         ttl = self._settings.copy_expires_at(now)
-        if not self._store.copies.mark_copied(recording, claim, copy, ttl, now):
+        is_new = self._store.copies.mark_copied(recording, claim, copy, ttl, now)
+        self._keep_if_on_hold(recording.recording_id)
+        if not is_new:
             return
-        self._keep_if_on_hold(recording.recording_id, copy)
         metrics.add_metric("RecordingCopied", unit=MetricUnit.Count, value=1)
         metrics.add_metric("CopiedBytes", unit=MetricUnit.Bytes, value=copy.size)
         metrics.add_metric("CopySeconds", unit=MetricUnit.Seconds, value=seconds)
@@ -197,11 +203,11 @@ class CopyWorker:
             ),
         )
 
-    def _keep_if_on_hold(self, recording_id: str, copy: Copy) -> None:
+    def _keep_if_on_hold(self, recording_id: str) -> None:
         """Keep the copy of a recording that was put on hold before the copy was made."""
         known = self._store.recordings.get(recording_id)
-        if known and known.hold:
-            self._bucket.keep(copy.key, copy.version_id, on_hold=True)
+        if known and known.hold and known.copied_at and known.copy:
+            self._bucket.keep(known.copy.key, known.copy.version_id, on_hold=True)
 
     def _no_file(self, recording: Recording, api: RecordingsApi) -> Result:
         """Find out why Vonage has no file, and record it; defer the recording if it may come."""

@@ -7,6 +7,7 @@ of a scheduled or direct invocation is the job's options as JSON. Over HTTP they
 import math
 import os
 import time
+import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Protocol, TypeVar
@@ -32,8 +33,13 @@ from roomkeeper.vonage.meetings import MeetingsClient
 
 logger = function_logger()
 metrics = Metrics()
+# A run that finds nothing to do has no metrics. Source: "Metrics" in the guide of Powertools.
+warnings.filterwarnings("ignore", "No application metrics to publish")
 
 Event = Mapping[str, Any]
+
+EVEN_IF_ZERO = {"oldest_waiting_seconds"}
+"""Counts that are emitted even if zero: RecordingCopierMissedAlarm tells by it that sweeps run."""
 
 DEFERRED_SHARE = 10
 """One in this many items of a run may be a deferred item, which failed before."""
@@ -233,7 +239,9 @@ def _options(event: Event, options_type: type[OptionsT]) -> OptionsT:
 def _log_report(report: Report) -> Report:
     """Log the report and emit its counts as metrics; return it.
 
-    A dry run emits only the metric DryRun: the changes that it counts were not made.
+    A dry run emits only the metric DryRun: the changes that it counts were not made. Counts of zero
+    are not emitted, because CloudWatch charges for every metric that a run emits; but for those of
+    EVEN_IF_ZERO.
     """
     fields = report.as_json()
     planned = fields.pop("planned", ())
@@ -242,7 +250,8 @@ def _log_report(report: Report) -> Report:
         metrics.add_metric("DryRun", unit=MetricUnit.Count, value=1)
         return report
     for name, value in fields.items():
-        if isinstance(value, int) and not isinstance(value, bool):
+        is_count = isinstance(value, int) and not isinstance(value, bool)
+        if is_count and (value or name in EVEN_IF_ZERO):
             metrics.add_metric(_metric_name(name), unit=MetricUnit.Count, value=value)
     return report
 

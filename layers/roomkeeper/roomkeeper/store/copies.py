@@ -61,7 +61,8 @@ class CopyStore:
             "SET copy_claim = :claim, copy_claimed_until = :until",
             "attribute_exists(pk) AND attribute_not_exists(copy_deleted_at) "
             "AND NOT contains(seen, :copied) "
-            "AND (attribute_not_exists(copy_claimed_until) OR copy_claimed_until < :now)",
+            "AND (attribute_not_exists(copy_claimed_until) OR copy_claimed_until < :now "
+            "OR copy_claim = :claim)",  # the response to the first attempt of this call was lost
             ExpressionAttributeValues={
                 ":claim": serialize(claim),
                 ":until": serialize(until),

@@ -1,0 +1,233 @@
+"""Recordings to copy on a deployed stack, what becomes of them, and how often they were read."""
+
+import hashlib
+import re
+from base64 import b64encode
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+from msgspec import Struct
+
+import local.clients.jobs
+from local.testing.template import properties
+from local.waiting import wait_until
+from roomkeeper.domain.copies import MIB, PART_SIZE, Copy
+from roomkeeper.domain.recordings import Recording
+from roomkeeper.times import iso
+from tests.support.deployed import Deployed
+from tests.support.measurements import Measurements
+
+LONG_AGO = timedelta(days=31)
+"""An age at which a recording is past its retention, and its next attempt due."""
+
+INVOCATION = timedelta(seconds=properties("RecordingCopier")["Timeout"])
+PATIENCE = timedelta(seconds=60)
+"""After how much of an invocation its claim is taken for lost. The copy may still be made twice."""
+
+_DESCRIBES = "bytes=0-0"
+"""The range that asks only for a file's size and ETag. Each attempt to copy begins with it."""
+
+
+class Copies:
+    """The copies of a stack's recordings. Create it before the recordings."""
+
+    def __init__(self, deployed: Deployed) -> None:
+        self._deployed = deployed
+        self.store = deployed.store().recordings
+        self._s3 = deployed.stack.client("s3")
+        self._bucket = deployed.stack.outputs["CopyBucketName"]
+        self._uploads_before = self.unfinished_uploads()
+
+    # --- recordings -------------------------------------------------------------------------------
+
+    def upload(self, sizes: Iterable[int]) -> list[str]:
+        """Have Vonage upload recordings of these sizes in bytes, of both products in turn."""
+        with ThreadPoolExecutor(4) as pool:
+            return list(pool.map(self._upload, *zip(*enumerate(sizes), strict=True)))
+
+    def _upload(self, place: int, size: int) -> str:
+        vonage = self._deployed.vonage
+        if place % 2:
+            return str(vonage.video.play_session(size=size, participants=[])["archive_ids"][0])
+        [id_] = vonage.add_recordings(1, status="stopped", size=size)["recording_ids"]
+        vonage.upload(id_)
+        return str(id_)
+
+    def uncopied(self, ids: Iterable[str]) -> list[Recording]:
+        """Return the recordings that have no copy yet."""
+        return [each for each in self.store.get_many(ids).values() if each.copied_at is None]
+
+    def age(self, recordings: Iterable[Recording], *, claims: bool = False) -> None:
+        """Have all of this happened long ago; with `claims`, also the end of each invocation."""
+        for each in recordings:
+            self._age(each.recording_id, claims=claims)
+
+    def _age(self, id_: str, *, claims: bool) -> None:
+        client = self._deployed.stack.client("dynamodb")
+        past = {"S": iso(datetime.now(UTC) - LONG_AGO)}
+        claim = ", copy_claimed_until = :past" if claims else ""
+        with suppress(client.exceptions.ConditionalCheckFailedException):  # it is copied by now
+            client.update_item(
+                TableName=self._deployed.stack.outputs["TableName"],
+                Key={"pk": {"S": f"RECORDING#{id_}"}},
+                UpdateExpression=f"SET since = :past, uploaded_at = :past{claim}",
+                ConditionExpression="attribute_not_exists(copied_at)",
+                ExpressionAttributeValues={":past": past},
+            )
+
+    def sweep(self) -> bool:
+        """Run the sweep; return whether it queued what waits."""
+        return local.clients.jobs.post(self._deployed.stack, "copying", {}).ok
+
+    def finish(self, ids: Sequence[str], within: float) -> bool:
+        """Sweep until each recording has its copy; return whether that is so in time."""
+
+        def is_done() -> bool:
+            left = self.uncopied(ids)
+            waiting = [each for each in left if each.copy_claimed_until is None]
+            self.age(waiting)
+            given_up = [each for each in left if _is_given_up(each)]
+            self.age(given_up, claims=True)
+            if waiting or given_up:
+                self.sweep()
+            return not left
+
+        return wait_until(is_done, within, pause=2)
+
+    def is_claimed(self, recording_id: str) -> bool:
+        """Return whether an invocation copies a recording, as far as the table knows."""
+        known = self.store.get(recording_id)
+        until = known.copy_claimed_until if known else None
+        return until is not None and until > datetime.now(UTC)
+
+    # --- what became of them ----------------------------------------------------------------------
+
+    def require(self, expected: Mapping[str, set[str]], measurements: Measurements) -> None:
+        """Fail unless the bucket has each recording once, with an expected SHA-256, and no others.
+
+        `expected` has the files' SHA-256 in base64.
+        """
+        found = self.store.get_many(expected)
+        wrong = [id_ for id_, each in found.items() if not self._is_right(each, expected[id_])]
+        keys = Counter(self._keys())
+        ours = {each.copy.key for each in found.values() if each.copy}
+        repeated = [key for key in ours if keys[key] != 1]
+        stray = set(keys) - self._known_keys()
+        announced = self._announcements(expected)
+        not_once = [id_ for id_ in expected if len(announced[id_]) != 1]
+        measurements.add(
+            "copies",
+            tried=len(expected),
+            bytes=sum(each.copy.size for each in found.values() if each.copy),
+            wrong=len(wrong) + len(expected) - len(found),
+            stray=len(stray) + len(repeated),
+            not_announced_once=len(not_once),
+        )
+        assert found.keys() == expected.keys()
+        assert (wrong, repeated, stray, not_once) == ([], [], set(), [])
+
+    def _is_right(self, recording: Recording, expected: set[str]) -> bool:
+        copy = recording.copy
+        return copy is not None and copy.sha256 in expected and self._sha256(copy) == copy.sha256
+
+    def _sha256(self, copy: Copy) -> str:
+        digest = hashlib.sha256()
+        body = self._s3.get_object(Bucket=copy.bucket, Key=copy.key)["Body"]
+        for piece in body.iter_chunks(MIB):
+            digest.update(piece)
+        return b64encode(digest.digest()).decode()
+
+    def _keys(self) -> Iterator[str]:
+        """Yield the key of every version of every object."""
+        pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=self._bucket)
+        for page in pages:
+            yield from (each["Key"] for each in page.get("Versions", ()))
+
+    def _known_keys(self) -> set[str]:
+        """Return the keys of all copies in the table."""
+        pages = self._deployed.stack.client("dynamodb").get_paginator("scan")
+        scanned = pages.paginate(TableName=self._deployed.stack.outputs["TableName"])
+        items = [item for page in scanned for item in page["Items"] if "copied_at" in item]
+        return {item["copy"]["M"]["key"]["S"] for item in items if "copy" in item}
+
+    def _announcements(self, ids: Iterable[str]) -> Mapping[str, set[str]]:
+        """Return the ids of the events `recording:copied` of each recording, once all came."""
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        wanted = set(ids)
+
+        def have_come(events: Sequence[dict[str, Any]]) -> bool:
+            for each in events:
+                if each["detail-type"] == "recording:copied":
+                    detail = each["detail"]
+                    found[detail["data"]["recording_id"]].add(detail["metadata"]["event_id"])
+            return wanted <= found.keys()
+
+        self._deployed.subscriber.wait_for(have_come, 60)
+        return found
+
+    def unfinished_uploads(self) -> set[str]:
+        """Return the ids of the multipart uploads that are neither complete nor aborted."""
+        found = self._s3.list_multipart_uploads(Bucket=self._bucket)
+        return {each["UploadId"] for each in found.get("Uploads", ())}
+
+    def stray_uploads(self) -> set[str]:
+        """Return the unfinished uploads since the start of the test."""
+        return self.unfinished_uploads() - self._uploads_before
+
+    def drop(self, ids: Iterable[str]) -> None:
+        """Delete the copies from the bucket's memory; the table keeps them."""
+        for each in self.store.get_many(ids).values():
+            if each.copy:
+                version = {"VersionId": each.copy.version_id} if each.copy.version_id else {}
+                self._s3.delete_object(Bucket=self._bucket, Key=each.copy.key, **version)
+
+
+def _is_given_up(recording: Recording) -> bool:
+    """Return whether a claim is so old that its release must have failed, or its copy is slow."""
+    until = recording.copy_claimed_until
+    return until is not None and until < datetime.now(UTC) + INVOCATION - PATIENCE
+
+
+def sha256_at_vonage(deployed: Deployed, id_: str) -> str:
+    """Return the SHA-256 of a recording's current file at Vonage, in base64."""
+    return str(deployed.vonage.video.file(id_)["sha256sum"])
+
+
+class Attempt(Struct):
+    """The parts of a file that one attempt to copy it read: the first and the last one."""
+
+    first: int
+    last: int
+
+
+def attempts(deployed: Deployed, recording_id: str) -> list[Attempt]:
+    """Return the attempts to copy a file of several parts that read any part, in order."""
+    found: list[Attempt | None] = []
+    for each in deployed.vonage.requests():
+        if each["operation"] != "download" or recording_id not in each["path"]:
+            continue
+        if each["range"] == _DESCRIBES:
+            found.append(None)
+            continue
+        part = int(re.findall(r"\d+", each["range"])[0]) // PART_SIZE + 1
+        current = found[-1]
+        found[-1] = (
+            Attempt(part, part)
+            if current is None
+            else Attempt(min(current.first, part), max(current.last, part))
+        )
+    return [each for each in found if each is not None]
+
+
+def read_whole_twice(made: Sequence[Attempt]) -> list[int]:
+    """Return how many parts each attempt read although the one before had read them whole.
+
+    The pieces of a part are asked for when the part before was read whole: so the last part of an
+    attempt that was cut off was not.
+    """
+    return [max(0, before.last - now.first) for before, now in pairwise(made)]

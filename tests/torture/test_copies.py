@@ -1,0 +1,250 @@
+"""Copies of recordings while the source, S3 and the function fail: each is made once, and whole."""
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import pytest
+
+import local.clients.jobs
+from local import servers
+from local.faults.control import FaultControl
+from local.waiting import wait_until
+from roomkeeper.domain.copies import MIB
+from tests.support import functions, jobs
+from tests.support.deployed import WITHIN, Deployed
+from tests.support.measurements import Measurements
+from tests.torture.copying import Copies, attempts, read_whole_twice, sha256_at_vonage
+
+pytestmark = pytest.mark.local_stack
+
+COPIER = "RecordingCopierName"
+
+SOURCE_FAULTS: Sequence[Mapping[str, Any]] = (
+    {"reset": True},
+    {"reset": True, "cut_after": 100_000},
+    {"truncate": 1},
+    {"status": 429, "retry_after": 1},
+    {"status": 503},
+    {"status": 500},
+    {"status": 403},  # the link has expired
+)
+"""What happens to a fifth of the requests for a file."""
+
+SLOW: Mapping[str, Any] = {"probability": 0.05, "times": 5}
+"""How many requests for files are slow."""
+
+SLOW_RATE, LESS_SLOW_RATE = 20_000, 400_000
+"""Bytes per second of slow requests: a range takes longer than a request may, or some seconds."""
+
+API_FAULTS: Sequence[Mapping[str, Any]] = ({"status": 503}, {"reset": True}, {"status": 429})
+
+
+@pytest.fixture(scope="module")
+def copier_proxy(copying: Deployed) -> Iterator[FaultControl]:
+    """A proxy that the copier uses to reach AWS during these tests."""
+    with ExitStack() as exits:
+        proxy = servers.start_faults(copying.stack.base_url, copying.folder)
+        exits.callback(proxy.stop)
+        name = copying.stack.outputs[COPIER]
+        exits.enter_context(functions.configured(copying, name, AWS_ENDPOINT_URL=proxy.url))
+        yield FaultControl(proxy.url)
+
+
+@pytest.fixture(autouse=True)
+def _without_faults_in_the_end(copying: Deployed) -> Iterator[None]:
+    yield
+    copying.vonage.clear_faults()
+
+
+def sizes(*, full: bool) -> list[int]:
+    """Return the sizes of the recordings in bytes: many small ones, and a few large ones."""
+    dice = random.Random(15)
+    small = [int(1000 * 1000 ** dice.random()) for _ in range(140 if full else 8)]
+    medium = [int(MIB * 24 ** dice.random()) for _ in range(52 if full else 3)]
+    large = [50_000_000] * 6 + [300_000_000] * 2 if full else [40_000_000]
+    return [1000, *small[1:], *medium, *large]
+
+
+def test_every_recording_is_copied_once_although_every_fifth_call_fails(
+    copying: Deployed, copier_proxy: FaultControl, measurements: Measurements, full: bool
+) -> None:
+    copies = Copies(copying)
+    fail_at_the_source(copying, 0.2, SLOW_RATE if full else LESS_SLOW_RATE)
+    copier_proxy.strike(0.2)
+    ids = copies.upload(sizes(full=full))
+    before = {id_: {sha256_at_vonage(copying, id_)} for id_ in ids}
+
+    with cleaning_up(copying) as deleted:
+        copies.age(copies.uncopied(ids))
+        expected = change_while_it_is_copied(copying, copies, before, ids[-1])
+        is_done = copies.finish(ids, 900 if full else 120)
+        struck = copier_proxy.struck()
+        copier_proxy.set([])
+        copying.vonage.clear_faults()
+
+    assert is_done, [each.recording_id for each in copies.uncopied(ids)]
+    assert struck["s3"]
+    assert struck["dynamodb"]
+    copies.require(expected, measurements)
+    assert copies.stray_uploads() == set()
+    assert not full or deleted
+    copies.drop(ids)
+
+
+def fail_at_the_source(copying: Deployed, rate: float, slow_rate: int) -> None:
+    """Make this share of the requests for files and of the calls of the API fail."""
+    copying.vonage.fault("download", rate=slow_rate, **SLOW)
+    share(copying, "download", SOURCE_FAULTS, rate)
+    for operation in ("get_recording", "get_archive"):
+        share(copying, operation, API_FAULTS, rate)
+
+
+def share(
+    copying: Deployed, operation: str, faults: Sequence[Mapping[str, Any]], rate: float
+) -> None:
+    """Switch on faults whose probabilities add up to `rate`: they are tried in order."""
+    left = 1.0
+    for seed, fault in enumerate(faults):
+        each = rate / len(faults)
+        copying.vonage.fault(operation, probability=each / left, seed=seed, **fault)
+        left -= each
+
+
+@contextmanager
+def cleaning_up(copying: Deployed) -> Iterator[list[int]]:
+    """Run the cleanup again and again within the context; yield how many each run deleted."""
+    deleted, is_over = list[int](), threading.Event()
+
+    def clean_up() -> None:
+        while not is_over.wait(1):
+            deleted.append(local.clients.jobs.start(copying.stack, "cleanup")["deleted"])
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(clean_up)
+        try:
+            yield deleted
+        finally:
+            is_over.set()
+        running.result()
+
+
+def change_while_it_is_copied(
+    copying: Deployed, copies: Copies, before: Mapping[str, set[str]], recording_id: str
+) -> Mapping[str, set[str]]:
+    """Replace a file once its copy has begun; return the SHA-256s that copies may have.
+
+    If it has not been copied at that time, its copy must be that of the new file.
+    """
+
+    def has_begun() -> bool:
+        recording = copies.store.get(recording_id)
+        return bool(recording and recording.copy)
+
+    assert wait_until(has_begun, WITHIN)
+    copying.vonage.video.change_file(recording_id, replace_content=True)
+    is_copied = not copies.uncopied([recording_id])
+    after = sha256_at_vonage(copying, recording_id)
+    return {**before, recording_id: {after} | (before[recording_id] if is_copied else set())}
+
+
+# --- kills ----------------------------------------------------------------------------------------
+
+
+def test_a_killed_copy_goes_on_and_reads_at_most_one_whole_part_again(
+    copying: Deployed, measurements: Measurements, full: bool
+) -> None:
+    kills, files = (50, 10) if full else (3, 1)
+    copies = Copies(copying)
+    dice = random.Random(kills)
+    copying.vonage.fault("download", rate=2 * MIB)  # on each of the connections
+    ids = list[str]()
+    for _ in range(files):
+        ids += copies.upload([100_000_000])
+        kill_copies_of(copying, copies, ids[-1], kills // files, dice)
+    copying.vonage.clear_faults()
+    copies.age(copies.uncopied(ids), claims=True)
+    assert copies.finish(ids, WITHIN)
+
+    made = {id_: attempts(copying, id_) for id_ in ids}
+    again = [count for each in made.values() for count in read_whole_twice(each)]
+    measurements.add("killed copies", kills=kills, parts_read_twice=sum(again))
+    assert max(again, default=0) <= 1
+    assert sum(len(each) - 1 for each in made.values()) >= kills // 2  # most were in the middle
+    copies.require({id_: {sha256_at_vonage(copying, id_)} for id_ in ids}, measurements)
+    assert len(copies.stray_uploads()) <= kills
+    copies.drop(ids)
+
+
+def kill_copies_of(
+    copying: Deployed, copies: Copies, recording_id: str, times: int, dice: random.Random
+) -> None:
+    """Kill the function this often while it copies a recording; after each, its time is over."""
+    pause = threading.Event().wait
+    for _ in range(times):
+        assert wait_until(lambda: copies.is_claimed(recording_id), WITHIN)
+        pause(dice.uniform(0.5, 3.0))
+        kill(copying)
+        copies.age(copies.uncopied([recording_id]), claims=True)
+        assert wait_until(copies.sweep, WITHIN)
+
+
+def kill(copying: Deployed) -> None:
+    """Kill the copier's processes that are at work."""
+    for worker in jobs.workers(copying, copying.stack.outputs[COPIER]):
+        if jobs.is_at_work(worker):
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+
+
+# --- hostile sources ------------------------------------------------------------------------------
+
+METADATA = "http://169.254.169.254/latest/meta-data/iam/security-credentials/"
+
+HOSTILE: Mapping[str, Mapping[str, Any]] = {
+    "an endless body": {"endless": True},
+    "a body that is too short": {"content_length": 5},
+    "a body that is too long": {"content_length": 10_000_000_000},
+    "a redirect to the metadata address": {"status": 302, "location": METADATA},
+    "a gzip bomb": {"gzip": True},
+    "no range": {"status": 200, "body": "x" * 1000},
+}
+
+
+def test_hostile_sources_never_become_objects(
+    copying: Deployed, measurements: Measurements
+) -> None:
+    copies = Copies(copying)
+    ids = []
+    for fault in HOSTILE.values():
+        copying.vonage.fault("download", **fault)
+        [id_] = copies.upload([1_000_000])
+        require_refused(copies, id_)
+        copying.vonage.clear_faults()
+        ids.append(id_)
+    [empty] = copies.upload([0])
+    require_refused(copies, empty)
+    copying.vonage.video.change_file(empty, size=1000)
+    ids.append(empty)
+
+    assert copies.finish(ids, WITHIN)
+    copies.require({id_: {sha256_at_vonage(copying, id_)} for id_ in ids}, measurements)
+    assert copies.stray_uploads() == set()
+
+
+def require_refused(copies: Copies, recording_id: str) -> None:
+    """Wait until a copy has failed for a reason of its own; fail if there is anything of it."""
+
+    def is_refused() -> bool:
+        known = copies.store.get(recording_id)
+        assert known is None or known.copied_at is None
+        is_deferred = known and (known.worklist or "").startswith("deferred_awaiting_copy#")
+        return bool(is_deferred and known and known.copy_claimed_until is None)
+
+    assert wait_until(is_refused, WITHIN)
+    assert copies.stray_uploads() == set()
