@@ -3,10 +3,7 @@
 import hashlib
 import json
 from base64 import b64encode
-<<<<<<< HEAD
-=======
 from datetime import UTC, datetime, timedelta
->>>>>>> main
 from typing import Any
 
 import pytest

@@ -125,16 +125,6 @@ def deployed() -> Iterator[Deployed]:
 
 @pytest.fixture(scope="session")
 def copying() -> Iterator[Deployed]:
-<<<<<<< HEAD
-    """A local stack that copies recordings, for all tests of this worker that need one."""
-    parameters = {"CopyRecordings": "true", "CleanupRetentionDays": "30"}
-    with ExitStack() as exits:
-        folder = LOCAL.with_name(f"{LOCAL.name}-copies")
-        local = exits.enter_context(local_stack.running(folder, print, parameters=parameters))
-        subscriber = Subscriber(local.stack, f"test-{secrets.token_hex(4)}")
-        exits.callback(subscriber.close)
-        yield Deployed(local.stack, local.operated, local.vonage, subscriber)
-=======
     """A local stack of its own that copies recordings, for all tests of this worker."""
     folder = LOCAL.with_name(f"{LOCAL.name}-copies")
     parameters = {"CopyRecordings": "true", "CleanupRetentionDays": "30"}
@@ -144,7 +134,6 @@ def copying() -> Iterator[Deployed]:
             yield Deployed(local.stack, local.operated, local.vonage, subscriber, folder)
         finally:
             subscriber.close()
->>>>>>> main
 
 
 @pytest.fixture(scope="session")
