@@ -297,6 +297,16 @@ def test_without_a_file_at_vonage_the_started_upload_is_removed(
     assert_no_object(store)
 
 
+def test_an_upload_is_removed_if_the_file_is_gone_when_the_link_expires(
+    attempt: Attempts, store: S3Server
+) -> None:
+    attempt.files.fault = lambda handler, request: bool(request.if_match and handler.refuse(404))
+    links = [Download(url=attempt.files.url), None]
+    assert attempt(downloads=lambda: links.pop(0)) == NoFile()
+    assert store.uploads == {}
+    assert_no_object(store)
+
+
 @pytest.mark.parametrize(
     ("headers", "error"),
     [

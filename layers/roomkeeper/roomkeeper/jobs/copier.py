@@ -179,7 +179,7 @@ class Copier:
             if not self._transfer(task, file, upload):
                 return Continued(upload.copy)
             return self._complete(task, upload)
-        except (FileChanged, DownloadRefused, CopyFailed):
+        except (_NoDownload, FileChanged, DownloadRefused, CopyFailed):
             self._abort(upload.copy)
             raise
 
