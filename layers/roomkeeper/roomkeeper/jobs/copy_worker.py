@@ -133,7 +133,8 @@ class CopyWorker:
         if not self._store.copies.claim(recording_id, claim, ends_at, now):
             return "in_progress"
         try:
-            return self._copy(recording, claim)
+            # An invocation that gave its claim back just now may have made progress.
+            return self._copy(self._store.recordings.get(recording_id) or recording, claim)
         except RoomkeeperError as error:
             if error.is_item_specific:
                 self._defer(recording)
@@ -207,6 +208,7 @@ class CopyWorker:
         """Keep the copy of a recording that was put on hold before the copy was made."""
         known = self._store.recordings.get(recording_id)
         if known and known.hold and known.copied_at and known.copy:
+            self._store.recordings.keep_if_on_hold(recording_id)
             self._bucket.keep(known.copy.key, known.copy.version_id, on_hold=True)
 
     def _no_file(self, recording: Recording, api: RecordingsApi) -> Result:

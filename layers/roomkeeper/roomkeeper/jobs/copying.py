@@ -24,7 +24,7 @@ from roomkeeper.jobs.report import Report
 from roomkeeper.jobs.runner import Options, Run
 from roomkeeper.settings import CopySettings
 from roomkeeper.store import Store
-from roomkeeper.vonage import RecordingsApi, api_of
+from roomkeeper.vonage import RecordingsApi
 from roomkeeper.vonage.downloads import Downloader
 from roomkeeper.vonage.retry import Deadline
 
@@ -68,7 +68,6 @@ class Copying(WorklistJob[Options]):
         downloader: Downloader,
     ) -> None:
         super().__init__(run, store, apis)
-        self._apis = apis
         self._queue = queue
         self._downloader = downloader
         self._lock = threading.Lock()
@@ -156,7 +155,8 @@ class Copying(WorklistJob[Options]):
 
     def _size(self, recording: Recording) -> int | None:
         """Return the size of a recording's file in bytes; None if Vonage has no file."""
-        download = api_of(self._apis, recording.product).download(recording.recording_id)
+        with self._products.use(recording.product) as api:
+            download = api.download(recording.recording_id)
         if download is None:
             return None
         if download.size is not None:

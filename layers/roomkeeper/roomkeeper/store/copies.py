@@ -160,22 +160,24 @@ class CopyStore:
     def queue(self, recording: Recording) -> bool:
         """Take a recording without a copy back from the cleanup's worklists, to be copied.
 
-        Returns False if it was deleted or copied, or moved to another worklist meanwhile.
+        Returns False if it was deleted or copied, has no file at Vonage any more, or moved to
+        another worklist meanwhile.
         """
-        return self._move(recording, "awaiting_copy", "NOT contains(seen, :copied)")
+        return self._move(recording, "awaiting_copy")
 
     def skip(self, recording: Recording) -> bool:
         """Queue a recording that needs no copy for the cleanup; return False if it moved."""
-        return self._move(recording, "retained", "NOT contains(seen, :copied)")
+        return self._move(recording, "retained")
 
-    def _move(self, recording: Recording, to: Worklist, condition: str) -> bool:
+    def _move(self, recording: Recording, to: Worklist) -> bool:
         """Move a recording to a worklist, with the time of its upload."""
         shard = shard_of(recording.recording_id)
         return self._table.update(
             RECORDING + recording.recording_id,
             f"SET worklist = :to, since = if_not_exists(queued_at, since) "
             f"REMOVE {', '.join(DEFERRAL)}",
-            f"worklist = :from AND attribute_not_exists(deleted_at) AND {condition}",
+            "worklist = :from AND attribute_not_exists(deleted_at) "
+            "AND attribute_not_exists(closed_worklist) AND NOT contains(seen, :copied)",
             ExpressionAttributeValues={
                 ":from": serialize(recording.worklist),
                 ":to": serialize(f"{to}#{shard}"),
