@@ -66,7 +66,8 @@ def test_recordings_on_hold_or_unknown_or_not_uploaded_are_not_deleted(env: Env)
     on_hold, released = env.uploaded(2, MONTH_AGO - DAY)
     env.store.recordings.hold(on_hold, "a court order", "legal", NOW)
     env.store.recordings.hold(released, "a court order", "legal", NOW)
-    env.store.recordings.release(released)
+    [held_before] = env.store.recordings.get_many([released]).values()
+    env.store.recordings.release(held_before, ttl=None)
     [unknown] = env.vonage.add_recordings(1)["recording_ids"]
     [awaited] = env.vonage.add_recordings(1)["recording_ids"]
     started = {"event": "recording:started", "recording_id": awaited, "session_id": "s"}

@@ -13,7 +13,9 @@ from roomkeeper.callbacks.meetings import parse
 from roomkeeper.domain.copies import Copy
 from roomkeeper.domain.recordings import Recording
 from roomkeeper.handlers import cleanup, copying, management_api
+from roomkeeper.jobs.batch import BatchIncomplete
 from roomkeeper.store import Store
+from roomkeeper.store.copies import CopyStore
 from tests.integration.test_job_functions import ENVIRONMENT, Invocation
 from tests.support.env import TABLE, Env, an_upload, json_bytes
 from tests.support.management import a_request_for
@@ -176,6 +178,26 @@ def test_the_cleanup_sends_back_what_it_finds_without_a_copy(env: Env, store: St
     assert "DELETE" not in {each["method"] for each in env.vonage.requests()}
 
 
+def test_a_recording_that_expired_meanwhile_is_not_queued_again(env: Env, store: Store) -> None:
+    before = Store(env.dynamodb, TABLE, deleted_days=90)
+    recording_id = uploaded(env, before, NOW - timedelta(days=100))
+    upload = parse(json_bytes(an_upload(recording_id)))
+    store.apply(msgspec.structs.replace(upload, event="recording:expired"), NOW)
+    assert not store.copies.queue(known(store, recording_id))
+    assert (known(store, recording_id).worklist or "").startswith("closed#")
+
+
+def test_a_dry_run_stops_asking_when_vonage_refuses_the_credentials(env: Env, store: Store) -> None:
+    for _ in range(20):
+        uploaded(env, store, NOW - timedelta(hours=1))
+    env.vonage.fault("get_recording", status=401, times=20)
+    run = {"dry_run": True}
+    with pytest.raises(BatchIncomplete):
+        copying.handler(run, Invocation())
+    asked = [each for each in env.vonage.requests() if each["method"] == "GET"]
+    assert len(asked) < 20
+
+
 def test_with_copying_off_the_cleanup_deletes_what_awaited_a_copy(
     env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,6 +337,26 @@ def test_a_hold_that_did_not_reach_the_copy_does_so_when_the_message_comes_again
     assert tag(store, recording_id) == "on-hold"
 
 
+@pytest.mark.parametrize("held_first", [True, False])
+@pytest.mark.parametrize("event", ["recording:expired", "recording:deleted"])
+def test_the_item_of_a_held_copy_stays_until_the_hold_is_released(
+    event: str, held_first: bool, env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COPY_DAYS", "30")
+    recording_id = uploaded(env, store)
+    path, key = f"/recordings/{recording_id}", f"RECORDING#{recording_id}"
+    hold_and_copy = [lambda: call("PUT", f"{path}/hold"), lambda: copy(recording_id)]
+    for step in hold_and_copy if held_first else reversed(hold_and_copy):
+        step()
+    over = msgspec.structs.replace(parse(json_bytes(an_upload(recording_id))), event=event)
+    assert store.apply(over, NOW)
+    assert "N" not in env.item(key).get("ttl", {})
+
+    assert call("DELETE", f"{path}/hold")[0] == 204
+    expected = (NOW + timedelta(days=30 + 90)).timestamp()
+    assert expected <= int(env.item(key)["ttl"]["N"]) < expected + 600
+
+
 def tag(store: Store, recording_id: str) -> str:
     """Return the value of the tag that the bucket's retention selects by."""
     made = known(store, recording_id).copy
@@ -346,3 +388,20 @@ def test_a_file_that_outlasts_an_invocation_goes_on_in_the_next(
     assert made is not None
     assert made.started_at == started.started_at
     assert made.size == 20 * 1024 * 1024
+
+
+def test_progress_of_an_invocation_that_just_gave_its_claim_back_is_not_lost(
+    env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording_id = uploaded(env, store, size=20 * 1024 * 1024)
+    claim = CopyStore.claim
+
+    def claim_after_another(*arguments: Any) -> bool:
+        monkeypatch.setattr(CopyStore, "claim", claim)
+        copying.handler(message(recording_id), ShortInvocation())
+        return claim(*arguments)
+
+    monkeypatch.setattr(CopyStore, "claim", claim_after_another)
+    copy(recording_id)
+    assert known(store, recording_id).copied_at
+    assert boto3.client("s3").list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []

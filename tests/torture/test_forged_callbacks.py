@@ -163,4 +163,6 @@ def purge_all(deployed: Deployed, prefix: str, ids: list[str]) -> None:
     deployed.events_about(marker, count=1)  # events of removals would precede it
     later = deployed.subscriber.received[before:]
     assert not [event for event in later if prefix in str(event["detail"])]
-    assert deployed.store().recordings.release(ids[0])
+    on_hold = deployed.store().recordings.get(ids[0])
+    assert on_hold is not None
+    assert deployed.store().recordings.release(on_hold, ttl=None)

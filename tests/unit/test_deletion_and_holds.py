@@ -136,8 +136,10 @@ def test_a_release_restores_the_recording(store: Store, table: Table) -> None:
     before = dict(table.plain_item(RECORDING))
     store.recordings.hold(RECORDING_ID, "court case 7", "legal", NOON)
 
-    assert store.recordings.release(RECORDING_ID)
-    assert store.recordings.release(RECORDING_ID)
+    recording = store.recordings.get(RECORDING_ID)
+    assert recording is not None
+    assert store.recordings.release(recording, ttl=1)
+    assert not store.recordings.release(recording, ttl=1)
 
     assert table.plain_item(RECORDING) | {"ttl": None} == before
 
@@ -148,7 +150,6 @@ def test_an_unknown_or_deleted_recording_cannot_be_put_on_hold(store: Store, tab
 
     assert not store.recordings.hold("unknown", "court case 7", "legal", NOON)
     assert not store.recordings.hold(RECORDING_ID, "court case 7", "legal", NOON)
-    assert not store.recordings.release("unknown")
 
     assert table.items() == before
 

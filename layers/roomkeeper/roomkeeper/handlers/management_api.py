@@ -138,7 +138,7 @@ def hold(recording_id: str) -> Held:
 @app.delete("/recordings/<recording_id>/hold")
 def release(recording_id: str) -> Response[str]:
     """Remove the protection."""
-    _management().release(requests.id_in(recording_id))
+    _management().release(requests.id_in(recording_id), _now())
     return _done()
 
 
@@ -190,7 +190,8 @@ def _copies() -> Copies | None:
     if not _settings().copies:
         return None
     known = _settings().copy
-    return Copies(Bucket(known.bucket), CopyQueue(sdk.sqs(copy_queue.RETRY), known.queue_url))
+    queue = CopyQueue(sdk.sqs(copy_queue.RETRY), known.queue_url)
+    return Copies(Bucket(known.bucket), queue, known.copy_expires_at)
 
 
 def _vonage() -> connect.Clients:

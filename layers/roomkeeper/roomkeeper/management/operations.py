@@ -74,10 +74,15 @@ class CopyInProgress(RoomkeeperError):
 
 
 class Copies(Struct, frozen=True):
-    """The bucket of the copies, and the queue of the recordings to copy."""
+    """The bucket of the copies, and the queue of the recordings to copy.
+
+    `expires_at` returns when the item of a recording that was copied then may expire, in Unix
+    seconds; None for never.
+    """
 
     bucket: Bucket
     queue: CopyQueue
+    expires_at: Callable[[datetime], int | None]
 
 
 class Management:
@@ -285,15 +290,23 @@ class Management:
             product=stored.product, reason=request.reason, requested_by=requested_by, since=since
         )
 
-    def release(self, recording_id: str) -> None:
+    def release(self, recording_id: str, now: datetime) -> None:
         """Remove the recording's hold, if there is one.
 
         Raises:
             NotKnown: the recording is not in the table.
         """
-        if not self._store.recordings.release(recording_id):
-            self._stored(recording_id)
+        stored = self._stored(recording_id)
+        self._store.recordings.release(stored, self._expires_at(stored, now))
         self._keep_copy(recording_id, on_hold=False)
+
+    def _expires_at(self, stored: Recording, now: datetime) -> int | None:
+        """Return when the item may expire once it has no use but for its copy; None for never."""
+        after_deletion = self._store.recordings.expires_at(now)
+        if not stored.copied_at:
+            return after_deletion
+        after_copy = self._copies.expires_at(stored.copied_at) if self._copies else None
+        return after_copy and max(after_copy, after_deletion)
 
     def _keep_copy(self, recording_id: str, *, on_hold: bool) -> None:
         """Take the copy, if there is one, out of the bucket's retention, or put it back."""

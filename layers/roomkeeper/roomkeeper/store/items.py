@@ -24,7 +24,8 @@ DEFERRAL = ("attempts", "queued_at")
 CLOSED = "closed_"
 """The prefix of attributes with the final worklist, its time, and the TTL of a closed recording.
 
-A recording that has a copy has the final TTL alone: its item stays as long as the copy.
+A recording that has a copy, or is on hold, has the final TTL alone: its item stays as long as the
+copy or the hold.
 
 A closed recording has no file at Vonage any more, whatever callbacks come late. `if_not_exists` of
 a final value lets a late one find that out in its own single write.

@@ -276,7 +276,7 @@ class RecordingStore:
         """Put a recording on hold, replacing an earlier hold; return False if it is deleted.
 
         Returns False also if the recording is not in the table. One that is deleted at Vonage can
-        be put on hold as long as it has a copy.
+        be put on hold as long as it has a copy. The item does not expire while it is on hold.
 
         Raises:
             StoreUnavailable: the write failed or its outcome is unknown.
@@ -285,24 +285,50 @@ class RecordingStore:
         fields = {name: serialize(value) for name, value in msgspec.structs.asdict(hold).items()}
         return self._table.update(
             RECORDING + recording_id,
-            "SET #hold = :hold REMOVE #ttl",
+            "SET #hold = :hold, closed_ttl = :never REMOVE #ttl",
             "attribute_exists(pk) "
             "AND (attribute_not_exists(deleted_at) OR attribute_exists(copied_at))",
             ExpressionAttributeNames={"#hold": "hold", "#ttl": "ttl"},
-            ExpressionAttributeValues={":hold": {"M": fields}},
+            ExpressionAttributeValues={":hold": {"M": fields}, ":never": serialize(None)},
         )
 
-    def release(self, recording_id: str) -> bool:
-        """Remove a recording's hold, if any; return False if the recording is not in the table.
+    def keep_if_on_hold(self, recording_id: str) -> bool:
+        """Remove the TTL of a recording that is on hold; return False if it is not.
 
         Raises:
             StoreUnavailable: the write failed or its outcome is unknown.
         """
         return self._table.update(
             RECORDING + recording_id,
-            "REMOVE #hold",
-            "attribute_exists(pk)",
-            ExpressionAttributeNames={"#hold": "hold"},
+            "SET closed_ttl = :never REMOVE #ttl",
+            "attribute_exists(#hold)",
+            ExpressionAttributeNames={"#hold": "hold", "#ttl": "ttl"},
+            ExpressionAttributeValues={":never": serialize(None)},
+        )
+
+    def release(self, recording: Recording, ttl: int | None) -> bool:
+        """Remove a recording's hold; return False if there is none.
+
+        The item expires at `ttl`, in Unix seconds, never if that is None: at once if there is no
+        file at Vonage, else when the original is deleted or expires, if there is a copy.
+
+        Raises:
+            StoreUnavailable: the write failed or its outcome is unknown.
+        """
+        is_closed = recording.status in ("failed", "expired")
+        is_over = is_closed or recording.deleted_at or recording.worklist is None
+        sets = ["#ttl = :ttl"] if is_over else []
+        removes = ["#hold"]
+        if is_closed or recording.copied_at:
+            sets.append("closed_ttl = :ttl")
+        else:
+            removes.append("closed_ttl")
+        return self._table.update(
+            RECORDING + recording.recording_id,
+            f"{'SET ' if sets else ''}{', '.join(sets)} REMOVE {', '.join(removes)}",
+            "attribute_exists(#hold)",
+            ExpressionAttributeNames={"#hold": "hold"} | ({"#ttl": "ttl"} if is_over else {}),
+            **({"ExpressionAttributeValues": {":ttl": serialize(ttl)}} if sets else {}),
         )
 
     def expires_at(self, now: datetime) -> int:
