@@ -42,6 +42,7 @@ class Copies:
         self._s3 = deployed.stack.client("s3")
         self._bucket = deployed.stack.outputs["CopyBucketName"]
         self._uploads_before = self.unfinished_uploads()
+        self._keys_before = set(self._keys())
 
     # --- recordings -------------------------------------------------------------------------------
 
@@ -117,7 +118,7 @@ class Copies:
         keys = Counter(self._keys())
         ours = {each.copy.key for each in found.values() if each.copy}
         repeated = [key for key in ours if keys[key] != 1]
-        stray = set(keys) - self._known_keys()
+        stray = set(keys) - self._known_keys() - self._keys_before
         announced = self._announcements(expected)
         not_once = [id_ for id_ in expected if len(announced[id_]) != 1]
         measurements.add(
