@@ -196,7 +196,7 @@ def require_done(deployed: Deployed, job: str, count: str, least: int = 1) -> No
     report = response.json()
     assert response.ok, report
     assert report["failed"] == 0, report
-    assert "stopped_by" not in report, report
+    assert report["stopped_by"] is None, report
     assert report[count] >= least, report
 
 
