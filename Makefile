@@ -177,8 +177,7 @@ test: $(LOCAL) ## run all tests, including those against the local stack (ARGS= 
 ifdef ARGS
 	@$(DEV)/pytest $(ARGS)
 else
-	@$(DEV)/pytest -n 4 tests/unit tests/integration
-	@$(DEV)/pytest tests/e2e tests/torture tests/machines
+	@$(DEV)/pytest -n 3 --dist loadgroup
 endif
 
 .PHONY: machines

@@ -20,6 +20,7 @@ from operations.insights import Line
 from operations.products import NAMES
 from operations.stack import Stack, StackError, deployed_stack
 from operations.terminal import escape, without_queries
+from roomkeeper.domain.copies import Copy
 from roomkeeper.domain.recordings import Recording, Session
 from roomkeeper.store import items
 from roomkeeper.times import iso
@@ -135,6 +136,8 @@ def _from_item(known: Recording) -> Iterator[Step]:
         "upload known": known.uploaded_at,
         "stored in the customer's own storage": known.stored_at,
         "put on hold": hold and hold.since,
+        f"copied{_to(known.copy)}": known.copied_at,
+        "copy deleted": known.copy_deleted_at,
         "found missing at Vonage": known.missing_at,
         "about to be deleted by Vonage": known.expiring_at,
         "file deleted by Vonage": known.expired_at,
@@ -148,6 +151,10 @@ def _from_item(known: Recording) -> Iterator[Step]:
 
 def _after(duration: int | None) -> str:
     return "" if duration is None else f" after {duration} s"
+
+
+def _to(copy: Copy | None) -> str:
+    return f" to s3://{copy.bucket}/{copy.key}" if copy else ""
 
 
 def _because(reason: str | None) -> str:
@@ -222,6 +229,8 @@ _CALLS = {
     "PUT /recordings/{recording_id}/hold": "put on hold",
     "DELETE /recordings/{recording_id}/hold": "hold lifted",
     "POST /recordings/{recording_id}/republish": "recording:uploaded published again",
+    "POST /recordings/{recording_id}/copy": "copy asked for",
+    "GET /recordings/{recording_id}/file": "link to the copy given out",
     "GET /sessions/{session_id}/recordings": "listed with its session",
 }
 

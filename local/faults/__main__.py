@@ -1,8 +1,8 @@
 """`python -m local.faults --port N --upstream URL`: a fault proxy in front of the local AWS.
 
 microburst injects errors in AWS's own form, delays and resets. Its control API is `/_microburst`.
-This module adds two features: forwarded requests keep the host name that they were signed for, and
-PutEvents can fail for some of its entries.
+This module adds three features: forwarded requests keep the host name that they were signed for,
+responses to HEAD keep their length, and PutEvents can fail for some of its entries.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from aiohttp import ClientSession, web
 from microburst.app import make_app
 from microburst.core.pipeline import Microburst
 from microburst.forward import ResponseFault, Upstream, resign_headers
+from yarl import URL
 
 from local.faults.rules import PARTIAL, SOME
 from local.servers import port_number
@@ -41,7 +42,16 @@ class LocalAws(Upstream):
         if body is not None and mutator is not None and PARTIAL in mutator.set_headers:
             entries = json.loads(body)["Entries"]
             return await self._put_some(request, entries, mutator.set_headers[PARTIAL])
+        if request.method == "HEAD" and mutator is None:
+            return await self._head(request)
         return await super().relay(request, body, mutator, data)
+
+    async def _head(self, request: web.Request) -> web.StreamResponse:
+        """Forward a HEAD request: its response keeps the length, which microburst removes."""
+        url = URL(self.base_url + request.rel_url.raw_path_qs, encoded=True)
+        async with ClientSession() as session:
+            response = await session.head(url, headers=self._outbound_headers(request))
+            return web.Response(status=response.status, headers=response.headers)
 
     async def _put_some(
         self, request: web.Request, entries: Sequence[Any], which: str

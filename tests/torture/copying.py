@@ -42,6 +42,7 @@ class Copies:
         self._s3 = deployed.stack.client("s3")
         self._bucket = deployed.stack.outputs["CopyBucketName"]
         self._uploads_before = self.unfinished_uploads()
+        self._keys_before = set(self._keys())
 
     # --- recordings -------------------------------------------------------------------------------
 
@@ -117,7 +118,7 @@ class Copies:
         keys = Counter(self._keys())
         ours = {each.copy.key for each in found.values() if each.copy}
         repeated = [key for key in ours if keys[key] != 1]
-        stray = set(keys) - self._known_keys()
+        stray = set(keys) - self._known_keys() - self._keys_before
         announced = self._announcements(expected)
         not_once = [id_ for id_ in expected if len(announced[id_]) != 1]
         measurements.add(
@@ -170,14 +171,26 @@ class Copies:
         self._deployed.subscriber.wait_for(have_come, 60)
         return found
 
-    def unfinished_uploads(self) -> set[str]:
-        """Return the ids of the multipart uploads that are neither complete nor aborted."""
+    def unfinished_uploads(self) -> dict[str, str]:
+        """Return the ids of the multipart uploads that are neither complete nor aborted; keys."""
         found = self._s3.list_multipart_uploads(Bucket=self._bucket)
-        return {each["UploadId"] for each in found.get("Uploads", ())}
+        return {each["UploadId"]: each["Key"] for each in found.get("Uploads", ())}
 
-    def stray_uploads(self) -> set[str]:
-        """Return the unfinished uploads since the start of the test."""
-        return self.unfinished_uploads() - self._uploads_before
+    def stray_parts(self) -> list[str]:
+        """Return the unfinished uploads since the start of the test that have any part.
+
+        One without a part is left when the response to its start is lost, or the function is killed
+        then. It costs nothing, and the bucket's lifecycle removes it.
+        """
+        return [
+            upload
+            for upload, key in self.unfinished_uploads().items()
+            if upload not in self._uploads_before and self._has_parts(upload, key)
+        ]
+
+    def _has_parts(self, upload: str, key: str) -> bool:
+        place = {"Bucket": self._bucket, "Key": key, "UploadId": upload}
+        return bool(self._s3.list_parts(**place).get("Parts"))
 
     def drop(self, ids: Iterable[str]) -> None:
         """Delete the copies from the bucket's memory; the table keeps them."""

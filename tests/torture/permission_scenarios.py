@@ -140,8 +140,9 @@ def failed_copies(deployed: Deployed, ids: Sequence[str]) -> int:
 def lines(deployed: Deployed, *texts: str) -> list[str]:
     """Return the lines of the copier's log that have all of these texts."""
     name = deployed.stack.outputs["RecordingCopierName"]
-    log = (deployed.folder / "functions" / f"{name}.log").read_text()
-    return [line for line in log.splitlines() if all(each in line for each in texts)]
+    log = deployed.folder / "functions" / f"{name}.log"
+    written = log.read_text().splitlines() if log.exists() else ()
+    return [line for line in written if all(each in line for each in texts)]
 
 
 def forget_version(deployed: Deployed, recording_id: str) -> None:
@@ -195,6 +196,7 @@ def require_done(deployed: Deployed, job: str, count: str, least: int = 1) -> No
     report = response.json()
     assert response.ok, report
     assert report["failed"] == 0, report
+    assert report["stopped_by"] is None, report
     assert report[count] >= least, report
 
 

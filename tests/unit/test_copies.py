@@ -3,11 +3,14 @@
 import base64
 import hashlib
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roomkeeper.aws import AwsError
+from roomkeeper.aws.bucket import Bucket
 from roomkeeper.domain.copies import (
     MAX_PART_SIZE,
     MAX_PARTS,
@@ -190,3 +193,10 @@ def test_a_copy_keeps_the_last_two_states_of_its_hash() -> None:
     for parts in range(1, 5):
         copy = copy.with_hash_state(parts, bytes([parts]))
     assert [copy.hash_state(parts) for parts in range(1, 5)] == [None, None, b"\x03", b"\x04"]
+
+
+def test_a_response_without_a_length_is_an_error_that_may_pass() -> None:
+    client = SimpleNamespace(head_object=lambda **_: {"ResponseMetadata": {}})
+    with pytest.raises(AwsError) as caught:
+        Bucket("copies", client).find("recordings/a.mp4")
+    assert caught.value.is_retryable

@@ -269,6 +269,36 @@ def test_a_recording_of_video_has_no_room_and_says_how_it_ended() -> None:
     assert "room" not in text
 
 
+def test_the_copy_and_its_deletion_are_steps_of_the_history() -> None:
+    copy = {
+        "bucket": {"S": "copies"},
+        "key": {"S": "recordings/a.mp4"},
+        "size": {"N": "1"},
+        "part_size": {"N": "1"},
+        "source_etag": {"S": "an-etag"},
+        "started_at": {"S": "2026-11-01T11:59:00Z"},
+    }
+    known: Image = {
+        "pk": {"S": f"RECORDING#{RECORDING_ID}"},
+        "recording_id": {"S": RECORDING_ID},
+        "session_id": {"S": SESSION_ID},
+        "seen": {"SS": ["recording:uploaded", "recording:copied"]},
+    }
+    read = a_line(
+        "management call",
+        route="GET /recordings/{recording_id}/file",
+        status=200,
+        caller=CALLER,
+        recording_id=RECORDING_ID,
+    )
+    copied_at = {"S": "2026-11-01T12:00:00Z"}
+    text = told([read], {**known, "copy": {"M": copy}, "copied_at": copied_at})
+    assert "copied to s3://copies/recordings/a.mp4\n" in text
+    assert f"link to the copy given out, called by {CALLER}" in text
+    gone = told([], {**known, "copy_deleted_at": {"S": "2026-11-02T12:00:00Z"}})
+    assert gone.endswith("copy deleted")
+
+
 def test_an_unknown_recording_is_named() -> None:
     with pytest.raises(StackError, match=rf"a-stack does not know the recording .*{RECORDING_ID}"):
         told([])

@@ -17,7 +17,7 @@ from typing import Any
 from msgspec import Struct
 
 from roomkeeper.aws import sdk
-from roomkeeper.aws.errors import AwsError
+from roomkeeper.aws.errors import INVALID_RESPONSE, AwsError
 from roomkeeper.aws.retries import RetryPolicy
 from roomkeeper.domain.copies import FileType, UploadedPart
 
@@ -165,6 +165,8 @@ class Bucket:
             if exc.code in {"404", "NoSuchKey"}:
                 return None
             raise
+        if "ContentLength" not in response:
+            raise AwsError(INVALID_RESPONSE, "head_object: the response has no length")
         return StoredObject(
             size=response["ContentLength"],
             sha256=response.get("ChecksumSHA256"),
