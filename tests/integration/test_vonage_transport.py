@@ -365,7 +365,7 @@ def test_time_that_runs_out_in_a_wait_is_told_by_what_came_before(
     ],
 )
 def test_what_is_no_base_url_is_told_at_once_and_not_quoted(url: str) -> None:
-    with pytest.raises(ValueError, match="base URL must be like") as caught:
+    with pytest.raises(ValueError, match="base URL must start with") as caught:
         MeetingsClient(url, KEY)
     assert "secret" not in str(caught.value)
 

@@ -261,7 +261,7 @@ def test_a_run_emits_a_metric_for_missing_credentials(
     response = {"SecretString": json.dumps(secret), "CreatedDate": 0}
     monkeypatch.setattr(sdk, "secrets_manager", lambda _policy: Secrets(response))
     with suppress(NotConfigured):
-        runner.vonage_client(a_run()).close()
+        runner.rooms_client(a_run()).close()
 
     [line] = [line for line in capsys.readouterr().out.splitlines() if "NotConfigured" in line]
     metric = json.loads(line)
@@ -277,7 +277,7 @@ def test_incomplete_credentials_are_an_error_and_not_unconfigured(
     response = {"SecretString": '{"api_key": "key"}', "CreatedDate": 0}
     monkeypatch.setattr(sdk, "secrets_manager", lambda _policy: Secrets(response))
     with pytest.raises(SecretUnavailable) as raised:
-        runner.vonage_client(a_run())
+        runner.rooms_client(a_run())
     assert not isinstance(raised.value, NotConfigured)
 
 

@@ -103,11 +103,6 @@ def is_resumable() -> bool:
     return hasattr(_library(), "SHA256_Update")
 
 
-def sha256_of(data: Buffer) -> str:
-    """Return the SHA-256 of `data` in base64."""
-    return base64.b64encode(hashlib.sha256(data).digest()).decode()
-
-
 def _library() -> ctypes.CDLL:
     return _LIBRARY
 

@@ -10,7 +10,7 @@ each part is sent, so that a later invocation can verify the file without readin
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from msgspec import Struct
@@ -20,21 +20,16 @@ from roomkeeper.aws import AwsError
 from roomkeeper.aws.bucket import Bucket, StoredObject
 from roomkeeper.domain import copies
 from roomkeeper.domain.copies import Copy, CopyFailed, FileType, Part, UploadedPart
+from roomkeeper.jobs.source import CONNECTIONS, Downloads, NoDownload, Source
 from roomkeeper.resumable_hash import Sha256, is_resumable, sha256
 from roomkeeper.vonage.downloads import (
-    CONTEXT,
     Downloader,
     DownloadInterrupted,
     DownloadRefused,
     FileChanged,
-    LinkExpired,
     RemoteFile,
 )
-from roomkeeper.vonage.recordings_api import Download
 from roomkeeper.vonage.retry import Deadline
-
-CONNECTIONS = 8
-"""The number of ranges of a part that are read at once."""
 
 RESERVE = 60.0
 """Seconds before the deadline when no other part is started: enough for one, retries included."""
@@ -42,13 +37,8 @@ RESERVE = 60.0
 MAX_PART_IN_MEMORY = 64 * copies.MIB
 """The part size, in bytes, that a function's memory allows: files of up to 625 GiB."""
 
-FRESH_LINKS = 3
-"""The number of fresh links for one part, after which an expired link is an error."""
-
 RESTARTS = 2
 """How often a copy starts over within an invocation because the file changed."""
-
-MIN_RANGE = copies.MIB
 
 
 class AlreadyStored(CopyFailed):
@@ -72,9 +62,6 @@ class NoFile(Struct, frozen=True):
 
 
 Outcome = Copied | Continued | NoFile
-
-Downloads = Callable[[], Download | None]
-"""Returns a fresh download from Vonage's API; None if there is no file."""
 
 Save = Callable[[Copy], None]
 """Saves the progress of a copy. If it raises, the copy stops."""
@@ -115,11 +102,11 @@ class Copier:
             AwsError: S3 refuses, or still fails after all attempts.
         """
         with ThreadPoolExecutor(self._connections + 2) as pool:
-            link = _Link(downloads)
-            task = _Task(key, file_type, link, save, deadline, pool)
+            source = Source(self._downloader, downloads, deadline, pool, self._connections)
+            task = _Task(key, file_type, source, save, deadline, pool)
             try:
                 return self._copy(task, started)
-            except _NoDownload:
+            except NoDownload:
                 self._abort(started)
                 return NoFile()
             finally:
@@ -137,8 +124,8 @@ class Copier:
         return self._attempt(task, started)
 
     def _attempt(self, task: "_Task", started: Copy | None) -> Outcome:
-        file = task.link.use(lambda url: self._downloader.describe(url, task.deadline))
-        copies.verify_size(file.size, task.link.download.size)
+        file = task.source.describe()
+        copies.verify_size(file.size, task.source.download.size)
         part_size = copies.part_size_for(file.size)
         if part_size > MAX_PART_IN_MEMORY:
             raise copies.WrongSize(f"The file has {file.size} bytes, too many for this function.")
@@ -166,9 +153,9 @@ class Copier:
         whole = sha256()
         with memoryview(data) as view:
             part = Part(number=1, start=0, length=file.size)
-            self._read(task, file, part, view, [whole])
+            task.source.read(file, part, view, [whole])
         digest = whole.digest()
-        copies.verify_sha256(digest, task.link.download.sha256)
+        copies.verify_sha256(digest, task.source.download.sha256)
         copy = replace(copy, sha256=digest, s3_checksum=digest)
         task.save(copy)
         return self._made(copy, self._bucket.put(task.key, task.file_type, data, digest))
@@ -179,7 +166,7 @@ class Copier:
             if not self._transfer(task, file, upload):
                 return Continued(upload.copy)
             return self._complete(task, upload)
-        except (_NoDownload, FileChanged, DownloadRefused, CopyFailed):
+        except (NoDownload, FileChanged, DownloadRefused, CopyFailed):
             self._abort(upload.copy)
             raise
 
@@ -210,7 +197,7 @@ class Copier:
                     buffer = bytearray(part.length)
                 digest = sha256()
                 with memoryview(buffer) as view:
-                    self._read(task, file, part, view, [digest, upload.hash])
+                    task.source.read(file, part, view, [digest, upload.hash])
                 if sending:
                     sending.result()
                 state = upload.hash.state
@@ -225,35 +212,10 @@ class Copier:
                 sending.result()
         return True
 
-    def _read(
-        self,
-        task: "_Task",
-        file: RemoteFile,
-        part: Part,
-        view: memoryview,
-        hashes: Sequence[Sha256],
-    ) -> None:
-        """Fill `view` with a part over several connections, and add it to the hashes in order.
-
-        The first pieces are hashed while the others arrive.
-        """
-        length = max(MIN_RANGE, -(-part.length // self._connections))
-        reading = _Reading(self._downloader, task, file, part, view)
-        try:
-            pieces = copies.ranges(part, length)
-            for piece in pieces:
-                reading.start(piece)
-            for piece in pieces:
-                with reading.arrived(piece) as data:
-                    for each in hashes:
-                        each.update(data)
-        finally:
-            wait(reading.futures)
-
     def _complete(self, task: "_Task", upload: "_Upload") -> Copied:
         """Make the object, once the whole file is verified."""
         digest = upload.hash.digest()
-        copies.verify_sha256(digest, task.link.download.sha256)
+        copies.verify_sha256(digest, task.source.download.sha256)
         checksum = copies.composite_checksum(upload.parts)
         copy = replace(upload.copy, sha256=digest, s3_checksum=checksum)
         task.save(copy)
@@ -303,108 +265,10 @@ class Copier:
 class _Task(Struct, frozen=True):
     key: str
     file_type: FileType
-    link: "_Link"
+    source: Source
     save: Save
     deadline: Deadline
     pool: ThreadPoolExecutor
-
-
-class _Reading:
-    """The pieces of a part that are being read into memory."""
-
-    def __init__(
-        self,
-        downloader: Downloader,
-        task: _Task,
-        file: RemoteFile,
-        part: Part,
-        view: memoryview,
-    ) -> None:
-        self._downloader = downloader
-        self._task = task
-        self._file = file
-        self._part = part
-        self._view = view
-        self._by_piece: dict[int, tuple[Download, Future[None]]] = {}
-        self._fresh_links = 0
-
-    @property
-    def futures(self) -> Sequence[Future[None]]:
-        """The reads that were started last for each piece."""
-        return [future for _, future in self._by_piece.values()]
-
-    def start(self, piece: Part) -> None:
-        """Start to read a piece, with the current link."""
-        used = self._task.link.download
-        self._by_piece[piece.number] = used, self._task.pool.submit(self._fill, used.url, piece)
-
-    def arrived(self, piece: Part) -> memoryview:
-        """Return the memory of a piece once it is filled; with a fresh link if that has expired.
-
-        Raises:
-            LinkExpired: fresh links have expired, too.
-        """
-        while True:
-            used, future = self._by_piece[piece.number]
-            try:
-                future.result()
-                return self._memory(piece)
-            except LinkExpired:
-                if used is self._task.link.download:  # no other piece has renewed it
-                    self._renew()
-                self.start(piece)
-
-    def _renew(self) -> None:
-        if self._fresh_links == FRESH_LINKS:
-            raise LinkExpired("Fresh links have expired, too", CONTEXT)
-        self._fresh_links += 1
-        self._task.link.renew()
-
-    def _fill(self, url: str, piece: Part) -> None:
-        with self._memory(piece) as into:
-            self._downloader.read(url, self._file, piece.start, into, self._task.deadline)
-
-    def _memory(self, piece: Part) -> memoryview:
-        offset = piece.start - self._part.start
-        return self._view[offset : offset + piece.length]
-
-
-class _NoDownload(Exception):
-    """Vonage has no file to download."""
-
-
-class _Link:
-    """The download of a file, made when it is first needed and when it has expired."""
-
-    def __init__(self, downloads: Downloads) -> None:
-        self._downloads = downloads
-        self._download: Download | None = None
-
-    @property
-    def download(self) -> Download:
-        """The current download."""
-        if self._download is None:
-            self.renew()
-        assert self._download is not None  # noqa: S101 - renew sets it
-        return self._download
-
-    def renew(self) -> None:
-        """Get a fresh download.
-
-        Raises:
-            _NoDownload: there is none.
-        """
-        self._download = self._downloads()
-        if self._download is None:
-            raise _NoDownload
-
-    def use(self, call: Callable[[str], RemoteFile]) -> RemoteFile:
-        """Return the result of `call` with the URL, or with a fresh one if that has expired."""
-        try:
-            return call(self.download.url)
-        except LinkExpired:
-            self.renew()
-            return call(self.download.url)
 
 
 class _Upload:

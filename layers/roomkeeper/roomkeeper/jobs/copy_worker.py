@@ -24,10 +24,11 @@ from roomkeeper.domain.observations import Product
 from roomkeeper.domain.recordings import Recording, WorklistEntry
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.jobs import fairness, runner
-from roomkeeper.jobs.copier import Continued, Copied, Copier, Downloads
+from roomkeeper.jobs.copier import Continued, Copied, Copier
 from roomkeeper.jobs.copying import Copying
 from roomkeeper.jobs.job import open_store
 from roomkeeper.jobs.runner import Context, Event, logger, metrics
+from roomkeeper.jobs.source import Downloads
 from roomkeeper.settings import CopySettings
 from roomkeeper.store import Store, correlation
 from roomkeeper.vonage import RecordingsApi, api_of

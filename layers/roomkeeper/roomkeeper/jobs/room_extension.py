@@ -73,7 +73,7 @@ class RoomExtension(Job[Options, Task]):
         settings = RoomExtensionSettings.from_env(os.environ)
         client = sdk.dynamodb(store.SHORT_RETRY)
         table = RoomStore(client, settings.table_name, event_days=settings.event_days)
-        with runner.vonage_client(run) as vonage:
+        with runner.rooms_client(run) as vonage:
             return cls(run, table, vonage, policy=settings.policy).run()
 
     def items(self) -> Iterator[Task]:

@@ -155,7 +155,7 @@ def run_for_queue(context: Context, job: JobType[OptionsT]) -> Run[OptionsT]:
     return _new_run({}, context, job, _BY_SCHEDULE)
 
 
-def vonage_client(run: Run[Any]) -> MeetingsClient:
+def rooms_client(run: Run[Any]) -> MeetingsClient:
     """Return a client of the Meetings API whose calls each take at most the run's `call_seconds`.
 
     Raises:
@@ -168,7 +168,7 @@ def vonage_client(run: Run[Any]) -> MeetingsClient:
 
 
 def vonage_clients(run: Run[Any]) -> Clients:
-    """Return the clients of all products that are served, as `vonage_client` does for one.
+    """Return the clients of all products that are served, as `rooms_client` does for one.
 
     Raises:
         NotConfigured: no product has credentials.

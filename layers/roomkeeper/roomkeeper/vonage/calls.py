@@ -1,4 +1,4 @@
-"""Requests to the Meetings API, and their URL paths."""
+"""Requests to an API of Vonage, and their URL paths."""
 
 import re
 from collections.abc import Mapping

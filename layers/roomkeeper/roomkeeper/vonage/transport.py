@@ -144,8 +144,8 @@ def _checked(base_url: str) -> str:
     # The message leaves the URL out, since it may have a user and password.
     if not is_valid or parts.auth or parts.query is not None or parts.fragment is not None:
         raise ValueError(
-            "The base URL must be like https://api-eu.vonage.com/beta/meetings: "
-            "http or https, without user, query or fragment."
+            "The base URL must start with http:// or https:// and a host, and have no user, query "
+            "or fragment."
         )
     return base_url.rstrip("/")
 
