@@ -104,6 +104,7 @@ NOT_NEEDED = {
     },
     "AWS::Events::EventBus": {"events:PutPermission", "events:RemovePermission"},  # its Policy
     "AWS::S3::Bucket": {
+        "s3:DeleteBucketEncryption",  # no action: PutEncryptionConfiguration
         *("s3:DeleteObject", "s3:PutObjectAcl", "iam:PassRole"),  # of another API, and of replicas
         *("s3:PutBucketAbac", "s3:PutBucketAcl", "s3:PutBucketCORS", "s3:PutBucketLogging"),
         *("s3:PutBucketNotification", "s3:PutBucketWebsite", "s3:PutBucketReplication"),
