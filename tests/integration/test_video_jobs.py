@@ -229,6 +229,20 @@ def test_an_invalid_archive_fails_alone_and_is_named(env: Env, client: VideoClie
     assert "bad-id" in report["sample_errors"][0]
 
 
+def test_many_invalid_archives_do_not_keep_the_others_from_being_found(
+    env: Env, client: VideoClient
+) -> None:
+    api = pages_of(env, client, 1, 1)
+    invalid = [f"bad-{number}: no status" for number in range(30)]
+    api.pages = (msgspec.structs.replace(api.pages[0], invalid=invalid), api.pages[1])
+    report = reconcile(env, {"video": api})
+    assert counted(report, "scanned", "discovered", "failed") == {
+        "scanned": 32,
+        "discovered": 2,
+        "failed": 30,
+    }
+
+
 def test_an_archive_in_a_new_status_is_counted_and_is_no_failure(
     env: Env, client: VideoClient
 ) -> None:

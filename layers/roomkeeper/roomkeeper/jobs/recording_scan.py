@@ -40,6 +40,11 @@ class ScanPeriod(Struct, frozen=True, kw_only=True):
 class InvalidListEntry(RoomkeeperError):
     """Vonage's list of all recordings has one with missing or invalid data."""
 
+    @property
+    def is_item_specific(self) -> bool:
+        """Always True: only this recording is affected."""
+        return True
+
 
 class RecordingScan:
     """One run's scan of the lists of all products that have one.
