@@ -250,6 +250,17 @@ def test_a_recording_that_vonage_does_not_have_is_tried_again_and_then_gone(
     assert known(store, "old").deleted_by == "vonage"
 
 
+def test_a_copy_that_keeps_failing_is_tried_again_well_before_the_file_is_deleted(
+    env: Env, store: Store
+) -> None:
+    store.apply(parse(json_bytes(an_upload("young"))), NOW)
+    for _ in range(8):
+        copy("young")
+    next_attempt = known(store, "young").since
+    assert next_attempt
+    assert next_attempt <= datetime.now(UTC) + timedelta(hours=6)
+
+
 def test_a_failing_vonage_is_asked_again_by_the_queue_and_then_by_the_sweep(
     env: Env, store: Store
 ) -> None:

@@ -45,6 +45,10 @@ RETRY_SECONDS = 60
 MISSING_AFTER = timedelta(days=1)
 """How long after its upload a recording that Vonage does not have counts as deleted by Vonage."""
 
+MAX_DELAY = timedelta(hours=6)
+"""The longest time between two attempts: several fall into the last 12 hours before Vonage deletes
+the file, when the sweep counts it as `expiring_uncopied`."""
+
 RELEASE_SECONDS = 10.0
 """Seconds that are kept for the last writes of an invocation."""
 
@@ -229,7 +233,11 @@ class CopyWorker:
         known = self._store.recordings.get(recording.recording_id)
         if known and known.worklist and known.since and "awaiting_copy" in known.worklist:
             entry = WorklistEntry("recording", known.recording_id, known.since, known.worklist)
-            self._store.worklists.defer(entry, datetime.now(UTC), fairness.delay, confirmed=False)
+            self._store.worklists.defer(entry, datetime.now(UTC), _delay, confirmed=False)
+
+
+def _delay(attempts: int) -> timedelta:
+    return min(fairness.delay(attempts), MAX_DELAY)
 
 
 def count_failures(number: int) -> None:
