@@ -401,6 +401,16 @@ def test_a_file_that_outlasts_an_invocation_goes_on_in_the_next(
     assert made.size == 20 * 1024 * 1024
 
 
+def test_the_upload_of_a_recording_that_was_deleted_meanwhile_is_removed(
+    env: Env, store: Store
+) -> None:
+    recording_id = uploaded(env, store, size=20 * 1024 * 1024)
+    copying.handler(message(recording_id), ShortInvocation())
+    assert call("DELETE", f"/recordings/{recording_id}")[0] == 204
+    copy(recording_id)
+    assert boto3.client("s3").list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
+
+
 def test_progress_of_an_invocation_that_just_gave_its_claim_back_is_not_lost(
     env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,7 +128,10 @@ class CopyWorker:
                 the reason is the recording's own, it is deferred.
         """
         recording = self._store.recordings.get(recording_id)
-        if recording is None or recording.deleted_at or "recording:uploaded" not in recording.seen:
+        if recording is None or "recording:uploaded" not in recording.seen:
+            return "nothing_to_do"
+        if recording.deleted_at:
+            self._remove_upload(recording)
             return "nothing_to_do"
         if not recording.lacks_copy:
             self._need_none(recording)
@@ -146,6 +149,12 @@ class CopyWorker:
             raise
         finally:
             self._store.copies.release(recording_id, claim)
+
+    def _remove_upload(self, recording: Recording) -> None:
+        """Remove what an earlier invocation has uploaded of a recording that is deleted."""
+        upload, until = recording.copy, recording.copy_claimed_until
+        if upload and upload.upload_id and not (until and until > datetime.now(UTC)):
+            self._bucket.abort(upload.key, upload.upload_id)
 
     def _need_none(self, recording: Recording) -> None:
         """Finish what an earlier invocation may have left undone for a recording with a copy."""
