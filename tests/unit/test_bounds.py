@@ -16,6 +16,7 @@ from roomkeeper.handlers import event_publisher as publisher
 from roomkeeper.handlers import management_api as management
 from roomkeeper.jobs import runner
 from roomkeeper.jobs.cleanup import Cleanup
+from roomkeeper.jobs.copying import Copying
 from roomkeeper.jobs.job import Job
 from roomkeeper.jobs.reconciliation import Reconciliation
 from roomkeeper.jobs.room_extension import RoomExtension
@@ -61,7 +62,14 @@ def test_the_management_api_lists_a_sessions_recordings() -> None:
     assert COLD_START + SECRET + management.VONAGE_SECONDS + read < timeout("ManagementApi")
 
 
-@pytest.mark.parametrize("job", [Cleanup, Reconciliation, RoomExtension])
+def test_the_management_api_holds_a_recording_and_its_copy() -> None:
+    """It reads the credentials of both products, and the item before and after the hold."""
+    table = 3 * store.SHORT_RETRY.worst_case
+    others = 2 * SECRET + management.S3_RETRY.worst_case
+    assert COLD_START + others + table < timeout("ManagementApi")
+
+
+@pytest.mark.parametrize("job", [Cleanup, Reconciliation, RoomExtension, Copying])
 def test_a_job_over_http_has_time_to_start_and_to_finish_its_last_item(
     job: type[Job[Any, Any]],
 ) -> None:

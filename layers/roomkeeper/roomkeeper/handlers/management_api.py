@@ -12,7 +12,7 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.metrics import MetricUnit
 
 from roomkeeper import http_api, store
-from roomkeeper.aws import copy_queue, sdk
+from roomkeeper.aws import RetryPolicy, copy_queue, sdk
 from roomkeeper.aws.bucket import Bucket
 from roomkeeper.aws.copy_queue import CopyQueue
 from roomkeeper.aws.secrets import SECRET_MAX_AGE, SECRET_RETRY
@@ -39,6 +39,9 @@ from roomkeeper.vonage import connect
 
 VONAGE_SECONDS = 4.5
 """Seconds for one operation at Vonage, retries included; a request needs at most three."""
+
+S3_RETRY = RetryPolicy(max_attempts=2, timeout=1.5)
+"""The retry policy for a change of a copy's tag, or its deletion."""
 
 CAUSED = {
     "DELETE /recordings/{recording_id}": "recording:deleted",
@@ -191,7 +194,7 @@ def _copies() -> Copies | None:
         return None
     known = _settings().copy
     queue = CopyQueue(sdk.sqs(copy_queue.RETRY), known.queue_url)
-    return Copies(Bucket(known.bucket), queue, known.copy_expires_at)
+    return Copies(Bucket(known.bucket, sdk.s3(S3_RETRY)), queue, known.copy_expires_at)
 
 
 def _vonage() -> connect.Clients:
