@@ -230,6 +230,19 @@ def test_a_claim_is_made_although_the_response_to_its_first_attempt_was_lost(
     assert not store.copies.claim(recording_id, "another", until, NOW)
 
 
+def test_a_copy_is_counted_although_the_response_to_its_record_was_lost(
+    env: Env, store: Store
+) -> None:
+    recording_id = uploaded(env, store)
+    before = known(store, recording_id)
+    copy(recording_id)
+    made = known(store, recording_id).copy
+    assert made is not None
+    assert store.copies.mark_copied(before, "ours", made, None, NOW)
+    later = msgspec.structs.replace(made, copied_at=NOW + timedelta(hours=1))
+    assert not store.copies.mark_copied(before, "another", later, None, NOW)
+
+
 def test_a_stored_recording_needs_no_copy(env: Env, store: Store) -> None:
     recording_id = uploaded(env, store)
     stored = parse(json_bytes(an_upload(recording_id)))

@@ -161,47 +161,56 @@ def change_while_it_is_copied(copying: Deployed, copies: Copies, recording_id: s
 def test_a_killed_copy_goes_on_and_reads_at_most_one_whole_part_again(
     copying: Deployed, measurements: Measurements, full: bool
 ) -> None:
-    kills, files, size = (50, 10, 100_000_000) if full else (2, 1, 60_000_000)
-    copies = Copies(copying)
-    dice = random.Random(kills)
-    copying.vonage.fault("download", rate=2 * MIB)  # on each of the connections
-    ids = list[str]()
-    for _ in range(files):
-        ids += copies.upload([size])
-        kill_copies_of(copying, copies, ids[-1], kills // files, dice)
-    copying.vonage.clear_faults()
-    copies.age(copies.uncopied(ids), claims=True)
-    assert copies.finish(ids, WITHIN)
+    files, kills, size = (10, 5, 100_000_000) if full else (1, 2, 60_000_000)
+    copies, dice = Copies(copying), random.Random(files)
+    ids = [kill_a_copy(copying, copies, kills, size, dice) for _ in range(files)]
 
     made = {id_: attempts(copying, id_) for id_ in ids}
     again = [count for each in made.values() for count in read_whole_twice(each)]
-    measurements.add("killed copies", kills=kills, parts_read_twice=sum(again))
+    measurements.add(
+        "killed copies", kills=files * kills, resumed=len(again), read_twice=sum(again)
+    )
     assert max(again, default=0) <= 1
-    assert sum(len(each) - 1 for each in made.values()) >= kills // 2  # most were in the middle
+    assert len(again) >= files * kills // 2  # in the middle of a file
     copies.require({id_: {sha256_at_vonage(copying, id_)} for id_ in ids}, measurements)
     assert copies.stray_parts() == []
     copies.drop(ids)
 
 
-def kill_copies_of(
-    copying: Deployed, copies: Copies, recording_id: str, times: int, dice: random.Random
-) -> None:
-    """Kill the function this often while it copies a recording; after each, its time is over."""
-    pause = threading.Event().wait
+def kill_a_copy(
+    copying: Deployed, copies: Copies, times: int, size: int, dice: random.Random
+) -> str:
+    """Kill the function while it copies a file of `size` bytes, then let it finish; return the id.
+
+    After each kill, the invocation's time is over.
+    """
+    copying.vonage.fault("download", rate=MIB)  # on each of the connections
+    [recording_id] = copies.upload([size])
     for _ in range(times):
-        assert wait_until(lambda: copies.is_claimed(recording_id), WITHIN)
-        pause(dice.uniform(0.5, 3.0))
-        kill(copying)
+        await_copying(copies, recording_id)
+        threading.Event().wait(dice.uniform(0.5, 3.0))
+        assert kill(copying)
         copies.age(copies.uncopied([recording_id]), claims=True)
         assert wait_until(copies.sweep, WITHIN)
+    copying.vonage.clear_faults()
+    assert copies.finish([recording_id], 2 * WITHIN)
+    return recording_id
 
 
-def kill(copying: Deployed) -> None:
-    """Kill the copier's processes that are at work."""
+def await_copying(copies: Copies, recording_id: str) -> None:
+    """Wait until an invocation copies a recording."""
+    assert wait_until(lambda: copies.is_claimed(recording_id), WITHIN)
+
+
+def kill(copying: Deployed) -> int:
+    """Kill the copier's processes that are at work; return how many there were."""
+    killed = 0
     for worker in jobs.workers(copying, copying.stack.outputs[COPIER]):
         if jobs.is_at_work(worker):
             with suppress(ProcessLookupError):
                 os.kill(worker, signal.SIGKILL)
+                killed += 1
+    return killed
 
 
 # --- hostile sources ------------------------------------------------------------------------------

@@ -100,9 +100,9 @@ class CopyStore:
     ) -> bool:
         """Record that a copy is made, and queue the recording for the cleanup.
 
-        Returns False if that was recorded before. The cleanup's time counts from the upload. The
-        item expires at `ttl`, in Unix seconds, and not before; never if that is None. A recording
-        that has no file at Vonage any more is not queued.
+        Returns False if another invocation recorded it before. The cleanup's time counts from the
+        upload. The item expires at `ttl`, in Unix seconds, and not before; never if that is None. A
+        recording that has no file at Vonage any more is not queued.
 
         Raises:
             ClaimLost: the claim is another's by now.
@@ -136,8 +136,8 @@ class CopyStore:
         ):
             return True
         known = self._table.get(RECORDING + recording.recording_id) or {}
-        if COPIED in known.get("seen", ()):
-            return False
+        if COPIED in known.get("seen", ()):  # by us, if only the response to the write was lost
+            return bool(known.get("copied_at") == made[":at"]["S"])
         raise ClaimLost(f"Another invocation copies the recording {recording.recording_id!r}.")
 
     def _mark(
