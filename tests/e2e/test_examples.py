@@ -234,12 +234,11 @@ def test_an_event_whose_mail_failed_waits_in_the_dead_letter_queue(
     mailer, marker = subscribers["copied_mail"], str(uuid.uuid4())
     client = mailer.client("lambda")
     name = mailer.outputs["MailerName"]
+    latest = {"FunctionName": name, "Qualifier": "$LATEST"}  # as the SAM CLI's template says it
     client.put_function_event_invoke_config(
-        FunctionName=name,
+        **latest,
         MaximumRetryAttempts=0,  # two attempts more would be minutes apart
-        DestinationConfig=client.get_function_event_invoke_config(FunctionName=name)[
-            "DestinationConfig"
-        ],
+        DestinationConfig=client.get_function_event_invoke_config(**latest)["DestinationConfig"],
     )
     event = {"detail": {"data": {"no": marker}}}
     client.invoke(FunctionName=name, InvocationType="Event", Payload=json.dumps(event))
