@@ -124,7 +124,9 @@ check-texts: $(TOOLS)/lint/.installed $(TOOLS)/dev/.installed
 
 .PHONY: check-security
 check-security: $(TOOLS)/scan/.installed $(TOOLS)/dev/.installed
-	@$(TOOLS)/scan/bin/checkov --config-file .checkov.yaml
+	@mkdir -p build && $(TOOLS)/scan/bin/checkov --config-file .checkov.yaml >build/checkov.log 2>&1 \
+		&& ! grep -E 'Parsing errors: [1-9]|YAML error' build/checkov.log \
+		|| { cat build/checkov.log >&2; exit 1; }
 	@$(DEV)/python -m tools.audit requirements/dev.txt
 
 .PHONY: picture
