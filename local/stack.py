@@ -1,5 +1,6 @@
 """The local stack: starts and stops both servers, and deploys the template."""
 
+import secrets
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -145,7 +146,8 @@ def _start(
 
 def _store_vonage_credentials(stack: Stack, vonage: VonageControl) -> None:
     """Store credentials for the emulator: any well-formed ones, and those of its application."""
-    configure.configure(stack, "meetings", {"api_key": "local", "api_secret": "local"})
+    given = {name: secrets.token_hex(16) for name in ("api_key", "api_secret")}
+    configure.configure(stack, "meetings", given)
     known = vonage.video.credentials()
     application = {name: known[name] for name in ("application_id", "private_key")}
     configure.configure(stack, "video", application)
