@@ -47,7 +47,7 @@ class Source(socketserver.StreamRequestHandler):
             piece = BLOCK[offset : offset + min(end - start, LIMITED_CHUNK if rate else CHUNK)]
             self.connection.sendall(piece)
             start += len(piece)
-            if rate:
+            if rate:  # a source that is limited per connection is what is measured
                 time.sleep(max(0.0, began + (start - first) / rate - time.monotonic()))
 
 

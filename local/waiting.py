@@ -10,5 +10,5 @@ def wait_until(holds: Callable[[], bool], within: float, pause: float = 0.05) ->
     while not holds():
         if time.monotonic() > deadline:
             return False
-        time.sleep(pause)
+        time.sleep(pause)  # the one poll: conditions of other processes send no notice
     return True

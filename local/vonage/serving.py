@@ -1,4 +1,4 @@
-"""What the emulated services share: faults around each operation, and the journal of requests."""
+"""The parts that the emulated services share: faults of operations, and the request journal."""
 
 from collections.abc import Callable, Mapping
 

@@ -124,7 +124,7 @@ def _expires_at(archive: Archive, started_at: datetime | None) -> datetime | Non
 
 
 def _ended_at(archive: Archive) -> int | None:
-    """Return when the recording ended, in milliseconds; None if the archive does not tell.
+    """Return when the recording ended, in milliseconds; None if it is unknown.
 
     `updatedAt` is the time of the latest status, so it is the end of the recording in `stopped`
     only. The duration does not count pauses. Thus start plus duration, which later statuses would

@@ -27,8 +27,8 @@ from roomkeeper.management.views import (
     CopyRequest,
     Deletion,
     File,
-    Held,
     KnownRecording,
+    RecordingHold,
     Recordings,
     Republished,
     Rooms,
@@ -126,12 +126,12 @@ def get_file(recording_id: str) -> File:
 @app.post("/recordings/<recording_id>/copy")
 def copy(recording_id: str) -> tuple[CopyRequest, int]:
     """Have a recording copied; return its copy if there is one already."""
-    answer = _management().copy(requests.id_in(recording_id))
-    return answer, 200 if answer.copy else 202
+    status = _management().copy(requests.id_in(recording_id))
+    return status, 200 if status.copy else 202
 
 
 @app.put("/recordings/<recording_id>/hold")
-def hold(recording_id: str) -> Held:
+def hold(recording_id: str) -> RecordingHold:
     """Protect a recording from deletion."""
     hold_request = requests.hold_in(http_api.body_of(_request()))
     caller = http_api.caller_of(_request()) or "unknown"

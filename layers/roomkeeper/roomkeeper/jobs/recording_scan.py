@@ -174,7 +174,7 @@ class RecordingScan:
         )
 
     def _is_expiring(self, found: RecordingObservation, known: Recording | None) -> bool:
-        """Return True if Vonage will soon delete the only file, and that was not said yet."""
+        """Return True if Vonage will soon delete the only file, and no event announced it."""
         if found.event != "recording:uploaded" or found.expires_at is None:
             return False
         if known is not None and (known.copied_at or "recording:expiring" in known.seen):

@@ -39,7 +39,7 @@ warnings.filterwarnings("ignore", "No application metrics to publish")
 Event = Mapping[str, Any]
 
 EVEN_IF_ZERO = {"oldest_waiting_seconds"}
-"""Counts that are emitted even if zero: RecordingCopierMissedAlarm tells by it that sweeps run."""
+"""Counts that are emitted even if zero, because RecordingCopierMissedAlarm needs them."""
 
 DEFERRED_SHARE = 10
 """One in this many items of a run may be a deferred item, which failed before."""

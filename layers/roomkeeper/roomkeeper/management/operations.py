@@ -20,8 +20,8 @@ from roomkeeper.management.views import (
     CopyRequest,
     Deletion,
     File,
-    Held,
     KnownRecording,
+    RecordingHold,
     Recordings,
     Republished,
     Rooms,
@@ -35,7 +35,7 @@ from roomkeeper.vonage.connect import Clients
 
 logger = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 URL_VALID_FOR = timedelta(hours=1)
 """How long the URL of a copy is valid, unless the credentials of the function end before."""
@@ -270,7 +270,9 @@ class Management:
             raise CopyingIsOff("This stack does not copy recordings: CopyRecordings is false.")
         return self._copies
 
-    def hold(self, recording_id: str, request: HoldRequest, caller: str, now: datetime) -> Held:
+    def hold(
+        self, recording_id: str, request: HoldRequest, caller: str, now: datetime
+    ) -> RecordingHold:
         """Protect the recording from deletion; return the hold, which replaces an earlier one.
 
         It is requested by `caller`, unless the request names somebody else.
@@ -286,7 +288,7 @@ class Management:
         if not is_held:
             raise AlreadyDeleted(f"The recording {recording_id!r} is deleted already.")
         self._keep_copy(recording_id, on_hold=True)
-        return Held(
+        return RecordingHold(
             product=stored.product, reason=request.reason, requested_by=requested_by, since=since
         )
 
@@ -363,29 +365,29 @@ class Management:
         return [each for listed in lists for each in listed.found] if lists else None
 
     def _ask(
-        self, products: Collection[Product], question: Callable[[RecordingsApi], Answer | None]
-    ) -> list[Answer]:
-        """Return the answers of these products; of all that are served if there are none.
+        self, products: Collection[Product], question: Callable[[RecordingsApi], Result | None]
+    ) -> list[Result]:
+        """Return the results of these products; of all that are served if there are none.
 
         A product that fails does not hide what another one knows. If none of the others knows
-        anything, its failure is the answer: it may be the one that has the recording.
+        anything, its failure is the result: it may be the one that has the recording.
 
         Raises:
-            VonageError, SecretUnavailable, NotServed: a product failed, and no other has an answer.
+            VonageError, SecretUnavailable, NotServed: a product failed, and no other has an result.
         """
-        answers: list[Answer] = []
+        results: list[Result] = []
         failures: list[RoomkeeperError] = []
         for product in products or {**self._apis, **self._clients.unavailable}:
             try:
-                answer = question(self._api(product))
-                answers += [answer] if answer is not None else []
+                result = question(self._api(product))
+                results += [result] if result is not None else []
             except (VonageError, NotServed, SecretUnavailable) as error:
                 failures.append(error)
-        if failures and not answers:
+        if failures and not results:
             raise failures[0]
         for failure in failures:
             logger.warning("One of Vonage's products was left out: %s", failure)
-        return answers
+        return results
 
     def _api(self, product: Product) -> RecordingsApi:
         """Return the API of a product.

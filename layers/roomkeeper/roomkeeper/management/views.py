@@ -90,7 +90,7 @@ class KnownRecording(Struct, frozen=True, kw_only=True):
     """When Vonage deletes the file by itself."""
 
 
-class Held(Hold, frozen=True, kw_only=True):
+class RecordingHold(Hold, frozen=True, kw_only=True):
     """A recording's hold, with the product of the recording."""
 
     product: Product
@@ -113,14 +113,14 @@ class File(Struct, frozen=True, kw_only=True):
 
 
 class CopyRequest(Struct, frozen=True, kw_only=True):
-    """The answer to the request for a copy; `copy` is None as long as it is not made."""
+    """The response to the request for a copy; `copy` is None as long as it is not made."""
 
     recording_id: str
     copy: MadeCopy | None
 
 
 class Deletion(Struct, frozen=True, kw_only=True):
-    """The answer to the deletion of a recording that has a copy."""
+    """The response to the deletion of a recording that has a copy."""
 
     recording_id: str
     copy: CopyFate

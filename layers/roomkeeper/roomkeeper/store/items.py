@@ -58,7 +58,7 @@ class Update(Struct, frozen=True, kw_only=True):
 def build_update(update: Update) -> dict[str, Any]:
     """Return the arguments of `Table.update`.
 
-    What it writes or removes has placeholders, as any name may be a reserved word of DynamoDB.
+    All names have placeholders, as any of them may be a reserved word of DynamoDB.
     """
     facts = {name: value for name, value in update.set_if_absent.items() if value is not None}
     written = {**facts, **update.set_always, **update.set_unless_closed}

@@ -407,5 +407,5 @@ def _total(response: http.client.HTTPResponse) -> int:
         r"bytes (?:\*|[0-9]+-[0-9]+)/([0-9]{1,19})", response.headers.get("Content-Range", "")
     )
     if found is None:
-        raise DownloadRefused("The response does not tell the size of the file", CONTEXT)
+        raise DownloadRefused("The response lacks the size of the file", CONTEXT)
     return int(found[1])

@@ -80,7 +80,7 @@ class VideoClient:
     429 (with Retry-After), 5xx and connection errors are retried, nothing else. Redirects are not
     followed. Every operation raises a VonageError when it fails: Unauthorized if Vonage refuses the
     credentials, Forbidden if it refuses this recording only. The API has the status 403 for both,
-    so a list of the archives tells which it is.
+    so a list of the archives shows which it is.
 
     Raises:
         ValueError: `base_url` is not an http(s) URL, or has credentials or a query.
@@ -196,7 +196,7 @@ class VideoClient:
     def _archive(self, recording_id: str) -> Archive | None:
         """Return the archive; None if it is unknown or deleted.
 
-        The answer to a GET of a deleted archive is not published, so all three forms are accepted.
+        Vonage publishes no response to a GET of a deleted archive, so all three forms count.
         """
         try:
             call = self._call("GET", recording_id, refusals=_UNKNOWN)
