@@ -7,11 +7,12 @@ import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from roomkeeper.domain.observations import Listed, Product, RecordingObservation
 from roomkeeper.domain.rooms import Room
 from roomkeeper.times import iso
+from roomkeeper.vonage.api_client import ApiClient
 from roomkeeper.vonage.calls import Call, path
 from roomkeeper.vonage.credentials import Credentials
 from roomkeeper.vonage.errors import (
@@ -20,7 +21,6 @@ from roomkeeper.vonage.errors import (
     NotDeletable,
     NotFound,
     NotUpdatable,
-    Unauthorized,
     VonageError,
 )
 from roomkeeper.vonage.meetings import models
@@ -45,7 +45,7 @@ _NOT_DELETABLE: Mapping[tuple[int, str | None], type[VonageError]] = {
 }
 
 
-class MeetingsClient:
+class MeetingsClient(ApiClient):
     """A client of the Meetings API at `base_url`. Safe to use from many threads.
 
     Every operation takes at most `total_timeout` seconds, retries included. `timeout` is the limit
@@ -74,24 +74,8 @@ class MeetingsClient:
         retry: RetryPolicy | None = None,
         on_unauthorized: Callable[[], None] = lambda: None,
     ) -> None:
-        self._total_timeout = total_timeout
-        self._on_unauthorized = on_unauthorized
-        self._transport = Transport(
-            base_url, credentials, timeout=timeout, retry=retry or RetryPolicy()
-        )
-
-    def __repr__(self) -> str:
-        return f"MeetingsClient({self._transport.base_url!r})"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections that are kept alive."""
-        self._transport.close()
+        transport = Transport(base_url, credentials, timeout=timeout, retry=retry or RetryPolicy())
+        super().__init__(transport, total_timeout, on_unauthorized)
 
     # --- rooms ------------------------------------------------------------------------------------
 
@@ -233,18 +217,6 @@ class MeetingsClient:
         if expected_id and found_id != expected_id:
             raise InvalidResponse(f"The response has another id: {found_id!r}", call.context)
         return item
-
-    def _delete(self, call: Call) -> None:
-        """Delete an item. A 2xx response with a body is not Vonage's, which is an empty 204."""
-        if self._perform(call).strip():
-            raise InvalidResponse("The response to a deletion has a body", call.context)
-
-    def _perform(self, call: Call) -> bytes:
-        try:
-            return self._transport.perform(call, self._total_timeout)
-        except Unauthorized:
-            self._on_unauthorized()
-            raise
 
 
 def _recording_call(recording_id: str) -> Call:

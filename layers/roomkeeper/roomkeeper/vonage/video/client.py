@@ -7,12 +7,13 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from msgspec import Raw
 
 from roomkeeper.callbacks.video_archives import Archive, observation
 from roomkeeper.domain.observations import Listed, Product, RecordingObservation
+from roomkeeper.vonage.api_client import ApiClient
 from roomkeeper.vonage.calls import Call, path
 from roomkeeper.vonage.errors import (
     Forbidden,
@@ -69,7 +70,7 @@ Vonage has no file of a failed or expired archive, and refuses to delete its rec
 """
 
 
-class VideoClient:
+class VideoClient(ApiClient):
     """The recordings of one project of the Video API at `base_url`. Safe to use from many threads.
 
     It is the RecordingsApi of the Video API. Every request, with its retries, takes at most
@@ -99,28 +100,14 @@ class VideoClient:
         on_unauthorized: Callable[[], None] = lambda: None,
     ) -> None:
         self._project_id = credentials.project_id
-        self._total_timeout = total_timeout
-        self._on_unauthorized = on_unauthorized
-        self._transport = Transport(
+        transport = Transport(
             base_url,
             credentials,
             timeout=timeout,
             retry=retry or RetryPolicy(),
             read_error=video_error,
         )
-
-    def __repr__(self) -> str:
-        return f"VideoClient({self._transport.base_url!r})"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections that are kept alive."""
-        self._transport.close()
+        super().__init__(transport, total_timeout, on_unauthorized)
 
     # --- one recording ----------------------------------------------------------------------------
 
@@ -179,8 +166,7 @@ class VideoClient:
     def _delete_once(self, recording_id: str) -> DeletionOutcome:
         call = self._call("DELETE", recording_id, refusals=_NOT_DELETABLE)
         try:
-            if self._perform(call).strip():
-                raise InvalidResponse("The response to a deletion has a body", call.context)
+            self._delete(call)
         except (NotFound, NotDeletable) as refusal:
             return self._after_refused_deletion(recording_id, refusal)
         return "deleted"
@@ -318,10 +304,7 @@ class VideoClient:
 
     def _perform(self, call: Call) -> bytes:
         try:
-            return self._transport.perform(call, self._total_timeout)
-        except Unauthorized:
-            self._on_unauthorized()
-            raise
+            return super()._perform(call)
         except Forbidden:
             self.require_accepted_credentials()
             raise

@@ -1,0 +1,49 @@
+"""The parts that the clients of all of Vonage's products share."""
+
+from collections.abc import Callable
+from typing import Self
+
+from roomkeeper.vonage.calls import Call
+from roomkeeper.vonage.errors import InvalidResponse, Unauthorized
+from roomkeeper.vonage.transport import Transport
+
+
+class ApiClient:
+    """The base of a client: it owns `transport`, and is a context manager that closes it.
+
+    Every call takes at most `total_timeout` seconds, retries included. `on_unauthorized` is called
+    at each 401, in the calling thread.
+    """
+
+    def __init__(
+        self, transport: Transport, total_timeout: float, on_unauthorized: Callable[[], None]
+    ) -> None:
+        self._transport = transport
+        self._total_timeout = total_timeout
+        self._on_unauthorized = on_unauthorized
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._transport.base_url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections that are kept alive."""
+        self._transport.close()
+
+    def _perform(self, call: Call) -> bytes:
+        """Return the body of the response."""
+        try:
+            return self._transport.perform(call, self._total_timeout)
+        except Unauthorized:
+            self._on_unauthorized()
+            raise
+
+    def _delete(self, call: Call) -> None:
+        """Delete an item. A 2xx response with a body is not Vonage's, which is an empty 204."""
+        if self._perform(call).strip():
+            raise InvalidResponse("The response to a deletion has a body", call.context)
