@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from operations import products
 from operations.command import command
 from operations.selection import EVERYTHING, Selection, select
 from operations.stack import Stack, deployed_stack
@@ -27,12 +28,16 @@ def main() -> int:
     parser.add_argument(
         "--room", default="", help="the items of a room, its sessions and recordings"
     )
+    products.add_option(parser)
     options = parser.parse_args()
-    selection = Selection(options.recording, options.session, options.room)
-    for item in items(deployed_stack(options.stack), LIMIT, selection):
+    selection = Selection(options.recording, options.session, options.room, options.product)
+    found = 0
+    for found, item in enumerate(items(deployed_stack(options.stack), LIMIT, selection), 1):  # noqa: B007
         for name, value in item.items():
             print(f"{name:<20} {value}")
         print()
+    if not found:
+        print("No items were found.", file=sys.stderr)
     return 0
 
 
