@@ -38,7 +38,7 @@ def a_run(service: str, at: datetime = TWO_HOURS_AGO, **report: Any) -> str:
 
 @pytest.fixture
 def stack(moto: None, table: Table) -> Iterator[AStack]:
-    made = AStack(table.name, logs=ALogs([], *["Complete"] * 2))
+    made = AStack(table.name, logs=ALogs([], *["Complete"] * 3))
     sqs = boto3.client("sqs")
     made.outputs["DeadLetterQueueUrl"] = sqs.create_queue(QueueName=QUEUE_NAME)["QueueUrl"]
     queue = made.outputs["DeadLetterQueueUrl"]
@@ -53,10 +53,12 @@ def shown(stack: Any, capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_state_place_and_code_are_shown(stack: AStack, capsys: pytest.CaptureFixture[str]) -> None:
     arn = "arn:aws:lambda:eu-west-1:123456789012:layer:RoomkeeperLayer1a2b:7"
+    stack.outputs["Version"] = "0.1.0"
     stack.resources["AWS::Lambda::LayerVersion"] = {"RoomkeeperLayer1a2b": arn}
     text = shown(stack, capsys)
     for each in ("CREATE_COMPLETE", "account 123456789012, region eu-west-1", "layer version 7"):
         assert each in text
+    assert re.search(r"^  version +0\.1\.0$", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -164,6 +166,23 @@ def test_video_has_no_room_extension(stack: AStack, capsys: pytest.CaptureFixtur
     assert re.search(r"room_expiry_extender +not deployed: rooms exist in Meetings only", text)
 
 
+def test_a_stack_that_copies_nothing_has_no_copier(
+    stack: AStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert re.search(
+        r"recording_copier +not deployed: CopyRecordings is false", shown(stack, capsys)
+    )
+
+
+def test_the_last_run_of_the_copier_is_shown(
+    stack: AStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack.parameters = {"CopyRecordings": "true"}
+    assert re.search(r"recording_copier +no run in the last two days", shown(stack, capsys))
+    stack._clients["logs"] = ALogs([a_run("recording_copier", queued=3)])
+    assert re.search(r"recording_copier +2 hours ago, finished: queued 3", shown(stack, capsys))
+
+
 def test_a_worklist_is_counted_no_further_than_a_few_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     class Endless:
         """A table whose index never ends."""
@@ -204,7 +223,19 @@ def test_dead_letters_are_counted_with_the_age_of_the_oldest(
             return []
 
     stack._clients["cloudwatch"] = Measured()
-    assert "2, the oldest 2 hours" in shown(stack, capsys)
+    assert "2, the oldest 2 hours old. Run make redrive" in shown(stack, capsys)
+
+
+def test_dead_letters_of_copies_are_counted_apart(
+    stack: AStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "of copies" not in shown(stack, capsys)
+    queue = boto3.client("sqs").create_queue(QueueName="copies")["QueueUrl"]
+    stack.outputs["CopyDeadLetterQueueUrl"] = queue
+    assert "Dead letters\n  none\n  of copies: none" in shown(stack, capsys)
+    boto3.client("sqs").send_message(QueueUrl=queue, MessageBody="{}")
+    assert "none\n  of copies: 1, the oldest of unknown age" in shown(stack, capsys)
+    boto3.client("sqs").delete_queue(QueueUrl=queue)
 
 
 class Limited:
