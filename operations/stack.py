@@ -226,8 +226,8 @@ class Stack:
         """The headers that every HTTP request needs: on the local AWS, the host of the API."""
         if not self._endpoint:
             return {}
-        url = self.outputs[products.NAMES[self.products[0]].url_output]
-        api_id = (urlsplit(url).hostname or "").partition(".")[0]
+        # The callback URL may be on a domain of the operator.
+        api_id = (urlsplit(self.outputs["ManagementUrl"]).hostname or "").partition(".")[0]
         port = urlsplit(self._endpoint).port
         return {"Host": f"{api_id}.execute-api.localhost:{port}"}
 

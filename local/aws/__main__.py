@@ -6,6 +6,7 @@ from pathlib import Path
 from ministack.app import main
 
 from local.aws import (
+    company_rules,
     crashes,
     deployer_permissions,
     event_buses,
@@ -19,6 +20,7 @@ crashes.install()
 stream_retries.install()
 function_output.install(Path(os.environ["FUNCTION_OUTPUT"]))
 schedule_roles.install()
+company_rules.install()
 deployer_permissions.install()
 event_buses.install()
 secret_versions.install()

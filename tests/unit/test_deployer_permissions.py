@@ -4,7 +4,13 @@ import json
 
 import pytest
 
-from local.aws.deployer_permissions import HANDLERS, MORE_AT_CREATION, checks, rule_arn
+from local.aws.deployer_permissions import (
+    HANDLERS,
+    MORE_AT_CREATION,
+    WITH_PROPERTY,
+    checks,
+    rule_arn,
+)
 from tests.support.deployer import asked_for, is_allowed, resource_types
 
 PLACE = {"stack": "roomkeeper-prod", "account": "123456789012", "region": "eu-west-1"}
@@ -37,6 +43,22 @@ def test_what_is_checked_is_what_the_policies_allow(kind: str, verb: str) -> Non
         policies.append("DeployCopiesPolicy")
     for action, arn, _ in checks(kind, logical_id, properties, PLACE)[verb]:
         assert is_allowed(action, arn, *policies), (action, arn)
+
+
+@pytest.mark.parametrize(("kind", "name"), sorted(WITH_PROPERTY))
+def test_a_company_rules_property_takes_permissions_of_the_policy_for_it(
+    kind: str, name: str
+) -> None:
+    properties = {"Role": ROLE}
+    usual = ["DeployPolicy", "DeployDataPolicy"]
+    named = {*asked_for(kind)}
+    for verb in ("create", "update"):
+        without = [*checks(kind, "X", properties, PLACE)[verb]]
+        extra = [*checks(kind, "X", {**properties, name: "given"}, PLACE)[verb]]
+        for action, arn, _ in extra[: len(extra) - len(without)]:
+            assert (verb, action) in named
+            assert not is_allowed(action, arn, *usual), (action, arn)
+            assert is_allowed(action, arn, "DeployCompanyRulesPolicy"), (action, arn)
 
 
 def test_access_logs_take_permissions_of_their_own() -> None:
