@@ -289,7 +289,7 @@ items: $(TOOLS)/dev/.installed ## print up to 50 items of the table, recordings 
 
 .PHONY: purge
 purge: $(TOOLS)/dev/.installed ## remove items that Vonage's API never confirmed, such as forged ones (FROM=, TO=, PRODUCT=, ARGS=--refused, ENV=, STACK=, CONFIRM=)
-	@$(DEV)/python -m operations.purge --stack $(STACK) --start "$(FROM)" --end "$(TO)" --product "$(PRODUCT)" --confirm "$(CONFIRM)" $(ARGS)
+	@$(DEV)/python -m operations.purge --stack $(STACK) --from "$(FROM)" --to "$(TO)" --product "$(PRODUCT)" --confirm "$(CONFIRM)" $(ARGS)
 
 .PHONY: redrive
 redrive: $(TOOLS)/dev/.installed ## publish the events of the messages in the dead-letter queue (ENV=, STACK=)

@@ -8,7 +8,6 @@ Before anything is stored, the functions' own code parses the new content, and o
 tests the given credentials.
 """
 
-import argparse
 import getpass
 import json
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from operations import products
+from operations.arguments import Parser
 from operations.command import command, fail
 from operations.products import NAMES, NotChosen
 from operations.secret_checks import Refused, check_callback_secret, check_vonage_secret
@@ -28,7 +28,7 @@ from roomkeeper.domain.observations import Product
 @command
 def main() -> int:
     """Store the given credentials; return the exit code, 0 once they are stored."""
-    parser = argparse.ArgumentParser(prog="python -m operations.configure")
+    parser = Parser("configure")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     parser.add_argument("--file", type=Path, help="JSON; without it, standard input is read")
     products.add_option(parser)

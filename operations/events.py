@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 from operations import products, subscriber
-from operations.arguments import positive
+from operations.arguments import Parser, positive
 from operations.command import command
 from operations.layout import progress
 from operations.stack import Stack, deployed_stack
@@ -26,9 +26,7 @@ _POLL_SECONDS = 5.0
 @command
 def main() -> int:
     """Print events; return the exit code: 1 if fewer than COUNT= arrived within SECONDS=."""
-    parser = argparse.ArgumentParser(
-        prog="make events", usage="make events [COUNT= SECONDS= PRODUCT= JSON=1]"
-    )
+    parser = Parser("events")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     parser.add_argument("--count", type=positive, help="stop after this many events")
     parser.add_argument("--seconds", type=positive, help="stop after this many seconds")

@@ -3,7 +3,6 @@
 It calls FilterLogEvents, which returns a line within seconds after it was written.
 """
 
-import argparse
 import heapq
 import json
 import re
@@ -18,7 +17,7 @@ from msgspec import Struct
 
 from operations import insights
 from operations.account import explain
-from operations.arguments import duration
+from operations.arguments import Parser, duration
 from operations.command import command
 from operations.layout import progress
 from operations.stack import Stack, StackError, deployed_stack, resource_ids
@@ -44,9 +43,7 @@ class Event(Struct, frozen=True, order=True):
 @command
 def main() -> int:
     """Print log lines; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="make logs", usage="make logs [FUNCTION= SINCE=10m FOLLOW=1]"
-    )
+    parser = Parser("logs")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     parser.add_argument("--function", default="", help="a function's name, such as event_publisher")
     parser.add_argument("--since", type=duration, default="10m", help="how far back: 90s, 2h, 3d")

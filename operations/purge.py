@@ -16,6 +16,7 @@ from botocore.config import Config
 from msgspec import Struct
 
 from operations import products
+from operations.arguments import Parser
 from operations.command import command
 from operations.stack import Stack, deployed_stack
 from roomkeeper.domain.recordings import DEFERRED
@@ -70,12 +71,10 @@ class Selection(Struct):
 @command
 def main() -> int:
     """Print the items that would be removed, or remove them; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="make purge", usage="make purge FROM= TO= [PRODUCT= CONFIRM=]"
-    )
+    parser = Parser("purge")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
-    parser.add_argument("--start", required=True, type=_moment, help="received at or after this")
-    parser.add_argument("--end", required=True, type=_moment, help="received before this")
+    parser.add_argument("--from", dest="start", required=True, type=_moment, help="included")
+    parser.add_argument("--to", dest="end", required=True, type=_moment, help="not included")
     parser.add_argument(
         "--refused", action="store_true", help="only items for which Vonage denied access"
     )

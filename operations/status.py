@@ -3,7 +3,6 @@
 It changes nothing. A part that cannot be read prints the reason, and the other parts follow.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from operations import insights, products, worklists
 from operations.account import explain
+from operations.arguments import Parser
 from operations.command import command
 from operations.insights import Line
 from operations.layout import field, heading, line, progress
@@ -36,7 +36,7 @@ _ALARMS_A_CALL = 100  # CloudWatch API Reference, DescribeAlarms, AlarmNames
 @command
 def main() -> int:
     """Print the status; return the exit code: 0 if all parts could be read."""
-    parser = argparse.ArgumentParser(prog="python -m operations.status")
+    parser = Parser("status")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     return 0 if show(Stack(parser.parse_args().stack)) else 1
 

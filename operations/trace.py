@@ -3,7 +3,6 @@
 The sources are the item in the table and the functions' logs about the recording and its session.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,7 @@ from msgspec import Struct
 
 from operations import insights
 from operations.account import explain
-from operations.arguments import within
+from operations.arguments import Parser, within
 from operations.command import command
 from operations.insights import Line
 from operations.products import NAMES
@@ -43,7 +42,7 @@ class Step(Struct, frozen=True):
 @command
 def main() -> int:
     """Print the history; return the exit code."""
-    parser = argparse.ArgumentParser(prog="make trace", usage="make trace RECORDING=ID [STACK=]")
+    parser = Parser("trace")
     parser.add_argument("recording_id", help="the recording's id")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     parser.add_argument(
