@@ -16,6 +16,7 @@ from msgspec import Struct, structs
 from local import deployer
 from local.clients import jobs
 from local.clients.management import ManagementApi
+from local.deployment import local_session
 from local.testing.builders import a_body
 from local.waiting import wait_until
 from operations.stack import Stack, resource_ids
@@ -27,7 +28,6 @@ pytestmark = pytest.mark.local_stack
 
 DOMAIN = "rooms.example.com"
 TAGS = {"Owner": "rooms-team", "CostCenter": "1234"}
-PREFIX = "AWS::"
 
 
 class Given(Struct, frozen=True):
@@ -55,7 +55,7 @@ class Ruled(Struct, frozen=True):
 
 def a_policy_stack(stack: Stack, name: str, template_name: str, output: str) -> str:
     """Deploy a template of operations/ as an administrator; return one of its outputs."""
-    made = Stack(name, stack._session, stack.base_url)
+    made = Stack(name, local_session(), stack.base_url)
     formation = made.client("cloudformation")
     formation.create_stack(
         StackName=name,
@@ -85,7 +85,7 @@ def a_domain(stack: Stack) -> dict[str, str]:
 
 def allow_company_rules(stack: Stack) -> None:
     """Attach DeployCompanyRulesPolicy to the user who deploys, as an administrator would."""
-    policies = Stack("allow-deployment", stack._session, stack.base_url)
+    policies = Stack("allow-deployment", local_session(), stack.base_url)
     stack.client("iam").attach_user_policy(
         UserName=deployer.NAME, PolicyArn=policies.outputs["DeployCompanyRulesPolicyArn"]
     )
@@ -112,7 +112,7 @@ def ruled(copying: Deployed) -> Ruled:
         *("deploy", "ENV=local", f"PARAMETERS={given}", f"ARGS=--tags {tags}"),
     )
     assert result.code == 0, result.text
-    after = Stack(stack.name, stack._session, stack.base_url)
+    after = Stack(stack.name, local_session(), stack.base_url)
     return Ruled(structs.replace(copying, stack=after), Given(parameters))
 
 
@@ -168,13 +168,13 @@ def narrower(ruled: Ruled) -> Iterator[None]:
     """The boundary allows nothing on the table while a test runs."""
     iam = ruled.stack.stack.client("iam")
     policy = {"PolicyArn": ruled.given.boundary}
-    document = iam.get_policy_version(**policy, VersionId="v1")["PolicyVersion"]["Document"]
-    left = [each for each in document["Statement"] if each["Sid"] != "Table"]
-    narrow = json.dumps({**document, "Statement": left})
-    version = iam.create_policy_version(**policy, PolicyDocument=narrow, SetAsDefault=True)
+    whole = iam.get_policy_version(**policy, VersionId="v1")["PolicyVersion"]["Document"]
+    left = [each for each in whole["Statement"] if each["Sid"] != "Table"]
+    narrow = {**whole, "Statement": left}
+    iam.create_policy_version(**policy, PolicyDocument=json.dumps(narrow), SetAsDefault=True)
     yield
-    iam.set_default_policy_version(**policy, VersionId="v1")
-    iam.delete_policy_version(**policy, VersionId=version["PolicyVersion"]["VersionId"])
+    # The local AWS has no SetDefaultPolicyVersion.
+    iam.create_policy_version(**policy, PolicyDocument=json.dumps(whole), SetAsDefault=True)
 
 
 def test_the_local_aws_enforces_the_boundary(narrower: None, ruled: Ruled) -> None:
