@@ -11,7 +11,7 @@ from typing import TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
 
-from operations import insights
+from operations import insights, layout
 from operations.account import explain
 from operations.arguments import Parser, within
 from operations.command import command
@@ -56,8 +56,10 @@ def main() -> int:
     if not options.recording_id:
         parser.error("give the recording's id: make trace RECORDING=17461b93-...")
     stack = deployed_stack(options.stack)
-    for line in history(stack, options.recording_id, timedelta(options.days)):
-        print(line)
+    with layout.progress("Searching the logs"):
+        found = list(history(stack, options.recording_id, timedelta(options.days)))
+    for text in found:
+        layout.line(text, 0)
     return 0
 
 

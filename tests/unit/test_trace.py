@@ -302,3 +302,17 @@ def test_the_copy_and_its_deletion_are_steps_of_the_history() -> None:
 def test_an_unknown_recording_is_named() -> None:
     with pytest.raises(StackError, match=rf"a-stack does not know the recording .*{RECORDING_ID}"):
         told([])
+
+
+def test_at_60_columns_no_line_is_longer_unless_an_id_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = a_line("item failed", recording_id=RECORDING_ID, error="Vonage responds 503 " * 5)
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr("sys.argv", ["trace", "--", RECORDING_ID])
+    monkeypatch.setattr(trace, "deployed_stack", lambda _name: AStack(ALogs([json.dumps(line)])))
+    assert trace.main() == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) > 4
+    assert [each for each in printed if len(each) > 60] == []
