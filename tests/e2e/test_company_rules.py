@@ -184,7 +184,7 @@ def test_the_local_aws_enforces_the_boundary(narrower: None, ruled: Ruled) -> No
 def test_every_role_has_the_boundary(ruled: Ruled) -> None:
     iam = ruled.stack.stack.client("iam")
     roles = resource_ids(ruled.stack.stack, "AWS::IAM::Role")
-    assert roles.keys() == expected("AWS::IAM::Role", ruled)
+    assert roles.keys() >= expected("AWS::IAM::Role", ruled)
     for name in roles.values():
         boundary = iam.get_role(RoleName=name)["Role"]["PermissionsBoundary"]
         assert boundary["PermissionsBoundaryArn"] == ruled.given.boundary
@@ -198,7 +198,9 @@ def expected(resource_type: str, ruled: Ruled) -> set[str]:
 
 def test_the_functions_that_call_vonage_are_in_the_subnets(ruled: Ruled) -> None:
     client = ruled.stack.stack.client("lambda")
-    for logical_id, name in resource_ids(ruled.stack.stack, "AWS::Lambda::Function").items():
+    functions = resource_ids(ruled.stack.stack, "AWS::Lambda::Function")
+    assert functions.keys() == expected("AWS::Serverless::Function", ruled)
+    for logical_id, name in functions.items():
         properties = template()["Resources"][logical_id]["Properties"]
         vpc = client.get_function_configuration(FunctionName=name)["VpcConfig"]
         given = ruled.given.parameters if "VpcConfig" in properties else {}
