@@ -12,6 +12,7 @@ from local.testing.builders import (
     a_recording_uploaded,
     a_session_started,
 )
+from operations import items as items_command
 from operations.items import items
 from operations.selection import Selection
 from operations.template import ROOT
@@ -104,3 +105,13 @@ def test_items_are_selected_by_product(full: Table) -> None:
     assert len(of_meetings) == 7
     assert {*of_meetings, *of_video} == {key for key in keys(full) if "CHECKPOINT" not in key}
     assert keys(full, product="video", session="session-1") == []
+
+
+def test_a_selection_without_items_says_so(
+    table: Table, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(items_command, "deployed_stack", lambda _name: AStack(table.name))
+    monkeypatch.setattr("sys.argv", ["items", "--recording", "unknown"])
+    assert items_command.main() == 0
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "No items were found.\n")
