@@ -290,7 +290,9 @@ def _next_steps(stack: str, served: tuple[Product, ...]) -> str:
     return f"""
 Next:{configure}
   make callback-url{which}
-      prints the URL of each product, and where to enter it at Vonage"""
+      prints the URL of each product, and where to enter it at Vonage
+  make smoke{which}
+      sends a test callback through the stack. See docs/operations.md, "First day"."""
 
 
 def _options() -> argparse.Namespace:
