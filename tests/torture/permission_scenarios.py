@@ -307,7 +307,7 @@ def require_retry(deployed: Deployed) -> None:
         deployed.vonage.clear_faults()
 
 
-DELAY_FAILED = "the message comes later"
+DELAY_FAILED = "delay of the message failed"
 
 
 SCENARIOS: Mapping[str, Scenario] = {

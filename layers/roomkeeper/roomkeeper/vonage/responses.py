@@ -32,8 +32,8 @@ class Response:
 class ErrorBody:
     """An error body of Vonage's; without name and message, it is not Vonage's.
 
-    `name` is the error's name or number in the product's own format. `proves_absence` is True if
-    the body is so much the product's own that a NotFound may be believed.
+    `name` is the error's name or number in the product's own format. `proves_absence` is True if no
+    other service uses the format, so that a NotFound is certain.
     """
 
     name: str | None = None
@@ -86,7 +86,8 @@ def meetings_error(body: bytes) -> ErrorBody:
 def video_error(body: bytes) -> ErrorBody:
     """Read the Video API's format: a number `code`, and `message`, `description` or both.
 
-    Some of its errors have a message only, as those of other services do. They prove no absence.
+    Some of its errors have a message only, as those of other services do. They do not prove that
+    the item does not exist.
     """
     fields = _fields(body)
     texts = _texts(fields)

@@ -210,7 +210,7 @@ def recordings(body: bytes) -> Listed:
 
 
 def observation(found: Recording) -> RecordingObservation:
-    """Return the latest stage that the API reports of a recording.
+    """Return the latest stage of a recording that the API reports.
 
     Raises:
         msgspec.ValidationError: a time or the URL is missing, or a time is out of range.
