@@ -157,7 +157,7 @@ class Bucket:
     def find(self, key: str) -> StoredObject | None:
         """Return the object; None if there is none.
 
-        S3 answers 403 in place of 404 without the permission `s3:ListBucket`.
+        S3 responds 403 instead of 404 without the permission `s3:ListBucket`.
         """
         try:
             response = self._client.head_object(**self._object(key), ChecksumMode="ENABLED")

@@ -144,7 +144,7 @@ class Downloader:
     def _read_some(
         self, url: str, file: RemoteFile, progress: "_Progress", deadline: Deadline
     ) -> None:
-        """Read the range to its end, or at least MIN_PROGRESS bytes in each NO_PROGRESS_TIMEOUT."""
+        """Read to the end of the range, or until a timeout that MIN_PROGRESS bytes came within."""
         before = progress.position
         soon = Deadline(min(deadline.remaining(), self._no_progress_timeout), self._retry.clock)
         try:

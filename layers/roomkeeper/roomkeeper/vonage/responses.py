@@ -71,7 +71,7 @@ def raise_for_status(call: Call, response: Response, now: datetime, read_error: 
         parse_retry_after(response.headers.get("Retry-After"), now),
     )
     error_type = _error_type(call, response.status, error)
-    raise error_type(f"Vonage answered {response.status}{described}", context)
+    raise error_type(f"Vonage returned {response.status}{described}", context)
 
 
 def meetings_error(body: bytes) -> ErrorBody:
