@@ -88,9 +88,10 @@ def test_a_structured_line_is_printed_with_its_message_and_own_fields(stack: ASt
         "event": "x:y",
     }
     log("a-intake", json.dumps(line))
-    [line] = read(stack)
+    [printed] = read(stack)
     assert (
-        line[9:] == "callback_intake WARNING callback refused event=x:y count=3 reason=wrong_token"
+        printed[9:]
+        == "callback_intake WARNING callback refused event=x:y count=3 reason=wrong_token"
     )
 
 
