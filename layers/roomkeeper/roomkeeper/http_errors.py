@@ -9,7 +9,7 @@ from roomkeeper import vonage
 from roomkeeper.aws import AwsError
 from roomkeeper.aws.secrets import SecretUnavailable
 from roomkeeper.http_api import InvalidRequest
-from roomkeeper.management.operations import (
+from roomkeeper.management.errors import (
     AlreadyDeleted,
     CopyingIsOff,
     CopyInProgress,
