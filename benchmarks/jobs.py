@@ -82,7 +82,7 @@ def _archives_read() -> int:
 def memory(built: Path) -> Iterator[Figure]:
     """Yield each job's peak memory with many due items, compared with few.
 
-    The many items of all jobs are worked on at once, because time does not matter here.
+    The runs with many items are parallel, because time does not matter here.
     """
     jobs = (
         CLEANUP,

@@ -163,8 +163,8 @@ def check_callback_secret(product: Product, content: Fields, accepted: str) -> I
     secrets = read.all_signature_secrets()
     if not all(map(is_signature_secret, secrets)):
         raise Malformed(
-            "The signature secret is a key file. Use the one of the Vonage account or, for Video, "
-            "of the callback URL: a short text."
+            "The signature secret is a key file. Give the signature secret of the Vonage account "
+            "or, for Video, of the callback URL, which is a short text."
         )
     if not (read.token and "token" in accepted) and not (secrets and "signature" in accepted):
         raise Malformed(

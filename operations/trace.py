@@ -229,8 +229,8 @@ _CALLS = {
     "PUT /recordings/{recording_id}/hold": "put on hold",
     "DELETE /recordings/{recording_id}/hold": "hold lifted",
     "POST /recordings/{recording_id}/republish": "recording:uploaded published again",
-    "POST /recordings/{recording_id}/copy": "copy asked for",
-    "GET /recordings/{recording_id}/file": "link to the copy given out",
+    "POST /recordings/{recording_id}/copy": "copy requested",
+    "GET /recordings/{recording_id}/file": "link to the copy returned",
     "GET /sessions/{session_id}/recordings": "listed with its session",
 }
 

@@ -1,6 +1,6 @@
 """Publishes the events of stream records, with partial failures.
 
-A record that can never be published goes to the dead-letter queue, whole, and does not block the
+A record that can never be published goes to the dead-letter queue, complete, and does not block the
 others. Records that cannot be published now are returned, for Lambda to deliver them again.
 
 Source: "Reporting batch item failures" in the Lambda guide on DynamoDB streams.
