@@ -194,15 +194,15 @@ def _require_lengths(secrets: Iterable[str]) -> None:
         )
 
 
-def _read(content: Fields, kind: type[ContentT]) -> ContentT:
+def _read(content: Fields, content_type: type[ContentT]) -> ContentT:
     """Return the content, parsed as the functions parse it.
 
     Raises:
         Malformed: they could not parse it.
     """
     try:
-        return msgspec.json.decode(json.dumps(content), type=kind)
+        return msgspec.json.decode(json.dumps(content), type=content_type)
     except msgspec.DecodeError:
         # No cause: it may quote the secret.
-        names = ", ".join(field.name for field in msgspec.structs.fields(kind))
+        names = ", ".join(field.name for field in msgspec.structs.fields(content_type))
         raise Malformed(f"The secret must contain only {names}, in their usual form.") from None

@@ -98,17 +98,17 @@ class CorruptItem(RoomkeeperError):
         return True
 
 
-Kind = TypeVar("Kind", bound=Struct)
+ItemT = TypeVar("ItemT", bound=Struct)
 
 
-def read(key: str, item: Mapping[str, Any], kind: type[Kind]) -> Kind:
-    """Return the item under `key` as an object of type `kind`.
+def read(key: str, item: Mapping[str, Any], item_type: type[ItemT]) -> ItemT:
+    """Return the item under `key` as an object of type `item_type`.
 
     Raises:
         CorruptItem: an attribute is missing or invalid. The message names the item and attribute.
     """
     try:
-        return msgspec.convert(item, kind)
+        return msgspec.convert(item, item_type)
     except msgspec.ValidationError as exc:
         raise CorruptItem(f"The item {key} is corrupt: {exc}. Correct it in the table.") from None
 
