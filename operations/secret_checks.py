@@ -40,7 +40,7 @@ VONAGE_TIMEOUT = 15.0  # seconds, in total
 ContentT = TypeVar("ContentT", bound=Struct)
 
 
-class Refused(Exception):
+class CredentialsRejected(Exception):
     """Vonage rejected the credentials; the message contains its response."""
 
 
@@ -57,7 +57,7 @@ def check_vonage_secret(
 
     Raises:
         Malformed: half of a pair is missing, or the functions could not use the content.
-        Refused: Vonage rejected a pair.
+        CredentialsRejected: Vonage rejected a pair.
     """
     read = msgspec.structs.asdict(_read(content, VonageSecretContent))
     pairs = [_pair(content, names) for names in PAIRS if given.keys() & {*names}]
@@ -79,14 +79,14 @@ def ask_vonage(product: Product, base_url: str, fields: Fields, within: float) -
 
     Raises:
         Malformed: the fields are not usable credentials.
-        Refused: Vonage rejected them.
+        CredentialsRejected: Vonage rejected them.
     """
     credentials = _credentials(product, fields)
     url = base_url or credentials.base_url  # only credentials of Video have one
     try:
         _APIS[product].list_one(url, credentials, within)
     except Unauthorized as exc:
-        raise Refused(f"Vonage rejected these credentials: {exc}") from exc
+        raise CredentialsRejected(f"Vonage rejected these credentials: {exc}") from exc
     except VonageError as exc:
         return f"The credentials could not be tested at Vonage ({url}): {exc}"
     is_application = isinstance(credentials, ApplicationKey)
