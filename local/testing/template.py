@@ -48,7 +48,7 @@ def monitoring() -> Mapping[str, Any]:
     """Return the nested template of the alarms, with the values that template.yaml passes to it."""
     nested = template()["Resources"]["Monitoring"]["Properties"]
     passed = {
-        name: value["If"][1] if "If" in value else value  # as if the condition held
+        name: value["If"][1] if "If" in value else value  # as if the condition were true
         for name, value in nested["Parameters"].items()
     }
     found: dict[str, Any] = _with(passed, load(ROOT / nested["TemplateURL"]))
@@ -96,7 +96,7 @@ def _as_text(value: Any) -> str:
     if not isinstance(value, dict):
         return str(value)
     [target] = value.values()
-    if "If" in value:  # as if the condition held
+    if "If" in value:  # as if the condition were true
         return _as_text(target[1])
     if target == "AWS::URLSuffix":
         return "amazonaws.com"

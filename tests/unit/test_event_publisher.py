@@ -307,7 +307,7 @@ def test_an_unpublished_event_is_logged_with_the_reason(
     bridge.responses = {"1": REFUSED}
     publish(started("1"), poison("2"))
     assert output.logged("event not published")["reason"] == "MalformedDetail: Detail is malformed."
-    assert output.logged("stream record makes no sense")["key"] == "RECORDING#2"
+    assert output.logged("stream record is invalid")["key"] == "RECORDING#2"
 
 
 @pytest.mark.parametrize("response", [ACCEPTED, REFUSED, THROTTLED], ids=str)

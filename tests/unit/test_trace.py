@@ -143,7 +143,7 @@ def test_only_structured_lines_count_in_the_order_of_their_own_times() -> None:
     assert [line["message"] for line in lines(ALogs(texts))] == ["early", "late"]
 
 
-# --- telling --------------------------------------------------------------------------------------
+# --- the history ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

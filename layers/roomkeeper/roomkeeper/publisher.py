@@ -159,7 +159,7 @@ def _due(records: Sequence[Record]) -> tuple[list[tuple[int, Event]], Reasons]:
         try:
             due += [(index, event) for event in store.events_due(record)]
         except Exception as exc:
-            logger.exception("stream record makes no sense", key=_key(record))
+            logger.exception("stream record is invalid", key=_key(record))
             refused[index] = f"{type(exc).__name__}: {exc}"
     return due, refused
 
