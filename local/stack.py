@@ -72,7 +72,11 @@ def running(
 
 
 def up(say: Say, aws_port: int, vonage_port: int) -> LocalStack:
-    """Start the local stack and leave it running, for `down`."""
+    """Start the local stack and leave it running, for `down`.
+
+    Raises:
+        LocalStackError: a stack runs on this port already, or the start failed.
+    """
     state = _state(aws_port)
     if state.exists():
         raise LocalStackError(

@@ -20,7 +20,7 @@ from operations.command import command, fail
 from operations.destroy import delete, require_deletable
 from operations.environment import without_account
 from operations.stack import Stack, StackError
-from operations.template import ROOT, Parameter, parameters, stack_name_problem
+from operations.template import ROOT, Parameter, parameters, stack_name_error
 from roomkeeper.domain.observations import Product
 
 ASKED = ("Products", "VonageBaseUrl", "CopyRecordings", "CleanupRetentionDays", "AlarmEmail")
@@ -195,7 +195,7 @@ def usable_stack_name(name: str) -> str:
     Raises:
         Unusable: AWS would reject it.
     """
-    if error := stack_name_problem(name):
+    if error := stack_name_error(name):
         raise Unusable(f"{error}. Choose another name with STACK=.")
     return name
 

@@ -68,7 +68,7 @@ def _short_form(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str
 _Loader.add_multi_constructor("!", _short_form)
 
 
-def stack_name_problem(name: str) -> str | None:
+def stack_name_error(name: str) -> str | None:
     """Return why a stack cannot be called `name`; None if it can.
 
     The event bus and the schema registry have the same name. Sources: "CreateStack" in the

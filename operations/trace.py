@@ -28,7 +28,7 @@ from roomkeeper.times import iso
 MAX_LOG_DAYS = 3653
 """The longest time that CloudWatch Logs keeps logs, in days."""
 
-Kind = TypeVar("Kind", Recording, Session)
+ItemT = TypeVar("ItemT", Recording, Session)
 
 
 class Step(Struct, frozen=True):
@@ -94,7 +94,7 @@ def _history(stack: Stack, recording_id: str, back: timedelta) -> Iterator[str]:
     yield from map(_line, sorted(steps, key=lambda step: step.at))
 
 
-def _item(stack: Stack, key: str, kind: type[Kind]) -> Kind | None:
+def _item(stack: Stack, key: str, item_type: type[ItemT]) -> ItemT | None:
     try:
         response = stack.client("dynamodb").get_item(
             TableName=stack.outputs["TableName"], Key=items.key_of(key), ConsistentRead=True
@@ -105,7 +105,7 @@ def _item(stack: Stack, key: str, kind: type[Kind]) -> Kind | None:
         ) from None
     if "Item" not in response:
         return None
-    return items.read(key, items.deserialize(response["Item"]), kind)
+    return items.read(key, items.deserialize(response["Item"]), item_type)
 
 
 def _heading(known: Recording, session: Session | None) -> Iterator[str]:
@@ -229,8 +229,8 @@ _CALLS = {
     "PUT /recordings/{recording_id}/hold": "put on hold",
     "DELETE /recordings/{recording_id}/hold": "hold lifted",
     "POST /recordings/{recording_id}/republish": "recording:uploaded published again",
-    "POST /recordings/{recording_id}/copy": "copy asked for",
-    "GET /recordings/{recording_id}/file": "link to the copy given out",
+    "POST /recordings/{recording_id}/copy": "copy requested",
+    "GET /recordings/{recording_id}/file": "link to the copy returned",
     "GET /sessions/{session_id}/recordings": "listed with its session",
 }
 

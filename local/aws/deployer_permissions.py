@@ -209,7 +209,7 @@ _PASSED_TO = {
 }
 
 
-class Refused(Exception):
+class AccessDenied(Exception):
     """The deployer lacks a permission for an action of CloudFormation; the message is AWS's."""
 
 
@@ -338,7 +338,7 @@ def _require_allowed(action: str, arn: str, context: Mapping[str, str]) -> None:
     )
     policies = iam_evaluator._gather_user_policies(name, account)
     if iam_evaluator.evaluate(request, policies).decision != "Allow":
-        raise Refused(
+        raise AccessDenied(
             f"User: {caller} is not authorized to perform: {action} on resource: {arn} because no "
             "identity-based policy allows it"
         )

@@ -48,7 +48,7 @@ def monitoring() -> Mapping[str, Any]:
     """Return the nested template of the alarms, with the values that template.yaml passes to it."""
     nested = template()["Resources"]["Monitoring"]["Properties"]
     passed = {
-        name: value["If"][1] if "If" in value else value  # as if the condition held
+        name: value["If"][1] if "If" in value else value  # as if the condition were true
         for name, value in nested["Parameters"].items()
     }
     found: dict[str, Any] = _with(passed, load(ROOT / nested["TemplateURL"]))
@@ -89,15 +89,15 @@ def environment(function: str) -> dict[str, str]:
     """Return a function's environment, with parameters' defaults and referenced logical ids."""
     both = template()["Globals"]["Function"], properties(function)
     variables = {k: v for part in both for k, v in part["Environment"]["Variables"].items()}
-    return {name: _plain(value) for name, value in variables.items()}
+    return {name: _as_text(value) for name, value in variables.items()}
 
 
-def _plain(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if not isinstance(value, dict):
         return str(value)
     [target] = value.values()
-    if "If" in value:  # as if the condition held
-        return _plain(target[1])
+    if "If" in value:  # as if the condition were true
+        return _as_text(target[1])
     if target == "AWS::URLSuffix":
         return "amazonaws.com"
     return str(template()["Parameters"].get(target, {}).get("Default", target))

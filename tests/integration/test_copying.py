@@ -40,7 +40,7 @@ KEY = "recordings/2026/11/25/session/recording.mp4"
 CONTENT = some_bytes(2 * PART_SIZE + 1_000_000)
 OTHER = some_bytes(len(CONTENT), seed=2)
 SMALL = some_bytes(1000)
-BRISK = RetryPolicy(base_delay=0.001, max_delay=0.01)
+SHORT_DELAYS = RetryPolicy(base_delay=0.001, max_delay=0.01)
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ class Attempts:
     def __call__(self, deadline: Any = None, downloads: Callable[[], Any] | None = None) -> Outcome:
         copier = Copier(
             Bucket("copies"),
-            Downloader(allows_loopback=True, retry=BRISK, no_progress_timeout=1),
+            Downloader(allows_loopback=True, retry=SHORT_DELAYS, no_progress_timeout=1),
         )
         started = self.saved[-1] if self.saved else None
         return copier.copy(

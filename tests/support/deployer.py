@@ -38,17 +38,17 @@ def statements(name: str) -> list[dict[str, Any]]:
     text = json.dumps(read["Resources"][name]["Properties"]["PolicyDocument"]["Statement"])
     for placeholder, value in VALUES.items():
         text = text.replace(placeholder, value)
-    found: list[dict[str, Any]] = _plain(json.loads(text))
+    found: list[dict[str, Any]] = _resolved(json.loads(text))
     return found
 
 
-def _plain(value: Any) -> Any:
+def _resolved(value: Any) -> Any:
     """Return `value` with each Fn::Sub and Ref replaced by its content."""
     if isinstance(value, dict):
         if {*value} in ({"Sub"}, {"Ref"}):
             return next(iter(value.values()))
-        return {key: _plain(each) for key, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list) else value
+        return {key: _resolved(each) for key, each in value.items()}
+    return [_resolved(each) for each in value] if isinstance(value, list) else value
 
 
 def is_allowed(action: str, resource: str, *names: str) -> bool:

@@ -68,7 +68,11 @@ def _records(deployed: Deployed) -> list[dict[str, Any]]:
         assert deployed.post(body).status_code == 204
     upload = deployed.item(f"RECORDING#{recording_id}")
     assert upload is not None
-    poison = {"pk": {"S": f"EVENT#{_new()}"}, "event": {"S": "never:heard"}, "detail": {"S": "{}"}}
+    poison = {
+        "pk": {"S": f"EVENT#{_new()}"},
+        "event": {"S": "unknown:event"},
+        "detail": {"S": "{}"},
+    }
     return [a_record(upload, number="1"), a_record(poison, number="2")]
 
 

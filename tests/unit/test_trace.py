@@ -143,7 +143,7 @@ def test_only_structured_lines_count_in_the_order_of_their_own_times() -> None:
     assert [line["message"] for line in lines(ALogs(texts))] == ["early", "late"]
 
 
-# --- telling --------------------------------------------------------------------------------------
+# --- the history ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_the_copy_and_its_deletion_are_steps_of_the_history() -> None:
     copied_at = {"S": "2026-11-01T12:00:00Z"}
     text = history_text([read], {**known, "copy": {"M": copy}, "copied_at": copied_at})
     assert "copied to s3://copies/recordings/a.mp4\n" in text
-    assert f"link to the copy given out, called by {CALLER}" in text
+    assert f"link to the copy returned, called by {CALLER}" in text
     gone = history_text([], {**known, "copy_deleted_at": {"S": "2026-11-02T12:00:00Z"}})
     assert gone.endswith("copy deleted")
 

@@ -10,7 +10,7 @@ Source: "Checking object integrity" and "Conditional writes" in the Amazon S3 us
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -108,19 +108,17 @@ class Bucket:
             {"PartNumber": part.number, "ETag": part.etag, "ChecksumSHA256": part.sha256}
             for part in parts
         ]
-        try:
-            response = self._client.complete_multipart_upload(
-                **self._object(key),
-                UploadId=upload_id,
-                MultipartUpload={"Parts": chosen},
-                ChecksumType="COMPOSITE",
-                MpuObjectSize=size,
-                IfNoneMatch="*",
-            )
-        except AwsError as exc:
-            if exc.code in _EXISTS:
-                return None
-            raise
+        response = _unless_exists(
+            self._client.complete_multipart_upload,
+            **self._object(key),
+            UploadId=upload_id,
+            MultipartUpload={"Parts": chosen},
+            ChecksumType="COMPOSITE",
+            MpuObjectSize=size,
+            IfNoneMatch="*",
+        )
+        if response is None:
+            return None
         return StoredObject(
             size=size, sha256=response.get("ChecksumSHA256"), version_id=response.get("VersionId")
         )
@@ -129,21 +127,19 @@ class Bucket:
         self, key: str, file_type: FileType, data: bytearray, sha256: str
     ) -> StoredObject | None:
         """Make an object in a single request; None if an object exists."""
-        try:
-            response = self._client.put_object(
-                **self._object(key),
-                Body=_Body(data),
-                ContentType=CONTENT_TYPES[file_type],
-                StorageClass=self._storage_class,
-                Tagging=f"{RETENTION_TAG}={LIMITED}",
-                ChecksumAlgorithm="SHA256",
-                ChecksumSHA256=sha256,
-                IfNoneMatch="*",
-            )
-        except AwsError as exc:
-            if exc.code in _EXISTS:
-                return None
-            raise
+        response = _unless_exists(
+            self._client.put_object,
+            **self._object(key),
+            Body=_Body(data),
+            ContentType=CONTENT_TYPES[file_type],
+            StorageClass=self._storage_class,
+            Tagging=f"{RETENTION_TAG}={LIMITED}",
+            ChecksumAlgorithm="SHA256",
+            ChecksumSHA256=sha256,
+            IfNoneMatch="*",
+        )
+        if response is None:
+            return None
         return StoredObject(size=len(data), sha256=sha256, version_id=response.get("VersionId"))
 
     def abort(self, key: str, upload_id: str) -> None:
@@ -209,6 +205,17 @@ class Bucket:
 
     def _object(self, key: str) -> dict[str, str]:
         return {"Bucket": self.name, "Key": key}
+
+
+def _unless_exists(operation: Callable[..., Any], **arguments: Any) -> Mapping[str, Any] | None:
+    """Return the response to an upload; None if there is an object under the key already."""
+    try:
+        response: Mapping[str, Any] = operation(**arguments)
+    except AwsError as exc:
+        if exc.code in _EXISTS:
+            return None
+        raise
+    return response
 
 
 def _version(version_id: str | None) -> dict[str, str]:

@@ -88,7 +88,7 @@ class Copying(WorklistJob[Options]):
             return runner.with_unavailable(job.run(), clients)
 
     def due_until(self) -> Mapping[Worklist, datetime]:
-        """Return the job's worklists; a list's entries from its time or earlier are due."""
+        """Return the time until which an entry is due, for each of the job's worklists."""
         return {"awaiting_copy": self._now - GRACE, "deferred_awaiting_copy": self._now}
 
     def items(self) -> Iterator[WorklistEntry]:

@@ -1,21 +1,27 @@
 """The operations of the management API. A change is made at Vonage first, then in the table."""
 
-import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from roomkeeper.aws.bucket import Bucket
 from roomkeeper.aws.copy_queue import CopyQueue
-from roomkeeper.aws.secrets import SecretUnavailable
-from roomkeeper.domain.observations import Product, RecordingObservation
 from roomkeeper.domain.recordings import Recording, is_in_owners_storage, url_expiry
 from roomkeeper.domain.rooms import Room
-from roomkeeper.errors import RoomkeeperError
+from roomkeeper.management.errors import (
+    AlreadyDeleted,
+    CopyingIsOff,
+    CopyInProgress,
+    NotCopied,
+    NotDeletableYet,
+    NotKnown,
+    NotUploaded,
+    OnHold,
+)
 from roomkeeper.management.requests import HoldRequest, Page
+from roomkeeper.management.sources import RecordingsAtVonage
 from roomkeeper.management.views import (
     CopyRequest,
     Deletion,
@@ -30,47 +36,10 @@ from roomkeeper.management.views import (
 )
 from roomkeeper.store import Store
 from roomkeeper.times import from_iso, iso
-from roomkeeper.vonage import NotServed, RecordingsApi, VonageError, api_of
 from roomkeeper.vonage.connect import Clients
-
-logger = logging.getLogger(__name__)
-
-Result = TypeVar("Result")
 
 URL_VALID_FOR = timedelta(hours=1)
 """How long the URL of a copy is valid, unless the function's credentials expire earlier."""
-
-
-class NotKnown(RoomkeeperError):
-    """Neither Vonage nor the table has the item; or the operation needs an item in the table."""
-
-
-class OnHold(RoomkeeperError):
-    """The recording is protected from deletion."""
-
-
-class AlreadyDeleted(RoomkeeperError):
-    """The recording is deleted; only its item in the table remains."""
-
-
-class NotDeletableYet(RoomkeeperError):
-    """The recording is not uploaded yet, and Vonage deletes only uploaded ones."""
-
-
-class NotUploaded(RoomkeeperError):
-    """There is no file: the recording was not uploaded, or Vonage has deleted the file."""
-
-
-class CopyingIsOff(RoomkeeperError):
-    """The stack does not copy recordings, and has no access to earlier copies."""
-
-
-class NotCopied(RoomkeeperError):
-    """There is no verified copy of the recording."""
-
-
-class CopyInProgress(RoomkeeperError):
-    """The recording is being copied just now."""
 
 
 class Copies(Struct, frozen=True):
@@ -97,7 +66,7 @@ class Management:
         self._copies = copies
         self._store = store
         self._clients = clients
-        self._apis = clients.recordings
+        self._vonage = RecordingsAtVonage(clients)
 
     # --- rooms ------------------------------------------------------------------------------------
 
@@ -132,7 +101,7 @@ class Management:
             NotKnown: Vonage does not have the session, and the table has no recording of it.
         """
         stored = self._store.recordings.get_many(self._store.recordings.in_session(session_id))
-        listed = self._session_at_vonage(session_id, {each.product for each in stored.values()})
+        listed = self._vonage.in_session(session_id, {each.product for each in stored.values()})
         at_vonage = {each.recording_id: each for each in listed or ()}
         stored |= self._store.recordings.get_many(at_vonage.keys() - stored.keys())
         if listed is None and not stored:
@@ -149,7 +118,7 @@ class Management:
             NotKnown: neither Vonage nor the table has the recording.
         """
         stored = self._store.recordings.get(recording_id)
-        at_vonage = self._at_vonage(recording_id, stored)
+        at_vonage = self._vonage.recording(recording_id, stored.product if stored else None)
         known = stored or at_vonage
         if known is None:
             raise NotKnown(f"Neither Vonage nor Roomkeeper knows the recording {recording_id!r}.")
@@ -182,10 +151,10 @@ class Management:
             )
         if stored and deletes_copy:
             self._require_deletable_copy(stored, now)
-        known = stored or self._at_vonage(recording_id, stored)
+        known = stored or self._vonage.recording(recording_id)
         if known is None:
             raise NotKnown(f"Neither Vonage nor Roomkeeper knows the recording {recording_id!r}.")
-        if self._api(known.product).delete(recording_id) == "not_yet":
+        if self._vonage.api(known.product).delete(recording_id) == "not_yet":
             raise NotDeletableYet(
                 f"Vonage has not finished the recording {recording_id!r} yet. Delete it after its "
                 "recording:uploaded or recording:stored."
@@ -334,7 +303,7 @@ class Management:
             raise AlreadyDeleted(f"The recording {recording_id!r} is deleted.")
         if "recording:uploaded" not in stored.seen:
             raise NotUploaded(f"No recording:uploaded was received for {recording_id!r}.")
-        download = self._api(stored.product).download(recording_id)
+        download = self._vonage.api(stored.product).download(recording_id)
         if download is None:
             raise NotUploaded(f"Vonage no longer has a file of the recording {recording_id!r}.")
         fresh = msgspec.structs.replace(
@@ -345,64 +314,11 @@ class Management:
             product=stored.product, event_id=event_id, url_expires_at=fresh.url_expires_at
         )
 
-    # --- sources ----------------------------------------------------------------------------------
-
     def _stored(self, recording_id: str) -> Recording:
         stored = self._store.recordings.get(recording_id)
         if stored is None:
             raise NotKnown(f"Roomkeeper does not know the recording {recording_id!r}.")
         return stored
-
-    def _at_vonage(
-        self, recording_id: str, stored: Recording | None
-    ) -> RecordingObservation | None:
-        """Return the recording at Vonage; of any product if it is not stored."""
-        products = {stored.product} if stored else ()
-        found = self._ask(products, lambda api: api.get(recording_id))
-        return found[0] if found else None
-
-    def _session_at_vonage(
-        self, session_id: str, products: Collection[Product]
-    ) -> Sequence[RecordingObservation] | None:
-        """Return the session's recordings at Vonage, None if no product has the session."""
-        lists = self._ask(products, lambda api: api.in_session(session_id))
-        return [each for listed in lists for each in listed.found] if lists else None
-
-    def _ask(
-        self, products: Collection[Product], question: Callable[[RecordingsApi], Result | None]
-    ) -> list[Result]:
-        """Return the results of the given products; without any, of all that are served.
-
-        One product's failure is logged if another product has a result. It is raised otherwise,
-        because the failed product may be the one that has the recording.
-
-        Raises:
-            VonageError, SecretUnavailable, NotServed: a product failed, and no other has a result.
-        """
-        results: list[Result] = []
-        failures: list[RoomkeeperError] = []
-        for product in products or {**self._apis, **self._clients.unavailable}:
-            try:
-                result = question(self._api(product))
-                results += [result] if result is not None else []
-            except (VonageError, NotServed, SecretUnavailable) as error:
-                failures.append(error)
-        if failures and not results:
-            raise failures[0]
-        for failure in failures:
-            logger.warning("One of Vonage's products was left out: %s", failure)
-        return results
-
-    def _api(self, product: Product) -> RecordingsApi:
-        """Return the API of a product.
-
-        Raises:
-            SecretUnavailable: the stack serves the product, but has no credentials for it.
-            NotServed: the stack does not serve the product.
-        """
-        if product in self._clients.unavailable:
-            raise self._clients.unavailable[product]
-        return api_of(self._apis, product)
 
 
 def _start(recording: KnownRecording) -> tuple[str, str]:
