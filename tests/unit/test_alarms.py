@@ -19,6 +19,7 @@ from local.testing.template import (
     resources,
     template,
 )
+from operations.template import condition_holds, job_stacks, load
 from roomkeeper.aws.secrets import SecretUnavailable
 from roomkeeper.callbacks.authenticity import Unauthorized
 from roomkeeper.handlers import callback_intake as intake
@@ -174,24 +175,41 @@ def test_letters_that_wait_in_a_queue_that_sqs_no_longer_measures_stay_told() ->
     assert {properties(name)["Namespace"] for name in watching} == {"AWS/SQS"}
 
 
-@pytest.mark.parametrize("schedule", resources("AWS::Scheduler::Schedule"))
-def test_a_schedule_that_starts_nothing_for_a_day_is_told_of(schedule: str) -> None:
-    function = properties(schedule)["Target"]["Arn"]["GetAtt"].removesuffix(".Arn")
-    alarm = properties(f"{function}MissedAlarm")
-    if function == "RecordingCopier":  # its queue invokes it, too
+@pytest.mark.parametrize("job", job_stacks())
+def test_a_schedule_that_starts_nothing_for_a_day_is_told_of(job: str) -> None:
+    if job == "RecordingCopierJob":  # its queue invokes it, too
+        assert f"{job}/MissedAlarm" not in ALARMS
+        alarm = properties("RecordingCopierMissedAlarm")
         assert (alarm["MetricName"], alarm["Statistic"]) == ("OldestWaitingSeconds", "SampleCount")
     else:
+        alarm, function = (
+            properties(f"{job}/MissedAlarm"),
+            properties(job)["Parameters"]["Function"],
+        )
         assert (alarm["MetricName"], alarm["Statistic"]) == ("Invocations", "Sum")
-        assert dimensions(f"{function}MissedAlarm") == {"FunctionName": {"Ref": function}}
+        assert dimensions(f"{job}/MissedAlarm") == {"FunctionName": function}
     assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
     assert alarm["TreatMissingData"] == "breaching"
     hours = alarm["Period"] * alarm["EvaluationPeriods"] / 3600
     assert hours >= 25  # two starts a day apart leave as many as 24 clock hours without one
-    # A schedule that is switched off, or does not exist, is not waited for.
-    own = resources("AWS::Scheduler::Schedule")[schedule].get("Condition")
-    state = properties(schedule).get("State", {"If": [own]})
-    condition = resources("AWS::CloudWatch::Alarm")[f"{function}MissedAlarm"].get("Condition")
-    assert condition == ("ExtendsRooms" if own == "ServesMeetings" else state["If"][0])
+
+
+def test_a_schedule_that_is_switched_off_is_not_waited_for() -> None:
+    nested = load(ROOT / "operations/job.yaml")
+    assert nested["Resources"]["MissedAlarm"]["Condition"] == "WatchesInvocations"
+    condition = nested["Conditions"]["WatchesInvocations"]
+    for state in ("ENABLED", "DISABLED"):
+        for watch in ("true", "false"):
+            is_watched = condition_holds(
+                condition, {"ScheduleState": state, "WatchInvocations": watch}
+            )
+            assert is_watched == (state == "ENABLED" and watch == "true")
+    state = {
+        job: each["Properties"]["Parameters"].get("ScheduleState")
+        for job, each in job_stacks().items()
+    }
+    assert state.pop("RecordingCleanupJob") == {"If": ["DeletesRecordings", "ENABLED", "DISABLED"]}
+    assert not any(state.values())
 
 
 # --- our own --------------------------------------------------------------------------------------
