@@ -1,4 +1,4 @@
-"""template.yaml and its nested stacks of alarms and jobs as Python data, to compare with the code."""
+"""template.yaml and its nested stacks as Python data, for comparison with the code."""
 
 import re
 from collections.abc import Mapping

@@ -29,7 +29,7 @@ def test_what_is_checked_is_what_the_policies_allow(kind: str, verb: str) -> Non
     properties = {"Role": ROLE, "Target": {"RoleArn": ROLE}}
     logical_id = "CallbackSecret" if "Secret" in kind else "Dashboard"
     if "Schedule" in kind:
-        logical_id = "RecordingCleanupSchedule"
+        logical_id = "Schedule"
     policies = ["DeployPolicy", "DeployDataPolicy"]
     if "domainnames" in HANDLERS[kind].arn:  # only for a company's rules
         policies.append("DeployCompanyRulesPolicy")

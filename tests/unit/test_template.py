@@ -561,6 +561,48 @@ def test_a_schedules_role_starts_its_own_job_alone(job: str) -> None:
     assert target["Arn"]["Sub"].endswith(f":function:${{{function_of(job)}}}")
 
 
+@pytest.fixture
+def example(tmp_path: Path) -> dict[str, Any]:
+    """The template with the job that CONTRIBUTING.md adds to it."""
+    parameters_, added = example_of_a_job().split("\nResources:\n")
+    text = (ROOT / "template.yaml").read_text()
+    for place, new in (("\nConditions:\n", parameters_), ("  # --- Management API", added)):
+        text = text.replace(place, f"{new.removeprefix('Parameters:')}\n{place}", 1)
+    (tmp_path / "template.yaml").write_text(text)
+    return load(tmp_path / "template.yaml")
+
+
+def example_of_a_job() -> str:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    [found] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    return str(found)
+
+
+def as_reconciliation(part: Any) -> Any:
+    """Return a part of the example with the names of the recording reconciliation."""
+    text = json.dumps(part).replace("RecordingAuditor", "RecordingReconciler")
+    text = text.replace("AuditSchedule", "ReconciliationSchedule")
+    text = text.replace("recording_auditor", "recording_reconciler")
+    return json.loads(text.replace('"audit"', '"reconciliation"'))
+
+
+def test_a_job_costs_at_most_40_lines_of_all_templates_together(example: dict[str, Any]) -> None:
+    """The example of a job has all that the recording reconciliation has, but its own variables."""
+    assert len(example_of_a_job().splitlines()) <= 40
+    assert example["Parameters"].keys() - template()["Parameters"] == {"AuditSchedule"}
+    for part in ("Logs", "Role", "Job"):
+        made = example["Resources"][f"RecordingAuditor{part}"]
+        assert as_reconciliation(made) == template()["Resources"][f"RecordingReconciler{part}"]
+    function = as_reconciliation(example["Resources"]["RecordingAuditor"])["Properties"]
+    known = properties("RecordingReconciler")
+    assert {each for each in known if function.get(each) != known[each]} <= {
+        "Description",
+        "Environment",
+    }
+    variables = known["Environment"]["Variables"]
+    assert function["Environment"]["Variables"].items() <= variables.items()
+
+
 # --- what never gets into a log -------------------------------------------------------------------
 
 
