@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import boto3
@@ -194,22 +195,20 @@ def test_a_schedule_that_starts_nothing_for_a_day_is_told_of(job: str) -> None:
     assert hours >= 25  # two starts a day apart leave as many as 24 clock hours without one
 
 
+WATCHED_JOB = {"ScheduleState": "ENABLED", "WatchInvocations": "true"}
+"""The parameters of a job whose invocations are waited for."""
+
+
 def test_a_schedule_that_is_switched_off_is_not_waited_for() -> None:
     nested = load(ROOT / "operations/job.yaml")
     assert nested["Resources"]["MissedAlarm"]["Condition"] == "WatchesInvocations"
     condition = nested["Conditions"]["WatchesInvocations"]
-    for state in ("ENABLED", "DISABLED"):
-        for watch in ("true", "false"):
-            is_watched = condition_holds(
-                condition, {"ScheduleState": state, "WatchInvocations": watch}
-            )
-            assert is_watched == (state == "ENABLED" and watch == "true")
-    state = {
-        job: each["Properties"]["Parameters"].get("ScheduleState")
-        for job, each in job_stacks().items()
-    }
-    assert state.pop("RecordingCleanupJob") == {"If": ["DeletesRecordings", "ENABLED", "DISABLED"]}
-    assert not any(state.values())
+    for state, watch in product(("ENABLED", "DISABLED"), ("true", "false")):
+        given = {"ScheduleState": state, "WatchInvocations": watch}
+        assert condition_holds(condition, given) == (given == WATCHED_JOB)
+    states = {name: properties(name)["Parameters"].get("ScheduleState") for name in job_stacks()}
+    assert states.pop("RecordingCleanupJob") == {"If": ["DeletesRecordings", "ENABLED", "DISABLED"]}
+    assert set(states.values()) == {None}
 
 
 # --- our own --------------------------------------------------------------------------------------
