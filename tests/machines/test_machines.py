@@ -12,6 +12,7 @@ from tests.support.commands import Result, run
 
 AT_ONCE = "all at once"
 BARE = "an empty environment"
+CHECKERS = ("lint", "scan")
 UNIT = "tests/unit/test_docs.py tests/unit/test_schemas.py tests/unit/test_environment.py"
 
 PRINTED = {
@@ -41,13 +42,14 @@ def test_a_fresh_clone_works(
     oddity: str, project: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     machine = Machine(project, tmp_path, {**ODDITIES, AT_ONCE: ALL}[oddity])
+    is_full = request.config.getoption("full")
 
     assert "make demo" in succeeded(machine.make("help"))
-    succeeded(machine.install())
+    succeeded(machine.install(*(CHECKERS if is_full else ())))
     succeeded(machine.make("test", f"ARGS=-q {UNIT}"))
-    if request.config.getoption("full"):
+    if is_full:
         succeeded(machine.make("check"))
-    if oddity != BARE or request.config.getoption("full"):
+    if oddity != BARE or is_full:
         local_stack_works(machine)
     assert "removed" in succeeded(machine.make("clean"))
     assert machine.run("git", "status", "--porcelain").text == ""
