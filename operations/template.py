@@ -95,6 +95,15 @@ def template() -> dict[str, Any]:
     return load(ROOT / "template.yaml")
 
 
+def job_stacks() -> dict[str, dict[str, Any]]:
+    """Return the nested stacks that start and watch a job each, by logical id."""
+    return {
+        name: resource
+        for name, resource in template()["Resources"].items()
+        if resource.get("Properties", {}).get("TemplateURL") == "operations/job.yaml"
+    }
+
+
 @cache
 def parameters() -> Mapping[str, Parameter]:
     """Return the template's parameters by name, in the template's order."""

@@ -68,7 +68,8 @@ def _matches(value: str, patterns: str | list[str], *, lower: bool = False) -> b
 
 def resource_types() -> set[str]:
     """Return the resource types of template.yaml and its nested stacks, SAM's types translated."""
-    nested = (load(ROOT / "schemas/template.yaml"), load(ROOT / "operations/monitoring.yaml"))
+    names = ("schemas/template.yaml", "operations/monitoring.yaml", "operations/job.yaml")
+    nested = (load(ROOT / name) for name in names)
     named = {each["Type"] for part in (template(), *nested) for each in part["Resources"].values()}
     return {made for name in named for made in TRANSLATED.get(name, (name,))}
 

@@ -325,14 +325,13 @@ SCENARIOS: Mapping[str, Scenario] = {
 }
 """The scenario of each function's role."""
 
-SCHEDULE_ROLE = "JobScheduleRole"
-"""The role of all schedules."""
-
 SCHEDULES = [*resources("AWS::Scheduler::Schedule")]
+SCHEDULE_ROLES = [f"{schedule}Role" for schedule in SCHEDULES]
+"""The role of each schedule."""
 
 
 def start_by_schedule(deployed: Deployed) -> None:
-    """Start every schedule's target once, now, with the schedule's role."""
+    """Start every schedule's target once, now, with its schedule's role."""
     scheduler = deployed.stack.client("scheduler")
     for schedule in SCHEDULES:
         target = scheduler.get_schedule(Name=deployed.id_of(schedule))["Target"]

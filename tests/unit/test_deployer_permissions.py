@@ -29,7 +29,7 @@ def test_the_checked_actions_are_allowed_by_the_policies(kind: str, verb: str) -
     properties = {"Role": ROLE, "Target": {"RoleArn": ROLE}}
     logical_id = "CallbackSecret" if "Secret" in kind else "Dashboard"
     if "Schedule" in kind:
-        logical_id = "RecordingCleanupSchedule"
+        logical_id = "Schedule"
     policies = ["DeployPolicy", "DeployDataPolicy"]
     if "domainnames" in HANDLERS[kind].arn:  # only for a company's rules
         policies.append("DeployCompanyRulesPolicy")

@@ -226,25 +226,32 @@ class Limited:
         return Paginator()
 
 
+def put_alarm(name: str, description: str) -> None:
+    boto3.client("cloudwatch").put_metric_alarm(
+        AlarmName=name,
+        AlarmDescription=description,
+        MetricName="m",
+        Namespace="n",
+        Period=60,
+        EvaluationPeriods=1,
+        Statistic="Sum",
+        Threshold=0,
+        ComparisonOperator="GreaterThanThreshold",
+    )
+
+
+def set_to_alarm(name: str) -> None:
+    boto3.client("cloudwatch").set_alarm_state(
+        AlarmName=name, StateValue="ALARM", StateReason="a test"
+    )
+
+
 def test_alarms_that_fire_are_named(stack: AStack, capsys: pytest.CaptureFixture[str]) -> None:
-    cloudwatch = boto3.client("cloudwatch")
     names = {f"Alarm{number}": f"a-stack-Alarm{number}-XYZ" for number in range(120)}
     for name in names.values():
-        cloudwatch.put_metric_alarm(
-            AlarmName=name,
-            AlarmDescription=f"{name} means trouble",
-            MetricName="m",
-            Namespace="n",
-            Period=60,
-            EvaluationPeriods=1,
-            Statistic="Sum",
-            Threshold=0,
-            ComparisonOperator="GreaterThanThreshold",
-        )
+        put_alarm(name, f"{name} means trouble")
     for number in (3, 117):
-        cloudwatch.set_alarm_state(
-            AlarmName=names[f"Alarm{number}"], StateValue="ALARM", StateReason="a test"
-        )
+        set_to_alarm(names[f"Alarm{number}"])
     stack.resources["AWS::CloudFormation::Stack"] = {"Monitoring": "a-stack-Monitoring-XYZ"}
     stack.nested["a-stack-Monitoring-XYZ"] = {"AWS::CloudWatch::Alarm": names}
     stack._clients["cloudwatch"] = Limited()
@@ -253,6 +260,20 @@ def test_alarms_that_fire_are_named(stack: AStack, capsys: pytest.CaptureFixture
     assert "Alarm3, " in text
     assert "a-stack-Alarm117-XYZ means trouble" in text
     assert "Alarm4" not in text
+
+
+def test_alarms_of_several_jobs_are_told_apart(
+    stack: AStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for job in ("CleanupJob", "CopierJob"):
+        put_alarm(f"a-stack-{job}-FailureAlarm-XYZ", job)
+        stack.resources.setdefault("AWS::CloudFormation::Stack", {})[job] = f"a-stack-{job}"
+        own = {"AWS::CloudWatch::Alarm": {"FailureAlarm": f"a-stack-{job}-FailureAlarm-XYZ"}}
+        stack.nested[f"a-stack-{job}"] = own
+    set_to_alarm("a-stack-CleanupJob-FailureAlarm-XYZ")
+    text = shown(stack, capsys)
+    assert "1 of 2 in state ALARM" in text
+    assert "CleanupJob/FailureAlarm, " in text
 
 
 def test_a_part_that_cannot_be_read_does_not_hide_the_others(
