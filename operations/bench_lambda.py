@@ -36,7 +36,7 @@ _FIELD = re.compile(
 
 
 class Invocation(Struct, frozen=True):
-    """The figures of a REPORT line: milliseconds and megabytes. `init` is that of a cold start."""
+    """The values of a REPORT line: milliseconds and megabytes. `init` is that of a cold start."""
 
     duration: float
     billed: float
@@ -54,7 +54,7 @@ class Durations(Struct, frozen=True):
 
 
 def invocation(text: str) -> Invocation | None:
-    """Return the figures of a log line; None if it is no REPORT line.
+    """Return the values of a log line; None if it is no REPORT line.
 
     Lambda writes it as text or, for a function with the log format JSON, as `platform.report`.
     """

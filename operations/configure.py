@@ -19,7 +19,7 @@ from operations import products
 from operations.arguments import Parser
 from operations.command import command, fail
 from operations.products import NAMES, NotChosen
-from operations.secret_checks import Refused, check_callback_secret, check_vonage_secret
+from operations.secret_checks import CredentialsRejected, check_callback_secret, check_vonage_secret
 from operations.secret_fields import API, CALLBACK, LISTS, Fields, Malformed, decode, only, parse
 from operations.stack import Stack, StackError, deployed_stack
 from roomkeeper.domain.observations import Product
@@ -38,7 +38,7 @@ def main() -> int:
         product = _product(stack, options.product, options.file)
         for message in configure(stack, product, _given(product, options.file)):
             print(message)
-    except (StackError, NotChosen, Malformed, Refused) as error:
+    except (StackError, NotChosen, Malformed, CredentialsRejected) as error:
         return fail(f"{error} Nothing was changed.")
     return 0
 
@@ -50,7 +50,7 @@ def configure(stack: Stack, product: Product, given: Fields) -> list[str]:
 
     Raises:
         Malformed: together with the stored fields they make no usable secret.
-        Refused: Vonage rejected them.
+        CredentialsRejected: Vonage rejected them.
         StackError: there is no such stack, or its secrets cannot be read or written.
     """
     names = NAMES[product]

@@ -98,16 +98,19 @@ def log_groups(stack: Stack, function: str = "") -> dict[str, str]:
     """
     groups = resource_ids(stack, "AWS::Logs::LogGroup")
     names = {
-        _plain(name): _snake_case(name) for name in resource_ids(stack, "AWS::Lambda::Function")
+        _normalized(name): _snake_case(name)
+        for name in resource_ids(stack, "AWS::Lambda::Function")
     }
     found = {
-        names[plain]: group
+        names[normalized]: group
         for name, group in groups.items()
-        if (plain := _plain(name.removesuffix("Logs"))) in names
+        if (normalized := _normalized(name.removesuffix("Logs"))) in names
     }
     if not function:
         return found
-    chosen = {name: group for name, group in found.items() if _plain(name) == _plain(function)}
+    chosen = {
+        name: group for name, group in found.items() if _normalized(name) == _normalized(function)
+    }
     if not chosen:
         raise StackError(
             f"The stack {stack.name} has no function {function}. "
@@ -185,7 +188,7 @@ def _print(texts: Iterator[str]) -> int:
     return count
 
 
-def _plain(name: str) -> str:
+def _normalized(name: str) -> str:
     return re.sub(r"[_\- ]", "", name).lower()
 
 

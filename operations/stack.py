@@ -127,7 +127,7 @@ class Stack:
                 "(ENV=, STACK=)."
             )
 
-    def whereabouts(self) -> str:
+    def account_and_region(self) -> str:
         """Return the account and region of the current credentials, in words.
 
         Raises:
@@ -246,7 +246,10 @@ def deployed_stack(name: str) -> Stack:
 
 
 class Resource(NamedTuple):
-    """A resource of a stack or of a stack nested in it."""
+    """A resource of a stack or of a stack nested in it.
+
+    The logical id of one in a nested stack is that of both, such as `Monitoring/AlarmTopic`.
+    """
 
     type: str
     logical_id: str
@@ -268,8 +271,8 @@ def resources(stack: Stack, resource_type: str = "") -> Iterator[Resource]:
     return (each for each in _resources(formation, stack.name) if resource_type in ("", each.type))
 
 
-def _resources(formation: Any, stack_name: str) -> Iterator[Resource]:
-    """Yield all resources of a stack and of its nested stacks.
+def _resources(formation: Any, stack_name: str, prefix: str = "") -> Iterator[Resource]:
+    """Yield all resources of a stack and of its nested stacks; `prefix` is before each logical id.
 
     This calls ListStackResources, which has pages: DescribeStackResources returns at most 100
     resources (CloudFormation API Reference).
@@ -278,10 +281,10 @@ def _resources(formation: Any, stack_name: str) -> Iterator[Resource]:
     for given in (each for page in pages for each in page["StackResourceSummaries"]):
         physical_id = given.get("PhysicalResourceId")
         if physical_id and given.get("ResourceStatus") not in _GONE:
-            resource = Resource(given["ResourceType"], given["LogicalResourceId"], physical_id)
-            yield resource
-            if resource.type == "AWS::CloudFormation::Stack":
-                yield from _resources(formation, physical_id)
+            logical_id = prefix + given["LogicalResourceId"]
+            yield Resource(given["ResourceType"], logical_id, physical_id)
+            if given["ResourceType"] == "AWS::CloudFormation::Stack":
+                yield from _resources(formation, physical_id, f"{logical_id}/")
 
 
 def _missing(name: str) -> str:

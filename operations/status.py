@@ -69,7 +69,7 @@ def show_stack(stack: Stack) -> None:
     field("state", described["StackStatus"])
     if reason := described.get("StackStatusReason"):
         field("reason", reason)
-    field("place", stack.whereabouts())
+    field("account", stack.account_and_region())
     field("deployed", _ago(described.get("LastUpdatedTime") or described["CreationTime"]))
     field("products", products.labels(stack.products))
     if version := stack.outputs.get("Version"):
@@ -136,8 +136,8 @@ def _run(run: Line) -> str:
     report = sorted(insights.own_fields(run).items(), key=lambda each: (each[0] in _LAST, each[0]))
     counts = [f"{name} {value}" for name, value in report if _is_count(name, value)]
     ended = f"stopped by {run['stopped_by']}" if run.get("stopped_by") else "finished"
-    kind = " (dry run)" if run.get("dry_run") else ""
-    return f"{_ago(insights.time_of(run))}{kind}, {ended}: {', '.join(counts) or 'nothing to do'}"
+    suffix = " (dry run)" if run.get("dry_run") else ""
+    return f"{_ago(insights.time_of(run))}{suffix}, {ended}: {', '.join(counts) or 'nothing to do'}"
 
 
 def _is_count(name: str, value: object) -> bool:

@@ -27,7 +27,7 @@ from roomkeeper.times import iso
 MAX_LOG_DAYS = 3653
 """The longest time that CloudWatch Logs keeps logs, in days."""
 
-Kind = TypeVar("Kind", Recording, Session)
+ItemT = TypeVar("ItemT", Recording, Session)
 
 
 class Step(Struct, frozen=True):
@@ -95,7 +95,7 @@ def _history(stack: Stack, recording_id: str, back: timedelta) -> Iterator[str]:
     yield from map(_line, sorted(steps, key=lambda step: step.at))
 
 
-def _item(stack: Stack, key: str, kind: type[Kind]) -> Kind | None:
+def _item(stack: Stack, key: str, item_type: type[ItemT]) -> ItemT | None:
     try:
         response = stack.client("dynamodb").get_item(
             TableName=stack.outputs["TableName"], Key=items.key_of(key), ConsistentRead=True
@@ -106,7 +106,7 @@ def _item(stack: Stack, key: str, kind: type[Kind]) -> Kind | None:
         ) from None
     if "Item" not in response:
         return None
-    return items.read(key, items.deserialize(response["Item"]), kind)
+    return items.read(key, items.deserialize(response["Item"]), item_type)
 
 
 def _heading(known: Recording, session: Session | None) -> Iterator[str]:
@@ -214,7 +214,7 @@ _PHRASES: Mapping[str, Callable[[Line], str]] = {
         f"{line['event']} {'accepted' if line['is_new'] else 'repeated, nothing new'}"
     ),
     "callback could not be taken now": lambda line: (
-        f"{line['event']} answered 503, Vonage sends it again: {line['error']}"
+        f"503 in response to {line['event']}, which Vonage sends again: {line['error']}"
     ),
     "missed callback recovered": lambda line: f"{line['event']} recovered from Vonage's API",
     "event published": lambda line: f"{line['event']} published",
@@ -230,8 +230,8 @@ _CALLS = {
     "PUT /recordings/{recording_id}/hold": "put on hold",
     "DELETE /recordings/{recording_id}/hold": "hold lifted",
     "POST /recordings/{recording_id}/republish": "recording:uploaded published again",
-    "POST /recordings/{recording_id}/copy": "copy asked for",
-    "GET /recordings/{recording_id}/file": "link to the copy given out",
+    "POST /recordings/{recording_id}/copy": "copy requested",
+    "GET /recordings/{recording_id}/file": "link to the copy returned",
     "GET /sessions/{session_id}/recordings": "listed with its session",
 }
 

@@ -160,7 +160,7 @@ def through_nat(recordings: int, megabytes: float) -> float:
 
 
 def monitoring() -> dict[str, float]:
-    """Return the dollars per month of the alarms and of the dashboard, if the default has one."""
+    """Return the dollars per month of the alarms, and of the dashboard if it is on by default."""
     alarms = {"alarms": _alarm_metrics() * prices.ALARM}
     if parameters()["CreateDashboard"].default == "true":
         return alarms | {"dashboard": prices.DASHBOARD}

@@ -224,19 +224,19 @@ _PASSED_TO = {
 }
 
 
-class Refused(Exception):
+class AccessDenied(Exception):
     """The deployer lacks a permission for an action of CloudFormation; the message is AWS's."""
 
 
 def checks(
-    resource_type: str, logical_id: str, properties: Mapping[str, Any], place: Mapping[str, str]
+    resource_type: str, logical_id: str, properties: Mapping[str, Any], location: Mapping[str, str]
 ) -> dict[str, Iterator[tuple[str, str, dict[str, str]]]]:
     """Return the needed permissions (action, ARN, context) for each of create, update and delete.
 
-    `place` has the keys `stack`, `account` and `region`.
+    `location` has the keys `stack`, `account` and `region`.
     """
     handlers = HANDLERS[resource_type]
-    named = {**place, "logical": logical_id, "name": f"{place['stack']}-{logical_id}"}
+    named = {**location, "logical": logical_id, "name": f"{location['stack']}-{logical_id}"}
     more = MORE_AT_CREATION.get(resource_type, ())
 
     context = {
@@ -297,8 +297,8 @@ def install() -> None:
 
     def require(kind: str, verb: str, logical_id: str, properties: Any, stack: str) -> None:
         if kind in HANDLERS:
-            place = {"stack": stack, "account": get_account_id(), "region": get_region()}
-            for action, arn, context in checks(kind, logical_id, properties, place)[verb]:
+            location = {"stack": stack, "account": get_account_id(), "region": get_region()}
+            for action, arn, context in checks(kind, logical_id, properties, location)[verb]:
                 _require_allowed(action, arn, context)
 
     def create_if_allowed(kind: str, logical_id: str, properties: Any, stack: str) -> Any:
@@ -361,7 +361,7 @@ def _require_allowed(action: str, arn: str, context: Mapping[str, str]) -> None:
     )
     policies = iam_evaluator._gather_user_policies(name, account)
     if iam_evaluator.evaluate(request, policies).decision != "Allow":
-        raise Refused(
+        raise AccessDenied(
             f"User: {caller} is not authorized to perform: {action} on resource: {arn} because no "
             "identity-based policy allows it"
         )

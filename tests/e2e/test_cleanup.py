@@ -62,7 +62,7 @@ def deleted_events(deployed: Deployed, ids: list[str], count: int) -> list[dict[
     return about(deployed.subscriber.wait_for(lambda events: len(about(events)) >= count, WITHIN))
 
 
-def test_due_recordings_are_deleted_once_and_no_young_held_or_unknown_ones(
+def test_due_recordings_are_deleted_once_but_none_that_is_young_on_hold_or_unknown(
     deployed: Deployed,
 ) -> None:
     *due, on_hold, young = jobs.uploads(deployed, 12)
@@ -143,7 +143,7 @@ def test_a_few_runs_delete_everything_although_every_fifth_call_fails(
     runs = 0
     while (left := set(ids) - marked(deployed, ids)) and runs < 6:
         runs += 1
-        # Recordings for which Vonage answered 400 are deferred for up to a day.
+        # Recordings for which Vonage returned 400 are deferred for up to a day.
         back_dating.back_date(deployed.stack, back_dating.recordings(left), 31 * DAY)
         with suppress(JobFailed):
             jobs.run(deployed, FUNCTION)
@@ -224,10 +224,7 @@ def test_the_schedule_starts_the_cleanup_under_its_own_role(deployed: Deployed) 
     ids = jobs.uploads(deployed, 2)
     back_dating.back_date(deployed.stack, back_dating.recordings(ids), 31 * DAY)
     scheduler = deployed.stack.client("scheduler")
-    name = deployed.stack.client("cloudformation").describe_stack_resource(
-        StackName=deployed.stack.name, LogicalResourceId="RecordingCleanupSchedule"
-    )["StackResourceDetail"]["PhysicalResourceId"]
-    deployed_one = scheduler.get_schedule(Name=name)
+    deployed_one = scheduler.get_schedule(Name=deployed.id_of("RecordingCleanupJob/Schedule"))
     assert deployed_one["ScheduleExpression"] == "rate(1 hour)"
     assert deployed_one["Target"]["RetryPolicy"]["MaximumRetryAttempts"] == 0
     once = f"once-{uuid.uuid4()}"

@@ -10,7 +10,7 @@ from local.testing.template import ROOT
 
 
 @pytest.mark.parametrize(
-    ("command", "arguments", "told"),
+    ("command", "arguments", "expected"),
     [
         (
             "operations.trace",
@@ -29,7 +29,7 @@ from local.testing.template import ROOT
     ],
 )
 def test_an_impossible_value_is_refused_in_one_line(
-    command: str, arguments: list[str], told: str
+    command: str, arguments: list[str], expected: str
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-m", command, *arguments],
@@ -40,5 +40,5 @@ def test_an_impossible_value_is_refused_in_one_line(
         check=False,
     )
     assert done.returncode == 2
-    assert told in done.stderr
+    assert expected in done.stderr
     assert done.stderr.count("\n") == 1
