@@ -1,19 +1,21 @@
 """Builds template.yaml and deploys it to the local AWS with the SAM CLI."""
 
+import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import boto3
 import yaml
 
+from local import builds
 from local.deployer import environment
 from local.servers import BUILD, CREDENTIALS, PROJECT, REGION, LocalStackError, Server
 from operations import sam
-from operations.build import BuildFailed, alone, this_machine
-from operations.build import build as build_for
+from operations.build import FUNCTIONS, BuildFailed, Target, alone, kept, this_machine
 from operations.environment import bypass_proxies, without_account
 from operations.stack import Stack
 
@@ -23,20 +25,40 @@ UNKNOWN_TO_MINISTACK = {
     "AWS::EventSchemas::Schema",
 }
 
+TEMPLATE = FUNCTIONS / "template.yaml"
+"""The built template."""
+
 Say = Callable[[str], None]
 
 
 def build() -> Path:
     """Build functions and layer for this machine; return the built template's path.
 
+    The last build is used again if it is still that of the project's files.
+
     Raises:
         LocalStackError: the build failed; the message names the log file.
     """
-    log = BUILD / "local/sam-build.log"
-    try:
-        return build_for(this_machine(), lambda command: _run(command, log))
-    except BuildFailed as exc:
-        raise LocalStackError(str(exc)) from exc
+    wanted, log = this_machine(), BUILD / "local/sam-build.log"
+    if not builds.is_current(wanted):
+        try:
+            builds.make(wanted, lambda command: _run(command, log))
+        except BuildFailed as exc:
+            raise LocalStackError(str(exc)) from exc
+    return TEMPLATE
+
+
+@contextmanager
+def _built(wanted: Target, say: Say) -> Iterator[Path]:
+    """Yield the built template; it stays as it is within the context."""
+    while True:
+        with kept():
+            if builds.is_current(wanted):
+                yield TEMPLATE
+                return
+        with alone():
+            say("Building functions and layer with the SAM CLI")
+            build()
 
 
 def deploy(
@@ -53,10 +75,10 @@ def deploy(
         LocalStackError: the build or deployment failed; the message names the log file.
     """
     local = sam.environment("local")
-    chosen = {**local.parameters, **this_machine().parameters, **(parameters or {})}
-    with alone():
-        say("Building functions and layer with the SAM CLI")
-        template, out = _for_ministack(build())
+    wanted = this_machine()
+    chosen = {**local.parameters, **wanted.parameters, **(parameters or {})}
+    with _built(wanted, say) as built:
+        template, out = _for_ministack(built)
         say(f"Deploying template.yaml without what MiniStack does not support: {', '.join(out)}")
         options = ("--config-env", local.name, "--template-file", str(template))
         _run(
@@ -124,8 +146,9 @@ def _leave_out_unknown(template: Mapping[str, Any]) -> list[str]:
 def _write(template: Mapping[str, Any], name: str) -> Path:
     """Write a template outside build/sam, which every build clears; return its path."""
     path = BUILD / name
-    path.write_text(yaml.safe_dump(template, sort_keys=False))
-    return path
+    unfinished = BUILD / f"{name}.{os.getpid()}"  # others may be reading the one before
+    unfinished.write_text(yaml.safe_dump(template, sort_keys=False))
+    return unfinished.rename(path)
 
 
 def _is_unknown(resource: Mapping[str, Any]) -> bool:
