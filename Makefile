@@ -29,7 +29,6 @@ export PIP_USER := 0
 export SAM_CLI_TELEMETRY := 0
 export __SAM_CLI_APP_DIR := $(CURDIR)/$(TOOLS)/cache/sam
 export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/roomkeeper
-# Otherwise each process would compile all that it imports, or leave bytecode beside the sources.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/build/bytecode
 # Files are UTF-8 in every locale.
 export PYTHONUTF8 := 1

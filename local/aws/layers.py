@@ -29,14 +29,10 @@ class Layers:
         self._lock = threading.Lock()
 
     def applied(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a function's configuration with the folders of its layers instead of the layers.
-
-        Bytecode is read from the layer itself, as on AWS.
-        """
+        """Return a function's configuration with the folders of its layers, not the layers."""
         folders = [each for layer in config.get("Layers", ()) if (each := self._unpacked(layer))]
         environment = config.get("Environment", {})
         variables = {**environment.get("Variables", {}), PATH: os.pathsep.join(folders)}
-        variables["PYTHONPYCACHEPREFIX"] = ""
         return {**config, "Layers": [], "Environment": {**environment, "Variables": variables}}
 
     def _unpacked(self, layer: str | Mapping[str, Any]) -> str | None:
