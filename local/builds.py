@@ -4,6 +4,7 @@ Only the local stack uses a build again: `make build` and `make deploy` always b
 """
 
 import hashlib
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,21 +24,27 @@ SOURCES = (
 
 def is_current(wanted: Target) -> bool:
     """Return whether build/ has what a build for this target would make now."""
-    made = (build.MADE_FROM, build.LAYER, build.FUNCTIONS / "template.yaml")
+    made = (build.MADE_FROM, build.LAYER, packed_layer(), build.FUNCTIONS / "template.yaml")
     if not all(each.exists() for each in made):
         return False
     return build.MADE_FROM.read_text() == _state_of_sources(wanted)
 
 
 def make(wanted: Target, run: Callable[[list[str]], int]) -> None:
-    """Build for a target with `operations.build`, and note what the build was made from.
+    """Build for a target with `operations.build`, pack the layer, and note what that was made from.
 
     Raises:
         BuildFailed: the layer or the functions could not be built.
     """
     before = _state_of_sources(wanted)
     build.build(wanted, run)
+    shutil.make_archive(str(build.LAYER), "zip", build.LAYER)
     build.MADE_FROM.write_text(before)
+
+
+def packed_layer() -> Path:
+    """Return the path of the layer as a zip file, so that no deployment has to pack it again."""
+    return build.LAYER.with_suffix(".zip")
 
 
 def _state_of_sources(wanted: Target) -> str:

@@ -78,7 +78,8 @@ def deploy(
     wanted = this_machine()
     chosen = {**local.parameters, **wanted.parameters, **(parameters or {})}
     with _built(wanted, say) as built:
-        template, out = _for_ministack(built)
+        written, out = _for_ministack(built)
+        template = _with_packed_layer(written)
         say(f"Deploying template.yaml without what MiniStack does not support: {', '.join(out)}")
         options = ("--config-env", local.name, "--template-file", str(template))
         _run(
@@ -104,7 +105,7 @@ def _for_ministack(built: Path) -> tuple[Path, list[str]]:
     Returns:
         The template's path, and the logical ids of the resources that were left out.
     """
-    template: dict[str, Any] = yaml.safe_load(built.read_text())
+    template: dict[str, Any] = yaml.load(built.read_text(), yaml.CSafeLoader)
     left_out = _leave_out_unknown(template)
     for name, resource in [*template["Resources"].items()]:
         properties = resource.get("Properties", {})
@@ -112,7 +113,8 @@ def _for_ministack(built: Path) -> tuple[Path, list[str]]:
             properties[path] = str(built.parent / properties[path])
         _write_concurrency_out(template, properties)
         if resource["Type"] == "AWS::CloudFormation::Stack":
-            nested = yaml.safe_load((built.parent / properties["TemplateURL"]).read_text())
+            text = (built.parent / properties["TemplateURL"]).read_text()
+            nested = yaml.load(text, yaml.CSafeLoader)
             left_out_there = _leave_out_unknown(nested)
             properties["TemplateURL"] = str(_write(nested, f"template-local-{name}.yaml"))
             if nested["Resources"]:
@@ -121,6 +123,18 @@ def _for_ministack(built: Path) -> tuple[Path, list[str]]:
                 del template["Resources"][name]
                 left_out.append(name)
     return _write(template, "template-local.yaml"), left_out
+
+
+def _with_packed_layer(template: Path) -> Path:
+    """Write a template with the layer's zip file; return its path.
+
+    The template itself has the layer's folder, which `make deploy ENV=local` builds anew.
+    """
+    packed = yaml.load(template.read_text(), yaml.CSafeLoader)
+    for resource in packed["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::LayerVersion":
+            resource["Properties"]["ContentUri"] = str(builds.packed_layer())
+    return _write(packed, "template-local-packed.yaml")
 
 
 def _write_concurrency_out(template: Mapping[str, Any], properties: Mapping[str, Any]) -> None:
@@ -147,7 +161,7 @@ def _write(template: Mapping[str, Any], name: str) -> Path:
     """Write a template outside build/sam, which every build clears; return its path."""
     path = BUILD / name
     unfinished = BUILD / f"{name}.{os.getpid()}"  # others may be reading the one before
-    unfinished.write_text(yaml.safe_dump(template, sort_keys=False))
+    unfinished.write_text(yaml.dump(template, Dumper=yaml.CSafeDumper, sort_keys=False))
     return unfinished.rename(path)
 
 

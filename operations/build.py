@@ -204,7 +204,7 @@ def _pin(template: Path, wanted: Target) -> None:
 
     CloudFormation then rejects a deployment that would run the layer on another processor.
     """
-    built = yaml.safe_load(template.read_text())
+    built = yaml.load(template.read_text(), yaml.CSafeLoader)
     for name, value in wanted.parameters.items():
         built["Parameters"][name] |= {"Default": value, "AllowedValues": [value]}
-    template.write_text(yaml.safe_dump(built, sort_keys=False))
+    template.write_text(yaml.dump(built, Dumper=yaml.CSafeDumper, sort_keys=False))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from local import builds
+from local import builds, leftovers
 from operations import build
 from operations.build import BuildFailed, Target, this_machine
 from operations.template import ROOT, template
@@ -36,6 +36,7 @@ def make(project: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     def made(*_: Any) -> None:
         for folder in (build.LAYER, build.FUNCTIONS):
             folder.mkdir(parents=True, exist_ok=True)
+        (build.LAYER / "code.py").touch()
         (build.FUNCTIONS / "template.yaml").touch()
 
     monkeypatch.setattr(build, "build", made)
@@ -78,13 +79,16 @@ def test_a_build_for_another_target_is_not_current(make: Make) -> None:
     assert not builds.is_current(structs.replace(wanted, runtime="python3.99"))
 
 
-@pytest.mark.parametrize("name", ["build/layer", "build/sam/template.yaml", "build/made-from"])
+@pytest.mark.parametrize(
+    "name",
+    ["build/layer", "build/layer.zip", "build/sam/template.yaml", "build/made-from"],
+)
 def test_a_build_of_which_a_part_is_gone_is_not_current(
     name: str, project: Path, make: Make
 ) -> None:
     make()
     part = project / name
-    part.rmdir() if part.is_dir() else part.unlink()
+    leftovers.remove(part)
     assert not builds.is_current(this_machine())
 
 
