@@ -170,7 +170,7 @@ def test_the_schedule_starts_a_run(extender: RoomExtension, deployed: Deployed) 
     [room_id] = deployed.vonage.add_rooms(1, expires_at=soon, metadata=KEEP)
 
     with scheduled(deployed, "rate(1 minute)"):
-        assert wait_until(lambda: extender.expiries()[room_id] != from_iso(soon), 120)
+        assert wait_until(lambda: extender.expiries()[room_id] != from_iso(soon), WITHIN)
 
     [event] = deployed.events_about(room_id, count=1)
     assert event["detail-type"] == "room:extended"

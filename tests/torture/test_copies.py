@@ -86,7 +86,7 @@ def test_every_recording_is_copied_once_although_every_fifth_call_fails(
         copies.age(copies.uncopied(ids))
         expected |= {id_: {sha256_at_vonage(copying, id_)} for id_ in ids}
         ids.append(changed)
-        is_done = copies.finish(ids, 900 if full else 120)
+        is_done = copies.finish(ids, 900)
         struck = copier_proxy.struck()
         copier_proxy.set([])
         copying.vonage.clear_faults()
