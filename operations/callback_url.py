@@ -38,7 +38,7 @@ def instructions(stack: Stack, product: Product) -> Iterator[str]:
     Raises:
         StackError: the stack's secret cannot be read.
     """
-    yield from _PLACES[product]
+    yield from _WHERE_TO_ENTER[product]
     accepted = stack.parameters["CallbackAcceptedCredentials"]
     if "signature" not in accepted:
         yield "This stack checks the token in the URL only (CallbackAcceptedCredentials is token)."
@@ -56,7 +56,7 @@ def signature_secrets(content: Mapping[str, object]) -> list[str]:
     return [str(each) for each in secrets if each] if isinstance(secrets, list) else []
 
 
-_PLACES: Mapping[Product, tuple[str, ...]] = {
+_WHERE_TO_ENTER: Mapping[Product, tuple[str, ...]] = {
     "meetings": (
         "Vonage dashboard, Applications, your application, capability Meetings: enter the URL for "
         "rooms, for sessions and for recordings.",

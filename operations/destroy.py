@@ -31,7 +31,7 @@ def main() -> int:
     options = parser.parse_args()
     stack = Stack(options.stack)
     if stack.status is None:
-        print(f"There is no stack {stack.name} ({stack.whereabouts()}): nothing to delete.")
+        print(f"There is no stack {stack.name} ({stack.account_and_region()}): nothing to delete.")
         return 0
     require_deletable(stack)
     print(_warning(stack))
@@ -154,7 +154,8 @@ def _warning(stack: Stack) -> str:
         if count
         else ""
     )
-    return f"This deletes the stack {stack.name} ({stack.whereabouts()}). Its table is kept.{lost}"
+    where = stack.account_and_region()
+    return f"This deletes the stack {stack.name} ({where}). Its table is kept.{lost}"
 
 
 def _dead_letters(stack: Stack) -> int:

@@ -141,7 +141,7 @@ def remove(stack: Stack, keys: list[str]) -> list[str]:
 def _purge(stack: Stack, window: Window, *, is_confirmed: bool) -> int:
     selection = select(stack, window)
     print(
-        f"Stack {stack.name} ({stack.whereabouts()}): items received at or after "
+        f"Stack {stack.name} ({stack.account_and_region()}): items received at or after "
         f"{iso(window.start)} and before {iso(window.end)} that Vonage's API never returned:"
     )
     for line in _lines(selection):

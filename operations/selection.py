@@ -58,7 +58,7 @@ def _keys(table: "_Table", selection: Selection) -> Iterator[str]:
 
 def _rank(item: Item) -> tuple[int, str]:
     key: str = item["pk"]["S"]
-    kinds = [place for place, prefix in enumerate(_FIRST) if key.startswith(prefix)]
+    kinds = [rank for rank, prefix in enumerate(_FIRST) if key.startswith(prefix)]
     return (kinds or [len(_FIRST)])[0], key
 
 

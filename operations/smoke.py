@@ -40,7 +40,7 @@ ATTEMPT_SECONDS = 20.0
 """Seconds to wait for an event before the next attempt. A new rule can miss events for a short time
 (EventBridge API Reference, PutRule)."""
 
-HTTP_TIMEOUT = 30.0  # seconds; API Gateway answers within 30
+HTTP_TIMEOUT = 30.0  # seconds; API Gateway responds within 30
 
 
 class StepFailed(Exception):

@@ -135,7 +135,7 @@ class Stack:
                 "(ENV=, STACK=)."
             )
 
-    def whereabouts(self) -> str:
+    def account_and_region(self) -> str:
         """Return the account and region of the current credentials, in words.
 
         Raises:

@@ -69,7 +69,7 @@ def show_stack(stack: Stack) -> None:
     field("state", described["StackStatus"])
     if reason := described.get("StackStatusReason"):
         field("reason", reason)
-    field("place", stack.whereabouts())
+    field("account", stack.account_and_region())
     field("deployed", _ago(described.get("LastUpdatedTime") or described["CreationTime"]))
     field("products", products.labels(stack.products))
     if code := code_version(stack):

@@ -113,8 +113,8 @@ class Subscriber:
         if messages:
             self.received += [json.loads(message["Body"]) for message in messages]
             done = [
-                {"Id": str(place), "ReceiptHandle": message["ReceiptHandle"]}
-                for place, message in enumerate(messages)
+                {"Id": str(index), "ReceiptHandle": message["ReceiptHandle"]}
+                for index, message in enumerate(messages)
             ]
             self._sqs.delete_message_batch(QueueUrl=self._queue, Entries=done)
         return len(messages)

@@ -213,7 +213,7 @@ _PHRASES: Mapping[str, Callable[[Line], str]] = {
         f"{line['event']} {'accepted' if line['is_new'] else 'repeated, nothing new'}"
     ),
     "callback could not be taken now": lambda line: (
-        f"{line['event']} answered 503, Vonage sends it again: {line['error']}"
+        f"503 in response to {line['event']}, which Vonage sends again: {line['error']}"
     ),
     "missed callback recovered": lambda line: f"{line['event']} recovered from Vonage's API",
     "event published": lambda line: f"{line['event']} published",

@@ -214,14 +214,14 @@ class Refused(Exception):
 
 
 def checks(
-    resource_type: str, logical_id: str, properties: Mapping[str, Any], place: Mapping[str, str]
+    resource_type: str, logical_id: str, properties: Mapping[str, Any], location: Mapping[str, str]
 ) -> dict[str, Iterator[tuple[str, str, dict[str, str]]]]:
     """Return the needed permissions (action, ARN, context) for each of create, update and delete.
 
-    `place` has the keys `stack`, `account` and `region`.
+    `location` has the keys `stack`, `account` and `region`.
     """
     handlers = HANDLERS[resource_type]
-    named = {**place, "logical": logical_id, "name": f"{place['stack']}-{logical_id}"}
+    named = {**location, "logical": logical_id, "name": f"{location['stack']}-{logical_id}"}
     more = MORE_AT_CREATION.get(resource_type, ())
 
     def needed(actions: tuple[str, ...]) -> Iterator[tuple[str, str, dict[str, str]]]:
@@ -274,8 +274,8 @@ def install() -> None:
 
     def require(kind: str, verb: str, logical_id: str, properties: Any, stack: str) -> None:
         if kind in HANDLERS:
-            place = {"stack": stack, "account": get_account_id(), "region": get_region()}
-            for action, arn, context in checks(kind, logical_id, properties, place)[verb]:
+            location = {"stack": stack, "account": get_account_id(), "region": get_region()}
+            for action, arn, context in checks(kind, logical_id, properties, location)[verb]:
                 _require_allowed(action, arn, context)
 
     def create_if_allowed(kind: str, logical_id: str, properties: Any, stack: str) -> Any:

@@ -33,5 +33,5 @@ def body(kind: type[BodyT]) -> BodyT:
 
 
 def done() -> Response:
-    """Return the response of a call that has nothing to say."""
+    """Return the response of a call without a result."""
     return Response(status=204)

@@ -97,10 +97,10 @@ class WireResponse(Response):
         if not pause:
             yield part
             return
-        for place in range(0, len(part), size):
+        for start in range(0, len(part), size):
             if self._stopping.wait(pause):
                 return
-            yield part[place : place + size]
+            yield part[start : start + size]
 
     def _pace(self) -> tuple[int, float]:
         """Return the size of a piece in bytes and the pause before it in seconds."""

@@ -62,7 +62,7 @@ def test_an_uploaded_recording_is_published_with_its_room(deployed: Deployed) ->
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
-def test_every_callback_is_taken_and_published_as_its_schema_says(
+def test_every_callback_is_accepted_and_published_by_its_schema(
     deployed: Deployed, sample: Path
 ) -> None:
     marks = {name: f"{name}-{uuid.uuid4()}" for name in ("recording_id", "session_id", "room_id")}
@@ -141,7 +141,7 @@ def test_a_body_that_cannot_be_read_is_refused_with_the_reason(
     assert complaint in response.json()["error"]["message"]
 
 
-def test_a_body_without_a_content_type_is_taken(deployed: Deployed, recording_id: str) -> None:
+def test_a_body_without_a_content_type_is_accepted(deployed: Deployed, recording_id: str) -> None:
     body = json.dumps(a_started_recording(recording_id))
 
     response = deployed.post(body, **{"Content-Type": "application/octet-stream"})

@@ -62,7 +62,7 @@ def deleted_events(deployed: Deployed, ids: list[str], count: int) -> list[dict[
     return about(deployed.subscriber.wait_for(lambda events: len(about(events)) >= count, WITHIN))
 
 
-def test_due_recordings_are_deleted_once_and_no_young_held_or_unknown_ones(
+def test_due_recordings_are_deleted_once_but_none_that_is_young_on_hold_or_unknown(
     deployed: Deployed,
 ) -> None:
     *due, on_hold, young = jobs.uploads(deployed, 12)
@@ -143,7 +143,7 @@ def test_a_few_runs_delete_everything_although_every_fifth_call_fails(
     runs = 0
     while (left := set(ids) - marked(deployed, ids)) and runs < 6:
         runs += 1
-        # Recordings for which Vonage answered 400 are deferred for up to a day.
+        # Recordings for which Vonage returned 400 are deferred for up to a day.
         back_dating.back_date(deployed.stack, back_dating.recordings(left), 31 * DAY)
         with suppress(JobFailed):
             jobs.run(deployed, FUNCTION)

@@ -47,7 +47,7 @@ Deploy = Callable[..., str]
 def deploy(deployed: Deployed) -> Iterator[Deploy]:
     """Deploy a small stack as a user with the deployer's policies, except for one statement.
 
-    It returns the reasons for which resources could not be created; "" if all were created.
+    Returns the reasons why resources could not be created; "" if all were created.
     """
     iam = deployed.stack.client("iam")
     formation = deployed.stack.client("cloudformation")

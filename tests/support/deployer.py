@@ -36,8 +36,8 @@ def statements(name: str) -> list[dict[str, Any]]:
     """Return a policy's statements, with the values of VALUES substituted."""
     read = yaml.load(FILE.read_text(), _Loader)
     text = json.dumps(read["Resources"][name]["Properties"]["PolicyDocument"]["Statement"])
-    for place, value in VALUES.items():
-        text = text.replace(place, value)
+    for placeholder, value in VALUES.items():
+        text = text.replace(placeholder, value)
     found: list[dict[str, Any]] = _plain(json.loads(text))
     return found
 

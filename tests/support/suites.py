@@ -30,13 +30,13 @@ LONGEST_FIRST = ("torture", "e2e", "machines", "copies", "up")
 LOCAL = BUILD / "local" / "-".join(filter(None, ("test", os.environ.get("PYTEST_XDIST_WORKER"))))
 """The folder of this worker's local stack: its logs stay there after the test run."""
 
-_PLACE: pytest.StashKey[int] = pytest.StashKey()
-_places = itertools.count()
+_POSITION: pytest.StashKey[int] = pytest.StashKey()
+_positions = itertools.count()
 
 
 def group_of(path: str) -> str | None:
     """Return the group of a test's file or node id; None if it can run on any worker."""
-    return next((group for place, group in GROUPS.items() if path.startswith(place)), None)
+    return next((group for prefix, group in GROUPS.items() if path.startswith(prefix)), None)
 
 
 class Scheduling(LoadScopeScheduling):
@@ -57,13 +57,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling |
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Number the tests of each group in the order of their files."""
     if group_of(item.nodeid):
-        item.stash[_PLACE] = next(_places)
+        item.stash[_POSITION] = next(_positions)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Move the tests of a deployed stack to the start, group by group, in the order of files."""
-    items.sort(key=lambda item: (_rank(item.nodeid), item.stash.get(_PLACE, 0)))
+    items.sort(key=lambda item: (_rank(item.nodeid), item.stash.get(_POSITION, 0)))
 
 
 def _rank(nodeid: str) -> int:

@@ -1,4 +1,4 @@
-"""Copies of recordings while the source, S3 and the function fail: each is made once, and whole."""
+"""Copies are made once and completely while the source, S3 and the function fail."""
 
 import os
 import random
@@ -34,7 +34,7 @@ SOURCE_FAULTS: Sequence[Mapping[str, Any]] = (
     {"status": 500},
     {"status": 403},  # the link has expired
 )
-"""What happens to a fifth of the requests for a file."""
+"""The faults in a fifth of the requests for a file."""
 
 SLOW: Mapping[str, Any] = {"probability": 0.05, "times": 5}
 """How many requests for files are slow."""
@@ -64,9 +64,9 @@ def _without_faults_in_the_end(copying: Deployed) -> Iterator[None]:
 
 def sizes(*, full: bool) -> list[int]:
     """Return the sizes of the recordings in bytes: many small ones, and a few large ones."""
-    dice = random.Random(15)
-    small = [int(1000 * 1000 ** dice.random()) for _ in range(140 if full else 5)]
-    medium = [int(MIB * 24 ** dice.random()) for _ in range(52 if full else 2)]
+    generator = random.Random(15)
+    small = [int(1000 * 1000 ** generator.random()) for _ in range(140 if full else 5)]
+    medium = [int(MIB * 24 ** generator.random()) for _ in range(52 if full else 2)]
     large = [50_000_000] * 6 + [300_000_000] * 2 if full else [40_000_000]
     return [1000, *small[1:], *medium, *large]
 
@@ -76,7 +76,7 @@ def test_every_recording_is_copied_once_although_every_fifth_call_fails(
 ) -> None:
     copies = Copies(copying)
     fail_at_the_source(copying, 0.2, SLOW_RATE if full else LESS_SLOW_RATE)
-    copier_proxy.strike(0.2)
+    copier_proxy.inject(0.2)
     *others, largest = sizes(full=full)
 
     with cleaning_up(copying) as deleted:
@@ -87,13 +87,13 @@ def test_every_recording_is_copied_once_although_every_fifth_call_fails(
         expected |= {id_: {sha256_at_vonage(copying, id_)} for id_ in ids}
         ids.append(changed)
         is_done = copies.finish(ids, 900)
-        struck = copier_proxy.struck()
+        injected = copier_proxy.injected()
         copier_proxy.set([])
         copying.vonage.clear_faults()
 
     assert is_done, [each.recording_id for each in copies.uncopied(ids)]
-    assert struck["s3"]
-    assert struck["dynamodb"]
+    assert injected["s3"]
+    assert injected["dynamodb"]
     copies.require(expected, measurements)
     assert copies.stray_parts() == []
     assert sum(deleted) or not full
@@ -158,12 +158,12 @@ def change_while_it_is_copied(copying: Deployed, copies: Copies, recording_id: s
 # --- kills ----------------------------------------------------------------------------------------
 
 
-def test_a_killed_copy_goes_on_and_reads_at_most_one_whole_part_again(
+def test_a_killed_copy_is_continued_and_reads_at_most_one_part_again(
     copying: Deployed, measurements: Measurements, full: bool
 ) -> None:
     files, kills, size = (10, 5, 100_000_000) if full else (1, 2, 60_000_000)
-    copies, dice = Copies(copying), random.Random(files)
-    ids = [kill_a_copy(copying, copies, kills, size, dice) for _ in range(files)]
+    copies, generator = Copies(copying), random.Random(files)
+    ids = [kill_a_copy(copying, copies, kills, size, generator) for _ in range(files)]
 
     made = {id_: attempts(copying, id_) for id_ in ids}
     again = [count for each in made.values() for count in read_whole_twice(each)]
@@ -178,7 +178,7 @@ def test_a_killed_copy_goes_on_and_reads_at_most_one_whole_part_again(
 
 
 def kill_a_copy(
-    copying: Deployed, copies: Copies, times: int, size: int, dice: random.Random
+    copying: Deployed, copies: Copies, times: int, size: int, generator: random.Random
 ) -> str:
     """Kill the function while it copies a file of `size` bytes, then let it finish; return the id.
 
@@ -188,7 +188,7 @@ def kill_a_copy(
     [recording_id] = copies.upload([size])
     for _ in range(times):
         await_copying(copies, recording_id)
-        threading.Event().wait(dice.uniform(0.5, 3.0))
+        threading.Event().wait(generator.uniform(0.5, 3.0))
         assert kill(copying)
         copies.age(copies.uncopied([recording_id]), claims=True)
         assert wait_until(copies.sweep, WITHIN)
@@ -249,7 +249,7 @@ def test_hostile_sources_never_become_objects(
 
 
 def require_refused(copies: Copies, recording_id: str) -> None:
-    """Wait until a copy has failed for a reason of its own; fail if there is anything of it."""
+    """Wait until a copy has failed for a reason of its own; fail if any object or upload exists."""
 
     def is_refused() -> bool:
         known = copies.store.get(recording_id)

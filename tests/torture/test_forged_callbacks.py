@@ -68,8 +68,8 @@ def put_all(deployed: Deployed, items: list[dict[str, Any]]) -> None:
 def forge(deployed: Deployed, prefix: str, count: int) -> list[str]:
     """Put uploads of forged recordings, received 30 to 32 days ago, into the table; return ids."""
     middle = datetime.now(UTC) - 31 * DAY
-    ids = [f"{prefix}{place}" for place in range(count)]
-    moments = [middle + DAY * (2 * place / count - 1) for place in range(count)]
+    ids = [f"{prefix}{index}" for index in range(count)]
+    moments = [middle + DAY * (2 * index / count - 1) for index in range(count)]
     bodies = [
         a_body("recording:uploaded", recording_id=id_, session_id=f"session-{id_}") for id_ in ids
     ]

@@ -46,7 +46,7 @@ NOT_CHECKED = {
     # Source: "Actions, resources, and condition keys for Amazon S3", and HeadObject in the API
     # reference.
     ("RecordingCopierRole", "s3:PutObjectTagging"): "S3 asks for it for an upload with a tag",
-    ("RecordingCopierRole", "s3:ListBucket"): "S3 answers 403 in place of 404 without it",
+    ("RecordingCopierRole", "s3:ListBucket"): "S3 responds 403 instead of 404 without it",
 }
 """Actions for which S3 checks a permission, unlike the local AWS."""
 

@@ -10,7 +10,7 @@ from local.testing.template import ROOT
 
 
 @pytest.mark.parametrize(
-    ("command", "arguments", "told"),
+    ("command", "arguments", "expected"),
     [
         (
             "operations.trace",
@@ -26,7 +26,9 @@ from local.testing.template import ROOT
         ("tools.cost", ["--burst=9999"], "from 1 to 5000"),
     ],
 )
-def test_a_number_out_of_range_is_refused(command: str, arguments: list[str], told: str) -> None:
+def test_a_number_out_of_range_is_refused(
+    command: str, arguments: list[str], expected: str
+) -> None:
     done = subprocess.run(
         [sys.executable, "-m", command, *arguments],
         cwd=ROOT,
@@ -36,4 +38,4 @@ def test_a_number_out_of_range_is_refused(command: str, arguments: list[str], to
         check=False,
     )
     assert done.returncode == 2
-    assert told in " ".join(done.stderr.split())
+    assert expected in " ".join(done.stderr.split())

@@ -61,8 +61,8 @@ def test_every_figure_of_the_table_has_its_name() -> None:
 
 
 def test_a_figure_has_all_its_fields_in_json() -> None:
-    told = msgspec.to_builtins(paired("intake_cold", WARM, WARM, "ms", "the floor"))
-    assert told.keys() >= FIELDS
+    report = msgspec.to_builtins(paired("intake_cold", WARM, WARM, "ms", "the floor"))
+    assert report.keys() >= FIELDS
 
 
 def test_a_ratio_is_the_median_of_those_of_the_pairs() -> None:
@@ -114,7 +114,7 @@ def test_an_index_is_written_when_its_entry_changes_alone() -> None:
 
 
 @pytest.mark.usefixtures("loopback")
-def test_put_events_is_called_no_more_than_it_must() -> None:
+def test_put_events_is_called_as_rarely_as_possible() -> None:
     assert counts.put_events_calls() == 100
 
 
@@ -123,7 +123,7 @@ def test_the_intake_makes_one_call_for_a_callback() -> None:
     assert counts.intake_calls() == 1
 
 
-def test_what_jobs_are_measured_on_has_no_end() -> None:
+def test_the_source_of_measured_items_is_endless() -> None:
     page = models.room_page(msgspec.json.encode(rooms_page(20, 20)))
     assert len(page.rooms) == 20
     assert page.next_start_id == "40"
@@ -138,7 +138,7 @@ def test_what_jobs_are_measured_on_has_no_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "expected"),
     [
         (a_figure(0.50), a_figure(0.50), ""),
         (a_figure(0.50, 0.06), a_figure(0.55, 0.05), ""),
@@ -156,10 +156,12 @@ def test_what_jobs_are_measured_on_has_no_end() -> None:
         (a_figure(None), a_figure(None), ""),
     ],
 )
-def test_a_change_beyond_the_spread_is_reported(before: Figure, after: Figure, told: str) -> None:
+def test_a_change_beyond_the_spread_is_reported(
+    before: Figure, after: Figure, expected: str
+) -> None:
     found = list(changes([before], [after]))
-    assert bool(found) == bool(told)
-    assert told in "".join(found)
+    assert bool(found) == bool(expected)
+    assert expected in "".join(found)
 
 
 def test_new_and_missing_measurements_are_reported() -> None:
@@ -170,7 +172,7 @@ def test_new_and_missing_measurements_are_reported() -> None:
     ]
 
 
-def test_what_got_worse_is_reported_first_and_a_lower_throughput_is_worse() -> None:
+def test_worse_results_are_reported_first_and_a_lower_throughput_is_worse() -> None:
     names = ("intake_cold", "cleanup_throughput_50ms", "cleanup_memory")
     before = [a_figure(0.5, name=name) for name in names]
     after = [a_figure(ratio, name=name) for ratio, name in zip((0.4, 0.4, 0.6), names, strict=True)]
@@ -223,7 +225,7 @@ def test_an_interrupted_run_keeps_the_figures_that_it_has(
     assert "Interrupted. Not measured: intake_cold_tls" in capsys.readouterr().out
 
 
-def test_what_cannot_be_measured_does_not_keep_the_others_from_it(
+def test_a_failed_measurement_does_not_prevent_the_others(
     groups: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(_built: Path) -> Iterator[Figure]:
@@ -256,14 +258,14 @@ def test_repetitions_end_with_their_time_but_there_are_some() -> None:
         return {"seconds": 1.0}
 
     [hurried] = processes.in_turn(once, at_most=9, seconds=0)
-    ours, theirs = processes.in_turn(once, once, at_most=9, seconds=600)
-    assert (len(hurried), len(ours), len(theirs)) == (processes.AT_LEAST, 9, 9)
+    ours, counterparts = processes.in_turn(once, once, at_most=9, seconds=600)
+    assert (len(hurried), len(ours), len(counterparts)) == (processes.AT_LEAST, 9, 9)
 
 
 # --- cost -----------------------------------------------------------------------------------------
 
 
-def test_what_is_paid_by_the_callback_is_a_thousand_times_for_a_thousand_times() -> None:
+def test_costs_per_callback_grow_in_proportion() -> None:
     small, large = (cost.bill(cost.Load(n, n // 10, 0), LIFE) for n in (10**6, 10**9))
     assert large["API Gateway (HTTP API)"] == pytest.approx(1000 * small["API Gateway (HTTP API)"])
     assert small["API Gateway (HTTP API)"] == pytest.approx(1.0)
@@ -278,22 +280,22 @@ def test_a_recordings_writes_are_those_that_were_counted() -> None:
 
 def test_the_page_on_costs_matches_the_computed_costs() -> None:
     rows = re.findall(r"^\| ([^|]+) \|(.+)\|$", (ROOT / "docs/cost.md").read_text(), re.MULTILINE)
-    told = {name: [cell.strip(" *") for cell in cells.split("|")] for name, cells in rows}
+    page = {name: [cell.strip(" *") for cell in cells.split("|")] for name, cells in rows}
     loads = [cost.Load(count, count // 10, 1000) for count in (10**3, 10**6, 10**8)]
     ours = [cost.bill(load, counts.life()) for load in loads]
     rest = [cost.with_rest_api(*each) for each in zip(loads, ours, strict=True)]
     one = [cost.in_one_function(*each) for each in zip(loads, ours, strict=True)]
     for name in ours[0].keys() - {"Scheduler"}:  # too little to show
-        assert told[name] == [f"{bill[name]:.2f}" for bill in ours]
+        assert page[name] == [f"{bill[name]:.2f}" for bill in ours]
     for name, bills in {
         "**all**": ours,
         "with a REST API instead": rest,
         "put-item-then-put-events in one function": one,
     }.items():
-        assert told[name] == [f"{sum(bill.values()):.2f}" for bill in bills]
+        assert page[name] == [f"{sum(bill.values()):.2f}" for bill in bills]
 
 
-def test_the_page_says_what_an_idle_stack_costs() -> None:
+def test_the_page_has_the_cost_of_an_idle_stack() -> None:
     page = (ROOT / "docs/cost.md").read_text()
     [(total, parts)] = re.findall(r"\*\*An idle stack costs ([\d.]+)\*\*: ([^*]+?)\. AWS", page)
     assert total == f"{sum(cost.idle().values()):.2f}"

@@ -184,7 +184,7 @@ def test_without_the_targets_python_nothing_is_compiled_and_a_message_is_printed
     assert not [*tmp_path.rglob("*.pyc")]
 
 
-def test_what_cannot_be_compiled_fails_the_build(
+def test_a_file_that_cannot_be_compiled_fails_the_build(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = tmp_path / "CallbackIntake/app.py"

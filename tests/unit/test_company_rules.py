@@ -125,8 +125,8 @@ def test_half_of_a_pair_is_refused(pair: dict[str, str]) -> None:
     assert combinations.error_in(pair) is None
     for name, value in pair.items():
         [other] = pair.keys() - {name}
-        told = combinations.error_in({name: value})
-        assert told == f"{name} is set and {other} is not. Set both or neither."
+        message = combinations.error_in({name: value})
+        assert message == f"{name} is set and {other} is not. Set both or neither."
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,9 @@ def test_half_of_a_pair_is_refused(pair: dict[str, str]) -> None:
         ("CallbackCertificateArn", "arn:aws:iam::123456789012:server-certificate/rooms"),
     ],
 )
-def test_what_aws_would_reject_is_refused_before_anything_is_made(name: str, value: str) -> None:
+def test_a_value_that_aws_would_reject_is_refused_before_the_deployment(
+    name: str, value: str
+) -> None:
     assert parameters()[name].error_in(value)
 
 
@@ -156,5 +158,5 @@ def test_what_aws_would_reject_is_refused_before_anything_is_made(name: str, val
         ("EncryptionKeyArn", "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef"),
     ],
 )
-def test_what_aws_takes_is_accepted(name: str, value: str) -> None:
+def test_a_value_that_aws_accepts_is_accepted(name: str, value: str) -> None:
     assert parameters()[name].error_in(value) is None

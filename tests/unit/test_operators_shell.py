@@ -1,4 +1,4 @@
-"""Every command that needs an AWS account says one sentence if the shell's settings are invalid."""
+"""Every command that needs an AWS account prints one sentence if the settings are invalid."""
 
 import os
 import sys
@@ -68,6 +68,6 @@ def test_an_invalid_setting_is_one_sentence(
         monkeypatch.setattr(sys, "stdin", nothing)
         code = main()
 
-    [told] = capsys.readouterr().err.splitlines()
-    assert expected in told
+    [message] = capsys.readouterr().err.splitlines()
+    assert expected in message
     assert code == 1

@@ -51,7 +51,9 @@ def shown(stack: Any, capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
-def test_state_place_and_code_are_shown(stack: AStack, capsys: pytest.CaptureFixture[str]) -> None:
+def test_state_account_region_and_code_are_shown(
+    stack: AStack, capsys: pytest.CaptureFixture[str]
+) -> None:
     arn = "arn:aws:lambda:eu-west-1:123456789012:layer:RoomkeeperLayer1a2b:7"
     stack.resources["AWS::Lambda::LayerVersion"] = {"RoomkeeperLayer1a2b": arn}
     text = shown(stack, capsys)
@@ -60,7 +62,7 @@ def test_state_place_and_code_are_shown(stack: AStack, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "expected"),
     [
         ({}, "Meetings"),
         ({"Products": "both"}, "Meetings and Video"),
@@ -68,10 +70,10 @@ def test_state_place_and_code_are_shown(stack: AStack, capsys: pytest.CaptureFix
     ],
 )
 def test_the_products_are_shown(
-    given: dict[str, str], told: str, stack: AStack, capsys: pytest.CaptureFixture[str]
+    given: dict[str, str], expected: str, stack: AStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stack.parameters = given
-    assert re.search(rf"^  products +{told}$", shown(stack, capsys), re.MULTILINE)
+    assert re.search(rf"^  products +{expected}$", shown(stack, capsys), re.MULTILINE)
 
 
 def test_only_parameters_that_differ_are_shown_each_with_its_default(
@@ -115,7 +117,7 @@ def test_the_last_run_of_each_job_is_shown_with_its_counts(
     assert "2 hours ago (dry run), finished: recovered 2, failed 0, remaining 0" in text
     assert "no run in the last two days" in text
     assert "deleted 99" not in text
-    assert logs.asked["queryString"].endswith("sort @timestamp desc")
+    assert logs.query["queryString"].endswith("sort @timestamp desc")
 
 
 def test_a_jobs_report_is_looked_for_by_the_message_that_it_has(
@@ -124,7 +126,7 @@ def test_a_jobs_report_is_looked_for_by_the_message_that_it_has(
     assert status.RUN_ENDED in runner._log_report.__code__.co_consts
 
 
-def test_what_waits_is_counted_by_worklist_with_the_oldest(
+def test_waiting_items_are_counted_by_worklist_with_the_oldest(
     stack: AStack, table: Table, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = Store(table.client, table.name, session_days=9, event_days=9)
@@ -191,8 +193,8 @@ def test_dead_letters_are_counted_with_the_age_of_the_oldest(
     assert "2, the oldest of unknown age" in shown(stack, capsys)
 
     class Measured:
-        def get_metric_statistics(self, **asked: Any) -> Any:
-            assert asked["Dimensions"] == [{"Name": "QueueName", "Value": QUEUE_NAME}]
+        def get_metric_statistics(self, **query: Any) -> Any:
+            assert query["Dimensions"] == [{"Name": "QueueName", "Value": QUEUE_NAME}]
             now = datetime.now(UTC)
             points = [(now - timedelta(minutes=9), 1.0), (now - timedelta(minutes=1), 7300.0)]
             return {"Datapoints": [{"Timestamp": at, "Maximum": age} for at, age in points]}

@@ -96,7 +96,7 @@ def test_a_signal_leaves_nothing_behind(stack: AStack, number: signal.Signals) -
     assert left() == []
 
 
-def test_a_second_ctrl_c_does_not_cut_the_removal_short(
+def test_a_second_ctrl_c_does_not_interrupt_the_removal(
     stack: AStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     close = Subscriber.close

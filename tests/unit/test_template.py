@@ -74,7 +74,7 @@ def as_list(one_or_more: Any) -> list[Any]:
 # --- parameters -----------------------------------------------------------------------------------
 
 
-def test_a_parameter_says_what_it_is_for_and_what_it_may_be() -> None:
+def test_a_parameter_has_a_description_and_constraints() -> None:
     for name, parameter in template()["Parameters"].items():
         assert parameter["Description"].endswith("."), name
         assert parameter.keys() & CONSTRAINTS, f"{name} has no constraint"
@@ -94,8 +94,8 @@ def test_a_default_is_one_of_the_values_that_may_be() -> None:
 @pytest.mark.parametrize(
     "name", ["SessionRetentionDays", "EventRetentionDays", "DeletedRecordingRetentionDays"]
 )
-def test_what_a_callback_wrote_is_kept_for_longer_than_its_signature_holds(name: str) -> None:
-    # A session is kept from its start, and its end is told, and signed, at its end.
+def test_items_of_callbacks_outlive_the_callbacks_signatures(name: str) -> None:
+    # A session is kept from its start, and its end is reported, and signed, when it ends.
     longest = timedelta(hours=template()["Parameters"]["CallbackSignatureMaxAgeHours"]["MaxValue"])
     kept = timedelta(days=template()["Parameters"][name]["MinValue"])
     assert kept >= longest + MAX_SESSION_TIME > longest + CLOCK_SKEW
@@ -118,7 +118,7 @@ def test_a_callback_that_vonage_retries_for_24_hours_still_has_a_signature_that_
         "http://localhost:4570",
     ],
 )
-def test_vonage_is_asked_over_tls_or_on_this_machine(url: str) -> None:
+def test_vonage_is_called_over_tls_or_on_this_machine(url: str) -> None:
     assert parameters()["VonageBaseUrl"].error_in(url) is None
 
 
@@ -152,7 +152,7 @@ def test_a_nested_stack_gets_each_of_its_parameters(name: str) -> None:
     assert not [each for each in declared.values() if "Default" in each]
 
 
-def test_what_not_every_region_has_can_be_left_out() -> None:
+def test_resource_types_that_some_regions_lack_can_be_left_out() -> None:
     assert template()["Resources"]["EventArchive"]["Condition"] == "HasEventArchive"
     assert included(DEFAULTS | {"EventArchiveRetentionDays": "1"}).keys() >= {"EventArchive"}
     assert "EventArchive" not in included(DEFAULTS | {"EventArchiveRetentionDays": "0"})
@@ -264,7 +264,7 @@ CLASSES = {
 
 
 @pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
-def test_a_secret_is_one_that_aws_agrees_to_make(secret: dict[str, Any]) -> None:
+def test_a_generated_secret_is_within_awss_limits(secret: dict[str, Any]) -> None:
     """Source: Secrets Manager API Reference, GetRandomPassword.
 
     With RequireEachIncludedType, true unless set, a class that is included must have a character
@@ -336,11 +336,11 @@ def test_a_function_has_a_role_of_its_own(name: str) -> None:
 
 
 @pytest.mark.parametrize("role", resources("AWS::IAM::Role"))
-def test_a_role_takes_no_policies_from_elsewhere(role: str) -> None:
+def test_a_role_has_no_managed_policies(role: str) -> None:
     assert "ManagedPolicyArns" not in properties(role)
 
 
-# With any other resource than "*" they allow nothing ("Service Authorization Reference").
+# They need the resource "*" ("Service Authorization Reference").
 WITHOUT_RESOURCE_TYPE = {
     "dynamodb:ListStreams",
     "xray:PutTraceSegments",
@@ -369,7 +369,7 @@ def test_a_role_names_every_action_and_every_resource(role: str) -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_is_told_just_what_it_reads(name: str) -> None:
+def test_a_function_gets_exactly_the_variables_that_it_reads(name: str) -> None:
     class Reading(dict[str, str]):
         def __getitem__(self, variable: str) -> str:
             read.add(variable)
@@ -385,15 +385,17 @@ def test_a_function_is_told_just_what_it_reads(name: str) -> None:
         kinds = [get_type_hints(getter.__wrapped__)["return"]]
     for kind in kinds:
         kind.from_env(Reading(environment(name)))
-    told = {var for var in environment(name) if not var.startswith(("POWERTOOLS_", "URL_SUFFIX"))}
-    assert told == read
+    environment_names = {
+        var for var in environment(name) if not var.startswith(("POWERTOOLS_", "URL_SUFFIX"))
+    }
+    assert environment_names == read
 
 
 # --- what code and template both name -------------------------------------------------------------
 
 
 def stored(table: Table) -> dict[str, Image]:
-    """Return an item of every kind that there is, by the event that made it."""
+    """Return an item of every kind, by the event that created it."""
     store = Store(table.client, table.name, session_days=2, event_days=2)
     found: dict[str, Image] = {}
     for event in [*PUBLISHED, "archive:ready"]:
@@ -403,7 +405,7 @@ def stored(table: Table) -> dict[str, Image]:
     return found
 
 
-def test_what_is_kept_for_a_time_is_deleted_by_the_table(table: Table) -> None:
+def test_items_kept_for_a_time_have_a_ttl(table: Table) -> None:
     ttl = properties("Table")["TimeToLiveSpecification"]
     assert ttl["Enabled"] is True
     kept_for_good = {
@@ -417,7 +419,7 @@ def test_what_is_kept_for_a_time_is_deleted_by_the_table(table: Table) -> None:
 @pytest.mark.parametrize(
     "index", [i["IndexName"] for i in properties("Table")["GlobalSecondaryIndexes"]]
 )
-def test_what_is_stored_can_be_found_by_every_index(index: str, table: Table) -> None:
+def test_stored_items_can_be_found_by_every_index(index: str, table: Table) -> None:
     store = Store(table.client, table.name)
     for callback in (a_recording_ended(), a_session_ended()):
         store.apply(callback, NOON)
@@ -453,7 +455,7 @@ def test_the_publisher_is_invoked_where_an_event_can_be_due(event: str, table: T
 
 
 @pytest.mark.parametrize("key", ["RECORDING#1", "SESSION#1"])
-def test_the_publisher_is_invoked_where_there_is_news_of_an_item(key: str) -> None:
+def test_the_publisher_is_invoked_for_new_and_changed_items(key: str) -> None:
     assert lets_through(a_record({"pk": {"S": key}, "x": {"S": "1"}}, {"pk": {"S": key}}))
 
 
@@ -468,11 +470,13 @@ def test_the_publisher_is_invoked_where_there_is_news_of_an_item(key: str) -> No
 )
 def test_the_publisher_is_not_invoked_in_vain(record: dict[str, Any]) -> None:
     assert not lets_through(record)
-    assert events_due(record) == []  # a redrive hands over what the filter kept out, too
+    assert (
+        events_due(record) == []
+    )  # a redrive invokes the publisher with records that the filter drops, too
 
 
 def lets_through(record: dict[str, Any]) -> bool:
-    """Tell whether the publisher's filter lets a record through, as Lambda's guide describes."""
+    """Return whether a record passes the publisher's filter, as Lambda's guide describes it."""
     [trigger] = properties("EventPublisher")["Events"].values()
     patterns = trigger["Properties"]["FilterCriteria"]["Filters"]
     return any(_matches(json.loads(filter_["Pattern"]), record) for filter_ in patterns)
@@ -490,17 +494,17 @@ def _matches(pattern: Any, value: Any) -> bool:
 # --- the publisher's failures ---------------------------------------------------------------------
 
 FOR_REDRIVE = 12
-"""Hours that an operator has from the dead letter to the end of what the stream keeps."""
+"""Hours from the dead letter until the stream drops its records: the time for a redrive."""
 
 
-def test_the_publisher_reports_in_part_gives_up_in_the_end_and_loses_nothing() -> None:
+def test_the_publisher_has_partial_responses_a_limit_of_retries_and_a_failure_destination() -> None:
     [trigger] = properties("EventPublisher")["Events"].values()
     source = trigger["Properties"]
     assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert source["BisectBatchOnFunctionError"] is True
     # Attempts and age: whichever comes first ends the retries, and attempts have no known interval.
     assert source["MaximumRetryAttempts"] == -1
-    # What the stream has forgotten, after 24 hours, goes to no destination and into no metric.
+    # Records that the stream drops after 24 hours reach no destination and no metric.
     hours = source["MaximumRecordAgeInSeconds"] / 3600
     assert 0 < hours <= 24 - FOR_REDRIVE
     on_failure = source["DestinationConfig"]["OnFailure"]["Destination"]
@@ -581,7 +585,7 @@ def test_a_caller_cannot_have_its_requests_traced_by_a_header(name: str) -> None
 
 
 def test_lambda_writes_no_lines_of_its_own_for_each_refused_callback() -> None:
-    # "Log-level filtering" in the Lambda guide: start and report are told at INFO, errors at WARN.
+    # "Log-level filtering" in the Lambda guide: INFO for start and report, WARN for errors.
     logging = properties("CallbackIntake")["LoggingConfig"]
     assert (logging["LogFormat"], logging["SystemLogLevel"]) == ("JSON", "WARN")
 

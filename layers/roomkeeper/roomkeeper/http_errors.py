@@ -55,7 +55,10 @@ _ERRORS: Mapping[type[Exception], tuple[int, str]] = {
 }
 
 _PRIVATE_STATUSES = (500, 503)
-"""Statuses of errors whose message may name resources of this account; the caller gets none."""
+"""Statuses of errors whose message may name resources of this account.
+
+The caller gets a generic message instead.
+"""
 
 _PUBLIC_ERRORS = (vonage.VonageError, vonage.NotServed, NotConfigured, Misconfigured)
 """Exceptions whose message the caller gets with every status."""

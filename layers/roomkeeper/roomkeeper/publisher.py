@@ -56,7 +56,7 @@ class DeadLetterQueue:
         self._url = url
 
     def send(self, record: Record, reason: str) -> None:
-        """Send a record and the reason for it; only its key if the queue refuses the record.
+        """Send a record and the reason; only the record's key if the queue refuses the record.
 
         Raises:
             AwsError: the message could not be sent.
@@ -66,7 +66,7 @@ class DeadLetterQueue:
         except AwsError as exc:
             if exc.is_retryable:
                 raise
-            logger.warning("record too much for the queue", key=_key(record), error=str(exc))
+            logger.warning("record refused by the queue", key=_key(record), error=str(exc))
             self._send({"reason": reason[:MAX_REASON_LENGTH], "key": _key(record)})
 
     def _send(self, message: Mapping[str, Any]) -> None:

@@ -73,13 +73,13 @@ class VideoControl(ControlClient):
 
     # --- archives ---------------------------------------------------------------------------------
 
-    def place_archives(self, count: int = 1, **placed: Any) -> dict[str, Any]:
-        """Add archives in any status without callbacks, as the class `Placed` describes them.
+    def add_archives(self, count: int = 1, **archives: Any) -> dict[str, Any]:
+        """Add archives in any status without callbacks, as the class `Archives` describes them.
 
         Returns:
             `archive_ids`, `session_ids`.
         """
-        return self._post("/archives", {"count": count} | plain(placed))
+        return self._post("/archives", {"count": count} | plain(archives))
 
     def step(self, archive_id: str, step: str, **options: Any) -> dict[str, Any]:
         """Give an archive its next status and send its callback; return the archive.

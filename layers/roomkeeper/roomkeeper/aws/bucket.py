@@ -27,7 +27,7 @@ RETRIES = RetryPolicy(max_attempts=5, timeout=20)
 CONTENT_TYPES: Mapping[FileType, str] = {"mp4": "video/mp4", "zip": "application/zip"}
 
 _EXISTS = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchUpload"}
-"""Errors of an upload that another one, or its own first attempt, has preceded."""
+"""Error codes of an upload whose object exists already: of another upload or an earlier attempt."""
 
 
 _GONE = {"NoSuchKey", "NoSuchVersion", "404"}
@@ -89,7 +89,7 @@ class Bucket:
     def send(
         self, key: str, upload_id: str, number: int, data: bytearray, sha256: str
     ) -> UploadedPart:
-        """Upload a part; S3 refuses it if its SHA-256 is another."""
+        """Upload a part. S3 refuses it if the bytes that arrive have another SHA-256."""
         response = self._client.upload_part(
             **self._object(key),
             UploadId=upload_id,
@@ -103,7 +103,7 @@ class Bucket:
     def complete(
         self, key: str, upload_id: str, parts: Sequence[UploadedPart], size: int
     ) -> StoredObject | None:
-        """Make the object of all parts; None if there is one already, or the upload is gone."""
+        """Make the object from its parts; None if an object exists, or the upload is gone."""
         chosen = [
             {"PartNumber": part.number, "ETag": part.etag, "ChecksumSHA256": part.sha256}
             for part in parts
@@ -128,7 +128,7 @@ class Bucket:
     def put(
         self, key: str, file_type: FileType, data: bytearray, sha256: str
     ) -> StoredObject | None:
-        """Make an object of one request; None if there is one already."""
+        """Make an object in a single request; None if an object exists."""
         try:
             response = self._client.put_object(
                 **self._object(key),
@@ -157,7 +157,7 @@ class Bucket:
     def find(self, key: str) -> StoredObject | None:
         """Return the object; None if there is none.
 
-        S3 answers 403 in place of 404 without the permission `s3:ListBucket`.
+        S3 responds 403 instead of 404 without the permission `s3:ListBucket`.
         """
         try:
             response = self._client.head_object(**self._object(key), ChecksumMode="ENABLED")
@@ -197,7 +197,8 @@ class Bucket:
     def url(self, key: str, version_id: str | None, valid_for: timedelta) -> str:
         """Return a URL that downloads this version of the object without credentials: a secret.
 
-        It also ends with the credentials that sign it: a function's last some hours.
+        It also stops working when the credentials that signed it expire. Those of a function are
+        valid for some hours.
         """
         url: str = self._client.generate_presigned_url(
             "get_object",
@@ -215,9 +216,10 @@ def _version(version_id: str | None) -> dict[str, str]:
 
 
 class _Body(io.RawIOBase):
-    """Memory as a file. botocore would copy it, since its signer on the Common Runtime reads files.
+    """A buffer that can be read like a file.
 
-    The copies would stay until the garbage collector finds them, and take most of the memory.
+    botocore's signer on the Common Runtime reads files only, so botocore would copy the buffer.
+    Those copies would take most of the memory until the garbage collector finds them.
     """
 
     def __init__(self, data: bytearray) -> None:

@@ -39,7 +39,7 @@ class SecretUnavailable(RoomkeeperError):
 
 
 class CallbackCredentials(Struct, frozen=True):
-    """The tokens and signature secrets that are accepted, those within the grace time included."""
+    """The tokens and signature secrets that are accepted, including those within the grace time."""
 
     tokens: tuple[str, ...] = ()
     signature_secrets: tuple[str, ...] = ()

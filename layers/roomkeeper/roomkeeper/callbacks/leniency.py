@@ -15,7 +15,7 @@ from msgspec import Raw
 from roomkeeper.types import Id, Seconds, Url
 
 Fields = Mapping[str, Raw]
-"""The fields of a JSON object, not decoded yet: one that cannot be decoded spoils no other."""
+"""The fields of a JSON object, each decoded when it is read: an invalid one affects no other."""
 
 _LIMIT = 2**63
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

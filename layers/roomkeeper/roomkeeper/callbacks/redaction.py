@@ -21,7 +21,7 @@ _SENSITIVE = (
 
 They cover `connection.data`, the names of streams and archives, `password`, `url` and
 `transcription.url`, which the Video API documents, and the `streamName` of a broadcast, which is a
-key. Its documentation does not describe all callbacks, so the place of a field does not count.
+key. Its documentation does not describe all callbacks, so fields are removed at any depth.
 """
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)

@@ -38,11 +38,11 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 URL_VALID_FOR = timedelta(hours=1)
-"""How long the URL of a copy is valid, unless the credentials of the function end before."""
+"""How long the URL of a copy is valid, unless the function's credentials expire earlier."""
 
 
 class NotKnown(RoomkeeperError):
-    """Neither Vonage nor the table has the item; or the table lacks it, and is required."""
+    """Neither Vonage nor the table has the item; or the operation needs an item in the table."""
 
 
 class OnHold(RoomkeeperError):
@@ -62,7 +62,7 @@ class NotUploaded(RoomkeeperError):
 
 
 class CopyingIsOff(RoomkeeperError):
-    """The stack does not copy recordings, and does not reach the bucket of earlier copies."""
+    """The stack does not copy recordings, and has no access to earlier copies."""
 
 
 class NotCopied(RoomkeeperError):
@@ -76,7 +76,7 @@ class CopyInProgress(RoomkeeperError):
 class Copies(Struct, frozen=True):
     """The bucket of the copies, and the queue of the recordings to copy.
 
-    `expires_at` returns when the item of a recording that was copied then may expire, in Unix
+    `expires_at` takes the time of a copy, and returns when the recording's item may expire, in Unix
     seconds; None for never.
     """
 
@@ -90,7 +90,7 @@ class Management:
 
     `copies` is None if the stack does not copy recordings.
 
-    Each raises VonageError, StoreUnavailable or AwsError if one of those fails, and is idempotent.
+    Each is idempotent, and raises VonageError, StoreUnavailable or AwsError if a call fails.
     """
 
     def __init__(self, store: Store, clients: Clients, copies: Copies | None = None) -> None:
@@ -146,7 +146,7 @@ class Management:
         """Return the recording, merged from Vonage and the table, with a fresh URL if there is one.
 
         Raises:
-            NotKnown: neither has the recording.
+            NotKnown: neither Vonage nor the table has the recording.
         """
         stored = self._store.recordings.get(recording_id)
         at_vonage = self._at_vonage(recording_id, stored)
@@ -161,7 +161,7 @@ class Management:
     ) -> Deletion | None:
         """Delete the recording at Vonage, then mark it deleted in the table.
 
-        Returns the fate of its copy: kept, unless `deletes_copy`. None if there is no copy. The
+        Returns what became of its copy: kept, unless `deletes_copy`; None if there is no copy. The
         original is not deleted again if it is marked already. A recording that Vonage no longer has
         counts as deleted by this call: an earlier attempt may have failed between the two steps.
 
@@ -213,7 +213,7 @@ class Management:
     def _after_deletion(
         self, stored: Recording, now: datetime, *, deletes_copy: bool
     ) -> Deletion | None:
-        """Return the fate of the copy of a recording that is deleted at Vonage."""
+        """Delete or keep the copy of a recording that is deleted at Vonage; return which."""
         if stored.copy is None or not stored.copied_at:
             return None
         if not deletes_copy:
@@ -252,7 +252,8 @@ class Management:
             CopyingIsOff: the stack does not copy recordings.
             NotKnown: the recording is not in the table.
             AlreadyDeleted: the recording, or its copy, is deleted.
-            NotUploaded: Vonage has not uploaded the recording, or to its owner's storage.
+            NotUploaded: Vonage has no file: the recording is not uploaded yet, or it is in its
+                owner's storage.
         """
         queue = self._reachable_copies().queue
         stored = self._stored(recording_id)
@@ -278,7 +279,7 @@ class Management:
         It is requested by `caller`, unless the request names somebody else.
 
         Raises:
-            NotKnown: the recording is not in the table, where cleanup would find it.
+            NotKnown: the recording is not in the table, so the cleanup will not delete it.
             AlreadyDeleted: the recording is deleted.
         """
         since = from_iso(iso(now))  # the precision of the table
@@ -303,7 +304,10 @@ class Management:
         self._keep_copy(recording_id, on_hold=False)
 
     def _expires_at(self, stored: Recording, now: datetime) -> int | None:
-        """Return when the item may expire once it has no use but for its copy; None for never."""
+        """Return when the item may expire, in Unix seconds; None for never.
+
+        It may after the retention of deleted recordings, and not before its copy.
+        """
         after_deletion = self._store.recordings.expires_at(now)
         if not stored.copied_at:
             return after_deletion
@@ -311,7 +315,7 @@ class Management:
         return after_copy and max(after_copy, after_deletion)
 
     def _keep_copy(self, recording_id: str, *, on_hold: bool) -> None:
-        """Take the copy, if there is one, out of the bucket's retention, or put it back."""
+        """Except the copy, if there is one, from the bucket's retention, or end that exception."""
         stored = self._store.recordings.get(recording_id) if self._copies else None
         if self._copies and stored and stored.copy and stored.copied_at:
             copy = stored.copy
@@ -367,13 +371,13 @@ class Management:
     def _ask(
         self, products: Collection[Product], question: Callable[[RecordingsApi], Result | None]
     ) -> list[Result]:
-        """Return the results of these products; of all that are served if there are none.
+        """Return the results of the given products; without any, of all that are served.
 
-        A product that fails does not hide what another one knows. If none of the others knows
-        anything, its failure is the result: it may be the one that has the recording.
+        One product's failure is logged if another product has a result. It is raised otherwise,
+        because the failed product may be the one that has the recording.
 
         Raises:
-            VonageError, SecretUnavailable, NotServed: a product failed, and no other has an result.
+            VonageError, SecretUnavailable, NotServed: a product failed, and no other has a result.
         """
         results: list[Result] = []
         failures: list[RoomkeeperError] = []

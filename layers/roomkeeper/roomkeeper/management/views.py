@@ -11,8 +11,8 @@ from roomkeeper.domain.observations import Product, RecordingObservation
 from roomkeeper.domain.recordings import DeletedBy, Hold, Recording, Status, furthest, url_expiry
 from roomkeeper.domain.rooms import Room
 
-CopyFate = Literal["kept", "deleted"]
-"""The result of a deletion for the recording's copy."""
+CopyOutcome = Literal["kept", "deleted"]
+"""The outcome of a deletion for the recording's copy."""
 
 Source = Literal["vonage", "roomkeeper"]
 
@@ -123,11 +123,11 @@ class Deletion(Struct, frozen=True, kw_only=True):
     """The response to the deletion of a recording that has a copy."""
 
     recording_id: str
-    copy: CopyFate
+    copy: CopyOutcome
 
 
 class Republished(Struct, frozen=True, kw_only=True):
-    """An event that is published again, with the id of the first time."""
+    """An event that is published again, under its first id."""
 
     product: Product
     event_id: str

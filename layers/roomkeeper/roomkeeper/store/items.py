@@ -27,8 +27,8 @@ CLOSED = "closed_"
 A recording that has a copy, or is on hold, has the final TTL alone: its item stays as long as the
 copy or the hold.
 
-A closed recording has no file at Vonage any more, whatever callbacks come late. `if_not_exists` of
-a final value lets a late one find that out in its own single write.
+A closed recording has no file at Vonage any more, whatever callbacks come late. A late callback's
+single write keeps the final values by `if_not_exists`.
 """
 
 SHARDS = 8
@@ -40,10 +40,10 @@ class Update(Struct, frozen=True, kw_only=True):
 
     `set_if_absent` has attributes that are written only if absent, `set_always` those that are
     always written, `removed` those that are removed. `set_unless_closed` has those that are always
-    written until the item has an attribute of that name with the prefix `closed_`, whose value they
-    keep from then on. A value of None in it is written as DynamoDB's null. The name `seen` is added
-    to the item's set. With `seen`, the write fails if that name was recorded before, or the item is
-    marked deleted; without it, if the item exists.
+    written, but with the value of the attribute `closed_<name>` once the item has that. A value of
+    None in it is written as DynamoDB's null. The name `seen` is added to the item's set. With
+    `seen`, the write fails if that name was recorded before, or the item is marked deleted; without
+    it, if the item exists.
     """
 
     key: str

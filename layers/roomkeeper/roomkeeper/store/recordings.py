@@ -235,8 +235,8 @@ class RecordingStore:
         """Mark a recording as deleted at Vonage, and take it off its worklist.
 
         Returns False if it is marked already, or is not in the table. The item expires after
-        `deleted_days`, or with its copy. `file_kept` says that the file stays in its owner's
-        storage. With `adding`, a recording that is not in the table is added.
+        `deleted_days`, or with its copy. With `file_kept`, the file stays in its owner's storage.
+        With `adding`, a recording that is not in the table is added.
 
         Raises:
             StoreUnavailable: the write failed or its outcome is unknown.
@@ -309,8 +309,9 @@ class RecordingStore:
     def release(self, recording: Recording, ttl: int | None) -> bool:
         """Remove a recording's hold; return False if there is none.
 
-        The item expires at `ttl`, in Unix seconds, never if that is None: at once if there is no
-        file at Vonage, else when the original is deleted or expires, if there is a copy.
+        `ttl` is when the item expires, in Unix seconds; None for never. It takes effect at once if
+        Vonage has no file any more. Otherwise it takes effect with the deletion or expiry of the
+        original, if there is a copy.
 
         Raises:
             StoreUnavailable: the write failed or its outcome is unknown.
@@ -332,7 +333,7 @@ class RecordingStore:
         )
 
     def expires_at(self, now: datetime) -> int:
-        """Return when an item expires that has no use from now on, in Unix seconds."""
+        """Return when an item that is not needed from `now` on expires, in Unix seconds."""
         return int((now + self._deleted_time).timestamp())
 
 

@@ -16,8 +16,8 @@ from roomkeeper.times import from_iso
 def events_due(record: Mapping[str, Any]) -> list[events.Event]:
     """Return the events that follow from a record of the table's stream, ordered by name.
 
-    A record that the event source's filter (template.yaml) drops causes no event: a redrive reads
-    the stream without that filter.
+    Records that the event source's filter (template.yaml) drops cause no event here either, because
+    a redrive reads the stream without that filter.
 
     Raises:
         KeyError, ValueError: this table cannot produce such a record.

@@ -125,7 +125,7 @@ class InvalidRecording(InvalidResponse):
 
     @property
     def is_item_specific(self) -> bool:
-        """True: Vonage answered, and other recordings may be valid."""
+        """True: Vonage responded, and other recordings may be valid."""
         return True
 
 
