@@ -186,8 +186,9 @@ def kill_a_copy(
     """
     copying.vonage.fault("download", rate=MIB)  # on each of the connections
     [recording_id] = copies.upload([size])
-    for _ in range(times):
+    for killed in range(times):
         await_copying(copies, recording_id)
+        await_reading(copying, recording_id, killed)
         threading.Event().wait(generator.uniform(0.5, 3.0))
         assert kill(copying)
         copies.age(copies.uncopied([recording_id]), claims=True)
@@ -200,6 +201,12 @@ def kill_a_copy(
 def await_copying(copies: Copies, recording_id: str) -> None:
     """Wait until an invocation copies a recording."""
     assert wait_until(lambda: copies.is_claimed(recording_id), WITHIN)
+
+
+def await_reading(copying: Deployed, recording_id: str, before: int) -> None:
+    """Wait until an attempt to copy a recording reads the file, after `before` earlier ones did."""
+    reads = wait_until(lambda: len(attempts(copying, recording_id)) > before, WITHIN, pause=0.2)
+    assert reads
 
 
 def kill(copying: Deployed) -> int:
