@@ -44,13 +44,21 @@ class Stack:
         self.name = name
         self._session: Any = session or account.session()
         self._endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL", "")
+        self._clients: dict[str, Any] = {}
 
     def client(self, service: str, **options: Any) -> Any:
-        """Return an SDK client for the stack's account and region.
+        """Return an SDK client for the stack's account and region; the same one without `options`.
 
         Raises:
             StackError: a setting of the SDK, such as AWS_ENDPOINT_URL, is invalid.
         """
+        if options:
+            return self._new_client(service, **options)
+        if service not in self._clients:
+            self._clients[service] = self._new_client(service)
+        return self._clients[service]
+
+    def _new_client(self, service: str, **options: Any) -> Any:
         try:
             return self._session.client(service, endpoint_url=self._endpoint or None, **options)
         except BotoCoreError:  # some are also a ValueError

@@ -3,6 +3,7 @@
 import json
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import jwt
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.support.deployed import Deployed
+from tests.support.deployed import WITHIN, Deployed
 
 PROJECT = Path(__file__).parent.parent.parent
 SAMPLES = sorted((PROJECT / "events/callbacks").glob("*.json"))
@@ -108,12 +109,13 @@ def test_an_unrecognized_callback_is_stored_whole_and_published(
     assert deployed.post(text).status_code == 204
 
     def is_stored(event: dict[str, Any]) -> bool:
-        item = deployed.item(event["detail"]["data"].get("key", "-"))
+        if event["detail-type"] != "callback:unrecognized":
+            return False
+        item = deployed.item(event["detail"]["data"]["key"])
         return item is not None and item["body"]["S"] == text
 
-    events = deployed.subscriber.wait_for(lambda events: any(map(is_stored, events)), 60)
-    [event] = filter(is_stored, events)
-    assert event["detail-type"] == "callback:unrecognized"
+    events = deployed.subscriber.wait_for(lambda events: any(map(is_stored, events)), WITHIN)
+    assert len([*filter(is_stored, events)]) == 1
 
 
 @pytest.mark.parametrize(
@@ -208,9 +210,15 @@ def test_an_invalid_signature_is_refused(
 
 def test_many_meetings_at_once_lose_nothing(deployed: Deployed) -> None:
     meetings = deployed.vonage.hold_meetings(20, senders=8, duplicates=0.2, drop=0.0, seed=1)
-    sessions = meetings["session_ids"]
+    sessions = set(meetings["session_ids"])
 
-    events = deployed.events_about(*sessions, count=meetings["callbacks"])
+    def ids(events: Sequence[dict[str, Any]]) -> set[str]:
+        """Return the ids of these sessions' events: after a slow response one may be repeated."""
+        details = [event["detail"] for event in events]
+        ours = [each for each in details if each["data"].get("session_id") in sessions]
+        return {each["metadata"]["event_id"] for each in ours}
 
-    assert len(events) == meetings["callbacks"]
-    assert len({event["detail"]["metadata"]["event_id"] for event in events}) == len(events)
+    count = meetings["callbacks"]
+    events = deployed.subscriber.wait_for(lambda events: len(ids(events)) >= count, WITHIN)
+
+    assert len(ids(events)) == count

@@ -19,7 +19,7 @@ from local.waiting import wait_until
 from roomkeeper.domain.copies import MIB, PART_SIZE, Copy
 from roomkeeper.domain.recordings import Recording
 from roomkeeper.times import iso
-from tests.support.deployed import Deployed
+from tests.support.deployed import WITHIN, Deployed
 from tests.support.measurements import Measurements
 
 LONG_AGO = timedelta(days=31)
@@ -168,7 +168,7 @@ class Copies:
                     found[detail["data"]["recording_id"]].add(detail["metadata"]["event_id"])
             return wanted <= found.keys()
 
-        self._deployed.subscriber.wait_for(have_come, 60)
+        self._deployed.subscriber.wait_for(have_come, WITHIN)
         return found
 
     def unfinished_uploads(self) -> dict[str, str]:
