@@ -29,7 +29,7 @@ export PIP_USER := 0
 export SAM_CLI_TELEMETRY := 0
 export __SAM_CLI_APP_DIR := $(CURDIR)/$(TOOLS)/cache/sam
 export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/roomkeeper
-export PYTHONDONTWRITEBYTECODE := 1
+export PYTHONPYCACHEPREFIX := $(CURDIR)/build/bytecode
 # Files are UTF-8 in every locale.
 export PYTHONUTF8 := 1
 
@@ -167,7 +167,7 @@ down: $(LOCAL) ## stop the local stack that make up started (PORT=)
 .PHONY: clean
 clean: ## remove build products and leftovers of local runs, except the last run's logs (ALL=1: also these and .tools)
 	@[ -n "$(PYTHON)" ] || { echo "No Python 3.11 or newer was found. Install one, or give its path: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
-	@"$(PYTHON)" -m local.clean $(if $(ALL),--all)
+	@"$(PYTHON)" -B -m local.clean $(if $(ALL),--all)
 
 .PHONY: vonage
 vonage: PORT := 8200

@@ -15,6 +15,7 @@ from local.aws import (
     stream_retries,
 )
 
+os.environ.pop("PYTHONPYCACHEPREFIX", None)  # functions use the bytecode that they were built with
 crashes.install()
 stream_retries.install()
 function_output.install(Path(os.environ["FUNCTION_OUTPUT"]))
