@@ -13,6 +13,7 @@ from local.aws import (
     schedule_roles,
     secret_versions,
     stream_retries,
+    tagged_uploads,
 )
 
 crashes.install()
@@ -22,4 +23,5 @@ schedule_roles.install()
 deployer_permissions.install()
 event_buses.install()
 secret_versions.install()
+tagged_uploads.install()
 main()
