@@ -19,6 +19,7 @@ GROUPS = {
     "tests/machines": "machines",
     "tests/e2e/test_up.py": "up",
     "tests/e2e/test_copies.py": "copies",
+    "tests/e2e/test_copy_bucket.py": "copies",
     "tests/e2e/test_examples.py": "copies",
     "tests/e2e": "e2e",
 }
