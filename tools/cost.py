@@ -67,7 +67,7 @@ COPY_BYTES_PER_SECOND = 50e6
 COPY_GB = 1.0
 """The memory of the recording copier; a copy's time is billed at it."""
 
-COPY_METRICS = 10
+COPY_METRICS = 11
 """Custom metrics of the recording copier: of its copies and of its sweep."""
 
 BATCH = 10
