@@ -190,6 +190,7 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
         # Only sessions of the Meetings API are on a worklist.
         with self._products.use("meetings") as api:
             listed = api.in_session(due.id)
+        self._slots.release()
         if listed is not None:
             self._store_observations(listed, due.id)
         if not self._dry_run:
@@ -210,7 +211,9 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
         others = [each for each in listed.found if each.recording_id != due.id]
         found = next((each for each in listed.found if each.recording_id == due.id), None)
         try:
-            return self._resolve(known, found or api.get(due.id), due)
+            found = found or api.get(due.id)
+            self._slots.release()
+            return self._resolve(known, found, due)
         finally:  # an error in one recording must not block the others
             self._store_observations(Listed(others, listed.invalid), known.session_id)
 

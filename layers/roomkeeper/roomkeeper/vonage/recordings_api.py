@@ -43,9 +43,9 @@ class RecordingsApi(Protocol):
     def all_since(self, moment: datetime, position: int = 0) -> Iterator[Listed]:
         """Yield pages of the recordings that started at `moment` or later, newest first.
 
-        The list goes on at the `next_position` of an earlier page. New recordings move all others
-        to greater positions, so that it repeats some. The Meetings API has no such list, so nothing
-        is yielded for it.
+        The next page is read while the caller works on one. The list goes on at the
+        `next_position` of an earlier page. New recordings move all others to greater positions, so
+        that it repeats some. The Meetings API has no such list, so nothing is yielded for it.
         """
 
     def delete(self, recording_id: str) -> DeletionOutcome:

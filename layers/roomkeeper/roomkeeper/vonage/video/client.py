@@ -6,7 +6,8 @@ Source: Vonage's Video API reference, "Archive". Where it and OpenTok's differ, 
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import ClassVar
 
 from msgspec import Raw
@@ -47,6 +48,8 @@ no gap.
 
 REMEMBERED_PAGES = 3
 """The pages of a list whose archives are recognized when they are repeated."""
+
+_NO_HORIZON = datetime.min.replace(tzinfo=UTC)
 
 Refusals = Mapping[tuple[int, str | None], type[VonageError]]
 
@@ -211,9 +214,8 @@ class VideoClient(ApiClient):
         Recordings without a start time are included. The list starts at `position`.
         """
         horizon = moment.replace(microsecond=0)  # the recordings' times are in whole seconds
-        for page, next_position in self._pages(offset=position):
+        for page, next_position in self._pages(offset=position, horizon=horizon):
             listed = _listed(page)
-            starts = [each.started_at for each in listed.found if each.started_at]
             yield Listed(
                 [
                     each
@@ -224,35 +226,35 @@ class VideoClient(ApiClient):
                 listed.unrecognized,
                 next_position,
             )
-            if starts and starts[-1] < horizon:
-                return
 
-    def _pages(self, session_id: str = "", offset: int = 0) -> Iterator[tuple[Sequence[Raw], int]]:
-        """Yield the archives of each page that were not on the pages before, until a short page.
+    def _pages(
+        self, session_id: str = "", offset: int = 0, horizon: datetime = _NO_HORIZON
+    ) -> Iterator[tuple[Sequence[Raw], int]]:
+        """Yield the archives of each page that were not on the pages before, newest first.
 
-        Each page comes with the offset of the next one. Only the last pages are remembered, so that
-        the length of a list does not matter.
+        The last page is a short one, or ends with an archive from before `horizon`. Each page comes
+        with the offset of the next one, which is requested while this one is worked on. Only the
+        last pages are remembered, so that the length of a list does not matter.
 
         Raises:
             InvalidResponse: a full page has only archives of the pages before.
         """
         remembered: deque[set[str | bytes]] = deque(maxlen=REMEMBERED_PAGES)
-        while True:
+        with ThreadPoolExecutor(1, "read-ahead") as reader:
             call = self._list_call(offset, PAGE_SIZE, session_id)
             page = self._items(call)
-            by_key = {models.id_of(each) or bytes(each): each for each in page}
-            new = [
-                each
-                for key, each in by_key.items()
-                if not any(key in earlier for earlier in remembered)
-            ]
-            remembered.append(set(by_key))
-            offset += len(page) - OVERLAP
-            yield new, max(0, offset)
-            if len(page) < PAGE_SIZE:
-                return
-            if not new:
-                raise InvalidResponse("The list of archives does not go on", call.context)
+            while True:
+                offset += len(page) - OVERLAP
+                following = self._list_call(offset, PAGE_SIZE, session_id)
+                is_last = len(page) < PAGE_SIZE or models.ends_before(page, horizon)
+                ahead = None if is_last else reader.submit(self._items, following)
+                new = _not_in(remembered, page)
+                yield new, max(0, offset)
+                if ahead is None:
+                    return
+                if not new:
+                    raise InvalidResponse("The list of archives does not go on", call.context)
+                call, page = following, ahead.result()
 
     def _items(self, call: Call) -> Sequence[Raw]:
         body = self._perform(call)
@@ -308,6 +310,14 @@ class VideoClient(ApiClient):
         except Forbidden:
             self.require_accepted_credentials()
             raise
+
+
+def _not_in(remembered: deque[set[str | bytes]], page: Sequence[Raw]) -> Sequence[Raw]:
+    """Return the archives of a page, each once, without those of remembered pages; remember it."""
+    by_key = {models.id_of(each) or bytes(each): each for each in page}
+    known = set().union(*remembered)
+    remembered.append(set(by_key))
+    return [each for key, each in by_key.items() if key not in known]
 
 
 def _listed(page: Sequence[Raw]) -> Listed:
