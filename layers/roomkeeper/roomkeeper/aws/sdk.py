@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
 
-MAX_CONNECTIONS = 50
+MAX_CONNECTIONS = 80
 """The size of a client's connection pool: more than the threads of any job."""
 
 USER_AGENT = f"roomkeeper Boto3/{boto3.__version__} Botocore/{botocore.__version__}"
@@ -114,6 +114,7 @@ def _config(policy: RetryPolicy) -> Config:
         read_timeout=policy.timeout / 2,
         max_pool_connections=MAX_CONNECTIONS,
         user_agent=USER_AGENT,
+        parameter_validation=False,  # AWS validates the parameters anyway
     )
 
 
