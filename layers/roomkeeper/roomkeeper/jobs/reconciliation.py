@@ -28,7 +28,7 @@ from roomkeeper.jobs.report import Report
 from roomkeeper.jobs.runner import Options, Run, logger
 from roomkeeper.settings import ReconciliationSettings
 from roomkeeper.store import CorruptItem, Store
-from roomkeeper.vonage import RecordingsApi
+from roomkeeper.vonage import RecordingsApi, UnrecognizedStatus
 
 DEFAULT_PERIOD = ScanPeriod(horizon=timedelta(hours=96), notice=timedelta(hours=12))
 """The defaults of the template's parameters."""
@@ -78,7 +78,8 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
     """One reconciliation run: it asks Vonage about items that have waited for `grace` or longer.
 
     `discovered` counts the recordings for which no callback ever came. A dry run counts those
-    beyond the length of its list once for every item that leads to them.
+    beyond the length of its list once for every item that leads to them. `unrecognized` counts the
+    times that Vonage returned a recording in a status that is not known here.
     """
 
     options_type: ClassVar[type[ReconciliationOptions]] = ReconciliationOptions
@@ -108,6 +109,7 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
         self._gives_up_before = run.now - grace - UPLOAD_TIMEOUT
         self._lock = threading.Lock()
         self.discovered = 0
+        self.unrecognized = 0
 
     @classmethod
     def start(cls, run: Run[ReconciliationOptions]) -> Report:
@@ -214,6 +216,8 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
             found = found or api.get(due.id)
             self._slots.release()
             return self._resolve(known, found, due)
+        except UnrecognizedStatus as error:
+            return self._await_known_status(known, due, error)
         finally:  # an error in one recording must not block the others
             self._store_observations(Listed(others, listed.invalid), known.session_id)
 
@@ -225,9 +229,22 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
         is_new = found.event not in known.seen and self._recovery.store(found)
         if found.event in _FINAL:  # its callback may have arrived meanwhile
             return _FINAL[found.event] if is_new else "already_resolved"
+        return self._wait(known, due, found.event)
+
+    def _await_known_status(
+        self, known: Recording, due: WorklistEntry, error: UnrecognizedStatus
+    ) -> Outcome:
+        """Keep waiting for a recording whose status is new: Vonage has it."""
+        logger.warning("status is not recognized", recording_id=due.id, error=str(error))
+        with self._lock:
+            self.unrecognized += 1
+        return self._wait(known, due, "unknown")
+
+    def _wait(self, known: Recording, due: WorklistEntry, latest: str) -> Outcome:
+        """Leave a recording that Vonage has for a later run, or give it up."""
         queued_at = known.queued_at or due.since
         if queued_at <= self._gives_up_before:
-            return self._give_up(known, found.event)
+            return self._give_up(known, latest)
         self._recovery.confirm(known)
         return "waiting"
 
@@ -297,4 +314,5 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
             "discovered": counts["discovered"] + self.discovered,
             "recovered": counts["recovered"] + summary.outcomes["recovered"],
             "expired": counts["expired"] + summary.outcomes["expired"],
+            "unrecognized": counts["unrecognized"] + self.unrecognized,
         }

@@ -30,7 +30,7 @@ from roomkeeper.management.views import (
 )
 from roomkeeper.store import Store
 from roomkeeper.times import from_iso, iso
-from roomkeeper.vonage import NotServed, RecordingsApi, VonageError, api_of
+from roomkeeper.vonage import NotServed, RecordingsApi, UnrecognizedStatus, VonageError, api_of
 from roomkeeper.vonage.connect import Clients
 
 logger = logging.getLogger(__name__)
@@ -352,9 +352,18 @@ class Management:
     def _at_vonage(
         self, recording_id: str, stored: Recording | None
     ) -> RecordingObservation | None:
-        """Return the recording at Vonage; of any product if it is not stored."""
+        """Return the recording at Vonage; of any product if it is not stored.
+
+        Of a stored recording in a status that is not known here, the table says more.
+        """
         products = {stored.product} if stored else ()
-        found = self._ask(products, lambda api: api.get(recording_id))
+        try:
+            found = self._ask(products, lambda api: api.get(recording_id))
+        except UnrecognizedStatus as error:
+            if stored is None:
+                raise
+            logger.warning("Only the table's data is used: %s", error)
+            return None
         return found[0] if found else None
 
     def _session_at_vonage(

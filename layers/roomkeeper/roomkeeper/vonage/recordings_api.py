@@ -35,7 +35,11 @@ class RecordingsApi(Protocol):
         """The product."""
 
     def get(self, recording_id: str) -> RecordingObservation | None:
-        """Return the latest state of a recording; None if Vonage does not have it."""
+        """Return the latest state of a recording; None if Vonage does not have it.
+
+        Raises:
+            UnrecognizedStatus: Vonage has it in a status that is not known here.
+        """
 
     def in_session(self, session_id: str) -> Listed | None:
         """Return the recordings of a session; None if Vonage does not have the session."""

@@ -12,12 +12,13 @@ from typing import ClassVar
 
 from msgspec import Raw
 
-from roomkeeper.callbacks.video_archives import Archive, observation
+from roomkeeper.callbacks.video_archives import Archive, UnknownStatus, observation
 from roomkeeper.domain.observations import Listed, Product, RecordingObservation
 from roomkeeper.vonage.api_client import ApiClient
 from roomkeeper.vonage.calls import Call, path
 from roomkeeper.vonage.errors import (
     Forbidden,
+    InvalidId,
     InvalidRecording,
     InvalidResponse,
     NotDeletable,
@@ -25,6 +26,7 @@ from roomkeeper.vonage.errors import (
     NotStoppable,
     RequestContext,
     Unauthorized,
+    UnrecognizedStatus,
     VonageError,
 )
 from roomkeeper.vonage.recordings_api import DeletionOutcome, Download
@@ -58,7 +60,11 @@ _UNKNOWN: Refusals = {(400, None): NotFound, (404, None): NotFound}
 _NOT_DELETABLE: Refusals = {**_UNKNOWN, (403, None): NotDeletable, (409, None): NotDeletable}
 _NOT_STOPPABLE: Refusals = {**_UNKNOWN, (409, None): NotStoppable}
 # A list of all archives names none of them, so the refusal is about the credentials or the URL.
-_NOT_LISTABLE: Refusals = {(403, None): Unauthorized, (404, None): InvalidResponse}
+_NOT_LISTABLE: Refusals = {
+    (400, None): InvalidResponse,
+    (403, None): Unauthorized,
+    (404, None): InvalidResponse,
+}
 
 _AFTER_REFUSAL: Mapping[str, DeletionOutcome] = {
     "started": "not_yet",
@@ -85,6 +91,9 @@ class VideoClient(ApiClient):
     followed. Every operation raises a VonageError when it fails: Unauthorized if Vonage refuses the
     credentials, Forbidden if it refuses this recording only. The API has the status 403 for both,
     so a list of the archives shows which it is.
+
+    400 and 404 say that an archive is unknown, or that the request is wrong for every archive. They
+    are believed only if Vonage has no archives, or answers about its newest one.
 
     Raises:
         ValueError: `base_url` is not an http(s) URL, or has credentials or a query.
@@ -119,6 +128,7 @@ class VideoClient(ApiClient):
 
         Raises:
             InvalidRecording: Vonage's data of the recording is missing or invalid.
+            UnrecognizedStatus: its status is not known here.
         """
         archive = self._archive(recording_id)
         return observation(archive) if archive else None
@@ -186,13 +196,37 @@ class VideoClient(ApiClient):
         """Return the archive; None if it is unknown or deleted.
 
         Vonage publishes no response to a GET of a deleted archive, so all three forms count.
+
+        Raises:
+            InvalidResponse: Vonage refuses archives that it has.
+            UnrecognizedStatus: the archive's status is not known here.
         """
         try:
             call = self._call("GET", recording_id, refusals=_UNKNOWN)
+        except InvalidId:
+            return None
+        try:
             archive = self._read(call, recording_id)
-        except NotFound:
+        except NotFound as refusal:
+            self._require_answer_about_another(recording_id, refusal)
             return None
         return None if archive.status == "deleted" else archive
+
+    def _require_answer_about_another(self, recording_id: str, refusal: NotFound) -> None:
+        """Return if Vonage answers about its newest archive, or has none.
+
+        Raises:
+            InvalidResponse: Vonage lists this archive, or refuses another one that it lists.
+        """
+        for newest in self._items(self._list_call(offset=0, count=1)):
+            id_ = models.id_of(newest)
+            try:
+                if id_ is None or id_ == recording_id:
+                    raise refusal
+                self._perform(self._call("GET", id_, refusals=_UNKNOWN))
+            except NotFound as exc:
+                description = f"Vonage refuses an archive that it lists ({exc.status} {exc.name})"
+                raise InvalidResponse(description, _context_of(exc)) from refusal
 
     # --- lists ------------------------------------------------------------------------------------
 
@@ -297,7 +331,7 @@ class VideoClient(ApiClient):
         try:
             archive = models.archive(body)
         except models.UNREADABLE as exc:
-            kind = InvalidRecording if models.id_of(body) == recording_id else InvalidResponse
+            kind = _kind_of(exc) if models.id_of(body) == recording_id else InvalidResponse
             description = f"The response does not match the Video API reference: {exc}"
             raise kind(description, call.context) from exc
         if archive.id != recording_id:
@@ -310,6 +344,10 @@ class VideoClient(ApiClient):
         except Forbidden:
             self.require_accepted_credentials()
             raise
+
+
+def _kind_of(exc: Exception) -> type[InvalidRecording]:
+    return UnrecognizedStatus if isinstance(exc, UnknownStatus) else InvalidRecording
 
 
 def _not_in(remembered: deque[set[str | bytes]], page: Sequence[Raw]) -> Sequence[Raw]:
@@ -337,7 +375,8 @@ def _described(
         f"Vonage refuses to {operation} the archive, which is {archive.status}: "
         f"{refusal.status} {refusal.name or ''} ({refusal.message})"
     )
-    context = RequestContext(
-        refusal.method, refusal.path, refusal.status, refusal.name, refusal.message
-    )
-    return description, context
+    return description, _context_of(refusal)
+
+
+def _context_of(error: VonageError) -> RequestContext:
+    return RequestContext(error.method, error.path, error.status, error.name, error.message)
