@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 
 
 def build() -> Path:
-    """Build functions and layer for this machine; return the built template's path.
+    """Build functions and layers for this machine; return the built template's path.
 
     Raises:
         LocalStackError: the build failed; the message names the log file.
@@ -55,7 +55,7 @@ def deploy(
     local = sam.environment("local")
     chosen = {**local.parameters, **this_machine().parameters, **(parameters or {})}
     with alone():
-        say("Building functions and layer with the SAM CLI")
+        say("Building functions and layers with the SAM CLI")
         template, out = _for_ministack(build())
         say(f"Deploying template.yaml without what MiniStack does not support: {', '.join(out)}")
         options = ("--config-env", local.name, "--template-file", str(template))

@@ -23,12 +23,12 @@ from local.testing.template import ROOT, environment, properties, resources, tem
 from operations.template import condition_holds, included, load, parameters
 from roomkeeper.callbacks.authenticity import CLOCK_SKEW
 from roomkeeper.jobs.reconciliation import MAX_SESSION_TIME
+from roomkeeper.jobs.room_extension_settings import RoomExtensionSettings
 from roomkeeper.settings import (
     CleanupSettings,
     CopySettings,
     JobSettings,
     ReconciliationSettings,
-    RoomExtensionSettings,
     VonageSettings,
 )
 from roomkeeper.store import Store, events_due
@@ -310,6 +310,17 @@ def test_a_functions_own_code_only_imports_its_handler_from_the_layer(file: Path
         f"from roomkeeper.handlers.{name} import handler\n__all__ = ['handler']"
     )
     assert file.name == "app.py"
+
+
+def test_only_the_functions_that_call_vonage_have_the_layer_of_its_libraries() -> None:
+    # PyJWT would import cryptography in the intake, which verifies by HMAC alone.
+    having = {name for name in FUNCTIONS if "Layers" in properties(name)}
+    assert having == {name for name in FUNCTIONS if _calls_vonage(name)}
+    assert {properties(name)["Layers"][0]["Ref"] for name in having} == {"RoomkeeperLayerForVonage"}
+
+
+def _calls_vonage(name: str) -> bool:
+    return "VONAGE_SECRET_ARN" in environment(name)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
