@@ -64,6 +64,20 @@ crt.Client = Client
 import functions.callback_intake.app
 """
 
+COLLECT = """
+import gc
+collected = []
+gc.callbacks.append(lambda phase, info: collected.append(phase))
+import functions.callback_intake.app
+print(len(collected), gc.isenabled(), gc.get_freeze_count() > 10_000)
+"""
+
+NOWHERE = {
+    "AWS_DEFAULT_REGION": "eu-west-1",
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+}
+"""An AWS without any endpoint."""
+
 IMPORT_PARSER = """
 import importlib, sys
 importlib.import_module(f"roomkeeper.callbacks.{sys.argv[1]}")
@@ -104,6 +118,13 @@ def test_a_cold_intake_imports_nothing_that_it_may_not_need() -> None:
 def test_the_connections_open_before_powertools_is_imported() -> None:
     in_lambda = output_of(CONNECT, AWS_LAMBDA_FUNCTION_NAME="intake")
     assert in_lambda == ["dynamodb", "False", "secretsmanager", "False"]
+
+
+def test_the_imports_of_a_cold_start_are_not_searched_for_garbage() -> None:
+    assert output_of(COLLECT, AWS_LAMBDA_FUNCTION_NAME="intake", **NOWHERE) == ["0", "True", "True"]
+    collections, *elsewhere = output_of(COLLECT)
+    assert int(collections) > 0
+    assert elsewhere == ["True", "False"]
 
 
 def test_an_import_elsewhere_than_in_lambda_opens_no_connection() -> None:
