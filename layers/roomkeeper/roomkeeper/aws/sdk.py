@@ -43,7 +43,7 @@ def events(policy: RetryPolicy) -> "EventBridgeClient":
     """Return an EventBridge client. Safe to use from many threads.
 
     It does not validate arguments: `bus` sets all of them, and EventBridge validates them anyway.
-    That would take a tenth of the publisher's CPU time.
+    That would take 7% of the publisher's CPU time.
     """
     return cast("EventBridgeClient", _client("events", policy, parameter_validation=False))
 

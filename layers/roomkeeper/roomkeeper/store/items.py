@@ -143,13 +143,13 @@ def serialize_nested(value: Any) -> "AttributeValueTypeDef":
 
 def serialize(value: str | int | datetime | Sequence[str] | None) -> "AttributeValueTypeDef":
     """Return a value in DynamoDB's types; a sequence becomes a string set."""
-    if isinstance(value, str):
-        return {"S": value}
+    if value is None:
+        return {"NULL": True}
     if isinstance(value, datetime):
         return {"S": iso(value)}
-    if isinstance(value, int):
-        return {"N": str(value)}
-    return {"NULL": True} if value is None else {"SS": value}
+    if not isinstance(value, str | int):
+        return {"SS": value}
+    return {"N": str(value)} if isinstance(value, int) else {"S": value}
 
 
 def deserialize(item: Mapping[str, Any]) -> dict[str, Any]:
