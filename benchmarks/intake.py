@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks import processes
 from benchmarks.figures import Figure, paired
-from benchmarks.processes import HERE, LAYER, LAYER_FOR_VONAGE, Measured
+from benchmarks.processes import HERE, LAYER, LAYER_FOR_INTAKE, LAYER_FOR_VONAGE, Measured
 from local.servers import PROJECT
 from local.testing.builders import SIGNATURE_SECRET, a_signature
 
@@ -41,7 +41,7 @@ def measure(built: Path) -> Iterator[Figure]:
         ours, floor, limit = processes.in_turn(
             partial(run, _intake(built, sdk), request()),
             partial(run, [HERE / "floor", sdk], signed_request()),
-            partial(run, [HERE / "floor_limit", built / LAYER], request()),
+            partial(run, [HERE / "floor_limit", built / LAYER_FOR_INTAKE], request()),
             at_most=REPETITIONS,
             seconds=SECONDS,
         )
@@ -107,7 +107,7 @@ def _video(built: Path, sdk: Path, run: Callable[..., Measured]) -> Any:
 
 
 def _intake(built: Path, sdk: Path) -> list[Path]:
-    return [built / "CallbackIntake", built / LAYER, sdk]
+    return [built / "CallbackIntake", built / LAYER, built / LAYER_FOR_INTAKE, sdk]
 
 
 def _run(url: str, paths: list[Path], callback: Any, **more: str) -> Measured:

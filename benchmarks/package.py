@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.figures import Figure
-from benchmarks.processes import LAYER, LAYER_FOR_VONAGE
+from benchmarks.processes import LAYER, LAYER_FOR_INTAKE, LAYER_FOR_VONAGE
 
 IMPORT_ALL = """
 import importlib.util, os, pathlib, sys
@@ -26,7 +26,7 @@ print(*sorted(tops), sep="\\n")
 
 def measure(built: Path) -> Figure:
     """Return the deployed bytes, with the largest packages and those that are never imported."""
-    layers = [(built / LAYER).resolve(), (built / LAYER_FOR_VONAGE).resolve()]
+    layers = [(built / each).resolve() for each in (LAYER, LAYER_FOR_INTAKE, LAYER_FOR_VONAGE)]
     functions = [handler.parent for handler in built.glob("*/app.py")]
     parts = {part.name: size_of(part) for layer in layers for part in layer.iterdir()}
     functions_size = sum(map(size_of, functions))

@@ -22,6 +22,7 @@ from local.testing import template
 
 HERE = Path(__file__).parent
 LAYER = "../layer/python"
+LAYER_FOR_INTAKE = "../layer-for-intake/python"
 LAYER_FOR_VONAGE = "../layer-for-vonage/python"
 SDK = ["boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3"]
 """The packages that Lambda's runtime has."""

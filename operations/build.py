@@ -49,9 +49,10 @@ class Layer(Struct, frozen=True):
 
 LAYERS = (
     Layer(ROOT / "requirements/layer.txt", ROOT / "build/layer", PACKAGE),
+    Layer(ROOT / "requirements/layer-for-intake.txt", ROOT / "build/layer-for-intake"),
     Layer(ROOT / "requirements/layer-for-vonage.txt", ROOT / "build/layer-for-vonage"),
 )
-"""The layer of all functions, and that of the functions that call Vonage."""
+"""The layer of all functions, that of the callback intake, and that of those that call Vonage."""
 
 
 class Target(Struct, frozen=True):
