@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.figures import Figure
+from benchmarks.measurements import Measurement
 from benchmarks.processes import LAYER, LAYER_FOR_INTAKE, LAYER_FOR_VONAGE
 
 IMPORT_ALL = """
@@ -24,7 +24,7 @@ print(*sorted(tops), sep="\\n")
 """
 
 
-def measure(built: Path) -> Figure:
+def measure(built: Path) -> Measurement:
     """Return the deployed bytes, with the largest packages and those that are never imported."""
     layers = [(built / each).resolve() for each in (LAYER, LAYER_FOR_INTAKE, LAYER_FOR_VONAGE)]
     functions = [handler.parent for handler in built.glob("*/app.py")]
@@ -32,7 +32,7 @@ def measure(built: Path) -> Figure:
     functions_size = sum(map(size_of, functions))
     not_imported = {name: parts[name] for name in unused(layers, functions, parts)}
     largest = sorted(parts.items(), key=lambda part: -part[1])[:4]
-    return Figure(
+    return Measurement(
         name="package_size",
         value=sum(map(size_of, layers)) + functions_size,
         unit="bytes, unzipped",

@@ -1,6 +1,5 @@
 """Runs each measurement in its own process, so that none benefits from another's imports."""
 
-import compileall
 import importlib.util
 import json
 import os
@@ -173,11 +172,13 @@ def aws_environment(url: str) -> dict[str, str]:
 @contextmanager
 def sdk() -> Iterator[Path]:
     """Yield a folder with the SDK alone, compiled, as Lambda's runtime has it."""
+    specs: list[Any] = [importlib.util.find_spec(name) for name in SDK]
+    modules = [Path(spec.origin) for spec in specs]
+    packages = [each.parent if each.stem == "__init__" else each for each in modules]
+    # -I: the bytecode is written beside the sources, where the measured processes look for it.
+    command = [sys.executable, "-I", "-m", "compileall", "-qq", *map(str, packages)]
+    subprocess.run(command, check=True)  # noqa: S603
     with tempfile.TemporaryDirectory() as folder:
-        for name in SDK:
-            spec: Any = importlib.util.find_spec(name)
-            module = Path(spec.origin)
-            package = module.parent if module.stem == "__init__" else module
-            compileall.compile_dir(package, quiet=2)
+        for package in packages:
             (Path(folder) / package.name).symlink_to(package)
         yield Path(folder)

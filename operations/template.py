@@ -68,7 +68,7 @@ def _short_form(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str
 _Loader.add_multi_constructor("!", _short_form)
 
 
-def stack_name_problem(name: str) -> str | None:
+def stack_name_error(name: str) -> str | None:
     """Return why a stack cannot be called `name`; None if it can.
 
     The event bus and the schema registry have the same name. Sources: "CreateStack" in the
@@ -93,6 +93,15 @@ def load(path: Path) -> dict[str, Any]:
 def template() -> dict[str, Any]:
     """Return the whole template."""
     return load(ROOT / "template.yaml")
+
+
+def job_stacks() -> dict[str, dict[str, Any]]:
+    """Return the nested stacks that start and watch a job each, by logical id."""
+    return {
+        name: resource
+        for name, resource in template()["Resources"].items()
+        if resource.get("Properties", {}).get("TemplateURL") == "operations/job.yaml"
+    }
 
 
 @cache

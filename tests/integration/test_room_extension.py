@@ -131,7 +131,7 @@ def rooms(emulator: VonageControl) -> Iterator[Rooms]:
     emulator.reset()
     client = a_client(emulator)
     with sdk.moto(), client:
-        dynamodb = aws.dynamodb(sdk.PATIENT)
+        dynamodb = aws.dynamodb(sdk.LONG_TIMEOUT)
         template = yaml.load(TEMPLATE.read_text(), _Cloudformation)
         table = template["Resources"]["Table"]["Properties"]
         wanted = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
@@ -280,7 +280,7 @@ def test_an_extension_whose_response_was_lost_is_published_by_the_next_run(rooms
     assert report.counts["extended"] == 0
 
 
-def test_an_extension_that_vonage_did_not_make_is_never_published(rooms: Rooms) -> None:
+def test_an_extension_that_vonage_did_not_apply_is_never_published(rooms: Rooms) -> None:
     [room_id] = rooms.vonage.add_rooms(1, expires_at=SOON)
     rooms.vonage.fault("update_room", status=503)
     rooms.extend()

@@ -94,7 +94,7 @@ def loopback() -> None:
 
 @pytest.fixture(scope="module")
 def dynamodb(moto: None) -> "DynamoDBClient":
-    return aws.dynamodb(sdk.PATIENT)
+    return aws.dynamodb(sdk.LONG_TIMEOUT)
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def patient_intake(monkeypatch: pytest.MonkeyPatch) -> None:
     from roomkeeper.handlers import callback_intake as intake  # noqa: PLC0415 - few tests need it
 
     for module, name in ((store, "RETRY"), (intake, "SECRET_RETRY")):
-        patient = structs.replace(getattr(module, name), timeout=sdk.PATIENT.timeout)
+        patient = structs.replace(getattr(module, name), timeout=sdk.LONG_TIMEOUT.timeout)
         monkeypatch.setattr(module, name, patient)
 
 

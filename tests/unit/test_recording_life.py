@@ -121,7 +121,7 @@ def the_recording(table: Table) -> Recording:
 
 @pytest.mark.parametrize("end", [FAILED, EXPIRED])
 @pytest.mark.parametrize("late", [*BEGINNING, AVAILABLE, STORED])
-def test_a_closed_recording_is_on_no_jobs_worklist_and_expires_whatever_comes_late(
+def test_a_closed_recording_is_on_no_jobs_worklist_and_expires_in_spite_of_late_callbacks(
     end: Observation, late: Observation, table: Table
 ) -> None:
     live(table, [end, late])
@@ -215,17 +215,17 @@ WITHOUT_FILE = {"recording:failed", "recording:expired", "recording:deleted"}
 OF_CLEANUP = {"confirmed", "retained", "deferred_confirmed", "deferred_retained"}
 
 Step = Observation | Literal["copy", "copy that is cut off"]
-"""What happens: an observation arrives, or the copier comes, which may be cut off."""
+"""A step: an observation arrives, or a copy is attempted, completely or in part."""
 
 
 def copied_life(table: Table, order: Sequence[Step]) -> tuple[dict[str, Any], list[str]]:
-    """Live with copies, and check after each step that the cleanup sees only what is safe."""
+    """Take the steps in this order; after each, the cleanup may see only copied recordings."""
     table.client.delete_item(TableName=table.name, Key={"pk": {"S": KEY}})
     client: Any = WatchedClient(table)
     store = Store(client, table.name, event_days=30, deleted_days=90, copies=True)
-    for place, step in enumerate(order):
+    for index, step in enumerate(order):
         if isinstance(step, str):
-            come_to_copy(store, f"claim {place}", is_cut_off=step != "copy")
+            come_to_copy(store, f"claim {index}", is_cut_off=step != "copy")
         else:
             store.apply(step, NOON)
         require_safety(store)
@@ -233,7 +233,7 @@ def copied_life(table: Table, order: Sequence[Step]) -> tuple[dict[str, Any], li
 
 
 def come_to_copy(store: Store, claim: str, *, is_cut_off: bool) -> None:
-    """Do what the copier does when it is asked for the recording, as long as Vonage has a file."""
+    """Make or start the recording's copy as the copier does, if Vonage has a file."""
     known = store.recordings.get("archive")
     if known is None or known.seen & WITHOUT_FILE or "recording:uploaded" not in known.seen:
         return
@@ -280,7 +280,7 @@ def test_any_order_of_observations_and_copies_gives_the_same_item_and_events(
 
 @settings(max_examples=25)
 @given(copied_lives(sorted(LIVES)))
-def test_the_cleanup_never_sees_what_is_not_copied_whatever_the_life(
+def test_the_cleanup_never_sees_an_uncopied_recording_in_any_life(
     table: Table, lived: tuple[Life, list[Step]]
 ) -> None:
     _, order = lived

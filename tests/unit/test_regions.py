@@ -40,7 +40,7 @@ def test_an_archive_can_be_left_out_by_a_parameter() -> None:
     assert "leave it out with PARAMETERS='EventArchiveRetentionDays=0'" in str(reason)
 
 
-def test_what_else_cfn_lint_finds_is_quoted() -> None:
+def test_other_findings_of_cfn_lint_are_quoted() -> None:
     finding = regions.Finding("E3002", "'Description' is unexpected", "template.yaml", ())
     reason = str(regions.explain("a-region", [finding]))
     assert ": 'Description' is unexpected. To deploy it, choose another region" in reason
@@ -56,11 +56,13 @@ def test_without_http_apis_only_another_region_helps() -> None:
     assert "To deploy it, choose another region (AWS_REGION)." in reason
 
 
-@pytest.mark.parametrize(("days", "is_told"), [("0", False), ("7", True)])
-def test_what_the_parameters_leave_out_is_not_missed(days: str, is_told: bool) -> None:
+@pytest.mark.parametrize(("days", "is_reported"), [("0", False), ("7", True)])
+def test_resource_types_that_the_parameters_leave_out_are_not_required(
+    days: str, is_reported: bool
+) -> None:
     findings = [a_finding("EventArchive", "AWS::Events::Archive")]
     deployed = included(DEFAULTS | {"EventArchiveRetentionDays": days})
-    assert bool(regions.relevant(findings, deployed)) is is_told
+    assert bool(regions.relevant(findings, deployed)) is is_reported
 
 
 def test_resources_without_a_condition_are_always_included() -> None:
