@@ -24,7 +24,7 @@ from local.testing.template import resources
 from local.waiting import wait_until
 from roomkeeper.aws import sdk
 from roomkeeper.aws.bucket import Bucket
-from roomkeeper.domain.copies import MIB, PART_SIZE, Copy, object_key
+from roomkeeper.domain.copies import MAX_SINGLE, MIB, PART_SIZE, Copy, object_key
 from roomkeeper.domain.recordings import WorklistEntry
 from roomkeeper.times import iso
 from tests.support import jobs
@@ -209,7 +209,7 @@ def copy_recordings(deployed: Deployed) -> None:
     with nothing_copied(deployed):
         whole = jobs.uploads(deployed, 1)[0]
         archive = deployed.vonage.video.play_session()["archive_ids"][0]
-        resumed, changed = (sized_upload(deployed, 17 * MIB) for _ in range(2))
+        resumed, changed = (sized_upload(deployed, MAX_SINGLE + MIB) for _ in range(2))
         for each in (whole, archive, resumed, changed):
             await_failure(deployed, each)
     deployed.store().recordings.hold(whole, "a permission test", "a test", datetime.now(UTC))
