@@ -14,7 +14,12 @@ from operations.build import Target
 from operations.template import ROOT
 
 SOURCES = (
-    *("template.yaml", "operations/monitoring.yaml", "schemas/template.yaml"),
+    *(
+        "template.yaml",
+        "operations/monitoring.yaml",
+        "operations/job.yaml",
+        "schemas/template.yaml",
+    ),
     *("functions", "layers/roomkeeper", "requirements/layer.txt"),
     *("requirements/layer-for-intake.txt", "requirements/layer-for-vonage.txt"),
     *("samconfig.toml", "operations/build.py", "operations/bytecode.py", "operations/sam.py"),
