@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from benchmarks import processes
 from benchmarks.measurements import Measurement, paired
-from benchmarks.processes import LAYER, Measured
+from benchmarks.processes import LAYER, LAYER_FOR_VONAGE, Measured
 from local.servers import PROJECT
 from roomkeeper.vonage.video.client import OVERLAP, PAGE_SIZE
 
@@ -150,7 +150,7 @@ def _run(built: Path, job: MeasuredJob, count: int, vonage: str, aws: str, *how:
     )
     return processes.run(
         "job_container.py",
-        [built / job.function, built / LAYER, PROJECT],
+        [built / job.function, built / LAYER, built / LAYER_FOR_VONAGE, PROJECT],
         str(count),
         job.done,
         *how,

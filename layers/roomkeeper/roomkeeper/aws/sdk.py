@@ -43,8 +43,12 @@ def dynamodb(policy: RetryPolicy) -> "DynamoDBClient":
 
 
 def events(policy: RetryPolicy) -> "EventBridgeClient":
-    """Return an EventBridge client. Safe to use from many threads."""
-    return cast("EventBridgeClient", _client("events", policy))
+    """Return an EventBridge client. Safe to use from many threads.
+
+    It does not validate arguments: `bus` sets all of them, and EventBridge validates them anyway.
+    That would take 7% of the publisher's CPU time.
+    """
+    return cast("EventBridgeClient", _client("events", policy, parameter_validation=False))
 
 
 def secrets_manager(policy: RetryPolicy) -> "SecretsManagerClient":
