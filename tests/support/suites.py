@@ -15,6 +15,9 @@ from xdist.scheduler import LoadScopeScheduling
 from local.servers import BUILD
 
 GROUPS = {
+    "tests/torture/test_copies.py": "copies",
+    "tests/torture/test_permissions.py": "copies",
+    "tests/torture/test_secrets_of_copies.py": "copies",
     "tests/torture": "torture",
     "tests/machines": "machines",
     "tests/e2e/test_up.py": "up",
@@ -24,7 +27,7 @@ GROUPS = {
 }
 """The group of the tests below a path; the first path that fits counts."""
 
-LONGEST_FIRST = ("torture", "e2e", "machines", "copies", "up")
+LONGEST_FIRST = ("copies", "e2e", "torture", "machines", "up")
 """The groups in the order in which workers take them: the short tests that follow fill the rest."""
 
 LOCAL = BUILD / "local" / "-".join(filter(None, ("test", os.environ.get("PYTEST_XDIST_WORKER"))))
