@@ -273,8 +273,8 @@ status: $(TOOLS)/dev/.installed ## show the deployment, the jobs' last runs, wor
 	@$(DEV)/python -m operations.status --stack $(STACK)
 
 .PHONY: events
-events: $(TOOLS)/dev/.installed ## print events as they are published (COUNT=, SECONDS= to stop, JSON=1 for complete events)
-	@$(DEV)/python -m operations.events --stack $(STACK) $(if $(COUNT),--count "$(COUNT)") \
+events: $(TOOLS)/dev/.installed ## print events as they are published (COUNT=, SECONDS= to stop, PRODUCT=, JSON=1 for complete events)
+	@$(DEV)/python -m operations.events --stack $(STACK) --product "$(PRODUCT)" $(if $(COUNT),--count "$(COUNT)") \
 		$(if $(SECONDS),--seconds "$(SECONDS)") $(if $(JSON),--json)
 
 .PHONY: logs
@@ -283,12 +283,13 @@ logs: $(TOOLS)/dev/.installed ## print the functions' latest log lines (FUNCTION
 		$(if $(SINCE),--since "$(SINCE)") $(if $(FOLLOW),--follow)
 
 .PHONY: items
-items: $(TOOLS)/dev/.installed ## print up to 50 items of the table, recordings first (RECORDING=, SESSION=, ROOM=)
-	@$(DEV)/python -m operations.items --stack $(STACK) --recording "$(RECORDING)" --session "$(SESSION)" --room "$(ROOM)"
+items: $(TOOLS)/dev/.installed ## print up to 50 items of the table, recordings first (RECORDING=, SESSION=, ROOM=, PRODUCT=)
+	@$(DEV)/python -m operations.items --stack $(STACK) --recording "$(RECORDING)" --session "$(SESSION)" --room "$(ROOM)" \
+		--product "$(PRODUCT)"
 
 .PHONY: purge
 purge: $(TOOLS)/dev/.installed ## remove items that Vonage's API never confirmed, such as forged ones (FROM=, TO=, PRODUCT=, ARGS=--refused, ENV=, STACK=, CONFIRM=)
-	@$(DEV)/python -m operations.purge --stack $(STACK) --start "$(FROM)" --end "$(TO)" --product "$(PRODUCT)" --confirm "$(CONFIRM)" $(ARGS)
+	@$(DEV)/python -m operations.purge --stack $(STACK) --from "$(FROM)" --to "$(TO)" --product "$(PRODUCT)" --confirm "$(CONFIRM)" $(ARGS)
 
 .PHONY: redrive
 redrive: $(TOOLS)/dev/.installed ## publish the events of the messages in the dead-letter queue (ENV=, STACK=)

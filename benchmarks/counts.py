@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from benchmarks.figures import Figure, counted
+from benchmarks.measurements import Measurement, counted
 from local.servers import PROJECT
 from local.testing import sdk
 from local.testing.builders import NOON, TOKEN, AContext, a_body, a_record, a_request
@@ -40,7 +40,7 @@ class Life(Struct, frozen=True):
     index_units: int
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """Return the counted measurements."""
     lived = life()
     writes = len(LIFE) + 2

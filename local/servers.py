@@ -53,7 +53,11 @@ class Server(Struct, frozen=True):
         return _responds(self.url)
 
     def stop(self) -> None:
-        """Stop the server and all processes it started; do nothing if it is gone already."""
+        """Stop the server and all processes it started; do nothing if it has ended already.
+
+        Raises:
+            LocalStackError: it does not stop.
+        """
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, number)

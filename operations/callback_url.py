@@ -3,12 +3,12 @@
 The URLs go to standard output, everything else to standard error, so that a script gets the URLs.
 """
 
-import argparse
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 
 from operations import products
+from operations.arguments import Parser
 from operations.command import command
 from operations.products import NAMES
 from operations.stack import Stack, deployed_stack
@@ -18,7 +18,7 @@ from roomkeeper.domain.observations import Product
 @command
 def main() -> int:
     """Print the URLs; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m operations.callback_url")
+    parser = Parser("callback-url")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     products.add_option(parser)
     options = parser.parse_args()

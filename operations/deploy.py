@@ -20,7 +20,7 @@ from operations.command import command, fail
 from operations.destroy import delete, require_deletable
 from operations.environment import without_account
 from operations.stack import Stack, StackError
-from operations.template import ROOT, Parameter, parameters, stack_name_problem
+from operations.template import ROOT, Parameter, parameters, stack_name_error
 from roomkeeper.domain.observations import Product
 
 ASKED = ("Products", "VonageBaseUrl", "CopyRecordings", "CleanupRetentionDays", "AlarmEmail")
@@ -195,7 +195,7 @@ def usable_stack_name(name: str) -> str:
     Raises:
         Unusable: AWS would reject it.
     """
-    if error := stack_name_problem(name):
+    if error := stack_name_error(name):
         raise Unusable(f"{error}. Choose another name with STACK=.")
     return name
 
@@ -290,7 +290,9 @@ def _next_steps(stack: str, served: tuple[Product, ...]) -> str:
     return f"""
 Next:{configure}
   make callback-url{which}
-      prints the URL of each product, and where to enter it at Vonage"""
+      prints the URL of each product, and where to enter it at Vonage
+  make smoke{which}
+      sends a test callback through the stack. See docs/operations.md, "First day"."""
 
 
 def _options() -> argparse.Namespace:

@@ -1,12 +1,12 @@
 """`make destroy`: deletes the stack and lists what is kept. It can be repeated after a failure."""
 
-import argparse
 import sys
 from typing import Any
 
 from botocore.exceptions import ClientError, WaiterError
 
 from operations import stack_states
+from operations.arguments import Parser
 from operations.command import command, fail
 from operations.event_rules import foreign_rules
 from operations.stack import Stack, StackError, resource_ids
@@ -25,7 +25,7 @@ share). Remove the callback URL from Vonage's settings: it no longer works."""
 @command
 def main() -> int:
     """Delete the stack after the operator confirmed its name; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m operations.destroy")
+    parser = Parser("destroy")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     parser.add_argument("--confirm", default="", help="the name again, to skip the prompt")
     options = parser.parse_args()

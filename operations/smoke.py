@@ -6,7 +6,6 @@ processes it. Its item has a TTL in case the command is killed before it deletes
 Subscribers of the bus receive the event.
 """
 
-import argparse
 import hashlib
 import json
 import secrets
@@ -25,6 +24,7 @@ from msgspec import Struct
 
 from operations import products, subscriber
 from operations.account import explain
+from operations.arguments import Parser
 from operations.callback_url import signature_secrets
 from operations.command import command
 from operations.layout import line, progress
@@ -78,7 +78,7 @@ MARKED: Mapping[Product, Marked] = {
 @command
 def main() -> int:
     """Run the smoke test; return the exit code: 0 if every step succeeded."""
-    parser = argparse.ArgumentParser(prog="python -m operations.smoke")
+    parser = Parser("smoke")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     products.add_option(parser)
     options = parser.parse_args()

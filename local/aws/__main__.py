@@ -6,6 +6,7 @@ from pathlib import Path
 from ministack.app import main
 
 from local.aws import (
+    company_rules,
     crashes,
     deployer_permissions,
     event_buses,
@@ -15,6 +16,7 @@ from local.aws import (
     schedule_sweeps,
     secret_versions,
     stream_retries,
+    tagged_uploads,
 )
 
 os.environ.pop("PYTHONPYCACHEPREFIX", None)  # functions use the bytecode that they were built with
@@ -23,8 +25,10 @@ stream_retries.install()
 function_output.install(Path(os.environ["FUNCTION_OUTPUT"]))
 layers.install(Path(os.environ["TMPDIR"]) / "layers")
 schedule_roles.install()
+company_rules.install()
 schedule_sweeps.install()
 deployer_permissions.install()
 event_buses.install()
 secret_versions.install()
+tagged_uploads.install()
 main()

@@ -226,10 +226,7 @@ def test_the_schedule_starts_the_cleanup_under_its_own_role(deployed: Deployed) 
     ids = jobs.uploads(deployed, 2)
     back_dating.back_date(deployed.stack, back_dating.recordings(ids), 31 * DAY)
     scheduler = deployed.stack.client("scheduler")
-    name = deployed.stack.client("cloudformation").describe_stack_resource(
-        StackName=deployed.stack.name, LogicalResourceId="RecordingCleanupSchedule"
-    )["StackResourceDetail"]["PhysicalResourceId"]
-    deployed_one = scheduler.get_schedule(Name=name)
+    deployed_one = scheduler.get_schedule(Name=deployed.id_of("RecordingCleanupJob/Schedule"))
     assert deployed_one["ScheduleExpression"] == "rate(1 hour)"
     assert deployed_one["Target"]["RetryPolicy"]["MaximumRetryAttempts"] == 0
     once = f"once-{uuid.uuid4()}"

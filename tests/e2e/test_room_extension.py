@@ -191,7 +191,7 @@ def scheduled(deployed: Deployed, expression: str) -> Iterator[None]:
 
 def the_schedule(deployed: Deployed) -> dict[str, Any]:
     known = deployed.stack.client("scheduler").get_schedule(
-        Name=deployed.stack.outputs["RoomExpiryExtenderScheduleName"]
+        Name=deployed.id_of("RoomExpiryExtenderJob/Schedule")
     )
     wanted = ("Name", "ScheduleExpression", "FlexibleTimeWindow", "Target")
     return {name: known[name] for name in wanted}

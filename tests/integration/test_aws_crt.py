@@ -276,23 +276,23 @@ def test_a_connection_that_the_server_ends_with_a_response_is_replaced() -> None
 def test_a_stale_connection_costs_no_attempt() -> None:
     """As after a freeze: the connection seems open until a request is sent."""
 
-    def hang_up(handler: BaseHTTPRequestHandler, received: ReceivedRequest) -> None:
+    def close_at_once(handler: BaseHTTPRequestHandler, received: ReceivedRequest) -> None:
         if received.connection == 1 and len(script.received) == 2:
             handler.close_connection = True
         else:
             reply(handler, 200, ITEM)
 
-    with responding(hang_up, LONG_TIMEOUT) as (script, client):
+    with responding(close_at_once, LONG_TIMEOUT) as (script, client):
         assert [client.update_item(TableName="t") for _ in range(3)] == [json.loads(ITEM)] * 3
     assert [received.connection for received in script.received] == [1, 1, 2, 2]
     assert {received.body for received in script.received} == {b'{"TableName":"t"}'}
 
 
 def test_a_new_connection_that_fails_costs_an_attempt() -> None:
-    def hang_up(handler: BaseHTTPRequestHandler, _request: ReceivedRequest) -> None:
+    def close_at_once(handler: BaseHTTPRequestHandler, _request: ReceivedRequest) -> None:
         handler.close_connection = True
 
-    with responding(hang_up) as (script, client):
+    with responding(close_at_once) as (script, client):
         error = error_of(client)
     assert (error.code, error.is_retryable) == (CONNECTION_FAILED, True)
     assert script.connections == 1 + PERSISTENT.max_attempts  # the constructor opened one

@@ -129,13 +129,13 @@ def test_a_response_with_a_wrong_checksum_is_retried() -> None:
 
 
 def test_a_connection_that_went_away_is_replaced() -> None:
-    def hang_up(handler: BaseHTTPRequestHandler, received: ReceivedRequest) -> None:
+    def close_at_once(handler: BaseHTTPRequestHandler, received: ReceivedRequest) -> None:
         if len(script.received) == 2:
             handler.close_connection = True
         else:
             reply(handler, 200, ITEM, x_amzn_RequestId="REQUEST-1")
 
-    with responding(hang_up) as (script, client):
+    with responding(close_at_once) as (script, client):
         assert [get(client)["Item"] for _ in range(3)] == [{"pk": {"S": "a"}}] * 3
     assert [received.connection for received in script.received] == [1, 1, 2, 2]
 

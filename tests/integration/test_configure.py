@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from local.vonage import VonageControl
 from operations.configure import configure
-from operations.secret_checks import Refused
+from operations.secret_checks import CredentialsRejected
 from operations.secret_fields import Malformed
 from roomkeeper.vonage import ApplicationKey, credentials_from
 from roomkeeper.vonage.connect import VonageSecretContent
@@ -85,7 +85,7 @@ def test_an_account_pair_that_vonage_rejects_is_not_stored(
 ) -> None:
     stack = a_stack(emulator, APPLICATION)
     emulator.fault("list_rooms", status=401)
-    with pytest.raises(Refused):
+    with pytest.raises(CredentialsRejected):
         store(stack, **ACCOUNT)
     assert stack.puts == []
 

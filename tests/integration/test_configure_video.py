@@ -12,7 +12,7 @@ from local.vonage.video.projects import API_KEY, APPLICATION_ID
 from operations import configure as configure_command
 from operations import products
 from operations.configure import configure
-from operations.secret_checks import Refused
+from operations.secret_checks import CredentialsRejected
 from operations.secret_fields import Malformed
 from roomkeeper.domain.observations import Product
 from roomkeeper.vonage.video import ClassicKey, UnifiedKey, video_credentials_from
@@ -117,7 +117,7 @@ def test_credentials_that_vonage_rejects_are_not_stored(
         "secret": classic | {"api_secret": "hunter2" * 6},
         "application": unified | {"application_id": "11111111-2222-3333-4444-555555555555"},
     }[wrong]
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(CredentialsRejected) as refusal:
         store(stack, **given)
     assert "hunter2" not in str(refusal.value)
     assert stack.puts == []
@@ -131,7 +131,7 @@ def test_the_pair_that_was_given_is_the_one_that_is_tested(
     assert "these project credentials" in messages
     assert "The functions keep using the application in the secret" in messages
     assert "takes precedence over the project" in messages
-    with pytest.raises(Refused):
+    with pytest.raises(CredentialsRejected):
         store(stack, **classic | {"api_secret": "wrong" * 8})
 
 

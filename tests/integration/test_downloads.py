@@ -30,7 +30,7 @@ from tests.integration.copying_support import (
 )
 
 CONTENT = some_bytes(300_000)
-BRISK = RetryPolicy(base_delay=0.001, max_delay=0.01)
+SHORT_DELAYS = RetryPolicy(base_delay=0.001, max_delay=0.01)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def files() -> Iterator[FileServer]:
 
 @pytest.fixture
 def downloader() -> Iterator[Downloader]:
-    made = Downloader(allows_loopback=True, retry=BRISK, no_progress_timeout=2)
+    made = Downloader(allows_loopback=True, retry=SHORT_DELAYS, no_progress_timeout=2)
     yield made
     made.close()
 
@@ -162,7 +162,7 @@ def test_a_response_in_single_slow_bytes_times_out(part: str, files: FileServer)
 
     files.fault = trickle
     downloader = Downloader(
-        allows_loopback=True, retry=BRISK, attempt_timeout=0.3, no_progress_timeout=0.5
+        allows_loopback=True, retry=SHORT_DELAYS, attempt_timeout=0.3, no_progress_timeout=0.5
     )
     with pytest.raises(DownloadInterrupted):
         read(downloader, files)
@@ -274,7 +274,7 @@ def test_only_https_to_public_addresses_is_allowed(url: str) -> None:
         listening.setblocking(False)
         target = url.replace("{port}", str(listening.getsockname()[1]))
         with pytest.raises(DownloadRefused):
-            Downloader(retry=BRISK).describe(target, Deadline(5))
+            Downloader(retry=SHORT_DELAYS).describe(target, Deadline(5))
         with pytest.raises(BlockingIOError):
             listening.accept()
 
@@ -315,7 +315,7 @@ def test_a_certificate_for_another_host_is_refused_before_anything_is_sent(
     with serving(CONTENT, server) as files:
         url = files.url.replace("http:", "https:")
         with pytest.raises(DownloadRefused, match="certificate"):
-            Downloader(tls=client, retry=BRISK).describe(url, Deadline(5))
+            Downloader(tls=client, retry=SHORT_DELAYS).describe(url, Deadline(5))
     assert files.requests == []
 
 
@@ -328,7 +328,7 @@ def test_a_file_is_read_over_https(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("roomkeeper.vonage.downloads.is_public", lambda _: True)
     with serving(CONTENT, server) as files:
         files.url = files.url.replace("http:", "https:")
-        downloader = Downloader(tls=client, retry=BRISK)
+        downloader = Downloader(tls=client, retry=SHORT_DELAYS)
         assert read(downloader, files) == CONTENT
         downloader.close()
 

@@ -38,7 +38,7 @@ from roomkeeper.vonage.video import (
     video_credentials_from,
 )
 from roomkeeper.vonage.video.client import OVERLAP, PAGE_SIZE
-from tests.integration.vonage_support import BRISK, ReceivedRequest, Script, reply, scripted
+from tests.integration.vonage_support import SHORT_DELAYS, ReceivedRequest, Script, reply, scripted
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 SECRET = "0123456789abcdef0123456789abcdef01234567"
@@ -161,7 +161,7 @@ def client(api: Api) -> Iterator[VideoClient]:
 
 
 def a_client(api: Api, **options: Any) -> VideoClient:
-    return VideoClient(api.script.url, KEY, retry=BRISK, **options)
+    return VideoClient(api.script.url, KEY, retry=SHORT_DELAYS, **options)
 
 
 def ids(api: RecordingsApi, since: datetime = NOON - timedelta(days=1)) -> list[str]:

@@ -13,7 +13,7 @@ from local.vonage import VonageControl
 from local.vonage.video.projects import API_KEY, APPLICATION_ID
 from roomkeeper.vonage import Unauthorized
 from roomkeeper.vonage.video import ClassicKey, VideoClient, video_credentials_from
-from tests.integration.vonage_support import BRISK
+from tests.integration.vonage_support import SHORT_DELAYS
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -32,7 +32,7 @@ def video(emulator: VonageControl, environment: str) -> Iterator[VideoClient]:
         if environment == "unified"
         else video_credentials_from(api_key=API_KEY, api_secret=known["api_secret"])
     )
-    with VideoClient(emulator.base, credentials, timeout=30, retry=BRISK) as client:
+    with VideoClient(emulator.base, credentials, timeout=30, retry=SHORT_DELAYS) as client:
         yield client
 
 
@@ -151,7 +151,7 @@ def test_wrong_credentials_are_distinguished_from_an_unknown_archive(
     stranger = ClassicKey(API_KEY, "0" * 40)
     emulator.settings(unknown_on_delete=403)
     archive_id = add_archive(emulator, "classic")
-    with VideoClient(emulator.base, stranger, retry=BRISK) as video:
+    with VideoClient(emulator.base, stranger, retry=SHORT_DELAYS) as video:
         for ask in (video.get, video.delete, video.stop, video.download, video.in_session):
             with pytest.raises(Unauthorized):
                 ask(archive_id)

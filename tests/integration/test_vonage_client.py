@@ -32,7 +32,7 @@ from roomkeeper.vonage import (
     VonageError,
 )
 from roomkeeper.vonage.meetings import MeetingsClient
-from tests.integration.vonage_support import BRISK, KEY, statuses
+from tests.integration.vonage_support import KEY, SHORT_DELAYS, statuses
 
 WEEK = timedelta(days=7)
 
@@ -293,7 +293,7 @@ def test_a_passing_failure_is_ridden_out(
 def test_a_slow_response_times_out_and_is_retried(emulator: VonageControl) -> None:
     emulator.fault("list_rooms", latency=30, times=1)
     with MeetingsClient(
-        emulator.api_url, KEY, total_timeout=15, timeout=0.3, retry=BRISK
+        emulator.api_url, KEY, total_timeout=15, timeout=0.3, retry=SHORT_DELAYS
     ) as client:
         began = time.monotonic()
         assert all_rooms(client) == []
@@ -331,7 +331,7 @@ def test_no_retry_starts_after_the_total_timeout(
 ) -> None:
     emulator.fault("get_room", **fault)
     began = time.monotonic()
-    brief = MeetingsClient(emulator.api_url, KEY, total_timeout=0.7, retry=BRISK)
+    brief = MeetingsClient(emulator.api_url, KEY, total_timeout=0.7, retry=SHORT_DELAYS)
     with brief as client, pytest.raises(Unavailable) as caught:
         client.get_room("any")
     assert 0.3 < time.monotonic() - began < 10
@@ -340,7 +340,7 @@ def test_no_retry_starts_after_the_total_timeout(
 
 
 def test_no_request_is_sent_without_time(emulator: VonageControl) -> None:
-    late = MeetingsClient(emulator.api_url, KEY, total_timeout=0, retry=BRISK)
+    late = MeetingsClient(emulator.api_url, KEY, total_timeout=0, retry=SHORT_DELAYS)
     with late, pytest.raises(Unavailable, match="no time left"):
         late.get_room("any")
     assert statuses(emulator, "get_room") == []
@@ -493,7 +493,7 @@ def test_an_id_that_could_lead_elsewhere_is_not_even_sent(
 
 def test_errors_and_reprs_keep_secrets(emulator: VonageControl) -> None:
     emulator.fault("get_room", reset=True)
-    brief = MeetingsClient(emulator.api_url, KEY, total_timeout=0.2, retry=BRISK)
+    brief = MeetingsClient(emulator.api_url, KEY, total_timeout=0.2, retry=SHORT_DELAYS)
     with brief as client, pytest.raises(Unavailable) as caught:
         client.get_room("any")
     cause: BaseException | None = caught.value

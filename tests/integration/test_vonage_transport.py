@@ -28,8 +28,8 @@ from roomkeeper.vonage import (
 )
 from roomkeeper.vonage.meetings import MeetingsClient
 from tests.integration.vonage_support import (
-    BRISK,
     KEY,
+    SHORT_DELAYS,
     ReceivedRequest,
     Responder,
     Script,
@@ -44,7 +44,7 @@ ROOM_BODY = msgspec.json.encode(ROOM)
 
 @contextmanager
 def asking(
-    respond: Responder, policy: RetryPolicy = BRISK, **options: float
+    respond: Responder, policy: RetryPolicy = SHORT_DELAYS, **options: float
 ) -> Iterator[tuple[Script, MeetingsClient]]:
     """Yield a server that responds like this, and a client of it."""
     times: Any = {"total_timeout": 5.0, "timeout": 2.0} | options

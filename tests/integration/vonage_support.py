@@ -11,7 +11,7 @@ from local.vonage import VonageControl
 from roomkeeper.vonage import ApiKey, RetryPolicy
 
 KEY = ApiKey("abcd1234", "a-secret-secret")
-BRISK = RetryPolicy(base_delay=0.01, max_delay=0.05)
+SHORT_DELAYS = RetryPolicy(base_delay=0.01, max_delay=0.05)
 """Retries with short delays."""
 
 

@@ -134,7 +134,7 @@ class Machine:
         self.ports = f"PORT={free_port()}", f"VONAGE_PORT={free_port()}"
 
     def install(self, *more: str) -> Result:
-        """Install the tools, and `more`, and build, with packages from its own index."""
+        """Install the tools, and `more`, and build, with packages from this machine's own index."""
         index = {name: value for name, value in os.environ.items() if name.startswith(_INDEX)}
         tools = [f".tools/{name}/.installed" for name in ("dev", "sam", "ministack", *more)]
         parameters = f"PARAMETERS=Architecture={this_machine().architecture}"

@@ -72,10 +72,16 @@ class Deployed(Struct, frozen=True):
         return item
 
     def id_of(self, logical_id: str) -> str:
-        """Return the physical id of a deployed resource of the template or of a nested one."""
-        return next(
-            each.physical_id for each in resources(self.stack) if each.logical_id == logical_id
-        )
+        """Return the physical id of a deployed resource.
+
+        That of a nested stack is named like `Monitoring/AlarmTopic`, or `AlarmTopic` if that is
+        the only one.
+        """
+        found = {each.logical_id: each.physical_id for each in resources(self.stack)}
+        if logical_id in found:
+            return found[logical_id]
+        [nested] = [each for name, each in found.items() if name.endswith(f"/{logical_id}")]
+        return nested
 
     @property
     def functions(self) -> list[str]:

@@ -21,7 +21,9 @@ GROUPS = {
     "tests/torture": "torture",
     "tests/machines": "machines",
     "tests/e2e/test_up.py": "up",
+    "tests/e2e/test_company_rules.py": "copies",
     "tests/e2e/test_copies.py": "copies",
+    "tests/e2e/test_copy_bucket.py": "copies",
     "tests/e2e/test_examples.py": "copies",
     "tests/e2e": "e2e",
 }

@@ -24,7 +24,7 @@ from local.testing.template import resources
 from local.waiting import wait_until
 from roomkeeper.aws import sdk
 from roomkeeper.aws.bucket import Bucket
-from roomkeeper.domain.copies import MIB, PART_SIZE, Copy, object_key
+from roomkeeper.domain.copies import MAX_SINGLE, MIB, PART_SIZE, Copy, object_key
 from roomkeeper.domain.recordings import WorklistEntry
 from roomkeeper.times import iso
 from tests.support import jobs
@@ -68,7 +68,11 @@ def _records(deployed: Deployed) -> list[dict[str, Any]]:
         assert deployed.post(body).status_code == 204
     upload = deployed.item(f"RECORDING#{recording_id}")
     assert upload is not None
-    poison = {"pk": {"S": f"EVENT#{_new()}"}, "event": {"S": "never:heard"}, "detail": {"S": "{}"}}
+    poison = {
+        "pk": {"S": f"EVENT#{_new()}"},
+        "event": {"S": "unknown:event"},
+        "detail": {"S": "{}"},
+    }
     return [a_record(upload, number="1"), a_record(poison, number="2")]
 
 
@@ -205,7 +209,7 @@ def copy_recordings(deployed: Deployed) -> None:
     with nothing_copied(deployed):
         whole = jobs.uploads(deployed, 1)[0]
         archive = deployed.vonage.video.play_session()["archive_ids"][0]
-        resumed, changed = (sized_upload(deployed, 17 * MIB) for _ in range(2))
+        resumed, changed = (sized_upload(deployed, MAX_SINGLE + MIB) for _ in range(2))
         for each in (whole, archive, resumed, changed):
             await_failure(deployed, each)
     deployed.store().recordings.hold(whole, "a permission test", "a test", datetime.now(UTC))
@@ -325,14 +329,13 @@ SCENARIOS: Mapping[str, Scenario] = {
 }
 """The scenario of each function's role."""
 
-SCHEDULE_ROLE = "JobScheduleRole"
-"""The role of all schedules."""
-
 SCHEDULES = [*resources("AWS::Scheduler::Schedule")]
+SCHEDULE_ROLES = [f"{schedule}Role" for schedule in SCHEDULES]
+"""The role of each schedule."""
 
 
 def start_by_schedule(deployed: Deployed) -> None:
-    """Start every schedule's target once, now, with the schedule's role."""
+    """Start every schedule's target once, now, with its schedule's role."""
     scheduler = deployed.stack.client("scheduler")
     for schedule in SCHEDULES:
         target = scheduler.get_schedule(Name=deployed.id_of(schedule))["Target"]

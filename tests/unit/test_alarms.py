@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import boto3
@@ -19,6 +20,7 @@ from local.testing.template import (
     resources,
     template,
 )
+from operations.template import condition_holds, job_stacks, load
 from roomkeeper.aws.secrets import SecretUnavailable
 from roomkeeper.callbacks.authenticity import Unauthorized
 from roomkeeper.handlers import callback_intake as intake
@@ -174,24 +176,39 @@ def test_dead_letters_in_a_queue_without_metrics_keep_their_alarm() -> None:
     assert {properties(name)["Namespace"] for name in watching} == {"AWS/SQS"}
 
 
-@pytest.mark.parametrize("schedule", resources("AWS::Scheduler::Schedule"))
-def test_a_schedule_that_starts_nothing_for_a_day_raises_an_alarm(schedule: str) -> None:
-    function = properties(schedule)["Target"]["Arn"]["GetAtt"].removesuffix(".Arn")
-    alarm = properties(f"{function}MissedAlarm")
-    if function == "RecordingCopier":  # its queue invokes it, too
+@pytest.mark.parametrize("job", job_stacks())
+def test_a_schedule_that_starts_nothing_for_a_day_raises_an_alarm(job: str) -> None:
+    if job == "RecordingCopierJob":  # its queue invokes it, too
+        assert f"{job}/MissedAlarm" not in ALARMS
+        alarm = properties("RecordingCopierMissedAlarm")
         assert (alarm["MetricName"], alarm["Statistic"]) == ("OldestWaitingSeconds", "SampleCount")
     else:
+        alarm, function = (
+            properties(f"{job}/MissedAlarm"),
+            properties(job)["Parameters"]["Function"],
+        )
         assert (alarm["MetricName"], alarm["Statistic"]) == ("Invocations", "Sum")
-        assert dimensions(f"{function}MissedAlarm") == {"FunctionName": {"Ref": function}}
+        assert dimensions(f"{job}/MissedAlarm") == {"FunctionName": function}
     assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
     assert alarm["TreatMissingData"] == "breaching"
     hours = alarm["Period"] * alarm["EvaluationPeriods"] / 3600
     assert hours >= 25  # two starts a day apart leave as many as 24 clock hours without one
-    # There is no alarm about a schedule that is disabled or does not exist.
-    own = resources("AWS::Scheduler::Schedule")[schedule].get("Condition")
-    state = properties(schedule).get("State", {"If": [own]})
-    condition = resources("AWS::CloudWatch::Alarm")[f"{function}MissedAlarm"].get("Condition")
-    assert condition == ("ExtendsRooms" if own == "ServesMeetings" else state["If"][0])
+
+
+WATCHED_JOB = {"ScheduleState": "ENABLED", "WatchInvocations": "true"}
+"""The parameters of a job whose invocations are waited for."""
+
+
+def test_a_schedule_that_is_switched_off_is_not_waited_for() -> None:
+    nested = load(ROOT / "operations/job.yaml")
+    assert nested["Resources"]["MissedAlarm"]["Condition"] == "WatchesInvocations"
+    condition = nested["Conditions"]["WatchesInvocations"]
+    for state, watch in product(("ENABLED", "DISABLED"), ("true", "false")):
+        given = {"ScheduleState": state, "WatchInvocations": watch}
+        assert condition_holds(condition, given) == (given == WATCHED_JOB)
+    states = {name: properties(name)["Parameters"].get("ScheduleState") for name in job_stacks()}
+    assert states.pop("RecordingCleanupJob") == {"If": ["DeletesRecordings", "ENABLED", "DISABLED"]}
+    assert set(states.values()) == {None}
 
 
 # --- our own --------------------------------------------------------------------------------------

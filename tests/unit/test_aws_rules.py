@@ -38,6 +38,7 @@ IDS = [sign * length for sign in "x\N{GRINNING FACE}" for length in (36, 256, 51
 TEMPLATES = [
     ROOT / "template.yaml",
     ROOT / "operations/monitoring.yaml",
+    ROOT / "operations/job.yaml",
     *sorted((ROOT / "examples").glob("*/*.yaml")),
 ]
 

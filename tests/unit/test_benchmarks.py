@@ -16,11 +16,11 @@ from benchmarks.__main__ import table
 from benchmarks.baseline import changes
 from benchmarks.counts import Life
 from benchmarks.endless_source import dynamodb_response, rooms_page
-from benchmarks.figures import (
+from benchmarks.measurements import (
     AT_LEAST,
     AT_MOST,
     NAMES,
-    Figure,
+    Measurement,
     counted,
     paired,
     percentile,
@@ -37,14 +37,16 @@ LIFE = Life(calls=6, item_units=5, index_units=7)
 WARM = [10.0, 11.0, 9.0]
 
 
-def a_figure(ratio: float | None, spread: float = 0.0, name: str = "intake_cold") -> Figure:
-    return Figure(name=name, value=5.0, unit="ms", against="it", ratio=ratio, spread=spread)
+def a_measurement(
+    ratio: float | None, spread: float = 0.0, name: str = "intake_cold"
+) -> Measurement:
+    return Measurement(name=name, value=5.0, unit="ms", against="it", ratio=ratio, spread=spread)
 
 
-# --- figures --------------------------------------------------------------------------------------
+# --- measurements --------------------------------------------------------------------------------
 
 
-def test_every_figure_of_the_table_has_its_name() -> None:
+def test_every_measurement_of_the_table_has_its_name() -> None:
     jobs = [
         f"{job}_throughput_{ms}ms" for job in ("cleanup", "room_extension") for ms in (50, 200, 800)
     ]
@@ -60,14 +62,14 @@ def test_every_figure_of_the_table_has_its_name() -> None:
     )
 
 
-def test_a_figure_has_all_its_fields_in_json() -> None:
+def test_a_measurement_has_all_its_fields_in_json() -> None:
     report = msgspec.to_builtins(paired("intake_cold", WARM, WARM, "ms", "the floor"))
     assert report.keys() >= FIELDS
 
 
 def test_a_ratio_is_the_median_of_those_of_the_pairs() -> None:
-    figure = paired("intake_rss", [10, 30, 30], [20, 50, 100], "ms", "the floor")
-    assert (figure.value, figure.ratio, figure.met) == (30, 0.5, True)
+    measurement = paired("intake_rss", [10, 30, 30], [20, 50, 100], "ms", "the floor")
+    assert (measurement.value, measurement.ratio, measurement.met) == (30, 0.5, True)
 
 
 @pytest.mark.parametrize(
@@ -82,9 +84,9 @@ def test_a_ratio_is_the_median_of_those_of_the_pairs() -> None:
 def test_an_aim_is_met_up_to_it_and_a_throughputs_from_it(
     name: str, ratio: float, met: bool
 ) -> None:
-    figure = counted(name, ratio, "", "", 1)
-    assert figure.met is met
-    assert f"{(AT_MOST | AT_LEAST)[name]:g}" in str(figure.aim)
+    measurement = counted(name, ratio, "", "", 1)
+    assert measurement.met is met
+    assert f"{(AT_MOST | AT_LEAST)[name]:g}" in str(measurement.aim)
 
 
 def test_the_spread_is_half_the_middle_half() -> None:
@@ -93,8 +95,8 @@ def test_the_spread_is_half_the_middle_half() -> None:
     assert percentile([float(n) for n in range(1, 102)], 99) == pytest.approx(100, abs=1)
 
 
-def test_the_table_shows_every_figure() -> None:
-    assert table([a_figure(0.5), a_figure(None)]).row_count == 2
+def test_the_table_shows_every_measurement() -> None:
+    assert table([a_measurement(0.5), a_measurement(None)]).row_count == 2
 
 
 # --- what is counted ------------------------------------------------------------------------------
@@ -140,24 +142,24 @@ def test_the_source_of_measured_items_is_endless() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
-        (a_figure(0.50), a_figure(0.50), ""),
-        (a_figure(0.50, 0.06), a_figure(0.55, 0.05), ""),
+        (a_measurement(0.50), a_measurement(0.50), ""),
+        (a_measurement(0.50, 0.06), a_measurement(0.55, 0.05), ""),
         (
-            a_figure(0.50, 0.04),
-            a_figure(0.55, 0.05),
+            a_measurement(0.50, 0.04),
+            a_measurement(0.55, 0.05),
             "worse: intake_cold, from 0.5 times it to 0.55",
         ),
         (
-            a_figure(0.50),
-            a_figure(0.40),
+            a_measurement(0.50),
+            a_measurement(0.40),
             "better: intake_cold, from 0.5 times it to 0.4 times it (-20%",
         ),
-        (a_figure(0.500), a_figure(0.504), ""),
-        (a_figure(None), a_figure(None), ""),
+        (a_measurement(0.500), a_measurement(0.504), ""),
+        (a_measurement(None), a_measurement(None), ""),
     ],
 )
 def test_a_change_beyond_the_spread_is_reported(
-    before: Figure, after: Figure, expected: str
+    before: Measurement, after: Measurement, expected: str
 ) -> None:
     found = list(changes([before], [after]))
     assert bool(found) == bool(expected)
@@ -165,7 +167,7 @@ def test_a_change_beyond_the_spread_is_reported(
 
 
 def test_new_and_missing_measurements_are_reported() -> None:
-    before, after = a_figure(1.0, name="old"), a_figure(1.0, name="new")
+    before, after = a_measurement(1.0, name="old"), a_measurement(1.0, name="new")
     assert list(changes([before], [after])) == [
         "new: new, 1 times it",
         "not measured this time: old",
@@ -174,8 +176,10 @@ def test_new_and_missing_measurements_are_reported() -> None:
 
 def test_worse_results_are_reported_first_and_a_lower_throughput_is_worse() -> None:
     names = ("intake_cold", "cleanup_throughput_50ms", "cleanup_memory")
-    before = [a_figure(0.5, name=name) for name in names]
-    after = [a_figure(ratio, name=name) for ratio, name in zip((0.4, 0.4, 0.6), names, strict=True)]
+    before = [a_measurement(0.5, name=name) for name in names]
+    after = [
+        a_measurement(ratio, name=name) for ratio, name in zip((0.4, 0.4, 0.6), names, strict=True)
+    ]
     found = [sentence.partition(",")[0] for sentence in changes(before, after)]
     assert found == [
         "worse: cleanup_throughput_50ms",
@@ -203,10 +207,10 @@ def run_all(file: Path, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def saved(file: Path) -> list[str]:
-    return [figure["name"] for figure in json.loads(file.read_bytes())]
+    return [measurement["name"] for measurement in json.loads(file.read_bytes())]
 
 
-def test_an_interrupted_run_keeps_the_figures_that_it_has(
+def test_an_interrupted_run_keeps_its_measurements(
     groups: dict[str, Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -214,8 +218,8 @@ def test_an_interrupted_run_keeps_the_figures_that_it_has(
 ) -> None:
     file = tmp_path / "bench.json"
 
-    def interrupted(_built: Path) -> Iterator[Figure]:
-        yield a_figure(0.5)
+    def interrupted(_built: Path) -> Iterator[Measurement]:
+        yield a_measurement(0.5)
         assert saved(file) == ["intake_cold"]  # before the next one is there
         raise run.Stopped("Interrupted")
 
@@ -228,11 +232,11 @@ def test_an_interrupted_run_keeps_the_figures_that_it_has(
 def test_a_failed_measurement_does_not_prevent_the_others(
     groups: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(_built: Path) -> Iterator[Figure]:
-        yield a_figure(0.5)
+    def failing(_built: Path) -> Iterator[Measurement]:
+        yield a_measurement(0.5)
         raise MeasurementFailed("no curl")
 
-    groups |= {"first": failing, "second": lambda _built: [a_figure(0.5, name="intake_rss")]}
+    groups |= {"first": failing, "second": lambda _built: [a_measurement(0.5, name="intake_rss")]}
     assert run_all(tmp_path / "bench.json", monkeypatch) == 1
     assert saved(tmp_path / "bench.json") == ["intake_cold", "intake_rss"]
 

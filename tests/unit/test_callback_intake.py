@@ -337,7 +337,7 @@ def test_after_a_rotation_the_previous_token_is_still_accepted(
 # --- callbacks to be sent again -------------------------------------------------------------------
 
 
-class Unreachable:
+class UnreachableDynamoDB:
     """A DynamoDB client that cannot reach DynamoDB."""
 
     def update_item(self, **_arguments: Any) -> None:
@@ -345,7 +345,7 @@ class Unreachable:
 
 
 def no_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    client: Any = Unreachable()
+    client: Any = UnreachableDynamoDB()
     monkeypatch.setattr(app, "_store", lambda: Store(client, "rooms"))
 
 

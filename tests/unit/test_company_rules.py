@@ -1,5 +1,6 @@
 """Parameters for the rules of a company: network, permissions boundary, key and domain."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -70,6 +71,19 @@ def test_lambda_may_use_network_interfaces_by_a_functions_role_and_its_code_may_
 def test_every_role_has_the_permissions_boundary(role: str) -> None:
     boundary = chosen(properties(role)["PermissionsBoundary"], "HasPermissionsBoundary")
     assert boundary == {"Ref": "PermissionsBoundaryArn"}
+
+
+def actions(statements: Iterable[dict[str, Any]]) -> set[str]:
+    """Return the actions that these statements allow."""
+    listed = [each["Action"] for each in statements if each["Effect"] == "Allow"]
+    return {name for each in listed for name in ([each] if isinstance(each, str) else each)}
+
+
+def test_the_boundary_allows_what_the_roles_use_and_no_more() -> None:
+    boundary = load(ROOT / "operations/permissions-boundary.yaml")["Resources"]["Boundary"]
+    allowed = actions(boundary["Properties"]["PolicyDocument"]["Statement"])
+    used = {name for role in resources("AWS::IAM::Role") for name in actions(sids(role).values())}
+    assert allowed == used | {"kms:Decrypt", "kms:GenerateDataKey*"}
 
 
 KEYS = {

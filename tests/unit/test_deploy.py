@@ -253,6 +253,7 @@ def test_a_first_deployment_prints_its_account_and_the_next_steps(
     assert "The first deployment of stack roomkeeper-prod into account 123456789012" in shown
     assert "make configure PRODUCT=meetings STACK=roomkeeper-prod" in shown
     assert "make configure PRODUCT=video STACK=roomkeeper-prod" in shown
+    assert "make smoke STACK=roomkeeper-prod" in shown
 
 
 def test_a_later_deployment_asks_and_prints_nothing(

@@ -4,7 +4,13 @@ import json
 
 import pytest
 
-from local.aws.deployer_permissions import HANDLERS, MORE_AT_CREATION, checks, rule_arn
+from local.aws.deployer_permissions import (
+    HANDLERS,
+    MORE_AT_CREATION,
+    WITH_PROPERTY,
+    checks,
+    rule_arn,
+)
 from tests.support.deployer import asked_for, is_allowed, resource_types
 
 LOCATION = {"stack": "roomkeeper-prod", "account": "123456789012", "region": "eu-west-1"}
@@ -29,7 +35,7 @@ def test_the_checked_actions_are_allowed_by_the_policies(kind: str, verb: str) -
     properties = {"Role": ROLE, "Target": {"RoleArn": ROLE}}
     logical_id = "CallbackSecret" if "Secret" in kind else "Dashboard"
     if "Schedule" in kind:
-        logical_id = "RecordingCleanupSchedule"
+        logical_id = "Schedule"
     policies = ["DeployPolicy", "DeployDataPolicy"]
     if "domainnames" in HANDLERS[kind].arn:  # only for a company's rules
         policies.append("DeployCompanyRulesPolicy")
@@ -37,6 +43,22 @@ def test_the_checked_actions_are_allowed_by_the_policies(kind: str, verb: str) -
         policies.append("DeployCopiesPolicy")
     for action, arn, _ in checks(kind, logical_id, properties, LOCATION)[verb]:
         assert is_allowed(action, arn, *policies), (action, arn)
+
+
+@pytest.mark.parametrize(("kind", "name"), sorted(WITH_PROPERTY))
+def test_a_company_rules_property_needs_permissions_of_the_policy_for_it(
+    kind: str, name: str
+) -> None:
+    properties = {"Role": ROLE}
+    usual = ["DeployPolicy", "DeployDataPolicy"]
+    named = {*asked_for(kind)}
+    for verb in ("create", "update"):
+        without = [*checks(kind, "X", properties, LOCATION)[verb]]
+        extra = [*checks(kind, "X", {**properties, name: "given"}, LOCATION)[verb]]
+        for action, arn, _ in extra[: len(extra) - len(without)]:
+            assert (verb, action) in named
+            assert not is_allowed(action, arn, *usual), (action, arn)
+            assert is_allowed(action, arn, "DeployCompanyRulesPolicy"), (action, arn)
 
 
 def test_access_logs_need_permissions_of_their_own() -> None:

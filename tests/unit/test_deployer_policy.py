@@ -17,7 +17,7 @@ DEPLOY = ("DeployPolicy", "DeployDataPolicy")
 COPIES = "DeployCopiesPolicy"
 COMPANY = "DeployCompanyRulesPolicy"
 HERE = "eu-west-1:123456789012"
-SCHEDULE = f"arn:aws:scheduler:{HERE}:schedule/default/{STACK}-RecordingCleanupSchedule-X"
+SCHEDULE = f"arn:aws:scheduler:{HERE}:schedule/default/{STACK}-RecordingCleanupJob-X-Schedule-Y"
 
 MADE = {
     "AWS::ApiGatewayV2::ApiMapping": "arn:aws:apigateway:eu-west-1::/domainnames/x/apimappings/y",

@@ -84,6 +84,13 @@ def test_the_reference_has_every_parameter_and_output() -> None:
         assert f"| `{name}` |" in text
 
 
+def test_the_stacks_version_is_that_of_the_changelog() -> None:
+    newest = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0]
+    version = template()["Outputs"]["Version"]["Value"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+(-dev)?", version)
+    assert version.endswith("-dev") if newest == "Unreleased" else version == newest
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_command_is_explained_on_a_page(target: str) -> None:
     pattern = re.compile(rf"\bmake\b[^\n`|]*\b{target}\b")

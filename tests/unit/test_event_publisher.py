@@ -75,7 +75,7 @@ def queue_url(
 
 
 @pytest.fixture
-def set_aside(sqs: Any, queue_url: str) -> Callable[[], list[dict[str, Any]]]:
+def dead_letters(sqs: Any, queue_url: str) -> Callable[[], list[dict[str, Any]]]:
     """Return the messages in the dead-letter queue."""
 
     def receive() -> list[dict[str, Any]]:
@@ -170,33 +170,33 @@ def test_a_batch_fails_without_publishing_while_rooms_cannot_be_read(
 
 
 def test_only_unavailable_records_are_retried(
-    bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
+    bridge: FakeEventBridge, dead_letters: Callable[[], list[Any]]
 ) -> None:
     bridge.responses = {"2": THROTTLED, "4": THROTTLED}
     assert publish(*(started(n) for n in "12345")) == ["2", "4"]
     assert [event["recording_id"] for event in bridge.published] == ["1", "3", "5"]
-    assert set_aside() == []
+    assert dead_letters() == []
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])
 def test_an_invalid_record_goes_to_the_dlq_complete_and_does_not_block_others(
-    index: int, bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
+    index: int, bridge: FakeEventBridge, dead_letters: Callable[[], list[Any]]
 ) -> None:
     records = [started("1"), started("2")]
     records.insert(index, poison("9"))
     assert publish(*records) == []
     assert [event["recording_id"] for event in bridge.published] == ["1", "2"]
-    [message] = set_aside()
+    [message] = dead_letters()
     assert message["record"] == poison("9")
     assert message["reason"].startswith("ValidationError: ")
 
 
 def test_the_complete_record_of_a_refused_event_goes_to_the_dlq(
-    bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
+    bridge: FakeEventBridge, dead_letters: Callable[[], list[Any]]
 ) -> None:
     bridge.responses = {"1": REFUSED}
     assert publish(started("1"), started("2")) == []
-    assert set_aside() == [
+    assert dead_letters() == [
         {"reason": "MalformedDetail: Detail is malformed.", "record": started("1")}
     ]
 
@@ -216,12 +216,12 @@ def test_a_record_with_any_characters_goes_to_the_dlq(
 
 
 def test_only_the_key_of_a_record_that_sqs_refuses_goes_to_the_dlq(
-    bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
+    bridge: FakeEventBridge, dead_letters: Callable[[], list[Any]]
 ) -> None:
     bridge.responses = {"1": REFUSED}
     record = started("1", room_id="x" * 1_100_000)
     assert publish(record, poison("2")) == []
-    assert [message.get("key") for message in set_aside()] == ["RECORDING#1", None]
+    assert [message.get("key") for message in dead_letters()] == ["RECORDING#1", None]
 
 
 def test_a_record_that_cannot_be_sent_to_the_dlq_is_retried(
@@ -236,11 +236,11 @@ def test_a_record_that_cannot_be_sent_to_the_dlq_is_retried(
 def test_a_record_is_retried_and_the_error_logged_if_sqs_is_unreachable(
     monkeypatch: pytest.MonkeyPatch, output: Output
 ) -> None:
-    class Unreachable:
+    class UnreachableQueue:
         def send_message(self, **_message: str) -> None:
             raise CUT_OFF
 
-    monkeypatch.setattr(app, "_queue", Unreachable)
+    monkeypatch.setattr(app, "_queue", UnreachableQueue)
     assert publish(poison("1")) == ["1"]
     assert str(CUT_OFF) in output.logged("dead letter not sent")["exception"]
 
@@ -251,35 +251,35 @@ def test_after_the_first_failed_dlq_message_no_other_is_sent(
     """Lambda redelivers all of them, and the timeout allows one failure only."""
     tried: list[str] = []
 
-    class Unreachable:
+    class UnreachableQueue:
         def send_message(self, MessageBody: str, **_more: str) -> None:  # noqa: N803
             tried.append(MessageBody)
             raise CUT_OFF
 
-    monkeypatch.setattr(app, "_queue", Unreachable)
+    monkeypatch.setattr(app, "_queue", UnreachableQueue)
     assert publish(poison("1"), poison("2")) == ["1"]
     assert len(tried) == 1
 
 
 def test_a_refused_record_after_the_first_failure_is_not_sent_to_the_dlq_yet(
-    bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
+    bridge: FakeEventBridge, dead_letters: Callable[[], list[Any]]
 ) -> None:
     bridge.responses = {"1": THROTTLED}
     batch = [started("1"), poison("2")]
     assert publish(*batch) == ["1"]
     bridge.responses = {}  # and Lambda comes again with all from there on
     assert publish(*batch) == []
-    assert len(set_aside()) == 1
+    assert len(dead_letters()) == 1
 
 
 def test_a_redriven_record_that_fails_again_is_not_sent_to_the_dlq(
-    bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
+    bridge: FakeEventBridge, dead_letters: Callable[[], list[Any]]
 ) -> None:
     bridge.responses = {"1": REFUSED}
     records = [started("1"), poison("2"), started("3")]
     response = app.handler({"Records": records, "redrive": True}, AContext())
     assert [each["itemIdentifier"] for each in response["batchItemFailures"]] == ["1", "2"]
-    assert set_aside() == []
+    assert dead_letters() == []
 
 
 # --- logs and metrics -----------------------------------------------------------------------------
@@ -307,7 +307,7 @@ def test_an_unpublished_event_is_logged_with_the_reason(
     bridge.responses = {"1": REFUSED}
     publish(started("1"), poison("2"))
     assert output.logged("event not published")["reason"] == "MalformedDetail: Detail is malformed."
-    assert output.logged("stream record makes no sense")["key"] == "RECORDING#2"
+    assert output.logged("stream record is invalid")["key"] == "RECORDING#2"
 
 
 @pytest.mark.parametrize("response", [ACCEPTED, REFUSED, THROTTLED], ids=str)

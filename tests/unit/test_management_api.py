@@ -26,7 +26,7 @@ from roomkeeper import vonage
 from roomkeeper.aws.secrets import SecretUnavailable
 from roomkeeper.domain.observations import Observation
 from roomkeeper.handlers import management_api as app
-from roomkeeper.management.operations import NotDeletableYet
+from roomkeeper.management.errors import NotDeletableYet
 from roomkeeper.store import Store, StoreUnavailable, events_due
 from roomkeeper.times import iso
 from roomkeeper.vonage.errors import InvalidId, RequestContext

@@ -33,7 +33,7 @@ COMMANDS: Mapping[str, tuple[Callable[[], int], Sequence[str]]] = {
     "trace": (trace.main, ["--", "a-recording"]),
     "items": (items.main, []),
     "redrive": (redrive.main, []),
-    "purge": (purge.main, ["--start", "2026-07-01T12:00:00Z", "--end", "2026-07-01T13:00:00Z"]),
+    "purge": (purge.main, ["--from", "2026-07-01T12:00:00Z", "--to", "2026-07-01T13:00:00Z"]),
     "destroy": (destroy.main, []),
 }
 

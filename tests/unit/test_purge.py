@@ -165,7 +165,7 @@ def command(stack: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setattr(purge, "deployed_stack", lambda _: stack)
 
     def run(*arguments: str) -> tuple[int, str]:
-        window = ["--start", ALL.start.isoformat(), "--end", ALL.end.isoformat()]
+        window = ["--from", ALL.start.isoformat(), "--to", ALL.end.isoformat()]
         monkeypatch.setattr(sys, "argv", ["purge", *window, *arguments])
         code = purge.main()
         printed = capsys.readouterr()
@@ -208,7 +208,7 @@ def test_a_time_without_an_offset_is_rejected_by_name(
     command: Any, capsys: pytest.CaptureFixture[str], moment: str
 ) -> None:
     with pytest.raises(SystemExit):
-        command("--start", moment)
+        command("--from", moment)
     assert "not a time with a UTC offset" in capsys.readouterr().err
 
 

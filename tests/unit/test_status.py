@@ -38,7 +38,7 @@ def a_run(service: str, at: datetime = TWO_HOURS_AGO, **report: Any) -> str:
 
 @pytest.fixture
 def stack(moto: None, table: Table) -> Iterator[AStack]:
-    made = AStack(table.name, logs=ALogs([], *["Complete"] * 2))
+    made = AStack(table.name, logs=ALogs([], *["Complete"] * 3))
     sqs = boto3.client("sqs")
     made.outputs["DeadLetterQueueUrl"] = sqs.create_queue(QueueName=QUEUE_NAME)["QueueUrl"]
     queue = made.outputs["DeadLetterQueueUrl"]
@@ -55,10 +55,12 @@ def test_state_account_region_and_code_are_shown(
     stack: AStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arn = "arn:aws:lambda:eu-west-1:123456789012:layer:RoomkeeperLayer1a2b:7"
+    stack.outputs["Version"] = "0.1.0"
     stack.resources["AWS::Lambda::LayerVersion"] = {"RoomkeeperLayer1a2b": arn}
     text = shown(stack, capsys)
     for each in ("CREATE_COMPLETE", "account 123456789012, region eu-west-1", "layer version 7"):
         assert each in text
+    assert re.search(r"^  version +0\.1\.0$", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +168,23 @@ def test_video_has_no_room_extension(stack: AStack, capsys: pytest.CaptureFixtur
     assert re.search(r"room_expiry_extender +not deployed: rooms exist in Meetings only", text)
 
 
+def test_a_stack_that_copies_nothing_has_no_copier(
+    stack: AStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert re.search(
+        r"recording_copier +not deployed: CopyRecordings is false", shown(stack, capsys)
+    )
+
+
+def test_the_last_run_of_the_copier_is_shown(
+    stack: AStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack.parameters = {"CopyRecordings": "true"}
+    assert re.search(r"recording_copier +no run in the last two days", shown(stack, capsys))
+    stack._clients["logs"] = ALogs([a_run("recording_copier", queued=3)])
+    assert re.search(r"recording_copier +2 hours ago, finished: queued 3", shown(stack, capsys))
+
+
 def test_a_worklist_is_counted_no_further_than_a_few_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     class Endless:
         """A table whose index never ends."""
@@ -206,7 +225,19 @@ def test_dead_letters_are_counted_with_the_age_of_the_oldest(
             return []
 
     stack._clients["cloudwatch"] = Measured()
-    assert "2, the oldest 2 hours" in shown(stack, capsys)
+    assert "2, the oldest 2 hours old. Run make redrive" in shown(stack, capsys)
+
+
+def test_dead_letters_of_copies_are_counted_apart(
+    stack: AStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "of copies" not in shown(stack, capsys)
+    queue = boto3.client("sqs").create_queue(QueueName="copies")["QueueUrl"]
+    stack.outputs["CopyDeadLetterQueueUrl"] = queue
+    assert "Dead letters\n  none\n  of copies: none" in shown(stack, capsys)
+    boto3.client("sqs").send_message(QueueUrl=queue, MessageBody="{}")
+    assert "none\n  of copies: 1, the oldest of unknown age" in shown(stack, capsys)
+    boto3.client("sqs").delete_queue(QueueUrl=queue)
 
 
 class Limited:
@@ -226,25 +257,32 @@ class Limited:
         return Paginator()
 
 
+def put_alarm(name: str, description: str) -> None:
+    boto3.client("cloudwatch").put_metric_alarm(
+        AlarmName=name,
+        AlarmDescription=description,
+        MetricName="m",
+        Namespace="n",
+        Period=60,
+        EvaluationPeriods=1,
+        Statistic="Sum",
+        Threshold=0,
+        ComparisonOperator="GreaterThanThreshold",
+    )
+
+
+def set_to_alarm(name: str) -> None:
+    boto3.client("cloudwatch").set_alarm_state(
+        AlarmName=name, StateValue="ALARM", StateReason="a test"
+    )
+
+
 def test_alarms_that_fire_are_named(stack: AStack, capsys: pytest.CaptureFixture[str]) -> None:
-    cloudwatch = boto3.client("cloudwatch")
     names = {f"Alarm{number}": f"a-stack-Alarm{number}-XYZ" for number in range(120)}
     for name in names.values():
-        cloudwatch.put_metric_alarm(
-            AlarmName=name,
-            AlarmDescription=f"{name} means trouble",
-            MetricName="m",
-            Namespace="n",
-            Period=60,
-            EvaluationPeriods=1,
-            Statistic="Sum",
-            Threshold=0,
-            ComparisonOperator="GreaterThanThreshold",
-        )
+        put_alarm(name, f"{name} means trouble")
     for number in (3, 117):
-        cloudwatch.set_alarm_state(
-            AlarmName=names[f"Alarm{number}"], StateValue="ALARM", StateReason="a test"
-        )
+        set_to_alarm(names[f"Alarm{number}"])
     stack.resources["AWS::CloudFormation::Stack"] = {"Monitoring": "a-stack-Monitoring-XYZ"}
     stack.nested["a-stack-Monitoring-XYZ"] = {"AWS::CloudWatch::Alarm": names}
     stack._clients["cloudwatch"] = Limited()
@@ -253,6 +291,20 @@ def test_alarms_that_fire_are_named(stack: AStack, capsys: pytest.CaptureFixture
     assert "Alarm3, " in text
     assert "a-stack-Alarm117-XYZ means trouble" in text
     assert "Alarm4" not in text
+
+
+def test_alarms_of_several_jobs_are_told_apart(
+    stack: AStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for job in ("CleanupJob", "CopierJob"):
+        put_alarm(f"a-stack-{job}-FailureAlarm-XYZ", job)
+        stack.resources.setdefault("AWS::CloudFormation::Stack", {})[job] = f"a-stack-{job}"
+        own = {"AWS::CloudWatch::Alarm": {"FailureAlarm": f"a-stack-{job}-FailureAlarm-XYZ"}}
+        stack.nested[f"a-stack-{job}"] = own
+    set_to_alarm("a-stack-CleanupJob-FailureAlarm-XYZ")
+    text = shown(stack, capsys)
+    assert "1 of 2 in state ALARM" in text
+    assert "CleanupJob/FailureAlarm, " in text
 
 
 def test_a_part_that_cannot_be_read_does_not_hide_the_others(

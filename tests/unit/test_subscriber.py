@@ -146,6 +146,23 @@ def test_complete_events_are_json_without_url_signatures(
     assert event["detail"]["metadata"] == {"event_id": "e"}
 
 
+def test_a_product_limits_the_rule_to_its_events(
+    stack: AStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patterns = []
+
+    def keep_pattern(_self: Any, *_args: Any) -> Any:
+        [rule] = boto3.client("events").list_rules(EventBusName=BUS)["Rules"]
+        patterns.append(json.loads(rule["EventPattern"]))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Subscriber, "wait_for", keep_pattern)
+    run(monkeypatch, stack)
+    run(monkeypatch, stack, "--product", "video")
+    everything = {"source": ["roomkeeper"]}
+    assert patterns == [everything, everything | {"detail": {"data": {"product": ["video"]}}}]
+
+
 def test_too_few_events_in_time_are_an_error(
     stack: AStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,7 +20,7 @@ from local.testing.builders import (
     a_session_ended,
 )
 from local.testing.template import ROOT, environment, properties, resources, template
-from operations.template import condition_holds, included, load, parameters
+from operations.template import condition_holds, included, job_stacks, load, parameters
 from roomkeeper.callbacks.authenticity import CLOCK_SKEW
 from roomkeeper.jobs.reconciliation import MAX_SESSION_TIME
 from roomkeeper.settings import (
@@ -46,7 +46,7 @@ JOBS = {
 CONSTRAINTS = {"AllowedValues", "AllowedPattern", "MinValue", "MaxValue", "MinLength", "MaxLength"}
 
 
-OF_COPIES = {"MakeCopies", "ServeHoldAndDeleteCopies", "TellMissingFromForbidden"}
+OF_COPIES = {"MakeCopies", "ServeHoldAndDeleteCopies", "FindCopies"}
 """The statements on objects of the copies' bucket, whose keys start with recordings/."""
 
 
@@ -148,8 +148,8 @@ def test_every_parameter_is_offered_in_one_group() -> None:
 def test_a_nested_stack_gets_each_of_its_parameters(name: str) -> None:
     nested = properties(name)
     declared = load(ROOT / nested["TemplateURL"])["Parameters"]
-    assert nested["Parameters"].keys() == declared.keys()
-    assert not [each for each in declared.values() if "Default" in each]
+    required = {each for each in declared if "Default" not in declared[each]}
+    assert required <= nested["Parameters"].keys() <= declared.keys()
 
 
 def test_resource_types_that_some_regions_lack_can_be_left_out() -> None:
@@ -169,8 +169,7 @@ OF_A_PRODUCT = {
     "meetings": {
         *("CallbackSecret", "VonageSecret", "CallbackRoute", "CallbackWithTokenRoute"),
         *("RoomExpiryExtender", "RoomExpiryExtenderLogs", "RoomExpiryExtenderRole"),
-        *("RoomExpiryExtenderSchedule", "RoomExpiryExtenderRoute"),
-        *("RoomExpiryExtenderIntegration", "RoomExpiryExtenderInvokePermission"),
+        "RoomExpiryExtenderJob",
     },
     "video": {
         *("VideoCallbackSecret", "VideoSecret", "VideoCallbackRoute"),
@@ -232,15 +231,11 @@ def holds(condition: str | None, values: dict[str, str]) -> bool:
     return condition is None or condition_holds({"Condition": condition}, values)
 
 
-def test_the_alarms_of_the_room_extension_exist_with_its_function_alone() -> None:
+def test_the_dashboard_has_the_room_extension_with_its_function_alone() -> None:
     passed = properties("Monitoring")["Parameters"]["RoomExpiryExtender"]
     assert passed == {"If": ["ServesMeetings", {"Ref": "RoomExpiryExtender"}, ""]}
     condition = load(ROOT / "operations/monitoring.yaml")["Conditions"]["ExtendsRooms"]
     assert condition == {"Not": [{"Equals": [{"Ref": "RoomExpiryExtender"}, ""]}]}
-    alarms = resources("AWS::CloudWatch::Alarm")
-    assert {n for n in alarms if alarms[n].get("Condition") == "ExtendsRooms"} == {
-        name for name in alarms if name.startswith("RoomExpiryExtender")
-    }
 
 
 TEMPLATES = [
@@ -518,32 +513,101 @@ def test_dead_letters_raise_an_alarm() -> None:
     assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
 
 
-# --- what never gets into a log -------------------------------------------------------------------
+# --- jobs -----------------------------------------------------------------------------------------
 
 
-SCHEDULED = [
-    s["Properties"]["Target"]["Arn"]["GetAtt"].removesuffix(".Arn")
-    for s in resources("AWS::Scheduler::Schedule").values()
-]
+def function_of(job: str) -> str:
+    function: str = properties(job)["Parameters"]["Function"]["Ref"]
+    return function
 
 
-@pytest.mark.parametrize("function", SCHEDULED)
-def test_a_scheduled_function_that_fails_raises_an_alarm(function: str) -> None:
-    alarm = properties(f"{function}Alarm")
+def test_each_job_has_a_stack_that_starts_and_watches_it() -> None:
+    folders = {job: PurePath(properties(function_of(job))["CodeUri"]).name for job in job_stacks()}
+    assert sorted(folders.values()) == sorted(JOBS)
+    for job in job_stacks():
+        assert job == f"{function_of(job)}Job"
+
+
+@pytest.mark.parametrize("job", job_stacks())
+def test_a_jobs_stack_exists_with_its_function_alone(job: str) -> None:
+    given = template()["Resources"]
+    assert given[job].get("Condition") == given[function_of(job)].get("Condition")
+
+
+@pytest.mark.parametrize("job", job_stacks())
+def test_a_job_has_a_route_of_its_name_that_requires_a_signature(job: str) -> None:
+    route, name = properties(f"{job}/Route"), properties(job)["Parameters"]["Name"]
+    assert route["RouteKey"] == f"POST /jobs/{name}"
+    assert route["AuthorizationType"] == "AWS_IAM"
+    assert route["Target"] == {"Sub": "integrations/${Integration}"}
+    permission = properties(f"{job}/InvokePermission")
+    assert permission["FunctionName"] == {"Ref": function_of(job)}
+    assert permission["SourceArn"]["Sub"].endswith(f":${{HttpApi}}/*/POST/jobs/{name}")
+
+
+@pytest.mark.parametrize("job", job_stacks())
+def test_a_job_that_fails_raises_an_alarm(job: str) -> None:
+    alarm = properties(f"{job}/FailureAlarm")
     assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Lambda", "Errors")
-    assert alarm["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": function}}]
+    assert alarm["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": function_of(job)}}]
     assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
 
 
-def test_the_schedules_role_starts_the_scheduled_functions_alone() -> None:
-    targets = [
-        each["Properties"]["Target"] for each in resources("AWS::Scheduler::Schedule").values()
-    ]
-    assert {each["RoleArn"]["GetAtt"] for each in targets} == {"JobScheduleRole.Arn"}
-    [statement] = statements("JobScheduleRole")
+@pytest.mark.parametrize("job", job_stacks())
+def test_a_schedules_role_starts_its_own_job_alone(job: str) -> None:
+    target = properties(f"{job}/Schedule")["Target"]
+    assert target["RoleArn"] == {"GetAtt": "ScheduleRole.Arn"}
+    [statement] = statements(f"{job}/ScheduleRole")
     assert statement["Action"] == "lambda:InvokeFunction"
-    started = [each["If"][1] if "If" in each else each for each in statement["Resource"]]
-    assert started == [each["Arn"] for each in targets]
+    assert (
+        statement["Resource"] == target["Arn"] == properties(f"{job}/Integration")["IntegrationUri"]
+    )
+    assert target["Arn"]["Sub"].endswith(f":function:${{{function_of(job)}}}")
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> dict[str, Any]:
+    """The template with the job that CONTRIBUTING.md adds to it."""
+    parameters_, added = example_of_a_job().split("\nResources:\n")
+    text = (ROOT / "template.yaml").read_text()
+    for place, new in (("\nConditions:\n", parameters_), ("  # --- Management API", added)):
+        text = text.replace(place, f"{new.removeprefix('Parameters:')}\n{place}", 1)
+    (tmp_path / "template.yaml").write_text(text)
+    return load(tmp_path / "template.yaml")
+
+
+def example_of_a_job() -> str:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    [found] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    return str(found)
+
+
+def as_reconciliation(part: Any) -> Any:
+    """Return a part of the example with the names of the recording reconciliation."""
+    text = json.dumps(part).replace("RecordingAuditor", "RecordingReconciler")
+    text = text.replace("AuditSchedule", "ReconciliationSchedule")
+    text = text.replace("recording_auditor", "recording_reconciler")
+    return json.loads(text.replace('"audit"', '"reconciliation"'))
+
+
+def test_a_job_costs_at_most_40_lines_of_all_templates_together(example: dict[str, Any]) -> None:
+    """The example of a job has all that the recording reconciliation has, but its own variables."""
+    assert len(example_of_a_job().splitlines()) <= 40
+    assert example["Parameters"].keys() - template()["Parameters"] == {"AuditSchedule"}
+    for part in ("Logs", "Role", "Job"):
+        made = example["Resources"][f"RecordingAuditor{part}"]
+        assert as_reconciliation(made) == template()["Resources"][f"RecordingReconciler{part}"]
+    function = as_reconciliation(example["Resources"]["RecordingAuditor"])["Properties"]
+    known = properties("RecordingReconciler")
+    assert {each for each in known if function.get(each) != known[each]} <= {
+        "Description",
+        "Environment",
+    }
+    variables = known["Environment"]["Variables"]
+    assert function["Environment"]["Variables"].items() <= variables.items()
+
+
+# --- what never gets into a log -------------------------------------------------------------------
 
 
 def test_access_logs_have_the_callers_address_but_not_the_path_with_its_token() -> None:
@@ -577,7 +641,8 @@ def test_nothing_is_traced_unless_the_operator_asks_for_it() -> None:
 def test_a_caller_cannot_have_its_requests_traced_by_a_header(name: str) -> None:
     # With PassThrough, too, Lambda traces a request whose header says Sampled=1 ("TracingConfig"
     # in its API reference): only the lack of the permission keeps it from that.
-    statements = properties(role_of(name))["Policies"][0]["PolicyDocument"]["Statement"]
+    policies = properties(role_of(name))["Policies"]
+    statements = [each for policy in policies for each in policy["PolicyDocument"]["Statement"]]
     tracing = [each for each in statements if "xray:" in str(each)]
     assert [each["If"][0] for each in tracing] == ["TracesRequests"]
     assert [each["If"][2] for each in tracing] == [{"Ref": "AWS::NoValue"}]

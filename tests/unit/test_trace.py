@@ -143,7 +143,7 @@ def test_only_structured_lines_count_in_the_order_of_their_own_times() -> None:
     assert [line["message"] for line in lines(ALogs(texts))] == ["early", "late"]
 
 
-# --- telling --------------------------------------------------------------------------------------
+# --- the history ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_the_copy_and_its_deletion_are_steps_of_the_history() -> None:
     copied_at = {"S": "2026-11-01T12:00:00Z"}
     text = history_text([read], {**known, "copy": {"M": copy}, "copied_at": copied_at})
     assert "copied to s3://copies/recordings/a.mp4\n" in text
-    assert f"link to the copy given out, called by {CALLER}" in text
+    assert f"link to the copy returned, called by {CALLER}" in text
     gone = history_text([], {**known, "copy_deleted_at": {"S": "2026-11-02T12:00:00Z"}})
     assert gone.endswith("copy deleted")
 
@@ -302,3 +302,17 @@ def test_the_copy_and_its_deletion_are_steps_of_the_history() -> None:
 def test_an_unknown_recording_is_named() -> None:
     with pytest.raises(StackError, match=rf"a-stack does not know the recording .*{RECORDING_ID}"):
         history_text([])
+
+
+def test_at_60_columns_no_line_is_longer_unless_an_id_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = a_line("item failed", recording_id=RECORDING_ID, error="Vonage responds 503 " * 5)
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr("sys.argv", ["trace", "--", RECORDING_ID])
+    monkeypatch.setattr(trace, "deployed_stack", lambda _name: AStack(ALogs([json.dumps(line)])))
+    assert trace.main() == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) > 4
+    assert [each for each in printed if len(each) > 60] == []

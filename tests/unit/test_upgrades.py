@@ -75,12 +75,12 @@ def test_later_callbacks_update_an_old_recording(table: Table) -> None:
 
 
 def test_an_old_extension_and_checkpoint_are_read(table: Table) -> None:
-    begun, reached = written("extension begun"), written("checkpoint")
-    for each in (begun, reached):
+    pending, reached = written("extension begun"), written("checkpoint")
+    for each in (pending, reached):
         table.put(each["item"])
     rooms = RoomStore(table.client, table.name, event_days=30)
 
-    extension = rooms.extension(key(begun).removeprefix("ROOM#"))
+    extension = rooms.extension(key(pending).removeprefix("ROOM#"))
     checkpoint = rooms.checkpoint(key(reached).removeprefix("CHECKPOINT#"))
 
     assert isinstance(extension, InterruptedExtension)

@@ -1,6 +1,6 @@
 """Publishes the events of stream records, with partial failures.
 
-A record that can never be published goes to the dead-letter queue, whole, and does not block the
+A record that can never be published goes to the dead-letter queue, complete, and does not block the
 others. Records that cannot be published now are returned, for Lambda to deliver them again.
 
 Source: "Reporting batch item failures" in the Lambda guide on DynamoDB streams.
@@ -159,7 +159,7 @@ def _due(records: Sequence[Record]) -> tuple[list[tuple[int, Event]], Reasons]:
         try:
             due += [(index, event) for event in store.events_due(record)]
         except Exception as exc:
-            logger.exception("stream record makes no sense", key=_key(record))
+            logger.exception("stream record is invalid", key=_key(record))
             refused[index] = f"{type(exc).__name__}: {exc}"
     return due, refused
 

@@ -101,7 +101,7 @@ class Played:
 
 
 def play(state: State, scenario: Scenario) -> Played:
-    """Play a session's lives; return its callbacks. Its archives' own changes go on by the clock.
+    """Play a session's lives; return its callbacks. Later changes of its archives follow the clock.
 
     Raises:
         Refusal: `started_at` is not a date, or the session is live already.

@@ -42,7 +42,7 @@ def redacted(text: str) -> str:
 
 
 def _sensitive_values(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the start and the end of each sensitive value; null and "" are none."""
+    """Yield the start and the end of each sensitive value; null and "" are not sensitive."""
     tokens = _TOKEN.finditer(text)
     last = ""
     for token in tokens:

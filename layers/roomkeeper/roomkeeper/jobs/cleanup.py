@@ -89,7 +89,7 @@ class Cleanup(WorklistJob[CleanupOptions]):
             return runner.with_unavailable(job.run(), clients)
 
     def due_until(self) -> Mapping[Worklist, datetime]:
-        """Return the job's worklists; a list's entries from its time or earlier are due.
+        """Return the time until which an entry is due, for each of the job's worklists.
 
         Recordings that awaited a copy when copying was switched off are due as all others.
         """

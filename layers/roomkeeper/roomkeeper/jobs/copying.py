@@ -40,7 +40,13 @@ the worklists is eventually consistent, and a deployment changes one function af
 
 _LOOKUP_BATCH = 100
 
-_OF_CLEANUP: tuple[Worklist, ...] = ("confirmed", "retained")
+_OF_CLEANUP: tuple[Worklist, ...] = (
+    "confirmed",
+    "retained",
+    "deferred_confirmed",
+    "deferred_retained",
+)
+"""Also the deferred ones: with CleanupRetentionDays=0, no cleanup takes them back from there."""
 
 
 class Copying(WorklistJob[Options]):
@@ -88,7 +94,7 @@ class Copying(WorklistJob[Options]):
             return runner.with_unavailable(job.run(), clients)
 
     def due_until(self) -> Mapping[Worklist, datetime]:
-        """Return the job's worklists; a list's entries from its time or earlier are due."""
+        """Return the time until which an entry is due, for each of the job's worklists."""
         return {"awaiting_copy": self._now - GRACE, "deferred_awaiting_copy": self._now}
 
     def items(self) -> Iterator[WorklistEntry]:

@@ -136,7 +136,10 @@ class WorklistJob(Job[OptionsT, WorklistEntry]):
 
     @abstractmethod
     def due_until(self) -> Mapping[Worklist, datetime]:
-        """Return the job's worklists; a list's entries from its time or earlier are due."""
+        """Return the time until which an entry is due, for each of the job's worklists.
+
+        An entry whose `since` is that time or earlier is due.
+        """
 
     def count_due(self) -> int:
         """Return the number of due items, including skipped ones and deferred ones to retry.

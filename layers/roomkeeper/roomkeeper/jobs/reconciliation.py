@@ -142,7 +142,7 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
         summary.add_failures(self._scan.summary)
 
     def due_until(self) -> Mapping[Worklist, datetime]:
-        """Return the job's worklists; a list's entries from its time or earlier are due."""
+        """Return the time until which an entry is due, for each of the job's worklists."""
         return {
             "awaiting_upload": self._waiting_since,
             "ended_session": self._waiting_since,

@@ -94,7 +94,7 @@ class RecordingScan:
         return self._left
 
     def _scan(self, product: Product, pool: ThreadPoolExecutor) -> None:
-        """Scan a product's list: first where an interrupted run left off, then from the start."""
+        """Scan a product's list: first from an interrupted run's position, then from the start."""
         position = self._store.scans.position(product)
         with self._products.use(product) as api:
             is_complete = self._scan_from(position, product, api, pool)

@@ -1,21 +1,27 @@
 """The operations of the management API. A change is made at Vonage first, then in the table."""
 
-import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from roomkeeper.aws.bucket import Bucket
 from roomkeeper.aws.copy_queue import CopyQueue
-from roomkeeper.aws.secrets import SecretUnavailable
-from roomkeeper.domain.observations import Product, RecordingObservation
 from roomkeeper.domain.recordings import Recording, is_in_owners_storage, url_expiry
 from roomkeeper.domain.rooms import Room
-from roomkeeper.errors import RoomkeeperError
+from roomkeeper.management.errors import (
+    AlreadyDeleted,
+    CopyingIsOff,
+    CopyInProgress,
+    NotCopied,
+    NotDeletableYet,
+    NotKnown,
+    NotUploaded,
+    OnHold,
+)
 from roomkeeper.management.requests import HoldRequest, Page
+from roomkeeper.management.sources import RecordingsAtVonage
 from roomkeeper.management.views import (
     CopyRequest,
     Deletion,
@@ -30,47 +36,10 @@ from roomkeeper.management.views import (
 )
 from roomkeeper.store import Store
 from roomkeeper.times import from_iso, iso
-from roomkeeper.vonage import NotServed, RecordingsApi, VonageError, api_of
 from roomkeeper.vonage.connect import Clients
-
-logger = logging.getLogger(__name__)
-
-Result = TypeVar("Result")
 
 URL_VALID_FOR = timedelta(hours=1)
 """How long the URL of a copy is valid, unless the function's credentials expire earlier."""
-
-
-class NotKnown(RoomkeeperError):
-    """Neither Vonage nor the table has the item; or the operation needs an item in the table."""
-
-
-class OnHold(RoomkeeperError):
-    """The recording is protected from deletion."""
-
-
-class AlreadyDeleted(RoomkeeperError):
-    """The recording is deleted; only its item in the table remains."""
-
-
-class NotDeletableYet(RoomkeeperError):
-    """The recording is not uploaded yet, and Vonage deletes only uploaded ones."""
-
-
-class NotUploaded(RoomkeeperError):
-    """There is no file: the recording was not uploaded, or Vonage has deleted the file."""
-
-
-class CopyingIsOff(RoomkeeperError):
-    """The stack does not copy recordings, and has no access to earlier copies."""
-
-
-class NotCopied(RoomkeeperError):
-    """There is no verified copy of the recording."""
-
-
-class CopyInProgress(RoomkeeperError):
-    """The recording is being copied just now."""
 
 
 class Copies(Struct, frozen=True):
@@ -97,7 +66,7 @@ class Management:
         self._copies = copies
         self._store = store
         self._clients = clients
-        self._apis = clients.recordings
+        self._vonage = RecordingsAtVonage(clients)
 
     # --- rooms ------------------------------------------------------------------------------------
 
@@ -132,7 +101,7 @@ class Management:
             NotKnown: Vonage does not have the session, and the table has no recording of it.
         """
         stored = self._store.recordings.get_many(self._store.recordings.in_session(session_id))
-        listed = self._session_at_vonage(session_id, {each.product for each in stored.values()})
+        listed = self._vonage.in_session(session_id, {each.product for each in stored.values()})
         at_vonage = {each.recording_id: each for each in listed or ()}
         stored |= self._store.recordings.get_many(at_vonage.keys() - stored.keys())
         if listed is None and not stored:
@@ -149,7 +118,7 @@ class Management:
             NotKnown: neither Vonage nor the table has the recording.
         """
         stored = self._store.recordings.get(recording_id)
-        at_vonage = self._at_vonage(recording_id, stored)
+        at_vonage = self._vonage.recording(recording_id, stored.product if stored else None)
         known = stored or at_vonage
         if known is None:
             raise NotKnown(f"Neither Vonage nor Roomkeeper knows the recording {recording_id!r}.")
@@ -175,17 +144,14 @@ class Management:
         stored = self._store.recordings.get(recording_id)
         if stored and stored.deleted_at and not (stored.hold and deletes_copy):
             return self._after_deletion(stored, now, deletes_copy=deletes_copy)
-        if stored and stored.hold:
-            raise OnHold(
-                f"The recording {recording_id!r} is on hold since {iso(stored.hold.since)}, by "
-                f"{stored.hold.requested_by}: {stored.hold.reason}. Release the hold to delete it."
-            )
+        if stored:
+            _require_no_hold(stored)
         if stored and deletes_copy:
             self._require_deletable_copy(stored, now)
-        known = stored or self._at_vonage(recording_id, stored)
+        known = stored or self._vonage.recording(recording_id)
         if known is None:
             raise NotKnown(f"Neither Vonage nor Roomkeeper knows the recording {recording_id!r}.")
-        if self._api(known.product).delete(recording_id) == "not_yet":
+        if self._vonage.api(known.product).delete(recording_id) == "not_yet":
             raise NotDeletableYet(
                 f"Vonage has not finished the recording {recording_id!r} yet. Delete it after its "
                 "recording:uploaded or recording:stored."
@@ -214,15 +180,30 @@ class Management:
         self, stored: Recording, now: datetime, *, deletes_copy: bool
     ) -> Deletion | None:
         """Delete or keep the copy of a recording that is deleted at Vonage; return which."""
+        if deletes_copy:
+            return self._delete_copy(stored.recording_id, now)
         if stored.copy is None or not stored.copied_at:
             return None
-        if not deletes_copy:
-            return Deletion(recording_id=stored.recording_id, copy="kept")
-        self._reachable_copies().bucket.delete(stored.copy.key, stored.copy.version_id)
-        self._store.copies.mark_deleted(
-            stored.recording_id, now, self._store.recordings.expires_at(now)
-        )
-        return Deletion(recording_id=stored.recording_id, copy="deleted")
+        return Deletion(recording_id=stored.recording_id, copy="kept")
+
+    def _delete_copy(self, recording_id: str, now: datetime) -> Deletion | None:
+        """Delete the copy; None if there is none.
+
+        The table comes first: a hold from before it is respected, and none is accepted after it. A
+        repeated request finishes what an earlier one has left undone.
+        """
+        stored = self._stored(recording_id)
+        self._require_deletable_copy(stored, now)
+        if stored.copied_at and not self._store.copies.start_deletion(recording_id, now):
+            stored = self._stored(recording_id)
+            _require_no_hold(stored)
+            _require_started_deletion(stored)
+        if stored.copy is None or not (stored.copied_at or stored.copy_deleted_at):
+            return None
+        copy = stored.copy
+        self._reachable_copies().bucket.delete(copy.key, copy.version_id)
+        self._store.copies.finish_deletion(recording_id, self._store.recordings.expires_at(now))
+        return Deletion(recording_id=recording_id, copy="deleted")
 
     # --- copies -----------------------------------------------------------------------------------
 
@@ -235,8 +216,9 @@ class Management:
             NotCopied: there is no verified copy.
         """
         bucket = self._reachable_copies().bucket
-        copy = self._stored(recording_id).copy
-        if copy is None or copy.copied_at is None:
+        stored = self._stored(recording_id)
+        copy = stored.copy if stored.copied_at else None
+        if copy is None:
             raise NotCopied(f"There is no copy of the recording {recording_id!r}.")
         return File(
             url=bucket.url(copy.key, copy.version_id, URL_VALID_FOR),
@@ -334,7 +316,7 @@ class Management:
             raise AlreadyDeleted(f"The recording {recording_id!r} is deleted.")
         if "recording:uploaded" not in stored.seen:
             raise NotUploaded(f"No recording:uploaded was received for {recording_id!r}.")
-        download = self._api(stored.product).download(recording_id)
+        download = self._vonage.api(stored.product).download(recording_id)
         if download is None:
             raise NotUploaded(f"Vonage no longer has a file of the recording {recording_id!r}.")
         fresh = msgspec.structs.replace(
@@ -345,64 +327,24 @@ class Management:
             product=stored.product, event_id=event_id, url_expires_at=fresh.url_expires_at
         )
 
-    # --- sources ----------------------------------------------------------------------------------
-
     def _stored(self, recording_id: str) -> Recording:
         stored = self._store.recordings.get(recording_id)
         if stored is None:
             raise NotKnown(f"Roomkeeper does not know the recording {recording_id!r}.")
         return stored
 
-    def _at_vonage(
-        self, recording_id: str, stored: Recording | None
-    ) -> RecordingObservation | None:
-        """Return the recording at Vonage; of any product if it is not stored."""
-        products = {stored.product} if stored else ()
-        found = self._ask(products, lambda api: api.get(recording_id))
-        return found[0] if found else None
 
-    def _session_at_vonage(
-        self, session_id: str, products: Collection[Product]
-    ) -> Sequence[RecordingObservation] | None:
-        """Return the session's recordings at Vonage, None if no product has the session."""
-        lists = self._ask(products, lambda api: api.in_session(session_id))
-        return [each for listed in lists for each in listed.found] if lists else None
+def _require_no_hold(stored: Recording) -> None:
+    if stored.hold:
+        raise OnHold(
+            f"The recording {stored.recording_id!r} is on hold since {iso(stored.hold.since)}, by "
+            f"{stored.hold.requested_by}: {stored.hold.reason}. Release the hold to delete it."
+        )
 
-    def _ask(
-        self, products: Collection[Product], question: Callable[[RecordingsApi], Result | None]
-    ) -> list[Result]:
-        """Return the results of the given products; without any, of all that are served.
 
-        One product's failure is logged if another product has a result. It is raised otherwise,
-        because the failed product may be the one that has the recording.
-
-        Raises:
-            VonageError, SecretUnavailable, NotServed: a product failed, and no other has a result.
-        """
-        results: list[Result] = []
-        failures: list[RoomkeeperError] = []
-        for product in products or {**self._apis, **self._clients.unavailable}:
-            try:
-                result = question(self._api(product))
-                results += [result] if result is not None else []
-            except (VonageError, NotServed, SecretUnavailable) as error:
-                failures.append(error)
-        if failures and not results:
-            raise failures[0]
-        for failure in failures:
-            logger.warning("One of Vonage's products was left out: %s", failure)
-        return results
-
-    def _api(self, product: Product) -> RecordingsApi:
-        """Return the API of a product.
-
-        Raises:
-            SecretUnavailable: the stack serves the product, but has no credentials for it.
-            NotServed: the stack does not serve the product.
-        """
-        if product in self._clients.unavailable:
-            raise self._clients.unavailable[product]
-        return api_of(self._apis, product)
+def _require_started_deletion(stored: Recording) -> None:
+    if stored.copied_at:
+        raise CopyInProgress(f"The recording {stored.recording_id!r} was on hold. Try again.")
 
 
 def _start(recording: KnownRecording) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from roomkeeper.store.items import (
     build_update,
     read,
     serialize,
+    serialize_all,
 )
 from roomkeeper.store.table import Table
 
@@ -282,7 +283,7 @@ class RecordingStore:
             StoreUnavailable: the write failed or its outcome is unknown.
         """
         hold = Hold(reason=reason, requested_by=requested_by, since=now)
-        fields = {name: serialize(value) for name, value in msgspec.structs.asdict(hold).items()}
+        fields = serialize_all(msgspec.structs.asdict(hold))
         return self._table.update(
             RECORDING + recording_id,
             "SET #hold = :hold, closed_ttl = :never REMOVE #ttl",

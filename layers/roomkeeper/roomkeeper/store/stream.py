@@ -33,9 +33,9 @@ def events_due(record: Mapping[str, Any]) -> list[events.Event]:
     if key.startswith(EVENT):
         return [_from_outbox(key, new, changed_at)]
     old = deserialize(change.get("OldImage", {}))
-    kind: type[Recording | Session] = Recording if key.startswith(RECORDING) else Session
-    before = msgspec.convert(old, kind) if old else None
-    return events.events_for_change(key, before, msgspec.convert(new, kind), changed_at)
+    item_type: type[Recording | Session] = Recording if key.startswith(RECORDING) else Session
+    before = msgspec.convert(old, item_type) if old else None
+    return events.events_for_change(key, before, msgspec.convert(new, item_type), changed_at)
 
 
 def _from_outbox(key: str, item: Mapping[str, Any], changed_at: datetime) -> events.Event:

@@ -144,7 +144,7 @@ class Downloader:
     def _read_some(
         self, url: str, file: RemoteFile, progress: "_Progress", deadline: Deadline
     ) -> None:
-        """Read to the end of the range, or until a timeout that MIN_PROGRESS bytes came within."""
+        """Read to the end of the range, or at least MIN_PROGRESS bytes until the next timeout."""
         before = progress.position
         soon = Deadline(min(deadline.remaining(), self._no_progress_timeout), self._retry.clock)
         try:

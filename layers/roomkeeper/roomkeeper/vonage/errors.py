@@ -95,7 +95,7 @@ class NotStoppable(Refusal):
 
 
 class Forbidden(Refusal):
-    """403 in response to any other request."""
+    """403 in response to any request but a deletion."""
 
     advice = "Check that the credentials belong to the application that owns the item."
 

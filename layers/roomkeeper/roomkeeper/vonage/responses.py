@@ -54,8 +54,8 @@ def raise_for_status(call: Call, response: Response, now: datetime, read_error: 
     """Return the body of a 2xx response. `read_error` reads any other body.
 
     Raises:
-        VonageError: any other status, by its subclass. 4xx statuses other than 401 and 429 count
-            only in one of the product's error formats.
+        VonageError: any other status, by its subclass. A 4xx status other than 401 and 429 raises
+            InvalidResponse unless the body is in one of the product's error formats.
     """
     if 200 <= response.status < 300:
         return response.body

@@ -264,10 +264,10 @@ def _room(wire: _Room) -> Room:
     )
 
 
-def _or_default(raw: Raw, kind: Any, default: Any) -> Any:
+def _or_default(raw: Raw, value_type: Any, default: Any) -> Any:
     """Return the value of a display-only field; `default` if it has another type."""
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return msgspec.json.decode(raw, type=value_type)
     except UNREADABLE:
         return default
 

@@ -54,7 +54,7 @@ Refusals = Mapping[tuple[int, str | None], type[VonageError]]
 _UNKNOWN: Refusals = {(400, None): NotFound, (404, None): NotFound}
 _NOT_DELETABLE: Refusals = {**_UNKNOWN, (403, None): NotDeletable, (409, None): NotDeletable}
 _NOT_STOPPABLE: Refusals = {**_UNKNOWN, (409, None): NotStoppable}
-# A list of all archives names none of them, so the refusal is about the credentials or the URL.
+# A request for a list names no archive, so a refusal is about the credentials or the URL.
 _NOT_LISTABLE: Refusals = {(403, None): Unauthorized, (404, None): InvalidResponse}
 
 _AFTER_REFUSAL: Mapping[str, DeletionOutcome] = {
