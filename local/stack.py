@@ -77,7 +77,11 @@ def running(
 
 
 def up(say: Say, aws_port: int, vonage_port: int) -> LocalStack:
-    """Start the local stack and leave it running, for `down`."""
+    """Start the local stack and leave it running, for `down`.
+
+    Raises:
+        LocalStackError: a stack runs on this port already, or the start failed.
+    """
     state = _state(aws_port)
     if state.exists():
         raise LocalStackError(
@@ -106,7 +110,7 @@ def down(aws_port: int) -> None:
         raise LocalStackError(f"No local stack is running on port {aws_port}. Start one: make up")
     servers_up = msgspec.json.decode(state.read_bytes(), type=_Up)
     for server in (servers_up.aws, servers_up.emulator):
-        if server.answers:  # else the process id may belong to another process by now
+        if server.is_responding:  # else the process id may belong to another process by now
             server.stop()
     state.unlink()
     leftovers.tidy(state.with_suffix(""))

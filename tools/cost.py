@@ -16,7 +16,7 @@ from rich.table import Table
 
 from benchmarks.counts import LIFE, Life, life
 from local.testing.template import resources
-from operations.arguments import within
+from operations.arguments import Parser, within
 from operations.template import Parameter, parameters
 from roomkeeper.domain.copies import requests_for
 from tools import prices, worst_case
@@ -160,7 +160,7 @@ def through_nat(recordings: int, megabytes: float) -> float:
 
 
 def monitoring() -> dict[str, float]:
-    """Return the dollars per month of the alarms and of the dashboard, if the default has one."""
+    """Return the dollars per month of the alarms, and of the dashboard if it is on by default."""
     alarms = {"alarms": _alarm_metrics() * prices.ALARM}
     if parameters()["CreateDashboard"].default == "true":
         return alarms | {"dashboard": prices.DASHBOARD}
@@ -323,7 +323,7 @@ def _valid(parameter: Parameter) -> Callable[[str], float]:
 
 def main() -> None:
     """Print the bill for a load, and the bills of two alternative designs."""
-    parser = argparse.ArgumentParser(prog="python -m tools.cost", description=__doc__)
+    parser = Parser("cost")
     for name in ("callbacks", "recordings", "rooms"):
         parser.add_argument(f"--{name}", type=within(0, MAX_COUNT), required=True, metavar="COUNT")
     parser.add_argument("--copy-mb", type=within(0, 10**6), default=0, help="megabytes of a copy")

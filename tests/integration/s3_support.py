@@ -39,7 +39,7 @@ Fault = Callable[[str, str], int | None]
 
 @dataclass
 class S3Server:
-    """The contents of a bucket with versioning, and what was asked of it."""
+    """The contents of a bucket with versioning, and the requests for it."""
 
     url: str = ""
     uploads: dict[str, StoredUpload] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class S3Server:
     """The number of times that an object was made."""
     fault: Fault = lambda _method, _path: None
     after: Callable[[str, str], bool] = lambda _method, _path: False
-    """Returns True for a request whose response is to be lost after it had its effect."""
+    """Returns True for a request that takes effect, but whose response is lost."""
     lock: threading.RLock = field(default_factory=threading.RLock)
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
 

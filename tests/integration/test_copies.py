@@ -196,7 +196,9 @@ def test_what_the_cleanup_had_deferred_before_copying_was_switched_on_is_queued(
     assert known(store, recording_id).copied_at
 
 
-def test_the_cleanup_sends_back_what_it_finds_without_a_copy(env: Env, store: Store) -> None:
+def test_the_cleanup_returns_recordings_without_a_copy_to_their_worklist(
+    env: Env, store: Store
+) -> None:
     before = Store(env.dynamodb, TABLE, deleted_days=90)
     recording_id = uploaded(env, before, NOW - timedelta(days=100))
     report = cleanup.handler({}, Invocation())
@@ -233,7 +235,7 @@ def test_with_copying_off_the_cleanup_deletes_what_awaited_a_copy(
     assert cleanup.handler({}, Invocation())["deleted"] == 1
 
 
-def test_a_recording_that_another_invocation_copies_is_left_to_it(env: Env, store: Store) -> None:
+def test_a_recording_that_another_invocation_copies_is_skipped(env: Env, store: Store) -> None:
     recording_id = uploaded(env, store)
     assert store.copies.claim(recording_id, "other", NOW + timedelta(minutes=15), NOW)
     copy(recording_id)
@@ -319,7 +321,7 @@ def test_a_copy_that_keeps_failing_is_tried_again_well_before_the_file_is_delete
     assert next_attempt <= datetime.now(UTC) + timedelta(hours=6)
 
 
-def test_a_failing_vonage_is_asked_again_by_the_queue_and_then_by_the_sweep(
+def test_after_a_failure_of_vonage_the_queue_and_then_the_sweep_retry(
     env: Env, store: Store
 ) -> None:
     recording_id = uploaded(env, store)
@@ -347,13 +349,13 @@ def test_the_management_api_serves_the_copy(env: Env, store: Store, queue: Any) 
     assert call("POST", f"/recordings/{recording_id}/copy")[0] == 202
     assert [each.body for each in queue.receive_messages()] == [json.dumps(recording_id)]
     copy(recording_id)
-    status, answer = call("POST", f"/recordings/{recording_id}/copy")
-    assert (status, answer["copy"]["bucket"]) == (200, BUCKET)
-    assert call("GET", f"/recordings/{recording_id}")[1]["copy"] == answer["copy"]
+    status, shown = call("POST", f"/recordings/{recording_id}/copy")
+    assert (status, shown["copy"]["bucket"]) == (200, BUCKET)
+    assert call("GET", f"/recordings/{recording_id}")[1]["copy"] == shown["copy"]
     status, file = call("GET", f"/recordings/{recording_id}/file")
     assert status == 200
     assert "X-Amz-Signature=" in file["url"]
-    assert file["size"] == answer["copy"]["size"]
+    assert file["size"] == shown["copy"]["size"]
 
 
 def test_a_deletion_keeps_the_copy_unless_it_is_to_be_deleted(env: Env, store: Store) -> None:
@@ -491,9 +493,7 @@ def test_a_hold_from_before_the_copy_holds_it_too(env: Env, store: Store) -> Non
     assert tag(store, recording_id) == "on-hold"
 
 
-def test_a_hold_that_did_not_reach_the_copy_does_so_when_the_message_comes_again(
-    env: Env, store: Store
-) -> None:
+def test_a_hold_during_a_copy_is_applied_by_the_next_delivery(env: Env, store: Store) -> None:
     recording_id = uploaded(env, store)
     copy(recording_id)
     store.recordings.hold(recording_id, "a reason", "somebody", NOW)
@@ -504,7 +504,7 @@ def test_a_hold_that_did_not_reach_the_copy_does_so_when_the_message_comes_again
 
 @pytest.mark.parametrize("held_first", [True, False])
 @pytest.mark.parametrize("event", ["recording:expired", "recording:deleted"])
-def test_the_item_of_a_held_copy_stays_until_the_hold_is_released(
+def test_the_item_of_a_copy_on_hold_stays_until_the_release(
     event: str, held_first: bool, env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COPY_DAYS", "30")
@@ -523,7 +523,7 @@ def test_the_item_of_a_held_copy_stays_until_the_hold_is_released(
 
 
 def tag(store: Store, recording_id: str) -> str:
-    """Return the value of the tag that the bucket's retention selects by."""
+    """Return the value of the tag by which the bucket's retention selects objects."""
     made = known(store, recording_id).copy
     assert made is not None
     [found] = boto3.client("s3").get_object_tagging(Bucket=BUCKET, Key=made.key)["TagSet"]
@@ -531,13 +531,13 @@ def tag(store: Store, recording_id: str) -> str:
 
 
 class ShortInvocation(Invocation):
-    """An invocation whose time does not suffice for another part."""
+    """An invocation with too little time left for another part."""
 
     def get_remaining_time_in_millis(self) -> int:
         return 60_000
 
 
-def test_a_file_that_outlasts_an_invocation_goes_on_in_the_next(
+def test_a_long_copy_is_continued_by_the_next_invocation(
     env: Env, store: Store, queue: Any
 ) -> None:
     recording_id = uploaded(env, store, size=20 * 1024 * 1024)

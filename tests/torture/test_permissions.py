@@ -21,7 +21,7 @@ from tests.support.measurements import Measurements
 from tests.support.roles import ROLES, Grant, Roles
 from tests.torture import permission_scenarios
 from tests.torture.calls import Ask, calls
-from tests.torture.permission_scenarios import SCENARIOS, SCHEDULE_ROLE, SCHEDULES
+from tests.torture.permission_scenarios import SCENARIOS, SCHEDULE_ROLES, SCHEDULES
 
 pytestmark = pytest.mark.local_stack
 
@@ -98,7 +98,7 @@ def is_tried(grant: Grant) -> bool:
 
 
 def test_every_role_is_tried() -> None:
-    assert {*SCENARIOS, SCHEDULE_ROLE} == set(ROLES)
+    assert {*SCENARIOS, *SCHEDULE_ROLES} == set(ROLES)
 
 
 @pytest.mark.parametrize("role", SCENARIOS)
@@ -119,11 +119,11 @@ def test_a_function_needs_every_permission_of_its_role(
     assert works(deployed, role)
 
 
-def test_schedules_need_their_role(
+def test_schedules_need_their_roles(
     deployed: Deployed, roles: Roles, measurements: Measurements
 ) -> None:
-    """The end-to-end tests of the jobs show that each schedule starts its job with this role."""
-    grants = roles.grants(SCHEDULE_ROLE)
+    """The end-to-end tests of the jobs show that a schedule starts its job with its role."""
+    grants = [grant for role in SCHEDULE_ROLES for grant in roles.grants(role)]
     before = permission_scenarios.refused_starts(deployed)
     with roles.without(*grants):
         permission_scenarios.start_by_schedule(deployed)

@@ -39,7 +39,7 @@ def timeout(function: str) -> float:
 
 
 def test_the_intake_reads_the_versions_of_its_secret_and_writes() -> None:
-    """It reads the current version, the list, one version before the deadline and one after it."""
+    """A read of the secret gets the current version, the list, and at most two earlier versions."""
     secret = max(3 * SECRET, SECRET + secrets.READ_TIMEOUT + SECRET)
     assert COLD_START + secret + store.RETRY.worst_case < timeout("CallbackIntake")
 
@@ -51,7 +51,7 @@ def test_the_publisher_reads_rooms_publishes_and_sends_to_the_dlq() -> None:
 
 
 def test_the_management_api_deletes_a_recording_that_only_vonage_has() -> None:
-    """Read, GET, DELETE, GET again, mark: no request needs more calls."""
+    """No request needs more calls than this: read, GET, DELETE, a second GET, and a write."""
     known_here = 2 * store.SHORT_RETRY.worst_case
     at_vonage = 3 * management.VONAGE_SECONDS
     assert SECRET + known_here + at_vonage + COLD_START < timeout("ManagementApi") < GATEWAY
@@ -63,7 +63,7 @@ def test_the_management_api_lists_a_sessions_recordings() -> None:
 
 
 def test_the_management_api_holds_a_recording_and_its_copy() -> None:
-    """It reads the credentials of both products, and the item before and after the hold."""
+    """A hold reads the credentials of both products, and the item before and after the write."""
     table = 3 * store.SHORT_RETRY.worst_case
     others = 2 * SECRET + management.S3_RETRY.worst_case
     assert COLD_START + others + table < timeout("ManagementApi")

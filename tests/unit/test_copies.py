@@ -105,7 +105,7 @@ def uploaded(number: int, size: int, checksum: str = "x") -> UploadedPart:
 
 
 @given(st.sets(st.integers(1, 12)))
-def test_what_is_uploaded_counts_up_to_the_first_gap(numbers: set[int]) -> None:
+def test_uploaded_parts_count_up_to_the_first_gap(numbers: set[int]) -> None:
     parts = [uploaded(number, 10) for number in numbers]
     prefix = [part.number for part in uploaded_prefix(100, 10, parts)]
     assert prefix == list(range(1, len(prefix) + 1))
@@ -132,13 +132,13 @@ def test_the_composite_checksum_is_that_of_the_checksums() -> None:
     assert composite_checksum(parts) == f"{whole}-2"
 
 
-def test_what_vonage_does_not_report_is_not_compared() -> None:
+def test_facts_that_vonage_does_not_report_are_not_compared() -> None:
     verify_size(5, None)
     verify_sha256("x", None)
     verify_sha256("x", "")
 
 
-def test_what_vonage_reports_must_be_so() -> None:
+def test_facts_that_vonage_reports_must_match() -> None:
     verify_size(5, 5)
     verify_sha256("x", "x")
     with pytest.raises(WrongSize):
@@ -183,7 +183,7 @@ def test_a_hash_that_is_continued_from_its_state_is_that_of_all_data(pieces: lis
     assert sha256(state).digest() == sha256_of(b"".join(pieces))
 
 
-def test_a_hash_goes_on_after_its_digest_was_asked_for() -> None:
+def test_a_hash_can_be_continued_after_its_digest_was_read() -> None:
     ongoing = sha256()
     ongoing.update(bytearray(b"a"))
     assert ongoing.digest() == sha256_of(b"a")

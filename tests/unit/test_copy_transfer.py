@@ -135,12 +135,14 @@ class World:
         assert [part.number for part in parts] == sorted(self._parts)
         self.object = b"".join(self._parts[number] for number in sorted(self._parts))
         self._step()
-        return self.find("")
+        stored = self.find("")
+        assert stored
+        return stored
 
-    def find(self, _key: str) -> Any:
+    def find(self, _key: str) -> StoredObject | None:
         if self.object is None:
             return None
-        checksum = self.saved and self.saved.s3_checksum
+        checksum = self.saved.s3_checksum if self.saved else None
         return StoredObject(size=len(self.object), sha256=checksum, version_id=None)
 
     def abort(self, _key: str, _upload_id: str) -> None:

@@ -33,7 +33,7 @@ Source: "Amazon S3 multipart upload limits" in the Amazon S3 user guide.
 """
 
 FileType = Literal["mp4", "zip"]
-"""`mp4` has a composed recording, `zip` one file for each stream."""
+"""`mp4` for a composed recording, `zip` for one with a file for each stream."""
 
 
 class CopyFailed(RoomkeeperError):
@@ -161,9 +161,9 @@ def ranges(part: Part, length: int) -> Sequence[Part]:
 def uploaded_prefix(
     size: int, part_size: int, uploaded: Sequence[UploadedPart]
 ) -> Sequence[UploadedPart]:
-    """Return the parts from the first that follow each other, have the right size and a checksum.
+    """Return the parts from the first one up to a gap, a wrong size or a missing checksum.
 
-    A part after a gap or with another size is left out: it will be sent again.
+    All other parts are left out and will be sent again.
     """
     by_number = {part.number: part for part in uploaded}
     prefix: list[UploadedPart] = []

@@ -118,7 +118,7 @@ class Recording(Struct, frozen=True, kw_only=True):
 
     @property
     def needs_confirmation(self) -> bool:
-        """True if it matters that Vonage's API returned the recording just now."""
+        """True if a confirmation by Vonage's API would change the recording's item."""
         return not self.confirmed_at or (self.worklist or "").partition("#")[0] in IF_CONFIRMED
 
     @property

@@ -120,7 +120,7 @@ class CopyWorker:
         try:
             self._queue.retry_in(record, RETRY_SECONDS << (delivery - 1))
         except AwsError as exc:
-            logger.warning("the message comes later", error=str(exc))
+            logger.warning("delay of the message failed", error=str(exc))
         return False
 
     def copy(self, recording_id: str) -> Result:
@@ -229,7 +229,7 @@ class CopyWorker:
             self._bucket.keep(known.copy.key, known.copy.version_id, on_hold=True)
 
     def _no_file(self, recording: Recording, api: RecordingsApi) -> Result:
-        """Find out why Vonage has no file, and record it; defer the recording if it may come."""
+        """Find out why Vonage has no file, and record it; defer if the file may still come."""
         found, now = api.get(recording.recording_id), datetime.now(UTC)
         if found is not None and found.event in _WITHOUT_FILE:
             self._store.recordings.reconcile(found, now)
@@ -267,7 +267,7 @@ def count_lost(recording_id: str, event: str) -> None:
 
 
 def _after(first: Download | None, more: Downloads) -> Downloads:
-    """Return what yields the first download, and fresh ones after it."""
+    """Return a function that returns the download `first`, then fresh ones."""
     remaining = [first]
 
     def next_download() -> Download | None:

@@ -1,4 +1,4 @@
-"""The copies of recordings in the table: who may copy, how far a copy is, and that it is made."""
+"""The copies of recordings in the table: claims, progress and results."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -81,10 +81,10 @@ class CopyStore:
         )
 
     def save(self, recording_id: str, claim: str, copy: Copy) -> None:
-        """Save how far a copy is.
+        """Save the progress of a copy.
 
         Raises:
-            ClaimLost: the claim is another's by now.
+            ClaimLost: another invocation has the claim by now.
         """
         if not self._table.update(
             RECORDING + recording_id,
@@ -105,7 +105,7 @@ class CopyStore:
         recording that has no file at Vonage any more is not queued.
 
         Raises:
-            ClaimLost: the claim is another's by now.
+            ClaimLost: another invocation has the claim by now.
         """
         made = {
             ":copy": _as_item(copy),
@@ -214,12 +214,12 @@ class CopyStore:
         )
 
     def swept_until(self) -> datetime | None:
-        """Return until when the cleanup's worklists have no recording without a copy."""
+        """Return the upload time up to which the cleanup's worklists were checked for copies."""
         item = self._table.get(_SWEEP) or {}
         return from_iso(item["swept_until"]) if item else None
 
     def save_sweep(self, until: datetime) -> None:
-        """Save until when the cleanup's worklists have no recording without a copy."""
+        """Save the upload time up to which the cleanup's worklists were checked for copies."""
         self._table.update(
             _SWEEP,
             "SET swept_until = :until",
