@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 from msgspec import Struct
+from yaml import CSafeLoader as SafeLoader  # ten times as fast as yaml.SafeLoader
 
 ROOT = Path(__file__).parent.parent
 
@@ -54,11 +55,11 @@ def _is_within(value: float, least: float | None, most: float | None) -> bool:
     return (least is None or value >= least) and (most is None or value <= most)
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(SafeLoader):
     """Reads CloudFormation's short forms: `!Ref Table` becomes `{"Ref": "Table"}`."""
 
 
-def _short_form(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str, Any]:
+def _short_form(loader: SafeLoader, name: str, node: yaml.Node) -> dict[str, Any]:
     if isinstance(node, yaml.ScalarNode):
         return {name: loader.construct_scalar(node)}
     assert isinstance(node, yaml.SequenceNode)  # noqa: S101 - the template has no other

@@ -18,7 +18,7 @@ from benchmarks.counts import LIFE, Life, life
 from local.testing.template import resources
 from operations.arguments import Parser, within
 from operations.template import Parameter, parameters
-from roomkeeper.domain.copies import PART_SIZE
+from roomkeeper.domain.copies import requests_for
 from tools import prices, worst_case
 
 COPYING = "CopiesRecordings"
@@ -67,7 +67,7 @@ COPY_BYTES_PER_SECOND = 50e6
 COPY_GB = 1.0
 """The memory of the recording copier; a copy's time is billed at it."""
 
-COPY_METRICS = 10
+COPY_METRICS = 11
 """Custom metrics of the recording copier: of its copies and of its sweep."""
 
 BATCH = 10
@@ -133,11 +133,11 @@ def copies(recordings: int, megabytes: float) -> dict[str, float]:
     it.
     """
     size = megabytes * 1e6
-    parts = max(1, -(-int(size) // PART_SIZE))
+    sent = requests_for(max(1, int(size)))
     stored = recordings * size / 1e9
     sweeps = 30 * 96
     seconds = recordings * size / COPY_BYTES_PER_SECOND + sweeps * JOB_SECONDS
-    writes = recordings * (parts + 4) * 2  # the item's progress, of up to two kilobytes
+    writes = recordings * (sent + 3) * 2  # the item's progress, of up to two kilobytes
     alarms = [
         each
         for each in resources("AWS::CloudWatch::Alarm").values()
@@ -145,7 +145,7 @@ def copies(recordings: int, megabytes: float) -> dict[str, float]:
     ]
     return {
         "S3 storage": stored * prices.S3_GB,
-        "S3 requests": recordings * (parts + 2) * prices.S3_PUT,
+        "S3 requests": recordings * sent * prices.S3_PUT,
         "Lambda": seconds * COPY_GB * prices.LAMBDA_GB_SECOND,
         "DynamoDB": writes * prices.WRITE_UNIT,
         "EventBridge": recordings * prices.EVENT,

@@ -16,6 +16,7 @@ from local.aws import (
     schedule_sweeps,
     secret_versions,
     stream_retries,
+    tagged_uploads,
 )
 
 os.environ.pop("PYTHONPYCACHEPREFIX", None)  # functions use the bytecode that they were built with
@@ -29,4 +30,5 @@ schedule_sweeps.install()
 deployer_permissions.install()
 event_buses.install()
 secret_versions.install()
+tagged_uploads.install()
 main()

@@ -114,6 +114,8 @@ class _Handler(BaseHTTPRequestHandler):
             name: values[0]
             for name, values in parse_qs(parts.query, keep_blank_values=True).items()
         }
+        if "list-type" in query:
+            return {}, self._found(query["prefix"])
         if "uploads" in query:
             upload_id = f"upload-{next(self.s3.numbers)}"
             self.s3.uploads[upload_id] = StoredUpload(key)
@@ -121,6 +123,12 @@ class _Handler(BaseHTTPRequestHandler):
         if "uploadId" in query:
             return self._on_upload(key, query, body)
         return self._on_object(key, body)
+
+    def _found(self, prefix: str) -> bytes:
+        """One key: `max-keys` is 1."""
+        keys = sorted(key for key in self.s3.objects if key.startswith(prefix))
+        contents = "".join(f"<Contents><Key>{key}</Key></Contents>" for key in keys[:1])
+        return f"<R><KeyCount>{len(keys[:1])}</KeyCount>{contents}</R>".encode()
 
     def _on_upload(
         self, key: str, query: dict[str, str], body: bytes

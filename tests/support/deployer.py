@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-import yaml
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
-from operations.template import ROOT, _Loader, load, template
+from operations.template import ROOT, load, template
 
 FILE = ROOT / "operations/deployer-policy.yaml"
 STACK = "roomkeeper-prod"
@@ -34,7 +33,7 @@ TRANSLATED = {
 @cache
 def statements(name: str) -> list[dict[str, Any]]:
     """Return a policy's statements, with the values of VALUES substituted."""
-    read = yaml.load(FILE.read_text(), _Loader)
+    read = load(FILE)
     text = json.dumps(read["Resources"][name]["Properties"]["PolicyDocument"]["Statement"])
     for placeholder, value in VALUES.items():
         text = text.replace(placeholder, value)

@@ -8,15 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from typing import Any
-
-from msgspec import Struct
 
 import local.clients.jobs
 from local.testing.template import properties
 from local.waiting import wait_until
-from roomkeeper.domain.copies import MIB, PART_SIZE, Copy
+from roomkeeper.domain.copies import MIB, Copy
 from roomkeeper.domain.recordings import Recording
 from roomkeeper.times import iso
 from tests.support.deployed import WITHIN, Deployed
@@ -211,36 +208,25 @@ def sha256_at_vonage(deployed: Deployed, id_: str) -> str:
     return str(deployed.vonage.video.file(id_)["sha256sum"])
 
 
-class Attempt(Struct):
-    """The parts of a file that one attempt to copy it read: the first and the last one."""
-
-    first: int
-    last: int
-
-
-def attempts(deployed: Deployed, recording_id: str) -> list[Attempt]:
-    """Return the attempts to copy a file of several parts that read any part, in order."""
-    found: list[Attempt | None] = []
+def attempts(deployed: Deployed, recording_id: str) -> list[list[range]]:
+    """Return the attempts to copy a file that read any of it: the bytes that each asked for."""
+    found = list[list[range]]()
     for each in deployed.vonage.requests():
         if each["operation"] != "download" or recording_id not in each["path"]:
             continue
         if each["range"] == _DESCRIBES:
-            found.append(None)
+            found.append([])
             continue
-        part = int(re.findall(r"\d+", each["range"])[0]) // PART_SIZE + 1
-        current = found[-1]
-        found[-1] = (
-            Attempt(part, part)
-            if current is None
-            else Attempt(min(current.first, part), max(current.last, part))
-        )
-    return [each for each in found if each is not None]
+        first, last = map(int, re.findall(r"\d+", each["range"]))
+        found[-1].append(range(first, last + 1))
+    return [each for each in found if each]
 
 
-def read_whole_twice(made: Sequence[Attempt]) -> list[int]:
-    """Return how many parts each attempt read although the one before had read them whole.
+def read_again(made: Sequence[Sequence[range]]) -> list[int]:
+    """Return how many bytes each attempt asked for although one before may have read them.
 
-    The pieces of a part are asked for when the part before was read whole: so the last part of an
-    attempt that was cut off was not.
+    An attempt reads a file in order, from where it begins to its end, or until it is cut off.
     """
-    return [max(0, before.last - now.first) for before, now in pairwise(made)]
+    ends = [max(each.stop for each in attempt) for attempt in made]
+    starts = [min(each.start for each in attempt) for attempt in made]
+    return [max(0, end - start) for end, start in zip(ends, starts[1:], strict=False)]

@@ -42,14 +42,6 @@ NOT_TRIED = {
 }
 """Actions that only AWS services use with the role. The local AWS does not check them."""
 
-NOT_CHECKED = {
-    # Source: "Actions, resources, and condition keys for Amazon S3", and HeadObject in the API
-    # reference.
-    ("RecordingCopierRole", "s3:PutObjectTagging"): "S3 asks for it for an upload with a tag",
-    ("RecordingCopierRole", "s3:ListBucket"): "S3 responds 403 instead of 404 without it",
-}
-"""Actions for which S3 checks a permission, unlike the local AWS."""
-
 CACHE_SECRETS = {"CallbackIntakeRole", "ManagementApiRole"}
 """The roles of functions that cache a secret between invocations."""
 
@@ -102,7 +94,7 @@ def is_needed(deployed: Deployed, roles: Roles, grant: Grant) -> bool:
 
 def is_tried(grant: Grant) -> bool:
     """Return whether the local AWS checks a permission."""
-    return grant.action not in NOT_TRIED and (grant.role, grant.action) not in NOT_CHECKED
+    return grant.action not in NOT_TRIED
 
 
 def test_every_role_is_tried() -> None:
@@ -144,9 +136,7 @@ def test_schedules_need_their_roles(
 
 
 def test_roles_grant_all_untried_actions(roles: Roles) -> None:
-    allowed = {(role, grant.action) for role in ROLES for grant in roles.grants(role)}
-    assert set(NOT_TRIED) <= {action for _, action in allowed}
-    assert set(NOT_CHECKED) <= allowed
+    assert set(NOT_TRIED) <= {grant.action for role in ROLES for grant in roles.grants(role)}
 
 
 # --- denied calls ---------------------------------------------------------------------------------

@@ -1,44 +1,43 @@
 """Impossible values on command lines are refused with the range that holds."""
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 
 import pytest
 
-from local.testing.template import ROOT
+from operations import events, items, logs, purge, trace
+from tools import cost
 
 
 @pytest.mark.parametrize(
     ("command", "arguments", "expected"),
     [
         (
-            "operations.trace",
+            trace.main,
             ["--days", "0", "--", "id"],
             "'0' is not a whole number from 1 to 3653",
         ),
-        ("operations.trace", ["--days=-3", "--", "id"], "from 1 to 3653"),
-        ("operations.trace", ["--days", "99999999999", "--", "id"], "from 1 to 3653"),
-        ("operations.events", ["--count", "0"], "not a whole number greater than 0"),
-        ("operations.logs", ["--since", "0m"], "make logs: SINCE= '0m' is not a duration such as"),
-        ("operations.items", ["--product", "x"], "make items: PRODUCT= 'x' is neither meetings"),
-        ("operations.purge", ["--from", "x"], "make purge: FROM= 'x' is not a time with a UTC"),
-        ("tools.cost", ["--callbacks=-1"], "'-1' is not a whole number from 0 to"),
-        ("tools.cost", ["--rate=0"], "must be a number from 1 to 10000"),
-        ("tools.cost", ["--burst=9999"], "from 1 to 5000"),
+        (trace.main, ["--days=-3", "--", "id"], "from 1 to 3653"),
+        (trace.main, ["--days", "99999999999", "--", "id"], "from 1 to 3653"),
+        (events.main, ["--count", "0"], "not a whole number greater than 0"),
+        (logs.main, ["--since", "0m"], "make logs: SINCE= '0m' is not a duration such as"),
+        (items.main, ["--product", "x"], "make items: PRODUCT= 'x' is neither meetings"),
+        (purge.main, ["--from", "x"], "make purge: FROM= 'x' is not a time with a UTC"),
+        (cost.main, ["--callbacks=-1"], "'-1' is not a whole number from 0 to"),
+        (cost.main, ["--rate=0"], "must be a number from 1 to 10000"),
+        (cost.main, ["--burst=9999"], "from 1 to 5000"),
     ],
 )
 def test_an_impossible_value_is_refused_in_one_line(
-    command: str, arguments: list[str], expected: str
+    command: Callable[[], object],
+    arguments: list[str],
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", command, *arguments],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert expected in done.stderr
-    assert done.stderr.count("\n") == 1
+    monkeypatch.setattr("sys.argv", ["command", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        command()
+    assert ended.value.code == 2
+    printed = capsys.readouterr().err
+    assert expected in printed
+    assert printed.count("\n") == 1

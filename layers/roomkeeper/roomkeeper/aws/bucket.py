@@ -30,6 +30,9 @@ _EXISTS = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchUpload"}
 """Error codes of an upload whose object exists already: of another upload or an earlier attempt."""
 
 
+_SENT_AT_ONCE = 1024 * 1024
+"""Bytes. The timeout of a connection is for these."""
+
 _GONE = {"NoSuchKey", "NoSuchVersion", "404"}
 
 RETENTION_TAG, LIMITED = "roomkeeper-retention", "limited"
@@ -87,7 +90,7 @@ class Bucket:
         return found
 
     def send(
-        self, key: str, upload_id: str, number: int, data: bytearray, sha256: str
+        self, key: str, upload_id: str, number: int, data: bytearray | memoryview, sha256: str
     ) -> UploadedPart:
         """Upload a part. S3 refuses it if the bytes that arrive have another SHA-256."""
         response = self._client.upload_part(
@@ -153,8 +156,12 @@ class Bucket:
     def find(self, key: str) -> StoredObject | None:
         """Return the object; None if there is none.
 
-        S3 responds 403 instead of 404 without the permission `s3:ListBucket`.
+        The key is looked up in a list: for an object that does not exist, S3 responds 403 to
+        callers who may not list the bucket, and the function may list only the copies' prefix.
         """
+        listed = self._client.list_objects_v2(Bucket=self.name, Prefix=key, MaxKeys=1)
+        if key not in {each["Key"] for each in listed.get("Contents", ())}:
+            return None
         try:
             response = self._client.head_object(**self._object(key), ChecksumMode="ENABLED")
         except AwsError as exc:
@@ -222,39 +229,43 @@ def _version(version_id: str | None) -> dict[str, str]:
     return {} if version_id is None else {"VersionId": version_id}
 
 
-class _Body(io.RawIOBase):
+class _Body:
     """A buffer that can be read like a file.
 
     botocore's signer on the Common Runtime reads files only, so botocore would copy the buffer.
     Those copies would take most of the memory until the garbage collector finds them.
     """
 
-    def __init__(self, data: bytearray) -> None:
+    def __init__(self, data: bytearray | memoryview) -> None:
         self._view = memoryview(data)
         self._position = 0
 
     def __len__(self) -> int:
         return len(self._view)
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
     def tell(self) -> int:
+        """Return the position in bytes."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Change the position."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._view)}
         self._position = base[whence] + offset
         return self._position
 
-    def readinto(self, into: Any) -> int:
-        piece = self._view[self._position : self._position + len(into)]
-        into[: len(piece)] = piece
+    def read(self, size: int = -1) -> bytes | memoryview:
+        """Return the next bytes: at least `size` and without a copy, or all that are left.
+
+        urllib3 asks for 16 KiB at a time, and sends what it gets: larger pieces are fewer calls.
+        """
+        if size < 0:
+            return bytes(self._next(len(self)))
+        return self._next(max(size, _SENT_AT_ONCE))
+
+    def _next(self, size: int) -> memoryview:
+        piece = self._view[self._position : self._position + size]
         self._position += len(piece)
-        return len(piece)
+        return piece
 
 
 def _part(listed: Mapping[str, Any]) -> UploadedPart:

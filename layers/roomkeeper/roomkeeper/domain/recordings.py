@@ -76,7 +76,10 @@ class Recording(Struct, frozen=True, kw_only=True):
     """When it was noticed that Vonage will soon delete the file."""
     hold: Hold | None = None
     copy: Copy | None = None
-    """Its copy in the operator's bucket, in progress until `copied_at`."""
+    """Its copy in the operator's bucket, in progress until `copied_at`.
+
+    With `copy_deleted_at`, the object that is being deleted.
+    """
     copied_at: datetime | None = None
     """When its copy was made and verified; None if it has none."""
     copy_claimed_until: datetime | None = None

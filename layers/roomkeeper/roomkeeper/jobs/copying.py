@@ -40,7 +40,13 @@ the worklists is eventually consistent, and a deployment changes one function af
 
 _LOOKUP_BATCH = 100
 
-_OF_CLEANUP: tuple[Worklist, ...] = ("confirmed", "retained")
+_OF_CLEANUP: tuple[Worklist, ...] = (
+    "confirmed",
+    "retained",
+    "deferred_confirmed",
+    "deferred_retained",
+)
+"""Also the deferred ones: with CleanupRetentionDays=0, no cleanup takes them back from there."""
 
 
 class Copying(WorklistJob[Options]):

@@ -1,5 +1,6 @@
 """The operations of the management API. A change is made at Vonage first, then in the table."""
 
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -8,6 +9,7 @@ from msgspec import Struct
 
 from roomkeeper.aws.bucket import Bucket
 from roomkeeper.aws.copy_queue import CopyQueue
+from roomkeeper.domain.observations import RecordingObservation
 from roomkeeper.domain.recordings import Recording, is_in_owners_storage, url_expiry
 from roomkeeper.domain.rooms import Room
 from roomkeeper.management.errors import (
@@ -36,7 +38,10 @@ from roomkeeper.management.views import (
 )
 from roomkeeper.store import Store
 from roomkeeper.times import from_iso, iso
+from roomkeeper.vonage import UnrecognizedStatus
 from roomkeeper.vonage.connect import Clients
+
+logger = logging.getLogger(__name__)
 
 URL_VALID_FOR = timedelta(hours=1)
 """How long the URL of a copy is valid, unless the function's credentials expire earlier."""
@@ -118,7 +123,7 @@ class Management:
             NotKnown: neither Vonage nor the table has the recording.
         """
         stored = self._store.recordings.get(recording_id)
-        at_vonage = self._vonage.recording(recording_id, stored.product if stored else None)
+        at_vonage = self._at_vonage(recording_id, stored)
         known = stored or at_vonage
         if known is None:
             raise NotKnown(f"Neither Vonage nor Roomkeeper knows the recording {recording_id!r}.")
@@ -144,11 +149,8 @@ class Management:
         stored = self._store.recordings.get(recording_id)
         if stored and stored.deleted_at and not (stored.hold and deletes_copy):
             return self._after_deletion(stored, now, deletes_copy=deletes_copy)
-        if stored and stored.hold:
-            raise OnHold(
-                f"The recording {recording_id!r} is on hold since {iso(stored.hold.since)}, by "
-                f"{stored.hold.requested_by}: {stored.hold.reason}. Release the hold to delete it."
-            )
+        if stored:
+            _require_no_hold(stored)
         if stored and deletes_copy:
             self._require_deletable_copy(stored, now)
         known = stored or self._vonage.recording(recording_id)
@@ -183,15 +185,30 @@ class Management:
         self, stored: Recording, now: datetime, *, deletes_copy: bool
     ) -> Deletion | None:
         """Delete or keep the copy of a recording that is deleted at Vonage; return which."""
+        if deletes_copy:
+            return self._delete_copy(stored.recording_id, now)
         if stored.copy is None or not stored.copied_at:
             return None
-        if not deletes_copy:
-            return Deletion(recording_id=stored.recording_id, copy="kept")
-        self._reachable_copies().bucket.delete(stored.copy.key, stored.copy.version_id)
-        self._store.copies.mark_deleted(
-            stored.recording_id, now, self._store.recordings.expires_at(now)
-        )
-        return Deletion(recording_id=stored.recording_id, copy="deleted")
+        return Deletion(recording_id=stored.recording_id, copy="kept")
+
+    def _delete_copy(self, recording_id: str, now: datetime) -> Deletion | None:
+        """Delete the copy; None if there is none.
+
+        The table comes first: a hold from before it is respected, and none is accepted after it. A
+        repeated request finishes what an earlier one has left undone.
+        """
+        stored = self._stored(recording_id)
+        self._require_deletable_copy(stored, now)
+        if stored.copied_at and not self._store.copies.start_deletion(recording_id, now):
+            stored = self._stored(recording_id)
+            _require_no_hold(stored)
+            _require_started_deletion(stored)
+        if stored.copy is None or not (stored.copied_at or stored.copy_deleted_at):
+            return None
+        copy = stored.copy
+        self._reachable_copies().bucket.delete(copy.key, copy.version_id)
+        self._store.copies.finish_deletion(recording_id, self._store.recordings.expires_at(now))
+        return Deletion(recording_id=recording_id, copy="deleted")
 
     # --- copies -----------------------------------------------------------------------------------
 
@@ -204,8 +221,9 @@ class Management:
             NotCopied: there is no verified copy.
         """
         bucket = self._reachable_copies().bucket
-        copy = self._stored(recording_id).copy
-        if copy is None or copy.copied_at is None:
+        stored = self._stored(recording_id)
+        copy = stored.copy if stored.copied_at else None
+        if copy is None:
             raise NotCopied(f"There is no copy of the recording {recording_id!r}.")
         return File(
             url=bucket.url(copy.key, copy.version_id, URL_VALID_FOR),
@@ -319,6 +337,34 @@ class Management:
         if stored is None:
             raise NotKnown(f"Roomkeeper does not know the recording {recording_id!r}.")
         return stored
+
+    def _at_vonage(
+        self, recording_id: str, stored: Recording | None
+    ) -> RecordingObservation | None:
+        """Return the recording at Vonage; of any product if it is not stored.
+
+        If Vonage returns a stored recording in an unknown status, the table's data is used alone.
+        """
+        try:
+            return self._vonage.recording(recording_id, stored.product if stored else None)
+        except UnrecognizedStatus as error:
+            if stored is None:
+                raise
+            logger.warning("Only the table's data is used: %s", error)
+            return None
+
+
+def _require_no_hold(stored: Recording) -> None:
+    if stored.hold:
+        raise OnHold(
+            f"The recording {stored.recording_id!r} is on hold since {iso(stored.hold.since)}, by "
+            f"{stored.hold.requested_by}: {stored.hold.reason}. Release the hold to delete it."
+        )
+
+
+def _require_started_deletion(stored: Recording) -> None:
+    if stored.copied_at:
+        raise CopyInProgress(f"The recording {stored.recording_id!r} was on hold. Try again.")
 
 
 def _start(recording: KnownRecording) -> tuple[str, str]:

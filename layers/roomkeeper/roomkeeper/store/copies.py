@@ -185,18 +185,32 @@ class CopyStore:
             },
         )
 
-    def mark_deleted(self, recording_id: str, now: datetime, ttl: int) -> bool:
-        """Record that the operator deleted the copy; return False if there is none, or a hold.
+    def start_deletion(self, recording_id: str, now: datetime) -> bool:
+        """Record that the operator deletes the copy; return False if there is none, or a hold.
+
+        From now on the recording has no copy, and cannot be put on hold. `copy` still says where
+        the object is, until `finish_deletion`.
+        """
+        return self._table.update(
+            RECORDING + recording_id,
+            "SET copy_deleted_at = :now REMOVE copied_at",
+            "attribute_exists(copied_at) AND attribute_exists(deleted_at) "
+            "AND attribute_not_exists(#hold)",
+            ExpressionAttributeNames={"#hold": "hold"},
+            ExpressionAttributeValues={":now": serialize(now)},
+        )
+
+    def finish_deletion(self, recording_id: str, ttl: int) -> bool:
+        """Record that the object is deleted; return False if that is recorded already.
 
         The item expires at `ttl`, in Unix seconds.
         """
         return self._table.update(
             RECORDING + recording_id,
-            "SET copy_deleted_at = :now, #ttl = :ttl REMOVE #copy, copied_at, closed_ttl",
-            "attribute_exists(copied_at) AND attribute_exists(deleted_at) "
-            "AND attribute_not_exists(#hold)",
-            ExpressionAttributeNames={"#copy": "copy", "#ttl": "ttl", "#hold": "hold"},
-            ExpressionAttributeValues={":now": serialize(now), ":ttl": serialize(ttl)},
+            "SET #ttl = :ttl REMOVE #copy, closed_ttl",
+            "attribute_exists(copy_deleted_at) AND attribute_exists(#copy)",
+            ExpressionAttributeNames={"#copy": "copy", "#ttl": "ttl"},
+            ExpressionAttributeValues={":ttl": serialize(ttl)},
         )
 
     def swept_until(self) -> datetime | None:
