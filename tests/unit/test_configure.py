@@ -1,9 +1,15 @@
 """The format of the credentials that `make configure` accepts."""
 
 import codecs
+import warnings
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from jwt import InsecureKeyLengthWarning
 
+from operations import configure
+from operations.secret_checks import CredentialsRejected
 from operations.secret_fields import Malformed, parse
 from roomkeeper.domain.observations import Product
 
@@ -68,3 +74,23 @@ def test_video_has_a_list_of_signature_secrets_and_meetings_has_one() -> None:
         parse(several, "meetings")
     with pytest.raises(Malformed, match="signature_secrets, a list of strings"):
         parse(b'{"signature_secret": "archives"}', "video")
+
+
+def test_a_short_api_secret_is_rejected_by_vonage_and_not_by_a_warning_of_python(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class AStack:
+        parameters = {"VideoBaseUrl": ""}  # noqa: RUF012
+
+        def secret(self, _output: str) -> dict[str, Any]:
+            return {}
+
+    def rejected(*_given: Any, **_more: Any) -> Iterator[str]:
+        warnings.warn("1 byte", InsecureKeyLengthWarning, stacklevel=2)
+        yield "asked"
+        raise CredentialsRejected("Vonage rejected these credentials.")
+
+    monkeypatch.setattr(configure, "check_vonage_secret", rejected)
+    stack: Any = AStack()
+    with pytest.raises(CredentialsRejected):
+        configure.configure(stack, "video", {"api_key": "k", "api_secret": "s"})
