@@ -25,11 +25,21 @@ def main() -> int:
     stack = deployed_stack(options.stack)
     for product in products.selected(stack.parameters, options.product):
         _say(f"{NAMES[product].label}:")
-        print(stack.callback_url(product), flush=True)
+        print(url_to_enter(stack, product), flush=True)
         for line in instructions(stack, product):
             _say(line, indent="  ")
         _say("")
     return 0
+
+
+def url_to_enter(stack: Stack, product: Product) -> str:
+    """Return a product's callback URL; on the local AWS, one that curl accepts as it is.
+
+    curl itself resolves names below localhost (RFC 6761).
+    """
+    if host := stack.headers.get("Host"):
+        return f"http://{host}{stack.callback_path(product)}"
+    return stack.callback_url(product)
 
 
 def instructions(stack: Stack, product: Product) -> Iterator[str]:

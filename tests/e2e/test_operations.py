@@ -3,6 +3,7 @@
 import json
 import uuid
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -176,8 +177,13 @@ def test_the_callback_urls_are_printed_whole(
 
     assert callback_url.main() == 0
 
-    urls = [deployed.stack.callback_url("meetings"), deployed.stack.callback_url("video")]
-    assert capsys.readouterr().out.splitlines() == urls
+    stack, lines = deployed.stack, capsys.readouterr().out.splitlines()
+    assert [urlsplit(line).path for line in lines] == [
+        stack.callback_path("meetings"),
+        stack.callback_path("video"),
+    ]
+    hosts = {stack.headers.get("Host", urlsplit(stack.base_url).netloc)}
+    assert {urlsplit(line).netloc for line in lines} == hosts
 
 
 def test_a_missing_stack_is_named_with_what_to_do(deployed: Deployed) -> None:

@@ -145,6 +145,7 @@ def make_resources() -> Account:
     ]
     outputs = {
         "CallbackUrl": "https://an-api.execute-api.eu-west-1.amazonaws.com/callbacks",
+        "ManagementUrl": "https://an-api.execute-api.eu-west-1.amazonaws.com",
         "CallbackSecretArn": secret,
         "VonageSecretArn": secret,
         "TableName": "the-table",

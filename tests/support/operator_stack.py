@@ -48,8 +48,11 @@ class AStack:
     def callback_secret(self, _product: Product) -> dict[str, Any]:
         return self.secret
 
+    def callback_path(self, product: Product) -> str:
+        return f"{products.NAMES[product].path}/{self.secret['token']}"
+
     def callback_url(self, product: Product) -> str:
-        return f"{self.base_url}{products.NAMES[product].path}/{self.secret['token']}"
+        return f"{self.base_url}{self.callback_path(product)}"
 
 
 class _Formation:

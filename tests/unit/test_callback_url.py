@@ -138,3 +138,10 @@ def test_one_product_must_be_chosen_only_where_there_are_two() -> None:
     assert products.only_one({}, "") == "meetings"  # a stack of an earlier version
     with pytest.raises(NotChosen, match="add PRODUCT=meetings or PRODUCT=video"):
         products.only_one({"Products": "both"}, "")
+
+
+def test_the_local_stacks_url_is_one_that_curl_accepts() -> None:
+    stack = DescribedStack("video")
+    stack.headers = {"Host": "an-api.execute-api.localhost:4566"}
+    url = callback_url.url_to_enter(stack, "video")
+    assert url == "http://an-api.execute-api.localhost:4566/callbacks/video/token-of-video"
