@@ -29,7 +29,7 @@ export PIP_USER := 0
 export SAM_CLI_TELEMETRY := 0
 export __SAM_CLI_APP_DIR := $(CURDIR)/$(TOOLS)/cache/sam
 export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/roomkeeper
-export PYTHONDONTWRITEBYTECODE := 1
+export PYTHONPYCACHEPREFIX := $(CURDIR)/build/bytecode
 # Files are UTF-8 in every locale.
 export PYTHONUTF8 := 1
 
@@ -167,7 +167,7 @@ down: $(LOCAL) ## stop the local stack that make up started (PORT=)
 .PHONY: clean
 clean: ## remove build products and leftovers of local runs, except the last run's logs (ALL=1: also these and .tools)
 	@[ -n "$(PYTHON)" ] || { echo "No Python 3.11 or newer was found. Install one, or give its path: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
-	@"$(PYTHON)" -m local.clean $(if $(ALL),--all)
+	@"$(PYTHON)" -B -m local.clean $(if $(ALL),--all)
 
 .PHONY: vonage
 vonage: PORT := 8200
@@ -273,8 +273,8 @@ status: $(TOOLS)/dev/.installed ## show the deployment, the jobs' last runs, wor
 	@$(DEV)/python -m operations.status --stack $(STACK)
 
 .PHONY: events
-events: $(TOOLS)/dev/.installed ## print events as they are published (COUNT=, SECONDS= to stop, JSON=1 for complete events)
-	@$(DEV)/python -m operations.events --stack $(STACK) $(if $(COUNT),--count "$(COUNT)") \
+events: $(TOOLS)/dev/.installed ## print events as they are published (COUNT=, SECONDS= to stop, PRODUCT=, JSON=1 for complete events)
+	@$(DEV)/python -m operations.events --stack $(STACK) --product "$(PRODUCT)" $(if $(COUNT),--count "$(COUNT)") \
 		$(if $(SECONDS),--seconds "$(SECONDS)") $(if $(JSON),--json)
 
 .PHONY: logs
@@ -283,12 +283,13 @@ logs: $(TOOLS)/dev/.installed ## print the functions' latest log lines (FUNCTION
 		$(if $(SINCE),--since "$(SINCE)") $(if $(FOLLOW),--follow)
 
 .PHONY: items
-items: $(TOOLS)/dev/.installed ## print up to 50 items of the table, recordings first (RECORDING=, SESSION=, ROOM=)
-	@$(DEV)/python -m operations.items --stack $(STACK) --recording "$(RECORDING)" --session "$(SESSION)" --room "$(ROOM)"
+items: $(TOOLS)/dev/.installed ## print up to 50 items of the table, recordings first (RECORDING=, SESSION=, ROOM=, PRODUCT=)
+	@$(DEV)/python -m operations.items --stack $(STACK) --recording "$(RECORDING)" --session "$(SESSION)" --room "$(ROOM)" \
+		--product "$(PRODUCT)"
 
 .PHONY: purge
 purge: $(TOOLS)/dev/.installed ## remove items that Vonage's API never confirmed, such as forged ones (FROM=, TO=, PRODUCT=, ARGS=--refused, ENV=, STACK=, CONFIRM=)
-	@$(DEV)/python -m operations.purge --stack $(STACK) --start "$(FROM)" --end "$(TO)" --product "$(PRODUCT)" --confirm "$(CONFIRM)" $(ARGS)
+	@$(DEV)/python -m operations.purge --stack $(STACK) --from "$(FROM)" --to "$(TO)" --product "$(PRODUCT)" --confirm "$(CONFIRM)" $(ARGS)
 
 .PHONY: redrive
 redrive: $(TOOLS)/dev/.installed ## publish the events of the messages in the dead-letter queue (ENV=, STACK=)

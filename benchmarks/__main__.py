@@ -19,7 +19,7 @@ from rich.table import Table
 
 from benchmarks import copier, counts, delivery, intake, jobs, package, publisher
 from benchmarks.baseline import changes
-from benchmarks.figures import NAMES, Figure
+from benchmarks.measurements import NAMES, Measurement
 from benchmarks.processes import MeasurementFailed
 from local import deployment
 from local.servers import BUILD
@@ -29,7 +29,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 WIDTH = 160
 """Columns of the output if it is not a terminal."""
 
-Group = Callable[[Path], Iterable[Figure]]
+Group = Callable[[Path], Iterable[Measurement]]
 
 GROUPS: Mapping[str, Group] = {
     "counts": lambda _built: counts.measure(),
@@ -51,21 +51,23 @@ class Stopped(BaseException):
 
 
 class Results:
-    """The figures of a run, saved in `file` and printed one by one."""
+    """The measurements of a run, saved in `file` and printed one by one."""
 
     def __init__(self, file: Path, console: Console) -> None:
         self._file = file
         self._console = console
-        self.figures: list[Figure] = []
+        self.measurements: list[Measurement] = []
         file.parent.mkdir(parents=True, exist_ok=True)
 
-    def add(self, figure: Figure) -> None:
-        """Save and print a figure. The file is always complete JSON."""
-        self.figures.append(figure)
+    def add(self, measurement: Measurement) -> None:
+        """Save and print a measurement. The file is always complete JSON."""
+        self.measurements.append(measurement)
         partial_file = self._file.with_name(f"{self._file.name}.partial")
-        partial_file.write_bytes(msgspec.json.format(msgspec.json.encode(self.figures)) + b"\n")
+        partial_file.write_bytes(
+            msgspec.json.format(msgspec.json.encode(self.measurements)) + b"\n"
+        )
         partial_file.replace(self._file)
-        self._console.print(line(figure), highlight=False, soft_wrap=True)
+        self._console.print(line(measurement), highlight=False, soft_wrap=True)
 
 
 def main() -> int:
@@ -73,51 +75,61 @@ def main() -> int:
     options = _options()
     console = Console(width=None if Console().is_terminal else WIDTH)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # moto's server logs each request
-    before = _figures(options.baseline) if options.baseline else None
+    before = _measurements(options.baseline) if options.baseline else None
     results = Results(options.json, console)
     status = 0
     _stop_after(options.minutes * 60)
     try:
         status = _measure(options.only or list(GROUPS), results, console)
     except Stopped as reason:
-        missing = [name for name in NAMES if name not in {each.name for each in results.figures}]
+        missing = [
+            name for name in NAMES if name not in {each.name for each in results.measurements}
+        ]
         console.print(f"{reason}. Not measured: {', '.join(missing)}.")
         status = 1
-    console.print(table(results.figures))
+    console.print(table(results.measurements))
     console.print(f"Saved in {options.json}")
     if before is not None:
         console.print("Compared with the baseline:")
-        console.print(*(list(changes(before, results.figures)) or ["nothing changed"]), sep="\n")
+        console.print(
+            *(list(changes(before, results.measurements)) or ["nothing changed"]), sep="\n"
+        )
     return status
 
 
-def line(figure: Figure) -> str:
+def line(measurement: Measurement) -> str:
     """Return a measurement as one line of text."""
-    ratio = "" if figure.ratio is None else f" = {figure.ratio:.2f} of {figure.against}"
-    aim = "" if figure.aim is None else f"; {figure.aim}: {'met' if figure.met else 'NOT met'}"
-    note = f"; {figure.note}" if figure.note else ""
-    return f"{figure.name}: {_value(figure)} {figure.unit}{ratio}{aim}{note}"
+    ratio = (
+        "" if measurement.ratio is None else f" = {measurement.ratio:.2f} of {measurement.against}"
+    )
+    aim = (
+        ""
+        if measurement.aim is None
+        else f"; {measurement.aim}: {'met' if measurement.met else 'NOT met'}"
+    )
+    note = f"; {measurement.note}" if measurement.note else ""
+    return f"{measurement.name}: {_value(measurement)} {measurement.unit}{ratio}{aim}{note}"
 
 
-def table(figures: list[Figure]) -> Table:
+def table(measurements: list[Measurement]) -> Table:
     """Return the measurements as a table."""
     shown = Table("measurement", "value", "unit", "compared with", "ratio", "aim", "met", "spread")
-    for figure in figures:
+    for measurement in measurements:
         shown.add_row(
-            figure.name,
-            _value(figure),
-            figure.unit,
-            figure.against,
-            "" if figure.ratio is None else f"{figure.ratio:.2f}",
-            figure.aim or "",
-            {True: "yes", False: "no", None: ""}[figure.met],
-            f"{figure.spread:.0%}",
+            measurement.name,
+            _value(measurement),
+            measurement.unit,
+            measurement.against,
+            "" if measurement.ratio is None else f"{measurement.ratio:.2f}",
+            measurement.aim or "",
+            {True: "yes", False: "no", None: ""}[measurement.met],
+            f"{measurement.spread:.0%}",
         )
     return shown
 
 
-def _value(figure: Figure) -> str:
-    return f"{figure.value:,.0f}" if figure.value >= 100 else f"{figure.value:.3g}"
+def _value(measurement: Measurement) -> str:
+    return f"{measurement.value:,.0f}" if measurement.value >= 100 else f"{measurement.value:.3g}"
 
 
 def _measure(names: list[str], results: Results, console: Console) -> int:
@@ -126,8 +138,8 @@ def _measure(names: list[str], results: Results, console: Console) -> int:
     status = 0
     for name in names:
         try:
-            for figure in GROUPS[name](built):
-                results.add(figure)
+            for measurement in GROUPS[name](built):
+                results.add(measurement)
         except MeasurementFailed as error:
             console.print(f"{name} could not be measured: {error}", style="red")
             status = 1
@@ -148,8 +160,8 @@ def _stop(reason: str, *_: object) -> NoReturn:
     raise Stopped(reason)
 
 
-def _figures(file: Path) -> list[Figure]:
-    return msgspec.json.decode(file.read_bytes(), type=list[Figure])
+def _measurements(file: Path) -> list[Measurement]:
+    return msgspec.json.decode(file.read_bytes(), type=list[Measurement])
 
 
 def _options() -> argparse.Namespace:

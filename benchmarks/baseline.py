@@ -2,51 +2,53 @@
 
 from collections.abc import Iterator, Sequence
 
-from benchmarks.figures import Figure
+from benchmarks.measurements import Measurement
 
 MIN_CHANGE = 0.01
 """The smallest change that is reported of measurements without a spread, such as a size."""
 
 
-def changes(before: Sequence[Figure], after: Sequence[Figure]) -> Iterator[str]:
+def changes(before: Sequence[Measurement], after: Sequence[Measurement]) -> Iterator[str]:
     """Yield a sentence for each changed, new or missing measurement, the worse ones first.
 
     Ratios are compared where they exist, because values depend on the machine.
     """
-    known = {figure.name: figure for figure in before}
-    found = [(figure, known[figure.name]) for figure in after if figure.name in known]
+    known = {measurement.name: measurement for measurement in before}
+    found = [
+        (measurement, known[measurement.name]) for measurement in after if measurement.name in known
+    ]
     changed = [(new, old) for new, old in found if _exceeds_spread(new, old)]
     yield from (_sentence("worse", *each) for each in changed if _is_worse(*each))
     yield from (_sentence("better", *each) for each in changed if not _is_worse(*each))
-    for figure in after:
-        if figure.name not in known:
-            yield f"new: {figure.name}, {_shown(figure)}"
-    names = {figure.name for figure in after}
+    for measurement in after:
+        if measurement.name not in known:
+            yield f"new: {measurement.name}, {_shown(measurement)}"
+    names = {measurement.name for measurement in after}
     yield from (f"not measured this time: {name}" for name in known if name not in names)
 
 
-def _exceeds_spread(new: Figure, old: Figure) -> bool:
+def _exceeds_spread(new: Measurement, old: Measurement) -> bool:
     return abs(_change(new, old)) > max(MIN_CHANGE, new.spread + old.spread)
 
 
-def _is_worse(new: Figure, old: Figure) -> bool:
+def _is_worse(new: Measurement, old: Measurement) -> bool:
     return (_change(new, old) > 0) == (new.better == "less")
 
 
-def _change(new: Figure, old: Figure) -> float:
+def _change(new: Measurement, old: Measurement) -> float:
     return _compared(new) / _compared(old) - 1
 
 
-def _sentence(kind: str, new: Figure, old: Figure) -> str:
+def _sentence(kind: str, new: Measurement, old: Measurement) -> str:
     change = f"{_change(new, old):+.0%}"
     return f"{kind}: {new.name}, from {_shown(old)} to {_shown(new)} ({change})"
 
 
-def _compared(figure: Figure) -> float:
-    return figure.value if figure.ratio is None else figure.ratio
+def _compared(measurement: Measurement) -> float:
+    return measurement.value if measurement.ratio is None else measurement.ratio
 
 
-def _shown(figure: Figure) -> str:
-    if figure.ratio is None:
-        return f"{figure.value:.6g} {figure.unit}"
-    return f"{figure.ratio:.3g} times {figure.against}"
+def _shown(measurement: Measurement) -> str:
+    if measurement.ratio is None:
+        return f"{measurement.value:.6g} {measurement.unit}"
+    return f"{measurement.ratio:.3g} times {measurement.against}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import processes
-from benchmarks.figures import Figure, paired
+from benchmarks.measurements import Measurement, paired
 from benchmarks.processes import Measured, MeasurementFailed
 from local.servers import PROJECT
 
@@ -32,7 +32,7 @@ PATHS = [PROJECT / "layers/roomkeeper", *map(Path, filter(None, sys.path))]
 BOTO = "upload_fileobj of a streamed body"
 
 
-def measure() -> Iterator[Figure]:
+def measure() -> Iterator[Measurement]:
     """Yield the bytes per second of a copy, compared with boto3 and curl, and its memory."""
     with _servers() as (source, s3):
         yield from _throughput(f"{source}/{SIZE}/0", s3)
@@ -40,7 +40,7 @@ def measure() -> Iterator[Figure]:
         yield _memory(source, s3)
 
 
-def _throughput(url: str, s3: str) -> Iterator[Figure]:
+def _throughput(url: str, s3: str) -> Iterator[Measurement]:
     runs = processes.in_turn(
         partial(_run, "copier", url, s3),
         partial(_run, "upload_fileobj", url, s3),
@@ -56,7 +56,7 @@ def _throughput(url: str, s3: str) -> Iterator[Figure]:
     yield paired("copier_throughput_curl", ours, curl, unit, _against("curl", curl))
 
 
-def _limited(url: str, s3: str) -> Figure:
+def _limited(url: str, s3: str) -> Measurement:
     runs = processes.in_turn(
         partial(_run, "copier", url, s3),
         partial(_run, "upload_fileobj", url, s3),
@@ -68,7 +68,7 @@ def _limited(url: str, s3: str) -> Figure:
     return paired(name, ours, boto, "bytes a second", _against(BOTO, boto))
 
 
-def _memory(source: str, s3: str) -> Figure:
+def _memory(source: str, s3: str) -> Measurement:
     few, many = (_run("copier", f"{source}/{size}/0", s3)["rss"] for size in (FEW, MANY))
     under = "below" if many < MAX_BYTES else "NOT below"
     note = f"{under} {MAX_BYTES / 1e6:.0f} MB"

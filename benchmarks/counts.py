@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from benchmarks.figures import Figure, counted
+from benchmarks.measurements import Measurement, counted
 from local.servers import PROJECT
 from local.testing import sdk
 from local.testing.builders import NOON, TOKEN, AContext, a_body, a_record, a_request
@@ -40,7 +40,7 @@ class Life(Struct, frozen=True):
     index_units: int
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """Return the counted measurements."""
     lived = life()
     writes = len(LIFE) + 2
@@ -68,7 +68,7 @@ def life() -> Life:
     """Count the calls and writes for a recording's three callbacks, confirmation and deletion."""
     with sdk.moto(), pytest.MonkeyPatch.context() as patch:
         recorded = sdk.note_calls(patch)
-        client = aws.dynamodb(sdk.PATIENT)
+        client = aws.dynamodb(sdk.LONG_TIMEOUT)
         client.create_table(TableName="table", **table_definition())
         store = Store(client, "table", deleted_days=90)
         images: list[Item] = [{}]
@@ -107,10 +107,10 @@ def intake_calls() -> int:
     """Return the intake's calls to AWS per callback, in a warm execution environment."""
     with _deployed("CallbackIntake", "callback_intake") as (intake, recorded):
         known = environment("CallbackIntake")
-        aws.dynamodb(sdk.PATIENT).create_table(TableName=known["TABLE_NAME"], **TABLE)
+        aws.dynamodb(sdk.LONG_TIMEOUT).create_table(TableName=known["TABLE_NAME"], **TABLE)
         content = json.dumps({"token": TOKEN})
         name = known["CALLBACK_SECRET_ARN"]
-        aws.secrets_manager(sdk.PATIENT).create_secret(Name=name, SecretString=content)
+        aws.secrets_manager(sdk.LONG_TIMEOUT).create_secret(Name=name, SecretString=content)
         for event in LIFE:
             recorded.clear()
             _require(intake(a_request(a_body(f"recording:{event}")), AContext()), statusCode=204)
@@ -121,7 +121,7 @@ def put_events_calls() -> int:
     """Return the publisher's calls of PutEvents for EVENTS records in batches of the stream."""
     with _deployed("EventPublisher", "event_publisher") as (publisher, recorded):
         name = environment("EventPublisher")["EVENT_BUS_NAME"]
-        aws.events(sdk.PATIENT).create_event_bus(Name=name)
+        aws.events(sdk.LONG_TIMEOUT).create_event_bus(Name=name)
         for batch in event_batches():
             _require(publisher(batch, AContext()), batchItemFailures=[])
         return recorded.count("PutEvents")

@@ -5,7 +5,7 @@ import time
 
 import requests
 
-from benchmarks.figures import Figure, percentile, spread_of
+from benchmarks.measurements import Measurement, percentile, spread_of
 from local import stack as local_stack
 from local.servers import BUILD
 from local.stack import LocalStack
@@ -15,14 +15,14 @@ CALLBACKS = 60
 TIMEOUT = 30.0  # seconds
 
 
-def measure() -> Figure:
+def measure() -> Measurement:
     """Return the time from a 204 to the event's arrival. The local AWS polls its streams."""
     with local_stack.running(BUILD / "local/bench", lambda _step: None) as local:
         subscriber = Subscriber(local.stack, "bench")
         waits = [_wait(local, subscriber, f"bench-{number}") for number in range(CALLBACKS)]
         subscriber.close()
     p50, p99 = percentile(waits, 50), percentile(waits, 99)
-    return Figure(
+    return Measurement(
         name="callback_to_subscriber",
         value=p50,
         unit="ms (p50)",

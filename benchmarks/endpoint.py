@@ -23,7 +23,7 @@ SECRET = {
     "api_key": "46339892",
     "api_secret": "0123456789abcdef0123456789abcdef01234567",
 }
-"""The content of every secret: callbacks' and credentials'."""
+"""The content of every secret: fields for callbacks, and Vonage's credentials."""
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

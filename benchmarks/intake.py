@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks import processes
-from benchmarks.figures import Figure, paired
+from benchmarks.measurements import Measurement, paired
 from benchmarks.processes import HERE, LAYER, Measured
 from local.servers import PROJECT
 from local.testing.builders import SIGNATURE_SECRET, a_signature
@@ -30,7 +30,7 @@ AGAINST = "a handler of ten lines with boto3"
 VIDEO_AGAINST = "ten lines with PyJWT and boto3"
 
 
-def measure(built: Path) -> Iterator[Figure]:
+def measure(built: Path) -> Iterator[Measurement]:
     """Yield the intake's measurements over plain HTTP, for callbacks of both products.
 
     Programs take turns, each in a new process. The intake's cold start includes reading its secret,
@@ -46,17 +46,19 @@ def measure(built: Path) -> Iterator[Figure]:
             at_most=REPETITIONS,
             seconds=SECONDS,
         )
-        yield _figure("intake_cold", "cold", ours, floor, AGAINST)
-        yield _figure("intake_warm_cpu", "warm_cpu", ours, floor, AGAINST)
-        yield _figure("intake_rss", "rss", ours, floor, AGAINST)
-        yield _figure("intake_limit", "cold", ours, limit, "one call with awscrt, and nothing else")
+        yield _measurement("intake_cold", "cold", ours, floor, AGAINST)
+        yield _measurement("intake_warm_cpu", "warm_cpu", ours, floor, AGAINST)
+        yield _measurement("intake_rss", "rss", ours, floor, AGAINST)
+        yield _measurement(
+            "intake_limit", "cold", ours, limit, "one call with awscrt, and nothing else"
+        )
         ours, floor = _video(built, run)
-        yield _figure("video_intake_cold", "cold", ours, floor, VIDEO_AGAINST)
-        yield _figure("video_intake_warm_cpu", "warm_cpu", ours, floor, VIDEO_AGAINST)
-        yield _figure("video_intake_rss", "rss", ours, floor, VIDEO_AGAINST)
+        yield _measurement("video_intake_cold", "cold", ours, floor, VIDEO_AGAINST)
+        yield _measurement("video_intake_warm_cpu", "warm_cpu", ours, floor, VIDEO_AGAINST)
+        yield _measurement("video_intake_rss", "rss", ours, floor, VIDEO_AGAINST)
 
 
-def measure_tls(built: Path) -> Iterator[Figure]:
+def measure_tls(built: Path) -> Iterator[Measurement]:
     """Yield the cold starts over TLS. Both sides load the same file of public authorities."""
     processes.compile_sdk()
     with processes.tls_endpoint() as (url, trusted):
@@ -67,9 +69,9 @@ def measure_tls(built: Path) -> Iterator[Figure]:
             at_most=REPETITIONS,
             seconds=SECONDS / 2,
         )
-        yield _figure("intake_cold_tls", "cold", ours, floor, AGAINST)
+        yield _measurement("intake_cold_tls", "cold", ours, floor, AGAINST)
         ours, floor = _video(built, run)
-        yield _figure("video_intake_cold_tls", "cold", ours, floor, VIDEO_AGAINST)
+        yield _measurement("video_intake_cold_tls", "cold", ours, floor, VIDEO_AGAINST)
 
 
 def request() -> Any:
@@ -127,7 +129,7 @@ _UNITS: Mapping[str, str] = {
 }
 
 
-def _figure(name: str, key: str, ours: Any, floor: Any, against: str) -> Figure:
+def _measurement(name: str, key: str, ours: Any, floor: Any, against: str) -> Measurement:
     mine, theirs = ([each[key] for each in runs] for runs in (ours, floor))
     note = ""
     if key == "cold":

@@ -9,7 +9,7 @@ from statistics import median
 from msgspec import Struct
 
 from benchmarks import processes
-from benchmarks.figures import Figure, paired
+from benchmarks.measurements import Measurement, paired
 from benchmarks.processes import LAYER, Measured
 from local.servers import PROJECT
 from roomkeeper.vonage.video.client import OVERLAP, PAGE_SIZE
@@ -58,7 +58,7 @@ COPYING = MeasuredJob("copying", "RecordingCopier", "queued", worklist="awaiting
 SCAN = MeasuredJob("reconciliation", "RecordingReconciler", "scanned", f"/known/{ARCHIVES}")
 
 
-def throughput(built: Path) -> Iterator[Figure]:
+def throughput(built: Path) -> Iterator[Measurement]:
     """Yield each job's operations per second at each latency, including its start and end."""
     with processes.endpoint() as url:
         for job in (CLEANUP, ROOM_EXTENSION):
@@ -66,7 +66,7 @@ def throughput(built: Path) -> Iterator[Figure]:
                 yield _throughput(built, url, job, milliseconds)
 
 
-def archives(built: Path) -> Iterator[Figure]:
+def archives(built: Path) -> Iterator[Measurement]:
     """Yield the archives a second that a reconciliation reads and compares with the table.
 
     The table has all of them. Those that come again at the start of the next page are counted.
@@ -91,10 +91,10 @@ def _archives_read() -> int:
     return sum(min(PAGE_SIZE, ARCHIVES - start) for start in starts)
 
 
-def memory(built: Path) -> Iterator[Figure]:
+def memory(built: Path) -> Iterator[Measurement]:
     """Yield each job's peak memory with many due items, compared with few.
 
-    The many items of all jobs are worked on at once, because time does not matter here.
+    The runs with many items are parallel, because time does not matter here.
     """
     jobs = (
         CLEANUP,
@@ -115,7 +115,7 @@ def memory(built: Path) -> Iterator[Figure]:
             )
 
 
-def _throughput(built: Path, url: str, job: MeasuredJob, milliseconds: int) -> Figure:
+def _throughput(built: Path, url: str, job: MeasuredJob, milliseconds: int) -> Measurement:
     count = OPERATIONS[milliseconds]
     best = CONCURRENCY / milliseconds * 1000
     runs = _runs(partial(_run, built, job, count, f"{url}/{milliseconds}", url), milliseconds)

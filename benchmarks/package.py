@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.figures import Figure
+from benchmarks.measurements import Measurement
 from benchmarks.processes import LAYER
 
 IMPORT_ALL = """
@@ -23,7 +23,7 @@ print(*sorted(tops), sep="\\n")
 """
 
 
-def measure(built: Path) -> Figure:
+def measure(built: Path) -> Measurement:
     """Return the deployed bytes, with the largest packages and those that are never imported."""
     layer = (built / LAYER).resolve()
     functions = [handler.parent for handler in built.glob("*/app.py")]
@@ -31,7 +31,7 @@ def measure(built: Path) -> Figure:
     functions_size = sum(map(size_of, functions))
     not_imported = {name: parts[name] for name in unused(layer, functions, parts)}
     largest = sorted(parts.items(), key=lambda part: -part[1])[:4]
-    return Figure(
+    return Measurement(
         name="package_size",
         value=sum(parts.values()) + functions_size,
         unit="bytes, unzipped",

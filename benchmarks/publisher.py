@@ -8,14 +8,14 @@ from statistics import median
 
 from benchmarks import processes
 from benchmarks.counts import EVENTS, event_batches
-from benchmarks.figures import Figure, paired
+from benchmarks.measurements import Measurement, paired
 from benchmarks.processes import HERE, LAYER, Measured
 
 REPETITIONS = 9
 SECONDS = 30.0
 
 
-def measure(built: Path) -> Iterator[Figure]:
+def measure(built: Path) -> Iterator[Measurement]:
     """Yield the milliseconds of CPU time for 1,000 events, in batches of the stream."""
     processes.compile_sdk()
     with processes.endpoint() as url:

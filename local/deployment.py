@@ -1,19 +1,21 @@
 """Builds template.yaml and deploys it to the local AWS with the SAM CLI."""
 
+import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import boto3
 import yaml
 
+from local import builds
 from local.deployer import environment
 from local.servers import BUILD, CREDENTIALS, PROJECT, REGION, LocalStackError, Server
 from operations import sam
-from operations.build import BuildFailed, alone, this_machine
-from operations.build import build as build_for
+from operations.build import FUNCTIONS, BuildFailed, Target, alone, kept, this_machine
 from operations.environment import bypass_proxies, without_account
 from operations.stack import Stack
 
@@ -23,20 +25,40 @@ UNKNOWN_TO_MINISTACK = {
     "AWS::EventSchemas::Schema",
 }
 
+TEMPLATE = FUNCTIONS / "template.yaml"
+"""The built template."""
+
 Say = Callable[[str], None]
 
 
 def build() -> Path:
     """Build functions and layer for this machine; return the built template's path.
 
+    The last build is used again if it is still that of the project's files.
+
     Raises:
         LocalStackError: the build failed; the message names the log file.
     """
-    log = BUILD / "local/sam-build.log"
-    try:
-        return build_for(this_machine(), lambda command: _run(command, log))
-    except BuildFailed as exc:
-        raise LocalStackError(str(exc)) from exc
+    wanted, log = this_machine(), BUILD / "local/sam-build.log"
+    if not builds.is_current(wanted):
+        try:
+            builds.make(wanted, lambda command: _run(command, log))
+        except BuildFailed as exc:
+            raise LocalStackError(str(exc)) from exc
+    return TEMPLATE
+
+
+@contextmanager
+def _built(wanted: Target, say: Say) -> Iterator[Path]:
+    """Yield the built template; it stays as it is within the context."""
+    while True:
+        with kept():
+            if builds.is_current(wanted):
+                yield TEMPLATE
+                return
+        with alone():
+            say("Building functions and layer with the SAM CLI")
+            build()
 
 
 def deploy(
@@ -53,10 +75,11 @@ def deploy(
         LocalStackError: the build or deployment failed; the message names the log file.
     """
     local = sam.environment("local")
-    chosen = {**local.parameters, **this_machine().parameters, **(parameters or {})}
-    with alone():
-        say("Building functions and layer with the SAM CLI")
-        template, out = _for_ministack(build())
+    wanted = this_machine()
+    chosen = {**local.parameters, **wanted.parameters, **(parameters or {})}
+    with _built(wanted, say) as built:
+        written, out = _for_ministack(built)
+        template = _with_packed_layer(written)
         say(f"Deploying template.yaml without what MiniStack does not support: {', '.join(out)}")
         options = ("--config-env", local.name, "--template-file", str(template))
         _run(
@@ -82,7 +105,7 @@ def _for_ministack(built: Path) -> tuple[Path, list[str]]:
     Returns:
         The template's path, and the logical ids of the resources that were left out.
     """
-    template: dict[str, Any] = yaml.safe_load(built.read_text())
+    template: dict[str, Any] = yaml.load(built.read_text(), yaml.CSafeLoader)
     left_out = _leave_out_unknown(template)
     for name, resource in [*template["Resources"].items()]:
         properties = resource.get("Properties", {})
@@ -90,7 +113,8 @@ def _for_ministack(built: Path) -> tuple[Path, list[str]]:
             properties[path] = str(built.parent / properties[path])
         _write_concurrency_out(template, properties)
         if resource["Type"] == "AWS::CloudFormation::Stack":
-            nested = yaml.safe_load((built.parent / properties["TemplateURL"]).read_text())
+            text = (built.parent / properties["TemplateURL"]).read_text()
+            nested = yaml.load(text, yaml.CSafeLoader)
             left_out_there = _leave_out_unknown(nested)
             properties["TemplateURL"] = str(_write(nested, f"template-local-{name}.yaml"))
             if nested["Resources"]:
@@ -99,6 +123,18 @@ def _for_ministack(built: Path) -> tuple[Path, list[str]]:
                 del template["Resources"][name]
                 left_out.append(name)
     return _write(template, "template-local.yaml"), left_out
+
+
+def _with_packed_layer(template: Path) -> Path:
+    """Write a template with the layer's zip file; return its path.
+
+    The template itself has the layer's folder, which `make deploy ENV=local` builds anew.
+    """
+    packed = yaml.load(template.read_text(), yaml.CSafeLoader)
+    for resource in packed["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::LayerVersion":
+            resource["Properties"]["ContentUri"] = str(builds.packed_layer())
+    return _write(packed, "template-local-packed.yaml")
 
 
 def _write_concurrency_out(template: Mapping[str, Any], properties: Mapping[str, Any]) -> None:
@@ -124,8 +160,9 @@ def _leave_out_unknown(template: Mapping[str, Any]) -> list[str]:
 def _write(template: Mapping[str, Any], name: str) -> Path:
     """Write a template outside build/sam, which every build clears; return its path."""
     path = BUILD / name
-    path.write_text(yaml.safe_dump(template, sort_keys=False))
-    return path
+    unfinished = BUILD / f"{name}.{os.getpid()}"  # others may be reading the one before
+    unfinished.write_text(yaml.dump(template, Dumper=yaml.CSafeDumper, sort_keys=False))
+    return unfinished.rename(path)
 
 
 def _is_unknown(resource: Mapping[str, Any]) -> bool:

@@ -48,12 +48,16 @@ class Server(Struct, frozen=True):
     log: str
 
     @property
-    def answers(self) -> bool:
+    def is_responding(self) -> bool:
         """Whether the server's URL responds."""
-        return _answers(self.url)
+        return _responds(self.url)
 
     def stop(self) -> None:
-        """Stop the server and all processes it started; do nothing if it is gone already."""
+        """Stop the server and all processes it started; do nothing if it has ended already.
+
+        Raises:
+            LocalStackError: it does not stop.
+        """
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
@@ -146,15 +150,15 @@ def _start(
     _children[process.pid] = process
     server = Server(name, process.pid, url, str(log))
     try:
-        _await_answer(server, process)
+        _await_response(server, process)
     except BaseException:  # also Ctrl-C: leave no server running
         server.stop()
         raise
     return server
 
 
-def _await_answer(server: Server, process: "subprocess.Popen[bytes]") -> None:
-    if not wait_until(lambda: server.answers or process.poll() is not None, STARTS_WITHIN):
+def _await_response(server: Server, process: "subprocess.Popen[bytes]") -> None:
+    if not wait_until(lambda: server.is_responding or process.poll() is not None, STARTS_WITHIN):
         raise LocalStackError(
             f"{server.name} did not respond within {STARTS_WITHIN:.0f} s: see {server.log}."
         )
@@ -177,7 +181,7 @@ def _environment() -> dict[str, str]:
     return ours | {"PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'layers/roomkeeper'}"}
 
 
-def _answers(url: str) -> bool:
+def _responds(url: str) -> bool:
     try:
         requests.get(f"{url}/_ministack/health", timeout=2)
     except requests.RequestException:

@@ -3,7 +3,7 @@
 import secrets
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,9 @@ from local.servers import BUILD, LocalStackError, Server
 from local.vonage.control import VonageControl
 from operations import configure
 from operations.stack import Stack
+
+Prepare = Callable[[str], Mapping[str, str]]
+"""Makes at the local AWS's URL what a deployment needs, and returns its parameters."""
 
 
 class LocalStack(Struct, frozen=True):
@@ -53,10 +56,12 @@ def running(
     aws_port: int = 0,
     vonage_port: int = 0,
     parameters: Mapping[str, str] | None = None,
+    prepare: Prepare | None = None,
 ) -> Iterator[LocalStack]:
     """Run the local stack while the context lasts. Port 0 means any free port.
 
-    `parameters` override those of samconfig.toml's environment `local`.
+    `parameters` override those of samconfig.toml's environment `local`, and so does what `prepare`
+    returns.
 
     Its logs stay in `folder`; everything else, and the logs of earlier runs, is removed.
 
@@ -66,13 +71,17 @@ def running(
     started: list[Server] = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        yield _start(folder, say, aws_port, vonage_port, started, parameters)
+        yield _start(folder, say, aws_port, vonage_port, started, parameters, prepare)
     finally:
         _end(started, folder)
 
 
 def up(say: Say, aws_port: int, vonage_port: int) -> LocalStack:
-    """Start the local stack and leave it running, for `down`."""
+    """Start the local stack and leave it running, for `down`.
+
+    Raises:
+        LocalStackError: a stack runs on this port already, or the start failed.
+    """
     state = _state(aws_port)
     if state.exists():
         raise LocalStackError(
@@ -101,7 +110,7 @@ def down(aws_port: int) -> None:
         raise LocalStackError(f"No local stack is running on port {aws_port}. Start one: make up")
     servers_up = msgspec.json.decode(state.read_bytes(), type=_Up)
     for server in (servers_up.aws, servers_up.emulator):
-        if server.answers:  # else the process id may belong to another process by now
+        if server.is_responding:  # else the process id may belong to another process by now
             server.stop()
     state.unlink()
     leftovers.tidy(state.with_suffix(""))
@@ -126,6 +135,7 @@ def _start(
     vonage_port: int,
     started: list[Server],
     parameters: Mapping[str, str] | None = None,
+    prepare: Prepare | None = None,
 ) -> LocalStack:
     with leftovers.starting(folder.parent):
         leftovers.remove_earlier_runs(folder)
@@ -136,7 +146,8 @@ def _start(
     vonage = VonageControl(emulator.url)
     user = deployer.create(deployment.local_session(), aws.url)
     urls = {"VonageBaseUrl": vonage.api_url, "VideoBaseUrl": vonage.video.api_url}
-    stack = deployment.deploy(aws, user, say, {**urls, **(parameters or {})})
+    prepared = prepare(aws.url) if prepare else {}
+    stack = deployment.deploy(aws, user, say, {**urls, **(parameters or {}), **prepared})
     operated = Stack(stack.name, user, aws.url)
     _store_vonage_credentials(operated, vonage)
     local = LocalStack(stack, operated, vonage, aws, emulator)

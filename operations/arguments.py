@@ -1,11 +1,25 @@
-"""Types of command-line arguments."""
+"""The command lines of make's commands, and types of their arguments."""
 
 import argparse
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from typing import NoReturn
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class Parser(argparse.ArgumentParser):
+    """Parses the command line of `make COMMAND`, whose errors name make's variables."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__(prog=f"make {command}", add_help=False, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Print one sentence, such as `make logs: SINCE= ...`, and exit with code 2."""
+        option = re.compile(r"^argument --([a-z-]+): ")
+        sentence = option.sub(lambda found: f"{found[1].replace('-', '_').upper()}= ", message)
+        self.exit(2, f"{self.prog}: {sentence}\n")
 
 
 def positive(text: str) -> int:

@@ -8,7 +8,6 @@ Source: "Viewing CloudWatch logs for Lambda functions" and "Types of metrics for
 in the Lambda guide.
 """
 
-import argparse
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from operations.account import explain
-from operations.arguments import within
+from operations.arguments import Parser, within
 from operations.command import command
 from operations.stack import Stack, StackError, deployed_stack, resource_ids
 
@@ -37,7 +36,7 @@ _FIELD = re.compile(
 
 
 class Invocation(Struct, frozen=True):
-    """The figures of a REPORT line: milliseconds and megabytes. `init` is that of a cold start."""
+    """The values of a REPORT line: milliseconds and megabytes. `init` is that of a cold start."""
 
     duration: float
     billed: float
@@ -55,7 +54,7 @@ class Durations(Struct, frozen=True):
 
 
 def invocation(text: str) -> Invocation | None:
-    """Return the figures of a log line; None if it is no REPORT line.
+    """Return the values of a log line; None if it is no REPORT line.
 
     Lambda writes it as text or, for a function with the log format JSON, as `platform.report`.
     """
@@ -187,7 +186,7 @@ def measure(stack: Stack, start: datetime, end: datetime) -> Iterator[list[str]]
 @command
 def main() -> int:
     """Print the table of a stack's functions; return the exit code."""
-    parser = argparse.ArgumentParser(prog="make bench-lambda", usage="make bench-lambda [DAYS=]")
+    parser = Parser("bench-lambda")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     parser.add_argument("--days", type=within(1, MAX_DAYS), default=1, help="how far back")
     options = parser.parse_args()

@@ -26,6 +26,9 @@ LAYER = ROOT / "build/layer"
 FUNCTIONS = ROOT / "build/sam"
 """The folder that `sam build` writes the functions and the template into."""
 
+MADE_FROM = ROOT / "build/made-from"
+"""A file that says what the present build was made from; none during a build (local/builds.py)."""
+
 UV = sam.TOOLS / "uv/bin/uv"
 
 _PLATFORMS = {"arm64": "aarch64-manylinux2014", "x86_64": "x86_64-manylinux2014"}
@@ -91,6 +94,7 @@ def build(wanted: Target, run: Callable[[list[str]], int]) -> Path:
     Raises:
         BuildFailed: the layer or the functions could not be built, or contain invalid Python.
     """
+    MADE_FROM.unlink(missing_ok=True)
     install_layer(wanted)
     # SAM only copies the functions, but insists that their interpreter is installed: pass it the
     # current one. The parameter Runtime of sam deploy selects the deployed runtime.
@@ -106,16 +110,29 @@ def build(wanted: Target, run: Callable[[list[str]], int]) -> Path:
 def alone() -> Iterator[None]:
     """Keep build/ as it is for a build and its deployment: another one waits meanwhile.
 
-    Two terminals would otherwise deploy a mixture of their builds. See flock(2): a lock ends with
-    its process.
+    Two terminals would otherwise deploy a mixture of their builds.
     """
+    with _locked(fcntl.LOCK_EX):
+        yield
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Keep build/ as it is for a deployment: a build waits meanwhile, other deployments do not."""
+    with _locked(fcntl.LOCK_SH):
+        yield
+
+
+@contextmanager
+def _locked(how: int) -> Iterator[None]:
+    """Hold the lock of build/. See flock(2): a lock ends with its process."""
     FUNCTIONS.parent.mkdir(exist_ok=True)
     with (FUNCTIONS.parent / "building.lock").open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, how | fcntl.LOCK_NB)
         except BlockingIOError:
             print("Waiting for another build or deployment from this folder to end.", flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            fcntl.flock(file, how)
         yield
 
 
@@ -187,7 +204,7 @@ def _pin(template: Path, wanted: Target) -> None:
 
     CloudFormation then rejects a deployment that would run the layer on another processor.
     """
-    built = yaml.safe_load(template.read_text())
+    built = yaml.load(template.read_text(), yaml.CSafeLoader)
     for name, value in wanted.parameters.items():
         built["Parameters"][name] |= {"Default": value, "AllowedValues": [value]}
-    template.write_text(yaml.safe_dump(built, sort_keys=False))
+    template.write_text(yaml.dump(built, Dumper=yaml.CSafeDumper, sort_keys=False))

@@ -3,12 +3,12 @@
 The URLs go to standard output, everything else to standard error, so that a script gets the URLs.
 """
 
-import argparse
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 
 from operations import products
+from operations.arguments import Parser
 from operations.command import command
 from operations.products import NAMES
 from operations.stack import Stack, deployed_stack
@@ -18,7 +18,7 @@ from roomkeeper.domain.observations import Product
 @command
 def main() -> int:
     """Print the URLs; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m operations.callback_url")
+    parser = Parser("callback-url")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     products.add_option(parser)
     options = parser.parse_args()
@@ -38,7 +38,7 @@ def instructions(stack: Stack, product: Product) -> Iterator[str]:
     Raises:
         StackError: the stack's secret cannot be read.
     """
-    yield from _PLACES[product]
+    yield from _WHERE_TO_ENTER[product]
     accepted = stack.parameters["CallbackAcceptedCredentials"]
     if "signature" not in accepted:
         yield "This stack checks the token in the URL only (CallbackAcceptedCredentials is token)."
@@ -56,7 +56,7 @@ def signature_secrets(content: Mapping[str, object]) -> list[str]:
     return [str(each) for each in secrets if each] if isinstance(secrets, list) else []
 
 
-_PLACES: Mapping[Product, tuple[str, ...]] = {
+_WHERE_TO_ENTER: Mapping[Product, tuple[str, ...]] = {
     "meetings": (
         "Vonage dashboard, Applications, your application, capability Meetings: enter the URL for "
         "rooms, for sessions and for recordings.",

@@ -77,8 +77,8 @@ def error_in(values: Mapping[str, str]) -> str | None:
     A parameter that is not in `values` has the template's default.
     """
     complete = {name: each.default for name, each in parameters().items()} | dict(values)
-    problems = (rule.error_in(complete) for rule in (*ORDERS, *PAIRS))
-    return next(filter(None, problems), None)
+    errors = (rule.error_in(complete) for rule in (*ORDERS, *PAIRS))
+    return next(filter(None, errors), None)
 
 
 def _range(parameter: Parameter, *, least: int = 0, most: int | None = None) -> str | None:

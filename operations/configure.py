@@ -8,7 +8,6 @@ Before anything is stored, the functions' own code parses the new content, and o
 tests the given credentials.
 """
 
-import argparse
 import getpass
 import json
 import sys
@@ -17,9 +16,10 @@ from pathlib import Path
 import msgspec
 
 from operations import products
+from operations.arguments import Parser
 from operations.command import command, fail
 from operations.products import NAMES, NotChosen
-from operations.secret_checks import Refused, check_callback_secret, check_vonage_secret
+from operations.secret_checks import CredentialsRejected, check_callback_secret, check_vonage_secret
 from operations.secret_fields import API, CALLBACK, LISTS, Fields, Malformed, decode, only, parse
 from operations.stack import Stack, StackError, deployed_stack
 from roomkeeper.domain.observations import Product
@@ -28,7 +28,7 @@ from roomkeeper.domain.observations import Product
 @command
 def main() -> int:
     """Store the given credentials; return the exit code, 0 once they are stored."""
-    parser = argparse.ArgumentParser(prog="python -m operations.configure")
+    parser = Parser("configure")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     parser.add_argument("--file", type=Path, help="JSON; without it, standard input is read")
     products.add_option(parser)
@@ -38,7 +38,7 @@ def main() -> int:
         product = _product(stack, options.product, options.file)
         for message in configure(stack, product, _given(product, options.file)):
             print(message)
-    except (StackError, NotChosen, Malformed, Refused) as error:
+    except (StackError, NotChosen, Malformed, CredentialsRejected) as error:
         return fail(f"{error} Nothing was changed.")
     return 0
 
@@ -50,7 +50,7 @@ def configure(stack: Stack, product: Product, given: Fields) -> list[str]:
 
     Raises:
         Malformed: together with the stored fields they make no usable secret.
-        Refused: Vonage rejected them.
+        CredentialsRejected: Vonage rejected them.
         StackError: there is no such stack, or its secrets cannot be read or written.
     """
     names = NAMES[product]

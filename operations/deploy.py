@@ -20,7 +20,7 @@ from operations.command import command, fail
 from operations.destroy import delete, require_deletable
 from operations.environment import without_account
 from operations.stack import Stack, StackError
-from operations.template import ROOT, Parameter, parameters, stack_name_problem
+from operations.template import ROOT, Parameter, parameters, stack_name_error
 from roomkeeper.domain.observations import Product
 
 ASKED = ("Products", "VonageBaseUrl", "CopyRecordings", "CleanupRetentionDays", "AlarmEmail")
@@ -42,7 +42,7 @@ RECOMMENDED = {
     )
 }
 
-_PLACES = {"--stack-name": "STACK", "--region": "AWS_REGION", "--profile": "AWS_PROFILE"}
+_SET_BY_VARIABLE = {"--stack-name": "STACK", "--region": "AWS_REGION", "--profile": "AWS_PROFILE"}
 
 _FIRST_FAILED = """
 The first deployment failed: the events above say why. Fix the cause and run make deploy again,
@@ -61,8 +61,8 @@ def main() -> int:
     options = _options()
     try:
         environment = sam.environment(options.environment)
-        _require_right_place(environment)
-        _require_no_other_place(options.arguments)
+        _require_account_environment(environment)
+        _require_no_other_stack(options.arguments)
         chosen = {**environment.parameters, **given(options.parameters)}
         if options.only_build:
             _require_possible(chosen)
@@ -81,7 +81,7 @@ def _guide(
     options: argparse.Namespace,
 ) -> int:
     """Deploy the stack or print why its state does not allow that; return the exit code."""
-    where = stack.whereabouts()
+    where = stack.account_and_region()
     _require_deployable(stack, options.arguments)
     failed = stack.status in stack_states.FAILED_CREATION
     if failed and not _may_start_over(stack, where):
@@ -195,7 +195,7 @@ def usable_stack_name(name: str) -> str:
     Raises:
         Unusable: AWS would reject it.
     """
-    if error := stack_name_problem(name):
+    if error := stack_name_error(name):
         raise Unusable(f"{error}. Choose another name with STACK=.")
     return name
 
@@ -233,7 +233,7 @@ def _answer(parameter: Parameter, ask: Ask) -> str:
         print(f"  {error}.")
 
 
-def _require_right_place(environment: sam.Environment) -> None:
+def _require_account_environment(environment: sam.Environment) -> None:
     if environment.name == "local" and "AWS_ENDPOINT_URL" not in os.environ:
         raise Unusable(
             "ENV=local is for the local AWS with the Vonage emulator: run make up, and set the "
@@ -241,9 +241,9 @@ def _require_right_place(environment: sam.Environment) -> None:
         )
 
 
-def _require_no_other_place(arguments: Iterable[str]) -> None:
+def _require_no_other_stack(arguments: Iterable[str]) -> None:
     """Raise Unusable for an argument with which the SAM CLI would deploy another stack."""
-    for name, variable in _PLACES.items():
+    for name, variable in _SET_BY_VARIABLE.items():
         if any(each.partition("=")[0] == name for each in arguments):
             raise Unusable(f"{name} is not allowed in ARGS=: set {variable} instead.")
 
@@ -265,8 +265,8 @@ def _with_location(wanted: Target) -> Target:
 def _deploy(
     environment: sam.Environment, stack: Stack, chosen: Mapping[str, str], arguments: list[str]
 ) -> int:
-    place = ["--stack-name", stack.name, "--region", stack.region]
-    deploy = ["--config-env", environment.name, *place, *arguments]
+    target_stack = ["--stack-name", stack.name, "--region", stack.region]
+    deploy = ["--config-env", environment.name, *target_stack, *arguments]
     return _run(sam.command("deploy", chosen, *deploy))
 
 
@@ -290,7 +290,9 @@ def _next_steps(stack: str, served: tuple[Product, ...]) -> str:
     return f"""
 Next:{configure}
   make callback-url{which}
-      prints the URL of each product, and where to enter it at Vonage"""
+      prints the URL of each product, and where to enter it at Vonage
+  make smoke{which}
+      sends a test callback through the stack. See docs/operations.md, "First day"."""
 
 
 def _options() -> argparse.Namespace:

@@ -1,12 +1,12 @@
 """`make destroy`: deletes the stack and lists what is kept. It can be repeated after a failure."""
 
-import argparse
 import sys
 from typing import Any
 
 from botocore.exceptions import ClientError, WaiterError
 
 from operations import stack_states
+from operations.arguments import Parser
 from operations.command import command, fail
 from operations.event_rules import foreign_rules
 from operations.stack import Stack, StackError, resource_ids
@@ -25,13 +25,13 @@ share). Remove the callback URL from Vonage's settings: it no longer works."""
 @command
 def main() -> int:
     """Delete the stack after the operator confirmed its name; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m operations.destroy")
+    parser = Parser("destroy")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     parser.add_argument("--confirm", default="", help="the name again, to skip the prompt")
     options = parser.parse_args()
     stack = Stack(options.stack)
     if stack.status is None:
-        print(f"There is no stack {stack.name} ({stack.whereabouts()}): nothing to delete.")
+        print(f"There is no stack {stack.name} ({stack.account_and_region()}): nothing to delete.")
         return 0
     require_deletable(stack)
     print(_warning(stack))
@@ -154,7 +154,8 @@ def _warning(stack: Stack) -> str:
         if count
         else ""
     )
-    return f"This deletes the stack {stack.name} ({stack.whereabouts()}). Its table is kept.{lost}"
+    where = stack.account_and_region()
+    return f"This deletes the stack {stack.name} ({where}). Its table is kept.{lost}"
 
 
 def _dead_letters(stack: Stack) -> int:

@@ -11,8 +11,8 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
 from typing import Any
 
-from operations import subscriber
-from operations.arguments import positive
+from operations import products, subscriber
+from operations.arguments import Parser, positive
 from operations.command import command
 from operations.layout import progress
 from operations.stack import Stack, deployed_stack
@@ -26,19 +26,18 @@ _POLL_SECONDS = 5.0
 @command
 def main() -> int:
     """Print events; return the exit code: 1 if fewer than COUNT= arrived within SECONDS=."""
-    parser = argparse.ArgumentParser(prog="make events", usage="make events [COUNT= SECONDS=]")
+    parser = Parser("events")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     parser.add_argument("--count", type=positive, help="stop after this many events")
     parser.add_argument("--seconds", type=positive, help="stop after this many seconds")
     parser.add_argument(
         "--json", action="store_true", help="print complete events, one JSON object per line"
     )
+    products.add_option(parser)
     options = parser.parse_args()
     seen = 0
     try:
-        with closing(
-            _from_bus(deployed_stack(options.stack), options.count, options.seconds)
-        ) as arriving:
+        with closing(_from_bus(deployed_stack(options.stack), options)) as arriving:
             for event in arriving:
                 print(as_json(event) if options.json else as_line(event), flush=True)
                 seen += 1
@@ -77,17 +76,17 @@ def as_json(event: Any) -> str:
     return without_queries(json.dumps(event))  # ASCII only: json escapes control characters
 
 
-def _from_bus(stack: Stack, count: int | None, seconds: float | None) -> Generator[Any, None, None]:
+def _from_bus(stack: Stack, options: argparse.Namespace) -> Generator[Any, None, None]:
     with ExitStack() as exits:
         with progress("Subscribing"):
-            source = exits.enter_context(subscriber.temporary(stack, "events"))
+            source = exits.enter_context(subscriber.temporary(stack, "events", options.product))
         print(
             f"Listening with the temporary rule and queue {source.name}. Press Ctrl-C to stop.\n"
             "A new rule may miss events in its first seconds.",
             file=sys.stderr,
             flush=True,
         )
-        yield from events(source, count, seconds)
+        yield from events(source, options.count, options.seconds)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,12 @@ Anyone with the callback token chooses the text in callbacks, so control charact
 Bodies of unrecognized callbacks and the queries of URLs, which contain signatures, are left out.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator
 from typing import Any
 
+from operations import products
+from operations.arguments import Parser
 from operations.command import command
 from operations.selection import EVERYTHING, Selection, select
 from operations.stack import Stack, deployed_stack
@@ -20,19 +21,23 @@ LIMIT = 50
 @command
 def main() -> int:
     """Print items, each followed by an empty line; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m operations.items")
+    parser = Parser("items")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     parser.add_argument("--recording", default="", help="the item of the recording with this id")
     parser.add_argument("--session", default="", help="the items of a session and its recordings")
     parser.add_argument(
         "--room", default="", help="the items of a room, its sessions and recordings"
     )
+    products.add_option(parser)
     options = parser.parse_args()
-    selection = Selection(options.recording, options.session, options.room)
-    for item in items(deployed_stack(options.stack), LIMIT, selection):
+    selection = Selection(options.recording, options.session, options.room, options.product)
+    found = 0
+    for found, item in enumerate(items(deployed_stack(options.stack), LIMIT, selection), 1):  # noqa: B007
         for name, value in item.items():
             print(f"{name:<20} {value}")
         print()
+    if not found:
+        print("No items were found.", file=sys.stderr)
     return 0
 
 

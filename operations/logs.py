@@ -3,7 +3,6 @@
 It calls FilterLogEvents, which returns a line within seconds after it was written.
 """
 
-import argparse
 import heapq
 import json
 import re
@@ -18,7 +17,7 @@ from msgspec import Struct
 
 from operations import insights
 from operations.account import explain
-from operations.arguments import duration
+from operations.arguments import Parser, duration
 from operations.command import command
 from operations.layout import progress
 from operations.stack import Stack, StackError, deployed_stack, resource_ids
@@ -44,9 +43,7 @@ class Event(Struct, frozen=True, order=True):
 @command
 def main() -> int:
     """Print log lines; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="make logs", usage="make logs [FUNCTION= SINCE=10m FOLLOW=1]"
-    )
+    parser = Parser("logs")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     parser.add_argument("--function", default="", help="a function's name, such as event_publisher")
     parser.add_argument("--since", type=duration, default="10m", help="how far back: 90s, 2h, 3d")
@@ -101,16 +98,19 @@ def log_groups(stack: Stack, function: str = "") -> dict[str, str]:
     """
     groups = resource_ids(stack, "AWS::Logs::LogGroup")
     names = {
-        _plain(name): _snake_case(name) for name in resource_ids(stack, "AWS::Lambda::Function")
+        _normalized(name): _snake_case(name)
+        for name in resource_ids(stack, "AWS::Lambda::Function")
     }
     found = {
-        names[plain]: group
+        names[normalized]: group
         for name, group in groups.items()
-        if (plain := _plain(name.removesuffix("Logs"))) in names
+        if (normalized := _normalized(name.removesuffix("Logs"))) in names
     }
     if not function:
         return found
-    chosen = {name: group for name, group in found.items() if _plain(name) == _plain(function)}
+    chosen = {
+        name: group for name, group in found.items() if _normalized(name) == _normalized(function)
+    }
     if not chosen:
         raise StackError(
             f"The stack {stack.name} has no function {function}. "
@@ -188,7 +188,7 @@ def _print(texts: Iterator[str]) -> int:
     return count
 
 
-def _plain(name: str) -> str:
+def _normalized(name: str) -> str:
     return re.sub(r"[_\- ]", "", name).lower()
 
 

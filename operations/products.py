@@ -66,7 +66,13 @@ def labels(products: tuple[Product, ...]) -> str:
 
 def add_option(parser: argparse.ArgumentParser) -> None:
     """Add the option for PRODUCT= to a command; empty means all products of the stack."""
-    parser.add_argument("--product", default="", choices=["", *NAMES], help="meetings or video")
+    parser.add_argument("--product", default="", type=_product, help="meetings or video")
+
+
+def _product(text: str) -> str:
+    if text not in ("", *NAMES):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither meetings nor video")
+    return text
 
 
 def selected(parameters: Mapping[str, str], product: str) -> tuple[Product, ...]:

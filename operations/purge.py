@@ -16,6 +16,7 @@ from botocore.config import Config
 from msgspec import Struct
 
 from operations import products
+from operations.arguments import Parser
 from operations.command import command
 from operations.stack import Stack, deployed_stack
 from roomkeeper.domain.recordings import DEFERRED
@@ -70,12 +71,10 @@ class Selection(Struct):
 @command
 def main() -> int:
     """Print the items that would be removed, or remove them; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="make purge", usage="make purge FROM= TO= [PRODUCT= CONFIRM=]"
-    )
+    parser = Parser("purge")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
-    parser.add_argument("--start", required=True, type=_moment, help="received at or after this")
-    parser.add_argument("--end", required=True, type=_moment, help="received before this")
+    parser.add_argument("--from", dest="start", required=True, type=_moment, help="included")
+    parser.add_argument("--to", dest="end", required=True, type=_moment, help="not included")
     parser.add_argument(
         "--refused", action="store_true", help="only items for which Vonage denied access"
     )
@@ -141,7 +140,7 @@ def remove(stack: Stack, keys: list[str]) -> list[str]:
 def _purge(stack: Stack, window: Window, *, is_confirmed: bool) -> int:
     selection = select(stack, window)
     print(
-        f"Stack {stack.name} ({stack.whereabouts()}): items received at or after "
+        f"Stack {stack.name} ({stack.account_and_region()}): items received at or after "
         f"{iso(window.start)} and before {iso(window.end)} that Vonage's API never returned:"
     )
     for line in _lines(selection):
@@ -160,8 +159,9 @@ def _lines(selection: Selection) -> Iterator[str]:
     yield f"{len(selection.recordings)} recordings{_sample(selection.recordings, ': ')}"
     yield f"{len(selection.sessions)} sessions{_sample(selection.sessions, ': ')}"
     unknown = len(selection.keys) - selection.refused
-    yield f"Vonage denied access to {selection.refused} of them. The other {unknown} it does not"
-    yield "know, or it was not asked yet. If one of them is real, cleanup will never delete it."
+    yield f"Vonage denied access to {selection.refused} of them. The other {unknown} are unknown to"
+    yield "Vonage, or were not looked up yet. The cleanup never deletes a recording whose item is"
+    yield "removed, so make sure that none of them is real."
     for reason, keys in sorted(selection.left.items()):
         yield f"kept, {reason}: {len(keys)}{_sample(keys, ', ')}"
 

@@ -8,7 +8,6 @@ A message is deleted only after event_publisher accepted all of its records. Aft
 stays. Publishing twice does no harm, because an event keeps its id.
 """
 
-import argparse
 import base64
 import json
 import sys
@@ -23,6 +22,7 @@ from typing import Any
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from operations.arguments import Parser
 from operations.command import command
 from operations.stack import Stack, deployed_stack
 
@@ -65,7 +65,7 @@ class _Trimmed(NotSent):
 @command
 def main() -> int:
     """Redrive the stack's dead-letter queue; return the exit code: 0 if it is empty afterwards."""
-    parser = argparse.ArgumentParser(prog="python -m operations.redrive")
+    parser = Parser("redrive")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     sent, left = redrive(deployed_stack(parser.parse_args().stack))
     for reason in left:

@@ -40,7 +40,7 @@ VONAGE_TIMEOUT = 15.0  # seconds, in total
 ContentT = TypeVar("ContentT", bound=Struct)
 
 
-class Refused(Exception):
+class CredentialsRejected(Exception):
     """Vonage rejected the credentials; the message contains its response."""
 
 
@@ -57,7 +57,7 @@ def check_vonage_secret(
 
     Raises:
         Malformed: half of a pair is missing, or the functions could not use the content.
-        Refused: Vonage rejected a pair.
+        CredentialsRejected: Vonage rejected a pair.
     """
     read = msgspec.structs.asdict(_read(content, VonageSecretContent))
     pairs = [_pair(content, names) for names in PAIRS if given.keys() & {*names}]
@@ -79,14 +79,14 @@ def ask_vonage(product: Product, base_url: str, fields: Fields, within: float) -
 
     Raises:
         Malformed: the fields are not usable credentials.
-        Refused: Vonage rejected them.
+        CredentialsRejected: Vonage rejected them.
     """
     credentials = _credentials(product, fields)
     url = base_url or credentials.base_url  # only credentials of Video have one
     try:
         _APIS[product].list_one(url, credentials, within)
     except Unauthorized as exc:
-        raise Refused(f"Vonage rejected these credentials: {exc}") from exc
+        raise CredentialsRejected(f"Vonage rejected these credentials: {exc}") from exc
     except VonageError as exc:
         return f"The credentials could not be tested at Vonage ({url}): {exc}"
     is_application = isinstance(credentials, ApplicationKey)
@@ -163,8 +163,8 @@ def check_callback_secret(product: Product, content: Fields, accepted: str) -> I
     secrets = read.all_signature_secrets()
     if not all(map(is_signature_secret, secrets)):
         raise Malformed(
-            "The signature secret is a key file. Use the one of the Vonage account or, for Video, "
-            "of the callback URL: a short text."
+            "The signature secret is a key file. Give the signature secret of the Vonage account "
+            "or, for Video, of the callback URL, which is a short text."
         )
     if not (read.token and "token" in accepted) and not (secrets and "signature" in accepted):
         raise Malformed(
@@ -194,15 +194,15 @@ def _require_lengths(secrets: Iterable[str]) -> None:
         )
 
 
-def _read(content: Fields, kind: type[ContentT]) -> ContentT:
+def _read(content: Fields, content_type: type[ContentT]) -> ContentT:
     """Return the content, parsed as the functions parse it.
 
     Raises:
         Malformed: they could not parse it.
     """
     try:
-        return msgspec.json.decode(json.dumps(content), type=kind)
+        return msgspec.json.decode(json.dumps(content), type=content_type)
     except msgspec.DecodeError:
         # No cause: it may quote the secret.
-        names = ", ".join(field.name for field in msgspec.structs.fields(kind))
+        names = ", ".join(field.name for field in msgspec.structs.fields(content_type))
         raise Malformed(f"The secret must contain only {names}, in their usual form.") from None

@@ -1,5 +1,6 @@
 """Reads the items of the table that an operator selects."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from operations.stack import Stack
-from roomkeeper.store.items import RECORDING, ROOM, SESSION, key_of
+from roomkeeper.store.items import CHECKPOINT, RECORDING, ROOM, SESSION, key_of
 
 SCANNED = 1000
 """The most items that are read if nothing is selected. A scan has no order, and a scan of a whole
@@ -20,11 +21,15 @@ Item = dict[str, Any]
 
 
 class Selection(Struct, frozen=True):
-    """Ids that select items. An empty id selects nothing; three empty ids select everything."""
+    """Ids that select items. An empty id selects nothing; three empty ids select everything.
+
+    `product` limits the items to those of one product; empty means all.
+    """
 
     recording: str = ""
     session: str = ""
     room: str = ""
+    product: str = ""
 
     def __bool__(self) -> bool:
         """Return whether any id is given."""
@@ -41,7 +46,17 @@ def select(stack: Stack, selection: Selection, limit: int) -> Iterator[Item]:
     """
     table = _Table(stack)
     found = table.get(_keys(table, selection)) if selection else table.scan(SCANNED)
-    yield from islice(sorted(found, key=_rank), limit)
+    matching = (item for item in found if selection.product in ("", product_of(item)))
+    yield from islice(sorted(matching, key=_rank), limit)
+
+
+def product_of(item: Item) -> str:
+    """Return the product that an item in DynamoDB's JSON is about; "" for a checkpoint."""
+    if item["pk"]["S"].startswith(CHECKPOINT):
+        return ""
+    if "detail" in item:  # an outbox item: its event says so
+        return str(json.loads(item["detail"]["S"]).get("product", "meetings"))
+    return str(item.get("product", {"S": "meetings"})["S"])
 
 
 def _keys(table: "_Table", selection: Selection) -> Iterator[str]:
@@ -58,7 +73,7 @@ def _keys(table: "_Table", selection: Selection) -> Iterator[str]:
 
 def _rank(item: Item) -> tuple[int, str]:
     key: str = item["pk"]["S"]
-    kinds = [place for place, prefix in enumerate(_FIRST) if key.startswith(prefix)]
+    kinds = [rank for rank, prefix in enumerate(_FIRST) if key.startswith(prefix)]
     return (kinds or [len(_FIRST)])[0], key
 
 

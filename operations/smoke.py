@@ -6,7 +6,6 @@ processes it. Its item has a TTL in case the command is killed before it deletes
 Subscribers of the bus receive the event.
 """
 
-import argparse
 import hashlib
 import json
 import secrets
@@ -25,6 +24,7 @@ from msgspec import Struct
 
 from operations import products, subscriber
 from operations.account import explain
+from operations.arguments import Parser
 from operations.callback_url import signature_secrets
 from operations.command import command
 from operations.layout import line, progress
@@ -40,7 +40,7 @@ ATTEMPT_SECONDS = 20.0
 """Seconds to wait for an event before the next attempt. A new rule can miss events for a short time
 (EventBridge API Reference, PutRule)."""
 
-HTTP_TIMEOUT = 30.0  # seconds; API Gateway answers within 30
+HTTP_TIMEOUT = 30.0  # seconds; API Gateway responds within 30
 
 
 class StepFailed(Exception):
@@ -78,7 +78,7 @@ MARKED: Mapping[Product, Marked] = {
 @command
 def main() -> int:
     """Run the smoke test; return the exit code: 0 if every step succeeded."""
-    parser = argparse.ArgumentParser(prog="python -m operations.smoke")
+    parser = Parser("smoke")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     products.add_option(parser)
     options = parser.parse_args()

@@ -44,13 +44,21 @@ class Stack:
         self.name = name
         self._session: Any = session or account.session()
         self._endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL", "")
+        self._clients: dict[str, Any] = {}
 
     def client(self, service: str, **options: Any) -> Any:
-        """Return an SDK client for the stack's account and region.
+        """Return an SDK client for the stack's account and region; the same one without `options`.
 
         Raises:
             StackError: a setting of the SDK, such as AWS_ENDPOINT_URL, is invalid.
         """
+        if options:
+            return self._new_client(service, **options)
+        if service not in self._clients:
+            self._clients[service] = self._new_client(service)
+        return self._clients[service]
+
+    def _new_client(self, service: str, **options: Any) -> Any:
         try:
             return self._session.client(service, endpoint_url=self._endpoint or None, **options)
         except BotoCoreError:  # some are also a ValueError
@@ -127,7 +135,7 @@ class Stack:
                 "(ENV=, STACK=)."
             )
 
-    def whereabouts(self) -> str:
+    def account_and_region(self) -> str:
         """Return the account and region of the current credentials, in words.
 
         Raises:
@@ -226,8 +234,8 @@ class Stack:
         """The headers that every HTTP request needs: on the local AWS, the host of the API."""
         if not self._endpoint:
             return {}
-        url = self.outputs[products.NAMES[self.products[0]].url_output]
-        api_id = (urlsplit(url).hostname or "").partition(".")[0]
+        # The callback URL may be on a domain of the operator.
+        api_id = (urlsplit(self.outputs["ManagementUrl"]).hostname or "").partition(".")[0]
         port = urlsplit(self._endpoint).port
         return {"Host": f"{api_id}.execute-api.localhost:{port}"}
 
@@ -246,7 +254,10 @@ def deployed_stack(name: str) -> Stack:
 
 
 class Resource(NamedTuple):
-    """A resource of a stack or of a stack nested in it."""
+    """A resource of a stack or of a stack nested in it.
+
+    The logical id of one in a nested stack is that of both, such as `Monitoring/AlarmTopic`.
+    """
 
     type: str
     logical_id: str
@@ -268,8 +279,8 @@ def resources(stack: Stack, resource_type: str = "") -> Iterator[Resource]:
     return (each for each in _resources(formation, stack.name) if resource_type in ("", each.type))
 
 
-def _resources(formation: Any, stack_name: str) -> Iterator[Resource]:
-    """Yield all resources of a stack and of its nested stacks.
+def _resources(formation: Any, stack_name: str, prefix: str = "") -> Iterator[Resource]:
+    """Yield all resources of a stack and of its nested stacks; `prefix` is before each logical id.
 
     This calls ListStackResources, which has pages: DescribeStackResources returns at most 100
     resources (CloudFormation API Reference).
@@ -278,10 +289,10 @@ def _resources(formation: Any, stack_name: str) -> Iterator[Resource]:
     for given in (each for page in pages for each in page["StackResourceSummaries"]):
         physical_id = given.get("PhysicalResourceId")
         if physical_id and given.get("ResourceStatus") not in _GONE:
-            resource = Resource(given["ResourceType"], given["LogicalResourceId"], physical_id)
-            yield resource
-            if resource.type == "AWS::CloudFormation::Stack":
-                yield from _resources(formation, physical_id)
+            logical_id = prefix + given["LogicalResourceId"]
+            yield Resource(given["ResourceType"], logical_id, physical_id)
+            if given["ResourceType"] == "AWS::CloudFormation::Stack":
+                yield from _resources(formation, physical_id, f"{logical_id}/")
 
 
 def _missing(name: str) -> str:

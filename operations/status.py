@@ -3,7 +3,6 @@
 It changes nothing. A part that cannot be read prints the reason, and the other parts follow.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from operations import insights, products, worklists
 from operations.account import explain
+from operations.arguments import Parser
 from operations.command import command
 from operations.insights import Line
 from operations.layout import field, heading, line, progress
@@ -20,8 +20,8 @@ from operations.stack import Stack, StackError, resource_ids
 from operations.template import parameters
 from roomkeeper.domain.recordings import DEFERRED
 
-ROOM_JOB = "room_expiry_extender"
-JOBS = ("recording_cleanup", "recording_reconciler", ROOM_JOB)
+COPY_JOB, ROOM_JOB = "recording_copier", "room_expiry_extender"
+JOBS = ("recording_cleanup", "recording_reconciler", COPY_JOB, ROOM_JOB)
 RUN_ENDED = "run finished"
 """The message that every job logs at the end of a run, with its report."""
 
@@ -36,7 +36,7 @@ _ALARMS_A_CALL = 100  # CloudWatch API Reference, DescribeAlarms, AlarmNames
 @command
 def main() -> int:
     """Print the status; return the exit code: 0 if all parts could be read."""
-    parser = argparse.ArgumentParser(prog="python -m operations.status")
+    parser = Parser("status")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     return 0 if show(Stack(parser.parse_args().stack)) else 1
 
@@ -69,9 +69,11 @@ def show_stack(stack: Stack) -> None:
     field("state", described["StackStatus"])
     if reason := described.get("StackStatusReason"):
         field("reason", reason)
-    field("place", stack.whereabouts())
+    field("account", stack.account_and_region())
     field("deployed", _ago(described.get("LastUpdatedTime") or described["CreationTime"]))
     field("products", products.labels(stack.products))
+    if version := stack.outputs.get("Version"):
+        field("version", version)
     if code := code_version(stack):
         field("code", code)
 
@@ -125,6 +127,8 @@ def show_jobs(stack: Stack) -> None:
 def _without_run(stack: Stack, job: str) -> str:
     if job == ROOM_JOB and "meetings" not in stack.products:
         return "not deployed: rooms exist in Meetings only"
+    if job == COPY_JOB and stack.parameters.get("CopyRecordings", "false") != "true":
+        return "not deployed: CopyRecordings is false"
     return "no run in the last two days"
 
 
@@ -132,8 +136,8 @@ def _run(run: Line) -> str:
     report = sorted(insights.own_fields(run).items(), key=lambda each: (each[0] in _LAST, each[0]))
     counts = [f"{name} {value}" for name, value in report if _is_count(name, value)]
     ended = f"stopped by {run['stopped_by']}" if run.get("stopped_by") else "finished"
-    kind = " (dry run)" if run.get("dry_run") else ""
-    return f"{_ago(insights.time_of(run))}{kind}, {ended}: {', '.join(counts) or 'nothing to do'}"
+    suffix = " (dry run)" if run.get("dry_run") else ""
+    return f"{_ago(insights.time_of(run))}{suffix}, {ended}: {', '.join(counts) or 'nothing to do'}"
 
 
 def _is_count(name: str, value: object) -> bool:
@@ -163,19 +167,28 @@ def _length(length: worklists.Length, oldest: str = "oldest") -> str:
 
 def show_dead_letters(stack: Stack) -> None:
     """Print the number of dead letters, and the age of the oldest."""
-    url = stack.outputs["DeadLetterQueueUrl"]
+    heading("Dead letters")
+    events = _waiting(stack, stack.outputs["DeadLetterQueueUrl"])
+    line(f"{events}. Run make redrive to publish them." if events else "none")
+    if url := stack.outputs.get("CopyDeadLetterQueueUrl"):
+        copies = _waiting(stack, url)
+        line(
+            f"of copies: {copies}. The recording copier's log has the cause."
+            if copies
+            else "of copies: none"
+        )
+
+
+def _waiting(stack: Stack, url: str) -> str:
+    """Return the number of messages in a queue and the age of the oldest; "" if it is empty."""
     counted = stack.client("sqs").get_queue_attributes(
         QueueUrl=url,
         AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
     )["Attributes"]
-    count = sum(map(int, counted.values()))
-    heading("Dead letters")
-    if not count:
-        line("none")
-        return
+    if not (count := sum(map(int, counted.values()))):
+        return ""
     age = oldest_message_age(stack, url.rpartition("/")[2])
-    oldest = f"{_duration(age)} old" if age else "of unknown age"
-    line(f"{count}, the oldest {oldest}. Run make redrive to publish them.")
+    return f"{count}, the oldest {f'{_duration(age)} old' if age else 'of unknown age'}"
 
 
 def oldest_message_age(stack: Stack, queue: str) -> timedelta | None:

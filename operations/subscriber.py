@@ -26,14 +26,20 @@ _ABSENT = {
 
 
 class Subscriber:
-    """A queue that receives every event of a stack's bus from now on.
+    """A queue that receives the events of a stack's bus from now on: all, or those of a product.
 
     A new rule can miss events for a short time (EventBridge API Reference, PutRule).
     """
 
-    def __init__(self, stack: Stack, name: str) -> None:
-        """Create the rule and the queue, both called `name`; delete both if that fails."""
+    def __init__(self, stack: Stack, name: str, product: str = "") -> None:
+        """Create the rule and the queue, both called `name`; delete both if that fails.
+
+        `product` limits the events to those of one product; empty means all.
+        """
         self.name = name
+        self._pattern: dict[str, Any] = {"source": ["roomkeeper"]}
+        if product:
+            self._pattern["detail"] = {"data": {"product": [product]}}
         self._sqs = stack.client("sqs")
         self._events = stack.client("events")
         self._bus = stack.outputs["EventBusName"]
@@ -87,7 +93,7 @@ class Subscriber:
         rule = self._events.put_rule(
             Name=self.name,
             EventBusName=self._bus,
-            EventPattern=json.dumps({"source": ["roomkeeper"]}),
+            EventPattern=json.dumps(self._pattern),
         )["RuleArn"]
         policy = {
             "Version": "2012-10-17",
@@ -113,22 +119,22 @@ class Subscriber:
         if messages:
             self.received += [json.loads(message["Body"]) for message in messages]
             done = [
-                {"Id": str(place), "ReceiptHandle": message["ReceiptHandle"]}
-                for place, message in enumerate(messages)
+                {"Id": str(index), "ReceiptHandle": message["ReceiptHandle"]}
+                for index, message in enumerate(messages)
             ]
             self._sqs.delete_message_batch(QueueUrl=self._queue, Entries=done)
         return len(messages)
 
 
 @contextmanager
-def temporary(stack: Stack, purpose: str) -> Iterator[Subscriber]:
+def temporary(stack: Stack, purpose: str, product: str = "") -> Iterator[Subscriber]:
     """Subscribe while the context lasts; Ctrl-C and SIGTERM also delete the rule and the queue.
 
     Both are called make-PURPOSE- plus eight random digits, so that leftovers of a killed command
     can be recognized.
     """
     with _exit_on_sigterm():
-        subscriber = Subscriber(stack, f"make-{purpose}-{secrets.token_hex(4)}")
+        subscriber = Subscriber(stack, f"make-{purpose}-{secrets.token_hex(4)}", product)
         try:
             yield subscriber
         finally:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 from msgspec import Struct
+from yaml import CSafeLoader as SafeLoader  # ten times as fast as yaml.SafeLoader
 
 ROOT = Path(__file__).parent.parent
 
@@ -54,11 +55,11 @@ def _is_within(value: float, least: float | None, most: float | None) -> bool:
     return (least is None or value >= least) and (most is None or value <= most)
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(SafeLoader):
     """Reads CloudFormation's short forms: `!Ref Table` becomes `{"Ref": "Table"}`."""
 
 
-def _short_form(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str, Any]:
+def _short_form(loader: SafeLoader, name: str, node: yaml.Node) -> dict[str, Any]:
     if isinstance(node, yaml.ScalarNode):
         return {name: loader.construct_scalar(node)}
     assert isinstance(node, yaml.SequenceNode)  # noqa: S101 - the template has no other
@@ -68,7 +69,7 @@ def _short_form(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str
 _Loader.add_multi_constructor("!", _short_form)
 
 
-def stack_name_problem(name: str) -> str | None:
+def stack_name_error(name: str) -> str | None:
     """Return why a stack cannot be called `name`; None if it can.
 
     The event bus and the schema registry have the same name. Sources: "CreateStack" in the
@@ -93,6 +94,15 @@ def load(path: Path) -> dict[str, Any]:
 def template() -> dict[str, Any]:
     """Return the whole template."""
     return load(ROOT / "template.yaml")
+
+
+def job_stacks() -> dict[str, dict[str, Any]]:
+    """Return the nested stacks that start and watch a job each, by logical id."""
+    return {
+        name: resource
+        for name, resource in template()["Resources"].items()
+        if resource.get("Properties", {}).get("TemplateURL") == "operations/job.yaml"
+    }
 
 
 @cache

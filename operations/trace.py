@@ -3,7 +3,6 @@
 The sources are the item in the table and the functions' logs about the recording and its session.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -12,9 +11,9 @@ from typing import TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
 
-from operations import insights
+from operations import insights, layout
 from operations.account import explain
-from operations.arguments import within
+from operations.arguments import Parser, within
 from operations.command import command
 from operations.insights import Line
 from operations.products import NAMES
@@ -28,7 +27,7 @@ from roomkeeper.times import iso
 MAX_LOG_DAYS = 3653
 """The longest time that CloudWatch Logs keeps logs, in days."""
 
-Kind = TypeVar("Kind", Recording, Session)
+ItemT = TypeVar("ItemT", Recording, Session)
 
 
 class Step(Struct, frozen=True):
@@ -43,7 +42,7 @@ class Step(Struct, frozen=True):
 @command
 def main() -> int:
     """Print the history; return the exit code."""
-    parser = argparse.ArgumentParser(prog="make trace", usage="make trace RECORDING=ID [STACK=]")
+    parser = Parser("trace")
     parser.add_argument("recording_id", help="the recording's id")
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     parser.add_argument(
@@ -57,8 +56,10 @@ def main() -> int:
     if not options.recording_id:
         parser.error("give the recording's id: make trace RECORDING=17461b93-...")
     stack = deployed_stack(options.stack)
-    for line in history(stack, options.recording_id, timedelta(options.days)):
-        print(line)
+    with layout.progress("Searching the logs"):
+        found = list(history(stack, options.recording_id, timedelta(options.days)))
+    for text in found:
+        layout.line(text, 0)
     return 0
 
 
@@ -94,7 +95,7 @@ def _history(stack: Stack, recording_id: str, back: timedelta) -> Iterator[str]:
     yield from map(_line, sorted(steps, key=lambda step: step.at))
 
 
-def _item(stack: Stack, key: str, kind: type[Kind]) -> Kind | None:
+def _item(stack: Stack, key: str, item_type: type[ItemT]) -> ItemT | None:
     try:
         response = stack.client("dynamodb").get_item(
             TableName=stack.outputs["TableName"], Key=items.key_of(key), ConsistentRead=True
@@ -105,7 +106,7 @@ def _item(stack: Stack, key: str, kind: type[Kind]) -> Kind | None:
         ) from None
     if "Item" not in response:
         return None
-    return items.read(key, items.deserialize(response["Item"]), kind)
+    return items.read(key, items.deserialize(response["Item"]), item_type)
 
 
 def _heading(known: Recording, session: Session | None) -> Iterator[str]:
@@ -213,7 +214,7 @@ _PHRASES: Mapping[str, Callable[[Line], str]] = {
         f"{line['event']} {'accepted' if line['is_new'] else 'repeated, nothing new'}"
     ),
     "callback could not be taken now": lambda line: (
-        f"{line['event']} answered 503, Vonage sends it again: {line['error']}"
+        f"503 in response to {line['event']}, which Vonage sends again: {line['error']}"
     ),
     "missed callback recovered": lambda line: f"{line['event']} recovered from Vonage's API",
     "event published": lambda line: f"{line['event']} published",
@@ -229,8 +230,8 @@ _CALLS = {
     "PUT /recordings/{recording_id}/hold": "put on hold",
     "DELETE /recordings/{recording_id}/hold": "hold lifted",
     "POST /recordings/{recording_id}/republish": "recording:uploaded published again",
-    "POST /recordings/{recording_id}/copy": "copy asked for",
-    "GET /recordings/{recording_id}/file": "link to the copy given out",
+    "POST /recordings/{recording_id}/copy": "copy requested",
+    "GET /recordings/{recording_id}/file": "link to the copy returned",
     "GET /sessions/{session_id}/recordings": "listed with its session",
 }
 

@@ -16,9 +16,9 @@ from rich.table import Table
 
 from benchmarks.counts import LIFE, Life, life
 from local.testing.template import resources
-from operations.arguments import within
+from operations.arguments import Parser, within
 from operations.template import Parameter, parameters
-from roomkeeper.domain.copies import PART_SIZE
+from roomkeeper.domain.copies import requests_for
 from tools import prices, worst_case
 
 COPYING = "CopiesRecordings"
@@ -67,7 +67,7 @@ COPY_BYTES_PER_SECOND = 50e6
 COPY_GB = 1.0
 """The memory of the recording copier; a copy's time is billed at it."""
 
-COPY_METRICS = 10
+COPY_METRICS = 11
 """Custom metrics of the recording copier: of its copies and of its sweep."""
 
 BATCH = 10
@@ -133,11 +133,11 @@ def copies(recordings: int, megabytes: float) -> dict[str, float]:
     it.
     """
     size = megabytes * 1e6
-    parts = max(1, -(-int(size) // PART_SIZE))
+    sent = requests_for(max(1, int(size)))
     stored = recordings * size / 1e9
     sweeps = 30 * 96
     seconds = recordings * size / COPY_BYTES_PER_SECOND + sweeps * JOB_SECONDS
-    writes = recordings * (parts + 4) * 2  # the item's progress, of up to two kilobytes
+    writes = recordings * (sent + 3) * 2  # the item's progress, of up to two kilobytes
     alarms = [
         each
         for each in resources("AWS::CloudWatch::Alarm").values()
@@ -145,7 +145,7 @@ def copies(recordings: int, megabytes: float) -> dict[str, float]:
     ]
     return {
         "S3 storage": stored * prices.S3_GB,
-        "S3 requests": recordings * (parts + 2) * prices.S3_PUT,
+        "S3 requests": recordings * sent * prices.S3_PUT,
         "Lambda": seconds * COPY_GB * prices.LAMBDA_GB_SECOND,
         "DynamoDB": writes * prices.WRITE_UNIT,
         "EventBridge": recordings * prices.EVENT,
@@ -160,7 +160,7 @@ def through_nat(recordings: int, megabytes: float) -> float:
 
 
 def monitoring() -> dict[str, float]:
-    """Return the dollars per month of the alarms and of the dashboard, if the default has one."""
+    """Return the dollars per month of the alarms, and of the dashboard if it is on by default."""
     alarms = {"alarms": _alarm_metrics() * prices.ALARM}
     if parameters()["CreateDashboard"].default == "true":
         return alarms | {"dashboard": prices.DASHBOARD}
@@ -323,7 +323,7 @@ def _valid(parameter: Parameter) -> Callable[[str], float]:
 
 def main() -> None:
     """Print the bill for a load, and the bills of two alternative designs."""
-    parser = argparse.ArgumentParser(prog="python -m tools.cost", description=__doc__)
+    parser = Parser("cost")
     for name in ("callbacks", "recordings", "rooms"):
         parser.add_argument(f"--{name}", type=within(0, MAX_COUNT), required=True, metavar="COUNT")
     parser.add_argument("--copy-mb", type=within(0, 10**6), default=0, help="megabytes of a copy")

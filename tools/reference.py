@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from operations.template import ROOT, Parameter, parameters, template
+from operations.template import ROOT, Parameter, job_stacks, load, parameters, template
 from roomkeeper.domain import events
 
 PAGE = ROOT / "docs/reference.md"
@@ -45,18 +45,21 @@ def _functions() -> Iterator[str]:
 
 def _started_by(function: str) -> str:
     """Return a function's triggers; its routes are in their own table."""
-    schedules = [
-        _code(schedule["Properties"]["ScheduleExpression"]["Ref"])
-        for _, schedule in _resources("AWS::Scheduler::Schedule")
-        if _target(schedule["Properties"]["Target"]["Arn"]) == function
-    ]
-    streams = template()["Resources"][function]["Properties"].get("Events", {})
-    routed = any(_routed_to(route) == function for _, route in _resources(_ROUTE))
-    ways = [f"schedule {each}" for each in schedules] + ["the table's stream" for _ in streams]
-    return ", ".join(ways + ["the HTTP API"] * routed)
+    jobs = [each for each in _jobs() if each["Function"]["Ref"] == function]
+    ways = [f"schedule {_code(each['ScheduleExpression']['Ref'])}" for each in jobs]
+    events = template()["Resources"][function]["Properties"].get("Events", {}).values()
+    ways += [_SOURCES[each["Type"]] for each in events]
+    routed = jobs or any(_routed_to(route) == function for _, route in _resources(_ROUTE))
+    return ", ".join([*ways, "the HTTP API"] if routed else ways)
 
 
+_SOURCES = {"DynamoDB": "the table's stream", "SQS": "the queue of copies"}
 _ROUTE = "AWS::ApiGatewayV2::Route"
+
+
+def _jobs() -> list[dict[str, Any]]:
+    """Return the parameters of each job's nested stack."""
+    return [each["Properties"]["Parameters"] for each in job_stacks().values()]
 
 
 def _routes() -> Iterator[str]:
@@ -73,7 +76,19 @@ def _routes() -> Iterator[str]:
         )
         for _, route in _resources(_ROUTE)
     ]
-    yield _table(("route", "function", "caller"), rows)
+    yield _table(("route", "function", "caller"), [*rows, *_job_routes()])
+
+
+def _job_routes() -> Iterator[Row]:
+    nested = load(ROOT / "operations/job.yaml")["Resources"]
+    key: str = nested["Route"]["Properties"]["RouteKey"]["Sub"]
+    for job in _jobs():
+        function = template()["Resources"][job["Function"]["Ref"]]
+        yield (
+            _code(key.replace("${Name}", job["Name"])),
+            _code(_folder(function)),
+            "signed requests",
+        )
 
 
 def _routed_to(route: dict[str, Any]) -> str:

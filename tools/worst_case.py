@@ -2,7 +2,7 @@
 
 The caller sends the most expensive requests to every route that requires no signature, as many as
 the stage's throttling allows. Limits and sizes come from the template, prices from `tools.prices`.
-The source of each limit and charge is next to its figure.
+The source of each limit and charge is next to its number.
 """
 
 import json

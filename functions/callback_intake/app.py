@@ -1,4 +1,4 @@
-"""HTTP API -> table: takes Vonage's callbacks."""
+"""HTTP API -> table: receives Vonage's callbacks."""
 
 from roomkeeper.handlers.callback_intake import handler
 

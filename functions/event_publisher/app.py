@@ -1,4 +1,4 @@
-"""Table's stream -> event bus: publishes what has become due. Nothing else does."""
+"""Table's stream -> event bus: publishes the events of changed items. Nothing else publishes."""
 
 from roomkeeper.handlers.event_publisher import handler
 

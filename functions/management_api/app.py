@@ -1,4 +1,4 @@
-"""HTTP API -> Vonage and table: lets operators and services look after rooms and recordings."""
+"""HTTP API -> Vonage and table: manages rooms and recordings for operators and services."""
 
 from roomkeeper.handlers.management_api import handler
 

@@ -1,4 +1,4 @@
-"""Schedule, or HTTP API -> Vonage, then table: finds out what callbacks failed to tell."""
+"""Schedule, or HTTP API -> Vonage, then table: recovers recordings whose callbacks were lost."""
 
 from roomkeeper.handlers.reconciliation import handler
 

@@ -1,4 +1,4 @@
-"""Schedule, HTTP API -> Vonage, table: keeps rooms alive as the operator's policy wants."""
+"""Schedule, or HTTP API -> Vonage, then table: extends rooms by the operator's policy."""
 
 from roomkeeper.handlers.room_extension import handler
 

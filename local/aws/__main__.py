@@ -6,20 +6,29 @@ from pathlib import Path
 from ministack.app import main
 
 from local.aws import (
+    company_rules,
     crashes,
     deployer_permissions,
     event_buses,
     function_output,
+    layers,
     schedule_roles,
+    schedule_sweeps,
     secret_versions,
     stream_retries,
+    tagged_uploads,
 )
 
+os.environ.pop("PYTHONPYCACHEPREFIX", None)  # functions use the bytecode that they were built with
 crashes.install()
 stream_retries.install()
 function_output.install(Path(os.environ["FUNCTION_OUTPUT"]))
+layers.install(Path(os.environ["TMPDIR"]) / "layers")
 schedule_roles.install()
+company_rules.install()
+schedule_sweeps.install()
 deployer_permissions.install()
 event_buses.install()
 secret_versions.install()
+tagged_uploads.install()
 main()

@@ -203,43 +203,66 @@ MORE_AT_CREATION = {
 }
 """Additional actions at creation that have no resource ARN."""
 
+_NETWORK = ("ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs")
+_KEY = ("kms:CreateGrant", "kms:DescribeKey")
+
+WITH_PROPERTY = {
+    ("AWS::DynamoDB::Table", "SSESpecification"): Handlers(
+        "arn:aws:kms:{region}:{account}:key/x", _KEY, _KEY, ()
+    ),
+    ("AWS::IAM::Role", "PermissionsBoundary"): Handlers(
+        "arn:aws:iam::{account}:role/{name}-X", (), ("iam:PutRolePermissionsBoundary",), ()
+    ),
+    ("AWS::Lambda::Function", "VpcConfig"): Handlers("*", _NETWORK, _NETWORK, ()),
+    ("AWS::Logs::LogGroup", "KmsKeyId"): Handlers(_GROUP, (), ("logs:AssociateKmsKey",), ()),
+}
+"""Additional actions for a resource that has a property for the rules of a company."""
+
 _PASSED_TO = {
     "AWS::Lambda::Function": "lambda.amazonaws.com",
     "AWS::Scheduler::Schedule": "scheduler.amazonaws.com",
 }
 
 
-class Refused(Exception):
+class AccessDenied(Exception):
     """The deployer lacks a permission for an action of CloudFormation; the message is AWS's."""
 
 
 def checks(
-    resource_type: str, logical_id: str, properties: Mapping[str, Any], place: Mapping[str, str]
+    resource_type: str, logical_id: str, properties: Mapping[str, Any], location: Mapping[str, str]
 ) -> dict[str, Iterator[tuple[str, str, dict[str, str]]]]:
     """Return the needed permissions (action, ARN, context) for each of create, update and delete.
 
-    `place` has the keys `stack`, `account` and `region`.
+    `location` has the keys `stack`, `account` and `region`.
     """
     handlers = HANDLERS[resource_type]
-    named = {**place, "logical": logical_id, "name": f"{place['stack']}-{logical_id}"}
+    named = {**location, "logical": logical_id, "name": f"{location['stack']}-{logical_id}"}
     more = MORE_AT_CREATION.get(resource_type, ())
 
-    def needed(actions: tuple[str, ...]) -> Iterator[tuple[str, str, dict[str, str]]]:
-        for action in actions:
+    context = {
+        "lambda:functionarn": _FUNCTION.format(**named),
+        "kms:viaservice": "dynamodb.{region}.amazonaws.com".format(**named),
+    }
+    extra = [
+        each
+        for (kind, name), each in WITH_PROPERTY.items()
+        if kind == resource_type and name in properties
+    ]
+
+    def needed(verb: str) -> Iterator[tuple[str, str, dict[str, str]]]:
+        for each in extra:
+            for action in getattr(each, verb):
+                yield action, each.arn.format(**named), context
+        for action in getattr(handlers, verb) + (more if verb == "create" else ()):
             if action == "iam:PassRole":
                 role = properties.get("Role") or properties["Target"]["RoleArn"]
                 yield action, role, {"iam:passedtoservice": _PASSED_TO[resource_type]}
             elif action in more:
                 yield action, "*", {}
             else:
-                function = _FUNCTION.format(**named)
-                yield action, handlers.arn.format(**named), {"lambda:functionarn": function}
+                yield action, handlers.arn.format(**named), context
 
-    return {
-        "create": needed((*handlers.create, *more)),
-        "update": needed(handlers.update),
-        "delete": needed(handlers.delete),
-    }
+    return {verb: needed(verb) for verb in ("create", "update", "delete")}
 
 
 def rule_arn(body: bytes, region: str, account: str) -> str | None:
@@ -274,8 +297,8 @@ def install() -> None:
 
     def require(kind: str, verb: str, logical_id: str, properties: Any, stack: str) -> None:
         if kind in HANDLERS:
-            place = {"stack": stack, "account": get_account_id(), "region": get_region()}
-            for action, arn, context in checks(kind, logical_id, properties, place)[verb]:
+            location = {"stack": stack, "account": get_account_id(), "region": get_region()}
+            for action, arn, context in checks(kind, logical_id, properties, location)[verb]:
                 _require_allowed(action, arn, context)
 
     def create_if_allowed(kind: str, logical_id: str, properties: Any, stack: str) -> Any:
@@ -338,7 +361,7 @@ def _require_allowed(action: str, arn: str, context: Mapping[str, str]) -> None:
     )
     policies = iam_evaluator._gather_user_policies(name, account)
     if iam_evaluator.evaluate(request, policies).decision != "Allow":
-        raise Refused(
+        raise AccessDenied(
             f"User: {caller} is not authorized to perform: {action} on resource: {arn} because no "
             "identity-based policy allows it"
         )

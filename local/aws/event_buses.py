@@ -59,14 +59,14 @@ def _is_allowed(eventbridge: Any, target: Mapping[str, Any], event: Mapping[str,
     arn = target["Arn"]
     sender = f"arn:aws:iam::{event['Account']}:root"
     sending = iam_evaluator.EvalContext(sender, "Root", event["Account"], PUT, arn, "")
-    policy = eventbridge._event_bus_policies.get_scoped(*_place(arn))
+    policy = eventbridge._event_bus_policies.get_scoped(*_account_region_and_name(arn))
     allowed = iam_evaluator.evaluate_resource_policy(policy, sending).decision == "Allow"
     return allowed and role_allows(target.get("RoleArn", ""), EVENTS, PUT, arn)
 
 
 def _send(eventbridge: Any, arn: str, event: Mapping[str, Any]) -> None:
     """Dispatch an event in the account and region of a bus; `Account` stays the sender's."""
-    account, region, name = _place(arn)
+    account, region, name = _account_region_and_name(arn)
     here = eventbridge.get_account_id(), eventbridge.get_region()
     eventbridge.set_request_account_id(account)
     eventbridge.set_request_region(region)
@@ -77,7 +77,7 @@ def _send(eventbridge: Any, arn: str, event: Mapping[str, Any]) -> None:
         eventbridge.set_request_region(here[1])
 
 
-def _place(arn: str) -> tuple[str, str, str]:
+def _account_region_and_name(arn: str) -> tuple[str, str, str]:
     """Return a bus's account, region and name."""
     _, _, _, region, account, resource = arn.split(":", 5)
     return account, region, resource.removeprefix("event-bus/")

@@ -92,5 +92,5 @@ def _clean_up(local: LocalStack, archive_id: str) -> dict[str, Any]:
 
 
 def _in_words(outcome: dict[str, Any]) -> str:
-    place = "is" if outcome["at_vonage"] else "is no longer"
-    return f"{outcome['deleted']} deleted; the archive {place} at Vonage"
+    verb = "is" if outcome["at_vonage"] else "is no longer"
+    return f"{outcome['deleted']} deleted; the archive {verb} at Vonage"

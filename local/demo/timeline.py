@@ -114,7 +114,7 @@ def show_lives(lives: Lives) -> None:
     heading("The recordings, with the actual times of the demonstration (UTC)")
     for recording_id, stages in lives.items():
         in_order = sorted(stages.items(), key=lambda stage: stage[1])
-        # A hard blank keeps a stage and its time on one line.
+        # A non-breaking space keeps a stage and its time on one line.
         life = " -> ".join(f"{stage}\xa0{at:%H:%M:%S}" for stage, at in in_order)
         _print(life, f"  {recording_id[:8]}  ", " " * 12)
 

@@ -98,7 +98,7 @@ def _show_recovery(
     """Reconcile with Vonage's list of archives, which has one more that sent no callback."""
     timeline.heading("Reconciliation: Vonage's list of archives replaces the lost callbacks")
     started_at = (datetime.now(UTC) - AGE).isoformat()
-    [silent] = local.vonage.video.place_archives(started_at=started_at, frozen=True)["archive_ids"]
+    [silent] = local.vonage.video.add_archives(started_at=started_at, frozen=True)["archive_ids"]
     timeline.say(
         f"Callback {LOST} of archive {archive_id[:8]} was lost. Archive {silent[:8]} sent none at "
         "all, and Vonage deletes its file in 11 hours."

@@ -14,7 +14,7 @@ class FaultControl:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def strike(self, rate: float) -> None:
+    def inject(self, rate: float) -> None:
         """Make this share of the calls to each service fail, with all kinds of faults."""
         self.set(fault_rules(rate))
 
@@ -22,7 +22,7 @@ class FaultControl:
         """Replace all rules by these, in microburst's form; no rules means no faults."""
         requests.post(f"{self.url}/_microburst/rules", json=rules, timeout=10).raise_for_status()
 
-    def struck(self) -> Counter[str]:
+    def injected(self) -> Counter[str]:
         """Return how many calls to each service failed because of the current rules."""
         counts: Counter[str] = Counter()
         for rule in requests.get(f"{self.url}/_microburst/rules", timeout=10).json():

@@ -57,22 +57,27 @@ def a_callback(event: str, **changes: Any) -> Observation:
 
 
 def a_recording_started(**changes: Any) -> Observation:
+    """Return the sample `recording:started`, parsed, with these fields changed."""
     return a_callback("recording:started", **changes)
 
 
 def a_recording_ended(**changes: Any) -> Observation:
+    """Return the sample `recording:ended`, parsed, with these fields changed."""
     return a_callback("recording:ended", **changes)
 
 
 def a_recording_uploaded(**changes: Any) -> Observation:
+    """Return the sample `recording:uploaded`, parsed, with these fields changed."""
     return a_callback("recording:uploaded", **changes)
 
 
 def a_session_started(**changes: Any) -> Observation:
+    """Return the sample `session:started`, parsed, with these fields changed."""
     return a_callback("session:started", **changes)
 
 
 def a_session_ended(**changes: Any) -> Observation:
+    """Return the sample `session:ended`, parsed, with these fields changed."""
     return a_callback("session:ended", **changes)
 
 

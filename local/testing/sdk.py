@@ -18,7 +18,7 @@ FAILING = AwsError("InternalServerError", "We had a problem", "REQUEST-2", is_re
 CUT_OFF = AwsError(CONNECTION_FAILED, "cannot connect")
 OUTAGES = [THROTTLED, FAILING, CUT_OFF]
 
-PATIENT = RetryPolicy(max_attempts=1, timeout=60)
+LONG_TIMEOUT = RetryPolicy(max_attempts=1, timeout=60)
 """For tests that do not test timeouts, so that they pass on a busy machine."""
 
 

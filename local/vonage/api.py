@@ -17,7 +17,7 @@ from local.vonage.meetings import download_url
 from local.vonage.paging import Page
 from local.vonage.recordings import Recording
 from local.vonage.refusal import invalid
-from local.vonage.responses import gateway_error, json_answer, json_object
+from local.vonage.responses import gateway_error, json_object, json_response
 from local.vonage.serving import View, with_faults
 from local.vonage.state import State
 from roomkeeper.types import Id
@@ -59,17 +59,17 @@ class MeetingsApi:
         """POST /rooms."""
         body = json_object(request)
         room = self._state.add_room(lambda serial, now: rooms.created(body, serial, now))
-        return json_answer(self._shown(room), 201)
+        return json_response(self._shown(room), 201)
 
     def list_rooms(self) -> Response:
         """GET /rooms."""
-        page = Page.asked(request.args, self._state.room_count())
+        page = Page.requested(request.args, self._state.room_count())
         shown = [self._shown(room) for room in self._state.rooms(page.first, page.stop)]
         settings = self._state.switches.settings
         base = self._state.base
         if settings.link_form == "bare":
             base = urlsplit(base).netloc
-        return json_answer(
+        return json_response(
             {
                 "page_size": page.size,
                 "_embedded": {"rooms": shown} if settings.page_form == "embedded" else shown,
@@ -80,13 +80,13 @@ class MeetingsApi:
 
     def get_room(self, room_id: str) -> Response:
         """GET /rooms/{id}."""
-        return json_answer(self._shown(self._state.room(room_id)))
+        return json_response(self._shown(self._state.room(room_id)))
 
     def update_room(self, room_id: str) -> Response:
         """PATCH /rooms/{id}."""
         body = json_object(request)
         change = self._state.change_room(room_id, lambda room, now: rooms.updated(room, body, now))
-        return json_answer(self._shown(change))
+        return json_response(self._shown(change))
 
     def delete_room(self, room_id: str) -> Response:
         """DELETE /rooms/{id}."""
@@ -96,11 +96,13 @@ class MeetingsApi:
     def list_recordings(self, session_id: str) -> Response:
         """GET /sessions/{id}/recordings."""
         found = self._state.recordings_of(session_id)
-        return json_answer({"_embedded": {"recordings": [self._recording(each) for each in found]}})
+        return json_response(
+            {"_embedded": {"recordings": [self._recording(each) for each in found]}}
+        )
 
     def get_recording(self, recording_id: str) -> Response:
         """GET /recordings/{id}."""
-        return json_answer(self._recording(self._state.recording(recording_id)))
+        return json_response(self._recording(self._state.recording(recording_id)))
 
     def delete_recording(self, recording_id: str) -> Response:
         """DELETE /recordings/{id}."""

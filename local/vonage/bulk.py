@@ -142,8 +142,8 @@ def add_recordings(state: State, wanted: Recordings) -> dict[str, Any]:
         for id_ in ids:
             state.files.set_size(id_, wanted.size)
     state.keep_recordings(
-        Recording(id_, sessions[place // wanted.per_session].id, start, ended_at, wanted.status)
-        for place, id_ in enumerate(ids)
+        Recording(id_, sessions[index // wanted.per_session].id, start, ended_at, wanted.status)
+        for index, id_ in enumerate(ids)
     )
     session_ids = list(dict.fromkeys(session.id for session in sessions))
     return {"room_id": room_id, "session_ids": session_ids, "recording_ids": ids}
@@ -155,7 +155,7 @@ def add_rooms(state: State, wanted: Rooms) -> dict[str, Any]:
     Raises:
         Refusal: a field is invalid.
     """
-    added = [_placed(state, wanted.fields) for _ in range(wanted.count)]
+    added = [_added(state, wanted.fields) for _ in range(wanted.count)]
     return {"room_ids": [room.id for room in added]}
 
 
@@ -210,7 +210,7 @@ def _room_of(state: State, wanted: Recordings) -> str:
             return state.session(wanted.session_id).room_id
     if wanted.room_id is not None:
         return state.room(wanted.room_id).id
-    return _placed(state, {"expires_at": iso(state.clock.now() + timedelta(days=30))}).id
+    return _added(state, {"expires_at": iso(state.clock.now() + timedelta(days=30))}).id
 
 
 def _sessions(wanted: Recordings, recordings: int, like: Session) -> Iterator[Session]:
@@ -219,5 +219,5 @@ def _sessions(wanted: Recordings, recordings: int, like: Session) -> Iterator[Se
         yield replace(like, id=wanted.session_id or new_session_id(like.started_at))
 
 
-def _placed(state: State, fields: dict[str, Any]) -> rooms.Room:
-    return state.add_room(lambda serial, now: rooms.placed(fields, serial, now))
+def _added(state: State, fields: dict[str, Any]) -> rooms.Room:
+    return state.add_room(lambda serial, now: rooms.added(fields, serial, now))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from local.vonage.control_client import ControlClient, ControlError, plain
+from local.vonage.control_client import ControlClient, ControlError, json_compatible
 from local.vonage.video.control import VideoControl
 
 __all__ = ["ControlError", "VonageControl"]
@@ -102,7 +102,7 @@ class VonageControl(ControlClient):
             "ongoing": ongoing,
             "upload": upload,
         }
-        return self._post("/meetings", meeting | plain(sending))
+        return self._post("/meetings", meeting | json_compatible(sending))
 
     def end_meeting(
         self, session_id: str, *, duration: int | None = None, upload: bool = True, **sending: Any
@@ -111,7 +111,7 @@ class VonageControl(ControlClient):
 
         Its recordings are `duration` seconds long, or end now if it is None.
         """
-        ending = {"duration": duration, "upload": upload} | plain(sending)
+        ending = {"duration": duration, "upload": upload} | json_compatible(sending)
         return self._post(f"/meetings/{quote(session_id, safe='')}/end", ending)
 
     def hold_meetings(
@@ -142,7 +142,7 @@ class VonageControl(ControlClient):
             "shuffle": shuffle,
             "seed": seed,
         }
-        return self._post("/meetings/bulk", wanted | plain(meeting))
+        return self._post("/meetings/bulk", wanted | json_compatible(meeting))
 
     def add_recordings(  # noqa: PLR0913 - one for each property of a recording
         self,

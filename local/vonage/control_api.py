@@ -14,7 +14,7 @@ from local.vonage.faults import Fault
 from local.vonage.meetings import Duration, Meeting, MeetingSending
 from local.vonage.recordings import Recording, Session
 from local.vonage.refusal import invalid
-from local.vonage.responses import json_answer, json_object
+from local.vonage.responses import json_object, json_response
 from local.vonage.sender import Sender, Watch
 from local.vonage.sending import Body
 from local.vonage.settings import KINDS, Kind, Target
@@ -90,29 +90,29 @@ class ControlApi:
 
     def send_callback(self) -> Response:
         """Send one callback; respond with its delivery."""
-        return json_answer(self._sender.send(json_object(request)).as_json())
+        return json_response(self._sender.send(json_object(request)).as_json())
 
     def list_deliveries(self) -> Response:
         """Return all callbacks and their attempts."""
-        return json_answer([delivery.as_json() for delivery in self._state.journal.deliveries()])
+        return json_response([delivery.as_json() for delivery in self._state.journal.deliveries()])
 
     def list_requests(self) -> Response:
         """Return the requests to the API."""
-        return json_answer(self._state.journal.requests())
+        return json_response(self._state.journal.requests())
 
     def create_room(self) -> Response:
         """Add a room in any state."""
         wanted = fields()
-        room = self._state.add_room(lambda serial, now: rooms.placed(wanted, serial, now))
-        return json_answer(self._room(room), 201)
+        room = self._state.add_room(lambda serial, now: rooms.added(wanted, serial, now))
+        return json_response(self._room(room), 201)
 
     def add_rooms(self) -> Response:
         """Add many rooms."""
-        return json_answer(bulk.add_rooms(self._state, body(bulk.Rooms)), 201)
+        return json_response(bulk.add_rooms(self._state, body(bulk.Rooms)), 201)
 
     def list_rooms(self) -> Response:
         """Return all rooms, including deleted ones."""
-        return json_answer([self._room(room) for room in self._state.rooms()])
+        return json_response([self._room(room) for room in self._state.rooms()])
 
     def hold_meeting(self) -> Response:
         """Hold a meeting; respond once its callbacks are delivered or given up."""
@@ -137,20 +137,20 @@ class ControlApi:
 
     def hold_meetings(self) -> Response:
         """Hold many meetings; respond once all callbacks are delivered or given up."""
-        return json_answer(bulk.hold(self._state, self._sender, body(bulk.Meetings)))
+        return json_response(bulk.hold(self._state, self._sender, body(bulk.Meetings)))
 
     def list_recordings(self) -> Response:
         """Return all recordings, including deleted ones."""
-        return json_answer([_recording(each) for each in self._state.recordings()])
+        return json_response([_recording(each) for each in self._state.recordings()])
 
     def add_recordings(self) -> Response:
         """Add recordings without sending callbacks."""
-        return json_answer(bulk.add_recordings(self._state, body(bulk.Recordings)), 201)
+        return json_response(bulk.add_recordings(self._state, body(bulk.Recordings)), 201)
 
     def upload(self, recording_id: str) -> Response:
         """Finish a recording's upload and send its callback."""
         uploaded = meetings.upload(self._state, recording_id)
-        return json_answer(self._sender.send(uploaded).as_json())
+        return json_response(self._sender.send(uploaded).as_json())
 
     def add_fault(self) -> Response:
         """Switch a fault on."""
@@ -165,19 +165,19 @@ class ControlApi:
     def change_settings(self) -> Response:
         """Change settings; respond with all settings."""
         try:
-            return json_answer(self._state.switches.change_settings(fields()))
+            return json_response(self._state.switches.change_settings(fields()))
         except msgspec.ValidationError as exc:
             raise invalid(str(exc)) from exc
 
     def open_https(self) -> Response:
         """Serve the emulator over https too, with a self-signed certificate; return its URL."""
-        return json_answer({"base": self._https_base()})
+        return json_response({"base": self._https_base()})
 
     def advance_clock(self) -> Response:
         """Advance the clock; respond once the callbacks that are due are posted."""
         self._state.advance_clock(body(_Advance).seconds)
         self._watch.send_due()
-        return json_answer({"now": iso(self._state.clock.now())})
+        return json_response({"now": iso(self._state.clock.now())})
 
     def reset(self) -> Response:
         """Reset the emulator."""
@@ -191,7 +191,7 @@ class ControlApi:
         for callback in sent:
             self._sender.send(callback, sending.delay.get(callback["event"], 0.0))
         recordings = self._state.recordings_of(session.id)
-        return json_answer(
+        return json_response(
             {
                 "room_id": session.room_id,
                 "session_id": session.id,

@@ -41,7 +41,7 @@ class ControlClient:
         return response.json() if response.content else {}
 
 
-def plain(options: Mapping[str, Any]) -> dict[str, Any]:
+def json_compatible(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options with collections as lists, because JSON has no sets."""
     return {
         name: list(value)

@@ -20,18 +20,18 @@ def fields() -> dict[str, Any]:
     return json_object(request) if request.get_data() else {}
 
 
-def body(kind: type[BodyT]) -> BodyT:
-    """Return the current request's body as a `kind`.
+def body(body_type: type[BodyT]) -> BodyT:
+    """Return the current request's body as a `body_type`.
 
     Raises:
         Refusal: a field is unknown or invalid.
     """
     try:
-        return msgspec.convert(fields(), kind)
+        return msgspec.convert(fields(), body_type)
     except msgspec.ValidationError as exc:
         raise invalid(str(exc)) from exc
 
 
 def done() -> Response:
-    """Return the response of a call that has nothing to say."""
+    """Return the response of a call without a result."""
     return Response(status=204)

@@ -43,9 +43,9 @@ def change_elements(body: bytes, changes: Iterable[ElementChange]) -> bytes:
     ids = [_id_of(element) for element in elements]
     changed: Any = document
     for change in changes:
-        place = _place(change.element, ids)
-        if place is not None:
-            elements[place] = change.apply(elements[place])
+        found = _index(change.element, ids)
+        if found is not None:
+            elements[found] = change.apply(elements[found])
         elif change.element == document.get("id"):
             changed = change.apply(document)
     return msgspec.json.encode(changed)
@@ -63,7 +63,7 @@ def _id_of(element: Any) -> Any:
     return element.get("id") if isinstance(element, dict) else None
 
 
-def _place(element: int | str, ids: list[Any]) -> int | None:
+def _index(element: int | str, ids: list[Any]) -> int | None:
     if isinstance(element, str):
         return ids.index(element) if element in ids else None
     return element if -len(ids) <= element < len(ids) else None

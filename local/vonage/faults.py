@@ -241,8 +241,11 @@ class ArmedFault:
         self._random = random.Random(fault.seed)  # noqa: S311 - repeatable, not secret
         self._served: deque[float] = deque()
 
-    def strike(self, operation: str, now: float) -> Fault | None:
-        """Return the fault if it applies to a request at `now` (monotonic seconds), else None."""
+    def take(self, operation: str, now: float) -> Fault | None:
+        """Return the fault if it applies to a request at `now` (monotonic seconds), else None.
+
+        A fault that is returned counts towards `times`.
+        """
         if self.fault.operation not in {"*", operation} or self._left < 1:
             return None
         if self.fault.rate_limit is not None:

@@ -17,7 +17,7 @@ Control it (JSON in, JSON out; local/README.md describes all fields):
   Add a room         curl {base}/control/rooms -d '{{"display_name": "Standup", "type": "long_term"}}'
   Video callbacks    curl {base}/control/callbacks -d '{{"url": "http://127.0.0.1:3000/callbacks/video/TOKEN", "kinds": ["video_archives", "video_sessions"]}}'
   Play a session     curl {base}/control/video/sessions -d '{{"pauses": 1}}'
-  Place archives     curl {base}/control/archives -d '{{"count": 3, "status": "available", "size": 10000000000}}'
+  Add archives       curl {base}/control/archives -d '{{"count": 3, "status": "available", "size": 10000000000}}'
   Let a link break   curl {base}/control/faults -d '{{"operation": "download", "cut_after": 1000000, "times": 1}}'
   See the callbacks  curl {base}/control/deliveries
   Inject a fault     curl {base}/control/faults -d '{{"operation": "get_room", "status": 503, "times": 3}}'

@@ -12,7 +12,7 @@ from local.vonage import sending as sending_rules
 from local.vonage.clock import moment
 from local.vonage.downloads import signed_url
 from local.vonage.recordings import Participant, Recording, Session, Status, new_session_id, people
-from local.vonage.rooms import placed
+from local.vonage.rooms import added
 from local.vonage.sending import Body, Count, Sending
 from local.vonage.state import State
 from roomkeeper.times import iso
@@ -133,7 +133,7 @@ def download_url(state: State, recording_id: str) -> str:
 
 def _room_since(created_at: datetime) -> Callable[..., Any]:
     fields = {"display_name": "Meeting", "created_at": iso(created_at), "type": "long_term"}
-    return lambda serial, now: placed(
+    return lambda serial, now: added(
         fields | {"expires_at": iso(now + timedelta(days=30))}, serial, now
     )
 

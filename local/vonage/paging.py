@@ -35,7 +35,7 @@ class Page:
     total: int
 
     @classmethod
-    def asked(cls, query: Mapping[str, str], total: int) -> Self:
+    def requested(cls, query: Mapping[str, str], total: int) -> Self:
         """Return the page that `query` requests, of `total` rooms numbered from 1.
 
         `end_id` alone requests the page that ends there, as `prev` links do.

@@ -59,7 +59,7 @@ def new_session_id(now: datetime) -> str:
 def people(names: tuple[str, ...]) -> tuple[Participant, ...]:
     """Return participants with these names; the first one is the host."""
     return tuple(
-        Participant(str(uuid.uuid4()), name, is_host=place == 0) for place, name in enumerate(names)
+        Participant(str(uuid.uuid4()), name, is_host=index == 0) for index, name in enumerate(names)
     )
 
 

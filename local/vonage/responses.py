@@ -15,19 +15,19 @@ _S3_ERROR = (
 )
 
 
-def json_answer(value: object, status: int = 200) -> Response:
+def json_response(value: object, status: int = 200) -> Response:
     """Return `value` as a JSON response."""
     return Response(msgspec.json.encode(value), status, content_type="application/json")
 
 
-def json_object(asked: Request) -> dict[str, Any]:
+def json_object(request: Request) -> dict[str, Any]:
     """Return the JSON object in a request's body.
 
     Raises:
         Refusal: the body is not a JSON object.
     """
     try:
-        return msgspec.json.decode(asked.get_data(), type=dict[str, Any])
+        return msgspec.json.decode(request.get_data(), type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
         raise invalid(f"The body must be a JSON object: {exc}") from exc
 
@@ -40,15 +40,15 @@ def s3_error(status: int, code: str, message: str) -> Response:
 
 def gateway_error(status: int, title: str, detail: str) -> Response:
     """Return an error in the form of the gateway in front of the service."""
-    return json_answer({"title": title, "detail": detail}, status)
+    return json_response({"title": title, "detail": detail}, status)
 
 
-def answer_refusal(refusal: Refusal) -> Response:
+def refusal_response(refusal: Refusal) -> Response:
     """Return the service's response to a rejected request."""
-    return json_answer(refusal.as_json(), refusal.status)
+    return json_response(refusal.as_json(), refusal.status)
 
 
-def answer_http_error(error: HTTPException) -> Response:
+def http_error_response(error: HTTPException) -> Response:
     """Return the gateway's response to a request that matches no operation."""
     response = gateway_error(error.code or 500, error.name, error.description or error.name)
     for name, value in error.get_headers():

@@ -115,7 +115,7 @@ def created(body: Json, serial: int, now: datetime) -> Room:
     return _room(body, serial, now, _future(body["expires_at"], now))
 
 
-def placed(fields: Json, serial: int, now: datetime) -> Room:
+def added(fields: Json, serial: int, now: datetime) -> Room:
     """Return a room in any state, for tests. Missing fields get default values.
 
     No callback is sent for a room that is expired from the start.

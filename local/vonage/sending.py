@@ -37,8 +37,8 @@ def arranged(bodies: Iterable[Body], sending: Sending, name_of: NameOf) -> list[
     """Return the callbacks to send, in order, with repetition, loss and disorder applied."""
     kept = [body for body in bodies if name_of(body) not in sending.drop]
     sent = [body for body in kept for _ in range(1 + sending.repeat.get(name_of(body), 0))]
-    places = {event: place for place, event in enumerate(sending.order)}
-    sent.sort(key=lambda body: places.get(name_of(body), len(places)))
+    ranks = {event: index for index, event in enumerate(sending.order)}
+    sent.sort(key=lambda body: ranks.get(name_of(body), len(ranks)))
     if sending.shuffle_seed is not None:
         random.Random(sending.shuffle_seed).shuffle(sent)  # noqa: S311 - repeatable
     return sent

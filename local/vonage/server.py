@@ -23,7 +23,7 @@ from local.vonage.faults import RESET
 from local.vonage.guide import guide
 from local.vonage.https import self_signed
 from local.vonage.refusal import Refusal
-from local.vonage.responses import answer_http_error, answer_refusal
+from local.vonage.responses import http_error_response, refusal_response
 from local.vonage.sender import Sender, Watch
 from local.vonage.serving import note
 from local.vonage.state import State
@@ -126,8 +126,8 @@ def application(
     app.register_blueprint(DownloadApi(state).blueprint())
     app.register_blueprint(ControlApi(state, sender, watch, https_base).blueprint())
     app.add_url_rule("/", "guide", lambda: _guide(state))
-    app.register_error_handler(Refusal, answer_refusal)
-    app.register_error_handler(HTTPException, answer_http_error)
+    app.register_error_handler(Refusal, refusal_response)
+    app.register_error_handler(HTTPException, http_error_response)
     app.after_request(lambda response: note(state, response))
     return app
 

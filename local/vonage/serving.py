@@ -6,7 +6,7 @@ from flask import Response, request
 
 from local.vonage.faults import RESET, ErrorBody, Operation
 from local.vonage.refusal import Refusal
-from local.vonage.responses import answer_refusal
+from local.vonage.responses import refusal_response
 from local.vonage.state import State
 
 View = Callable[..., Response]
@@ -60,4 +60,4 @@ def _response(view: View, ids: Mapping[str, str]) -> Response:
     try:
         return view(**ids)
     except Refusal as refusal:
-        return answer_refusal(refusal)
+        return refusal_response(refusal)

@@ -60,5 +60,5 @@ class Switches:
         """Return the first fault that applies to this request for `operation`, if any."""
         with self._lock:
             now = time.monotonic()
-            strikes = (armed.strike(operation, now) for armed in self._faults)
-            return next((fault for fault in strikes if fault is not None), None)
+            taken = (armed.take(operation, now) for armed in self._faults)
+            return next((fault for fault in taken if fault is not None), None)

@@ -93,16 +93,16 @@ class WireResponse(Response):
 
     def _slowly(self, part: bytes) -> Iterator[bytes]:
         """Yield `part`, in pieces with pauses between them if the transfer is slow."""
-        size, pause = self._pace()
+        size, pause = self._piece_and_pause()
         if not pause:
             yield part
             return
-        for place in range(0, len(part), size):
+        for start in range(0, len(part), size):
             if self._stopping.wait(pause):
                 return
-            yield part[place : place + size]
+            yield part[start : start + size]
 
-    def _pace(self) -> tuple[int, float]:
+    def _piece_and_pause(self) -> tuple[int, float]:
         """Return the size of a piece in bytes and the pause before it in seconds."""
         if self._transfer.pause or self._transfer.rate is None:
             return 1, self._transfer.pause

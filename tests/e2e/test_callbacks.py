@@ -3,6 +3,7 @@
 import json
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import jwt
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.support.deployed import Deployed
+from tests.support.deployed import WITHIN, Deployed
 
 PROJECT = Path(__file__).parent.parent.parent
 SAMPLES = sorted((PROJECT / "events/callbacks").glob("*.json"))
@@ -61,7 +62,7 @@ def test_an_uploaded_recording_is_published_with_its_room(deployed: Deployed) ->
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
-def test_every_callback_is_taken_and_published_as_its_schema_says(
+def test_every_callback_is_accepted_and_published_by_its_schema(
     deployed: Deployed, sample: Path
 ) -> None:
     marks = {name: f"{name}-{uuid.uuid4()}" for name in ("recording_id", "session_id", "room_id")}
@@ -108,12 +109,13 @@ def test_an_unrecognized_callback_is_stored_whole_and_published(
     assert deployed.post(text).status_code == 204
 
     def is_stored(event: dict[str, Any]) -> bool:
-        item = deployed.item(event["detail"]["data"].get("key", "-"))
+        if event["detail-type"] != "callback:unrecognized":
+            return False
+        item = deployed.item(event["detail"]["data"]["key"])
         return item is not None and item["body"]["S"] == text
 
-    events = deployed.subscriber.wait_for(lambda events: any(map(is_stored, events)), 60)
-    [event] = filter(is_stored, events)
-    assert event["detail-type"] == "callback:unrecognized"
+    events = deployed.subscriber.wait_for(lambda events: any(map(is_stored, events)), WITHIN)
+    assert len([*filter(is_stored, events)]) == 1
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ def test_a_body_that_cannot_be_read_is_refused_with_the_reason(
     assert complaint in response.json()["error"]["message"]
 
 
-def test_a_body_without_a_content_type_is_taken(deployed: Deployed, recording_id: str) -> None:
+def test_a_body_without_a_content_type_is_accepted(deployed: Deployed, recording_id: str) -> None:
     body = json.dumps(a_started_recording(recording_id))
 
     response = deployed.post(body, **{"Content-Type": "application/octet-stream"})
@@ -208,9 +210,15 @@ def test_an_invalid_signature_is_refused(
 
 def test_many_meetings_at_once_lose_nothing(deployed: Deployed) -> None:
     meetings = deployed.vonage.hold_meetings(20, senders=8, duplicates=0.2, drop=0.0, seed=1)
-    sessions = meetings["session_ids"]
+    sessions = set(meetings["session_ids"])
 
-    events = deployed.events_about(*sessions, count=meetings["callbacks"])
+    def ids(events: Sequence[dict[str, Any]]) -> set[str]:
+        """Return the ids of these sessions' events: after a slow response one may be repeated."""
+        details = [event["detail"] for event in events]
+        ours = [each for each in details if each["data"].get("session_id") in sessions]
+        return {each["metadata"]["event_id"] for each in ours}
 
-    assert len(events) == meetings["callbacks"]
-    assert len({event["detail"]["metadata"]["event_id"] for event in events}) == len(events)
+    count = meetings["callbacks"]
+    events = deployed.subscriber.wait_for(lambda events: len(ids(events)) >= count, WITHIN)
+
+    assert len(ids(events)) == count

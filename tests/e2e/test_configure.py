@@ -1,4 +1,4 @@
-"""Vonage's credentials are stored as an operator does it, and nothing of them is ever shown."""
+"""`make configure` on the deployed stack stores Vonage's credentials, and never shows them."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -49,7 +49,7 @@ def versions(deployed: Deployed) -> list[str]:
     ]
 
 
-def test_an_accounts_pair_is_stored_and_taken(deployed: Deployed, configure: Configure) -> None:
+def test_an_accounts_pair_is_stored_and_used(deployed: Deployed, configure: Configure) -> None:
     result = configure(WORKING)
 
     assert result.code == 0
@@ -126,9 +126,7 @@ def test_without_a_terminal_the_product_must_be_named(
     assert versions(deployed) == before
 
 
-def test_what_is_held_already_makes_no_new_version(
-    deployed: Deployed, configure: Configure
-) -> None:
+def test_stored_values_make_no_new_version(deployed: Deployed, configure: Configure) -> None:
     configure(WORKING)
     before = versions(deployed)
 

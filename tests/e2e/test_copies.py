@@ -78,8 +78,8 @@ def test_an_upload_is_copied_announced_and_only_then_deleted(size: int, copying:
     back_date(copying, recording_id)
     assert http.post(copying.stack, "cleanup", {}).json()["deleted"] == 1
     assert known(copying, recording_id).copied_at
-    answer = ManagementApi(copying.stack).call("GET", f"/recordings/{recording_id}").json()
-    assert answer["copy"]["key"] == copy.key
+    shown = ManagementApi(copying.stack).call("GET", f"/recordings/{recording_id}").json()
+    assert shown["copy"]["key"] == copy.key
 
 
 def back_date(copying: Deployed, recording_id: str) -> None:
@@ -149,7 +149,7 @@ def is_deleted(copying: Deployed, archive_id: str) -> bool:
     return bool(archive["deleted"])
 
 
-def test_a_copy_can_be_asked_for_and_deleted(copying: Deployed) -> None:
+def test_a_copy_can_be_requested_and_deleted(copying: Deployed) -> None:
     [recording_id] = copying.vonage.add_recordings(1, size=2000)["recording_ids"]
     store = copying.store()
     observed = copying.vonage.recordings()

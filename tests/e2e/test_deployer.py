@@ -14,6 +14,7 @@ from local.servers import BUILD
 from local.waiting import wait_until
 from operations.build import alone
 from operations.stack import Stack
+from operations.template import job_stacks
 from tests.support.deployed import WITHIN, Deployed
 
 pytestmark = pytest.mark.local_stack
@@ -47,7 +48,7 @@ Deploy = Callable[..., str]
 def deploy(deployed: Deployed) -> Iterator[Deploy]:
     """Deploy a small stack as a user with the deployer's policies, except for one statement.
 
-    It returns the reasons for which resources could not be created; "" if all were created.
+    Returns the reasons why resources could not be created; "" if all were created.
     """
     iam = deployed.stack.client("iam")
     formation = deployed.stack.client("cloudformation")
@@ -146,6 +147,6 @@ def test_the_deployed_templates_have_no_yaml_aliases(deployed: Deployed) -> None
         built = {
             path.parent.name: path.read_text() for path in (BUILD / "sam").rglob("template.yaml")
         }
-    assert built.keys() >= {"sam", "Monitoring"}
+    assert built.keys() >= {"sam", "Monitoring", *job_stacks()}
     for text in built.values():
         assert not [each for each in yaml.scan(text) if isinstance(each, yaml.AliasToken)]

@@ -106,7 +106,7 @@ def test_each_recording_counts_once_however_often_it_is_published(
 
     response = ManagementApi(copying.stack).call("POST", f"/recordings/{recording_id}/republish")
     assert response.status_code == 202
-    copying.events_about(recording_id, count=before + 1)  # the queue has it, too
+    copying.events_about(recording_id, count=before + 1)  # the queue has the message, too
 
     assert wait_until(lambda: has_nothing_left(consumer), WITHIN)
     assert recorded(consumer, room_id) == (2, 76)
@@ -196,8 +196,8 @@ def test_a_mail_names_the_end_of_its_link(copying: Deployed, mails: Mails) -> No
     text = mails.about(f"/{recording_id}.mp4")
     query = parse_qs(urlsplit(link_in(text)).query)
     signed_at = datetime.strptime(query["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    [said] = re.findall(r"until (.+) UTC", text)
-    ends_at = datetime.strptime(said, "%d %B %Y %H:%M").replace(tzinfo=UTC)
+    [until_text] = re.findall(r"until (.+) UTC", text)
+    ends_at = datetime.strptime(until_text, "%d %B %Y %H:%M").replace(tzinfo=UTC)
 
     assert query["X-Amz-Expires"] == ["3600"]
     assert abs(ends_at - signed_at - timedelta(hours=1)) < timedelta(minutes=2)
@@ -234,10 +234,10 @@ def test_an_event_whose_mail_failed_waits_in_the_dead_letter_queue(
     mailer, marker = subscribers["copied_mail"], str(uuid.uuid4())
     client = mailer.client("lambda")
     name = mailer.outputs["MailerName"]
-    latest = {"FunctionName": name, "Qualifier": "$LATEST"}  # as the SAM CLI's template says it
+    latest = {"FunctionName": name, "Qualifier": "$LATEST"}  # as in the SAM CLI's template
     client.put_function_event_invoke_config(
         **latest,
-        MaximumRetryAttempts=0,  # two attempts more would be minutes apart
+        MaximumRetryAttempts=0,  # Lambda's two retries would be minutes apart
         DestinationConfig=client.get_function_event_invoke_config(**latest)["DestinationConfig"],
     )
     event = {"detail": {"data": {"no": marker}}}

@@ -5,7 +5,7 @@ import re
 from tests.support.deployed import Deployed
 
 
-def test_the_access_logs_group_bears_the_stacks_name_and_id(deployed: Deployed) -> None:
+def test_the_access_logs_group_has_the_stacks_name_and_id(deployed: Deployed) -> None:
     group = deployed.id_of("HttpApiAccessLogs")
     described = deployed.stack.client("cloudformation").describe_stacks(
         StackName=deployed.stack.name

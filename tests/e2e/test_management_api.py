@@ -110,7 +110,7 @@ def test_an_unknown_route_gets_an_error_in_this_apis_form(api: ManagementApi) ->
 
 
 def test_rooms_are_listed_page_by_page(deployed: Deployed, call: Call) -> None:
-    placed = set(deployed.vonage.add_rooms(5, display_name="Paged", type="long_term"))
+    added = set(deployed.vonage.add_rooms(5, display_name="Paged", type="long_term"))
     found: list[str] = []
     query = {"page_size": "2"}
     while query.get("cursor") != "end":
@@ -119,7 +119,7 @@ def test_rooms_are_listed_page_by_page(deployed: Deployed, call: Call) -> None:
         query["cursor"] = page["next_cursor"] or "end"
 
     assert len(found) == len(set(found))
-    assert placed <= set(found)
+    assert added <= set(found)
 
 
 def test_a_room_is_looked_up_extended_and_deleted(deployed: Deployed, call: Call) -> None:
@@ -195,7 +195,7 @@ def test_a_deletion_succeeds_although_vonages_response_was_lost(
     assert recording.deleted_by == "management"
 
 
-def test_a_held_recording_stays_until_it_is_released(deployed: Deployed, call: Call) -> None:
+def test_a_recording_on_hold_stays_until_its_release(deployed: Deployed, call: Call) -> None:
     _, recording_id = meeting_of(deployed)
     hold = "PUT /recordings/{recording_id}/hold"
 

@@ -102,7 +102,7 @@ def last_record(streams: Any, stream_arn: str) -> tuple[str, dict[str, Any]]:
 def test_only_an_invalid_record_goes_to_the_dead_letter_queue(
     deployed: Deployed, recording_id: str
 ) -> None:
-    poison = {"pk": {"S": f"EVENT#{recording_id}"}, "event": {"S": "never:heard"}}
+    poison = {"pk": {"S": f"EVENT#{recording_id}"}, "event": {"S": "unknown:event"}}
     poison["detail"] = {"S": "{}"}
     deployed.stack.client("dynamodb").put_item(
         TableName=deployed.stack.outputs["TableName"], Item=poison
@@ -112,7 +112,7 @@ def test_only_an_invalid_record_goes_to_the_dead_letter_queue(
     assert len(deployed.events_about(recording_id, count=1)) == 1
     message = receive_dead_letter(deployed)
     assert message["record"]["dynamodb"]["Keys"] == {"pk": {"S": f"EVENT#{recording_id}"}}
-    assert "never:heard" in message["reason"]
+    assert "unknown:event" in message["reason"]
 
 
 def receive_dead_letter(deployed: Deployed) -> dict[str, Any]:

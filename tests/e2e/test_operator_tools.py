@@ -11,7 +11,7 @@ from local import leftovers
 from local.testing.builders import a_body
 from local.waiting import wait_until
 from operations.template import ROOT
-from tests.support.commands import environment_of, make
+from tests.support.commands import Result, environment_of, make
 from tests.support.deployed import WITHIN, Deployed
 from tests.support.suites import LOCAL
 
@@ -45,7 +45,7 @@ def test_smoke_sends_a_callback_through_the_stack_and_leaves_nothing(deployed: D
 def test_status_shows_the_stack_and_the_last_run_of_its_job(deployed: Deployed) -> None:
     function = deployed.stack.outputs["RecordingCleanupName"]
     deployed.stack.client("lambda").invoke(FunctionName=function, Payload=b'{"dry_run": true}')
-    result = make(deployed.stack, "status")
+    result = Result(1, "")
 
     def has_run() -> bool:
         nonlocal result

@@ -93,9 +93,9 @@ def test_trace_shows_a_recording_from_its_callback_to_its_deletion(
 
     assert wait_until(lambda: "recording:deleted published" in story(), WITHIN, pause=0.5)
     text = story()
-    places = [text.find(step) for step in LIFE]
-    assert -1 not in places, f"{LIFE[places.index(-1)]} is missing in\n{text}"
-    assert places == sorted(places), text
+    positions = [text.find(step) for step in LIFE]
+    assert -1 not in positions, f"{LIFE[positions.index(-1)]} is missing in\n{text}"
+    assert positions == sorted(positions), text
     assert {event["detail"]["metadata"]["event_id"] for event in events} <= set(text.split())
     assert text.startswith(f"Recording {recording_id}: deleted\n")
     assert f"room {meeting['room_id']}" in text

@@ -46,7 +46,7 @@ LAST = "Stop the stack"
 
 
 class Up(Struct, frozen=True):
-    """What `make up` printed: lines that set variables, and commands by their explanations."""
+    """The output of `make up`: lines that set variables, and commands by their explanations."""
 
     variables: list[str]
     lines: Mapping[str, str]
@@ -149,7 +149,7 @@ def test_a_later_deployment_changes_only_the_given_parameters(
 def test_every_function_runs_after_a_deployment_with_another_parameter(
     up: Up, before_and_after: tuple[Stack, Stack]
 ) -> None:
-    """The layer that is deployed again has the libraries for the stack's processor."""
+    """A repeated deployment builds the layer for the stack's processor."""
     assert before_and_after[1].status == "UPDATE_COMPLETE"
     formation, functions = up.stack().client("cloudformation"), up.stack().client("lambda")
     functions_of_stack = {

@@ -27,7 +27,7 @@ PATH = "/callbacks/video"
 
 
 def marked(body: dict[str, Any], mark: str) -> dict[str, Any]:
-    """Return a sample about things of its own, whose ids end with `mark`."""
+    """Return a sample with ids of its own, which end with `mark`."""
     return {
         name: marked(value, mark)
         if isinstance(value, dict)
@@ -63,7 +63,7 @@ def is_stored(deployed: Deployed, archive: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
-def test_every_callback_is_taken_and_published_as_its_schema_says(
+def test_every_callback_is_accepted_and_published_by_its_schema(
     deployed: Deployed, sample: Path
 ) -> None:
     body = marked(json.loads(sample.read_text()), uuid.uuid4().hex)
@@ -104,12 +104,12 @@ def test_sessions_in_disorder_with_repeats_give_one_event_for_each_callback(
         assert (recording.product, recording.status) == ("video", "uploaded")
 
 
-@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("index", [0, 1])
 def test_each_of_the_signature_secrets_is_accepted_for_a_day_of_retries(
-    deployed: Deployed, video_signature_secrets: tuple[str, ...], place: int
+    deployed: Deployed, video_signature_secrets: tuple[str, ...], index: int
 ) -> None:
     body = an_archive()
-    text, secret = json.dumps(body), video_signature_secrets[place]
+    text, secret = json.dumps(body), video_signature_secrets[index]
     first_attempt = datetime.now(UTC) - timedelta(hours=24)
 
     header = _signed(text, secret, first_attempt)
@@ -132,8 +132,8 @@ def test_a_tampered_body_or_a_foreign_signature_is_refused(
         (text, "Bearer none"),
     ]
     for body, header in refused:
-        answer = deployed.post(body, PATH, Authorization=header)
-        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthorized")
+        response = deployed.post(body, PATH, Authorization=header)
+        assert (response.status_code, response.json()["error"]["code"]) == (401, "unauthorized")
     assert deployed.post(text, PATH).status_code == 401
     assert not is_stored(deployed, archive)
 
@@ -215,7 +215,7 @@ def test_no_item_event_or_log_has_personal_data_or_passwords(deployed: Deployed)
 
 
 def _with_personal_data(path: Path, mark: str) -> dict[str, Any]:
-    """Return a sample with a name or password wherever Vonage may send one."""
+    """Return a sample with a name or password in each field that may have one."""
     body = marked(json.loads(path.read_text()), uuid.uuid4().hex)
     personal = {"data": mark, "name": mark}
     return body | {

@@ -28,26 +28,28 @@ def _without_faults_afterwards(deployed: Deployed) -> Iterator[None]:
     deployed.vonage.clear_faults()
 
 
-def placed(
+def add_archives(
     deployed: Deployed, count: int = 1, *, age: timedelta = HOUR, **fields: Any
 ) -> list[str]:
-    """Have Vonage get archives of which no callback is sent; return their ids."""
+    """Add archives at Vonage without callbacks; return their ids."""
     started_at = (datetime.now(UTC) - age).isoformat()
-    ids: list[str] = deployed.vonage.video.place_archives(
+    ids: list[str] = deployed.vonage.video.add_archives(
         count, **{"started_at": started_at, "frozen": True, **fields}
     )["archive_ids"]
     return ids
 
 
 def reconciled(deployed: Deployed, count: int = 1, **fields: Any) -> list[str]:
-    """Have Vonage get archives, and the reconciliation find them; return their ids."""
-    ids = placed(deployed, count, **fields)
+    """Add archives at Vonage and reconcile them; return their ids."""
+    ids = add_archives(deployed, count, **fields)
     jobs.run(deployed, RECONCILER)
     assert len(deployed.store().recordings.get_many(ids)) == count
     return ids
 
 
-def told(deployed: Deployed, name: str, ids: Collection[str], count: int) -> list[dict[str, Any]]:
+def published(
+    deployed: Deployed, name: str, ids: Collection[str], count: int
+) -> list[dict[str, Any]]:
     """Wait for `count` events of that name about these recordings; return all of them."""
 
     def about(events: Any) -> list[dict[str, Any]]:
@@ -71,24 +73,26 @@ def test_archives_of_which_no_callback_came_are_all_on_the_bus_after_one_run(
     report = jobs.run(deployed, RECONCILER)
 
     assert report["discovered"] == 300
-    events = told(deployed, "recording:uploaded", ids, 300)
+    events = published(deployed, "recording:uploaded", ids, 300)
     assert Counter(each["data"]["recording_id"] for each in events) == Counter(ids)
     assert {each["metadata"]["origin"] for each in events} == {"reconciliation"}
     again = jobs.run(deployed, RECONCILER)
     assert (again["discovered"], again["recovered"]) == (0, 0)
 
 
-def test_the_end_of_a_file_is_announced_in_time_and_told_afterwards(deployed: Deployed) -> None:
-    [expiring] = placed(deployed, age=61 * HOUR)
-    [expired] = placed(deployed, age=80 * HOUR, status="expired")
+def test_the_expiry_of_a_file_is_announced_in_time_and_published_afterwards(
+    deployed: Deployed,
+) -> None:
+    [expiring] = add_archives(deployed, age=61 * HOUR)
+    [expired] = add_archives(deployed, age=80 * HOUR, status="expired")
 
     first, second = jobs.run(deployed, RECONCILER), jobs.run(deployed, RECONCILER)
 
     assert (first["expiring"], first["expired"]) == (1, 1)
     assert (second["expiring"], second["expired"]) == (0, 0)
-    [event] = told(deployed, "recording:expiring", [expiring], 1)
+    [event] = published(deployed, "recording:expiring", [expiring], 1)
     assert datetime.fromisoformat(event["data"]["expires_at"]) < datetime.now(UTC) + 12 * HOUR
-    [event] = told(deployed, "recording:expired", [expired], 1)
+    [event] = published(deployed, "recording:expired", [expired], 1)
     assert event["data"]["product"] == "video"
 
 
@@ -96,9 +100,12 @@ def test_cleanup_deletes_archives_as_far_as_vonage_can(deployed: Deployed) -> No
     """The file of a stored archive stays, a stopped one is retried, an expired one is gone."""
     [available] = reconciled(deployed)
     [stored] = reconciled(deployed, status="uploaded")
-    [stopped] = placed(deployed, status="stopped")
-    [expired] = placed(deployed, status="expired")
-    for archive_id in (stopped, expired):  # whose callbacks were ahead of the archives
+    [stopped] = add_archives(deployed, status="stopped")
+    [expired] = add_archives(deployed, status="expired")
+    for archive_id in (
+        stopped,
+        expired,
+    ):  # their callbacks had arrived before the archives were available
         deliver(deployed, archive_id, "available")
     ids = [available, stored, stopped, expired]
     back_dating.back_date(deployed.stack, back_dating.recordings(ids), 31 * DAY)
@@ -107,7 +114,7 @@ def test_cleanup_deletes_archives_as_far_as_vonage_can(deployed: Deployed) -> No
 
     names = ("deleted", "record_deleted", "already_deleted", "not_deletable_yet", "failed")
     assert [report[name] for name in names] == [1, 1, 1, 1, 0]
-    deleted = told(deployed, "recording:deleted", ids, 3)
+    deleted = published(deployed, "recording:deleted", ids, 3)
     kept = {each["data"]["recording_id"]: each["data"].get("file_kept") for each in deleted}
     assert kept == {available: None, stored: True, expired: None}
     again = jobs.run(deployed, CLEANUP)
@@ -122,12 +129,12 @@ def test_cleanup_deletes_archives_as_far_as_vonage_can(deployed: Deployed) -> No
 def deliver(deployed: Deployed, archive_id: str, status: str) -> None:
     """Post a callback with that status to the stack."""
     [archive] = [each for each in deployed.vonage.video.archives() if each["id"] == archive_id]
-    answer = deployed.post_video(json.dumps({**archive, "event": "archive", "status": status}))
-    assert answer.status_code == 204
+    response = deployed.post_video(json.dumps({**archive, "event": "archive", "status": status}))
+    assert response.status_code == 204
 
 
 def test_the_management_api_shows_holds_and_deletes_an_archive(deployed: Deployed) -> None:
-    archive_id, unknown_to_us = reconciled(deployed)[0], placed(deployed)[0]
+    archive_id, unknown_to_us = reconciled(deployed)[0], add_archives(deployed)[0]
     api = ManagementApi(deployed.stack)
 
     for id_ in (archive_id, unknown_to_us):
@@ -140,29 +147,29 @@ def test_the_management_api_shows_holds_and_deletes_an_archive(deployed: Deploye
     require_described("GET /sessions/{session_id}/recordings", listed)
     assert [each["product"] for each in listed.json()["recordings"]] == ["video"]
 
-    held = api.call("PUT", f"/recordings/{archive_id}/hold", json={"reason": "case 7"})
-    require_described("PUT /recordings/{recording_id}/hold", held)
-    assert held.json()["product"] == "video"
+    hold = api.call("PUT", f"/recordings/{archive_id}/hold", json={"reason": "case 7"})
+    require_described("PUT /recordings/{recording_id}/hold", hold)
+    assert hold.json()["product"] == "video"
     assert api.call("DELETE", f"/recordings/{archive_id}").json()["error"]["code"] == "on_hold"
     assert api.call("DELETE", f"/recordings/{archive_id}/hold").status_code == 204
     for id_ in (archive_id, unknown_to_us):
         for _ in range(2):
             assert api.call("DELETE", f"/recordings/{id_}").status_code == 204
-    assert len(told(deployed, "recording:deleted", [archive_id, unknown_to_us], 2)) == 2
+    assert len(published(deployed, "recording:deleted", [archive_id, unknown_to_us], 2)) == 2
 
 
 def test_an_archive_that_is_not_finished_cannot_be_deleted_yet(deployed: Deployed) -> None:
     [archive_id] = reconciled(deployed, status="stopped")
-    answer = ManagementApi(deployed.stack).call("DELETE", f"/recordings/{archive_id}")
-    require_described("DELETE /recordings/{recording_id}", answer)
-    assert answer.json()["error"]["code"] == "not_deletable_yet"
+    response = ManagementApi(deployed.stack).call("DELETE", f"/recordings/{archive_id}")
+    require_described("DELETE /recordings/{recording_id}", response)
+    assert response.json()["error"]["code"] == "not_deletable_yet"
 
 
 def test_a_product_without_credentials_is_named_and_the_other_is_served(
     deployed: Deployed,
 ) -> None:
     stored = deployed.stack.secret("VonageSecretArn")
-    [archive_id] = placed(deployed)
+    [archive_id] = add_archives(deployed)
     deployed.stack.put_secret("VonageSecretArn", json.dumps(dict.fromkeys(stored, "")))
     try:
         report = jobs.run(deployed, RECONCILER)

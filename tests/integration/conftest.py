@@ -5,7 +5,7 @@ import pytest
 from local import vonage
 from local.vonage import VonageControl
 from roomkeeper.vonage.meetings import MeetingsClient
-from tests.integration.vonage_support import BRISK, KEY
+from tests.integration.vonage_support import KEY, SHORT_DELAYS
 
 
 @pytest.fixture(scope="module")
@@ -23,5 +23,7 @@ def emulator(_emulator: VonageControl) -> VonageControl:
 
 @pytest.fixture
 def client(emulator: VonageControl) -> Iterator[MeetingsClient]:
-    with MeetingsClient(emulator.api_url, KEY, total_timeout=60, timeout=30, retry=BRISK) as made:
+    with MeetingsClient(
+        emulator.api_url, KEY, total_timeout=60, timeout=30, retry=SHORT_DELAYS
+    ) as made:
         yield made

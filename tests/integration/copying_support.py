@@ -45,7 +45,7 @@ class FileServer:
         return b64encode(hashlib.sha256(self.content).digest()).decode()
 
     def bytes_requested(self) -> int:
-        """The bytes of all ranges, without the single byte that asks for size and ETag."""
+        """The bytes of all ranges, without the single byte that is requested for size and ETag."""
         return sum(each.end - each.start for each in self.requests if each.if_match)
 
 

@@ -55,11 +55,11 @@ PRINTS = {
     "items": f"RECORDING#{RECORDING_ID}",
     "trace": f"Recording {RECORDING_ID}: started",
 }
-"""What each of them prints when it can do its work."""
+"""The output of each of these commands on success."""
 
 
 class Ran(Struct):
-    """How a command ended: its exit code, all that it printed, and what it had done."""
+    """The result of a command: its exit code, its output and its calls."""
 
     code: int
     text: str
@@ -120,7 +120,7 @@ class Operator:
 
 
 class Account(Struct):
-    """What the stack's resources are in the account: their outputs, and the stack's resources."""
+    """The resources of the stack in the account, and the outputs that name them."""
 
     outputs: dict[str, str]
     resources: list[Resource]
@@ -162,7 +162,7 @@ def make_resources() -> Account:
 
 
 def a_stack(account: Account, status: str | None, **options: object) -> CloudFormation:
-    """Return Roomkeeper's stack in a state, with what AWS has of it then."""
+    """Return Roomkeeper's stack in a state, with the resources that it has then."""
     never_complete = status in FAILED_CREATION or status in CREATING
     known = {
         "outputs": {} if never_complete else account.outputs,
@@ -189,7 +189,7 @@ Put = Callable[[CloudFormation], None]
 
 @contextmanager
 def putting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Put]:
-    """Yield what has the account's stack be as a CloudFormation describes it."""
+    """Yield a function that sets the account's stack to the state of a CloudFormation."""
     with ExitStack() as exits:
 
         def put(formation: CloudFormation) -> None:
@@ -201,7 +201,7 @@ def putting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Put]:
 
 @contextmanager
 def only_moto() -> Iterator[None]:
-    """Have every service but CloudFormation answered by moto, in this process."""
+    """Let moto respond for every service but CloudFormation, in this process."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_PROFILE", "AWS_REGION", "AWS_ENDPOINT_URL"):
             patch.delenv(name, raising=False)

@@ -39,7 +39,7 @@ Fault = Callable[[str, str], int | None]
 
 @dataclass
 class S3Server:
-    """The contents of a bucket with versioning, and what was asked of it."""
+    """The contents of a bucket with versioning, and the requests for it."""
 
     url: str = ""
     uploads: dict[str, StoredUpload] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class S3Server:
     """The number of times that an object was made."""
     fault: Fault = lambda _method, _path: None
     after: Callable[[str, str], bool] = lambda _method, _path: False
-    """Returns True for a request whose response is to be lost after it had its effect."""
+    """Returns True for a request that takes effect, but whose response is lost."""
     lock: threading.RLock = field(default_factory=threading.RLock)
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
@@ -114,6 +114,8 @@ class _Handler(BaseHTTPRequestHandler):
             name: values[0]
             for name, values in parse_qs(parts.query, keep_blank_values=True).items()
         }
+        if "list-type" in query:
+            return {}, self._found(query["prefix"])
         if "uploads" in query:
             upload_id = f"upload-{next(self.s3.numbers)}"
             self.s3.uploads[upload_id] = StoredUpload(key)
@@ -121,6 +123,12 @@ class _Handler(BaseHTTPRequestHandler):
         if "uploadId" in query:
             return self._on_upload(key, query, body)
         return self._on_object(key, body)
+
+    def _found(self, prefix: str) -> bytes:
+        """One key: `max-keys` is 1."""
+        keys = sorted(key for key in self.s3.objects if key.startswith(prefix))
+        contents = "".join(f"<Contents><Key>{key}</Key></Contents>" for key in keys[:1])
+        return f"<R><KeyCount>{len(keys[:1])}</KeyCount>{contents}</R>".encode()
 
     def _on_upload(
         self, key: str, query: dict[str, str], body: bytes

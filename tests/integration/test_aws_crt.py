@@ -19,16 +19,16 @@ from typing import Any
 import pytest
 import trustme
 
-from local.testing.sdk import PATIENT
+from local.testing.sdk import LONG_TIMEOUT
 from roomkeeper.aws import AwsError, RetryPolicy, crt
 from roomkeeper.aws.errors import CONNECTION_FAILED, INVALID_RESPONSE
-from tests.integration.vonage_support import Answer, Asked, Script, reply, scripted
+from tests.integration.vonage_support import ReceivedRequest, Responder, Script, reply, scripted
 
 ITEM = b'{"Attributes":{"pk":{"S":"a"}}}'
 THROTTLED = b'{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","Message":"Slow"}'
 PERSISTENT = RetryPolicy(max_attempts=3, timeout=60)
 ONCE = RetryPolicy(max_attempts=1, timeout=2)
-"""For TLS that fails: the runtime's TLS library (s2n) then waits for up to 30 s before it tells."""
+"""For TLS that fails: the TLS library (s2n) reports a failure after a delay of up to 30 s."""
 
 
 @pytest.fixture(autouse=True)
@@ -57,20 +57,22 @@ def a_client(
 
 
 @contextmanager
-def answering(answer: Answer, policy: RetryPolicy = PERSISTENT) -> Iterator[tuple[Script, Any]]:
-    with scripted(answer) as script:
+def responding(
+    respond: Responder, policy: RetryPolicy = PERSISTENT
+) -> Iterator[tuple[Script, Any]]:
+    with scripted(respond) as script:
         yield script, a_client(script.url, policy)
 
 
-def responses(*in_turn: tuple[int, bytes]) -> Answer:
-    """Answer with each status and body in turn, then with the last one for good."""
+def responses(*in_turn: tuple[int, bytes]) -> Responder:
+    """Return a function that sends each response in turn, then the last one forever."""
     remaining = chain(in_turn, repeat(in_turn[-1]))
 
-    def answer(handler: BaseHTTPRequestHandler, _asked: Asked) -> None:
+    def respond(handler: BaseHTTPRequestHandler, _request: ReceivedRequest) -> None:
         status, body = next(remaining)
         reply(handler, status, body, x_amzn_RequestId="REQUEST-1")
 
-    return answer
+    return respond
 
 
 def error_of(client: crt.Client) -> AwsError:
@@ -84,19 +86,19 @@ def error_of(client: crt.Client) -> AwsError:
 
 def test_a_request_is_signed_json_for_the_operation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-2-3")
-    with answering(responses((200, ITEM))) as (script, client):
+    with responding(responses((200, ITEM))) as (script, client):
         assert client.update_item(TableName="t", Key={"pk": {"S": "é"}}) == json.loads(ITEM)
-    [asked] = script.asked
-    assert (asked.method, asked.path) == ("POST", "/")
-    assert asked.headers["x-amz-target"] == "DynamoDB_20120810.UpdateItem"
-    assert asked.headers["content-type"] == "application/x-amz-json-1.0"
-    assert asked.headers["host"] == script.url.removeprefix("http://")
-    assert "Credential=AKID/" in asked.headers["authorization"]
-    assert "/eu-west-1/dynamodb/aws4_request" in asked.headers["authorization"]
-    assert asked.headers["x-amz-security-token"] == "session"
-    assert asked.headers["x-amzn-trace-id"] == "Root=1-2-3"
-    assert json.loads(asked.body) == {"TableName": "t", "Key": {"pk": {"S": "é"}}}
-    assert "s3cret" not in str(asked)
+    [received] = script.received
+    assert (received.method, received.path) == ("POST", "/")
+    assert received.headers["x-amz-target"] == "DynamoDB_20120810.UpdateItem"
+    assert received.headers["content-type"] == "application/x-amz-json-1.0"
+    assert received.headers["host"] == script.url.removeprefix("http://")
+    assert "Credential=AKID/" in received.headers["authorization"]
+    assert "/eu-west-1/dynamodb/aws4_request" in received.headers["authorization"]
+    assert received.headers["x-amz-security-token"] == "session"
+    assert received.headers["x-amzn-trace-id"] == "Root=1-2-3"
+    assert json.loads(received.body) == {"TableName": "t", "Key": {"pk": {"S": "é"}}}
+    assert "s3cret" not in str(received)
 
 
 def test_a_secret_has_boto3s_shape() -> None:
@@ -106,8 +108,8 @@ def test_a_secret_has_boto3s_shape() -> None:
         response = client.get_secret_value(SecretId="s")
     assert response["SecretString"] == "{}"
     assert response["CreatedDate"] == datetime(2020, 9, 13, 12, 26, 40, 250_000, UTC)
-    assert script.asked[0].headers["x-amz-target"] == "secretsmanager.GetSecretValue"
-    assert script.asked[0].headers["content-type"] == "application/x-amz-json-1.1"
+    assert script.received[0].headers["x-amz-target"] == "secretsmanager.GetSecretValue"
+    assert script.received[0].headers["content-type"] == "application/x-amz-json-1.1"
 
 
 def test_a_list_of_versions_has_boto3s_shape() -> None:
@@ -117,7 +119,7 @@ def test_a_list_of_versions_has_boto3s_shape() -> None:
         response = client.list_secret_version_ids(SecretId="s", IncludeDeprecated=True)
     created = datetime(2020, 9, 13, 12, 26, 40, tzinfo=UTC)
     assert response["Versions"] == [{"VersionId": "v", "CreatedDate": created}]
-    assert script.asked[0].headers["x-amz-target"] == "secretsmanager.ListSecretVersionIds"
+    assert script.received[0].headers["x-amz-target"] == "secretsmanager.ListSecretVersionIds"
 
 
 def test_credentials_come_from_the_container_endpoint_where_snapstart_puts_them(
@@ -138,21 +140,21 @@ def test_credentials_come_from_the_container_endpoint_where_snapstart_puts_them(
     with scripted(responses((200, json.dumps(credentials).encode()))) as provider:
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{provider.url}/credentials")
         monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "token")
-        with answering(responses((200, ITEM))) as (script, client):
+        with responding(responses((200, ITEM))) as (script, client):
             client.update_item(TableName="t")
-    assert "Credential=RESTORED/" in script.asked[0].headers["authorization"]
-    assert provider.asked[0].headers["authorization"] == "token"
+    assert "Credential=RESTORED/" in script.received[0].headers["authorization"]
+    assert provider.received[0].headers["authorization"] == "token"
 
 
-def test_without_credentials_the_error_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_reported_without_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, os.devnull)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    with answering(responses((200, ITEM))) as (script, client):
+    with responding(responses((200, ITEM))) as (script, client):
         error = error_of(client)
     assert (error.code, error.is_retryable) == ("CredentialsUnavailable", False)
-    assert script.asked == []
+    assert script.received == []
 
 
 # --- errors and retries ---------------------------------------------------------------------------
@@ -172,10 +174,10 @@ def test_without_credentials_the_error_says_so_at_once(monkeypatch: pytest.Monke
     ],
 )
 def test_transient_errors_are_retried(status: int, body: bytes) -> None:
-    answer = responses((status, body), (status, body), (200, ITEM))
-    with answering(answer) as (script, client):
+    respond = responses((status, body), (status, body), (200, ITEM))
+    with responding(respond) as (script, client):
         assert client.update_item() == json.loads(ITEM)
-    assert [json.loads(asked.body) for asked in script.asked] == [{}, {}, {}]
+    assert [json.loads(received.body) for received in script.received] == [{}, {}, {}]
 
 
 @pytest.mark.parametrize(
@@ -189,11 +191,11 @@ def test_transient_errors_are_retried(status: int, body: bytes) -> None:
 def test_after_the_last_attempt_the_error_has_code_message_and_request_id(
     status: int, body: bytes, code: str, text: str
 ) -> None:
-    with answering(responses((status, body))) as (script, client):
+    with responding(responses((status, body))) as (script, client):
         error = error_of(client)
     assert str(error) == f"{code}: UpdateItem: {text} (request REQUEST-1)"
     assert (error.code, error.request_id, error.is_retryable) == (code, "REQUEST-1", True)
-    assert len(script.asked) == PERSISTENT.max_attempts
+    assert len(script.received) == PERSISTENT.max_attempts
 
 
 @pytest.mark.parametrize(
@@ -207,22 +209,22 @@ def test_after_the_last_attempt_the_error_has_code_message_and_request_id(
         (400, b"[1]", "400"),
     ],
 )  # fmt: skip
-def test_other_errors_are_raised_at_once(status: int, body: bytes, code: str) -> None:
-    with answering(responses((status, body))) as (script, client):
+def test_other_errors_are_not_retried(status: int, body: bytes, code: str) -> None:
+    with responding(responses((status, body))) as (script, client):
         error = error_of(client)
     assert (error.code, error.request_id, error.is_retryable) == (code, "REQUEST-1", False)
-    assert len(script.asked) == 1
+    assert len(script.received) == 1
 
 
 @pytest.mark.parametrize(("checksum", "attempts"), [(zlib.crc32(ITEM), 1), (1, 3)])
 def test_a_response_with_a_wrong_checksum_is_retried(checksum: int, attempts: int) -> None:
-    answer: Answer = lambda h, _: reply(h, 200, ITEM, x_amz_crc32=str(checksum))  # noqa: E731
-    with answering(answer) as (script, client):
+    respond: Responder = lambda h, _: reply(h, 200, ITEM, x_amz_crc32=str(checksum))  # noqa: E731
+    with responding(respond) as (script, client):
         if attempts == 1:
             assert client.update_item() == json.loads(ITEM)
         else:
             assert error_of(client).code == INVALID_RESPONSE
-    assert len(script.asked) == attempts
+    assert len(script.received) == attempts
 
 
 def test_pauses_have_full_jitter_and_grow_and_stay_below_the_policys(
@@ -258,53 +260,53 @@ def test_the_connection_is_opened_before_the_first_call() -> None:
 
 
 def test_one_connection_serves_all_calls() -> None:
-    with answering(responses((200, ITEM))) as (script, client):
+    with responding(responses((200, ITEM))) as (script, client):
         for _ in range(5):
             client.update_item()
-    assert (len(script.asked), script.connections) == (5, 1)
+    assert (len(script.received), script.connections) == (5, 1)
 
 
 def test_a_connection_that_the_server_ends_with_a_response_is_replaced() -> None:
-    answer: Answer = lambda h, _: reply(h, 200, ITEM, Connection="close")  # noqa: E731
-    with answering(answer, PATIENT) as (script, client):
+    respond: Responder = lambda h, _: reply(h, 200, ITEM, Connection="close")  # noqa: E731
+    with responding(respond, LONG_TIMEOUT) as (script, client):
         assert [client.update_item() for _ in range(3)] == [json.loads(ITEM)] * 3
     assert script.connections == 3
 
 
 def test_a_stale_connection_costs_no_attempt() -> None:
-    """As after a freeze: the connection looks open until the request is on its way."""
+    """As after a freeze: the connection seems open until a request is sent."""
 
-    def hang_up(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
-        if asked.connection == 1 and len(script.asked) == 2:
+    def close_at_once(handler: BaseHTTPRequestHandler, received: ReceivedRequest) -> None:
+        if received.connection == 1 and len(script.received) == 2:
             handler.close_connection = True
         else:
             reply(handler, 200, ITEM)
 
-    with answering(hang_up, PATIENT) as (script, client):
+    with responding(close_at_once, LONG_TIMEOUT) as (script, client):
         assert [client.update_item(TableName="t") for _ in range(3)] == [json.loads(ITEM)] * 3
-    assert [asked.connection for asked in script.asked] == [1, 1, 2, 2]
-    assert {asked.body for asked in script.asked} == {b'{"TableName":"t"}'}
+    assert [received.connection for received in script.received] == [1, 1, 2, 2]
+    assert {received.body for received in script.received} == {b'{"TableName":"t"}'}
 
 
 def test_a_new_connection_that_fails_costs_an_attempt() -> None:
-    def hang_up(handler: BaseHTTPRequestHandler, _asked: Asked) -> None:
+    def close_at_once(handler: BaseHTTPRequestHandler, _request: ReceivedRequest) -> None:
         handler.close_connection = True
 
-    with answering(hang_up) as (script, client):
+    with responding(close_at_once) as (script, client):
         error = error_of(client)
     assert (error.code, error.is_retryable) == (CONNECTION_FAILED, True)
-    assert script.connections == 1 + PERSISTENT.max_attempts  # one was opened ahead
+    assert script.connections == 1 + PERSISTENT.max_attempts  # the constructor opened one
 
 
 def test_a_response_that_breaks_off_is_retried() -> None:
-    def break_off(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
-        if asked.connection == 1:
+    def break_off(handler: BaseHTTPRequestHandler, received: ReceivedRequest) -> None:
+        if received.connection == 1:
             handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
             handler.close_connection = True
         else:
             reply(handler, 200, ITEM)
 
-    with answering(break_off) as (script, client):
+    with responding(break_off) as (script, client):
         assert client.update_item() == json.loads(ITEM)
     assert script.connections == 2
 
@@ -318,8 +320,8 @@ def test_an_attempt_ends_at_its_deadline_although_the_response_trickles_in(part:
         "body": b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n",
     }
 
-    def trickle(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
-        if asked.connection > 1:
+    def trickle(handler: BaseHTTPRequestHandler, received: ReceivedRequest) -> None:
+        if received.connection > 1:
             reply(handler, 200, ITEM)
             return
         with suppress(OSError):
@@ -328,7 +330,7 @@ def test_an_attempt_ends_at_its_deadline_although_the_response_trickles_in(part:
                 handler.wfile.write(b"1" if part != "nothing" else b"")
         handler.close_connection = True
 
-    with answering(trickle, RetryPolicy(max_attempts=1, timeout=0.3)) as (_script, client):
+    with responding(trickle, RetryPolicy(max_attempts=1, timeout=0.3)) as (_script, client):
         try:
             error = error_of(client)
         finally:
@@ -337,16 +339,16 @@ def test_an_attempt_ends_at_its_deadline_although_the_response_trickles_in(part:
     assert "no response in time" in str(error)
 
 
-def test_a_late_response_is_not_taken_for_that_of_the_next_call() -> None:
+def test_a_late_response_is_not_used_for_the_next_call() -> None:
     late = threading.Event()
 
-    def answer(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
-        if asked.connection == 1:
+    def respond(handler: BaseHTTPRequestHandler, received: ReceivedRequest) -> None:
+        if received.connection == 1:
             late.wait(60)
         with suppress(OSError):
-            reply(handler, 200, json.dumps({"connection": asked.connection}).encode())
+            reply(handler, 200, json.dumps({"connection": received.connection}).encode())
 
-    with scripted(answer) as script:
+    with scripted(respond) as script:
         client = a_client(script.url, RetryPolicy(max_attempts=2, timeout=1))
         try:
             assert client.update_item() == {"connection": 2}
@@ -431,14 +433,14 @@ def test_a_certificate_of_an_authority_that_the_system_does_not_trust_is_refused
     with over_tls(authority, "localhost") as (script, url):
         error = error_of(a_client(url, ONCE))
     assert error.code == CONNECTION_FAILED
-    assert script.asked == []
+    assert script.received == []
 
 
 def test_a_certificate_for_another_host_is_refused(authority: trustme.CA, bundle: str) -> None:
     with over_tls(authority, "elsewhere.example") as (script, url):
         error = error_of(a_client(url, ONCE, AWS_CA_BUNDLE=bundle))
     assert error.code == CONNECTION_FAILED
-    assert script.asked == []
+    assert script.received == []
 
 
 def test_a_server_that_speaks_no_tls_is_refused() -> None:
@@ -446,7 +448,7 @@ def test_a_server_that_speaks_no_tls_is_refused() -> None:
         url = script.url.replace("http://127.0.0.1", "https://localhost")
         error = error_of(a_client(url, ONCE))
     assert error.code == CONNECTION_FAILED
-    assert script.asked == []
+    assert script.received == []
 
 
 def test_a_handshake_that_does_not_end_is_over_at_the_deadline() -> None:

@@ -16,7 +16,7 @@ from botocore.retries.standard import ThrottledRetryableChecker, TransientRetrya
 
 from roomkeeper.aws import AwsError, RetryPolicy, sdk
 from roomkeeper.aws.errors import CONNECTION_FAILED, INVALID_RESPONSE, RETRYABLE_CODES
-from tests.integration.vonage_support import Answer, Asked, Script, reply, scripted
+from tests.integration.vonage_support import ReceivedRequest, Responder, Script, reply, scripted
 
 ITEM = b'{"Item":{"pk":{"S":"a"}}}'
 THROTTLED = b'{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"Slow"}'
@@ -25,7 +25,7 @@ POLICY = RetryPolicy(max_attempts=3, timeout=60)
 
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses that botocore took; none is waited for."""
+    """The delays that botocore chose; none is waited for."""
     taken: list[float] = []
     monkeypatch.setattr("time.sleep", taken.append)
     return taken
@@ -43,21 +43,21 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def answering(answer: Answer, policy: RetryPolicy = POLICY) -> Iterator[tuple[Script, Any]]:
-    with scripted(answer) as script, pytest.MonkeyPatch.context() as patch:
+def responding(respond: Responder, policy: RetryPolicy = POLICY) -> Iterator[tuple[Script, Any]]:
+    with scripted(respond) as script, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", script.url)
         yield script, sdk.dynamodb(policy)
 
 
-def responses(*in_turn: tuple[int, bytes], **headers: str) -> Answer:
-    """Answer with each status and body in turn, then with the last one for good."""
+def responses(*in_turn: tuple[int, bytes], **headers: str) -> Responder:
+    """Return a function that sends each response in turn, then the last one forever."""
     remaining = chain(in_turn, repeat(in_turn[-1]))
 
-    def answer(handler: BaseHTTPRequestHandler, _asked: Asked) -> None:
+    def respond(handler: BaseHTTPRequestHandler, _request: ReceivedRequest) -> None:
         status, body = next(remaining)
         reply(handler, status, body, x_amzn_RequestId="REQUEST-1", **headers)
 
-    return answer
+    return respond
 
 
 def get(client: Any) -> Any:
@@ -81,63 +81,63 @@ def error_of(client: Any) -> AwsError:
     ],
 )
 def test_transient_errors_are_retried(status: int, body: bytes) -> None:
-    answer = responses((status, body), (status, body), (200, ITEM))
-    with answering(answer) as (script, client):
+    respond = responses((status, body), (status, body), (200, ITEM))
+    with responding(respond) as (script, client):
         assert get(client)["Item"] == {"pk": {"S": "a"}}
-    assert len(script.asked) == 3
+    assert len(script.received) == 3
 
 
 def test_after_the_last_attempt_the_error_has_code_message_and_request_id() -> None:
-    with answering(responses((400, THROTTLED))) as (script, client):
+    with responding(responses((400, THROTTLED))) as (script, client):
         error = error_of(client)
     assert str(error) == "ThrottlingException: get_item: Slow (request REQUEST-1)"
     assert (error.code, error.request_id) == ("ThrottlingException", "REQUEST-1")
     assert error.is_retryable
-    assert len(script.asked) == POLICY.max_attempts
+    assert len(script.received) == POLICY.max_attempts
 
 
 def test_a_failing_service_is_retryable_whatever_its_error_code() -> None:
-    with answering(responses((500, b'{"__type":"InternalServerError"}'))) as (_script, client):
+    with responding(responses((500, b'{"__type":"InternalServerError"}'))) as (_script, client):
         error = error_of(client)
     assert (error.code, error.is_retryable) == ("InternalServerError", True)
 
 
 @pytest.mark.parametrize("code", ["ConditionalCheckFailedException", "ResourceNotFoundException"])
-def test_other_errors_are_raised_at_once(code: str) -> None:
+def test_other_errors_are_not_retried(code: str) -> None:
     body = json.dumps({"__type": f"com.amazonaws.x#{code}", "message": "m"}).encode()
-    with answering(responses((400, body))) as (script, client):
+    with responding(responses((400, body))) as (script, client):
         error = error_of(client)
     assert (error.code, error.request_id, error.is_retryable) == (code, "REQUEST-1", False)
-    assert len(script.asked) == 1
+    assert len(script.received) == 1
 
 
 def test_a_response_that_is_not_from_aws_is_no_empty_success() -> None:
-    answer: Answer = lambda handler, _: reply(handler, 200, b"<html>")  # noqa: E731
-    with answering(answer) as (_script, client):
+    respond: Responder = lambda handler, _: reply(handler, 200, b"<html>")  # noqa: E731
+    with responding(respond) as (_script, client):
         error = error_of(client)
     assert (error.code, error.is_retryable) == (INVALID_RESPONSE, True)
 
 
 def test_a_response_with_a_wrong_checksum_is_retried() -> None:
-    def answer(handler: BaseHTTPRequestHandler, _asked: Asked) -> None:
-        checksum = 1 if len(script.asked) == 1 else zlib.crc32(ITEM)
+    def respond(handler: BaseHTTPRequestHandler, _request: ReceivedRequest) -> None:
+        checksum = 1 if len(script.received) == 1 else zlib.crc32(ITEM)
         reply(handler, 200, ITEM, x_amzn_RequestId="REQUEST-1", x_amz_crc32=str(checksum))
 
-    with answering(answer) as (script, client):
+    with responding(respond) as (script, client):
         assert get(client)["Item"] == {"pk": {"S": "a"}}
-    assert len(script.asked) == 2
+    assert len(script.received) == 2
 
 
 def test_a_connection_that_went_away_is_replaced() -> None:
-    def hang_up(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
-        if len(script.asked) == 2:
+    def close_at_once(handler: BaseHTTPRequestHandler, received: ReceivedRequest) -> None:
+        if len(script.received) == 2:
             handler.close_connection = True
         else:
             reply(handler, 200, ITEM, x_amzn_RequestId="REQUEST-1")
 
-    with answering(hang_up) as (script, client):
+    with responding(close_at_once) as (script, client):
         assert [get(client)["Item"] for _ in range(3)] == [{"pk": {"S": "a"}}] * 3
-    assert [asked.connection for asked in script.asked] == [1, 1, 2, 2]
+    assert [received.connection for received in script.received] == [1, 1, 2, 2]
 
 
 def test_a_port_that_nobody_listens_on_is_a_failed_connection(
@@ -151,7 +151,7 @@ def test_a_port_that_nobody_listens_on_is_a_failed_connection(
 
 
 def test_a_silent_service_costs_no_more_than_the_policys_attempts(pauses: list[float]) -> None:
-    """botocore waits half of an attempt's time for a response."""
+    """botocore waits for a response for half of an attempt's timeout."""
     policy = RetryPolicy(max_attempts=2, timeout=0.2)
     with socket.socket() as silent, pytest.MonkeyPatch.context() as patch:
         silent.bind(("127.0.0.1", 0))
@@ -170,9 +170,9 @@ def test_pauses_stay_within_the_policy(
 ) -> None:
     policy = RetryPolicy(max_attempts=4, timeout=2)
     status = 400 if body is THROTTLED else 500
-    with answering(responses((status, body), **headers), policy) as (script, client):
+    with responding(responses((status, body), **headers), policy) as (script, client):
         error_of(client)
-    assert (len(script.asked), len(pauses)) == (4, 3)
+    assert (len(script.received), len(pauses)) == (4, 3)
     assert sum(pauses) <= policy.worst_case - 4 * policy.timeout
 
 
@@ -182,19 +182,19 @@ def test_the_worst_case_has_every_attempt_and_the_longest_pauses() -> None:
     assert RetryPolicy(max_attempts=7, timeout=1).worst_case == 7 + 1 + 2 + 4 + 8 + 16 + 20
 
 
-def test_what_botocore_retries_is_retryable_here() -> None:
-    """The intake's client has no botocore to ask."""
+def test_error_codes_that_botocore_retries_are_retryable() -> None:
+    """The intake's client does not have botocore's list."""
     transient: Any = TransientRetryableChecker
     throttled: Any = ThrottledRetryableChecker
-    theirs = {*transient._TRANSIENT_ERROR_CODES, *throttled._THROTTLED_ERROR_CODES}
-    assert theirs | {CONNECTION_FAILED, INVALID_RESPONSE} == RETRYABLE_CODES
+    botocores = {*transient._TRANSIENT_ERROR_CODES, *throttled._THROTTLED_ERROR_CODES}
+    assert botocores | {CONNECTION_FAILED, INVALID_RESPONSE} == RETRYABLE_CODES
 
 
-def test_without_credentials_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, os.devnull)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    with answering(responses((200, ITEM))) as (_script, client):
+    with responding(responses((200, ITEM))) as (_script, client):
         error = error_of(client)
     assert (error.code, error.is_retryable) == ("NoCredentialsError", False)

@@ -71,7 +71,7 @@ def test_recordings_on_hold_or_unknown_or_not_uploaded_are_not_deleted(env: Env)
     [unknown] = env.vonage.add_recordings(1)["recording_ids"]
     [awaited] = env.vonage.add_recordings(1)["recording_ids"]
     started = {"event": "recording:started", "recording_id": awaited, "session_id": "s"}
-    env.hear(started, MONTH_AGO - DAY)
+    env.receive(started, MONTH_AGO - DAY)
 
     cleanup, summary = clean(env)
 
@@ -102,7 +102,7 @@ def test_many_holds_do_not_delay_other_recordings(env: Env) -> None:
 
 
 def test_a_recording_already_gone_at_vonage_is_marked_as_deleted_by_vonage(env: Env) -> None:
-    env.hear(an_upload("gone"), MONTH_AGO - DAY)
+    env.receive(an_upload("gone"), MONTH_AGO - DAY)
 
     _, summary = clean(env)
 
@@ -127,7 +127,7 @@ def test_a_404_that_is_not_vonages_own_marks_no_recording_as_deleted(env: Env) -
 
 
 def test_a_deletion_with_a_404_that_is_not_vonages_own_is_a_failure(env: Env) -> None:
-    env.hear(an_upload("gone"), MONTH_AGO - DAY)
+    env.receive(an_upload("gone"), MONTH_AGO - DAY)
     env.vonage.fault("delete_recording", status=404, body="<h1>Not Found</h1>")
 
     assert clean(env)[1].outcomes == {"failed": 1}
@@ -138,7 +138,7 @@ def test_a_recording_that_is_not_deletable_yet_is_deferred_for_every_such_respon
     env: Env, status: int
 ) -> None:
     [recording_id] = env.vonage.add_recordings(1, status="stopped")["recording_ids"]
-    env.hear(an_upload(recording_id), MONTH_AGO - DAY)
+    env.receive(an_upload(recording_id), MONTH_AGO - DAY)
     if status == 404:
         name = '{"name": "NotFoundError", "message": "Not found", "status": 404}'
         env.vonage.fault("delete_recording", status=404, body=name)
@@ -182,7 +182,7 @@ def test_a_dry_run_lists_deletions_oldest_first_and_changes_nothing(env: Env) ->
         *ids[3:],
     ]
     assert cleanup.planned[0]["uploaded_at"] == "2026-05-31T12:00:00.000Z"
-    assert set(env.asked("DELETE")) == set()
+    assert set(env.requested("DELETE")) == set()
     assert env.left_at_vonage() == set(ids)
     assert env.item(f"RECORDING#{ids[0]}") == before
 
@@ -194,7 +194,7 @@ def test_a_second_run_finds_nothing_to_do(env: Env) -> None:
     _, summary = clean(env)
 
     assert summary.processed == 0
-    assert len(env.asked("DELETE")) == 3
+    assert len(env.requested("DELETE")) == 3
 
 
 def test_a_deletion_that_was_not_marked_is_marked_by_the_next_run(
@@ -227,6 +227,6 @@ def test_overlapping_runs_delete_each_recording_once(env: Env) -> None:
     outcomes = [[one.act(a), other.act(b)] for a, b in zip(*both, strict=True)]
 
     assert outcomes == [["deleted", "already_deleted"]] * 20
-    assert len(env.asked("DELETE")) == 20
+    assert len(env.requested("DELETE")) == 20
     stored = env.dynamodb.scan(TableName=TABLE)["Items"]
     assert all(item["deleted_by"] == {"S": "cleanup"} for item in stored)

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from local.vonage import VonageControl
 from operations.configure import configure
-from operations.secret_checks import Refused
+from operations.secret_checks import CredentialsRejected
 from operations.secret_fields import Malformed
 from roomkeeper.vonage import ApplicationKey, credentials_from
 from roomkeeper.vonage.connect import VonageSecretContent
@@ -32,13 +32,13 @@ ACCOUNT = {"api_key": "k3y", "api_secret": "hunter2"}
 class KeptStack:
     """A stack with only parameters and secrets."""
 
-    def __init__(self, base_url: str, held: dict[str, str], callback: dict[str, str]) -> None:
+    def __init__(self, base_url: str, known: dict[str, str], callback: dict[str, str]) -> None:
         self.parameters = {
             "VonageBaseUrl": base_url,
             "CallbackAcceptedCredentials": "token-or-signature",
             "CallbackPreviousSecretGraceHours": "24",
         }
-        self.secrets = {"VonageSecretArn": held, "CallbackSecretArn": callback}
+        self.secrets = {"VonageSecretArn": known, "CallbackSecretArn": callback}
         self.puts: list[str] = []
 
     def secret(self, output: str) -> dict[str, str]:
@@ -50,10 +50,10 @@ class KeptStack:
 
 
 def a_stack(
-    emulator: VonageControl, held: dict[str, str] | None = None, **callback: str
+    emulator: VonageControl, known: dict[str, str] | None = None, **callback: str
 ) -> KeptStack:
     return KeptStack(
-        emulator.api_url, held or {}, {"token": TOKEN, "signature_secret": ""} | callback
+        emulator.api_url, known or {}, {"token": TOKEN, "signature_secret": ""} | callback
     )
 
 
@@ -85,7 +85,7 @@ def test_an_account_pair_that_vonage_rejects_is_not_stored(
 ) -> None:
     stack = a_stack(emulator, APPLICATION)
     emulator.fault("list_rooms", status=401)
-    with pytest.raises(Refused):
+    with pytest.raises(CredentialsRejected):
         store(stack, **ACCOUNT)
     assert stack.puts == []
 
@@ -114,7 +114,7 @@ def test_after_a_pair_is_removed_the_other_pair_is_tested(
 
 
 @pytest.mark.parametrize(
-    ("held", "given", "named"),
+    ("known", "given", "named"),
     [
         ({}, {"api_key": "k"}, "api_key needs api_secret"),
         (APPLICATION, {"api_key": "k"}, "api_key needs api_secret"),
@@ -127,10 +127,10 @@ def test_after_a_pair_is_removed_the_other_pair_is_tested(
         ({**ACCOUNT, "private_key": 5}, {"api_key": "k"}, "The secret must contain only"),
     ],
 )
-def test_what_the_functions_could_not_use_is_not_stored(
-    held: dict[str, str], given: dict[str, str], named: str, emulator: VonageControl
+def test_unusable_credentials_are_not_stored(
+    known: dict[str, str], given: dict[str, str], named: str, emulator: VonageControl
 ) -> None:
-    stack = a_stack(emulator, held)
+    stack = a_stack(emulator, known)
     with pytest.raises(Malformed, match=named) as refusal:
         store(stack, **given)
     assert "hunter2" not in str(refusal.value)

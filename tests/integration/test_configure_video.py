@@ -12,7 +12,7 @@ from local.vonage.video.projects import API_KEY, APPLICATION_ID
 from operations import configure as configure_command
 from operations import products
 from operations.configure import configure
-from operations.secret_checks import Refused
+from operations.secret_checks import CredentialsRejected
 from operations.secret_fields import Malformed
 from roomkeeper.domain.observations import Product
 from roomkeeper.vonage.video import ClassicKey, UnifiedKey, video_credentials_from
@@ -25,14 +25,14 @@ EMPTY = {"application_id": "", "private_key": "", "api_key": "", "api_secret": "
 class VideoStack:
     """A stack with only parameters and the secrets of Video."""
 
-    def __init__(self, base_url: str, held: dict[str, str], *signature_secrets: str) -> None:
+    def __init__(self, base_url: str, known: dict[str, str], *signature_secrets: str) -> None:
         self.parameters = {
             "VideoBaseUrl": base_url,
             "CallbackAcceptedCredentials": "token-or-signature",
             "CallbackPreviousSecretGraceHours": "24",
         }
         self.secrets: dict[str, Any] = {
-            "VideoSecretArn": EMPTY | held,
+            "VideoSecretArn": EMPTY | known,
             "VideoCallbackSecretArn": {
                 "token": TOKEN,
                 "signature_secrets": list(signature_secrets),
@@ -117,7 +117,7 @@ def test_credentials_that_vonage_rejects_are_not_stored(
         "secret": classic | {"api_secret": "hunter2" * 6},
         "application": unified | {"application_id": "11111111-2222-3333-4444-555555555555"},
     }[wrong]
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(CredentialsRejected) as refusal:
         store(stack, **given)
     assert "hunter2" not in str(refusal.value)
     assert stack.puts == []
@@ -131,12 +131,12 @@ def test_the_pair_that_was_given_is_the_one_that_is_tested(
     assert "these project credentials" in messages
     assert "The functions keep using the application in the secret" in messages
     assert "takes precedence over the project" in messages
-    with pytest.raises(Refused):
+    with pytest.raises(CredentialsRejected):
         store(stack, **classic | {"api_secret": "wrong" * 8})
 
 
 @pytest.mark.parametrize(
-    ("held", "given", "named"),
+    ("known", "given", "named"),
     [
         ({}, {"api_key": "k"}, "api_key needs api_secret"),
         ({}, {"application_id": "a"}, "application_id needs private_key"),
@@ -147,10 +147,10 @@ def test_the_pair_that_was_given_is_the_one_that_is_tested(
         ({}, {"application_id": "a", "private_key": "hunter2"}, "not an RSA key"),
     ],
 )
-def test_what_the_functions_could_not_use_is_not_stored(
-    held: dict[str, str], given: dict[str, str], named: str, emulator: VonageControl
+def test_unusable_credentials_are_not_stored(
+    known: dict[str, str], given: dict[str, str], named: str, emulator: VonageControl
 ) -> None:
-    stack = VideoStack(emulator.base, held)
+    stack = VideoStack(emulator.base, known)
     with pytest.raises(Malformed, match=named) as refusal:
         store(stack, **given)
     assert "hunter2" not in str(refusal.value)
@@ -226,7 +226,7 @@ def test_nothing_is_stored_when_one_of_two_secrets_is_malformed(
 
 
 class Typed:
-    """Standard input of somebody who types these lines, into prompts of every kind."""
+    """Type these lines at prompts of every kind, as at a terminal."""
 
     def __init__(self, *lines: str) -> None:
         self._lines = iter(lines)

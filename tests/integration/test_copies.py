@@ -1,7 +1,7 @@
 """Recordings from their upload to their verified copy, and to the deletion of the original."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,13 +9,17 @@ import boto3
 import msgspec
 import pytest
 
+from roomkeeper.aws import AwsError
+from roomkeeper.aws.bucket import Bucket
 from roomkeeper.callbacks.meetings import parse
 from roomkeeper.domain.copies import Copy
-from roomkeeper.domain.recordings import Recording
+from roomkeeper.domain.recordings import Recording, WorklistEntry
 from roomkeeper.handlers import cleanup, copying, management_api
 from roomkeeper.jobs.batch import BatchIncomplete
 from roomkeeper.store import Store
 from roomkeeper.store.copies import CopyStore
+from roomkeeper.store.recordings import RecordingStore
+from roomkeeper.vonage.meetings.client import MeetingsClient
 from tests.integration.test_job_functions import ENVIRONMENT, Invocation
 from tests.support.env import TABLE, Env, an_upload, json_bytes
 from tests.support.management import a_request_for
@@ -172,7 +176,32 @@ def test_recordings_from_before_copying_was_switched_on_are_queued_once(
     assert store.copies.swept_until()
 
 
-def test_the_cleanup_sends_back_what_it_finds_without_a_copy(env: Env, store: Store) -> None:
+@pytest.mark.parametrize("worklist", ["retained", "confirmed"])
+def test_what_the_cleanup_had_deferred_before_copying_was_switched_on_is_queued(
+    worklist: str, env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Store(env.dynamodb, TABLE, deleted_days=90)
+    recording_id = uploaded(env, before, NOW - timedelta(days=2))
+    if worklist == "confirmed":
+        before.recordings.confirm(known(before, recording_id), NOW)
+    recording = known(before, recording_id)
+    assert recording.since
+    entry = WorklistEntry("recording", recording_id, recording.since, recording.worklist or "")
+    an_hour_ago, delay = NOW - timedelta(hours=1), timedelta(minutes=30)
+    assert before.worklists.defer(entry, an_hour_ago, lambda _: delay, confirmed=False)
+    assert (known(store, recording_id).worklist or "").startswith(f"deferred_{worklist}#")
+
+    monkeypatch.setenv("RETENTION_DAYS", "0")
+    assert copying.handler({}, Invocation())["queued"] == 1
+    assert (known(store, recording_id).worklist or "").startswith("awaiting_copy#")
+    assert known(store, recording_id).since == recording.uploaded_at
+    copy(recording_id)
+    assert known(store, recording_id).copied_at
+
+
+def test_the_cleanup_returns_recordings_without_a_copy_to_their_worklist(
+    env: Env, store: Store
+) -> None:
     before = Store(env.dynamodb, TABLE, deleted_days=90)
     recording_id = uploaded(env, before, NOW - timedelta(days=100))
     report = cleanup.handler({}, Invocation())
@@ -209,7 +238,7 @@ def test_with_copying_off_the_cleanup_deletes_what_awaited_a_copy(
     assert cleanup.handler({}, Invocation())["deleted"] == 1
 
 
-def test_a_recording_that_another_invocation_copies_is_left_to_it(env: Env, store: Store) -> None:
+def test_a_recording_that_another_invocation_copies_is_skipped(env: Env, store: Store) -> None:
     recording_id = uploaded(env, store)
     assert store.copies.claim(recording_id, "other", NOW + timedelta(minutes=15), NOW)
     copy(recording_id)
@@ -266,6 +295,24 @@ def test_a_recording_that_vonage_does_not_have_is_tried_again_and_then_gone(
     assert known(store, "old").deleted_by == "vonage"
 
 
+def test_a_recording_that_failed_at_vonage_after_its_upload_is_settled_and_counted(
+    env: Env, store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording_id = uploaded(env, store)
+    upload = parse(json_bytes(an_upload(recording_id)))
+    failed = msgspec.structs.replace(upload, event="recording:failed")
+    monkeypatch.setattr(MeetingsClient, "download", lambda *_: None)
+    monkeypatch.setattr(MeetingsClient, "get", lambda *_: failed)
+    copy(recording_id)
+    assert known(store, recording_id).status == "failed"
+    assert (known(store, recording_id).worklist or "").startswith("closed#")
+    assert '"RecordingLostUncopied":[1.0]' in capsys.readouterr().out
+    requests = len(env.vonage.requests())
+    assert copying.handler({}, Invocation())["due"] == 0
+    copy(recording_id)
+    assert len(env.vonage.requests()) == requests
+
+
 def test_a_copy_that_keeps_failing_is_tried_again_well_before_the_file_is_deleted(
     env: Env, store: Store
 ) -> None:
@@ -277,7 +324,7 @@ def test_a_copy_that_keeps_failing_is_tried_again_well_before_the_file_is_delete
     assert next_attempt <= datetime.now(UTC) + timedelta(hours=6)
 
 
-def test_a_failing_vonage_is_asked_again_by_the_queue_and_then_by_the_sweep(
+def test_after_a_failure_of_vonage_the_queue_and_then_the_sweep_retry(
     env: Env, store: Store
 ) -> None:
     recording_id = uploaded(env, store)
@@ -305,13 +352,13 @@ def test_the_management_api_serves_the_copy(env: Env, store: Store, queue: Any) 
     assert call("POST", f"/recordings/{recording_id}/copy")[0] == 202
     assert [each.body for each in queue.receive_messages()] == [json.dumps(recording_id)]
     copy(recording_id)
-    status, answer = call("POST", f"/recordings/{recording_id}/copy")
-    assert (status, answer["copy"]["bucket"]) == (200, BUCKET)
-    assert call("GET", f"/recordings/{recording_id}")[1]["copy"] == answer["copy"]
+    status, shown = call("POST", f"/recordings/{recording_id}/copy")
+    assert (status, shown["copy"]["bucket"]) == (200, BUCKET)
+    assert call("GET", f"/recordings/{recording_id}")[1]["copy"] == shown["copy"]
     status, file = call("GET", f"/recordings/{recording_id}/file")
     assert status == 200
     assert "X-Amz-Signature=" in file["url"]
-    assert file["size"] == answer["copy"]["size"]
+    assert file["size"] == shown["copy"]["size"]
 
 
 def test_a_deletion_keeps_the_copy_unless_it_is_to_be_deleted(env: Env, store: Store) -> None:
@@ -346,6 +393,102 @@ def test_a_hold_holds_the_copy_too(env: Env, store: Store) -> None:
     assert call("DELETE", path, {"copy": "delete"})[0] == 200
 
 
+DELETION: Sequence[tuple[type, str]] = (
+    (MeetingsClient, "delete"),
+    (RecordingStore, "mark_deleted"),
+    (CopyStore, "start_deletion"),
+    (Bucket, "delete"),
+    (CopyStore, "finish_deletion"),
+)
+"""The steps of a deletion with its copy."""
+
+
+@pytest.mark.parametrize("is_after", [False, True])
+@pytest.mark.parametrize(("owner", "step"), DELETION)
+def test_a_hold_that_is_accepted_at_any_moment_of_a_deletion_keeps_the_copy(
+    owner: type, step: str, is_after: bool, env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording_id = uploaded(env, store)
+    copy(recording_id)
+    path, held = f"/recordings/{recording_id}", list[int]()
+
+    def hold() -> None:
+        held.append(call("PUT", f"{path}/hold")[0])
+
+    around(monkeypatch, owner, step, hold, is_after=is_after)
+    status, _ = call("DELETE", path, {"copy": "delete"})
+    monkeypatch.undo()
+    assert (held, status) in [([200], 409), ([409], 200)]
+    is_held = held == [200]
+    assert is_held == (DELETION.index((owner, step)) + is_after < 3)
+    assert bool(versions()) == is_held
+    assert (known(store, recording_id).copy is not None) == is_held
+    assert (known(store, recording_id).copied_at is not None) == is_held
+    assert (known(store, recording_id).hold is not None) == is_held
+
+
+@pytest.mark.parametrize("is_after", [False, True])
+@pytest.mark.parametrize(("owner", "step"), DELETION)
+def test_an_interrupted_deletion_is_finished_by_its_repetition(
+    owner: type, step: str, is_after: bool, env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording_id = uploaded(env, store)
+    copy(recording_id)
+    path = f"/recordings/{recording_id}"
+
+    def fail() -> None:
+        raise AwsError("InternalError", "a failure", "", True)
+
+    around(monkeypatch, owner, step, fail, is_after=is_after)
+    assert call("DELETE", path, {"copy": "delete"})[0] == 503
+    monkeypatch.undo()
+    is_over = (owner, step, is_after) == (*DELETION[-1], True)
+    assert call("DELETE", path, {"copy": "delete"})[0] == (204 if is_over else 200)
+    assert versions() == []
+    assert known(store, recording_id).copy is None
+    assert "N" in env.item(f"RECORDING#{recording_id}")["ttl"]
+
+
+def test_a_copy_whose_deletion_has_started_is_not_served(env: Env, store: Store) -> None:
+    recording_id = uploaded(env, store)
+    copy(recording_id)
+    path = f"/recordings/{recording_id}"
+    assert call("DELETE", path)[0] == 200
+    assert store.copies.start_deletion(recording_id, NOW)
+    assert call("GET", f"{path}/file")[0] == 404
+    assert call("GET", path)[1]["copy"] is None
+    assert call("DELETE", path) == (204, None)
+    assert call("PUT", f"{path}/hold")[0] == 409
+
+
+def around(
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    name: str,
+    act: Callable[[], None],
+    *,
+    is_after: bool,
+) -> None:
+    """Have `act` called before or after a method."""
+    method = getattr(owner, name)
+
+    def call_both(*arguments: Any, **more: Any) -> Any:
+        if not is_after:
+            act()
+        result = method(*arguments, **more)
+        if is_after:
+            act()
+        return result
+
+    monkeypatch.setattr(owner, name, call_both)
+
+
+def versions() -> list[Any]:
+    """Return all versions of all objects of the bucket."""
+    found = boto3.client("s3").list_object_versions(Bucket=BUCKET)
+    return list(found.get("Versions", []))
+
+
 def test_a_hold_from_before_the_copy_holds_it_too(env: Env, store: Store) -> None:
     recording_id = uploaded(env, store)
     store.recordings.hold(recording_id, "a reason", "somebody", NOW)
@@ -353,9 +496,7 @@ def test_a_hold_from_before_the_copy_holds_it_too(env: Env, store: Store) -> Non
     assert tag(store, recording_id) == "on-hold"
 
 
-def test_a_hold_that_did_not_reach_the_copy_does_so_when_the_message_comes_again(
-    env: Env, store: Store
-) -> None:
+def test_a_hold_during_a_copy_is_applied_by_the_next_delivery(env: Env, store: Store) -> None:
     recording_id = uploaded(env, store)
     copy(recording_id)
     store.recordings.hold(recording_id, "a reason", "somebody", NOW)
@@ -366,7 +507,7 @@ def test_a_hold_that_did_not_reach_the_copy_does_so_when_the_message_comes_again
 
 @pytest.mark.parametrize("held_first", [True, False])
 @pytest.mark.parametrize("event", ["recording:expired", "recording:deleted"])
-def test_the_item_of_a_held_copy_stays_until_the_hold_is_released(
+def test_the_item_of_a_copy_on_hold_stays_until_the_release(
     event: str, held_first: bool, env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COPY_DAYS", "30")
@@ -385,7 +526,7 @@ def test_the_item_of_a_held_copy_stays_until_the_hold_is_released(
 
 
 def tag(store: Store, recording_id: str) -> str:
-    """Return the value of the tag that the bucket's retention selects by."""
+    """Return the value of the tag by which the bucket's retention selects objects."""
     made = known(store, recording_id).copy
     assert made is not None
     [found] = boto3.client("s3").get_object_tagging(Bucket=BUCKET, Key=made.key)["TagSet"]
@@ -393,13 +534,13 @@ def tag(store: Store, recording_id: str) -> str:
 
 
 class ShortInvocation(Invocation):
-    """An invocation whose time does not suffice for another part."""
+    """An invocation with too little time left for another part."""
 
     def get_remaining_time_in_millis(self) -> int:
         return 60_000
 
 
-def test_a_file_that_outlasts_an_invocation_goes_on_in_the_next(
+def test_a_long_copy_is_continued_by_the_next_invocation(
     env: Env, store: Store, queue: Any
 ) -> None:
     recording_id = uploaded(env, store, size=20 * 1024 * 1024)

@@ -69,7 +69,7 @@ def test_a_failed_deletion_is_retried_once(
     ran = operator.run("destroy")
 
     assert ran.code == 0
-    assert formation.asked.count("DeleteStack") == 2
+    assert formation.calls.count("DeleteStack") == 2
 
 
 def test_a_deletion_that_fails_twice_names_the_remaining_resources_and_can_be_repeated(
@@ -108,7 +108,7 @@ def test_nothing_is_deleted_while_others_have_rules_on_the_bus_and_these_are_nam
     assert ran.code == 1
     assert f"an-audit on the bus {NAME} -> {theirs} (account 222222222222)" in ran.text
     assert "Nothing was deleted." in ran.text
-    assert "DeleteStack" not in formation.asked
+    assert "DeleteStack" not in formation.calls
 
 
 def test_the_stacks_own_rules_and_those_of_its_archive_are_no_obstacle(

@@ -30,7 +30,7 @@ from tests.integration.copying_support import (
 )
 
 CONTENT = some_bytes(300_000)
-BRISK = RetryPolicy(base_delay=0.001, max_delay=0.01)
+SHORT_DELAYS = RetryPolicy(base_delay=0.001, max_delay=0.01)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def files() -> Iterator[FileServer]:
 
 @pytest.fixture
 def downloader() -> Iterator[Downloader]:
-    made = Downloader(allows_loopback=True, retry=BRISK, no_progress_timeout=2)
+    made = Downloader(allows_loopback=True, retry=SHORT_DELAYS, no_progress_timeout=2)
     yield made
     made.close()
 
@@ -81,7 +81,7 @@ def test_a_range_is_read_exactly(downloader: Downloader, files: FileServer) -> N
     assert read(downloader, files, 1000, 250_000) == CONTENT[1000:250_000]
 
 
-def test_nothing_is_sent_but_the_range_and_the_etag(
+def test_only_the_range_and_the_etag_are_sent(
     downloader: Downloader, files: FileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
@@ -101,7 +101,7 @@ def test_an_empty_file_has_no_bytes(downloader: Downloader, files: FileServer) -
     assert downloader.describe(files.url, Deadline(30)).size == 0
 
 
-def test_after_a_cut_only_the_missing_bytes_are_requested(
+def test_after_an_interruption_only_the_missing_bytes_are_requested(
     downloader: Downloader, files: FileServer
 ) -> None:
     def cut_off(handler: Handler, request: RangeRequest) -> bool:
@@ -116,7 +116,7 @@ def test_after_a_cut_only_the_missing_bytes_are_requested(
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
-def test_a_failing_server_is_asked_again(
+def test_a_failing_server_is_retried(
     status: int, downloader: Downloader, files: FileServer
 ) -> None:
     files.fault = once(lambda handler, _: handler.refuse(status))
@@ -137,9 +137,9 @@ def test_a_reset_connection_is_replaced(downloader: Downloader, files: FileServe
 
 
 @pytest.mark.parametrize("part", ["head", "body"])
-def test_a_slow_trickle_is_given_up(part: str, files: FileServer) -> None:
+def test_a_response_in_single_slow_bytes_times_out(part: str, files: FileServer) -> None:
     """Bytes keep coming, so the socket's own timeout never ends it."""
-    held: list[bool] = []
+    timed_out: list[bool] = []
 
     def trickle(handler: Handler, request: RangeRequest) -> bool:
         if part == "body":
@@ -156,18 +156,18 @@ def test_a_slow_trickle_is_given_up(part: str, files: FileServer) -> None:
                 break
         except OSError:
             pass
-        held.append(waiting.has_passed)
+        timed_out.append(waiting.has_passed)
         handler.close_connection = True
         return True
 
     files.fault = trickle
     downloader = Downloader(
-        allows_loopback=True, retry=BRISK, attempt_timeout=0.3, no_progress_timeout=0.5
+        allows_loopback=True, retry=SHORT_DELAYS, attempt_timeout=0.3, no_progress_timeout=0.5
     )
     with pytest.raises(DownloadInterrupted):
         read(downloader, files)
     downloader.close()
-    assert True not in held
+    assert True not in timed_out
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_only_https_to_public_addresses_is_allowed(url: str) -> None:
         listening.setblocking(False)
         target = url.replace("{port}", str(listening.getsockname()[1]))
         with pytest.raises(DownloadRefused):
-            Downloader(retry=BRISK).describe(target, Deadline(5))
+            Downloader(retry=SHORT_DELAYS).describe(target, Deadline(5))
         with pytest.raises(BlockingIOError):
             listening.accept()
 
@@ -287,7 +287,7 @@ def test_http_is_allowed_to_loopback_only_even_for_the_emulator(downloader: Down
 def test_the_address_that_is_checked_is_the_one_that_is_connected_to(
     downloader: Downloader, files: FileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name server that gives another address the second time is never asked a second time."""
+    """The address is resolved only once, so a second, different response has no effect."""
     lookups: list[str] = []
     genuine = socket.getaddrinfo
 
@@ -315,7 +315,7 @@ def test_a_certificate_for_another_host_is_refused_before_anything_is_sent(
     with serving(CONTENT, server) as files:
         url = files.url.replace("http:", "https:")
         with pytest.raises(DownloadRefused, match="certificate"):
-            Downloader(tls=client, retry=BRISK).describe(url, Deadline(5))
+            Downloader(tls=client, retry=SHORT_DELAYS).describe(url, Deadline(5))
     assert files.requests == []
 
 
@@ -328,7 +328,7 @@ def test_a_file_is_read_over_https(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("roomkeeper.vonage.downloads.is_public", lambda _: True)
     with serving(CONTENT, server) as files:
         files.url = files.url.replace("http:", "https:")
-        downloader = Downloader(tls=client, retry=BRISK)
+        downloader = Downloader(tls=client, retry=SHORT_DELAYS)
         assert read(downloader, files) == CONTENT
         downloader.close()
 

@@ -63,14 +63,14 @@ def forge(env: Env, count: int, at: datetime, spread: timedelta = timedelta(0)) 
     ids = [f"forged-{n}" for n in range(count)]
     for n, recording_id in enumerate(ids):
         moment = at + spread * (2 * n / count - 1)
-        env.hear(an_upload(recording_id, f"forged-session-{n}"), moment)
+        env.receive(an_upload(recording_id, f"forged-session-{n}"), moment)
     return ids
 
 
 def forge_sessions(env: Env, count: int, at: datetime) -> None:
     env.vonage.settings(refused_ids="forged")
     for n in range(count):
-        env.hear(a_session(f"forged-{n}"), at)
+        env.receive(a_session(f"forged-{n}"), at)
 
 
 def a_session(session_id: str, event: str = "session:ended") -> dict[str, Any]:
@@ -97,7 +97,7 @@ def requests_for(env: Env, prefix: str) -> int:
 def test_a_confirmed_recording_among_forged_ones_is_deleted_by_the_first_run(env: Env) -> None:
     meeting = env.vonage.hold_meeting()
     [real] = meeting["recording_ids"]
-    env.hear_all(meeting["callbacks"], MONTH_AGO - DAY)
+    env.receive_all(meeting["callbacks"], MONTH_AGO - DAY)
     reconcile(env, MONTH_AGO - DAY + 7 * HOUR)
     forge(env, FORGED, MONTH_AGO - 2 * DAY, DAY + 23 * HOUR)
 
@@ -193,12 +193,12 @@ def test_a_deferred_recording_is_deleted_when_vonage_allows_it_and_its_deferral_
 
 
 def test_a_new_upload_clears_a_recordings_deferral(env: Env) -> None:
-    env.hear(a_start("forged"), NOW - 7 * HOUR)
+    env.receive(a_start("forged"), NOW - 7 * HOUR)
     env.vonage.settings(refused_ids="forged")
     reconcile(env)
     assert deferred(env, "deferred_awaiting_upload", NOW + HOUR) == ["forged"]
 
-    env.hear(an_upload("forged"), NOW)
+    env.receive(an_upload("forged"), NOW)
 
     assert deferred(env, "retained", NOW) == ["forged"]
     assert not {"attempts", "queued_at"} & env.item("RECORDING#forged").keys()
@@ -270,7 +270,7 @@ def test_an_uploaded_recording_that_vonage_refuses_to_delete_is_a_failure(env: E
 
 
 @pytest.mark.parametrize("status", [403, 409, 400])
-def test_an_error_response_that_is_not_vonages_own_ends_the_run_and_defers_nothing(
+def test_an_error_that_is_not_in_vonages_format_ends_the_run_without_deferrals(
     env: Env, status: int
 ) -> None:
     ids = env.uploaded(30, MONTH_AGO - DAY)
@@ -292,14 +292,14 @@ def test_recordings_and_sessions_each_get_a_share_of_every_run(env: Env, forged:
     if forged == "recordings":
         env.vonage.settings(refused_ids="forged")
         for n in range(FORGED):
-            env.hear(a_start(f"forged-{n}"), NOW - 8 * HOUR)
-        env.hear_all(
+            env.receive(a_start(f"forged-{n}"), NOW - 8 * HOUR)
+        env.receive_all(
             [b for b in meeting["callbacks"] if b["event"] == "session:ended"], NOW - GRACE
         )
     else:
         forge_sessions(env, FORGED, NOW - 8 * HOUR)
         received = [b for b in meeting["callbacks"] if b["event"] == "recording:started"]
-        env.hear_all(received, NOW - GRACE)
+        env.receive_all(received, NOW - GRACE)
 
     reconcile(env, limit=CAPACITY)
 
@@ -313,7 +313,7 @@ def test_forged_recordings_and_sessions_cost_a_tenth_of_a_run_after_their_first_
 ) -> None:
     env.vonage.settings(refused_ids="forged")
     for n in range(CAPACITY):
-        env.hear(a_start(f"forged-{n}", f"forged-{n}"), NOW - 8 * HOUR)
+        env.receive(a_start(f"forged-{n}", f"forged-{n}"), NOW - 8 * HOUR)
     forge_sessions(env, CAPACITY, NOW - 8 * HOUR)
     reconcile(env)
 
@@ -325,8 +325,8 @@ def test_forged_recordings_and_sessions_cost_a_tenth_of_a_run_after_their_first_
 
 def test_known_recordings_are_confirmed_by_the_list_of_their_session(env: Env) -> None:
     meeting = env.vonage.hold_meeting(recordings=2)
-    env.hear_all(meeting["callbacks"], NOW - 7 * HOUR)
-    env.hear(an_upload("forged", meeting["session_id"]), NOW - 7 * HOUR)
+    env.receive_all(meeting["callbacks"], NOW - 7 * HOUR)
+    env.receive(an_upload("forged", meeting["session_id"]), NOW - 7 * HOUR)
 
     reconcile(env)
 
@@ -337,7 +337,7 @@ def test_known_recordings_are_confirmed_by_the_list_of_their_session(env: Env) -
 
 
 def test_a_session_that_vonage_does_not_know_is_not_confirmed(env: Env) -> None:
-    env.hear(a_session("unknown"), NOW - 7 * HOUR)
+    env.receive(a_session("unknown"), NOW - 7 * HOUR)
     reconcile(env)
     assert "confirmed_at" not in env.item("SESSION#unknown")
 
@@ -345,7 +345,7 @@ def test_a_session_that_vonage_does_not_know_is_not_confirmed(env: Env) -> None:
 def test_a_confirmation_is_one_write_and_no_event(env: Env) -> None:
     meeting = env.vonage.hold_meeting()
     key = f"RECORDING#{meeting['recording_ids'][0]}"
-    env.hear_all(meeting["callbacks"], NOW - 7 * HOUR)
+    env.receive_all(meeting["callbacks"], NOW - 7 * HOUR)
     before = env.item(key)
 
     reconcile(env)
@@ -378,10 +378,10 @@ def test_a_deferred_upload_that_vonage_returns_is_deferred_as_confirmed(
 ) -> None:
     meeting = env.vonage.hold_meeting()
     [recording_id] = meeting["recording_ids"]
-    env.hear_all(meeting["callbacks"], MONTH_AGO - DAY, "session:ended", "session:started")
+    env.receive_all(meeting["callbacks"], MONTH_AGO - DAY, "session:ended", "session:started")
     env.vonage.fault("delete_recording", status=400, times=1)
     clean(env)
-    env.hear_all(meeting["callbacks"], NOW - 7 * HOUR)
+    env.receive_all(meeting["callbacks"], NOW - 7 * HOUR)
 
     reconcile(env)
 
@@ -408,7 +408,7 @@ class WithEvent:
 
 def a_started_meeting(env: Env, at: datetime) -> str:
     meeting = env.vonage.hold_meeting(upload=False)
-    env.hear_all([b for b in meeting["callbacks"] if b["event"] == "recording:started"], at)
+    env.receive_all([b for b in meeting["callbacks"] if b["event"] == "recording:started"], at)
     recording_id: str = meeting["recording_ids"][0]
     return recording_id
 
@@ -442,7 +442,7 @@ def test_an_upload_received_after_giving_up_counts(env: Env) -> None:
     reconcile(env)
     assert "N" in env.item(f"RECORDING#{recording_id}")["ttl"]
 
-    env.hear(an_upload(recording_id), NOW)
+    env.receive(an_upload(recording_id), NOW)
 
     assert env.item(f"RECORDING#{recording_id}")["ttl"] == {"NULL": True}
     assert deferred(env, "retained", NOW) == [recording_id]
@@ -451,7 +451,7 @@ def test_an_upload_received_after_giving_up_counts(env: Env) -> None:
 @pytest.mark.parametrize("kind", ["recording", "session"])
 def test_items_that_vonage_refuses_for_a_month_are_given_up(env: Env, kind: str) -> None:
     env.vonage.settings(refused_ids="forged")
-    env.hear(a_start("forged") if kind == "recording" else a_session("forged"), NOW - 7 * HOUR)
+    env.receive(a_start("forged") if kind == "recording" else a_session("forged"), NOW - 7 * HOUR)
     reconcile(env)
 
     reconcile(env, NOW + UPLOAD_TIMEOUT)
@@ -464,7 +464,7 @@ def test_items_that_vonage_refuses_for_a_month_are_given_up(env: Env, kind: str)
 
 def test_lost_recordings_leave_the_table_unless_they_are_on_hold(env: Env) -> None:
     for recording_id in ("lost", "on_hold"):
-        env.hear(a_start(recording_id), NOW - 7 * HOUR)
+        env.receive(a_start(recording_id), NOW - 7 * HOUR)
     env.store.recordings.hold("on_hold", "a court order", "legal", NOW)
 
     assert reconcile(env)[1].outcomes == {"lost": 2}
@@ -474,7 +474,7 @@ def test_lost_recordings_leave_the_table_unless_they_are_on_hold(env: Env) -> No
 
 
 def test_a_hold_keeps_a_lost_recording_in_the_table(env: Env) -> None:
-    env.hear(a_start("lost"), NOW - 7 * HOUR)
+    env.receive(a_start("lost"), NOW - 7 * HOUR)
     reconcile(env)
 
     env.store.recordings.hold("lost", "a court order", "legal", NOW)
@@ -502,7 +502,7 @@ def test_an_invalid_recording_counts_as_failed_and_the_others_are_stored(
     env: Env,
 ) -> None:
     meeting = env.vonage.hold_meeting(recordings=2)
-    env.hear_all([b for b in meeting["callbacks"] if b["event"] == "session:ended"], NOW - GRACE)
+    env.receive_all([b for b in meeting["callbacks"] if b["event"] == "session:ended"], NOW - GRACE)
 
     reconciliation, summary = reconcile(env, client=WithInvalidRecording(env.client))
 
@@ -525,9 +525,9 @@ def test_items_of_earlier_versions_are_read_without_newer_attributes(env: Env) -
 
 
 def test_an_entry_that_left_its_worklist_is_not_deferred(env: Env) -> None:
-    env.hear(a_start("forged"), NOW - 7 * HOUR)
+    env.receive(a_start("forged"), NOW - 7 * HOUR)
     [entry] = env.store.worklists.read("awaiting_upload", NOW)
-    env.hear(an_upload("forged"), NOW)
+    env.receive(an_upload("forged"), NOW)
 
     assert not env.store.worklists.defer(entry, NOW, lambda _: HOUR, confirmed=False)
     assert deferred(env, "retained", NOW) == ["forged"]

@@ -17,7 +17,7 @@ from roomkeeper.handlers import management_api as management
 from roomkeeper.jobs.batch import BatchIncomplete
 from roomkeeper.times import iso
 from tests.support.env import TABLE, Env, an_upload
-from tests.support.management import Answered, a_request_for
+from tests.support.management import ParsedResponse, a_request_for
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 SOON = iso(NOW + timedelta(days=2))
@@ -56,7 +56,7 @@ ENVIRONMENT = {
 HTML = "<html><body>Sign in to the network</body></html>"
 NOT_FOUND = {"message": "Failed to find it", "name": "NotFoundError", "status": 404}
 
-# Responses of proxies and others in place of Vonage's: none reports on a recording or a room.
+# Responses of proxies and others instead of Vonage's: none is about a recording or a room.
 FOREIGN: dict[str, dict[str, Any]] = {
     "captive portal": {"status": 200, "body": HTML},
     "catch-all in JSON": {"body_json": {"status": "ok"}},
@@ -108,7 +108,7 @@ def prepare(env: Env) -> None:
     env.uploaded(ITEMS, NOW - timedelta(days=400))
     for each in range(ITEMS):
         started = {"event": "recording:started", "recording_id": f"r{each}", "session_id": "s"}
-        env.hear(started, NOW - timedelta(hours=7))
+        env.receive(started, NOW - timedelta(hours=7))
     env.vonage.add_rooms(ITEMS, expires_at=SOON)
 
 
@@ -163,7 +163,7 @@ def test_a_foreign_response_to_deletions_deletes_nothing_and_raises(
 
 @pytest.mark.parametrize("fault", FOREIGN.values(), ids=FOREIGN)
 def test_a_foreign_response_about_recordings_loses_none(fault: dict[str, Any], env: Env) -> None:
-    """The session is not found in Vonage's own words, the recording is not."""
+    """Vonage's own 404 for the session, another service's 404 for the recording."""
     prepare(env)
     before = items(env)
     env.vonage.fault("get_recording", **fault)
@@ -195,7 +195,7 @@ def test_a_foreign_response_about_rooms_extends_none_and_raises(
 @pytest.mark.parametrize("encoding", ["utf-8-sig"])
 def test_a_byte_order_mark_before_every_response_disturbs_no_job(encoding: str, env: Env) -> None:
     prepare(env)
-    env.hear(an_upload("gone"), NOW - timedelta(days=400))
+    env.receive(an_upload("gone"), NOW - timedelta(days=400))
     env.vonage.fault("*", encoding=encoding)
 
     cleaned = cleanup.handler({}, Invocation())
@@ -231,7 +231,7 @@ def test_a_self_signed_certificate_is_named_and_not_retried(
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_deletion_whose_response_is_cut_off_is_found_done_by_the_next_attempt(
+def test_a_deletion_whose_response_was_lost_is_recognized_by_the_next_attempt(
     chunked: bool, env: Env
 ) -> None:
     [recording_id] = env.uploaded(1, NOW - timedelta(days=400))
@@ -249,9 +249,9 @@ def test_a_deletion_whose_response_is_cut_off_is_found_done_by_the_next_attempt(
 # --- the management API ---------------------------------------------------------------------------
 
 
-def rooms_page(**query: str) -> Answered:
+def rooms_page(**query: str) -> ParsedResponse:
     response = management.handler(a_request_for("GET /rooms", **query), AContext())
-    return Answered(response["statusCode"], json.loads(response["body"]), response["headers"])
+    return ParsedResponse(response["statusCode"], json.loads(response["body"]), response["headers"])
 
 
 def test_a_page_of_rooms_shows_the_valid_ones_and_counts_the_others(env: Env) -> None:

@@ -63,8 +63,8 @@ def test_a_scheduled_cleanup_reports_all_its_counts(env: Env) -> None:
     deleted, on_hold, unready = env.vonage.add_recordings(3)["recording_ids"]
     env.vonage.add_recordings(1, status="stopped", ids=["unready"])
     for recording_id in (deleted, on_hold, "unready", "gone"):
-        env.hear(an_upload(recording_id), NOW - timedelta(days=31))
-    env.hear(an_upload(unready), NOW)
+        env.receive(an_upload(recording_id), NOW - timedelta(days=31))
+    env.receive(an_upload(unready), NOW)
     env.store.recordings.hold(on_hold, "a court order", "legal", NOW)
 
     assert cleanup.handler(sample("recording_cleanup"), Invocation()) == {
@@ -129,9 +129,9 @@ def test_a_scheduled_reconciliation_reports_all_its_counts(env: Env) -> None:
     meeting = env.vonage.hold_meeting(recordings=2)
     unannounced = meeting["recording_ids"][1]
     received = [body for body in meeting["callbacks"] if body.get("recording_id") != unannounced]
-    env.hear_all(received, NOW - timedelta(hours=7), "recording:uploaded")
+    env.receive_all(received, NOW - timedelta(hours=7), "recording:uploaded")
     started = {"event": "recording:started", "recording_id": "lost", "session_id": "s"}
-    env.hear(started, NOW - timedelta(hours=7))
+    env.receive(started, NOW - timedelta(hours=7))
 
     assert reconciliation.handler(sample("recording_reconciler"), Invocation()) == {
         "dry_run": False,
@@ -171,7 +171,7 @@ def test_a_scheduled_run_with_failures_raises_after_its_batch_is_finished(
 ) -> None:
     ids = env.uploaded(3, NOW - timedelta(days=31))
     meeting = env.vonage.hold_meeting(recordings=3)
-    env.hear_all(meeting["callbacks"], NOW - timedelta(hours=7), "recording:uploaded")
+    env.receive_all(meeting["callbacks"], NOW - timedelta(hours=7), "recording:uploaded")
     env.vonage.fault("*", status=400, times=1)
 
     with pytest.raises(BatchIncomplete, match="failed 1"):

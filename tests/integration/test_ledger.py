@@ -45,7 +45,7 @@ def test_a_callback_of_either_product_is_found_once_it_is_in_the_table(
 ) -> None:
     before = stored_facts(env)
     assert not [body for body in session + meeting if before.contain(body)]
-    env.hear_all(meeting)
+    env.receive_all(meeting)
     for body in session:
         env.store.apply(video.parse(json_bytes(body)), NOW)
     after = stored_facts(env)

@@ -41,9 +41,9 @@ def a_reconciliation(
 
 
 def a_meeting(env: Env, **meeting: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Have Vonage hold a meeting; return it and its callbacks, none of which was received yet."""
-    held = env.vonage.hold_meeting(**meeting)
-    return held, held["callbacks"]
+    """Hold a meeting at Vonage; return it and its callbacks, which the stack has not received."""
+    held_meeting = env.vonage.hold_meeting(**meeting)
+    return held_meeting, held_meeting["callbacks"]
 
 
 def events_due(env: Env, key: str) -> list[str]:
@@ -63,7 +63,7 @@ def events_due(env: Env, key: str) -> list[str]:
 def test_a_missed_upload_is_recovered_with_the_origin_reconciliation(env: Env) -> None:
     meeting, callbacks = a_meeting(env)
     [recording_id] = meeting["recording_ids"]
-    env.hear_all(callbacks, LONG_AGO, "recording:uploaded")
+    env.receive_all(callbacks, LONG_AGO, "recording:uploaded")
 
     _, summary = reconcile(env)
 
@@ -84,21 +84,21 @@ def test_a_missed_upload_is_recovered_with_the_origin_reconciliation(env: Env) -
 def test_a_callback_after_the_recovery_changes_nothing(env: Env) -> None:
     meeting, callbacks = a_meeting(env)
     [recording_id] = meeting["recording_ids"]
-    env.hear_all(callbacks, LONG_AGO, "recording:uploaded")
+    env.receive_all(callbacks, LONG_AGO, "recording:uploaded")
     reconcile(env)
     recovered = env.item(f"RECORDING#{recording_id}")
 
-    env.hear_all(callbacks, NOW + HOUR)
+    env.receive_all(callbacks, NOW + HOUR)
 
     assert env.item(f"RECORDING#{recording_id}") == recovered
 
 
 def test_an_upload_received_after_the_worklist_was_read_needs_no_request(env: Env) -> None:
     _, callbacks = a_meeting(env)
-    env.hear_all(callbacks, LONG_AGO, "recording:uploaded", "session:started", "session:ended")
+    env.receive_all(callbacks, LONG_AGO, "recording:uploaded", "session:started", "session:ended")
     reconciliation = a_reconciliation(env)
     [due] = reconciliation.items()
-    env.hear_all(callbacks, NOW)
+    env.receive_all(callbacks, NOW)
 
     assert reconciliation.act(due) == "already_resolved"
     assert env.vonage.requests() == []
@@ -106,7 +106,7 @@ def test_an_upload_received_after_the_worklist_was_read_needs_no_request(env: En
 
 def test_recordings_within_the_grace_time_cause_no_request(env: Env) -> None:
     _, callbacks = a_meeting(env)
-    env.hear_all(callbacks, NOW - 5 * HOUR, "recording:uploaded")
+    env.receive_all(callbacks, NOW - 5 * HOUR, "recording:uploaded")
 
     _, summary = reconcile(env)
 
@@ -116,7 +116,7 @@ def test_recordings_within_the_grace_time_cause_no_request(env: Env) -> None:
 
 def test_a_recording_that_vonage_no_longer_has_is_marked_as_lost_once(env: Env) -> None:
     started = {"event": "recording:started", "recording_id": "lost", "session_id": "s"}
-    env.hear(started, LONG_AGO)
+    env.receive(started, LONG_AGO)
 
     _, summary = reconcile(env)
 
@@ -131,7 +131,7 @@ def test_a_recording_that_vonage_no_longer_has_is_marked_as_lost_once(env: Env) 
 def test_a_recording_uploaded_during_the_request_is_not_marked_as_lost(
     env: Env, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    env.hear({"event": "recording:started", "recording_id": "r", "session_id": "s"}, LONG_AGO)
+    env.receive({"event": "recording:started", "recording_id": "r", "session_id": "s"}, LONG_AGO)
     monkeypatch.setattr(env.store.recordings, "mark_missing", lambda *_: False)
 
     assert reconcile(env)[1].outcomes == {"already_resolved": 1}
@@ -140,13 +140,13 @@ def test_a_recording_uploaded_during_the_request_is_not_marked_as_lost(
 def test_a_lost_recording_whose_upload_is_received_later_is_uploaded(env: Env) -> None:
     meeting, callbacks = a_meeting(env)
     [recording_id] = meeting["recording_ids"]
-    env.hear_all(callbacks, LONG_AGO, "recording:uploaded", "session:ended", "session:started")
+    env.receive_all(callbacks, LONG_AGO, "recording:uploaded", "session:ended", "session:started")
     lost = env.store.recordings.get(recording_id)
     assert lost is not None
     assert env.store.recordings.mark_missing(lost, NOW)
     assert "ttl" in env.item(f"RECORDING#{recording_id}")
 
-    env.hear_all(callbacks, NOW)
+    env.receive_all(callbacks, NOW)
 
     recording = env.store.recordings.get(recording_id)
     assert recording is not None
@@ -160,11 +160,11 @@ def test_a_late_start_of_a_lost_recording_does_not_keep_it_on_the_worklist(
     env: Env,
 ) -> None:
     ended = {"event": "recording:ended", "recording_id": "r", "session_id": "s", "duration": 1}
-    env.hear(
+    env.receive(
         ended | {"started_at": "2026-07-01T10:00:00Z", "ended_at": "2026-07-01T10:00:01Z"}, LONG_AGO
     )
     reconcile(env)
-    env.hear({"event": "recording:started", "recording_id": "r", "session_id": "s"}, LONG_AGO)
+    env.receive({"event": "recording:started", "recording_id": "r", "session_id": "s"}, LONG_AGO)
 
     assert reconcile(env)[1].outcomes == {"lost": 1}
     assert reconcile(env)[1].processed == 0
@@ -176,7 +176,7 @@ def test_a_recording_that_is_not_uploaded_yet_stays_on_the_worklist(
 ) -> None:
     meeting, callbacks = a_meeting(env, ongoing=ongoing, upload=False)
     [recording_id] = meeting["recording_ids"]
-    env.hear_all(callbacks, LONG_AGO)
+    env.receive_all(callbacks, LONG_AGO)
 
     _, summary = reconcile(env)
 
@@ -192,7 +192,7 @@ def test_recordings_of_a_known_session_without_any_callback_are_discovered(
     meeting, callbacks = a_meeting(env, recordings=3)
     _first, *unannounced = meeting["recording_ids"]
     received = [body for body in callbacks if body.get("recording_id") not in unannounced]
-    env.hear_all(received, LONG_AGO, "recording:uploaded", "session:started", "session:ended")
+    env.receive_all(received, LONG_AGO, "recording:uploaded", "session:started", "session:ended")
 
     reconciliation, summary = reconcile(env)
 
@@ -210,7 +210,7 @@ def test_the_recordings_of_a_session_are_requested_once(
     env: Env, received: str, waited: timedelta
 ) -> None:
     meeting, callbacks = a_meeting(env, recordings=2)
-    env.hear_all([body for body in callbacks if body["event"] == received], NOW - waited)
+    env.receive_all([body for body in callbacks if body["event"] == received], NOW - waited)
 
     reconciliation, summary = reconcile(env)
 
@@ -223,7 +223,7 @@ def test_the_recordings_of_a_session_are_requested_once(
 
 def test_a_session_without_an_end_is_checked_a_day_later(env: Env) -> None:
     _, callbacks = a_meeting(env)
-    env.hear_all([b for b in callbacks if b["event"] == "session:started"], NOW - 29 * HOUR)
+    env.receive_all([b for b in callbacks if b["event"] == "session:started"], NOW - 29 * HOUR)
 
     assert reconcile(env)[1].processed == 0
 
@@ -231,7 +231,7 @@ def test_a_session_without_an_end_is_checked_a_day_later(env: Env) -> None:
 def test_a_session_that_vonage_does_not_know_is_checked_once(env: Env) -> None:
     session = {"event": "session:ended", "session_id": "unknown", "room_id": "room"}
     times = {"started_at": "2026-07-01T04:00:00Z", "ended_at": "2026-07-01T05:00:00Z"}
-    env.hear(session | times, LONG_AGO)
+    env.receive(session | times, LONG_AGO)
 
     assert reconcile(env)[1].outcomes == {"session_checked": 1}
     assert reconcile(env)[1].processed == 0
@@ -240,7 +240,7 @@ def test_a_session_that_vonage_does_not_know_is_checked_once(env: Env) -> None:
 @pytest.mark.parametrize("fault", [{"status": 404, "body": "<h1>no</h1>"}, {"status": 500}])
 def test_after_a_failure_the_next_run_recovers_everything(env: Env, fault: dict[str, Any]) -> None:
     meeting, callbacks = a_meeting(env)
-    env.hear_all(callbacks, LONG_AGO, "recording:uploaded")
+    env.receive_all(callbacks, LONG_AGO, "recording:uploaded")
     env.vonage.fault("*", **fault)
 
     assert reconcile(env)[1].outcomes == {"failed": 2}
@@ -256,7 +256,7 @@ def test_one_invalid_recording_does_not_block_the_rest_of_its_session(env: Env) 
     received = [
         body for body in callbacks if body.get("recording_id") not in (invalid, *unannounced)
     ]
-    env.hear_all(received, LONG_AGO, "recording:uploaded")
+    env.receive_all(received, LONG_AGO, "recording:uploaded")
 
     summary = reconcile(env, client=WithoutAnEnd(env.client, recording_id=invalid))[1]
 
@@ -279,7 +279,7 @@ def test_an_invalid_recording_in_the_session_does_not_keep_a_lost_one_from_being
     meeting, _ = a_meeting(env)
     [invalid] = meeting["recording_ids"]
     started = {"event": "recording:started", "recording_id": "lost"}
-    env.hear(started | {"session_id": meeting["session_id"]}, LONG_AGO)
+    env.receive(started | {"session_id": meeting["session_id"]}, LONG_AGO)
 
     reconcile(env, client=WithoutAnEnd(env.client, recording_id=invalid))
 
@@ -293,7 +293,7 @@ def test_a_due_recording_that_is_invalid_does_not_block_the_rest_of_its_session(
 ) -> None:
     meeting, callbacks = a_meeting(env, recordings=2)
     invalid, unannounced = meeting["recording_ids"]
-    env.hear_all([b for b in callbacks if b.get("recording_id") == invalid][:1], LONG_AGO)
+    env.receive_all([b for b in callbacks if b.get("recording_id") == invalid][:1], LONG_AGO)
 
     summary = reconcile(env, client=WithoutAnEnd(env.client, recording_id=invalid))[1]
 
@@ -325,9 +325,9 @@ def test_a_dry_run_lists_the_missing_events_and_changes_nothing(env: Env) -> Non
     meeting, callbacks = a_meeting(env, recordings=2)
     known, unannounced = meeting["recording_ids"]
     received = [body for body in callbacks if body.get("recording_id") != unannounced]
-    env.hear_all(received, LONG_AGO, "recording:uploaded")
+    env.receive_all(received, LONG_AGO, "recording:uploaded")
     started = {"event": "recording:started", "recording_id": "lost", "session_id": "s"}
-    env.hear(started, LONG_AGO)
+    env.receive(started, LONG_AGO)
     before = [env.item(f"RECORDING#{each}") for each in (known, "lost")]
 
     reconciliation, summary = reconcile(env, dry_run=True)

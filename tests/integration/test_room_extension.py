@@ -5,14 +5,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from msgspec import Struct
 
 from local.testing import sdk
+from local.testing.template import table_definition
 from local.vonage.control import VonageControl
 from local.vonage.server import served
 from local.waiting import wait_until
@@ -30,18 +29,10 @@ from roomkeeper.vonage.errors import RequestContext
 from roomkeeper.vonage.meetings import MeetingsClient
 from tests.support.env import a_client
 
-TEMPLATE = Path(__file__).parent.parent.parent / "template.yaml"
 TABLE = "rooms"
 NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)
 SOON, LATER = iso(NOW + 2 * DAY), iso(NOW + 30 * DAY)
-
-
-class _Cloudformation(yaml.SafeLoader):
-    """Loads the template. CloudFormation functions such as !Ref become None."""
-
-
-_Cloudformation.add_multi_constructor("!", lambda *_: None)
 
 
 class Killed(BaseException):
@@ -131,11 +122,8 @@ def rooms(emulator: VonageControl) -> Iterator[Rooms]:
     emulator.reset()
     client = a_client(emulator)
     with sdk.moto(), client:
-        dynamodb = aws.dynamodb(sdk.PATIENT)
-        template = yaml.load(TEMPLATE.read_text(), _Cloudformation)
-        table = template["Resources"]["Table"]["Properties"]
-        wanted = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
-        dynamodb.create_table(TableName=TABLE, **{name: table[name] for name in wanted})
+        dynamodb = aws.dynamodb(sdk.LONG_TIMEOUT)
+        dynamodb.create_table(TableName=TABLE, **table_definition())
         yield Rooms(emulator, client, dynamodb, RoomStore(dynamodb, TABLE, event_days=30))
 
 
@@ -280,7 +268,7 @@ def test_an_extension_whose_response_was_lost_is_published_by_the_next_run(rooms
     assert report.counts["extended"] == 0
 
 
-def test_an_extension_that_vonage_did_not_make_is_never_published(rooms: Rooms) -> None:
+def test_an_extension_that_vonage_did_not_apply_is_never_published(rooms: Rooms) -> None:
     [room_id] = rooms.vonage.add_rooms(1, expires_at=SOON)
     rooms.vonage.fault("update_room", status=503)
     rooms.extend()

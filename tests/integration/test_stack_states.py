@@ -128,9 +128,9 @@ def test_a_command_works_or_prints_what_to_do(
         assert PRINTS[command] in ran.text
     if command == "deploy":
         assert ran.sam == ([] if code else ["build", "deploy"])
-        assert ("DeleteStack" in formation.asked) is (status in FAILED_CREATION)
+        assert ("DeleteStack" in formation.calls) is (status in FAILED_CREATION)
     elif command != "destroy" or code or status is None:
-        assert "DeleteStack" not in formation.asked
+        assert "DeleteStack" not in formation.calls
     if code:
         assert len(ran.text.strip().splitlines()) == 1
 
@@ -151,7 +151,7 @@ def test_a_stack_of_another_application_is_not_touched(
 
     assert (ran.code, ran.sam) == (1, [])
     assert f"The stack {NAME} belongs to another application: choose Roomkeeper's stack" in ran.text
-    assert "DeleteStack" not in formation.asked
+    assert "DeleteStack" not in formation.calls
 
 
 @pytest.mark.parametrize("command", USERS)
@@ -205,7 +205,7 @@ def test_on_a_terminal_the_deletion_of_remains_is_confirmed_first(
 
     ran = operator.run("deploy")
 
-    assert ("DeleteStack" in formation.asked) is goes_on
+    assert ("DeleteStack" in formation.calls) is goes_on
     assert ran.sam == (["build", "deploy"] if goes_on else [])
     assert ("Nothing was deleted or deployed." in ran.text) is not goes_on
 
@@ -333,4 +333,4 @@ def test_a_key_that_ends_a_prompt_ends_the_command_with_a_sentence(
     assert ran.code == (130 if isinstance(key, KeyboardInterrupt) else 1)
     assert ("Interrupted" if ran.code == 130 else "The input ended") in ran.text
     assert ran.sam == []
-    assert "DeleteStack" not in formation.asked
+    assert "DeleteStack" not in formation.calls

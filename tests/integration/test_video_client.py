@@ -39,7 +39,7 @@ from roomkeeper.vonage.video import (
     video_credentials_from,
 )
 from roomkeeper.vonage.video.client import OVERLAP, PAGE_SIZE
-from tests.integration.vonage_support import BRISK, Asked, Script, reply, scripted
+from tests.integration.vonage_support import SHORT_DELAYS, ReceivedRequest, Script, reply, scripted
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 SECRET = "0123456789abcdef0123456789abcdef01234567"
@@ -76,7 +76,7 @@ def milliseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
-def an_error(status: int, code: int, message: str = "told by the API") -> Reply:
+def an_error(status: int, code: int, message: str = "from the API") -> Reply:
     body = {"code": code, "message": message, "description": message}
     return status, json.dumps(body).encode()
 
@@ -100,16 +100,16 @@ class Api:
     before_page: Callable[[int], None] = lambda _: None
     script: Script = field(default_factory=Script)
 
-    def __call__(self, handler: BaseHTTPRequestHandler, asked: Asked) -> None:
-        status, body = self._reply(asked)
+    def __call__(self, handler: BaseHTTPRequestHandler, received: ReceivedRequest) -> None:
+        status, body = self._reply(received)
         reply(handler, status, body)
 
-    def _reply(self, asked: Asked) -> Reply:
-        url = urlsplit(asked.path)
+    def _reply(self, received: ReceivedRequest) -> Reply:
+        url = urlsplit(received.path)
         found = re.fullmatch(r"/v2/project/46201502/archive(?:/([^/]+))?(/stop)?", url.path)
-        assert found, asked.path
+        assert found, received.path
         archive_id, stop = found.groups()
-        operation = "stop" if stop else asked.method if archive_id else "list"
+        operation = "stop" if stop else received.method if archive_id else "list"
         if faults := self.faults.get(operation):
             return faults.pop(0)
         if operation in self.constant:
@@ -144,7 +144,7 @@ class Api:
 
     @property
     def operations(self) -> list[str]:
-        return [each.method for each in self.script.asked]
+        return [each.method for each in self.script.received]
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def client(api: Api) -> Iterator[VideoClient]:
 
 
 def a_client(api: Api, **options: Any) -> VideoClient:
-    return VideoClient(api.script.url, KEY, retry=BRISK, **options)
+    return VideoClient(api.script.url, KEY, retry=SHORT_DELAYS, **options)
 
 
 def ids(api: RecordingsApi, since: datetime = NOON - timedelta(days=1)) -> list[str]:
@@ -174,7 +174,7 @@ def ids(api: RecordingsApi, since: datetime = NOON - timedelta(days=1)) -> list[
 
 def test_a_classic_token_has_the_project_and_a_short_life(api: Api, client: VideoClient) -> None:
     client.get("a")
-    headers = api.script.asked[0].headers
+    headers = api.script.received[0].headers
     assert "authorization" not in headers
     token = headers["x-opentok-auth"]
     claims = jwt.decode(token, SECRET, algorithms=["HS256"], options={"require": ["jti"]})
@@ -194,10 +194,10 @@ def test_a_unified_token_has_the_application_in_a_bearer_header() -> None:
     with scripted(lambda handler, _: reply(handler, 200, body)) as script:
         with VideoClient(script.url, credentials) as client:
             assert client.get("a") is not None
-        asked = script.asked[0]
-    assert asked.path == "/v2/project/app-1/archive/a"
-    assert "x-opentok-auth" not in asked.headers
-    scheme, token = asked.headers["authorization"].split()
+        received = script.received[0]
+    assert received.path == "/v2/project/app-1/archive/a"
+    assert "x-opentok-auth" not in received.headers
+    scheme, token = received.headers["authorization"].split()
     claims = jwt.decode(token, key.public_key(), algorithms=["RS256"])
     assert scheme == "Bearer"
     assert claims.keys() == {"application_id", "iat", "exp", "jti"}
@@ -222,7 +222,7 @@ def test_incomplete_credentials_are_named() -> None:
 def test_each_classic_token_is_new(api: Api, client: VideoClient) -> None:
     client.get("a")
     client.get("a")
-    tokens = [each.headers["x-opentok-auth"] for each in api.script.asked]
+    tokens = [each.headers["x-opentok-auth"] for each in api.script.received]
     assert tokens[0] != tokens[1]
 
 
@@ -251,7 +251,7 @@ def test_an_archive_is_returned_as_a_stage_of_a_recording(
 
 
 @pytest.mark.parametrize("absence", [NOT_FOUND, an_error(400, 400), an_error(404, -1)])
-def test_absence_is_believed_in_the_apis_own_form(
+def test_a_recording_counts_as_missing_only_in_the_apis_own_format(
     api: Api, client: VideoClient, absence: Reply
 ) -> None:
     api.faults = {"GET": [absence]}
@@ -318,7 +318,7 @@ def test_a_refusal_in_another_form_is_an_invalid_response(
 
 
 @pytest.mark.parametrize("operation", ["get", "delete", "stop", "download"])
-def test_a_message_alone_is_no_proof_of_absence(
+def test_an_error_with_only_a_message_does_not_prove_absence(
     api: Api, client: VideoClient, operation: str
 ) -> None:
     api.constant = dict.fromkeys(("GET", "DELETE", "stop"), (404, b'{"message":"Not Found"}'))
@@ -429,7 +429,7 @@ ASKS: dict[str, Callable[[VideoClient], object]] = {
 
 @pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
 @pytest.mark.parametrize("status", [401, 403])
-def test_wrong_credentials_are_told_and_reported_once(
+def test_wrong_credentials_raise_an_error_and_are_reported_once(
     api: Api, ask: Callable[[VideoClient], object], status: int
 ) -> None:
     api.constant = dict.fromkeys(("GET", "DELETE", "stop", "list"), an_error(status, status))
@@ -618,7 +618,7 @@ def test_every_archive_is_listed_once_and_newest_first(
     api.archives = many(count)
     assert ids(client, EVERYTHING) == [f"a{i}" for i in range(count)]
     assert len(api.operations) == pages
-    assert all("count=1000" in each.path for each in api.script.asked)
+    assert all("count=1000" in each.path for each in api.script.received)
 
 
 @pytest.mark.parametrize("count", [0, 1, 10**6, None, "x"])
@@ -755,7 +755,7 @@ def test_a_list_that_repeats_its_first_page_for_ever_is_an_invalid_response(
 ) -> None:
     page = json.dumps({"items": many(PAGE_SIZE)}).encode()
     api.constant = {"list": (200, page)}
-    with pytest.raises(InvalidResponse, match="does not go on"):
+    with pytest.raises(InvalidResponse, match="repeats a page"):
         ids(client, EVERYTHING)
     assert len(api.operations) == 3  # the third was requested while the second was read
 
@@ -766,7 +766,7 @@ def test_a_session_has_its_recordings_only(api: Api, client: VideoClient) -> Non
     assert found is not None
     assert [each.recording_id for each in found.found] == [f"a{i}" for i in range(1500)]
     assert [message.partition(":")[0] for message in found.invalid] == ["bad"]
-    assert all("sessionId=session-1" in each.path for each in api.script.asked)
+    assert all("sessionId=session-1" in each.path for each in api.script.received)
 
 
 def test_a_session_without_recordings_has_an_empty_list(api: Api, client: VideoClient) -> None:

@@ -35,9 +35,11 @@ def environment(api: VideoCaller) -> str:
     return "classic" if "46339892" in api.url else "unified"
 
 
-def place(emulator: VonageControl, api: VideoCaller, count: int = 1, **fields: Any) -> list[str]:
-    placed = emulator.video.place_archives(count, environment=environment(api), **fields)
-    ids: list[str] = placed["archive_ids"]
+def add_archives(
+    emulator: VonageControl, api: VideoCaller, count: int = 1, **fields: Any
+) -> list[str]:
+    added = emulator.video.add_archives(count, environment=environment(api), **fields)
+    ids: list[str] = added["archive_ids"]
     return ids
 
 
@@ -70,15 +72,15 @@ def test_archives_are_listed_newest_first_without_deleted_ones(
     emulator: VonageControl, api: VideoCaller
 ) -> None:
     days = ["2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z", "2026-01-01T00:00:00Z"]
-    a, b, c = [place(emulator, api, started_at=day, frozen=True)[0] for day in days]
-    place(emulator, api, status="deleted")
+    a, b, c = [add_archives(emulator, api, started_at=day, frozen=True)[0] for day in days]
+    add_archives(emulator, api, status="deleted")
     assert [each["id"] for each in api.listed()["items"]] == [b, a, c]
     assert api("DELETE", f"/{a}").status_code == 204
     assert [each["id"] for each in api.listed()["items"]] == [b, c]
 
 
 def test_a_project_sees_only_its_own_archives(emulator: VonageControl) -> None:
-    [archive_id] = place(emulator, unified(emulator))
+    [archive_id] = add_archives(emulator, unified(emulator))
     assert unified(emulator).listed()["count"] == 1
     assert classic(emulator).listed()["count"] == 0
     assert error_of(classic(emulator)("GET", f"/{archive_id}")) == (404, 404)
@@ -90,7 +92,7 @@ def test_a_list_is_paged_with_either_meaning_of_count(
     emulator: VonageControl, api: VideoCaller, meaning: str, counts: list[int]
 ) -> None:
     emulator.settings(archive_count=meaning)
-    place(emulator, api, 60)
+    add_archives(emulator, api, 60)
     whole = api.listed()
     part = api.listed(offset=53, count=1000)
     assert [whole["count"], part["count"]] == counts
@@ -108,8 +110,8 @@ def test_an_invalid_page_is_rejected(
 
 @pytest.mark.parametrize("name", ["sessionId", "session_id"])
 def test_a_list_can_be_of_one_session(emulator: VonageControl, api: VideoCaller, name: str) -> None:
-    place(emulator, api, 3, session_id="one")
-    place(emulator, api, 2, session_id="two")
+    add_archives(emulator, api, 3, session_id="one")
+    add_archives(emulator, api, 2, session_id="two")
     assert len(api.listed(**{name: "two"})["items"]) == 2
     assert api.listed(**{name: "three"})["items"] == []
 
@@ -135,7 +137,7 @@ def test_the_deletion_of_an_unknown_archive_has_one_of_three_statuses(
 def test_an_archive_without_a_finished_file_cannot_be_deleted(
     emulator: VonageControl, api: VideoCaller, status: str
 ) -> None:
-    [archive_id] = place(emulator, api, status=status, frozen=True)
+    [archive_id] = add_archives(emulator, api, status=status, frozen=True)
     assert error_of(api("DELETE", f"/{archive_id}")) == (409, 15004)
     assert api.archive(archive_id)["status"] == status
 
@@ -145,7 +147,7 @@ def test_a_repeated_deletion_has_either_status(
     emulator: VonageControl, api: VideoCaller, status: int
 ) -> None:
     emulator.settings(repeated_delete=status)
-    [archive_id] = place(emulator, api, status="uploaded")
+    [archive_id] = add_archives(emulator, api, status="uploaded")
     assert api("DELETE", f"/{archive_id}").status_code == 204
     assert api("DELETE", f"/{archive_id}").status_code == status
     assert api("GET", f"/{archive_id}").status_code == 404
@@ -196,7 +198,7 @@ def test_an_upload_target_is_set_through_the_api(emulator: VonageControl, api: V
 
 def test_an_archive_expires_after_72_hours_and_its_file_is_gone(emulator: VonageControl) -> None:
     api = unified(emulator)
-    [archive_id] = place(emulator, api)
+    [archive_id] = add_archives(emulator, api)
     emulator.advance_clock(72 * 3600 - 120)
     url = api.archive(archive_id)["url"]
     assert requests.get(url, timeout=5).status_code == 200
@@ -232,7 +234,7 @@ def test_every_operation_can_have_faults(
 
 
 def test_single_archives_of_a_list_can_be_changed(emulator: VonageControl) -> None:
-    place(emulator, unified(emulator), 3)
+    add_archives(emulator, unified(emulator), 3)
     changes = [{"element": 1, "fields": {"createdAt": "x"}, "without": ["id"]}]
     emulator.fault("list_archives", elements=changes)
     items = unified(emulator).listed()["items"]
@@ -248,8 +250,8 @@ def url(request: pytest.FixtureRequest, emulator: VonageControl) -> str:
     """The download URL of a file of SIZE bytes of either product."""
     address: str
     if request.param == "archive":
-        placed = emulator.video.place_archives(size=SIZE, ids=["a"])
-        address = unified(emulator).archive(placed["archive_ids"][0])["url"]
+        added = emulator.video.add_archives(size=SIZE, ids=["a"])
+        address = unified(emulator).archive(added["archive_ids"][0])["url"]
     else:
         emulator.add_recordings(ids=["a"], size=SIZE)
         shown = requests.get(f"{emulator.api_url}/recordings/a", auth=("k", "s"), timeout=5)
@@ -262,7 +264,7 @@ def get(url: str, **headers: str) -> requests.Response:
     return requests.get(url, headers=named, timeout=30, allow_redirects=False)
 
 
-def test_a_file_is_served_whole_and_in_ranges(emulator: VonageControl, url: str) -> None:
+def test_a_file_is_served_completely_and_in_ranges(emulator: VonageControl, url: str) -> None:
     whole = get(url)
     assert (whole.status_code, len(whole.content)) == (200, SIZE)
     assert whole.headers["Content-Length"] == str(SIZE)
@@ -291,8 +293,8 @@ def test_a_changed_file_fails_the_preconditions(emulator: VonageControl, url: st
     assert get(url, Range="bytes=5-9", If_Range=after.headers["ETag"]).status_code == 206
 
 
-def test_ten_gigabytes_are_served_at_once_from_any_place(emulator: VonageControl) -> None:
-    [archive_id] = emulator.video.place_archives(size=GIGABYTES)["archive_ids"]
+def test_any_range_of_ten_gigabytes_is_served_without_delay(emulator: VonageControl) -> None:
+    [archive_id] = emulator.video.add_archives(size=GIGABYTES)["archive_ids"]
     address = unified(emulator).archive(archive_id)["url"]
     assert requests.head(address, timeout=5).headers["Content-Length"] == str(GIGABYTES)
     end = get(address, Range=f"bytes={GIGABYTES - 10}-")
@@ -304,7 +306,7 @@ def test_ten_gigabytes_are_served_at_once_from_any_place(emulator: VonageControl
 @pytest.mark.parametrize("form", ["X-Amz", "Expires"])
 def test_an_archives_url_expires_after_ten_minutes(emulator: VonageControl, form: str) -> None:
     emulator.settings(url_form=form)
-    [archive_id] = emulator.video.place_archives()["archive_ids"]
+    [archive_id] = emulator.video.add_archives()["archive_ids"]
     address = unified(emulator).archive(archive_id)["url"]
     emulator.advance_clock(590)
     assert get(address).status_code == 200
@@ -315,7 +317,7 @@ def test_an_archives_url_expires_after_ten_minutes(emulator: VonageControl, form
 
 
 def test_an_individual_archive_is_a_zip(emulator: VonageControl) -> None:
-    [archive_id] = emulator.video.place_archives(output_mode="individual")["archive_ids"]
+    [archive_id] = emulator.video.add_archives(output_mode="individual")["archive_ids"]
     address = unified(emulator).archive(archive_id)["url"]
     assert "/archive.zip?" in address
     assert get(address).headers["Content-Type"] == "application/zip"
@@ -331,7 +333,7 @@ def test_an_individual_archive_is_a_zip(emulator: VonageControl) -> None:
         ({"cut_after": 100_000, "reset": True}, 100_000, "Connection reset by peer"),
     ],
 )
-def test_a_download_can_be_cut_off_or_reset_midway(
+def test_a_download_can_be_truncated_or_reset(
     emulator: VonageControl, url: str, fault: dict[str, Any], sent: int, error: str
 ) -> None:
     whole = get(url).content
@@ -424,31 +426,31 @@ def test_callbacks_are_signed_with_the_secret_of_their_url(emulator: VonageContr
         emulator.video.callbacks_to(two.url, kinds=["video_sessions"], signature_secret="x" * 50)
         emulator.video.play_session(participants=["Ada"])
         for script, secret in ((one, "short"), (two, "x" * 50)):
-            assert script.asked
-            for asked in script.asked:
-                token = asked.headers["authorization"].removeprefix("Bearer ")
+            assert script.received
+            for each in script.received:
+                token = each.headers["authorization"].removeprefix("Bearer ")
                 claims = claims_of(token, secret)
-                assert claims["payload_hash"] == hashlib.sha256(asked.body).hexdigest()
+                assert claims["payload_hash"] == hashlib.sha256(each.body).hexdigest()
                 assert (claims["iss"], "exp" in claims) == ("Vonage", False)
                 assert claims["application_id"] in unified(emulator).url
-        assert {json.loads(asked.body)["event"] for asked in one.asked} == {"archive"}
-        assert len(two.asked) == 6
+        assert {json.loads(each.body)["event"] for each in one.received} == {"archive"}
+        assert len(two.received) == 6
 
 
 def test_the_meetings_targets_get_no_video_callbacks(emulator: VonageControl) -> None:
     with scripted(in_turn([])) as meetings:
         emulator.callbacks_to(meetings.url)
         emulator.video.play_session()
-        assert meetings.asked == []
+        assert meetings.received == []
 
 
 def test_callbacks_are_retried_by_the_emulated_clock(emulator: VonageControl) -> None:
     with scripted(in_turn([500, 404])) as receiver:
         emulator.video.callbacks_to(receiver.url)
         emulator.video.send_sample("archive_started")
-        assert len(receiver.asked) == 1
+        assert len(receiver.received) == 1
         emulator.advance_clock(5)
-        assert len(receiver.asked) == 2
+        assert len(receiver.received) == 2
         emulator.advance_clock(3600)
     [delivery] = emulator.deliveries()
     assert [each["status"] for each in delivery["attempts"]] == [500, 404, 204]
@@ -461,7 +463,7 @@ def test_the_first_attempt_can_lack_the_signature(emulator: VonageControl) -> No
         emulator.video.callbacks_to(receiver.url, signature_secret="a secret")
         emulator.video.send_sample("archive_started")
         emulator.advance_clock(5)
-        assert ["authorization" in asked.headers for asked in receiver.asked] == [False, True]
+        assert ["authorization" in each.headers for each in receiver.received] == [False, True]
 
 
 def test_a_callback_is_dropped_after_a_day(emulator: VonageControl) -> None:
@@ -480,17 +482,17 @@ def test_brief_retries_are_those_of_the_meetings_api(emulator: VonageControl) ->
     with scripted(in_turn([500, 500])) as receiver:
         emulator.video.callbacks_to(receiver.url)
         assert emulator.video.send_sample("archive_started")["delivered"]
-        assert len(receiver.asked) == 3
+        assert len(receiver.received) == 3
 
 
 def test_changes_by_the_clock_and_through_the_api_send_callbacks(emulator: VonageControl) -> None:
     with scripted(in_turn([])) as receiver:
         emulator.video.callbacks_to(receiver.url)
-        ids = emulator.video.place_archives(2, status="started", callbacks=True)["archive_ids"]
-        silent = emulator.video.place_archives(1, status="started")["archive_ids"]
+        ids = emulator.video.add_archives(2, status="started", callbacks=True)["archive_ids"]
+        silent = emulator.video.add_archives(1, status="started")["archive_ids"]
         assert unified(emulator)("POST", f"/{ids[0]}/stop").status_code == 200
         emulator.advance_clock(80 * 3600)
-        received = [json.loads(asked.body) for asked in receiver.asked]
+        received = [json.loads(each.body) for each in receiver.received]
     seen = {id_: [each["status"] for each in received if each["id"] == id_] for id_ in ids}
     assert list(seen.values()) == [["stopped", "available", "expired"]] * 2
     assert silent[0] not in {each["id"] for each in received}
@@ -501,7 +503,7 @@ def test_every_sample_can_be_sent(emulator: VonageControl) -> None:
     with scripted(in_turn([])) as receiver:
         emulator.video.callbacks_to(receiver.url)
         assert all(emulator.video.send_sample(name)["delivered"] for name in names)
-        assert len(receiver.asked) == len(names) > 25
+        assert len(receiver.received) == len(names) > 25
     with pytest.raises(ControlError, match="no sample"):
         emulator.video.send_sample("x")
 
@@ -516,7 +518,7 @@ def test_many_sessions_send_their_callbacks_concurrently(emulator: VonageControl
     assert outcome["callbacks"] == 30 * 11
     assert lost
     assert outcome["duplicated"]
-    assert outcome["delivered"] == 330 - lost + outcome["duplicated"] == len(receiver.asked)
+    assert outcome["delivered"] == 330 - lost + outcome["duplicated"] == len(receiver.received)
     assert len(set(outcome["archive_ids"])) == 30
     assert len(unified(emulator).listed(count=100)["items"]) == 30
 
@@ -524,13 +526,13 @@ def test_many_sessions_send_their_callbacks_concurrently(emulator: VonageControl
 # --- the control interface ------------------------------------------------------------------------
 
 
-def test_archives_can_be_placed_in_any_status(emulator: VonageControl) -> None:
+def test_archives_can_be_added_in_any_status(emulator: VonageControl) -> None:
     for status in ("started", "paused", "stopped", "available", "uploaded", "expired", "failed"):
-        placed = emulator.video.place_archives(
+        added = emulator.video.add_archives(
             2, status=status, session_id=status, size=2**33, frozen=True
         )
-        assert placed["session_ids"] == [status]
-        for archive_id in placed["archive_ids"]:
+        assert added["session_ids"] == [status]
+        for archive_id in added["archive_ids"]:
             shown = unified(emulator).archive(archive_id)
             has_file = status in {"available", "uploaded", "expired"}
             assert (shown["status"], shown["size"]) == (status, 2**33 if has_file else 0)
@@ -541,10 +543,10 @@ def test_an_archive_goes_through_its_life_step_by_step(emulator: VonageControl) 
     with scripted(in_turn([])) as receiver:
         emulator.video.callbacks_to(receiver.url)
         [archive_id] = emulator.video.play_session(ongoing=True)["archive_ids"]
-        before = len(receiver.asked)
+        before = len(receiver.received)
         for step in ("pause", "resume", "stop", "process", "expire", "fail"):
             emulator.video.step(archive_id, step, reason="by hand")
-        received = [json.loads(asked.body) for asked in receiver.asked[before:]]
+        received = [json.loads(each.body) for each in receiver.received[before:]]
     expected = ["paused", "started", "stopped", "available", "expired", "failed"]
     assert [each["status"] for each in received] == expected
     assert {each["reason"] for each in received} == {"by hand"}
@@ -590,7 +592,7 @@ def test_the_journal_has_no_credentials(emulator: VonageControl) -> None:
 def test_a_reset_keeps_the_credentials_only(emulator: VonageControl) -> None:
     before = emulator.video.credentials()
     emulator.video.upload_to()
-    emulator.video.place_archives(size=5, ids=["a"])
+    emulator.video.add_archives(size=5, ids=["a"])
     emulator.reset()
     assert emulator.video.credentials() == before
     assert emulator.video.archives() == []

@@ -48,20 +48,20 @@ def apis(env: Env, client: VideoClient) -> Mapping[Product, RecordingsApi]:
     return {"meetings": env.client, "video": client}
 
 
-def placed(env: Env, count: int = 1, *, age: timedelta = HOUR, **fields: Any) -> list[str]:
-    """Have the Video API get archives that started that long ago; return their ids."""
+def add_archives(env: Env, count: int = 1, *, age: timedelta = HOUR, **fields: Any) -> list[str]:
+    """Add archives that started `age` ago to the Video API; return their ids."""
     fields = {"started_at": (now() - age).isoformat(), "frozen": True} | fields
-    ids: list[str] = env.vonage.video.place_archives(count, **fields)["archive_ids"]
+    ids: list[str] = env.vonage.video.add_archives(count, **fields)["archive_ids"]
     return ids
 
 
-def heard(env: Env, archive_ids: list[str], status: str, at: datetime) -> None:
+def receive_archives(env: Env, archive_ids: list[str], status: str, at: datetime) -> None:
     """Store a callback with that status for each archive."""
     archives = {each["id"]: each for each in env.vonage.video.archives()}
     for archive_id in archive_ids:
         known = archives[archive_id]
         body = {**known, "event": "archive", "status": status}
-        if status == "started":  # a later time would be that of a resumption
+        if status == "started":  # a later time would mean that the archive was resumed
             body["updatedAt"] = known["createdAt"]
         env.store.apply(video.parse(json.dumps(body).encode()), at)
 
@@ -104,7 +104,7 @@ SCANNED = ("scanned", "discovered", "recovered", "expiring", "expired", "failed"
 
 
 def test_archives_without_any_callback_are_discovered_in_one_run(env: Env, apis: Any) -> None:
-    ids = placed(env, 300)
+    ids = add_archives(env, 300)
     report = reconcile(env, apis)
     assert counted(report, *SCANNED) == {
         "scanned": 300, "discovered": 300, "recovered": 0, "expiring": 0, "expired": 0, "failed": 0,
@@ -118,9 +118,9 @@ def test_archives_without_any_callback_are_discovered_in_one_run(env: Env, apis:
 def test_an_archive_whose_stage_is_behind_is_recovered_and_others_are_confirmed(
     env: Env, apis: Any
 ) -> None:
-    behind, current = placed(env, 2)
-    heard(env, [behind], "started", now())
-    heard(env, [current], "available", now())
+    behind, current = add_archives(env, 2)
+    receive_archives(env, [behind], "started", now())
+    receive_archives(env, [current], "available", now())
     report = reconcile(env, apis)
     assert counted(report, "discovered", "recovered") == {"discovered": 0, "recovered": 1}
     assert known(env, behind).status == "uploaded"
@@ -130,20 +130,20 @@ def test_an_archive_whose_stage_is_behind_is_recovered_and_others_are_confirmed(
 
 
 def test_a_deleted_recording_is_not_brought_back(env: Env, apis: Any) -> None:
-    [archive_id] = placed(env)
-    heard(env, [archive_id], "available", now())
+    [archive_id] = add_archives(env)
+    receive_archives(env, [archive_id], "available", now())
     env.store.recordings.mark_deleted(archive_id, "cleanup", now())
     before = env.item(f"RECORDING#{archive_id}")
     assert reconcile(env, apis)["recovered"] == 0
-    heard(env, [archive_id], "available", now())  # its callback comes late once more
+    receive_archives(env, [archive_id], "available", now())  # its callback comes late once more
     assert env.item(f"RECORDING#{archive_id}") == before
 
 
 def test_the_end_of_a_file_is_announced_once_and_in_time(env: Env, apis: Any) -> None:
-    [soon] = placed(env, age=61 * HOUR)
-    [later] = placed(env, age=59 * HOUR)
-    [stored] = placed(env, age=61 * HOUR, status="uploaded")
-    heard(env, [later], "available", now())
+    [soon] = add_archives(env, age=61 * HOUR)
+    [later] = add_archives(env, age=59 * HOUR)
+    [stored] = add_archives(env, age=61 * HOUR, status="uploaded")
+    receive_archives(env, [later], "available", now())
     assert reconcile(env, apis)["expiring"] == 1
     expiring = known(env, soon)
     assert "recording:expiring" in expiring.seen
@@ -153,8 +153,8 @@ def test_the_end_of_a_file_is_announced_once_and_in_time(env: Env, apis: Any) ->
 
 
 def test_the_end_of_a_file_is_not_announced_once_its_copy_is_made(env: Env) -> None:
-    [copied] = placed(env, age=61 * HOUR)
-    heard(env, [copied], "available", now())
+    [copied] = add_archives(env, age=61 * HOUR)
+    receive_archives(env, [copied], "available", now())
     env.dynamodb.update_item(
         TableName="table",
         Key={"pk": {"S": f"RECORDING#{copied}"}},
@@ -166,27 +166,27 @@ def test_the_end_of_a_file_is_not_announced_once_its_copy_is_made(env: Env) -> N
 
 
 @pytest.mark.parametrize("status", [None, "started", "available"])
-def test_the_end_of_a_file_is_told_when_vonage_has_deleted_it(
+def test_the_expiry_of_a_file_is_published_when_vonage_has_deleted_it(
     env: Env, apis: Any, status: str | None
 ) -> None:
-    [archive_id] = placed(env, age=80 * HOUR, status="expired")
+    [archive_id] = add_archives(env, age=80 * HOUR, status="expired")
     if status:
-        heard(env, [archive_id], status, now() - 7 * HOUR)
+        receive_archives(env, [archive_id], status, now() - 7 * HOUR)
     assert reconcile(env, apis)["expired"] == 1
     assert known(env, archive_id).status == "expired"
     assert reconcile(env, apis)["expired"] == 0
     assert env.store.worklists.count("retained", now()) == 0
 
 
-def test_archives_beyond_the_horizon_are_left_alone(env: Env, apis: Any) -> None:
-    placed(env, age=97 * HOUR)
+def test_archives_beyond_the_horizon_are_not_processed(env: Env, apis: Any) -> None:
+    add_archives(env, age=97 * HOUR)
     assert reconcile(env, apis)["scanned"] == 0
 
 
 def test_a_dry_run_lists_what_a_run_would_store(env: Env, apis: Any) -> None:
-    [new] = placed(env)
-    [soon] = placed(env, age=61 * HOUR)
-    heard(env, [soon], "available", now())
+    [new] = add_archives(env)
+    [soon] = add_archives(env, age=61 * HOUR)
+    receive_archives(env, [soon], "available", now())
     report = reconcile(env, apis, dry_run=True)
     assert counted(report, "discovered", "expiring") == {"discovered": 1, "expiring": 1}
     assert {(each["event"], each["recording_id"]) for each in report["planned"]} == {
@@ -214,12 +214,12 @@ class Pages:
 
 def pages_of(env: Env, client: VideoClient, *sizes: int) -> Pages:
     """Return an API that lists as many new archives on its pages."""
-    placed(env, sum(sizes))
+    add_archives(env, sum(sizes))
     found = iter([each for page in client.all_since(now() - DAY) for each in page.found])
     return Pages(*(Listed([next(found) for _ in range(size)]) for size in sizes))
 
 
-def test_an_invalid_archive_fails_alone_and_is_named(env: Env, client: VideoClient) -> None:
+def test_an_invalid_archive_fails_by_itself_and_is_named(env: Env, client: VideoClient) -> None:
     api = pages_of(env, client, 2, 1)
     api.pages = (msgspec.structs.replace(api.pages[0], invalid=["bad-id: no status"]), api.pages[1])
     report = reconcile(env, {"video": api})
@@ -254,9 +254,9 @@ def test_an_archive_in_a_new_status_is_counted_and_is_no_failure(
     }  # fmt: skip
 
 
-def test_a_corrupt_item_fails_alone_and_is_named(env: Env, apis: Any) -> None:
-    corrupt, _valid = placed(env, 2)
-    heard(env, [corrupt], "started", now())
+def test_a_corrupt_item_fails_by_itself_and_is_named(env: Env, apis: Any) -> None:
+    corrupt, _valid = add_archives(env, 2)
+    receive_archives(env, [corrupt], "started", now())
     env.dynamodb.update_item(
         TableName="table",
         Key={"pk": {"S": f"RECORDING#{corrupt}"}},
@@ -268,7 +268,7 @@ def test_a_corrupt_item_fails_alone_and_is_named(env: Env, apis: Any) -> None:
     assert corrupt in report["sample_errors"][0]
 
 
-def test_an_interrupted_scan_goes_on_in_the_next_run(env: Env, client: VideoClient) -> None:
+def test_an_interrupted_scan_is_continued_by_the_next_run(env: Env, client: VideoClient) -> None:
     api = pages_of(env, client, 2, 2, 2)
     first = reconcile(env, {"video": api}, options=ReconciliationOptions(limit=3))
     assert first["discovered"] == 3
@@ -302,7 +302,7 @@ def test_an_outage_of_the_table_stops_the_scan_where_it_is(
 
 
 def test_the_list_is_read_again_after_an_error(env: Env, apis: Any) -> None:
-    placed(env, 3)
+    add_archives(env, 3)
     env.vonage.fault("list_archives", status=403, times=1)
     refused = reconcile(env, apis)
     assert refused["stopped_products"] == {"video": "unauthorized"}
@@ -313,12 +313,12 @@ def test_the_list_is_read_again_after_an_error(env: Env, apis: Any) -> None:
 
 
 def due_for_cleanup(env: Env, count: int) -> tuple[list[str], list[str]]:
-    """Have both products get recordings that are due, those of the Video API first."""
-    archives = placed(env, count)
-    heard(env, archives, "available", now() - 32 * DAY)
+    """Add due recordings to both products, those of the Video API first."""
+    archives = add_archives(env, count)
+    receive_archives(env, archives, "available", now() - 32 * DAY)
     meetings = env.vonage.add_recordings(count)["recording_ids"]
     for recording_id in meetings:
-        env.hear(an_upload(recording_id), now() - 31 * DAY)
+        env.receive(an_upload(recording_id), now() - 31 * DAY)
     return meetings, archives
 
 
@@ -365,8 +365,8 @@ def test_the_items_of_a_product_without_credentials_stay_where_they_are(
 
 
 def test_only_the_record_is_deleted_of_a_file_in_its_owners_storage(env: Env, apis: Any) -> None:
-    [archive_id] = placed(env, status="uploaded")
-    heard(env, [archive_id], "uploaded", now() - 31 * DAY)
+    [archive_id] = add_archives(env, status="uploaded")
+    receive_archives(env, [archive_id], "uploaded", now() - 31 * DAY)
     planned = clean(env, apis, dry_run=True).as_json()["planned"]
     assert planned[0]["file"] == "kept in its owner's storage"
     report = clean(env, apis).as_json()
@@ -381,8 +381,8 @@ def test_only_the_record_is_deleted_of_a_file_in_its_owners_storage(env: Env, ap
             "NewImage": image,
         },
     }
-    told = {event.name: json.loads(event.detail())["data"] for event in store.events_due(record)}
-    assert told["recording:deleted"]["file_kept"] is True
+    due = {event.name: json.loads(event.detail())["data"] for event in store.events_due(record)}
+    assert due["recording:deleted"]["file_kept"] is True
 
 
 @pytest.mark.parametrize(
@@ -392,14 +392,14 @@ def test_only_the_record_is_deleted_of_a_file_in_its_owners_storage(env: Env, ap
 def test_a_deletion_that_vonage_refuses_is_understood(
     env: Env, apis: Any, status: str, outcome: str | None
 ) -> None:
-    [archive_id] = placed(env, status=status)
-    heard(env, [archive_id], "available", now() - 31 * DAY)
+    [archive_id] = add_archives(env, status=status)
+    receive_archives(env, [archive_id], "available", now() - 31 * DAY)
     report = clean(env, apis).as_json()
     assert report["failed"] == 0
     if outcome:
         assert report[outcome] == 1
     assert (known(env, archive_id).deleted_at is None) == (status == "stopped")
-    heard(env, [archive_id], "available", now())
+    receive_archives(env, [archive_id], "available", now())
     assert (known(env, archive_id).deleted_at is None) == (status == "stopped")
 
 
@@ -408,8 +408,8 @@ def test_an_archive_that_is_deleted_twice_is_deleted(
     env: Env, apis: Any, unknown_on_delete: int
 ) -> None:
     env.vonage.settings(unknown_on_delete=unknown_on_delete)
-    [archive_id] = placed(env)
-    heard(env, [archive_id], "available", now() - 31 * DAY)
+    [archive_id] = add_archives(env)
+    receive_archives(env, [archive_id], "available", now() - 31 * DAY)
     assert apis["video"].delete(archive_id) == "deleted"
     report = clean(env, apis).as_json()
     assert report["deleted"] + report["already_deleted"] == 1
@@ -417,7 +417,7 @@ def test_an_archive_that_is_deleted_twice_is_deleted(
 
 
 def test_a_known_archive_costs_no_write(env: Env, apis: Any, monkeypatch: Any) -> None:
-    placed(env, 150)
+    add_archives(env, 150)
     reconcile(env, apis)
 
     def fail(*_: object, **__: object) -> bool:

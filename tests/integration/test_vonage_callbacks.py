@@ -14,17 +14,17 @@ from local.vonage import VonageControl
 from roomkeeper.callbacks.authenticity import SignatureRules, Unauthorized, require_authentic
 from roomkeeper.callbacks.meetings import parse
 from roomkeeper.domain.observations import Unrecognized
-from tests.integration.vonage_support import Asked, in_turn, reply, scripted
+from tests.integration.vonage_support import ReceivedRequest, in_turn, reply, scripted
 from tests.support.vonage_samples import CALLBACK_FIELDS
 
 SECRET = "the signature secret of the account"
 
 
-def events(asked: list[Asked]) -> list[str]:
-    return [json.loads(each.body)["event"] for each in asked]
+def events(received: list[ReceivedRequest]) -> list[str]:
+    return [json.loads(each.body)["event"] for each in received]
 
 
-def accepted(handler: BaseHTTPRequestHandler, _asked: Asked) -> None:
+def accepted(handler: BaseHTTPRequestHandler, _request: ReceivedRequest) -> None:
     reply(handler, 204)
 
 
@@ -38,10 +38,10 @@ def test_every_callback_has_exactly_the_published_fields(emulator: VonageControl
         emulator.callbacks_to(f"{receiver.url}/callbacks/a-token")
         emulator.hold_meeting(room_id, recordings=2)
         emulator.advance_clock(3600)
-    bodies = [json.loads(each.body) for each in receiver.asked]
+    bodies = [json.loads(each.body) for each in receiver.received]
     assert {body["event"]: set(body) - {"event"} for body in bodies} == CALLBACK_FIELDS
-    assert {each.path for each in receiver.asked} == {"/callbacks/a-token"}
-    assert {each.headers["content-type"] for each in receiver.asked} == {"application/json"}
+    assert {each.path for each in receiver.received} == {"/callbacks/a-token"}
+    assert {each.headers["content-type"] for each in receiver.received} == {"application/json"}
 
 
 def test_every_callback_is_one_that_the_intake_understands(emulator: VonageControl) -> None:
@@ -50,7 +50,7 @@ def test_every_callback_is_one_that_the_intake_understands(emulator: VonageContr
         emulator.callbacks_to(receiver.url)
         emulator.hold_meeting(rename={"recording:uploaded": "recording:ready"})
         emulator.advance_clock(600)
-    understood = [parse(each.body) for each in receiver.asked]
+    understood = [parse(each.body) for each in receiver.received]
     assert not [each for each in understood if isinstance(each, Unrecognized)]
     assert {each.event for each in understood} == set(CALLBACK_FIELDS)
 
@@ -59,7 +59,7 @@ def test_a_meetings_callbacks_are_sent_in_order_and_recorded(emulator: VonageCon
     with scripted(accepted) as receiver:
         emulator.callbacks_to(receiver.url)
         meeting = emulator.hold_meeting()
-    assert [json.loads(each.body) for each in receiver.asked] == meeting["callbacks"]
+    assert [json.loads(each.body) for each in receiver.received] == meeting["callbacks"]
     noted = emulator.deliveries()
     assert [each["body"] for each in noted] == meeting["callbacks"]
     assert {each["status"] for each in noted} == {204}
@@ -77,13 +77,13 @@ def test_callbacks_are_lost_repeated_and_shuffled_as_configured(emulator: Vonage
         )
         emulator.hold_meeting(deliver=False)
         first = emulator.hold_meeting(shuffle_seed=3, recordings=3)["callbacks"]
-    assert events(receiver.asked)[:6] == [
+    assert events(receiver.received)[:6] == [
         *["recording:uploaded"] * 3,
         "session:ended",
         "session:started",
         "recording:ended",
     ]
-    assert events(receiver.asked)[6:] == [body["event"] for body in first]
+    assert events(receiver.received)[6:] == [body["event"] for body in first]
     in_order = sorted(first, key=lambda body: body["event"].startswith("session:ended"))
     assert first != in_order
 
@@ -91,7 +91,7 @@ def test_callbacks_are_lost_repeated_and_shuffled_as_configured(emulator: Vonage
 def test_a_delayed_callback_arrives_later(emulator: VonageControl) -> None:
     arrived: list[datetime] = []
 
-    def clocked(handler: BaseHTTPRequestHandler, _asked: Asked) -> None:
+    def clocked(handler: BaseHTTPRequestHandler, _request: ReceivedRequest) -> None:
         arrived.append(datetime.now(UTC))
         reply(handler, 204)
 
@@ -106,14 +106,14 @@ def test_a_signature_is_one_that_the_intake_accepts(emulator: VonageControl, sec
     with scripted(accepted) as receiver:
         emulator.callbacks_to(receiver.url, signature_secret=secret)
         emulator.hold_meeting()
-    tokens = [each.headers["authorization"] for each in receiver.asked]
+    tokens = [each.headers["authorization"] for each in receiver.received]
     assert len(set(tokens)) == len(tokens)
-    for each in receiver.asked:
+    for each in receiver.received:
         check_signature(each.body, each.headers["authorization"], secret)
     with pytest.raises(Unauthorized):
         check_signature(b"{}", tokens[0], secret)
     with pytest.raises(Unauthorized):
-        check_signature(receiver.asked[0].body, tokens[0], "another secret, of another account")
+        check_signature(receiver.received[0].body, tokens[0], "another secret, of another account")
 
 
 def check_signature(body: bytes, authorization: str, secret: str) -> None:
@@ -127,12 +127,12 @@ def check_signature(body: bytes, authorization: str, secret: str) -> None:
     )
 
 
-def test_extra_headers_go_with_every_callback(emulator: VonageControl) -> None:
+def test_extra_headers_are_sent_with_every_callback(emulator: VonageControl) -> None:
     with scripted(accepted) as receiver:
         emulator.callbacks_to(receiver.url, headers={"Host": "abc.execute-api.localhost"})
         emulator.hold_meeting()
-    assert {each.headers["host"] for each in receiver.asked} == {"abc.execute-api.localhost"}
-    assert all("authorization" not in each.headers for each in receiver.asked)
+    assert {each.headers["host"] for each in receiver.received} == {"abc.execute-api.localhost"}
+    assert all("authorization" not in each.headers for each in receiver.received)
 
 
 def test_kinds_and_rooms_can_have_urls_of_their_own(emulator: VonageControl) -> None:
@@ -143,14 +143,14 @@ def test_kinds_and_rooms_can_have_urls_of_their_own(emulator: VonageControl) -> 
         room = emulator.create_room(callback_urls={"recordings_callback_url": own.url})
         emulator.hold_meeting(room["id"])
         emulator.advance_clock(1200)
-    assert events(one.asked) == [
+    assert events(one.received) == [
         "recording:started",
         "recording:ended",
         "recording:uploaded",
         "room:expired",
     ]
-    assert {event.partition(":")[0] for event in events(two.asked)} == {"session"}
-    assert events(own.asked) == ["recording:started", "recording:ended", "recording:uploaded"]
+    assert {event.partition(":")[0] for event in events(two.received)} == {"session"}
+    assert events(own.received) == ["recording:started", "recording:ended", "recording:uploaded"]
 
 
 def test_a_callback_is_retried_until_it_is_accepted(emulator: VonageControl) -> None:
@@ -160,11 +160,11 @@ def test_a_callback_is_retried_until_it_is_accepted(emulator: VonageControl) -> 
         delivery = emulator.send_callback({"event": "recording:started"})
     assert [attempt["status"] for attempt in delivery["attempts"]] == [500, 429, 503, 204]
     assert delivery["delivered"]
-    assert len({each.body for each in receiver.asked}) == 1
+    assert len({each.body for each in receiver.received}) == 1
 
 
 def test_a_rejected_callback_is_not_retried(emulator: VonageControl) -> None:
-    def refuse(handler: BaseHTTPRequestHandler, _asked: Asked) -> None:
+    def refuse(handler: BaseHTTPRequestHandler, _request: ReceivedRequest) -> None:
         reply(handler, 401, b"who are you")
 
     with scripted(refuse) as receiver:
@@ -186,8 +186,8 @@ def test_a_slow_or_unreachable_receiver_is_retried(emulator: VonageControl) -> N
     emulator.settings(backoff=0.01, attempts=2, timeout=1)
     hang = threading.Event()
 
-    def late_at_first(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
-        if asked.connection == 1:
+    def late_at_first(handler: BaseHTTPRequestHandler, received: ReceivedRequest) -> None:
+        if received.connection == 1:
             hang.wait(30)
         reply(handler, 204)
 
@@ -203,7 +203,7 @@ def test_a_slow_or_unreachable_receiver_is_retried(emulator: VonageControl) -> N
     assert [attempt["error"] for attempt in gone["attempts"]] == ["ConnectionError"] * 2
 
 
-def test_with_nowhere_to_go_a_callback_is_noted_unsent(emulator: VonageControl) -> None:
+def test_without_a_target_a_callback_is_recorded_but_not_sent(emulator: VonageControl) -> None:
     emulator.hold_meeting(participants=[])
     assert [each["attempts"] for each in emulator.deliveries()] == [[]] * 5
 
@@ -213,14 +213,14 @@ def test_with_nowhere_to_go_a_callback_is_noted_unsent(emulator: VonageControl) 
 
 def test_an_expired_room_sends_one_callback(emulator: VonageControl) -> None:
     room = emulator.create_room()
-    emulator.create_room(expires_at="2020-01-01T00:00:00Z")  # was over before anybody listened
+    emulator.create_room(expires_at="2020-01-01T00:00:00Z")  # ended before the receiver was set
     with scripted(accepted) as receiver:
         emulator.callbacks_to(receiver.url)
         emulator.advance_clock(590)
-        assert receiver.asked == []
+        assert receiver.received == []
         for _ in range(3):
             emulator.advance_clock(20)
-    assert [json.loads(each.body) for each in receiver.asked] == [
+    assert [json.loads(each.body) for each in receiver.received] == [
         {
             "event": "room:expired",
             "room_id": room["id"],
@@ -232,17 +232,17 @@ def test_an_expired_room_sends_one_callback(emulator: VonageControl) -> None:
 
 
 def test_a_room_expires_at_its_expiry_time(emulator: VonageControl) -> None:
-    told = threading.Event()
+    responded = threading.Event()
 
-    def tell(handler: BaseHTTPRequestHandler, _asked: Asked) -> None:
+    def respond(handler: BaseHTTPRequestHandler, _request: ReceivedRequest) -> None:
         reply(handler, 204)
-        told.set()
+        responded.set()
 
-    with scripted(tell) as receiver:
+    with scripted(respond) as receiver:
         emulator.callbacks_to(receiver.url)
         emulator.create_room(expires_at=seconds_ahead(1))
-        assert told.wait(30)
-    assert events(receiver.asked) == ["room:expired"]
+        assert responded.wait(30)
+    assert events(receiver.received) == ["room:expired"]
 
 
 # --- much at once ---------------------------------------------------------------------------------
@@ -252,9 +252,9 @@ def test_callbacks_of_many_meetings_are_sent_from_many_threads(emulator: VonageC
     lock = threading.Lock()
     seen: Counter[bytes] = Counter()
 
-    def fails_now_and_then(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
+    def fails_now_and_then(handler: BaseHTTPRequestHandler, received: ReceivedRequest) -> None:
         with lock:
-            seen[asked.body] += 1
+            seen[received.body] += 1
             fails = sum(seen.values()) % 10 == 0
         reply(handler, 503 if fails else 204)
 
@@ -268,7 +268,7 @@ def test_callbacks_of_many_meetings_are_sent_from_many_threads(emulator: VonageC
     assert outcome["sent"] == 60 * 9 - dropped + outcome["duplicated"]
     assert outcome["duplicated"] > 10
     assert (outcome["delivered"], outcome["given_up"]) == (outcome["sent"], 0)
-    assert outcome["attempts"] == len(receiver.asked) > outcome["sent"]
+    assert outcome["attempts"] == len(receiver.received) > outcome["sent"]
     assert receiver.connections <= 8
     assert len(set(outcome["recording_ids"])) == len(outcome["session_ids"]) == 60
     delivered = {

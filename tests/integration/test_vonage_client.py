@@ -32,7 +32,7 @@ from roomkeeper.vonage import (
     VonageError,
 )
 from roomkeeper.vonage.meetings import MeetingsClient
-from tests.integration.vonage_support import BRISK, KEY, statuses
+from tests.integration.vonage_support import KEY, SHORT_DELAYS, statuses
 
 WEEK = timedelta(days=7)
 
@@ -53,8 +53,8 @@ def all_rooms(client: MeetingsClient, page_size: int = 20) -> list[Room]:
     return rooms
 
 
-def placed(emulator: VonageControl, **fields: Any) -> str:
-    """Place a long-term room; return its id."""
+def add_room(emulator: VonageControl, **fields: Any) -> str:
+    """Add a long-term room; return its id."""
     defaults = {"display_name": "Standup", "type": "long_term", "expires_at": iso(in_a_week())}
     room_id: str = emulator.create_room(**defaults | fields)["id"]
     return room_id
@@ -71,7 +71,7 @@ def in_a_week() -> datetime:
 def test_a_room_is_found_extended_and_deleted(emulator: VonageControl, prefix: str) -> None:
     with MeetingsClient(emulator.base + prefix, KEY) as client:
         expires_at = in_a_week()
-        made = client.get_room(placed(emulator, metadata="daily", expires_at=iso(expires_at)))
+        made = client.get_room(add_room(emulator, metadata="daily", expires_at=iso(expires_at)))
         assert (made.display_name, made.metadata) == ("Standup", "daily")
         assert made.is_long_term
         assert made.expires_at == expires_at
@@ -110,7 +110,7 @@ def test_every_room_is_listed_once_and_in_order(
     assert len(statuses(emulator, "list_rooms")) == max(1, -(-count // 7))
 
 
-def test_a_page_can_be_asked_for_by_its_cursor(
+def test_a_page_can_be_requested_by_its_cursor(
     emulator: VonageControl, client: MeetingsClient
 ) -> None:
     ids = emulator.add_rooms(5)
@@ -121,7 +121,7 @@ def test_a_page_can_be_asked_for_by_its_cursor(
     assert second.next_start_id is None
 
 
-def test_both_ways_to_tell_availability_are_understood(
+def test_both_formats_of_availability_are_parsed(
     emulator: VonageControl, client: MeetingsClient
 ) -> None:
     room = client.get_room(emulator.create_room(display_name="Soon gone")["id"])
@@ -148,7 +148,7 @@ def keys() -> tuple[str, str]:
     return private.decode(), public.decode()
 
 
-def test_a_token_is_taken_by_who_has_the_public_key(keys: tuple[str, str]) -> None:
+def test_a_token_is_verified_by_the_public_key(keys: tuple[str, str]) -> None:
     private, public = keys
     with vonage.running(public_key=public) as control:
         bearer = ApplicationKey("app", private)
@@ -181,12 +181,12 @@ def test_empty_credentials_are_refused_once(emulator: VonageControl) -> None:
     assert statuses(emulator, "get_room") == [401]
 
 
-# --- refusals, none of which is tried again -------------------------------------------------------
+# --- refusals, which are not retried --------------------------------------------------------------
 
 
 def refusals(emulator: VonageControl) -> dict[str, Any]:
     instant = emulator.create_room(display_name="Instant")["id"]
-    long_term = placed(emulator)
+    long_term = add_room(emulator)
     return {"instant": instant, "long_term": long_term}
 
 
@@ -212,7 +212,7 @@ INVALID = (BadRequest, 400, "InputValidationError")
         ),
     ],
 )
-def test_a_refusal_is_told_by_its_kind_and_final(
+def test_a_refusal_raises_its_own_error_and_is_not_retried(
     emulator: VonageControl,
     client: MeetingsClient,
     operation: str,
@@ -229,7 +229,7 @@ def test_a_refusal_is_told_by_its_kind_and_final(
     assert statuses(emulator, operation)[before:] == [status]
 
 
-def test_a_wrong_base_url_is_not_taken_for_a_missing_room(emulator: VonageControl) -> None:
+def test_a_wrong_base_url_does_not_count_as_a_missing_room(emulator: VonageControl) -> None:
     astray = MeetingsClient(f"{emulator.base}/v2/meetings", KEY)
     with astray, pytest.raises(InvalidResponse, match="base URL") as caught:
         astray.get_room("any")
@@ -259,7 +259,7 @@ def test_the_meetings_api_has_no_list_of_all_recordings(
     assert list(client.all_since(datetime(2020, 1, 1, tzinfo=UTC))) == []
 
 
-def test_a_time_without_a_zone_is_a_mistake_of_ours(client: MeetingsClient) -> None:
+def test_a_time_without_a_zone_raises_a_value_error(client: MeetingsClient) -> None:
     naive = datetime(2030, 1, 1)
     with pytest.raises(ValueError, match="no time zone"):
         client.update_room_expiry("x", naive)
@@ -284,16 +284,16 @@ def test_a_time_without_a_zone_is_a_mistake_of_ours(client: MeetingsClient) -> N
 def test_a_passing_failure_is_ridden_out(
     emulator: VonageControl, client: MeetingsClient, fault: dict[str, Any], seen: int | None
 ) -> None:
-    room_id = placed(emulator)
+    room_id = add_room(emulator)
     emulator.fault("get_room", times=3, **fault)
     assert client.get_room(room_id).id == room_id
     assert statuses(emulator, "get_room") == [seen, seen, seen, 200]
 
 
-def test_a_slow_answer_is_given_up_and_asked_for_again(emulator: VonageControl) -> None:
+def test_a_slow_response_times_out_and_is_retried(emulator: VonageControl) -> None:
     emulator.fault("list_rooms", latency=30, times=1)
     with MeetingsClient(
-        emulator.api_url, KEY, total_timeout=15, timeout=0.3, retry=BRISK
+        emulator.api_url, KEY, total_timeout=15, timeout=0.3, retry=SHORT_DELAYS
     ) as client:
         began = time.monotonic()
         assert all_rooms(client) == []
@@ -305,15 +305,15 @@ def test_retry_after_is_respected(
     emulator: VonageControl, client: MeetingsClient, form: str
 ) -> None:
     until = datetime.now(UTC) + timedelta(seconds=2)
-    told = 1 if form == "seconds" else email.utils.format_datetime(until, usegmt=True)
-    emulator.fault("list_rooms", status=429, retry_after=told, times=1)
+    header = 1 if form == "seconds" else email.utils.format_datetime(until, usegmt=True)
+    emulator.fault("list_rooms", status=429, retry_after=header, times=1)
     began = time.monotonic()
     assert all_rooms(client) == []
     # A date has whole seconds: two from now is at least one.
     assert time.monotonic() - began >= 0.99
 
 
-def test_a_wait_beyond_the_budget_is_not_begun(
+def test_a_delay_beyond_the_total_timeout_is_not_started(
     emulator: VonageControl, client: MeetingsClient
 ) -> None:
     emulator.fault("get_room", status=429, retry_after=3600)
@@ -326,10 +326,12 @@ def test_a_wait_beyond_the_budget_is_not_begun(
 
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"reset": True}, {"latency": 30}])
-def test_the_budget_is_the_end_of_it(emulator: VonageControl, fault: dict[str, Any]) -> None:
+def test_no_retry_starts_after_the_total_timeout(
+    emulator: VonageControl, fault: dict[str, Any]
+) -> None:
     emulator.fault("get_room", **fault)
     began = time.monotonic()
-    brief = MeetingsClient(emulator.api_url, KEY, total_timeout=0.7, retry=BRISK)
+    brief = MeetingsClient(emulator.api_url, KEY, total_timeout=0.7, retry=SHORT_DELAYS)
     with brief as client, pytest.raises(Unavailable) as caught:
         client.get_room("any")
     assert 0.3 < time.monotonic() - began < 10
@@ -338,7 +340,7 @@ def test_the_budget_is_the_end_of_it(emulator: VonageControl, fault: dict[str, A
 
 
 def test_no_request_is_sent_without_time(emulator: VonageControl) -> None:
-    late = MeetingsClient(emulator.api_url, KEY, total_timeout=0, retry=BRISK)
+    late = MeetingsClient(emulator.api_url, KEY, total_timeout=0, retry=SHORT_DELAYS)
     with late, pytest.raises(Unavailable, match="no time left"):
         late.get_room("any")
     assert statuses(emulator, "get_room") == []
@@ -348,9 +350,9 @@ def test_a_rate_limit_is_kept_by_waiting(emulator: VonageControl, client: Meetin
     emulator.fault("list_rooms", rate_limit=5, per=1)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: all_rooms(client), range(10)))
-    answered = statuses(emulator, "list_rooms")
-    assert answered.count(200) == 10
-    assert 429 in answered
+    shown = statuses(emulator, "list_rooms")
+    assert shown.count(200) == 10
+    assert 429 in shown
 
 
 def test_many_threads_get_through_a_bad_time(
@@ -435,7 +437,7 @@ def test_each_status_of_a_refused_deletion_means_not_yet_before_the_upload(
 # --- what must not happen -------------------------------------------------------------------------
 
 
-def test_a_redirect_takes_the_credentials_nowhere(
+def test_a_redirect_is_not_followed_with_the_credentials(
     emulator: VonageControl, client: MeetingsClient
 ) -> None:
     with vonage.running() as elsewhere:
@@ -471,7 +473,7 @@ def test_an_id_never_addresses_another_item(
 
 
 @pytest.mark.parametrize("room_id", ["a-b_c~d.e", "46201502", "a+b=", "..a"])
-def test_ids_of_the_kinds_that_vonage_makes_are_found(
+def test_ids_in_vonages_formats_are_found(
     emulator: VonageControl, client: MeetingsClient, room_id: str
 ) -> None:
     emulator.create_room(id=room_id, display_name="The one")
@@ -491,7 +493,7 @@ def test_an_id_that_could_lead_elsewhere_is_not_even_sent(
 
 def test_errors_and_reprs_keep_secrets(emulator: VonageControl) -> None:
     emulator.fault("get_room", reset=True)
-    brief = MeetingsClient(emulator.api_url, KEY, total_timeout=0.2, retry=BRISK)
+    brief = MeetingsClient(emulator.api_url, KEY, total_timeout=0.2, retry=SHORT_DELAYS)
     with brief as client, pytest.raises(Unavailable) as caught:
         client.get_room("any")
     cause: BaseException | None = caught.value

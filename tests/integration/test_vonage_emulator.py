@@ -33,9 +33,9 @@ def expires(**ahead: float) -> str:
 def test_without_credentials_nothing_is_shown(
     emulator: VonageControl, prefix: str, path: str
 ) -> None:
-    answer = requests.get(emulator.base + prefix + path, timeout=5)
-    assert answer.status_code == 401
-    assert answer.json() == {
+    response = requests.get(emulator.base + prefix + path, timeout=5)
+    assert response.status_code == 401
+    assert response.json() == {
         "title": "Unauthorized",
         "detail": "You did not provide correct credentials",
     }
@@ -77,9 +77,9 @@ def test_errors_have_the_published_bodies(emulator: VonageControl, api: requests
 def test_the_gateway_responds_to_unknown_paths(
     emulator: VonageControl, api: requests.Session, method: str, path: str, status: int
 ) -> None:
-    answer = api.request(method, emulator.base + path)
-    assert answer.status_code == status
-    assert set(answer.json()) == {"title", "detail"}
+    response = api.request(method, emulator.base + path)
+    assert response.status_code == status
+    assert set(response.json()) == {"title", "detail"}
 
 
 @pytest.mark.parametrize("form", ["is_available", "status"])
@@ -222,7 +222,7 @@ def test_the_log_of_requests_has_no_secrets(emulator: VonageControl, api: reques
 # --- the control interface ------------------------------------------------------------------------
 
 
-def test_a_room_can_be_placed_in_any_state(emulator: VonageControl, api: requests.Session) -> None:
+def test_a_room_can_be_added_in_any_state(emulator: VonageControl, api: requests.Session) -> None:
     long_ago = {"created_at": "2020-01-01T00:00:00Z", "expires_at": "2021-01-01T00:00:00Z"}
     emulator.create_room(id="old", type="long_term", **long_ago)
     emulator.create_room(id="gone", deleted=True)
@@ -311,7 +311,7 @@ def test_an_invalid_control_call_is_reported(
         call(emulator)
 
 
-def test_a_reset_forgets_everything(emulator: VonageControl, api: requests.Session) -> None:
+def test_a_reset_removes_everything(emulator: VonageControl, api: requests.Session) -> None:
     emulator.hold_meeting()
     emulator.settings(page_form="list")
     emulator.fault("*", status=503)
@@ -323,20 +323,20 @@ def test_a_reset_forgets_everything(emulator: VonageControl, api: requests.Sessi
 
 
 def test_the_emulator_prints_its_usage(emulator: VonageControl) -> None:
-    told = requests.get(emulator.base, timeout=5).text
-    assert f"curl {emulator.base}/control/meetings -d" in told
+    guide = requests.get(emulator.base, timeout=5).text
+    assert f"curl {emulator.base}/control/meetings -d" in guide
 
 
 @pytest.mark.parametrize("id_", ["a%20b", "a%2Fb", "%C3%BC", "a%25", "..."])
 def test_an_id_that_vonage_never_creates_is_rejected(
     emulator: VonageControl, api: requests.Session, id_: str
 ) -> None:
-    answer = api.get(f"{emulator.api_url}/recordings/{id_}")
-    assert (answer.status_code, answer.json()["name"]) == (400, "InputValidationError")
+    response = api.get(f"{emulator.api_url}/recordings/{id_}")
+    assert (response.status_code, response.json()["name"]) == (400, "InputValidationError")
 
 
 def test_ids_can_be_rejected_by_prefix(emulator: VonageControl, api: requests.Session) -> None:
     [kept, refused] = emulator.add_recordings(2, ids=["kept", "refused"])["recording_ids"]
     emulator.settings(refused_ids="ref")
     asked = [api.get(f"{emulator.api_url}/recordings/{id_}") for id_ in (kept, refused)]
-    assert [answer.status_code for answer in asked] == [200, 400]
+    assert [response.status_code for response in asked] == [200, 400]

@@ -59,10 +59,10 @@ def test_any_status_has_any_body(
     body: bytes,
 ) -> None:
     emulator.fault("get_room", status=status, **fault)
-    answer = api.get(f"{emulator.api_url}/rooms/x")
-    assert (answer.status_code, answer.content) == (status, body)
-    assert answer.headers["Content-Type"] == content_type
-    assert answer.headers["Content-Length"] == str(len(body))
+    response = api.get(f"{emulator.api_url}/rooms/x")
+    assert (response.status_code, response.content) == (status, body)
+    assert response.headers["Content-Type"] == content_type
+    assert response.headers["Content-Length"] == str(len(body))
 
 
 def test_a_body_without_a_status_is_a_success(
@@ -83,10 +83,10 @@ def test_a_204_can_have_a_body_and_has_none_by_itself(emulator: VonageControl) -
 def test_a_proper_response_can_be_changed(emulator: VonageControl, api: requests.Session) -> None:
     room = emulator.create_room(id="a")
     emulator.fault("get_room", encoding="utf-8-sig", headers={"X-Proxy": "1"}, content_type="a/b")
-    answer = api.get(f"{emulator.api_url}/rooms/a")
-    assert answer.content.startswith(codecs.BOM_UTF8 + b"{")
-    assert (answer.headers["X-Proxy"], answer.headers["Content-Type"]) == ("1", "a/b")
-    assert room["id"] in answer.text
+    response = api.get(f"{emulator.api_url}/rooms/a")
+    assert response.content.startswith(codecs.BOM_UTF8 + b"{")
+    assert (response.headers["X-Proxy"], response.headers["Content-Type"]) == ("1", "a/b")
+    assert room["id"] in response.text
     missing = api.get(f"{emulator.api_url}/rooms/b")
     assert missing.status_code == 404
     assert missing.content.startswith(codecs.BOM_UTF8)
@@ -109,8 +109,8 @@ def test_a_response_can_be_chunked(emulator: VonageControl) -> None:
 
 def test_a_response_can_be_endless(emulator: VonageControl, api: requests.Session) -> None:
     emulator.fault("list_rooms", endless=True)
-    with api.get(f"{emulator.api_url}/rooms", stream=True) as answer:
-        blocks = answer.iter_content(100_000)
+    with api.get(f"{emulator.api_url}/rooms", stream=True) as response:
+        blocks = response.iter_content(100_000)
         received = b"".join(next(blocks) for _ in range(20))
     assert received.startswith(b'{"page_size"')
     assert received.endswith(b" " * 100_000)
@@ -118,8 +118,8 @@ def test_a_response_can_be_endless(emulator: VonageControl, api: requests.Sessio
 
 def test_a_response_can_trickle(emulator: VonageControl, api: requests.Session) -> None:
     emulator.fault("list_rooms", body="0123456789", trickle=0.001)
-    answer = api.get(f"{emulator.api_url}/rooms")
-    assert answer.content == b"0123456789"
+    response = api.get(f"{emulator.api_url}/rooms")
+    assert response.content == b"0123456789"
     emulator.clear_faults()
     emulator.fault("list_rooms", body="0123456789", trickle=3600)
     with pytest.raises(requests.exceptions.ConnectionError):

@@ -1,4 +1,4 @@
-"""The client against servers that misbehave in ways of HTTP."""
+"""The client against servers that violate HTTP or respond slowly."""
 
 import codecs
 import gzip
@@ -28,7 +28,15 @@ from roomkeeper.vonage import (
     transport,
 )
 from roomkeeper.vonage.meetings import MeetingsClient
-from tests.integration.vonage_support import BRISK, KEY, Answer, Asked, Script, reply, scripted
+from tests.integration.vonage_support import (
+    KEY,
+    SHORT_DELAYS,
+    ReceivedRequest,
+    Responder,
+    Script,
+    reply,
+    scripted,
+)
 from tests.support.vonage_samples import RECORDING, ROOM, ROOM_ID, SESSION_ID, page
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -37,30 +45,33 @@ ROOM_BODY = msgspec.json.encode(ROOM)
 
 @contextmanager
 def asking(
-    answer: Answer, pace: RetryPolicy = BRISK, **options: float
+    respond: Responder, policy: RetryPolicy = SHORT_DELAYS, **options: float
 ) -> Iterator[tuple[Script, MeetingsClient]]:
-    """Give a server that answers like this and a client of it."""
+    """Yield a server that responds like this, and a client of it."""
     times: Any = {"total_timeout": 5.0, "timeout": 2.0} | options
-    with scripted(answer) as script, MeetingsClient(script.url, KEY, retry=pace, **times) as client:
+    with (
+        scripted(respond) as script,
+        MeetingsClient(script.url, KEY, retry=policy, **times) as client,
+    ):
         yield script, client
 
 
-def answering(status: int, body: bytes, **headers: str) -> Answer:
-    return lambda handler, _asked: reply(handler, status, body, **headers)
+def responding(status: int, body: bytes, **headers: str) -> Responder:
+    return lambda handler, _request: reply(handler, status, body, **headers)
 
 
 def test_requests_go_through_the_environments_proxy_unless_it_exempts_the_host(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with scripted(answering(200, ROOM_BODY)) as proxy:
+    with scripted(responding(200, ROOM_BODY)) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        with MeetingsClient("http://vonage.invalid", KEY, retry=BRISK) as client:
+        with MeetingsClient("http://vonage.invalid", KEY, retry=SHORT_DELAYS) as client:
             client.get_room(ROOM_ID)
-        with asking(answering(200, ROOM_BODY)) as (script, client):
+        with asking(responding(200, ROOM_BODY)) as (script, client):
             client.get_room(ROOM_ID)
-    assert [each.path for each in proxy.asked] == [f"http://vonage.invalid/rooms/{ROOM_ID}"]
-    assert len(script.asked) == 1
+    assert [each.path for each in proxy.received] == [f"http://vonage.invalid/rooms/{ROOM_ID}"]
+    assert len(script.received) == 1
 
 
 def test_the_environments_certificate_authorities_are_trusted(
@@ -70,16 +81,16 @@ def test_the_environments_certificate_authorities_are_trusted(
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(tls)
     with (
-        scripted(answering(200, ROOM_BODY), tls) as script,
+        scripted(responding(200, ROOM_BODY), tls) as script,
         authority.cert_pem.tempfile() as trusted,
     ):
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", trusted)
         url = f"https://localhost:{urlsplit(script.url).port}"
-        with MeetingsClient(url, KEY, retry=BRISK) as client:
+        with MeetingsClient(url, KEY, retry=SHORT_DELAYS) as client:
             assert client.get_room(ROOM_ID).id == ROOM_ID
 
 
-def test_every_operation_asks_what_the_reference_describes() -> None:
+def test_every_operation_sends_the_documented_request() -> None:
     bodies = {
         "/rooms": page([ROOM], form="list"),
         f"/rooms/{ROOM_ID}": ROOM,
@@ -87,13 +98,13 @@ def test_every_operation_asks_what_the_reference_describes() -> None:
         f"/recordings/{RECORDING['id']}": RECORDING,
     }
 
-    def answer(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
-        if asked.method == "DELETE":
+    def respond(handler: BaseHTTPRequestHandler, received: ReceivedRequest) -> None:
+        if received.method == "DELETE":
             reply(handler, 204)
         else:
-            reply(handler, 200, msgspec.json.encode(bodies[asked.path.partition("?")[0]]))
+            reply(handler, 200, msgspec.json.encode(bodies[received.path.partition("?")[0]]))
 
-    with asking(answer) as (script, client):
+    with asking(respond) as (script, client):
         room = client.get_room(ROOM_ID)
         assert room.expires_at is not None
         client.list_rooms()
@@ -104,7 +115,7 @@ def test_every_operation_asks_what_the_reference_describes() -> None:
         client.delete(RECORDING["id"])
     assert [
         (each.method, each.path, msgspec.json.decode(each.body) if each.body else None)
-        for each in script.asked
+        for each in script.received
     ] == [
         ("GET", f"/rooms/{ROOM_ID}", None),
         ("GET", "/rooms?page_size=20", None),
@@ -118,30 +129,30 @@ def test_every_operation_asks_what_the_reference_describes() -> None:
         ("GET", f"/recordings/{RECORDING['id']}", None),
         ("DELETE", f"/recordings/{RECORDING['id']}", None),
     ]
-    assert {each.headers["authorization"] for each in script.asked} == {KEY.authorization()}
+    assert {each.headers["authorization"] for each in script.received} == {KEY.authorization()}
 
 
-def test_a_compressed_answer_is_read() -> None:
-    packed = answering(200, gzip.compress(ROOM_BODY), Content_Encoding="gzip")
+def test_a_compressed_response_is_read() -> None:
+    packed = responding(200, gzip.compress(ROOM_BODY), Content_Encoding="gzip")
     with asking(packed) as (_script, client):
         assert client.get_room(ROOM_ID).id == ROOM_ID
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>It works!</html>", b"[]", b'{"id": 7}'])
-def test_an_answer_of_another_form_is_told_as_that(body: bytes) -> None:
+def test_a_response_in_another_format_raises_invalid_response(body: bytes) -> None:
     with (
-        asking(answering(200, body)) as (script, client),
+        asking(responding(200, body)) as (script, client),
         pytest.raises(InvalidResponse, match=f"^GET /rooms/{ROOM_ID}: The response does not match"),
     ):
         client.get_room(ROOM_ID)
-    assert len(script.asked) == 1
+    assert len(script.received) == 1
 
 
-def test_a_trickle_does_not_outlast_the_budget() -> None:
+def test_a_slow_response_does_not_exceed_the_total_timeout() -> None:
     over = threading.Event()
     beats: list[int] = []
 
-    def trickle(handler: BaseHTTPRequestHandler, _asked: Asked) -> None:
+    def trickle(handler: BaseHTTPRequestHandler, _request: ReceivedRequest) -> None:
         handler.send_response(200)
         handler.send_header("Content-Length", "1000000")
         handler.end_headers()
@@ -157,10 +168,10 @@ def test_a_trickle_does_not_outlast_the_budget() -> None:
         assert time.monotonic() - began < 10
 
 
-def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_response_is_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "MAX_RESPONSE_BYTES", 100_000)
     with (
-        asking(answering(200, b" " * 200_000)) as (_script, client),
+        asking(responding(200, b" " * 200_000)) as (_script, client),
         pytest.raises(InvalidResponse, match="more than 100000 bytes"),
     ):
         client.get_room(ROOM_ID)
@@ -169,36 +180,36 @@ def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_empty_page_that_links_to_itself_ends_the_list() -> None:
     link = "https://other.invalid/rooms?start_id=40"
     body = msgspec.json.encode(page([], form="embedded", next_link=link))
-    with asking(answering(200, body)) as (_script, client):
+    with asking(responding(200, body)) as (_script, client):
         assert client.list_rooms("40").next_start_id is None
         assert client.list_rooms("20").next_start_id == "40"
 
 
 def test_a_byte_order_mark_is_ignored_in_success_and_refusal() -> None:
-    with asking(answering(200, codecs.BOM_UTF8 + ROOM_BODY)) as (_script, client):
+    with asking(responding(200, codecs.BOM_UTF8 + ROOM_BODY)) as (_script, client):
         assert client.get_room(ROOM_ID).id == ROOM_ID
     absent = codecs.BOM_UTF8 + b'{"name": "NotFoundError", "message": "none"}'
-    with asking(answering(404, absent)) as (_script, client), pytest.raises(NotFound):
+    with asking(responding(404, absent)) as (_script, client), pytest.raises(NotFound):
         client.get_room(ROOM_ID)
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 206])
 @pytest.mark.parametrize("body", [b"<html>It works!</html>", b'{"status": "ok"}', ROOM_BODY])
-def test_a_deletion_answered_with_a_body_is_not_believed(status: int, body: bytes) -> None:
-    with asking(answering(status, body)) as (_script, client):
+def test_a_response_with_a_body_does_not_confirm_a_deletion(status: int, body: bytes) -> None:
+    with asking(responding(status, body)) as (_script, client):
         for delete in (client.delete, client.delete_room):
             with pytest.raises(InvalidResponse, match="has a body"):
                 delete("some-id")
 
 
 @pytest.mark.parametrize("status", [200, 202, 204])
-def test_a_deletion_answered_without_a_body_is_believed(status: int) -> None:
-    with asking(answering(status, b"")) as (_script, client):
+def test_a_response_without_a_body_confirms_a_deletion(status: int) -> None:
+    with asking(responding(status, b"")) as (_script, client):
         assert client.delete("some-id") == "deleted"
 
 
-def test_a_response_about_another_item_is_not_believed() -> None:
-    with asking(answering(200, ROOM_BODY)) as (_script, client):
+def test_a_response_about_another_item_is_invalid() -> None:
+    with asking(responding(200, ROOM_BODY)) as (_script, client):
         for ask in (client.get_room, lambda id_: client.update_room_expiry(id_, NOON)):
             with pytest.raises(InvalidResponse, match="has another id"):
                 ask("another-room")
@@ -209,47 +220,47 @@ def test_an_untrusted_certificate_is_not_retried_and_named() -> None:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(server)
     waits: list[float] = []
-    with scripted(answering(200, ROOM_BODY), tls=server) as script:
+    with scripted(responding(200, ROOM_BODY), tls=server) as script:
         url = script.url.replace("http:", "https:")
         with (
             MeetingsClient(url, KEY, retry=RetryPolicy(sleep=waits.append)) as client,
             pytest.raises(UntrustedCertificate, match="certificate is not trusted"),
         ):
             client.get_room(ROOM_ID)
-    assert (waits, script.asked) == ([], [])
+    assert (waits, script.received) == ([], [])
 
 
-def test_an_answer_that_breaks_off_is_asked_for_again() -> None:
-    def half_at_first(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
+def test_an_incomplete_response_is_retried() -> None:
+    def half_at_first(handler: BaseHTTPRequestHandler, received: ReceivedRequest) -> None:
         handler.send_response(200)
         handler.send_header("Content-Length", str(len(ROOM_BODY)))
         handler.end_headers()
-        handler.wfile.write(ROOM_BODY if asked.connection > 1 else ROOM_BODY[:50])
+        handler.wfile.write(ROOM_BODY if received.connection > 1 else ROOM_BODY[:50])
         handler.close_connection = True
 
     with asking(half_at_first) as (script, client):
         assert client.get_room(ROOM_ID).id == ROOM_ID
-    assert [each.connection for each in script.asked] == [1, 2]
+    assert [each.connection for each in script.received] == [1, 2]
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_a_response_that_claims_a_compression_which_it_lacks_is_invalid_at_once(
     encoding: str,
 ) -> None:
-    claimed = answering(200, ROOM_BODY, Content_Encoding=encoding)
+    claimed = responding(200, ROOM_BODY, Content_Encoding=encoding)
     with asking(claimed) as (script, client), pytest.raises(InvalidResponse, match="encoding"):
         client.get_room(ROOM_ID)
-    assert len(script.asked) == 1
+    assert len(script.received) == 1
 
 
 def test_a_204_with_a_body_is_a_deletion_and_spoils_no_later_response() -> None:
-    def answer(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
-        if asked.method == "DELETE":
+    def respond(handler: BaseHTTPRequestHandler, received: ReceivedRequest) -> None:
+        if received.method == "DELETE":
             reply(handler, 204, b"<html>It works!</html>")
         else:
             reply(handler, 200, ROOM_BODY)
 
-    with asking(answer) as (_script, client):
+    with asking(respond) as (_script, client):
         for _ in range(3):
             assert client.delete("some-id") == "deleted"
             assert client.get_room(ROOM_ID).id == ROOM_ID
@@ -258,21 +269,21 @@ def test_a_204_with_a_body_is_a_deletion_and_spoils_no_later_response() -> None:
 def test_connections_are_kept_and_shared_by_threads() -> None:
     together = threading.Barrier(16)
 
-    def all_at_once(handler: BaseHTTPRequestHandler, _asked: Asked) -> None:
+    def all_at_once(handler: BaseHTTPRequestHandler, _request: ReceivedRequest) -> None:
         together.wait(30)  # so that sixteen connections are in use at the same time
         reply(handler, 200, ROOM_BODY)
 
     with asking(all_at_once) as (script, client), ThreadPoolExecutor(16) as pool:
         for _ in range(3):
             list(pool.map(client.get_room, [ROOM_ID] * 16))
-    assert len(script.asked) == 48
+    assert len(script.received) == 48
     assert script.connections == 16
 
 
 def test_a_connection_that_went_away_meanwhile_is_replaced() -> None:
-    def close_after(handler: BaseHTTPRequestHandler, _asked: Asked) -> None:
+    def close_after(handler: BaseHTTPRequestHandler, _request: ReceivedRequest) -> None:
         reply(handler, 200, ROOM_BODY)
-        handler.close_connection = True  # without having announced it
+        handler.close_connection = True  # without a header that announces it
 
     with asking(close_after) as (script, client):
         for _ in range(5):
@@ -281,11 +292,11 @@ def test_a_connection_that_went_away_meanwhile_is_replaced() -> None:
 
 
 def test_no_cookie_is_kept() -> None:
-    cookie = answering(200, ROOM_BODY, Set_Cookie="session=1; Path=/")
+    cookie = responding(200, ROOM_BODY, Set_Cookie="session=1; Path=/")
     with asking(cookie) as (script, client):
         client.get_room(ROOM_ID)
         client.get_room(ROOM_ID)
-    assert all("cookie" not in each.headers for each in script.asked)
+    assert all("cookie" not in each.headers for each in script.received)
 
 
 def test_a_netrc_does_not_replace_the_credentials(
@@ -294,33 +305,33 @@ def test_a_netrc_does_not_replace_the_credentials(
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login somebody password else\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    with asking(answering(200, ROOM_BODY)) as (script, client):
+    with asking(responding(200, ROOM_BODY)) as (script, client):
         client.get_room(ROOM_ID)
-    assert script.asked[0].headers["authorization"] == KEY.authorization()
+    assert script.received[0].headers["authorization"] == KEY.authorization()
 
 
 @pytest.mark.parametrize("location", ["/elsewhere", "http://[", "//other.invalid/", ""])
 def test_no_redirect_is_followed_not_even_at_home(location: str) -> None:
-    moved = answering(302, b"", Location=location)
+    moved = responding(302, b"", Location=location)
     with (
         asking(moved) as (script, client),
-        pytest.raises(InvalidResponse, match="Vonage answered 302"),
+        pytest.raises(InvalidResponse, match="Vonage returned 302"),
     ):
         client.get_room(ROOM_ID)
-    assert len(script.asked) == 1
+    assert len(script.received) == 1
 
 
-def test_a_link_to_another_host_is_asked_for_at_home() -> None:
-    def two_pages(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
-        link = None if "start_id" in asked.path else "http://other.invalid/rooms?start_id=a%26b"
+def test_a_link_to_another_host_is_requested_from_the_base_url() -> None:
+    def two_pages(handler: BaseHTTPRequestHandler, received: ReceivedRequest) -> None:
+        link = None if "start_id" in received.path else "http://other.invalid/rooms?start_id=a%26b"
         reply(handler, 200, msgspec.json.encode(page([ROOM], form="list", next_link=link)))
 
     with asking(two_pages) as (script, client):
         assert client.list_rooms(client.list_rooms().next_start_id).next_start_id is None
-    assert script.asked[1].path == "/rooms?page_size=20&start_id=a%26b"
+    assert script.received[1].path == "/rooms?page_size=20&start_id=a%26b"
 
 
-def test_waits_grow_until_the_budget_is_spent() -> None:
+def test_delays_grow_until_the_total_timeout() -> None:
     now = 0.0
     waits: list[float] = []
 
@@ -329,23 +340,23 @@ def test_waits_grow_until_the_budget_is_spent() -> None:
         waits.append(seconds)
         now += seconds
 
-    pace = RetryPolicy(
+    policy = RetryPolicy(
         base_delay=1, max_delay=8, sleep=sleep, clock=lambda: now, random=lambda: 1.0
     )
     with (
-        asking(answering(503, b""), pace, total_timeout=20) as (script, client),
+        asking(responding(503, b""), policy, total_timeout=20) as (script, client),
         pytest.raises(Unavailable),
     ):
         client.get_room(ROOM_ID)
-    assert waits == [1, 2, 4, 8]  # 8 more would lead beyond 20
-    assert len(script.asked) == 5
+    assert waits == [1, 2, 4, 8]  # another 8 s would exceed the 20 s
+    assert len(script.received) == 5
 
 
-def test_an_answer_tells_more_than_a_last_try_that_time_cut_short() -> None:
+def test_the_last_error_with_a_response_is_raised_at_the_total_timeout() -> None:
     over = threading.Event()
 
-    def unavailable_then_silent(handler: BaseHTTPRequestHandler, _asked: Asked) -> None:
-        if len(script.asked) > 2:
+    def unavailable_then_silent(handler: BaseHTTPRequestHandler, _request: ReceivedRequest) -> None:
+        if len(script.received) > 2:
             over.wait(10)
         reply(handler, 503)
 
@@ -357,15 +368,15 @@ def test_an_answer_tells_more_than_a_last_try_that_time_cut_short() -> None:
     assert caught.value.__notes__ == ["Gave up at the total timeout; attempts: 3."]
 
 
-def break_off(handler: BaseHTTPRequestHandler, _asked: Asked) -> None:
+def break_off(handler: BaseHTTPRequestHandler, _request: ReceivedRequest) -> None:
     handler.close_connection = True
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"), [(answering(503, b""), "answered 503"), (break_off, "No response")]
+    ("respond", "expected"), [(responding(503, b""), "returned 503"), (break_off, "No response")]
 )
-def test_time_that_runs_out_in_a_wait_is_told_by_what_came_before(
-    answer: Answer, told: str
+def test_the_error_before_a_delay_is_raised_when_time_runs_out_during_it(
+    respond: Responder, expected: str
 ) -> None:
     now = 0.0
 
@@ -373,13 +384,13 @@ def test_time_that_runs_out_in_a_wait_is_told_by_what_came_before(
         nonlocal now
         now += 100
 
-    pace = RetryPolicy(sleep=oversleep, clock=lambda: now)
+    policy = RetryPolicy(sleep=oversleep, clock=lambda: now)
     with (
-        asking(answer, pace, total_timeout=20) as (script, client),
-        pytest.raises(Unavailable, match=told),
+        asking(respond, policy, total_timeout=20) as (script, client),
+        pytest.raises(Unavailable, match=expected),
     ):
         client.get_room(ROOM_ID)
-    assert len(script.asked) == 1
+    assert len(script.received) == 1
 
 
 @pytest.mark.parametrize(
@@ -395,7 +406,7 @@ def test_time_that_runs_out_in_a_wait_is_told_by_what_came_before(
         "http://[secret",
     ],
 )
-def test_what_is_no_base_url_is_told_at_once_and_not_quoted(url: str) -> None:
+def test_an_invalid_base_url_is_rejected_by_the_constructor_and_not_quoted(url: str) -> None:
     with pytest.raises(ValueError, match="base URL must start with") as caught:
         MeetingsClient(url, KEY)
     assert "secret" not in str(caught.value)
@@ -405,9 +416,9 @@ def test_what_is_no_base_url_is_told_at_once_and_not_quoted(url: str) -> None:
     "change",
     [{"session_id": None}, {"status": 5}, {"started_at": "yesterday"}, {"session_id": "a/b"}],
 )
-def test_an_invalid_recording_says_nothing_about_others(change: dict[str, Any]) -> None:
+def test_an_invalid_recording_is_item_specific(change: dict[str, Any]) -> None:
     body = msgspec.json.encode({**RECORDING, **change})
-    with asking(answering(200, body)) as (_, client), pytest.raises(InvalidRecording) as caught:
+    with asking(responding(200, body)) as (_, client), pytest.raises(InvalidRecording) as caught:
         client.get(RECORDING["id"])
     assert caught.value.is_item_specific
     assert RECORDING["id"] in str(caught.value)
@@ -416,8 +427,8 @@ def test_an_invalid_recording_says_nothing_about_others(change: dict[str, Any]) 
 @pytest.mark.parametrize(
     "body", [b"<h1>Welcome</h1>", b"{}", b'{"id": "another", "status": 5}', b'{"id": null}', b"[]"]
 )
-def test_a_response_that_is_not_about_the_recording_may_be_what_all_get(body: bytes) -> None:
-    with asking(answering(200, body)) as (_, client), pytest.raises(InvalidResponse) as caught:
+def test_a_response_that_is_not_about_the_recording_is_not_item_specific(body: bytes) -> None:
+    with asking(responding(200, body)) as (_, client), pytest.raises(InvalidResponse) as caught:
         client.get(RECORDING["id"])
     assert not caught.value.is_item_specific
 
@@ -427,7 +438,7 @@ def test_an_invalid_recording_in_a_list_is_logged_by_its_id(
 ) -> None:
     listed = [{**RECORDING, "id": "bad", "status": None}, RECORDING]
     body = msgspec.json.encode({"_embedded": {"recordings": listed}})
-    with asking(answering(200, body)) as (_, client):
+    with asking(responding(200, body)) as (_, client):
         found = client.in_session(SESSION_ID)
     assert found is not None
     assert len(found.found) == 1

@@ -32,7 +32,7 @@ def test_a_worklist_is_read_oldest_first_across_its_shards_and_pages(env: Env) -
     ages = list(range(200))
     random.Random(1).shuffle(ages)
     for age in ages:
-        env.hear(an_upload(f"recording-{age}"), NOW - timedelta(seconds=age))
+        env.receive(an_upload(f"recording-{age}"), NOW - timedelta(seconds=age))
 
     read = list(env.store.worklists.read("retained", NOW - timedelta(seconds=10)))
 
@@ -44,7 +44,7 @@ def test_a_worklist_is_read_oldest_first_across_its_shards_and_pages(env: Env) -
 @pytest.mark.usefixtures("_small_pages")
 def test_a_worklist_is_read_at_most_one_page_of_each_shard_ahead(env: Env) -> None:
     for number in range(200):
-        env.hear(an_upload(f"recording-{number}"), NOW - HOUR)
+        env.receive(an_upload(f"recording-{number}"), NOW - HOUR)
     counting: Any = Counting(env.dynamodb)
     assert (
         len(list(itertools.islice(Store(counting, TABLE).worklists.read("retained", NOW), 10)))
@@ -68,14 +68,14 @@ class Counting:
 
 def test_a_recording_awaits_its_upload_from_its_first_callback_on(env: Env) -> None:
     started = {"event": "recording:started", "recording_id": "r", "session_id": "s"}
-    env.hear(started, NOW - 3 * HOUR)
+    env.receive(started, NOW - 3 * HOUR)
     ended = an_upload("r") | {"event": "recording:ended"}
-    env.hear(ended, NOW - 2 * HOUR)
+    env.receive(ended, NOW - 2 * HOUR)
 
     [waiting] = env.store.worklists.read("awaiting_upload", NOW)
     assert waiting == on("awaiting_upload", "r", NOW - 3 * HOUR)
 
-    env.hear(an_upload("r"), NOW - HOUR)
+    env.receive(an_upload("r"), NOW - HOUR)
 
     assert list(env.store.worklists.read("awaiting_upload", NOW)) == []
     assert list(env.store.worklists.read("retained", NOW)) == [on("retained", "r", NOW - HOUR)]
@@ -90,10 +90,10 @@ def a_session(event: str) -> dict[str, str]:
 def test_a_session_is_open_until_its_end_is_received_and_then_awaits_its_check(
     env: Env,
 ) -> None:
-    env.hear(a_session("session:started"), NOW - 2 * HOUR)
+    env.receive(a_session("session:started"), NOW - 2 * HOUR)
     [open_one] = env.store.worklists.read("open_session", NOW)
 
-    env.hear(a_session("session:ended"), NOW - HOUR)
+    env.receive(a_session("session:ended"), NOW - HOUR)
 
     assert list(env.store.worklists.read("open_session", NOW)) == []
     [ended] = env.store.worklists.read("ended_session", NOW)
@@ -106,6 +106,6 @@ def test_a_session_is_open_until_its_end_is_received_and_then_awaits_its_check(
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_order_of_a_sessions_callbacks_does_not_matter(env: Env, order: int) -> None:
     for event in ("session:started", "session:ended")[::order]:
-        env.hear(a_session(event), NOW)
+        env.receive(a_session(event), NOW)
 
     assert [entry.id for entry in env.store.worklists.read("ended_session", NOW)] == ["s"]

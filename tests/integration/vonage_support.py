@@ -11,7 +11,7 @@ from local.vonage import VonageControl
 from roomkeeper.vonage import ApiKey, RetryPolicy
 
 KEY = ApiKey("abcd1234", "a-secret-secret")
-BRISK = RetryPolicy(base_delay=0.01, max_delay=0.05)
+SHORT_DELAYS = RetryPolicy(base_delay=0.01, max_delay=0.05)
 """Retries with short delays."""
 
 
@@ -21,7 +21,7 @@ def statuses(emulator: VonageControl, operation: str) -> list[int | None]:
 
 
 @dataclass
-class Asked:
+class ReceivedRequest:
     """A request that a scripted server received."""
 
     method: str
@@ -37,12 +37,12 @@ class Script:
     """A server's URL, the requests that it received and the number of its connections."""
 
     url: str = ""
-    asked: list[Asked] = field(default_factory=list)
+    received: list[ReceivedRequest] = field(default_factory=list)
     connections: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-Answer = Callable[[BaseHTTPRequestHandler, Asked], None]
+Responder = Callable[[BaseHTTPRequestHandler, ReceivedRequest], None]
 
 
 def reply(handler: BaseHTTPRequestHandler, status: int, body: bytes = b"", **headers: str) -> None:
@@ -55,15 +55,15 @@ def reply(handler: BaseHTTPRequestHandler, status: int, body: bytes = b"", **hea
     handler.wfile.write(body)
 
 
-def in_turn(statuses: Sequence[int]) -> Answer:
+def in_turn(statuses: Sequence[int]) -> Responder:
     """Return a function that responds with each of these statuses in turn, then with 204."""
     remaining = iter(statuses)
-    return lambda handler, _asked: reply(handler, next(remaining, 204))
+    return lambda handler, _request: reply(handler, next(remaining, 204))
 
 
 @contextmanager
-def scripted(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Script]:
-    """Serve HTTP/1.1 with persistent connections; `answer` responds to each request."""
+def scripted(respond: Responder, tls: ssl.SSLContext | None = None) -> Iterator[Script]:
+    """Serve HTTP/1.1 with persistent connections; `respond` is called with each request."""
     script = Script()
 
     class Handler(BaseHTTPRequestHandler):
@@ -78,15 +78,15 @@ def scripted(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Scri
                 script.connections += 1
                 self.number = script.connections
 
-        def answer(self) -> None:
+        def respond(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            asked = Asked(self.command, self.path, headers, body, self.number)
+            received = ReceivedRequest(self.command, self.path, headers, body, self.number)
             with script.lock:
-                script.asked.append(asked)
-            answer(self, asked)
+                script.received.append(received)
+            respond(self, received)
 
-        do_GET = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815 - the base's names
+        do_GET = do_POST = do_PATCH = do_DELETE = respond  # noqa: N815 - the base's names
 
         def log_message(self, *_: object) -> None:
             pass

@@ -16,7 +16,7 @@ DEAD = "http://127.0.0.1:9"
 """A proxy or an endpoint that refuses every connection."""
 
 _INDEX = ("PIP_", "UV_", "SSL_")
-"""Variables that say where this machine gets packages from."""
+"""Variables that select the package index of this machine."""
 
 
 class Oddity(Struct, frozen=True):
@@ -133,10 +133,10 @@ class Machine:
         (self.folder / ".tools/cache").symlink_to(TOOLS / "cache")
         self.ports = f"PORT={free_port()}", f"VONAGE_PORT={free_port()}"
 
-    def install(self) -> Result:
-        """Install the tools and build for this machine, from where this machine gets packages."""
+    def install(self, *more: str) -> Result:
+        """Install the tools, and `more`, and build, with packages from this machine's own index."""
         index = {name: value for name, value in os.environ.items() if name.startswith(_INDEX)}
-        tools = [f".tools/{name}/.installed" for name in ("dev", "sam", "ministack")]
+        tools = [f".tools/{name}/.installed" for name in ("dev", "sam", "ministack", *more)]
         parameters = f"PARAMETERS=Architecture={this_machine().architecture}"
         for command in (["make", *tools], ["make", "build", parameters]):
             result = self._run(command, {**index, **self._variables()})

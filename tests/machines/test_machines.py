@@ -1,4 +1,4 @@
-"""make works on machines with odd folders, shells and settings, or says one sentence.
+"""make works on machines with odd folders, shells and settings, or prints one sentence.
 
 `make test` tries all oddities at once and an empty environment; `make machines` each by itself.
 """
@@ -12,6 +12,7 @@ from tests.support.commands import Result, run
 
 AT_ONCE = "all at once"
 BARE = "an empty environment"
+CHECKERS = ("lint", "scan")
 UNIT = "tests/unit/test_docs.py tests/unit/test_schemas.py tests/unit/test_environment.py"
 
 PRINTED = {
@@ -41,13 +42,14 @@ def test_a_fresh_clone_works(
     oddity: str, project: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     machine = Machine(project, tmp_path, {**ODDITIES, AT_ONCE: ALL}[oddity])
+    is_full = request.config.getoption("full")
 
     assert "make demo" in succeeded(machine.make("help"))
-    succeeded(machine.install())
+    succeeded(machine.install(*(CHECKERS if is_full else ())))
     succeeded(machine.make("test", f"ARGS=-q {UNIT}"))
-    if request.config.getoption("full"):
+    if is_full:
         succeeded(machine.make("check"))
-    if oddity != BARE or request.config.getoption("full"):
+    if oddity != BARE or is_full:
         local_stack_works(machine)
     assert "removed" in succeeded(machine.make("clean"))
     assert machine.run("git", "status", "--porcelain").text == ""
@@ -60,8 +62,8 @@ def local_stack_works(machine: Machine) -> None:
         lines = [line.strip() for line in guide.splitlines()]
         shell = [line for line in lines if line.startswith(("export ", "unset "))]
         for start, expected in PRINTED.items():
-            [place] = [n for n, line in enumerate(lines) if line.startswith(start)]
-            script = "\n".join([*shell, lines[place + 1]])
+            [index] = [n for n, line in enumerate(lines) if line.startswith(start)]
+            script = "\n".join([*shell, lines[index + 1]])
             assert expected in succeeded(machine.run("sh", "-c", script))
     finally:
         down = machine.make("down", *machine.ports)
@@ -78,7 +80,7 @@ NAMES = ("deploy", "configure", "callback-url", "status", "logs", "items", "redr
         ({"AWS_ENDPOINT_URL": DEAD}, "check the network and AWS_REGION"),
     ],
 )
-def test_a_command_says_one_sentence_about_what_it_cannot_use(
+def test_a_command_prints_one_sentence_about_an_unusable_setting(
     variables: dict[str, str], expected: str, request: pytest.FixtureRequest
 ) -> None:
     """`make test` tries one command; tests/unit/test_operators_shell.py has all, without make."""

@@ -36,12 +36,12 @@ class CloudFormation:
         self.resources = list(resources)
         self.deletions = list(deletions)
         """The final status of each deletion, in order."""
-        self.asked: list[str] = []
+        self.calls: list[str] = []
 
-    def answer(self, request: Fields) -> tuple[int, str]:
+    def response(self, request: Fields) -> tuple[int, str]:
         """Return the status code and body of the response to a request."""
         action = request["Action"]
-        self.asked.append(action)
+        self.calls.append(action)
         does_not_exist = self.status is None or (
             self.status == "DELETE_COMPLETE" and request["StackName"] == NAME
         )
@@ -85,14 +85,14 @@ def serving(formation: CloudFormation) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            code, text = formation.answer({key: each[0] for key, each in parse_qs(body).items()})
+            code, text = formation.response({key: each[0] for key, each in parse_qs(body).items()})
             self.send_response(code)
             self.send_header("Content-Length", str(len(text.encode())))
             self.end_headers()
             self.wfile.write(text.encode())
 
         def log_message(self, *_args: object) -> None:
-            """Write nothing: `asked` has the requests."""
+            """Write nothing: `calls` has the requests."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=[0.01])  # poll interval, in seconds

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-import yaml
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
-from operations.template import ROOT, _Loader, load, template
+from operations.template import ROOT, load, template
 
 FILE = ROOT / "operations/deployer-policy.yaml"
 STACK = "roomkeeper-prod"
@@ -34,21 +33,21 @@ TRANSLATED = {
 @cache
 def statements(name: str) -> list[dict[str, Any]]:
     """Return a policy's statements, with the values of VALUES substituted."""
-    read = yaml.load(FILE.read_text(), _Loader)
+    read = load(FILE)
     text = json.dumps(read["Resources"][name]["Properties"]["PolicyDocument"]["Statement"])
-    for place, value in VALUES.items():
-        text = text.replace(place, value)
-    found: list[dict[str, Any]] = _plain(json.loads(text))
+    for placeholder, value in VALUES.items():
+        text = text.replace(placeholder, value)
+    found: list[dict[str, Any]] = _resolved(json.loads(text))
     return found
 
 
-def _plain(value: Any) -> Any:
+def _resolved(value: Any) -> Any:
     """Return `value` with each Fn::Sub and Ref replaced by its content."""
     if isinstance(value, dict):
         if {*value} in ({"Sub"}, {"Ref"}):
             return next(iter(value.values()))
-        return {key: _plain(each) for key, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list) else value
+        return {key: _resolved(each) for key, each in value.items()}
+    return [_resolved(each) for each in value] if isinstance(value, list) else value
 
 
 def is_allowed(action: str, resource: str, *names: str) -> bool:
@@ -68,7 +67,8 @@ def _matches(value: str, patterns: str | list[str], *, lower: bool = False) -> b
 
 def resource_types() -> set[str]:
     """Return the resource types of template.yaml and its nested stacks, SAM's types translated."""
-    nested = (load(ROOT / "schemas/template.yaml"), load(ROOT / "operations/monitoring.yaml"))
+    names = ("schemas/template.yaml", "operations/monitoring.yaml", "operations/job.yaml")
+    nested = (load(ROOT / name) for name in names)
     named = {each["Type"] for part in (template(), *nested) for each in part["Resources"].values()}
     return {made for name in named for made in TRANSLATED.get(name, (name,))}
 

@@ -43,17 +43,17 @@ class Env(Struct, frozen=True):
     vonage: VonageControl
     dynamodb: Any
 
-    def hear(self, body: bytes | dict[str, Any], at: datetime = NOW) -> Observation:
+    def receive(self, body: bytes | dict[str, Any], at: datetime = NOW) -> Observation:
         """Store a callback as received at that time."""
         callback = parse(body if isinstance(body, bytes) else json_bytes(body))
         self.store.apply(callback, at)
         return callback
 
-    def hear_all(self, bodies: list[dict[str, Any]], at: datetime = NOW, *but: str) -> None:
+    def receive_all(self, bodies: list[dict[str, Any]], at: datetime = NOW, *but: str) -> None:
         """Store callbacks, except for the events named in `but`."""
         for body in bodies:
             if body["event"] not in but:
-                self.hear(body, at)
+                self.receive(body, at)
 
     def item(self, key: str) -> dict[str, Any]:
         """Return an item in DynamoDB's JSON."""
@@ -68,8 +68,8 @@ class Env(Struct, frozen=True):
         The first is received at `at`.
         """
         made = self.vonage.add_recordings(count)
-        for place, recording_id in enumerate(made["recording_ids"]):
-            self.hear(an_upload(recording_id), at + timedelta(seconds=place))
+        for index, recording_id in enumerate(made["recording_ids"]):
+            self.receive(an_upload(recording_id), at + timedelta(seconds=index))
         ids: list[str] = made["recording_ids"]
         return ids
 
@@ -77,7 +77,7 @@ class Env(Struct, frozen=True):
         """Return the ids of the recordings that Vonage still has."""
         return {each["id"] for each in self.vonage.recordings() if not each["deleted"]}
 
-    def asked(self, method: str) -> list[str]:
+    def requested(self, method: str) -> list[str]:
         """Return the paths of the requests with that method that Vonage received."""
         return [each["path"] for each in self.vonage.requests() if each["method"] == method]
 
@@ -123,7 +123,7 @@ def env(emulator: VonageControl) -> Iterator[Env]:
     emulator.reset()
     client = a_client(emulator)
     with sdk.moto(), client:
-        dynamodb = aws.dynamodb(sdk.PATIENT)
+        dynamodb = aws.dynamodb(sdk.LONG_TIMEOUT)
         dynamodb.create_table(TableName=TABLE, **table_definition())
         store = Store(dynamodb, TABLE, session_days=400, event_days=30, deleted_days=90)
         yield Env(store, client, emulator, dynamodb)

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
-from tests.support.deployed import Deployed
+from local.waiting import wait_until
+from tests.support.deployed import WITHIN, Deployed
 
 
 def named(deployed: Deployed) -> dict[str, str]:
@@ -45,4 +46,9 @@ def configure(deployed: Deployed, name: str, variables: Mapping[str, str]) -> No
     functions.update_function_configuration(
         FunctionName=name, Environment={"Variables": dict(variables)}
     )
-    functions.get_waiter("function_updated_v2").wait(FunctionName=name)
+
+    def is_complete() -> bool:
+        known = functions.get_function_configuration(FunctionName=name)
+        return bool(known["LastUpdateStatus"] == "Successful")
+
+    assert wait_until(is_complete, WITHIN)

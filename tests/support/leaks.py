@@ -14,7 +14,7 @@ SHAPES = {
     "a download URL's query": r"[?&](?:X-Amz-\w+|Expires|Signature)=",
     "a private key": r"PRIVATE KEY",
 }
-"""Patterns that show a secret of a kind, whatever its value."""
+"""Patterns that match any secret of a kind."""
 
 SECRETS = ("CallbackSecretArn", "VonageSecretArn", "VideoCallbackSecretArn", "VideoSecretArn")
 """The outputs with the stack's secrets."""
@@ -95,9 +95,9 @@ def secrets_of(deployed: Deployed) -> dict[str, str]:
     known: dict[str, str] = {}
     for output in SECRETS:
         for name, value in deployed.stack.secret(output).items():
-            for place, each in enumerate(value if isinstance(value, list) else [value]):
+            for index, each in enumerate(value if isinstance(value, list) else [value]):
                 shown = each.splitlines()[1] if "PRIVATE KEY" in each else each
-                known[f"{output}.{name}.{place}"] = shown
+                known[f"{output}.{name}.{index}"] = shown
     return {name: each for name, each in known.items() if name not in _PUBLIC}
 
 

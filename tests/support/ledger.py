@@ -18,7 +18,7 @@ from tests.support.measurements import Measurements
 Fact = tuple[str, str]
 """The name of an event, and the id of the resource it is about.
 
-Of the Video API it is the id of the event: one session starts and ends several times.
+For the Video API it is the id of the event: one session starts and ends several times.
 """
 
 _IDS = ("participant_id", "recording_id", "session_id", "room_id")

@@ -6,8 +6,7 @@ import secrets
 
 from local.waiting import wait_until
 from operations.stack import Stack
-
-WITHIN = 60.0  # seconds; a deadline, not a delay
+from tests.support.deployed import WITHIN
 
 
 class Mails:

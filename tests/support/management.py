@@ -51,7 +51,7 @@ def a_recording_at_vonage(**changes: Any) -> RecordingObservation:
 def no_such_thing(name: str | None = "NotFoundError") -> VonageError:
     """Return the error that the client raises for a 404 with this `name` in its body."""
     error = InvalidResponse if name is None else NotFound
-    return error("Vonage answered 404", RequestContext("GET", "/it", 404, name))
+    return error("Vonage returned 404", RequestContext("GET", "/it", 404, name))
 
 
 @dataclass
@@ -66,11 +66,11 @@ class AVonage:
     rooms: dict[str, Room] = field(default_factory=dict)
     recordings: dict[str, RecordingObservation] = field(default_factory=dict)
     failure: Exception | None = None
-    asked: list[tuple[str, ...]] = field(default_factory=list)
+    calls: list[tuple[str, ...]] = field(default_factory=list)
 
     @contextmanager
-    def _asked(self, *call: str) -> Iterator[None]:
-        self.asked.append(call)
+    def _recorded(self, *call: str) -> Iterator[None]:
+        self.calls.append(call)
         if self.failure:
             raise self.failure
         try:
@@ -79,11 +79,11 @@ class AVonage:
             raise no_such_thing() from None
 
     def get_room(self, room_id: str) -> Room:
-        with self._asked("get_room", room_id):
+        with self._recorded("get_room", room_id):
             return self.rooms[room_id]
 
     def list_rooms(self, start_id: str | None = None, page_size: int = 20) -> RoomPage:
-        with self._asked("list_rooms", str(start_id), str(page_size)):
+        with self._recorded("list_rooms", str(start_id), str(page_size)):
             start = int(start_id or 0)
             found = list(self.rooms.values())
             after = start + page_size
@@ -92,14 +92,14 @@ class AVonage:
             )
 
     def update_room_expiry(self, room_id: str, expires_at: datetime) -> Room:
-        with self._asked("update_room_expiry", room_id):
+        with self._recorded("update_room_expiry", room_id):
             if not self.rooms[room_id].is_long_term:
-                raise NotUpdatable("Vonage answered 400", RequestContext("PATCH", "/rooms", 400))
+                raise NotUpdatable("Vonage returned 400", RequestContext("PATCH", "/rooms", 400))
             self.rooms[room_id] = replace(self.rooms[room_id], expires_at=expires_at)
             return self.rooms[room_id]
 
     def delete_room(self, room_id: str) -> None:
-        with self._asked("delete_room", room_id):
+        with self._recorded("delete_room", room_id):
             del self.rooms[room_id]
 
     def within(self, _deadline: Deadline) -> Self:
@@ -113,12 +113,12 @@ class AVonage:
         return Clients(meetings=meetings)
 
     def in_session(self, session_id: str) -> Listed | None:
-        with self._asked("list_recordings", session_id):
+        with self._recorded("list_recordings", session_id):
             found = [each for each in self.recordings.values() if each.session_id == session_id]
             return Listed(found) if found else None
 
     def get(self, recording_id: str) -> RecordingObservation | None:
-        with self._asked("get_recording", recording_id):
+        with self._recorded("get_recording", recording_id):
             return self.recordings.get(recording_id)
 
     def download(self, recording_id: str) -> Download | None:
@@ -126,7 +126,7 @@ class AVonage:
         return Download(url=found.url) if found and found.url else None
 
     def delete(self, recording_id: str) -> DeletionOutcome:
-        with self._asked("delete_recording", recording_id):
+        with self._recorded("delete_recording", recording_id):
             found = self.recordings.get(recording_id)
             if found is None:
                 return "already_deleted"
@@ -138,11 +138,11 @@ class AVonage:
     @property
     def changes(self) -> list[tuple[str, ...]]:
         """The calls that change a room or a recording."""
-        return [call for call in self.asked if not call[0].startswith(("get", "list"))]
+        return [call for call in self.calls if not call[0].startswith(("get", "list"))]
 
 
 @dataclass(frozen=True)
-class Answered:
+class ParsedResponse:
     """The response of the function, with its body decoded."""
 
     status: int
@@ -179,13 +179,13 @@ def a_request_for(route: str, *ids: str, body: Any = None, **query: str) -> dict
     return request
 
 
-def answered(request: dict[str, Any]) -> Answered:
+def response_to(request: dict[str, Any]) -> ParsedResponse:
     """Return the function's response to `request`."""
     response = app.handler(request, AContext())
     body = json.loads(response["body"]) if response["body"] else None
-    return Answered(response["statusCode"], body, response["headers"])
+    return ParsedResponse(response["statusCode"], body, response["headers"])
 
 
-def call(route: str, *ids: str, body: Any = None, **query: str) -> Answered:
+def call(route: str, *ids: str, body: Any = None, **query: str) -> ParsedResponse:
     """Return the function's response to a signed request to `route`."""
-    return answered(a_request_for(route, *ids, body=body, **query))
+    return response_to(a_request_for(route, *ids, body=body, **query))

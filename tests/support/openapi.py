@@ -43,15 +43,15 @@ def operations() -> dict[str, dict[str, Any]]:
     }
 
 
-def require_described(route: str, answer: requests.Response) -> None:
+def require_described(route: str, response: requests.Response) -> None:
     """Fail unless the description has this response for the route."""
     described = operations()[route]["responses"]
-    assert str(answer.status_code) in described, (route, answer.status_code, answer.text)
-    content = described[str(answer.status_code)].get("content")
+    assert str(response.status_code) in described, (route, response.status_code, response.text)
+    content = described[str(response.status_code)].get("content")
     if content is None:
-        assert answer.text == ""
+        assert response.text == ""
         return
-    validate(content["application/json"]["schema"], answer.json())
+    validate(content["application/json"]["schema"], response.json())
 
 
 def validate(schema: dict[str, Any], value: object) -> None:

@@ -38,7 +38,7 @@ class AStack:
     def client(self, service: str) -> Any:
         return self._clients.get(service) or boto3.client(service, region_name=self.region)  # type: ignore[call-overload]
 
-    def whereabouts(self) -> str:
+    def account_and_region(self) -> str:
         return "account 123456789012, region eu-west-1"
 
     @property

@@ -126,9 +126,9 @@ def _reduced(statements: Sequence[dict[str, Any]], removed: list[Grant]) -> list
     left_out = {(grant.action, grant.resource) for grant in removed}
     return [
         statement
-        | {"Sid": f"{statement.get('Sid', '')}{place}"}
+        | {"Sid": f"{statement.get('Sid', '')}{index}"}
         | {"Action": action, "Resource": resource}
         for statement in statements
-        for place, (action, resource) in enumerate(product(*_parts(statement)))
+        for index, (action, resource) in enumerate(product(*_parts(statement)))
         if (action, resource) not in left_out
     ]

@@ -18,22 +18,27 @@ GROUPS = {
     "tests/torture": "torture",
     "tests/machines": "machines",
     "tests/e2e/test_up.py": "up",
+    "tests/e2e/test_company_rules.py": "copies",
     "tests/e2e/test_copies.py": "copies",
+    "tests/e2e/test_copy_bucket.py": "copies",
     "tests/e2e/test_examples.py": "copies",
     "tests/e2e": "e2e",
 }
 """The group of the tests below a path; the first path that fits counts."""
 
+LONGEST_FIRST = ("torture", "e2e", "machines", "copies", "up")
+"""The groups in the order in which workers take them: the short tests that follow fill the rest."""
+
 LOCAL = BUILD / "local" / "-".join(filter(None, ("test", os.environ.get("PYTEST_XDIST_WORKER"))))
 """The folder of this worker's local stack: its logs stay there after the test run."""
 
-_PLACE: pytest.StashKey[int] = pytest.StashKey()
-_places = itertools.count()
+_POSITION: pytest.StashKey[int] = pytest.StashKey()
+_positions = itertools.count()
 
 
 def group_of(path: str) -> str | None:
     """Return the group of a test's file or node id; None if it can run on any worker."""
-    return next((group for place, group in GROUPS.items() if path.startswith(place)), None)
+    return next((group for prefix, group in GROUPS.items() if path.startswith(prefix)), None)
 
 
 class Scheduling(LoadScopeScheduling):
@@ -45,16 +50,24 @@ class Scheduling(LoadScopeScheduling):
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling | None:
     """Return the scheduling by groups for `--dist loadgroup`; xdist's own for all else."""
-    return Scheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    config.option.loadscopereorder = False  # by the number of tests
+    return Scheduling(config, log)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Number the tests of each group in the order of their files."""
     if group_of(item.nodeid):
-        item.stash[_PLACE] = next(_places)
+        item.stash[_POSITION] = next(_positions)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Move the tests of a deployed stack to the start, in the order of their files."""
-    items.sort(key=lambda item: item.stash.get(_PLACE, len(items)))
+    """Move the tests of a deployed stack to the start, group by group, in the order of files."""
+    items.sort(key=lambda item: (_rank(item.nodeid), item.stash.get(_POSITION, 0)))
+
+
+def _rank(nodeid: str) -> int:
+    group = group_of(nodeid)
+    return LONGEST_FIRST.index(group) if group else len(LONGEST_FIRST)

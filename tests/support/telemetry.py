@@ -109,7 +109,7 @@ class Invocation(AContext):
 
 
 def everything(env: Env) -> Telemetry:
-    """Return the telemetry of all functions: each runs once with success and once with failure."""
+    """Run each function with a success and with a failure; return the telemetry."""
     telemetry = Telemetry()
     steps = {
         "CallbackIntake": _take_callbacks,
@@ -201,7 +201,7 @@ def _take_callbacks(_books: Env) -> None:
 
 
 def _publish(env: Env) -> None:
-    env.hear(an_upload("published"))
+    env.receive(an_upload("published"))
     record = a_record(env.item("RECORDING#published"))
     poison = a_record({"pk": {"S": "RECORDING#poison"}, "seen": {"S": "x"}})
     boto3.client("events").create_event_bus(Name="EventBus")
@@ -219,7 +219,7 @@ class _FailingBus:
         self.kind = kind
 
     def publish(self, events: Sequence[Event]) -> dict[int, Failure]:
-        return {place: Failure(self.kind, "no") for place, _ in enumerate(events)}
+        return {index: Failure(self.kind, "no") for index, _ in enumerate(events)}
 
 
 def _manage(env: Env) -> None:
@@ -245,9 +245,9 @@ def _clean_up(env: Env) -> None:
 
 def _reconcile(env: Env) -> None:
     meeting = env.vonage.hold_meeting(recordings=1)
-    env.hear_all(meeting["callbacks"], LONG_AGO, "recording:uploaded")
+    env.receive_all(meeting["callbacks"], LONG_AGO, "recording:uploaded")
     started = {"event": "recording:started", "recording_id": "lost", "session_id": "s"}
-    env.hear(started, LONG_AGO)
+    env.receive(started, LONG_AGO)
     reconciliation.handler({"dry_run": True}, Invocation())
     _emit_all_counts(reconciliation.handler({}, Invocation()))
 

@@ -179,17 +179,17 @@ def _on_copies(deployed: Deployed) -> dict[tuple[str, str], Ask]:
     }
 
 
-def _on_object(resource: str, place: dict[str, Any]) -> dict[tuple[str, str], Ask]:
-    version = place | {"VersionId": "none"}
+def _on_object(resource: str, arguments: dict[str, Any]) -> dict[tuple[str, str], Ask]:
+    version = arguments | {"VersionId": "none"}
     tags: dict[str, Any] = {"Tagging": {"TagSet": []}}
-    upload = place | {"UploadId": "none"}
+    upload = arguments | {"UploadId": "none"}
     return {
-        ("s3:GetObject", resource): lambda s3: s3.get_object(**place),
+        ("s3:GetObject", resource): lambda s3: s3.get_object(**arguments),
         ("s3:GetObjectVersion", resource): lambda s3: s3.get_object(**version),
-        ("s3:PutObject", resource): lambda s3: s3.put_object(**place, Body=b""),
-        ("s3:DeleteObject", resource): lambda s3: s3.delete_object(**place),
+        ("s3:PutObject", resource): lambda s3: s3.put_object(**arguments, Body=b""),
+        ("s3:DeleteObject", resource): lambda s3: s3.delete_object(**arguments),
         ("s3:DeleteObjectVersion", resource): lambda s3: s3.delete_object(**version),
-        ("s3:PutObjectTagging", resource): lambda s3: s3.put_object_tagging(**place, **tags),
+        ("s3:PutObjectTagging", resource): lambda s3: s3.put_object_tagging(**arguments, **tags),
         ("s3:PutObjectVersionTagging", resource): lambda s3: s3.put_object_tagging(
             **version, **tags
         ),

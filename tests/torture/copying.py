@@ -1,4 +1,4 @@
-"""Recordings to copy on a deployed stack, what becomes of them, and how often they were read."""
+"""Recordings to copy on a deployed stack, their copies, and how often they were read."""
 
 import hashlib
 import re
@@ -8,26 +8,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from typing import Any
-
-from msgspec import Struct
 
 import local.clients.jobs
 from local.testing.template import properties
 from local.waiting import wait_until
-from roomkeeper.domain.copies import MIB, PART_SIZE, Copy
+from roomkeeper.domain.copies import MIB, Copy
 from roomkeeper.domain.recordings import Recording
 from roomkeeper.times import iso
-from tests.support.deployed import Deployed
+from tests.support.deployed import WITHIN, Deployed
 from tests.support.measurements import Measurements
 
 LONG_AGO = timedelta(days=31)
-"""An age at which a recording is past its retention, and its next attempt due."""
+"""The age to which recordings are back-dated: past the retention, with the next attempt due."""
 
 INVOCATION = timedelta(seconds=properties("RecordingCopier")["Timeout"])
-PATIENCE = timedelta(seconds=60)
-"""After how much of an invocation its claim is taken for lost. The copy may still be made twice."""
+MARGIN = timedelta(seconds=60)
+"""The age of a claim after which its release counts as failed. Its copy may be made twice."""
 
 _DESCRIBES = "bytes=0-0"
 """The range that asks only for a file's size and ETag. Each attempt to copy begins with it."""
@@ -51,9 +48,9 @@ class Copies:
         with ThreadPoolExecutor(4) as pool:
             return list(pool.map(self._upload, *zip(*enumerate(sizes), strict=True)))
 
-    def _upload(self, place: int, size: int) -> str:
+    def _upload(self, index: int, size: int) -> str:
         vonage = self._deployed.vonage
-        if place % 2:
+        if index % 2:
             return str(vonage.video.play_session(size=size, participants=[])["archive_ids"][0])
         [id_] = vonage.add_recordings(1, status="stopped", size=size)["recording_ids"]
         vonage.upload(id_)
@@ -64,7 +61,7 @@ class Copies:
         return [each for each in self.store.get_many(ids).values() if each.copied_at is None]
 
     def age(self, recordings: Iterable[Recording], *, claims: bool = False) -> None:
-        """Have all of this happened long ago; with `claims`, also the end of each invocation."""
+        """Back-date these recordings; with `claims`, also the end of each invocation."""
         for each in recordings:
             self._age(each.recording_id, claims=claims)
 
@@ -72,7 +69,7 @@ class Copies:
         client = self._deployed.stack.client("dynamodb")
         past = {"S": iso(datetime.now(UTC) - LONG_AGO)}
         claim = ", copy_claimed_until = :past" if claims else ""
-        with suppress(client.exceptions.ConditionalCheckFailedException):  # it is copied by now
+        with suppress(client.exceptions.ConditionalCheckFailedException):  # it was copied meanwhile
             client.update_item(
                 TableName=self._deployed.stack.outputs["TableName"],
                 Key={"pk": {"S": f"RECORDING#{id_}"}},
@@ -82,7 +79,7 @@ class Copies:
             )
 
     def sweep(self) -> bool:
-        """Run the sweep; return whether it queued what waits."""
+        """Run the sweep; return whether it queued the waiting recordings."""
         return local.clients.jobs.post(self._deployed.stack, "copying", {}).ok
 
     def finish(self, ids: Sequence[str], within: float) -> bool:
@@ -157,7 +154,7 @@ class Copies:
         return {item["copy"]["M"]["key"]["S"] for item in items if "copy" in item}
 
     def _announcements(self, ids: Iterable[str]) -> Mapping[str, set[str]]:
-        """Return the ids of the events `recording:copied` of each recording, once all came."""
+        """Wait for all `recording:copied`; return the events' ids by recording."""
         found: defaultdict[str, set[str]] = defaultdict(set)
         wanted = set(ids)
 
@@ -168,11 +165,11 @@ class Copies:
                     found[detail["data"]["recording_id"]].add(detail["metadata"]["event_id"])
             return wanted <= found.keys()
 
-        self._deployed.subscriber.wait_for(have_come, 60)
+        self._deployed.subscriber.wait_for(have_come, WITHIN)
         return found
 
     def unfinished_uploads(self) -> dict[str, str]:
-        """Return the ids of the multipart uploads that are neither complete nor aborted; keys."""
+        """Return the multipart uploads that are neither complete nor aborted: ids and keys."""
         found = self._s3.list_multipart_uploads(Bucket=self._bucket)
         return {each["UploadId"]: each["Key"] for each in found.get("Uploads", ())}
 
@@ -189,11 +186,11 @@ class Copies:
         ]
 
     def _has_parts(self, upload: str, key: str) -> bool:
-        place = {"Bucket": self._bucket, "Key": key, "UploadId": upload}
-        return bool(self._s3.list_parts(**place).get("Parts"))
+        arguments = {"Bucket": self._bucket, "Key": key, "UploadId": upload}
+        return bool(self._s3.list_parts(**arguments).get("Parts"))
 
     def drop(self, ids: Iterable[str]) -> None:
-        """Delete the copies from the bucket's memory; the table keeps them."""
+        """Delete the objects from the local bucket's memory; the table keeps its items."""
         for each in self.store.get_many(ids).values():
             if each.copy:
                 version = {"VersionId": each.copy.version_id} if each.copy.version_id else {}
@@ -203,7 +200,7 @@ class Copies:
 def _is_given_up(recording: Recording) -> bool:
     """Return whether a claim is so old that its release must have failed, or its copy is slow."""
     until = recording.copy_claimed_until
-    return until is not None and until < datetime.now(UTC) + INVOCATION - PATIENCE
+    return until is not None and until < datetime.now(UTC) + INVOCATION - MARGIN
 
 
 def sha256_at_vonage(deployed: Deployed, id_: str) -> str:
@@ -211,36 +208,25 @@ def sha256_at_vonage(deployed: Deployed, id_: str) -> str:
     return str(deployed.vonage.video.file(id_)["sha256sum"])
 
 
-class Attempt(Struct):
-    """The parts of a file that one attempt to copy it read: the first and the last one."""
-
-    first: int
-    last: int
-
-
-def attempts(deployed: Deployed, recording_id: str) -> list[Attempt]:
-    """Return the attempts to copy a file of several parts that read any part, in order."""
-    found: list[Attempt | None] = []
+def attempts(deployed: Deployed, recording_id: str) -> list[list[range]]:
+    """Return the attempts to copy a file that read any of it: the bytes that each asked for."""
+    found = list[list[range]]()
     for each in deployed.vonage.requests():
         if each["operation"] != "download" or recording_id not in each["path"]:
             continue
         if each["range"] == _DESCRIBES:
-            found.append(None)
+            found.append([])
             continue
-        part = int(re.findall(r"\d+", each["range"])[0]) // PART_SIZE + 1
-        current = found[-1]
-        found[-1] = (
-            Attempt(part, part)
-            if current is None
-            else Attempt(min(current.first, part), max(current.last, part))
-        )
-    return [each for each in found if each is not None]
+        first, last = map(int, re.findall(r"\d+", each["range"]))
+        found[-1].append(range(first, last + 1))
+    return [each for each in found if each]
 
 
-def read_whole_twice(made: Sequence[Attempt]) -> list[int]:
-    """Return how many parts each attempt read although the one before had read them whole.
+def read_again(made: Sequence[Sequence[range]]) -> list[int]:
+    """Return how many bytes each attempt asked for although one before may have read them.
 
-    The pieces of a part are asked for when the part before was read whole: so the last part of an
-    attempt that was cut off was not.
+    An attempt reads a file in order, from where it begins to its end, or until it is cut off.
     """
-    return [max(0, before.last - now.first) for before, now in pairwise(made)]
+    ends = [max(each.stop for each in attempt) for attempt in made]
+    starts = [min(each.start for each in attempt) for attempt in made]
+    return [max(0, end - start) for end, start in zip(ends, starts[1:], strict=False)]

@@ -24,7 +24,7 @@ from local.testing.template import resources
 from local.waiting import wait_until
 from roomkeeper.aws import sdk
 from roomkeeper.aws.bucket import Bucket
-from roomkeeper.domain.copies import MIB, PART_SIZE, Copy, object_key
+from roomkeeper.domain.copies import MAX_SINGLE, MIB, PART_SIZE, Copy, object_key
 from roomkeeper.domain.recordings import WorklistEntry
 from roomkeeper.times import iso
 from tests.support import jobs
@@ -68,7 +68,11 @@ def _records(deployed: Deployed) -> list[dict[str, Any]]:
         assert deployed.post(body).status_code == 204
     upload = deployed.item(f"RECORDING#{recording_id}")
     assert upload is not None
-    poison = {"pk": {"S": f"EVENT#{_new()}"}, "event": {"S": "never:heard"}, "detail": {"S": "{}"}}
+    poison = {
+        "pk": {"S": f"EVENT#{_new()}"},
+        "event": {"S": "unknown:event"},
+        "detail": {"S": "{}"},
+    }
     return [a_record(upload, number="1"), a_record(poison, number="2")]
 
 
@@ -113,7 +117,7 @@ def look_after_copies(deployed: Deployed) -> None:
 
 
 def known_only_from_its_callback(deployed: Deployed) -> str:
-    """Have the intake store an upload of which Vonage has no file; return its id."""
+    """Have the intake store an upload that Vonage has no file for; return its id."""
     recording_id = _new()
     body = a_body("recording:uploaded", recording_id=recording_id, session_id=_new())
     assert deployed.post(body).status_code == 204
@@ -146,7 +150,7 @@ def lines(deployed: Deployed, *texts: str) -> list[str]:
 
 
 def forget_version(deployed: Deployed, recording_id: str) -> None:
-    """Have a copy look as in a bucket without versioning."""
+    """Change a copy's item as in a bucket without versioning."""
     deployed.stack.client("dynamodb").update_item(
         TableName=deployed.stack.outputs["TableName"],
         Key={"pk": {"S": f"RECORDING#{recording_id}"}},
@@ -156,7 +160,7 @@ def forget_version(deployed: Deployed, recording_id: str) -> None:
 
 
 def manage(deployed: Deployed) -> None:
-    """Have the management API look after recordings and their copies."""
+    """Call all operations of the management API on recordings and their copies."""
     look_after_recordings(deployed)
     look_after_copies(deployed)
 
@@ -201,11 +205,11 @@ def require_done(deployed: Deployed, job: str, count: str, least: int = 1) -> No
 
 
 def copy_recordings(deployed: Deployed) -> None:
-    """Have the sweep queue copies that were begun before, and the copier make and hold them."""
+    """Have the sweep queue interrupted copies, and the copier complete them and apply holds."""
     with nothing_copied(deployed):
         whole = jobs.uploads(deployed, 1)[0]
         archive = deployed.vonage.video.play_session()["archive_ids"][0]
-        resumed, changed = (sized_upload(deployed, 17 * MIB) for _ in range(2))
+        resumed, changed = (sized_upload(deployed, MAX_SINGLE + MIB) for _ in range(2))
         for each in (whole, archive, resumed, changed):
             await_failure(deployed, each)
     deployed.store().recordings.hold(whole, "a permission test", "a test", datetime.now(UTC))
@@ -247,7 +251,7 @@ def await_failure(deployed: Deployed, recording_id: str) -> None:
 
 
 def begin(deployed: Deployed, recording_id: str, **changes: Any) -> None:
-    """Begin the copy of a recording, as an invocation that then ran out of time."""
+    """Start the copy of a recording, as an invocation that ran out of time leaves it."""
     bucket = Bucket(deployed.stack.outputs["CopyBucketName"], _s3(deployed))
     file, now = deployed.vonage.video.file(recording_id), datetime.now(UTC)
     key = object_key(now, "a-session", recording_id, "mp4")
@@ -275,10 +279,10 @@ def require_tag(deployed: Deployed, recording_id: str) -> None:
     known = deployed.store().recordings.get(recording_id)
     assert known is not None
     assert known.copy is not None
-    place = {"Bucket": known.copy.bucket, "Key": known.copy.key}
+    arguments = {"Bucket": known.copy.bucket, "Key": known.copy.key}
 
     def is_kept() -> bool:
-        [tag] = deployed.stack.client("s3").get_object_tagging(**place)["TagSet"]
+        [tag] = deployed.stack.client("s3").get_object_tagging(**arguments)["TagSet"]
         return str(tag["Value"]) == "on-hold"
 
     assert wait_until(is_kept, 5)
@@ -307,7 +311,7 @@ def require_retry(deployed: Deployed) -> None:
         deployed.vonage.clear_faults()
 
 
-DELAY_FAILED = "the message comes later"
+DELAY_FAILED = "delay of the message failed"
 
 
 SCENARIOS: Mapping[str, Scenario] = {
@@ -321,14 +325,13 @@ SCENARIOS: Mapping[str, Scenario] = {
 }
 """The scenario of each function's role."""
 
-SCHEDULE_ROLE = "JobScheduleRole"
-"""The role of all schedules."""
-
 SCHEDULES = [*resources("AWS::Scheduler::Schedule")]
+SCHEDULE_ROLES = [f"{schedule}Role" for schedule in SCHEDULES]
+"""The role of each schedule."""
 
 
 def start_by_schedule(deployed: Deployed) -> None:
-    """Start every schedule's target once, now, with the schedule's role."""
+    """Start every schedule's target once, now, with its schedule's role."""
     scheduler = deployed.stack.client("scheduler")
     for schedule in SCHEDULES:
         target = scheduler.get_schedule(Name=deployed.id_of(schedule))["Target"]

@@ -1,4 +1,4 @@
-"""Copies of recordings while the source, S3 and the function fail: each is made once, and whole."""
+"""Copies are made once and completely while the source, S3 and the function fail."""
 
 import os
 import random
@@ -15,11 +15,11 @@ import local.clients.jobs
 from local import servers
 from local.faults.control import FaultControl
 from local.waiting import wait_until
-from roomkeeper.domain.copies import MIB
+from roomkeeper.domain.copies import IN_FLIGHT, MIB
 from tests.support import functions, jobs
 from tests.support.deployed import WITHIN, Deployed
 from tests.support.measurements import Measurements
-from tests.torture.copying import Copies, attempts, read_whole_twice, sha256_at_vonage
+from tests.torture.copying import Copies, attempts, read_again, sha256_at_vonage
 
 pytestmark = pytest.mark.local_stack
 
@@ -34,7 +34,7 @@ SOURCE_FAULTS: Sequence[Mapping[str, Any]] = (
     {"status": 500},
     {"status": 403},  # the link has expired
 )
-"""What happens to a fifth of the requests for a file."""
+"""The faults in a fifth of the requests for a file."""
 
 SLOW: Mapping[str, Any] = {"probability": 0.05, "times": 5}
 """How many requests for files are slow."""
@@ -64,9 +64,9 @@ def _without_faults_in_the_end(copying: Deployed) -> Iterator[None]:
 
 def sizes(*, full: bool) -> list[int]:
     """Return the sizes of the recordings in bytes: many small ones, and a few large ones."""
-    dice = random.Random(15)
-    small = [int(1000 * 1000 ** dice.random()) for _ in range(140 if full else 5)]
-    medium = [int(MIB * 24 ** dice.random()) for _ in range(52 if full else 2)]
+    generator = random.Random(15)
+    small = [int(1000 * 1000 ** generator.random()) for _ in range(140 if full else 5)]
+    medium = [int(MIB * 24 ** generator.random()) for _ in range(52 if full else 2)]
     large = [50_000_000] * 6 + [300_000_000] * 2 if full else [40_000_000]
     return [1000, *small[1:], *medium, *large]
 
@@ -76,7 +76,7 @@ def test_every_recording_is_copied_once_although_every_fifth_call_fails(
 ) -> None:
     copies = Copies(copying)
     fail_at_the_source(copying, 0.2, SLOW_RATE if full else LESS_SLOW_RATE)
-    copier_proxy.strike(0.2)
+    copier_proxy.inject(0.2)
     *others, largest = sizes(full=full)
 
     with cleaning_up(copying) as deleted:
@@ -86,14 +86,14 @@ def test_every_recording_is_copied_once_although_every_fifth_call_fails(
         copies.age(copies.uncopied(ids))
         expected |= {id_: {sha256_at_vonage(copying, id_)} for id_ in ids}
         ids.append(changed)
-        is_done = copies.finish(ids, 900 if full else 120)
-        struck = copier_proxy.struck()
+        is_done = copies.finish(ids, 900)
+        injected = copier_proxy.injected()
         copier_proxy.set([])
         copying.vonage.clear_faults()
 
     assert is_done, [each.recording_id for each in copies.uncopied(ids)]
-    assert struck["s3"]
-    assert struck["dynamodb"]
+    assert injected["s3"]
+    assert injected["dynamodb"]
     copies.require(expected, measurements)
     assert copies.stray_parts() == []
     assert sum(deleted) or not full
@@ -126,7 +126,9 @@ def cleaning_up(copying: Deployed) -> Iterator[list[int]]:
 
     def clean_up() -> None:
         while not is_over.wait(1):
-            deleted.append(local.clients.jobs.start(copying.stack, "cleanup")["deleted"])
+            response = local.clients.jobs.post(copying.stack, "cleanup", {})
+            if response.ok:  # else the machine is too busy, and the next run does it
+                deleted.append(response.json()["deleted"])
 
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(clean_up)
@@ -158,19 +160,23 @@ def change_while_it_is_copied(copying: Deployed, copies: Copies, recording_id: s
 # --- kills ----------------------------------------------------------------------------------------
 
 
-def test_a_killed_copy_goes_on_and_reads_at_most_one_whole_part_again(
+def test_a_killed_copy_is_continued_and_reads_no_more_again_than_was_in_flight(
     copying: Deployed, measurements: Measurements, full: bool
 ) -> None:
     files, kills, size = (10, 5, 100_000_000) if full else (1, 2, 60_000_000)
-    copies, dice = Copies(copying), random.Random(files)
-    ids = [kill_a_copy(copying, copies, kills, size, dice) for _ in range(files)]
+    copies, generator = Copies(copying), random.Random(files)
+    ids = [kill_a_copy(copying, copies, kills, size, generator) for _ in range(files)]
 
     made = {id_: attempts(copying, id_) for id_ in ids}
-    again = [count for each in made.values() for count in read_whole_twice(each)]
+    again = [count for each in made.values() for count in read_again(each)]
     measurements.add(
-        "killed copies", kills=files * kills, resumed=len(again), read_twice=sum(again)
+        "killed copies",
+        kills=files * kills,
+        resumed=len(again),
+        read_twice=sum(again),
+        most_read_twice=max(again, default=0),
     )
-    assert max(again, default=0) <= 1
+    assert max(again, default=0) <= IN_FLIGHT
     assert len(again) >= files * kills // 2  # in the middle of a file
     copies.require({id_: {sha256_at_vonage(copying, id_)} for id_ in ids}, measurements)
     assert copies.stray_parts() == []
@@ -178,7 +184,7 @@ def test_a_killed_copy_goes_on_and_reads_at_most_one_whole_part_again(
 
 
 def kill_a_copy(
-    copying: Deployed, copies: Copies, times: int, size: int, dice: random.Random
+    copying: Deployed, copies: Copies, times: int, size: int, generator: random.Random
 ) -> str:
     """Kill the function while it copies a file of `size` bytes, then let it finish; return the id.
 
@@ -186,9 +192,10 @@ def kill_a_copy(
     """
     copying.vonage.fault("download", rate=MIB)  # on each of the connections
     [recording_id] = copies.upload([size])
-    for _ in range(times):
+    for killed in range(times):
         await_copying(copies, recording_id)
-        threading.Event().wait(dice.uniform(0.5, 3.0))
+        await_reading(copying, recording_id, killed)
+        threading.Event().wait(generator.uniform(0.5, 3.0))
         assert kill(copying)
         copies.age(copies.uncopied([recording_id]), claims=True)
         assert wait_until(copies.sweep, WITHIN)
@@ -200,6 +207,12 @@ def kill_a_copy(
 def await_copying(copies: Copies, recording_id: str) -> None:
     """Wait until an invocation copies a recording."""
     assert wait_until(lambda: copies.is_claimed(recording_id), WITHIN)
+
+
+def await_reading(copying: Deployed, recording_id: str, before: int) -> None:
+    """Wait until an attempt to copy a recording reads the file, after `before` earlier ones did."""
+    reads = wait_until(lambda: len(attempts(copying, recording_id)) > before, WITHIN, pause=0.2)
+    assert reads
 
 
 def kill(copying: Deployed) -> int:
@@ -249,7 +262,7 @@ def test_hostile_sources_never_become_objects(
 
 
 def require_refused(copies: Copies, recording_id: str) -> None:
-    """Wait until a copy has failed for a reason of its own; fail if there is anything of it."""
+    """Wait until a copy has failed for a reason of its own; fail if any object or upload exists."""
 
     def is_refused() -> bool:
         known = copies.store.get(recording_id)

@@ -14,7 +14,7 @@ ON_THE_WAY = ("CallbackIntake", "EventPublisher")
 """The functions that handle every callback."""
 NAME = "Margaret Hamilton"
 RARE = {"secretsmanager"}
-STRUCK = {"dynamodb", "events"} | RARE
+ALL_SERVICES = {"dynamodb", "events"} | RARE
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -36,7 +36,7 @@ def test_acknowledged_callbacks_are_published_although_calls_to_aws_fail(
     for each in ON_THE_WAY:  # a new process reads the secret
         jobs.kill_all(deployed, functions.named(deployed)[each])
     ledger = Ledger(deployed)
-    faults.strike(percent / 100)
+    faults.inject(percent / 100)
 
     deployed.vonage.hold_meetings(
         meetings,
@@ -58,4 +58,6 @@ def test_acknowledged_callbacks_are_published_although_calls_to_aws_fail(
 
     totals.require()
     assert totals.refused == 0
-    assert not full or faults.struck().keys() >= (STRUCK if percent > 5 else STRUCK - RARE)
+    assert not full or faults.injected().keys() >= (
+        ALL_SERVICES if percent > 5 else ALL_SERVICES - RARE
+    )

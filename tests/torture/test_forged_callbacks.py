@@ -1,6 +1,6 @@
-"""Thousands of forged recordings on the deployed stack: the cleanup still deletes the real one.
+"""Many forged recordings on the deployed stack: the cleanup still deletes the real one.
 
-`make torture` forges 20,000 recordings, `make test` 500.
+`make torture` forges 20,000 recordings, `make test` 200.
 """
 
 import uuid
@@ -68,8 +68,8 @@ def put_all(deployed: Deployed, items: list[dict[str, Any]]) -> None:
 def forge(deployed: Deployed, prefix: str, count: int) -> list[str]:
     """Put uploads of forged recordings, received 30 to 32 days ago, into the table; return ids."""
     middle = datetime.now(UTC) - 31 * DAY
-    ids = [f"{prefix}{place}" for place in range(count)]
-    moments = [middle + DAY * (2 * place / count - 1) for place in range(count)]
+    ids = [f"{prefix}{index}" for index in range(count)]
+    moments = [middle + DAY * (2 * index / count - 1) for index in range(count)]
     bodies = [
         a_body("recording:uploaded", recording_id=id_, session_id=f"session-{id_}") for id_ in ids
     ]
@@ -113,7 +113,7 @@ def test_forged_items_are_put_into_the_table_as_the_intake_writes_them(
 def test_a_real_recording_among_forged_ones_is_deleted_by_the_first_run(
     deployed: Deployed, prefix: str, measurements: Measurements, full: bool
 ) -> None:
-    count = 20_000 if full else 500
+    count = 20_000 if full else 200
     real = a_real_recording(deployed)
     ids = forge(deployed, prefix, count)
     deployed.store().recordings.hold(ids[0], "a court order", "legal", datetime.now(UTC))

@@ -90,7 +90,9 @@ class Battery:
     def _send(self, connection: HTTPConnection, attack: Attack) -> Response:
         headers = {**attack.headers, "Host": self._host, "Content-Length": str(len(attack.body))}
         try:
-            with suppress(BrokenPipeError, ConnectionResetError):  # answered before fully read
+            with suppress(
+                BrokenPipeError, ConnectionResetError
+            ):  # a response before the request was read completely
                 connection.request(attack.method, attack.target, attack.body, headers)
             response = connection.getresponse()
             return Response(attack, response.status, response.read())

@@ -76,13 +76,13 @@ def test_jobs_and_callers_finish_and_publish_although_every_fifth_call_to_aws_fa
     for name in functions.named(deployed).values():  # a new process reads the secret
         jobs.kill_all(deployed, name)
 
-    faults.strike(0.2)
+    faults.inject(0.2)
     for _ in range(runs):
         run_all(deployed)
     caller.each("DELETE", unwanted)
     caller.each("PUT", on_hold, "/hold", json={"reason": "a trial"})
     caller.each("GET", on_hold)
-    assert faults.struck()["dynamodb"]
+    assert faults.injected()["dynamodb"]
     faults.set([])
     work.finish_all(deployed)
 

@@ -53,16 +53,16 @@ def call_with_secrets(
     [uploaded] = [c for c in meeting["callbacks"] if c["event"] == "recording:uploaded"]
     body = json.dumps(uploaded | {"name": NAME, "duration": -1})
     guess = f"Bearer {GUESS}"
-    answers = [deployed.post(text) for text in (body[:-2], f"[{body}]", body + body)]
-    answers += [
+    responses = [deployed.post(text) for text in (body[:-2], f"[{body}]", body + body)]
+    responses += [
         deployed.post(body, f"/callbacks/{GUESS}"),
         deployed.post(body, "/callbacks", Authorization=guess),
         deployed.post(body, f"{stack.callback_path()}/{GUESS}", Authorization=guess),
         ManagementApi(stack).call("GET", "/recordings/unknown"),
         ManagementApi(stack).call("PATCH", "/rooms/unknown", body.encode()),
     ]
-    assert all(answer.status_code >= 400 for answer in answers)
-    past.errors += [answer.text for answer in answers]
+    assert all(response.status_code >= 400 for response in responses)
+    past.errors += [response.text for response in responses]
 
 
 def _send_video_callbacks(deployed: Deployed, signature_secret: str) -> None:
@@ -80,7 +80,7 @@ def _send_video_callbacks(deployed: Deployed, signature_secret: str) -> None:
 
 
 def run_jobs_with_secrets(deployed: Deployed) -> None:
-    """Run every job against a Vonage that answers with errors."""
+    """Run every job against a Vonage that responds with errors."""
     faults: list[dict[str, Any]] = [{"status": 500}, {"status": 401}]
     asked = len(deployed.vonage.requests())
     for fault in faults:
@@ -151,10 +151,10 @@ def test_the_search_covers_callbacks_from_before_a_reset_of_the_emulated_vonage(
     nowhere = f"{deployed.stack.base_url}/{name}"
     deployed.vonage.callbacks_to(nowhere, headers=deployed.stack.headers)
     deployed.vonage.hold_meeting()
-    answers = leaks.all_outputs(deployed, past)["the responses to callbacks"]
+    responses = leaks.all_outputs(deployed, past)["the responses to callbacks"]
 
     past.reset_vonage(deployed)
 
     assert name in leaks.names_in(past.deliveries(deployed)).values()
-    assert answers.strip()
-    assert leaks.all_outputs(deployed, past)["the responses to callbacks"] == answers
+    assert responses.strip()
+    assert leaks.all_outputs(deployed, past)["the responses to callbacks"] == responses

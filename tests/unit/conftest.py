@@ -5,8 +5,8 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,6 +18,7 @@ from local.testing import sdk
 from local.testing.builders import Image
 from local.testing.template import NAMESPACE, table_definition
 from roomkeeper import store
+from roomkeeper.aws import AwsError
 from roomkeeper.aws import sdk as aws
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def loopback() -> None:
 
 @pytest.fixture(scope="module")
 def dynamodb(moto: None) -> "DynamoDBClient":
-    return aws.dynamodb(sdk.PATIENT)
+    return aws.dynamodb(sdk.LONG_TIMEOUT)
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Table:
         """Return the item's values as strings, integers and sorted lists, without its key."""
         item = self.item(key)
         assert item is not None, f"the table has no item {key}"
-        return {name: _plain(value) for name, value in item.items() if name != "pk"}
+        return plain(item)
 
     def items(self) -> list[Image]:
         """Return all items, sorted by key."""
@@ -133,6 +134,63 @@ class Table:
 
     def put(self, item: Image) -> None:
         self.client.put_item(TableName=self.name, Item=item)
+
+
+@dataclass(frozen=True)
+class PureTable(Table):
+    """A table whose `run` executes each request once for the same item and the same arguments.
+
+    The result of a request for one item depends on these alone, so tests of many orders of the same
+    requests need few. Items are values that `run` takes and returns; None is no item.
+    """
+
+    _stored: dict[str, Image | None] = field(default_factory=dict)
+    _known: dict[str, tuple[Image | None, Any, AwsError | None]] = field(default_factory=dict)
+
+    def run(
+        self, operation: str, item: Image | None, arguments: Mapping[str, Any]
+    ) -> tuple[Image | None, Any]:
+        """Execute a request on `item`; return the item afterwards, and the response.
+
+        Raises:
+            AwsError: DynamoDB refuses the request.
+        """
+        request = json.dumps((operation, item, arguments), sort_keys=True, default=sorted)
+        if request not in self._known:
+            self._known[request] = self._execute(operation, item, arguments)
+        after, response, error = self._known[request]
+        if error:
+            raise error.with_traceback(None)
+        return after, response
+
+    def hold(self, items: Mapping[str, Image]) -> None:
+        """Put items into the table, for requests other than by `run`."""
+        for item in items.values():
+            self.put(item)
+        self._stored.clear()
+
+    def _execute(
+        self, operation: str, item: Image | None, arguments: Mapping[str, Any]
+    ) -> tuple[Image | None, Any, AwsError | None]:
+        key = arguments["Key"]["pk"]["S"]
+        if key not in self._stored or self._stored[key] != item:
+            if item:
+                self.put(item)
+            else:
+                self.client.delete_item(TableName=self.name, Key=arguments["Key"])
+        response, error = None, None
+        try:
+            response = getattr(self.client, operation)(**arguments)
+        except AwsError as failure:
+            error = failure
+        found = self.item(key)
+        after = self._stored[key] = with_sorted_sets(found) if found else None
+        return after, response, error
+
+
+def plain(item: Image) -> dict[str, Any]:
+    """Return an item's values as strings, integers and sorted lists, without its key."""
+    return {name: _plain(value) for name, value in item.items() if name != "pk"}
 
 
 def _plain(value: Any) -> Any:
@@ -168,6 +226,12 @@ def table(new_table: Callable[[], Table]) -> Table:
     return new_table()
 
 
+@pytest.fixture(scope="module")
+def pure_table(new_table: Callable[[], Table]) -> PureTable:
+    table = new_table()
+    return PureTable(table.client, table.name)
+
+
 @pytest.fixture
 def patient_intake(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the intake wait for AWS as long as a busy machine takes.
@@ -177,7 +241,7 @@ def patient_intake(monkeypatch: pytest.MonkeyPatch) -> None:
     from roomkeeper.handlers import callback_intake as intake  # noqa: PLC0415 - few tests need it
 
     for module, name in ((store, "RETRY"), (intake, "SECRET_RETRY")):
-        patient = structs.replace(getattr(module, name), timeout=sdk.PATIENT.timeout)
+        patient = structs.replace(getattr(module, name), timeout=sdk.LONG_TIMEOUT.timeout)
         monkeypatch.setattr(module, name, patient)
 
 

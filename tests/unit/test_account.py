@@ -1,4 +1,4 @@
-"""Which region the operator's commands work in, and what AWS's errors say to do."""
+"""The region of the operator's commands, and the sentences about AWS's errors."""
 
 import pytest
 from botocore.exceptions import (
@@ -42,14 +42,14 @@ def test_the_region_is_the_one_that_the_aws_cli_takes(
     assert Stack("a-stack").client("sts").meta.region_name == region
 
 
-def test_only_a_region_of_the_sdks_is_handed_on_to_what_knows_the_other_alone(
+def test_only_aws_region_is_passed_on_to_the_sam_cli(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("AWS_REGION", raising=False)
     assert account.region_variables() == {}
 
 
-def an_answer(code: str) -> ClientError:
+def an_error_response(code: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": "No."}}, "DescribeStacks")
 
 
@@ -59,16 +59,16 @@ def an_answer(code: str) -> ClientError:
         (NoRegionError(), "set AWS_REGION"),
         (NoCredentialsError(), "log in, or set AWS_PROFILE"),
         (SSOTokenLoadError(error_msg="expired"), "log in, or set AWS_PROFILE"),
-        (an_answer("ExpiredToken"), "log in again"),
-        (an_answer("UnrecognizedClientException"), "log in again"),
-        (an_answer("AccessDenied"), "lack a permission"),
-        (an_answer("Throttling"), "AWS returned an error"),
+        (an_error_response("ExpiredToken"), "log in again"),
+        (an_error_response("UnrecognizedClientException"), "log in again"),
+        (an_error_response("AccessDenied"), "lack a permission"),
+        (an_error_response("Throttling"), "AWS returned an error"),
         (EndpointConnectionError(endpoint_url="https://x"), "check the network and AWS_REGION"),
         (UnknownServiceError(service_name="x", known_service_names="y"), "The call to AWS failed"),
     ],
 )
 def test_an_error_is_one_sentence_with_what_to_do(error: Exception, sentence: str) -> None:
-    told = account.explain(error)  # type: ignore[arg-type]
-    assert sentence in told
-    assert told.endswith(".")
-    assert not told.endswith("..")
+    message = account.explain(error)  # type: ignore[arg-type]
+    assert sentence in message
+    assert message.endswith(".")
+    assert not message.endswith("..")

@@ -1,8 +1,9 @@
-"""Alarms watch what there is: AWS's own metrics of our resources, and what the functions emit."""
+"""Alarms watch existing metrics: AWS's own of the stack's resources, and those of the functions."""
 
 import json
 import re
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import boto3
@@ -19,6 +20,7 @@ from local.testing.template import (
     resources,
     template,
 )
+from operations.template import condition_holds, job_stacks, load
 from roomkeeper.aws.secrets import SecretUnavailable
 from roomkeeper.callbacks.authenticity import Unauthorized
 from roomkeeper.handlers import callback_intake as intake
@@ -53,7 +55,7 @@ WATCHED = {
     "ApiId": "AWS::ApiGatewayV2::Api",
     "QueueName": "AWS::SQS::Queue",
 }
-"""What type of resource a dimension of AWS's metrics names."""
+"""The resource type that each dimension of AWS's metrics names."""
 
 MAPPINGS = {
     f"{function}{event}"
@@ -92,7 +94,7 @@ def period(alarm: str) -> int:
 
 
 @pytest.mark.parametrize("name", ALARMS)
-def test_an_alarm_tells_when_it_begins_and_when_it_is_over(name: str) -> None:
+def test_an_alarm_notifies_when_it_starts_and_when_it_ends(name: str) -> None:
     alarm = properties(name)
     assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}]
     assert alarm["TreatMissingData"] in ("notBreaching", "breaching", "ignore", "missing")
@@ -136,15 +138,15 @@ def test_only_a_function_that_reads_a_stream_has_an_iterator_age() -> None:
     assert properties("EventPublisher")["Events"]
 
 
-def test_one_attempt_of_a_publisher_that_lags_is_enough_to_tell() -> None:
-    # There is an age only when the function is invoked; when it fails that is ever more seldom.
+def test_a_single_attempt_of_a_lagging_publisher_raises_the_alarm() -> None:
+    # The age is measured at invocations only, which become rare while the function fails.
     alarm = properties("EventPublisherLagAlarm")
     assert alarm["EvaluationPeriods"] == 1
     assert alarm["Period"] * 1000 + alarm["Threshold"] <= 600_000  # ten minutes
 
 
-def test_records_given_up_that_no_note_tells_of_are_told_at_once() -> None:
-    """On-failure destinations can fail, too: that is how events are lost without a dead letter."""
+def test_dropped_records_without_a_failure_record_raise_an_alarm_immediately() -> None:
+    """If the on-failure destination fails, too, events are lost without a dead letter."""
     alarm = properties("EventPublisherDestinationAlarm")
     assert alarm["MetricName"] == "DestinationDeliveryFailures"
     assert dimensions("EventPublisherDestinationAlarm") == {
@@ -153,7 +155,7 @@ def test_records_given_up_that_no_note_tells_of_are_told_at_once() -> None:
     assert (alarm["Statistic"], alarm["Threshold"], alarm["EvaluationPeriods"]) == ("Sum", 0, 1)
 
 
-def test_dropped_records_are_counted_because_the_event_source_is_told_to() -> None:
+def test_the_event_source_is_configured_to_count_dropped_records() -> None:
     """Event source mappings have metrics of their own only where MetricsConfig asks for them.
 
     Source: "Types of metrics for Lambda functions", Event source mapping metrics, in its guide.
@@ -168,30 +170,45 @@ def test_dropped_records_are_counted_because_the_event_source_is_told_to() -> No
     assert (alarm["Statistic"], alarm["Threshold"], alarm["EvaluationPeriods"]) == ("Sum", 0, 1)
 
 
-def test_letters_that_wait_in_a_queue_that_sqs_no_longer_measures_stay_told() -> None:
+def test_dead_letters_in_a_queue_without_metrics_keep_their_alarm() -> None:
     watching = [name for name in ALARMS if properties(name)["TreatMissingData"] == "ignore"]
     assert watching == ["DeadLetterAlarm", "CopyDeadLetterAlarm"]
     assert {properties(name)["Namespace"] for name in watching} == {"AWS/SQS"}
 
 
-@pytest.mark.parametrize("schedule", resources("AWS::Scheduler::Schedule"))
-def test_a_schedule_that_starts_nothing_for_a_day_is_told_of(schedule: str) -> None:
-    function = properties(schedule)["Target"]["Arn"]["GetAtt"].removesuffix(".Arn")
-    alarm = properties(f"{function}MissedAlarm")
-    if function == "RecordingCopier":  # its queue invokes it, too
+@pytest.mark.parametrize("job", job_stacks())
+def test_a_schedule_that_starts_nothing_for_a_day_raises_an_alarm(job: str) -> None:
+    if job == "RecordingCopierJob":  # its queue invokes it, too
+        assert f"{job}/MissedAlarm" not in ALARMS
+        alarm = properties("RecordingCopierMissedAlarm")
         assert (alarm["MetricName"], alarm["Statistic"]) == ("OldestWaitingSeconds", "SampleCount")
     else:
+        alarm, function = (
+            properties(f"{job}/MissedAlarm"),
+            properties(job)["Parameters"]["Function"],
+        )
         assert (alarm["MetricName"], alarm["Statistic"]) == ("Invocations", "Sum")
-        assert dimensions(f"{function}MissedAlarm") == {"FunctionName": {"Ref": function}}
+        assert dimensions(f"{job}/MissedAlarm") == {"FunctionName": function}
     assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
     assert alarm["TreatMissingData"] == "breaching"
     hours = alarm["Period"] * alarm["EvaluationPeriods"] / 3600
     assert hours >= 25  # two starts a day apart leave as many as 24 clock hours without one
-    # A schedule that is switched off, or does not exist, is not waited for.
-    own = resources("AWS::Scheduler::Schedule")[schedule].get("Condition")
-    state = properties(schedule).get("State", {"If": [own]})
-    condition = resources("AWS::CloudWatch::Alarm")[f"{function}MissedAlarm"].get("Condition")
-    assert condition == ("ExtendsRooms" if own == "ServesMeetings" else state["If"][0])
+
+
+WATCHED_JOB = {"ScheduleState": "ENABLED", "WatchInvocations": "true"}
+"""The parameters of a job whose invocations are waited for."""
+
+
+def test_a_schedule_that_is_switched_off_is_not_waited_for() -> None:
+    nested = load(ROOT / "operations/job.yaml")
+    assert nested["Resources"]["MissedAlarm"]["Condition"] == "WatchesInvocations"
+    condition = nested["Conditions"]["WatchesInvocations"]
+    for state, watch in product(("ENABLED", "DISABLED"), ("true", "false")):
+        given = {"ScheduleState": state, "WatchInvocations": watch}
+        assert condition_holds(condition, given) == (given == WATCHED_JOB)
+    states = {name: properties(name)["Parameters"].get("ScheduleState") for name in job_stacks()}
+    assert states.pop("RecordingCleanupJob") == {"If": ["DeletesRecordings", "ENABLED", "DISABLED"]}
+    assert set(states.values()) == {None}
 
 
 # --- our own --------------------------------------------------------------------------------------
@@ -260,7 +277,7 @@ EMITTED: dict[str, tuple[str, Callable[[], None]]] = {
     "VonageRefusalAlarm": ("RecordingCleanup", connect.count_unauthorized),
     "NotConfiguredAlarm": ("RecordingCleanup", lambda: connect.count_not_configured(1)),
 }
-"""For each alarm on a metric of ours: a function that emits it, and what makes it do so."""
+"""For each alarm on a functions' metric: the function, and an action that emits the metric."""
 
 
 @pytest.mark.parametrize("name", EMITTED)
@@ -278,18 +295,18 @@ def test_an_alarm_watches_what_a_function_emits(
     happen()
 
     [line] = [line for line in output.lines if properties(name)["MetricName"] in line]
-    [told] = line["_aws"]["CloudWatchMetrics"]
-    assert told["Namespace"] == NAMESPACE
+    [emitted] = line["_aws"]["CloudWatchMetrics"]
+    assert emitted["Namespace"] == NAMESPACE
     assert properties(name)["Namespace"] == {"Sub": NAMESPACE}
-    assert properties(name)["MetricName"] in [metric["Name"] for metric in told["Metrics"]]
-    assert [sorted(dimensions(name))] == [sorted(each) for each in told["Dimensions"]]
+    assert properties(name)["MetricName"] in [metric["Name"] for metric in emitted["Metrics"]]
+    assert [sorted(dimensions(name))] == [sorted(each) for each in emitted["Dimensions"]]
     assert {each: line[each] for each in dimensions(name)} == dimensions(name)
 
 
-def test_missing_credentials_are_told_of_after_a_day_and_only_while_none_are_stored() -> None:
+def test_missing_credentials_raise_an_alarm_after_a_day_until_they_are_stored() -> None:
     alarm = properties("NotConfiguredAlarm")
     assert alarm["Period"] * alarm["EvaluationPeriods"] == 86_400
-    # Of an hour in which credentials were stored the lowest value, 0, counts.
+    # The lowest value counts: 0 in the hour in which credentials are stored.
     assert (alarm["Statistic"], alarm["Threshold"]) == ("Minimum", 0)
     assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
     # Runs are up to 6 hours apart: a missing hour must count neither as 0 nor as 1.
@@ -307,16 +324,16 @@ ON_ACCESS_LOG = {
     "HttpApiRejectedPostsAlarm": "PostRejected",
     "HttpApiThrottleAlarm": "RequestThrottled",
 }
-"""Which metric filter counts what an alarm watches."""
+"""The metric filter behind each alarm."""
 
 WITH_TOKEN = "POST /callbacks/{token}"
 
 
 def a_line(status: int, route: str = WITH_TOKEN, **fields: str) -> dict[str, str]:
-    """Return a line of the access log; what is not known is "-" there."""
+    """Return a line of the access log; unknown values are "-"."""
     line = dict.fromkeys(json.loads(properties("HttpApiStage")["AccessLogSettings"]["Format"]), "-")
-    answered = {"method": "POST", "routeKey": route, "status": str(status)}
-    return {**line, **answered, "integrationStatus": "200"} | fields
+    shown = {"method": "POST", "routeKey": route, "status": str(status)}
+    return {**line, **shown, "integrationStatus": "200"} | fields
 
 
 def a_rejection(status: int, route: str = "-", **fields: str) -> dict[str, str]:
@@ -336,7 +353,7 @@ def test_an_alarm_watches_what_is_counted_from_the_access_log(alarm: str) -> Non
     assert {each["Key"] for each in metric.get("Dimensions", [])} == dimensions(alarm).keys()
 
 
-def test_what_the_filters_compare_is_what_the_access_log_has() -> None:
+def test_the_metric_filters_compare_fields_of_the_access_log() -> None:
     logged = json.loads(properties("HttpApiStage")["AccessLogSettings"]["Format"])
     assert logged["status"] == "$context.status"
     assert logged["method"] == "$context.httpMethod"
@@ -366,9 +383,7 @@ def test_what_the_filters_compare_is_what_the_access_log_has() -> None:
         (a_rejection(500, WITH_TOKEN), set()),
     ],
 )
-def test_each_request_is_counted_by_what_became_of_it(
-    line: dict[str, str], counted: set[str]
-) -> None:
+def test_each_request_is_counted_by_its_outcome(line: dict[str, str], counted: set[str]) -> None:
     filters = {name: properties(name) for name in resources("AWS::Logs::MetricFilter")}
     found = {
         name
@@ -396,7 +411,7 @@ def test_silence_raises_an_alarm_only_where_the_operator_asks_for_it() -> None:
     assert alarm["Properties"]["TreatMissingData"] == "breaching"
 
 
-def test_every_alarm_on_a_metric_of_ours_is_held_to_what_emits_it() -> None:
+def test_every_alarm_on_an_own_metric_is_tested_against_its_emitter() -> None:
     assert {*EMITTED, *ON_ACCESS_LOG} == OURS
 
 
@@ -411,7 +426,7 @@ def accepted(
     monkeypatch: pytest.MonkeyPatch,
     output: Output,
 ) -> list[dict[str, Any]]:
-    """What the intake logs of a callback, and of its repeat."""
+    """The intake's log lines about a callback and its repeat."""
     secret = boto3.client("secretsmanager").create_secret(
         Name=table.name, SecretString=json.dumps({"token": TOKEN})
     )
@@ -433,9 +448,9 @@ def test_new_callbacks_are_counted_from_the_intakes_log(accepted: list[dict[str,
     assert [line["is_new"] for line in accepted] == [True, False]
 
 
-def test_an_alarm_tells_that_callbacks_are_accepted_and_nothing_is_published() -> None:
+def test_an_alarm_fires_when_callbacks_are_accepted_and_nothing_is_published() -> None:
     alarming, accepted, published = properties("NothingPublishedAlarm")["Metrics"]
-    # A publisher that is never invoked puts out no zero: its metric has no data at all.
+    # A publisher that is never invoked emits no zeros: its metric has no data at all.
     assert alarming["Expression"] == "IF(FILL(accepted, 0) > 0 AND FILL(published, 0) == 0, 1, 0)"
     assert [accepted["Id"], published["Id"]] == ["accepted", "published"]
     assert [each.get("ReturnData", True) for each in (alarming, accepted, published)] == [
@@ -460,13 +475,13 @@ def test_the_alarm_on_published_events_watches_what_the_publisher_emits(
 
     watched = properties("NothingPublishedAlarm")["Metrics"][-1]["MetricStat"]["Metric"]
     [line] = [line for line in output.lines if watched["MetricName"] in line]
-    [told] = line["_aws"]["CloudWatchMetrics"]
-    [names] = told["Dimensions"]
+    [emitted] = line["_aws"]["CloudWatchMetrics"]
+    [names] = emitted["Dimensions"]
     assert {name: line[name] for name in names} == named(watched["Dimensions"])
 
 
 def test_a_callback_that_is_published_in_the_next_period_is_no_alarm() -> None:
-    """It looks so for one period; two within an hour are needed."""
+    """A single period does not raise the alarm: two within an hour are needed."""
     alarm = properties("NothingPublishedAlarm")
     assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"]) == (2, 12)
     assert period("NothingPublishedAlarm") * alarm["EvaluationPeriods"] == 3600

@@ -27,15 +27,15 @@ from local.testing.sdk import CUT_OFF
 from roomkeeper.domain.events import Event
 from roomkeeper.domain.observations import Observation
 from roomkeeper.store import Store, StoreUnavailable, events_due
-from tests.unit.conftest import Table, with_sorted_sets
+from tests.unit.conftest import PureTable
 
-Fate = Literal["successful", "lost before the write", "lost after the write"]
-FATES: list[Fate] = ["successful", "lost before the write", "lost after the write"]
+Outcome = Literal["successful", "lost before the write", "lost after the write"]
+OUTCOMES: list[Outcome] = ["successful", "lost before the write", "lost after the write"]
 URL = "https://prod-meetings-recordings.s3.amazonaws.com/1/archive.mp4?Expires=1635940573"
 
 
 class Meeting(Struct, frozen=True):
-    """A meeting: its number of participants; for each recording, if callbacks name the room."""
+    """A meeting: its participants, and whether each recording's callbacks name the room."""
 
     participants: int
     recordings: tuple[bool, ...]
@@ -67,32 +67,33 @@ class Delivered(Struct):
 
 
 class LossyClient:
-    """A DynamoDB client that loses calls as its fates say, and collects the stream's events."""
+    """A DynamoDB client that loses calls as its outcomes say, and collects the stream's events."""
 
-    def __init__(self, table: Table, fates: Iterator[Fate]) -> None:
+    def __init__(self, table: PureTable, outcomes: Iterator[Outcome]) -> None:
         self.events: list[Event] = []
-        self._table, self._fates = table, fates
-        self._images: dict[str, Image] = {}
+        self.images: dict[str, Image] = {}
+        self._table, self._outcomes = table, outcomes
 
     def update_item(self, **arguments: Any) -> None:
-        fate = next(self._fates)
-        if fate == "lost before the write":
+        outcome = next(self._outcomes)
+        if outcome == "lost before the write":
             raise CUT_OFF
-        response = self._table.client.update_item(**arguments, ReturnValues="ALL_NEW")
-        self._collect_events(with_sorted_sets(response["Attributes"]))
-        if fate == "lost after the write":
-            raise CUT_OFF
-
-    def _collect_events(self, new: Image) -> None:
-        key, old = new["pk"]["S"], self._images.get(new["pk"]["S"])
+        key = arguments["Key"]["pk"]["S"]
+        old = self.images.get(key)
+        new, _ = self._table.run("update_item", old, arguments)
+        assert new is not None
         if new != old:  # DynamoDB omits writes without a change from the stream
             self.events += events_due(a_record(new, old))
-            self._images[key] = new
+            self.images[key] = new
+        if outcome == "lost after the write":
+            raise CUT_OFF
 
 
-def deliver(table: Table, order: Sequence[Observation], fates: Iterator[Fate]) -> Delivered:
+def deliver(
+    table: PureTable, order: Sequence[Observation], outcomes: Iterator[Outcome]
+) -> Delivered:
     """Deliver callbacks; those without a response are redelivered after all others."""
-    client: Any = LossyClient(table, fates)
+    client: Any = LossyClient(table, outcomes)
     store = Store(client, table.name, session_days=400, event_days=30)
     pending = list(order)
     while pending:
@@ -101,7 +102,7 @@ def deliver(table: Table, order: Sequence[Observation], fates: Iterator[Fate]) -
             store.apply(callback, NOON)
         except StoreUnavailable:
             pending.append(callback)
-    return Delivered(table.items(), client.events)
+    return Delivered([item for _, item in sorted(client.images.items())], client.events)
 
 
 def in_any_room(event: Event) -> str:
@@ -113,45 +114,45 @@ def in_any_room(event: Event) -> str:
 
 
 @st.composite
-def deliveries(draw: st.DrawFn) -> tuple[Meeting, list[Observation], list[Fate]]:
+def deliveries(draw: st.DrawFn) -> tuple[Meeting, list[Observation], list[Outcome]]:
     meeting = Meeting(
         draw(st.integers(0, 2)), tuple(draw(st.lists(st.booleans(), min_size=1, max_size=3)))
     )
     sent = meeting.callbacks()
     repeats = draw(st.lists(st.sampled_from(sent), max_size=4))
     order = draw(st.permutations(sent + repeats))
-    return meeting, order, draw(st.lists(st.sampled_from(FATES), max_size=len(order)))
+    return meeting, order, draw(st.lists(st.sampled_from(OUTCOMES), max_size=len(order)))
 
 
 @pytest.fixture(scope="module")
-def in_order(new_table: Callable[[], Table]) -> Callable[[Meeting], Delivered]:
+def in_order(pure_table: PureTable) -> Callable[[Meeting], Delivered]:
     """Return the result of delivering each of a meeting's callbacks once and in order."""
 
     @cache
     def deliver_in_order(meeting: Meeting) -> Delivered:
-        return deliver(new_table(), meeting.callbacks(), repeat("successful"))
+        return deliver(pure_table, meeting.callbacks(), repeat("successful"))
 
     return deliver_in_order
 
 
-def then_successful(fates: Sequence[Fate]) -> Iterator[Fate]:
-    yield from fates
+def then_successful(outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
+    yield from outcomes
     yield from repeat("successful")
 
 
 ONE_RECORDING = Meeting(0, (False,))
 
 
-@settings(max_examples=50)  # about 200 ms each
+@settings(max_examples=50)
 @given(deliveries())
 @example((ONE_RECORDING, ONE_RECORDING.callbacks()[::-1], ["lost after the write"]))
 def test_any_order_repetition_or_loss_gives_the_same_items_and_events(
-    new_table: Callable[[], Table],
+    pure_table: PureTable,
     in_order: Callable[[Meeting], Delivered],
-    delivery: tuple[Meeting, list[Observation], list[Fate]],
+    delivery: tuple[Meeting, list[Observation], list[Outcome]],
 ) -> None:
-    meeting, order, fates = delivery
-    expected, actual = in_order(meeting), deliver(new_table(), order, then_successful(fates))
+    meeting, order, outcomes = delivery
+    expected, actual = in_order(meeting), deliver(pure_table, order, then_successful(outcomes))
     assert actual.items == expected.items
     assert sorted(map(in_any_room, actual.events)) == sorted(map(in_any_room, expected.events))
 

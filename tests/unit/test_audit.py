@@ -23,7 +23,7 @@ def test_a_vulnerability_is_named_with_the_version_that_fixes_it() -> None:
     assert found == Audit(["broken 2.0: PYSEC-1, fixed in 2.1"])
 
 
-def test_where_none_is_known_nothing_is_found() -> None:
+def test_without_vulnerabilities_the_audit_is_clean() -> None:
     assert parse(report(), "Found nothing") == Audit()
 
 

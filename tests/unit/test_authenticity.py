@@ -261,7 +261,7 @@ def test_a_signature_from_another_account_is_rejected(claim: str, value: Any) ->
         authenticate(authorization=signed(**{claim: value}), rules=rules)
 
 
-def test_a_token_is_accepted_whatever_account_is_expected() -> None:
+def test_a_token_is_accepted_for_any_expected_account() -> None:
     authenticate(token=TOKEN, rules=SignatureRules(max_age=DAY, expected_claims=ACCOUNT))
 
 

@@ -1,4 +1,4 @@
-"""Rules that AWS enforces and the local AWS does not, held to templates and code.
+"""Templates and code obey rules that AWS enforces and the local AWS does not.
 
 Limits come from where AWS publishes them for machines, in the libraries that are locked here:
 botocore's API models, and the list of IAM actions in cfn-lint's data. Those that stand in AWS's
@@ -38,6 +38,7 @@ IDS = [sign * length for sign in "x\N{GRINNING FACE}" for length in (36, 256, 51
 TEMPLATES = [
     ROOT / "template.yaml",
     ROOT / "operations/monitoring.yaml",
+    ROOT / "operations/job.yaml",
     *sorted((ROOT / "examples").glob("*/*.yaml")),
 ]
 
@@ -100,12 +101,12 @@ def test_the_longest_stack_name_fits_into_every_name_made_of_it() -> None:
 
 
 @pytest.mark.parametrize("name", ["roomkeeper", "roomkeeper-prod", "R2", "x" * MAX_STACK_NAME])
-def test_a_stack_name_that_aws_takes_is_deployed(name: str) -> None:
+def test_a_stack_name_that_aws_accepts_is_deployed(name: str) -> None:
     assert usable_stack_name(name) == name
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "error"),
     [
         ("room_keeper", "letters, digits and hyphens"),
         ("2rooms", "a letter first"),
@@ -115,9 +116,9 @@ def test_a_stack_name_that_aws_takes_is_deployed(name: str) -> None:
     ],
 )
 def test_a_stack_name_that_aws_refuses_is_refused_before_anything_is_built(
-    name: str, told: str
+    name: str, error: str
 ) -> None:
-    with pytest.raises(Unusable, match=f"{told}.*STACK="):
+    with pytest.raises(Unusable, match=f"{error}.*STACK="):
         usable_stack_name(name)
 
 
@@ -140,7 +141,9 @@ SCHEDULES = ["CleanupSchedule", "ReconciliationSchedule", "RoomExtensionSchedule
         "at(2030-01-31T16:00:00)",
     ],
 )
-def test_what_eventbridge_scheduler_takes_is_a_schedule(name: str, expression: str) -> None:
+def test_an_expression_that_eventbridge_scheduler_accepts_is_a_schedule(
+    name: str, expression: str
+) -> None:
     assert parameters()[name].error_in(expression) is None
 
 
@@ -160,7 +163,7 @@ def test_what_eventbridge_scheduler_takes_is_a_schedule(name: str, expression: s
         "every(1 hour)",
     ],
 )
-def test_what_eventbridge_scheduler_refuses_is_refused_before_anything_is_made(
+def test_a_schedule_that_eventbridge_scheduler_refuses_is_refused_before_the_deployment(
     name: str, expression: str
 ) -> None:
     # "Schedule types in EventBridge Scheduler": six fields, and a ? in one of the two for days.
@@ -168,8 +171,8 @@ def test_what_eventbridge_scheduler_refuses_is_refused_before_anything_is_made(
 
 
 def test_a_parameter_that_is_too_long_is_refused_before_anything_is_built() -> None:
-    told = parameters()["VonageBaseUrl"].error_in("https://vonage.example/" + "x" * 256)
-    assert told == "VonageBaseUrl must have at most 256 characters"
+    error = parameters()["VonageBaseUrl"].error_in("https://vonage.example/" + "x" * 256)
+    assert error == "VonageBaseUrl must have at most 256 characters"
 
 
 def longest(value: Any) -> int:
@@ -213,7 +216,7 @@ def test_a_functions_properties_are_within_lambdas_limits(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "error"),
     [
         ({"Description": "x" * 257}, ".Description: 257 is not from 0 to 256"),
         ({"MemorySize": 64}, ".MemorySize: 64 is not from 128"),
@@ -221,10 +224,10 @@ def test_a_functions_properties_are_within_lambdas_limits(path: Path) -> None:
         ({"Runtime": {"Ref": "Runtime"}, "Timeout": 900}, ""),
     ],
 )
-def test_lambdas_limits_are_known_to_these_tests(change: dict[str, Any], told: str) -> None:
+def test_lambdas_limits_are_known_to_these_tests(change: dict[str, Any], error: str) -> None:
     shape = api_model("lambda").shape_for("CreateFunctionRequest")
-    assert told in "; ".join(violations(shape, change))
-    assert bool(told) is bool([*violations(shape, change)])
+    assert error in "; ".join(violations(shape, change))
+    assert bool(error) is bool([*violations(shape, change)])
 
 
 # --- permissions ----------------------------------------------------------------------------------
@@ -326,7 +329,7 @@ def test_the_queues_that_functions_read_are_found() -> None:
 # --- buckets that get uploads in parts ------------------------------------------------------------
 
 
-def test_what_an_upload_in_parts_leaves_behind_is_deleted() -> None:
+def test_the_parts_of_an_abandoned_upload_are_deleted() -> None:
     # "Configuring a bucket lifecycle configuration to delete incomplete multipart uploads".
     bucket = properties("CopiesBucket")
     [rule] = [
@@ -341,7 +344,7 @@ def test_what_an_upload_in_parts_leaves_behind_is_deleted() -> None:
 # --- the table ------------------------------------------------------------------------------------
 
 
-def test_what_would_replace_the_table_stays_as_it_is() -> None:
+def test_properties_whose_change_would_replace_the_table_are_unchanged() -> None:
     """Hold what CloudFormation cannot change without a new, empty table."""
     table = properties("Table")
     assert table["KeySchema"] == [{"AttributeName": "pk", "KeyType": "HASH"}]
@@ -349,7 +352,7 @@ def test_what_would_replace_the_table_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("event", PUBLISHED)
-def test_every_id_that_is_taken_fits_into_the_tables_keys(event: str, table: Table) -> None:
+def test_every_accepted_id_fits_into_the_tables_keys(event: str, table: Table) -> None:
     # "Quotas in DynamoDB": 2,048 bytes for a partition key, 1,024 for a sort key, no empty text.
     keys = {
         part["AttributeName"]: 2048 if part["KeyType"] == "HASH" else 1024

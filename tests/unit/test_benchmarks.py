@@ -16,11 +16,11 @@ from benchmarks.__main__ import table
 from benchmarks.baseline import changes
 from benchmarks.counts import Life
 from benchmarks.endless_source import dynamodb_response, rooms_page
-from benchmarks.figures import (
+from benchmarks.measurements import (
     AT_LEAST,
     AT_MOST,
     NAMES,
-    Figure,
+    Measurement,
     counted,
     paired,
     percentile,
@@ -37,14 +37,16 @@ LIFE = Life(calls=6, item_units=5, index_units=7)
 WARM = [10.0, 11.0, 9.0]
 
 
-def a_figure(ratio: float | None, spread: float = 0.0, name: str = "intake_cold") -> Figure:
-    return Figure(name=name, value=5.0, unit="ms", against="it", ratio=ratio, spread=spread)
+def a_measurement(
+    ratio: float | None, spread: float = 0.0, name: str = "intake_cold"
+) -> Measurement:
+    return Measurement(name=name, value=5.0, unit="ms", against="it", ratio=ratio, spread=spread)
 
 
-# --- figures --------------------------------------------------------------------------------------
+# --- measurements --------------------------------------------------------------------------------
 
 
-def test_every_figure_of_the_table_has_its_name() -> None:
+def test_every_measurement_of_the_table_has_its_name() -> None:
     jobs = [
         f"{job}_throughput_{ms}ms" for job in ("cleanup", "room_extension") for ms in (50, 200, 800)
     ]
@@ -60,14 +62,14 @@ def test_every_figure_of_the_table_has_its_name() -> None:
     )
 
 
-def test_a_figure_has_all_its_fields_in_json() -> None:
-    told = msgspec.to_builtins(paired("intake_cold", WARM, WARM, "ms", "the floor"))
-    assert told.keys() >= FIELDS
+def test_a_measurement_has_all_its_fields_in_json() -> None:
+    report = msgspec.to_builtins(paired("intake_cold", WARM, WARM, "ms", "the floor"))
+    assert report.keys() >= FIELDS
 
 
 def test_a_ratio_is_the_median_of_those_of_the_pairs() -> None:
-    figure = paired("intake_rss", [10, 30, 30], [20, 50, 100], "ms", "the floor")
-    assert (figure.value, figure.ratio, figure.met) == (30, 0.5, True)
+    measurement = paired("intake_rss", [10, 30, 30], [20, 50, 100], "ms", "the floor")
+    assert (measurement.value, measurement.ratio, measurement.met) == (30, 0.5, True)
 
 
 @pytest.mark.parametrize(
@@ -82,9 +84,9 @@ def test_a_ratio_is_the_median_of_those_of_the_pairs() -> None:
 def test_an_aim_is_met_up_to_it_and_a_throughputs_from_it(
     name: str, ratio: float, met: bool
 ) -> None:
-    figure = counted(name, ratio, "", "", 1)
-    assert figure.met is met
-    assert f"{(AT_MOST | AT_LEAST)[name]:g}" in str(figure.aim)
+    measurement = counted(name, ratio, "", "", 1)
+    assert measurement.met is met
+    assert f"{(AT_MOST | AT_LEAST)[name]:g}" in str(measurement.aim)
 
 
 def test_the_spread_is_half_the_middle_half() -> None:
@@ -93,8 +95,8 @@ def test_the_spread_is_half_the_middle_half() -> None:
     assert percentile([float(n) for n in range(1, 102)], 99) == pytest.approx(100, abs=1)
 
 
-def test_the_table_shows_every_figure() -> None:
-    assert table([a_figure(0.5), a_figure(None)]).row_count == 2
+def test_the_table_shows_every_measurement() -> None:
+    assert table([a_measurement(0.5), a_measurement(None)]).row_count == 2
 
 
 # --- what is counted ------------------------------------------------------------------------------
@@ -114,7 +116,7 @@ def test_an_index_is_written_when_its_entry_changes_alone() -> None:
 
 
 @pytest.mark.usefixtures("loopback")
-def test_put_events_is_called_no_more_than_it_must() -> None:
+def test_put_events_is_called_as_rarely_as_possible() -> None:
     assert counts.put_events_calls() == 100
 
 
@@ -123,7 +125,7 @@ def test_the_intake_makes_one_call_for_a_callback() -> None:
     assert counts.intake_calls() == 1
 
 
-def test_what_jobs_are_measured_on_has_no_end() -> None:
+def test_the_source_of_measured_items_is_endless() -> None:
     page = models.room_page(msgspec.json.encode(rooms_page(20, 20)))
     assert len(page.rooms) == 20
     assert page.next_start_id == "40"
@@ -138,42 +140,46 @@ def test_what_jobs_are_measured_on_has_no_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "expected"),
     [
-        (a_figure(0.50), a_figure(0.50), ""),
-        (a_figure(0.50, 0.06), a_figure(0.55, 0.05), ""),
+        (a_measurement(0.50), a_measurement(0.50), ""),
+        (a_measurement(0.50, 0.06), a_measurement(0.55, 0.05), ""),
         (
-            a_figure(0.50, 0.04),
-            a_figure(0.55, 0.05),
+            a_measurement(0.50, 0.04),
+            a_measurement(0.55, 0.05),
             "worse: intake_cold, from 0.5 times it to 0.55",
         ),
         (
-            a_figure(0.50),
-            a_figure(0.40),
+            a_measurement(0.50),
+            a_measurement(0.40),
             "better: intake_cold, from 0.5 times it to 0.4 times it (-20%",
         ),
-        (a_figure(0.500), a_figure(0.504), ""),
-        (a_figure(None), a_figure(None), ""),
+        (a_measurement(0.500), a_measurement(0.504), ""),
+        (a_measurement(None), a_measurement(None), ""),
     ],
 )
-def test_a_change_beyond_the_spread_is_reported(before: Figure, after: Figure, told: str) -> None:
+def test_a_change_beyond_the_spread_is_reported(
+    before: Measurement, after: Measurement, expected: str
+) -> None:
     found = list(changes([before], [after]))
-    assert bool(found) == bool(told)
-    assert told in "".join(found)
+    assert bool(found) == bool(expected)
+    assert expected in "".join(found)
 
 
 def test_new_and_missing_measurements_are_reported() -> None:
-    before, after = a_figure(1.0, name="old"), a_figure(1.0, name="new")
+    before, after = a_measurement(1.0, name="old"), a_measurement(1.0, name="new")
     assert list(changes([before], [after])) == [
         "new: new, 1 times it",
         "not measured this time: old",
     ]
 
 
-def test_what_got_worse_is_reported_first_and_a_lower_throughput_is_worse() -> None:
+def test_worse_results_are_reported_first_and_a_lower_throughput_is_worse() -> None:
     names = ("intake_cold", "cleanup_throughput_50ms", "cleanup_memory")
-    before = [a_figure(0.5, name=name) for name in names]
-    after = [a_figure(ratio, name=name) for ratio, name in zip((0.4, 0.4, 0.6), names, strict=True)]
+    before = [a_measurement(0.5, name=name) for name in names]
+    after = [
+        a_measurement(ratio, name=name) for ratio, name in zip((0.4, 0.4, 0.6), names, strict=True)
+    ]
     found = [sentence.partition(",")[0] for sentence in changes(before, after)]
     assert found == [
         "worse: cleanup_throughput_50ms",
@@ -201,10 +207,10 @@ def run_all(file: Path, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def saved(file: Path) -> list[str]:
-    return [figure["name"] for figure in json.loads(file.read_bytes())]
+    return [measurement["name"] for measurement in json.loads(file.read_bytes())]
 
 
-def test_an_interrupted_run_keeps_the_figures_that_it_has(
+def test_an_interrupted_run_keeps_its_measurements(
     groups: dict[str, Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -212,8 +218,8 @@ def test_an_interrupted_run_keeps_the_figures_that_it_has(
 ) -> None:
     file = tmp_path / "bench.json"
 
-    def interrupted(_built: Path) -> Iterator[Figure]:
-        yield a_figure(0.5)
+    def interrupted(_built: Path) -> Iterator[Measurement]:
+        yield a_measurement(0.5)
         assert saved(file) == ["intake_cold"]  # before the next one is there
         raise run.Stopped("Interrupted")
 
@@ -223,14 +229,14 @@ def test_an_interrupted_run_keeps_the_figures_that_it_has(
     assert "Interrupted. Not measured: intake_cold_tls" in capsys.readouterr().out
 
 
-def test_what_cannot_be_measured_does_not_keep_the_others_from_it(
+def test_a_failed_measurement_does_not_prevent_the_others(
     groups: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(_built: Path) -> Iterator[Figure]:
-        yield a_figure(0.5)
+    def failing(_built: Path) -> Iterator[Measurement]:
+        yield a_measurement(0.5)
         raise MeasurementFailed("no curl")
 
-    groups |= {"first": failing, "second": lambda _built: [a_figure(0.5, name="intake_rss")]}
+    groups |= {"first": failing, "second": lambda _built: [a_measurement(0.5, name="intake_rss")]}
     assert run_all(tmp_path / "bench.json", monkeypatch) == 1
     assert saved(tmp_path / "bench.json") == ["intake_cold", "intake_rss"]
 
@@ -256,14 +262,14 @@ def test_repetitions_end_with_their_time_but_there_are_some() -> None:
         return {"seconds": 1.0}
 
     [hurried] = processes.in_turn(once, at_most=9, seconds=0)
-    ours, theirs = processes.in_turn(once, once, at_most=9, seconds=600)
-    assert (len(hurried), len(ours), len(theirs)) == (processes.AT_LEAST, 9, 9)
+    ours, counterparts = processes.in_turn(once, once, at_most=9, seconds=600)
+    assert (len(hurried), len(ours), len(counterparts)) == (processes.AT_LEAST, 9, 9)
 
 
 # --- cost -----------------------------------------------------------------------------------------
 
 
-def test_what_is_paid_by_the_callback_is_a_thousand_times_for_a_thousand_times() -> None:
+def test_costs_per_callback_grow_in_proportion() -> None:
     small, large = (cost.bill(cost.Load(n, n // 10, 0), LIFE) for n in (10**6, 10**9))
     assert large["API Gateway (HTTP API)"] == pytest.approx(1000 * small["API Gateway (HTTP API)"])
     assert small["API Gateway (HTTP API)"] == pytest.approx(1.0)
@@ -278,22 +284,22 @@ def test_a_recordings_writes_are_those_that_were_counted() -> None:
 
 def test_the_page_on_costs_matches_the_computed_costs() -> None:
     rows = re.findall(r"^\| ([^|]+) \|(.+)\|$", (ROOT / "docs/cost.md").read_text(), re.MULTILINE)
-    told = {name: [cell.strip(" *") for cell in cells.split("|")] for name, cells in rows}
+    page = {name: [cell.strip(" *") for cell in cells.split("|")] for name, cells in rows}
     loads = [cost.Load(count, count // 10, 1000) for count in (10**3, 10**6, 10**8)]
     ours = [cost.bill(load, counts.life()) for load in loads]
     rest = [cost.with_rest_api(*each) for each in zip(loads, ours, strict=True)]
     one = [cost.in_one_function(*each) for each in zip(loads, ours, strict=True)]
     for name in ours[0].keys() - {"Scheduler"}:  # too little to show
-        assert told[name] == [f"{bill[name]:.2f}" for bill in ours]
+        assert page[name] == [f"{bill[name]:.2f}" for bill in ours]
     for name, bills in {
         "**all**": ours,
         "with a REST API instead": rest,
         "put-item-then-put-events in one function": one,
     }.items():
-        assert told[name] == [f"{sum(bill.values()):.2f}" for bill in bills]
+        assert page[name] == [f"{sum(bill.values()):.2f}" for bill in bills]
 
 
-def test_the_page_says_what_an_idle_stack_costs() -> None:
+def test_the_page_has_the_cost_of_an_idle_stack() -> None:
     page = (ROOT / "docs/cost.md").read_text()
     [(total, parts)] = re.findall(r"\*\*An idle stack costs ([\d.]+)\*\*: ([^*]+?)\. AWS", page)
     assert total == f"{sum(cost.idle().values()):.2f}"

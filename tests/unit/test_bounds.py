@@ -45,7 +45,7 @@ def timeout(function: str) -> float:
 
 
 def test_the_intake_reads_the_versions_of_its_secret_and_writes() -> None:
-    """It reads the current version, the list, one version before the deadline and one after it."""
+    """A read of the secret gets the current version, the list, and at most two earlier versions."""
     secret = max(3 * SECRET, SECRET + secrets.READ_TIMEOUT + SECRET)
     assert COLD_START + secret + store.RETRY.worst_case < timeout("CallbackIntake")
 
@@ -67,7 +67,7 @@ def test_the_management_api_can_ask_both_products_before_it_has_to_keep_time_for
 
 
 def test_the_management_api_holds_a_recording_and_its_copy() -> None:
-    """It reads the credentials of both products, and the item before and after the hold."""
+    """A hold reads the credentials of both products, and the item before and after the write."""
     table = 3 * store.SHORT_RETRY.worst_case
     others = 2 * SECRET + management.S3_RETRY.worst_case
     assert COLD_START + others + table + management.RESPONSE_SECONDS < timeout("ManagementApi")

@@ -184,7 +184,7 @@ def test_without_the_targets_python_nothing_is_compiled_and_a_message_is_printed
     assert not [*tmp_path.rglob("*.pyc")]
 
 
-def test_what_cannot_be_compiled_fails_the_build(
+def test_a_file_that_cannot_be_compiled_fails_the_build(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = tmp_path / "CallbackIntake/app.py"
@@ -194,6 +194,25 @@ def test_what_cannot_be_compiled_fails_the_build(
     monkeypatch.setattr(build, "LAYER", tmp_path / "layer")
     with pytest.raises(BuildFailed, match="CallbackIntake"):
         build._compile(build.this_machine())
+
+
+def test_several_stacks_are_deployed_at_the_same_time_and_a_build_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(build, "FUNCTIONS", tmp_path / "build/sam")
+    order: list[str] = []
+
+    def build_anew() -> None:
+        with build.alone():
+            order.append("build")
+
+    with ThreadPoolExecutor(1) as pool:
+        with build.kept(), build.kept():
+            waiting = pool.submit(build_anew)
+            assert wait_until(lambda: "Waiting for another build" in capsys.readouterr().out, 60)
+            order.append("deployments")
+        waiting.result()
+    assert order == ["deployments", "build"]
 
 
 def test_a_build_waits_until_the_deployment_of_another_one_ends(

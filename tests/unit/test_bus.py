@@ -22,34 +22,34 @@ REFUSED = {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed.
 class FakeEventBridge:
     """An EventBridge client with scripted responses; it records the accepted entries.
 
-    `answer` returns the response to an entry, given the event's key and the number of its attempts.
+    `response` returns the one to an entry, given the event's key and the number of its attempts.
     `outages` are raised first, one per call.
     """
 
     def __init__(
         self,
-        answer: Callable[[str, int], dict[str, str]] = lambda _key, _times: ACCEPTED,
+        response: Callable[[str, int], dict[str, str]] = lambda _key, _times: ACCEPTED,
         outages: Sequence[Exception] = (),
     ) -> None:
-        self._answer, self._outages = answer, list(outages)
+        self._response, self._outages = response, list(outages)
         self.calls: list[Sequence[Entry]] = []
-        self.asked: list[str] = []
+        self.sent_keys: list[str] = []
         self.on_the_bus: list[str] = []
 
     def put_events(self, Entries: Sequence[Entry]) -> dict[str, Any]:  # noqa: N803
         self.calls.append(Entries)
         if self._outages:
             raise self._outages.pop(0)
-        answers = [self._take(json.loads(entry["Detail"])["data"]["key"]) for entry in Entries]
-        failed = sum("ErrorCode" in answer for answer in answers)
-        return {"FailedEntryCount": failed, "Entries": answers}
+        responses = [self._take(json.loads(entry["Detail"])["data"]["key"]) for entry in Entries]
+        failed = sum("ErrorCode" in response for response in responses)
+        return {"FailedEntryCount": failed, "Entries": responses}
 
     def _take(self, key: str) -> dict[str, str]:
-        self.asked.append(key)
-        answer = self._answer(key, self.asked.count(key))
-        if answer == ACCEPTED:
+        self.sent_keys.append(key)
+        response = self._response(key, self.sent_keys.count(key))
+        if response == ACCEPTED:
             self.on_the_bus.append(key)
-        return answer
+        return response
 
 
 def an_event(key: str = "EVENT#1", *, size: int = 0) -> Event:
@@ -128,7 +128,7 @@ def test_no_call_exceeds_the_size_limit(bytes_each: list[int], calls: list[int])
 
 
 @given(st.lists(st.integers(0, LIMIT + 10), max_size=30))
-def test_whatever_the_sizes_every_call_is_within_the_limits(bytes_each: list[int]) -> None:
+def test_every_call_is_within_the_limits_for_any_sizes(bytes_each: list[int]) -> None:
     client = FakeEventBridge()
     events = [an_event(str(n), size=size) for n, size in enumerate(bytes_each)]
     failures = publish(client, events)
@@ -170,25 +170,25 @@ def test_entries_that_keep_failing_are_returned_by_their_index() -> None:
     failures = publish(client, [an_event(str(n)) for n in range(12)])
     unavailable = Failure("unavailable", "ThrottlingException: Rate exceeded")
     assert failures == {1: unavailable, 11: unavailable}
-    assert [client.asked.count(key) for key in ("0", "1", "11")] == [1, ATTEMPTS, ATTEMPTS]
+    assert [client.sent_keys.count(key) for key in ("0", "1", "11")] == [1, ATTEMPTS, ATTEMPTS]
 
 
 def test_refused_entries_are_not_sent_again() -> None:
     client = FakeEventBridge(lambda key, _times: REFUSED if key == "1" else ACCEPTED)
     failures = publish(client, [an_event("0"), an_event("1")])
     assert failures == {1: Failure("refused", "MalformedDetail: Detail is malformed.")}
-    assert client.asked == ["0", "1"]
+    assert client.sent_keys == ["0", "1"]
 
 
 def test_refused_and_unavailable_events_are_distinguished() -> None:
-    answers = {"0": REFUSED, "1": THROTTLED}
-    client = FakeEventBridge(lambda key, _times: answers.get(key, ACCEPTED))
+    responses = {"0": REFUSED, "1": THROTTLED}
+    client = FakeEventBridge(lambda key, _times: responses.get(key, ACCEPTED))
     failures = publish(client, [an_event("0"), an_event("1"), an_event("2")])
     assert {index: failure.kind for index, failure in failures.items()} == {
         0: "refused",
         1: "unavailable",
     }
-    assert client.asked == ["0", "1", "2", "1", "1"]
+    assert client.sent_keys == ["0", "1", "2", "1", "1"]
 
 
 @pytest.mark.parametrize("code", ["ValidationException", "SerializationException"])
@@ -291,6 +291,6 @@ def test_there_is_a_short_delay_before_each_retry() -> None:
     assert 0 <= second <= 0.4
 
 
-@pytest.mark.parametrize("answer", [ACCEPTED, REFUSED], ids=["accepted", "refused"])
-def test_there_is_no_delay_without_a_retry(answer: dict[str, str]) -> None:
-    assert pauses(FakeEventBridge(lambda _key, _times: answer)) == []
+@pytest.mark.parametrize("response", [ACCEPTED, REFUSED], ids=["accepted", "refused"])
+def test_there_is_no_delay_without_a_retry(response: dict[str, str]) -> None:
+    assert pauses(FakeEventBridge(lambda _key, _times: response)) == []

@@ -21,7 +21,7 @@ from local.testing.builders import (
     a_signature,
     sample,
 )
-from local.testing.sdk import CUT_OFF, PATIENT, endpoints, note_calls
+from local.testing.sdk import CUT_OFF, LONG_TIMEOUT, endpoints, note_calls
 from local.testing.template import environment
 from roomkeeper.aws import RetryPolicy, crt, sdk
 from roomkeeper.handlers import callback_intake as app
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 OTHER = "another-secret-of-sufficient-length"
-Answer = dict[str, Any]
+Response = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
 def secrets(moto: None) -> "SecretsManagerClient":
-    return sdk.secrets_manager(PATIENT)
+    return sdk.secrets_manager(LONG_TIMEOUT)
 
 
 @pytest.fixture(autouse=True)
@@ -65,15 +65,15 @@ def calls(moto: None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return note_calls(monkeypatch)
 
 
-def answer_to(request: Any) -> Answer:
-    answer: Answer = app.handler(request, AContext())
-    return answer
+def response_to(request: Any) -> Response:
+    response: Response = app.handler(request, AContext())
+    return response
 
 
-def error_of(answer: Answer) -> dict[str, str]:
+def error_of(response: Response) -> dict[str, str]:
     """Return the error in a response, after checking the form of all errors."""
-    assert answer["headers"]["Content-Type"] == "application/json"
-    body = json.loads(answer["body"])
+    assert response["headers"]["Content-Type"] == "application/json"
+    body = json.loads(response["body"])
     assert body.keys() == {"error"}
     error: dict[str, str] = body["error"]
     assert error.keys() == {"code", "message"}
@@ -89,7 +89,7 @@ def kept(table: Table) -> list[str]:
 
 @pytest.mark.parametrize("event", [*PUBLISHED, "recording:ready", "participant:joined"])
 def test_every_callback_is_accepted_once_it_is_in_the_table(event: str, table: Table) -> None:
-    assert answer_to(a_request(a_body(event))) == {"statusCode": 204}
+    assert response_to(a_request(a_body(event))) == {"statusCode": 204}
     assert len(table.items()) == 1
 
 
@@ -100,21 +100,21 @@ def test_the_sample_request_is_accepted(
     secrets.put_secret_value(
         SecretId=secret_id, SecretString=json.dumps({"token": request["pathParameters"]["token"]})
     )
-    assert answer_to(request) == {"statusCode": 204}
+    assert response_to(request) == {"statusCode": 204}
     assert kept(table) == ["RECORDING"]
 
 
 def test_a_repeated_callback_is_accepted_and_changes_nothing(table: Table, output: Output) -> None:
     app.handler(a_request(a_body("recording:uploaded")), AContext())
     before, _ = table.items(), output.text
-    assert answer_to(a_request(a_body("recording:uploaded"))) == {"statusCode": 204}
+    assert response_to(a_request(a_body("recording:uploaded"))) == {"statusCode": 204}
     assert table.items() == before
     assert output.lines[-1]["CallbackRepeated"] == [1.0]
 
 
 def test_a_late_callback_is_accepted(table: Table) -> None:
     for event in ("recording:uploaded", "recording:started"):
-        assert answer_to(a_request(a_body(event))) == {"statusCode": 204}
+        assert response_to(a_request(a_body(event))) == {"statusCode": 204}
     [item] = table.items()
     assert item["seen"]["SS"] == ["recording:started", "recording:uploaded"]
 
@@ -122,7 +122,7 @@ def test_a_late_callback_is_accepted(table: Table) -> None:
 def test_a_callback_for_a_deleted_recording_is_accepted_and_changes_nothing(table: Table) -> None:
     table.put({"pk": {"S": f"RECORDING#{RECORDING_ID}"}, "deleted_at": {"S": "2021"}})
     before = table.items()
-    assert answer_to(a_request(a_body("recording:uploaded"))) == {"statusCode": 204}
+    assert response_to(a_request(a_body("recording:uploaded"))) == {"statusCode": 204}
     assert table.items() == before
 
 
@@ -133,7 +133,7 @@ def test_a_callback_for_a_deleted_recording_is_accepted_and_changes_nothing(tabl
 def test_an_unrecognized_callback_is_accepted_stored_whole_and_counted(
     body: bytes, table: Table, output: Output
 ) -> None:
-    assert answer_to(a_request(body)) == {"statusCode": 204}
+    assert response_to(a_request(body)) == {"statusCode": 204}
     [item] = table.items()
     assert item["body"]["S"] == body.decode()
     assert output.metrics == {"CallbackAccepted": 1, "event": "callback:unrecognized"}
@@ -141,7 +141,7 @@ def test_an_unrecognized_callback_is_accepted_stored_whole_and_counted(
 
 @pytest.mark.parametrize("body", [a_body("recording:uploaded"), '{"e":"\N{SNOWMAN}"}'.encode()])
 def test_a_body_may_come_in_base64(body: bytes, table: Table) -> None:
-    assert answer_to(a_request(body, as_base64=True)) == {"statusCode": 204}
+    assert response_to(a_request(body, as_base64=True)) == {"statusCode": 204}
     assert len(table.items()) == 1
 
 
@@ -150,14 +150,14 @@ def test_a_body_may_come_in_base64(body: bytes, table: Table) -> None:
 def test_a_valid_signature_is_accepted(token: str | None, as_base64: bool, table: Table) -> None:
     body = a_body("session:started")
     request = a_request(body, token=token, authorization=a_signature(body), as_base64=as_base64)
-    assert answer_to(request) == {"statusCode": 204}
+    assert response_to(request) == {"statusCode": 204}
     assert kept(table) == ["SESSION"]
 
 
 def test_an_accepted_callback_makes_exactly_one_call(calls: list[str]) -> None:
-    answer_to(a_request(a_body("recording:started")))
+    response_to(a_request(a_body("recording:started")))
     first = len(calls)
-    answer_to(a_request(a_body("recording:ended")))
+    response_to(a_request(a_body("recording:ended")))
     assert calls[first:] == ["UpdateItem"]
     assert set(calls[:first]) == {"GetSecretValue", "ListSecretVersionIds", "UpdateItem"}
 
@@ -173,7 +173,7 @@ def test_the_tables_connection_opens_while_the_secret_is_read(
 
     connect = crt.dynamodb
     monkeypatch.setattr(crt, "dynamodb", noting)
-    answer_to(a_request(a_body("recording:started")))
+    response_to(a_request(a_body("recording:started")))
     assert calls[:2] == ["connect to DynamoDB", "GetSecretValue"]
 
 
@@ -194,17 +194,17 @@ def test_the_tables_connection_opens_while_the_secret_is_read(
 def test_a_body_that_is_not_a_callback_is_refused_with_the_reason(
     body: bytes | None, code: str, message: str, table: Table, output: Output
 ) -> None:
-    answer = answer_to(a_request(body, as_base64=body is not None))
-    assert answer["statusCode"] == {"malformed_body": 400, "body_too_large": 413}[code]
-    assert error_of(answer)["code"] == code
-    assert error_of(answer)["message"].startswith(message)
+    response = response_to(a_request(body, as_base64=body is not None))
+    assert response["statusCode"] == {"malformed_body": 400, "body_too_large": 413}[code]
+    assert error_of(response)["code"] == code
+    assert error_of(response)["message"].startswith(message)
     assert table.items() == []
     assert output.logged("callback refused")["reason"] == code
 
 
 def test_a_body_that_is_too_large_is_refused_before_the_secret_is_read(calls: list[str]) -> None:
-    answer = answer_to(a_request(b"x" * (2**18 + 1), token="wrong"))
-    assert (answer["statusCode"], error_of(answer)["code"]) == (413, "body_too_large")
+    response = response_to(a_request(b"x" * (2**18 + 1), token="wrong"))
+    assert (response["statusCode"], error_of(response)["code"]) == (413, "body_too_large")
     assert calls == []
 
 
@@ -212,13 +212,13 @@ def test_refusals_are_logged_as_a_sample(output: Output, monkeypatch: pytest.Mon
     within_one_minute = LogSample(app.REFUSALS_LOGGED_PER_MINUTE, clock=lambda: 0.0)
     monkeypatch.setattr(app, "_refusals_logged", lambda: within_one_minute)
     for _ in range(app.REFUSALS_LOGGED_PER_MINUTE + 5):
-        assert answer_to(a_request(b"{}", token="wrong"))["statusCode"] == 401
+        assert response_to(a_request(b"{}", token="wrong"))["statusCode"] == 401
     lines = [line for line in output.lines if line.get("message") == "callback refused"]
     assert len(lines) == app.REFUSALS_LOGGED_PER_MINUTE
 
 
 def test_a_refusal_writes_one_line_and_no_metric(output: Output) -> None:
-    answer_to(a_request(b"{}", token="wrong"))
+    response_to(a_request(b"{}", token="wrong"))
     assert [line["message"] for line in output.lines] == ["callback refused"]
 
 
@@ -241,10 +241,10 @@ def test_a_refusal_writes_one_line_and_no_metric(output: Output) -> None:
 def test_an_unauthenticated_sender_is_refused_and_nothing_is_stored(
     request_: dict[str, Any], table: Table, output: Output
 ) -> None:
-    answer = answer_to(request_)
-    assert (answer["statusCode"], error_of(answer)["code"]) == (401, "unauthorized")
+    response = response_to(request_)
+    assert (response["statusCode"], error_of(response)["code"]) == (401, "unauthorized")
     signed = "authorization" in request_["headers"]
-    assert ("make callback-url" in error_of(answer)["message"]) is not signed
+    assert ("make callback-url" in error_of(response)["message"]) is not signed
     assert table.items() == []
     assert output.logged("callback refused")["reason"] == "unauthorized"
 
@@ -259,8 +259,8 @@ def test_only_the_configured_kinds_of_credentials_are_accepted(
     monkeypatch.setenv("ACCEPTED_CREDENTIALS", accepted)
     body = a_body("recording:started")
     signed = a_request(body, token=None, authorization=a_signature(body))
-    assert answer_to(a_request(body))["statusCode"] == with_token
-    assert answer_to(signed)["statusCode"] == with_signature
+    assert response_to(a_request(body))["statusCode"] == with_token
+    assert response_to(signed)["statusCode"] == with_signature
 
 
 def test_a_signature_is_accepted_up_to_the_configured_age(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,8 +268,8 @@ def test_a_signature_is_accepted_up_to_the_configured_age(monkeypatch: pytest.Mo
     body, now = a_body("recording:started"), datetime.now(UTC)
     for hours, status in ((29.9, 204), (30.1, 401)):
         header = a_signature(body, at=now - timedelta(hours=hours))
-        answer = answer_to(a_request(body, token=None, authorization=header))
-        assert answer["statusCode"] == status
+        response = response_to(a_request(body, token=None, authorization=header))
+        assert response["statusCode"] == status
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_a_signature_must_meet_the_configured_rules(
     body = a_body("recording:started")
     changes = {"payload_hash": ABSENT} if variable == "REQUIRE_PAYLOAD_HASH" else {}
     request = a_request(body, token=None, authorization=a_signature(body, **changes))
-    assert answer_to(request)["statusCode"] == status
+    assert response_to(request)["statusCode"] == status
 
 
 def test_with_an_invalid_token_signatures_are_still_accepted(
@@ -302,8 +302,8 @@ def test_with_an_invalid_token_signatures_are_still_accepted(
     secrets.put_secret_value(SecretId=secret_id, SecretString=content)
     body = a_body("recording:started")
     signature = signed_with_a_short_secret(body)
-    assert answer_to(a_request(body, token="a/b" * 20))["statusCode"] == 401
-    assert answer_to(a_request(body, token=None, authorization=signature))["statusCode"] == 204
+    assert response_to(a_request(body, token="a/b" * 20))["statusCode"] == 401
+    assert response_to(a_request(body, token=None, authorization=signature))["statusCode"] == 204
     counted = [line for line in output.lines if "CallbackTokenUnusable" in line]
     assert [line["service"] for line in counted] == ["callback_intake"]
 
@@ -322,7 +322,7 @@ def test_without_stored_credentials_the_response_is_503(
     body = a_body("recording:started")
     for token in (None, "", TOKEN):
         request = a_request(body, token=token, authorization=a_signature(body))
-        assert answer_to(request)["statusCode"] == 503
+        assert response_to(request)["statusCode"] == 503
 
 
 def test_after_a_rotation_the_previous_token_is_still_accepted(
@@ -330,14 +330,14 @@ def test_after_a_rotation_the_previous_token_is_still_accepted(
 ) -> None:
     secrets.put_secret_value(SecretId=secret_id, SecretString=json.dumps({"token": TOKEN[::-1]}))
     for token, status in ((TOKEN, 204), (TOKEN[::-1], 204), ("wrong", 401)):
-        answer = answer_to(a_request(a_body("recording:started"), token=token))
-        assert answer["statusCode"] == status
+        response = response_to(a_request(a_body("recording:started"), token=token))
+        assert response["statusCode"] == status
 
 
 # --- callbacks to be sent again -------------------------------------------------------------------
 
 
-class Unreachable:
+class UnreachableDynamoDB:
     """A DynamoDB client that cannot reach DynamoDB."""
 
     def update_item(self, **_arguments: Any) -> None:
@@ -345,7 +345,7 @@ class Unreachable:
 
 
 def no_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    client: Any = Unreachable()
+    client: Any = UnreachableDynamoDB()
     monkeypatch.setattr(app, "_store", lambda: Store(client, "rooms"))
 
 
@@ -363,10 +363,10 @@ def test_a_callback_that_cannot_be_stored_gets_503_with_retry_after(
     output: Output,
 ) -> None:
     fail(monkeypatch)
-    answer = answer_to(a_request(a_body("recording:started")))
-    assert answer["statusCode"] == 503
-    assert int(answer["headers"]["Retry-After"]) > 0
-    assert error_of(answer) == {
+    response = response_to(a_request(a_body("recording:started")))
+    assert response["statusCode"] == 503
+    assert int(response["headers"]["Retry-After"]) > 0
+    assert error_of(response) == {
         "code": "unavailable",
         "message": "The callback could not be stored; send it again.",
     }
@@ -378,7 +378,7 @@ def test_a_callback_that_cannot_be_stored_gets_503_with_retry_after(
 
 
 def test_an_accepted_callback_is_logged_by_its_ids_and_counted(output: Output) -> None:
-    answer_to(a_request(a_body("recording:uploaded")))
+    response_to(a_request(a_body("recording:uploaded")))
     line = output.logged("callback accepted")
     assert line["event"] == "recording:uploaded"
     assert (line["recording_id"], line["session_id"]) == (RECORDING_ID, SESSION_ID)
@@ -389,7 +389,7 @@ def test_an_accepted_callback_is_logged_by_its_ids_and_counted(output: Output) -
 
 def test_each_invocation_emits_its_own_metric(output: Output) -> None:
     for event in ("recording:started", "session:started"):
-        answer_to(a_request(a_body(event)))
+        response_to(a_request(a_body(event)))
     counted = [line for line in output.lines if "_aws" in line]
     assert [line["event"] for line in counted] == ["recording:started", "session:started"]
     assert [line["CallbackAccepted"] for line in counted] == [[1.0], [1.0]]
@@ -431,7 +431,7 @@ def test_no_log_line_has_a_secret_or_a_name(
         fail(monkeypatch)
     headers = (None, "Basic Lovelace", a_signature(body), a_signature(body, secret=OTHER))
     for token, header in product((TOKEN, "wrong-token", None), headers):
-        answer_to(a_request(body, token=token, authorization=header, as_base64=True))
+        response_to(a_request(body, token=token, authorization=header, as_base64=True))
     written = output.text
     assert written.count('"level"') >= 12
     assert [name for name, secret in SECRETS.items() if secret in written] == []
@@ -440,7 +440,7 @@ def test_no_log_line_has_a_secret_or_a_name(
 def test_a_callback_and_its_repeats_are_logged_by_the_id_of_their_event(output: Output) -> None:
     callback = a_callback("recording:started")
     for _ in range(2):
-        answer_to(a_request(a_body("recording:started")))
+        response_to(a_request(a_body("recording:started")))
     lines = [line for line in output.lines if line.get("message") == "callback accepted"]
     assert [line["is_new"] for line in lines] == [True, False]
     assert {line["correlation_id"] for line in lines} == {
@@ -452,7 +452,7 @@ def test_a_callback_that_cannot_be_stored_is_logged_by_the_same_id(
     output: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TABLE_NAME", "missing")
-    answer_to(a_request(a_body("recording:started")))
+    response_to(a_request(a_body("recording:started")))
     line = output.logged("callback could not be taken now")
     assert line["correlation_id"] == correlation.event_id_for_observation(
         a_callback("recording:started")

@@ -76,7 +76,7 @@ def test_video_has_its_places_in_both_environments_and_a_secret_for_each_url(
 ) -> None:
     stack = DescribedStack("video", signature_secrets=["one-secret", "two-secrets"])
     _urls, text = printed(stack, capsys, monkeypatch)
-    for place in (
+    for phrase in (
         "Applications, your application, capability Video",
         "the archive status, and in the one for session monitoring",
         "account portal, your project: enter the URL under Archiving: Configure Callback URL, and "
@@ -86,28 +86,28 @@ def test_video_has_its_places_in_both_environments_and_a_secret_for_each_url(
         "1 to 50 characters, one for each URL",
         'make configure PRODUCT=video with {"signature_secrets": ["...", "..."]}',
     ):
-        assert place in text
+        assert phrase in text
     assert "one-secret" not in text
 
 
 @pytest.mark.parametrize(
-    ("accepted", "said", "not_said"),
+    ("accepted", "shown", "not_shown"),
     [
         ("token", "checks the token in the URL only", "signature secret of"),
         ("signature", "stored here: 0. Every callback is rejected until there is one.", "only ("),
         ("token-or-signature", "stored here: 0. Beside each URL", "Every callback is rejected"),
     ],
 )
-def test_what_the_stack_accepts_decides_what_is_said_of_signatures(
+def test_the_text_about_signatures_depends_on_the_accepted_credentials(
     accepted: str,
-    said: str,
-    not_said: str,
+    shown: str,
+    not_shown: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _urls, text = printed(DescribedStack("video", accepted), capsys, monkeypatch)
-    assert said in text
-    assert not_said not in text
+    assert shown in text
+    assert not_shown not in text
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Parameters that are invalid together are refused exactly where the functions refuse them."""
+"""The commands refuse the same combinations of parameters as the functions."""
 
 import pytest
 
@@ -48,9 +48,9 @@ def test_the_message_has_only_ranges_that_hold() -> None:
         "must no longer be about to expire. Set RoomExtensionWithinDays to 1 or "
         "RoomExtensionToDays from 366 to 1825."
     )
-    told = combinations.error_in({"RoomExtensionUsedWithinDays": "3650"})
-    assert told
-    assert told.endswith(
+    message = combinations.error_in({"RoomExtensionUsedWithinDays": "3650"})
+    assert message
+    assert message.endswith(
         "Set RoomExtensionUsedWithinDays from 0 to 400 or SessionRetentionDays to 3650."
     )
 

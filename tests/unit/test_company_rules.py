@@ -1,5 +1,6 @@
 """Parameters for the rules of a company: network, permissions boundary, key and domain."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -72,6 +73,19 @@ def test_every_role_has_the_permissions_boundary(role: str) -> None:
     assert boundary == {"Ref": "PermissionsBoundaryArn"}
 
 
+def actions(statements: Iterable[dict[str, Any]]) -> set[str]:
+    """Return the actions that these statements allow."""
+    listed = [each["Action"] for each in statements if each["Effect"] == "Allow"]
+    return {name for each in listed for name in ([each] if isinstance(each, str) else each)}
+
+
+def test_the_boundary_allows_what_the_roles_use_and_no_more() -> None:
+    boundary = load(ROOT / "operations/permissions-boundary.yaml")["Resources"]["Boundary"]
+    allowed = actions(boundary["Properties"]["PolicyDocument"]["Statement"])
+    used = {name for role in resources("AWS::IAM::Role") for name in actions(sids(role).values())}
+    assert allowed == used | {"kms:Decrypt", "kms:GenerateDataKey*"}
+
+
 KEYS = {
     "AWS::Logs::LogGroup": "KmsKeyId",
     "AWS::SecretsManager::Secret": "KmsKeyId",
@@ -125,8 +139,8 @@ def test_half_of_a_pair_is_refused(pair: dict[str, str]) -> None:
     assert combinations.error_in(pair) is None
     for name, value in pair.items():
         [other] = pair.keys() - {name}
-        told = combinations.error_in({name: value})
-        assert told == f"{name} is set and {other} is not. Set both or neither."
+        message = combinations.error_in({name: value})
+        assert message == f"{name} is set and {other} is not. Set both or neither."
 
 
 @pytest.mark.parametrize(
@@ -142,7 +156,9 @@ def test_half_of_a_pair_is_refused(pair: dict[str, str]) -> None:
         ("CallbackCertificateArn", "arn:aws:iam::123456789012:server-certificate/rooms"),
     ],
 )
-def test_what_aws_would_reject_is_refused_before_anything_is_made(name: str, value: str) -> None:
+def test_a_value_that_aws_would_reject_is_refused_before_the_deployment(
+    name: str, value: str
+) -> None:
     assert parameters()[name].error_in(value)
 
 
@@ -156,5 +172,5 @@ def test_what_aws_would_reject_is_refused_before_anything_is_made(name: str, val
         ("EncryptionKeyArn", "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef"),
     ],
 )
-def test_what_aws_takes_is_accepted(name: str, value: str) -> None:
+def test_a_value_that_aws_accepts_is_accepted(name: str, value: str) -> None:
     assert parameters()[name].error_in(value) is None

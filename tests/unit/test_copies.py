@@ -26,7 +26,9 @@ from roomkeeper.domain.copies import (
     next_part,
     object_key,
     part_size_for,
+    parts_in_flight,
     ranges,
+    requests_for,
     uploaded_prefix,
     verify_sha256,
     verify_size,
@@ -54,10 +56,10 @@ def test_every_size_fits_into_the_parts_that_s3_allows(size: int) -> None:
 @pytest.mark.parametrize(
     ("size", "part_size"),
     [
-        (1, 16 * MIB),
-        (6 * 10**9, 16 * MIB),
-        (10_000 * 16 * MIB, 16 * MIB),
-        (10_000 * 16 * MIB + 1, 17 * MIB),
+        (1, 8 * MIB),
+        (6 * 10**9, 8 * MIB),
+        (10_000 * 8 * MIB, 8 * MIB),
+        (10_000 * 8 * MIB + 1, 9 * MIB),
         (MAX_SIZE, MAX_PART_SIZE),
     ],
 )
@@ -103,7 +105,7 @@ def uploaded(number: int, size: int, checksum: str = "x") -> UploadedPart:
 
 
 @given(st.sets(st.integers(1, 12)))
-def test_what_is_uploaded_counts_up_to_the_first_gap(numbers: set[int]) -> None:
+def test_uploaded_parts_count_up_to_the_first_gap(numbers: set[int]) -> None:
     parts = [uploaded(number, 10) for number in numbers]
     prefix = [part.number for part in uploaded_prefix(100, 10, parts)]
     assert prefix == list(range(1, len(prefix) + 1))
@@ -130,13 +132,13 @@ def test_the_composite_checksum_is_that_of_the_checksums() -> None:
     assert composite_checksum(parts) == f"{whole}-2"
 
 
-def test_what_vonage_does_not_report_is_not_compared() -> None:
+def test_facts_that_vonage_does_not_report_are_not_compared() -> None:
     verify_size(5, None)
     verify_sha256("x", None)
     verify_sha256("x", "")
 
 
-def test_what_vonage_reports_must_be_so() -> None:
+def test_facts_that_vonage_reports_must_match() -> None:
     verify_size(5, 5)
     verify_sha256("x", "x")
     with pytest.raises(WrongSize):
@@ -181,7 +183,7 @@ def test_a_hash_that_is_continued_from_its_state_is_that_of_all_data(pieces: lis
     assert sha256(state).digest() == sha256_of(b"".join(pieces))
 
 
-def test_a_hash_goes_on_after_its_digest_was_asked_for() -> None:
+def test_a_hash_can_be_continued_after_its_digest_was_read() -> None:
     ongoing = sha256()
     ongoing.update(bytearray(b"a"))
     assert ongoing.digest() == sha256_of(b"a")
@@ -194,15 +196,33 @@ def test_another_state_is_refused() -> None:
         sha256(b"short")
 
 
-def test_a_copy_keeps_the_last_two_states_of_its_hash() -> None:
-    copy = Copy(bucket="b", key="k", size=1, part_size=1, source_etag='"e"', started_at=NOON)
-    for parts in range(1, 5):
+@pytest.mark.parametrize(("part_size", "in_flight"), [(8, 4), (9, 3), (16, 2), (64, 2)])
+def test_a_copy_keeps_the_states_of_its_hash_from_which_it_may_go_on(
+    part_size: int, in_flight: int
+) -> None:
+    copy = Copy(
+        bucket="b", key="k", size=1, part_size=part_size * MIB, source_etag='"e"', started_at=NOON
+    )
+    assert parts_in_flight(copy.part_size) == in_flight
+    for parts in range(1, 10):
         copy = copy.with_hash_state(parts, bytes([parts]))
-    assert [copy.hash_state(parts) for parts in range(1, 5)] == [None, None, b"\x03", b"\x04"]
+        known = [each for each in range(1, 10) if copy.hash_state(each) == bytes([each])]
+        assert known == list(range(max(1, parts - in_flight), parts + 1))
+    assert [each.parts for each in copy.with_hash_state(8, b"").hash_states][-1] == 8
+
+
+@pytest.mark.parametrize(
+    ("size", "requests"), [(1, 1), (16 * MIB, 1), (16 * MIB + 1, 5), (24 * MIB + 1, 6)]
+)
+def test_a_small_file_is_sent_with_one_request(size: int, requests: int) -> None:
+    assert requests_for(size) == requests
 
 
 def test_a_response_without_a_length_is_an_error_that_may_pass() -> None:
-    client = SimpleNamespace(head_object=lambda **_: {"ResponseMetadata": {}})
+    listed = {"Contents": [{"Key": "recordings/a.mp4"}]}
+    client = SimpleNamespace(
+        list_objects_v2=lambda **_: listed, head_object=lambda **_: {"ResponseMetadata": {}}
+    )
     with pytest.raises(AwsError) as caught:
         Bucket("copies", client).find("recordings/a.mp4")
     assert caught.value.is_retryable

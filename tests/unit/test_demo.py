@@ -50,12 +50,12 @@ def test_a_recordings_life_is_on_one_line(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_nothing_is_cut_at_any_width(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     output = shown(monkeypatch, width)
-    answered = {"at": "2021-11-02T16:00:00.000Z", "status": 204, "error": None}
+    attempt = {"at": "2021-11-02T16:00:00.000Z", "status": 204, "error": None}
     names = ["session:participant:joined", "session:participant:left", "recording:uploaded"]
     joined = {"participant_id": "ada", "session_id": SESSION_ID}
 
     timeline.show_meeting(
-        [{"event": name, "body": joined, "attempts": [answered]} for name in names],
+        [{"event": name, "body": joined, "attempts": [attempt]} for name in names],
         [
             {
                 "detail-type": names[0],
@@ -67,9 +67,9 @@ def test_nothing_is_cut_at_any_width(width: int, monkeypatch: pytest.MonkeyPatch
     lines = output.getvalue().splitlines()
     assert max(map(len, lines)) <= width
     assert all(any(name in line for line in lines) for name in names)
-    [told] = [line for line in lines if names[0] in line]
-    assert "204" in told
-    assert "0f1e2d3c" in told
+    [row] = [line for line in lines if names[0] in line]
+    assert "204" in row
+    assert "0f1e2d3c" in row
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -112,7 +112,7 @@ def test_the_report_contains_no_signatures_of_download_urls() -> None:
     written = report.shareable().decode()
     assert URL.partition("?")[0] in written
     assert URL.partition("?")[2] not in written
-    assert a_body("recording:uploaded").decode().count("?")  # there was something to take out
+    assert a_body("recording:uploaded").decode().count("?")  # the reports did have signatures
 
 
 def test_the_end_says_what_to_do_next(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ def test_an_environment_that_is_none_is_named_with_those_there_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pair", "told"),
+    ("pair", "expected"),
     [
         ("AlarmMail=a@b.example", "Did you mean AlarmEmail"),
         ("AlarmEmail", "write Name=value"),
@@ -69,8 +69,8 @@ def test_an_environment_that_is_none_is_named_with_those_there_are() -> None:
         ("EventArchiveRetentionDays=00", "must be a whole number"),
     ],
 )
-def test_an_invalid_parameter_is_rejected_before_the_build(pair: str, told: str) -> None:
-    with pytest.raises(deploy.Unusable, match=told):
+def test_an_invalid_parameter_is_rejected_before_the_build(pair: str, expected: str) -> None:
+    with pytest.raises(deploy.Unusable, match=expected):
         deploy.given([pair])
 
 
@@ -83,9 +83,9 @@ def test_a_first_deployment_asks_until_the_value_is_valid(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     products = {"Products": "meetings"}
-    asked = deploy.answers(products, typed("https://vonage.example/v1", "true", "often", "7", ""))
+    answers = deploy.answers(products, typed("https://vonage.example/v1", "true", "often", "7", ""))
 
-    assert asked == {
+    assert answers == {
         "VonageBaseUrl": "https://vonage.example/v1",
         "CopyRecordings": "true",
         "CleanupRetentionDays": "7",
@@ -93,15 +93,15 @@ def test_a_first_deployment_asks_until_the_value_is_valid(
     }
     shown = capsys.readouterr().out
     assert "must be a whole number" in shown
-    assert all(parameters()[name].description in shown for name in asked)
+    assert all(parameters()[name].description in shown for name in answers)
 
 
 def test_video_is_recommended_with_the_reason_and_needs_no_url_of_meetings(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    asked = deploy.answers({}, typed("all", "", "", "7", ""))
+    answers = deploy.answers({}, typed("all", "", "", "7", ""))
 
-    assert asked == {
+    assert answers == {
         "Products": "video",
         "CopyRecordings": "false",
         "CleanupRetentionDays": "7",
@@ -114,12 +114,12 @@ def test_video_is_recommended_with_the_reason_and_needs_no_url_of_meetings(
 
 @pytest.mark.parametrize("chosen", ["meetings", "both"])
 def test_another_choice_asks_for_the_url_of_meetings(chosen: str) -> None:
-    asked = deploy.answers({}, typed(chosen, "", "", "", ""))
-    assert asked["Products"] == chosen
-    assert asked["VonageBaseUrl"] == parameters()["VonageBaseUrl"].default
+    answers = deploy.answers({}, typed(chosen, "", "", "", ""))
+    assert answers["Products"] == chosen
+    assert answers["VonageBaseUrl"] == parameters()["VonageBaseUrl"].default
 
 
-def test_what_was_given_is_not_asked_for() -> None:
+def test_a_given_parameter_is_not_asked_for() -> None:
     given = dict.fromkeys(deploy.ASKED, "given")
     assert deploy.answers(given, typed()) == {}
 
@@ -141,7 +141,7 @@ class AnAccount:
     def require_roomkeepers(self) -> None:
         pass
 
-    def whereabouts(self) -> str:
+    def account_and_region(self) -> str:
         return "account 123456789012, region eu-central-1"
 
 
@@ -253,6 +253,7 @@ def test_a_first_deployment_prints_its_account_and_the_next_steps(
     assert "The first deployment of stack roomkeeper-prod into account 123456789012" in shown
     assert "make configure PRODUCT=meetings STACK=roomkeeper-prod" in shown
     assert "make configure PRODUCT=video STACK=roomkeeper-prod" in shown
+    assert "make smoke STACK=roomkeeper-prod" in shown
 
 
 def test_a_later_deployment_asks_and_prints_nothing(
@@ -307,7 +308,7 @@ def test_the_target_region_is_checked_for_what_is_deployed_before_it_is_built(
 
 
 EMERGENCY = {"CleanupDryRun": "true", "LogRetentionDays": "90", "EventArchiveRetentionDays": "90"}
-"""What an operator of prod set by hand to stop deletions."""
+"""The parameter that an operator of prod set by hand to stop deletions."""
 
 
 @pytest.fixture
@@ -355,7 +356,7 @@ def test_a_value_that_is_confirmed_or_given_by_hand_needs_no_question(
     assert f'CleanupDryRun="{dry_run}"' in stopped.commands[0]
 
 
-def test_the_confirmation_of_another_stack_counts_for_nothing(
+def test_the_confirmation_of_another_stack_is_ignored(
     stopped: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.argv", ["deploy", "--environment", "prod", "--confirm", "roomkeeper"])
@@ -363,7 +364,7 @@ def test_the_confirmation_of_another_stack_counts_for_nothing(
     assert not stopped.commands
 
 
-def test_what_is_impossible_with_the_stacks_own_parameters_is_refused_before_the_build(
+def test_a_value_that_contradicts_the_stacks_own_parameters_is_refused_before_the_build(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stack = AnAccount("UPDATE_COMPLETE")
@@ -378,7 +379,7 @@ def test_what_is_impossible_with_the_stacks_own_parameters_is_refused_before_the
     assert (runs.built, runs.commands) == ([], [])
 
 
-def test_what_sam_runs_in_has_the_region_of_the_operator_commands(
+def test_the_sam_cli_gets_the_region_of_the_operator_commands(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: dict[str, str] = {}

@@ -1,14 +1,20 @@
-"""What the local CloudFormation asks its caller's permission for is what AWS's does."""
+"""The local CloudFormation requires the same permissions of its caller as AWS's."""
 
 import json
 
 import pytest
 
-from local.aws.deployer_permissions import HANDLERS, MORE_AT_CREATION, checks, rule_arn
+from local.aws.deployer_permissions import (
+    HANDLERS,
+    MORE_AT_CREATION,
+    WITH_PROPERTY,
+    checks,
+    rule_arn,
+)
 from tests.support.deployer import asked_for, is_allowed, resource_types
 
-PLACE = {"stack": "roomkeeper-prod", "account": "123456789012", "region": "eu-west-1"}
-BUS = PLACE["stack"]
+LOCATION = {"stack": "roomkeeper-prod", "account": "123456789012", "region": "eu-west-1"}
+BUS = LOCATION["stack"]
 ROLE = "arn:aws:iam::123456789012:role/roomkeeper-prod-Role-X"
 
 
@@ -17,7 +23,7 @@ def test_every_type_that_is_deployed_is_checked() -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(HANDLERS))
-def test_what_is_checked_is_what_awss_schema_names(kind: str) -> None:
+def test_the_checked_actions_are_those_of_awss_schemas(kind: str) -> None:
     handlers, named = HANDLERS[kind], {*asked_for(kind)}
     for verb in ("create", "update", "delete"):
         assert {(verb, action) for action in getattr(handlers, verb)} <= named
@@ -25,23 +31,39 @@ def test_what_is_checked_is_what_awss_schema_names(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", sorted(HANDLERS))
 @pytest.mark.parametrize("verb", ["create", "update", "delete"])
-def test_what_is_checked_is_what_the_policies_allow(kind: str, verb: str) -> None:
+def test_the_checked_actions_are_allowed_by_the_policies(kind: str, verb: str) -> None:
     properties = {"Role": ROLE, "Target": {"RoleArn": ROLE}}
     logical_id = "CallbackSecret" if "Secret" in kind else "Dashboard"
     if "Schedule" in kind:
-        logical_id = "RecordingCleanupSchedule"
+        logical_id = "Schedule"
     policies = ["DeployPolicy", "DeployDataPolicy"]
     if "domainnames" in HANDLERS[kind].arn:  # only for a company's rules
         policies.append("DeployCompanyRulesPolicy")
     if kind in ("AWS::Events::Rule", "AWS::S3::Bucket", "AWS::S3::BucketPolicy"):
         policies.append("DeployCopiesPolicy")
-    for action, arn, _ in checks(kind, logical_id, properties, PLACE)[verb]:
+    for action, arn, _ in checks(kind, logical_id, properties, LOCATION)[verb]:
         assert is_allowed(action, arn, *policies), (action, arn)
 
 
-def test_access_logs_take_permissions_of_their_own() -> None:
+@pytest.mark.parametrize(("kind", "name"), sorted(WITH_PROPERTY))
+def test_a_company_rules_property_needs_permissions_of_the_policy_for_it(
+    kind: str, name: str
+) -> None:
+    properties = {"Role": ROLE}
+    usual = ["DeployPolicy", "DeployDataPolicy"]
+    named = {*asked_for(kind)}
+    for verb in ("create", "update"):
+        without = [*checks(kind, "X", properties, LOCATION)[verb]]
+        extra = [*checks(kind, "X", {**properties, name: "given"}, LOCATION)[verb]]
+        for action, arn, _ in extra[: len(extra) - len(without)]:
+            assert (verb, action) in named
+            assert not is_allowed(action, arn, *usual), (action, arn)
+            assert is_allowed(action, arn, "DeployCompanyRulesPolicy"), (action, arn)
+
+
+def test_access_logs_need_permissions_of_their_own() -> None:
     assert "logs:CreateLogDelivery" in MORE_AT_CREATION["AWS::ApiGatewayV2::Stage"]
-    stage = checks("AWS::ApiGatewayV2::Stage", "HttpApiStage", {}, PLACE)
+    stage = checks("AWS::ApiGatewayV2::Stage", "HttpApiStage", {}, LOCATION)
     assert ("logs:CreateLogDelivery", "*", {}) in [*stage["create"]]
 
 

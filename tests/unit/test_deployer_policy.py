@@ -1,6 +1,6 @@
 """The deployer's policies allow what CloudFormation does for the template, and little else.
 
-AWS publishes for each resource type which permissions CloudFormation's handlers take ("handlers" in
+AWS publishes the permissions of CloudFormation's handlers for each resource type ("handlers" in
 the resource type schemas, "Resource type definition schema" in the CloudFormation CLI guide).
 cfn-lint brings these schemas along.
 """
@@ -17,7 +17,7 @@ DEPLOY = ("DeployPolicy", "DeployDataPolicy")
 COPIES = "DeployCopiesPolicy"
 COMPANY = "DeployCompanyRulesPolicy"
 HERE = "eu-west-1:123456789012"
-SCHEDULE = f"arn:aws:scheduler:{HERE}:schedule/default/{STACK}-RecordingCleanupSchedule-X"
+SCHEDULE = f"arn:aws:scheduler:{HERE}:schedule/default/{STACK}-RecordingCleanupJob-X-Schedule-Y"
 
 MADE = {
     "AWS::ApiGatewayV2::ApiMapping": "arn:aws:apigateway:eu-west-1::/domainnames/x/apimappings/y",
@@ -52,13 +52,13 @@ MADE = {
     "AWS::Scheduler::Schedule": SCHEDULE,
     "AWS::SecretsManager::Secret": f"arn:aws:secretsmanager:{HERE}:secret:CallbackSecret-X-Y",
 }
-"""Something of each type, as CloudFormation and the template name it."""
+"""The ARN of a resource of each type, with the names that the template leads to."""
 
 OPTIONAL = ("AWS::ApiGatewayV2::ApiMapping", "AWS::ApiGatewayV2::DomainName")
-"""The types of which something is made only for the rules of a company."""
+"""The resource types that only the rules of a company need."""
 
 FOR_COPIES = ("AWS::Events::Rule", "AWS::S3::Bucket", "AWS::S3::BucketPolicy")
-"""The types of which something is made only for copies of recordings."""
+"""The resource types that only copies of recordings need."""
 
 KEY = f"arn:aws:kms:{HERE}:key/1-2-3"
 
@@ -73,7 +73,7 @@ FOR_COMPANY_RULES = {
     ),
     "AWS::Logs::LogGroup": ("logs:AssociateKmsKey", "logs:DisassociateKmsKey"),
 }
-"""What schemas ask for in the name of properties that only a company's rules set."""
+"""Permissions in schemas for properties that only a company's rules set."""
 
 ELSEWHERE = {
     "iam:PassRole": MADE["AWS::IAM::Role"],
@@ -81,7 +81,7 @@ ELSEWHERE = {
     "lambda:GetLayerVersion": MADE["AWS::Lambda::LayerVersion"],
     "s3:GetObject": "arn:aws:s3:::aws-sam-cli-managed-default-samclisourcebucket-x/code",
 }
-"""What an action is done to, where that is not what is made."""
+"""The resource of an action, where it is not the resource that is made."""
 
 NOT_NEEDED = {
     "AWS::ApiGatewayV2::Api": {"s3:getObject"},  # an OpenAPI body in S3
@@ -145,12 +145,12 @@ NOT_NEEDED = {
         "secretsmanager:RemoveRegionsFromReplication",
     },
 }
-"""What schemas ask for in the name of properties that the template does not set."""
+"""Permissions in schemas for properties that the template does not set."""
 
 OTHER_SERVICES = re.compile(
     "^(kms|ec2|elasticfilesystem|s3tables|s3files|kinesis|firehose):|^s3:(REST|ListBucket|GetObjectMetadata)"
 )
-"""Services of which the template uses nothing: keys of its own, networks, files, streams."""
+"""Services that the template does not use: KMS, VPC, EFS, Kinesis and others."""
 
 
 def test_something_of_every_type_that_is_deployed_is_known_here() -> None:
@@ -158,7 +158,7 @@ def test_something_of_every_type_that_is_deployed_is_known_here() -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(MADE))
-def test_what_cloudformation_does_for_a_resource_is_allowed(kind: str) -> None:
+def test_cloudformations_actions_for_a_resource_are_allowed(kind: str) -> None:
     wanted = {
         action
         for _, action in asked_for(kind)
@@ -177,7 +177,7 @@ def test_what_cloudformation_does_for_a_resource_is_allowed(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(FOR_COMPANY_RULES))
-def test_what_cloudformation_does_for_a_companys_rules_is_allowed_by_their_own_policy(
+def test_cloudformations_actions_for_a_companys_rules_are_allowed_by_a_policy_of_their_own(
     kind: str,
 ) -> None:
     for action in FOR_COMPANY_RULES[kind]:
@@ -214,11 +214,11 @@ UNNAMED = {
     "Secrets": "named by logical id",
     "Credentials": "named by logical id",
 }
-"""Statements of which not every resource carries the stack's name, and why."""
+"""Statements with resources whose names lack the stack's name, and the reason."""
 
 
 @pytest.mark.parametrize("name", [*DEPLOY, COPIES, COMPANY, "OperatePolicy"])
-def test_a_statement_is_limited_to_what_carries_the_stacks_name(name: str) -> None:
+def test_a_statement_is_limited_to_resources_with_the_stacks_name(name: str) -> None:
     for each in deployer.statements(name):
         named = each["Resource"] if isinstance(each["Resource"], list) else [each["Resource"]]
         logical = ("archive/EventArchive-", "dashboard/Dashboard-", "layer:RoomkeeperLayer")
@@ -251,7 +251,7 @@ def test_no_statement_is_for_everything() -> None:
 
 
 @pytest.mark.parametrize("name", [*DEPLOY, COPIES, COMPANY, "OperatePolicy"])
-def test_a_policy_is_no_longer_than_iam_takes(name: str) -> None:
+def test_a_policy_is_no_longer_than_iam_accepts(name: str) -> None:
     """6,144 characters without blanks: "IAM and AWS STS quotas"."""
     document = {"Version": "2012-10-17", "Statement": deployer.statements(name)}
     longest = json.dumps(document, separators=(",", ":")).replace("roomkeeper", "x" * 20)

@@ -1,4 +1,4 @@
-"""What the pages say is so: links lead somewhere, and nothing that is public is left out."""
+"""The pages are correct and complete: links work, and every public name is documented."""
 
 import json
 import re
@@ -33,14 +33,14 @@ def tokens(page: Path) -> list[Token]:
 
 
 def links(page: Path) -> list[str]:
-    """Return where the page's links and pictures lead."""
+    """Return the targets of the page's links and pictures."""
     inline = [each for token in tokens(page) for each in token.children or ()]
     found = [token.attrGet("href") or token.attrGet("src") for token in inline]
     return [str(each) for each in found if each]
 
 
 def anchors(page: Path) -> set[str]:
-    """Return what a link into the page may name, as hosts of Markdown make it from headings."""
+    """Return the anchors of the page's headings, as hosts of Markdown derive them."""
     listed = tokens(page)
     texts = [listed[i + 1].content for i, each in enumerate(listed) if each.type == "heading_open"]
     return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in texts}
@@ -74,7 +74,7 @@ def test_pages_that_are_named_in_texts_have_the_part_that_is_named() -> None:
         assert re.sub(r"\s+", "-", heading.lower()) in anchors(Path(page)), (page, heading)
 
 
-def test_the_reference_is_what_the_template_and_the_types_say() -> None:
+def test_the_reference_matches_the_template_and_the_types() -> None:
     assert reference.PAGE.read_text() == reference.page(), "run make reference"
 
 
@@ -82,6 +82,13 @@ def test_the_reference_has_every_parameter_and_output() -> None:
     text = reference.PAGE.read_text()
     for name in [*parameters(), *template()["Outputs"]]:
         assert f"| `{name}` |" in text
+
+
+def test_the_stacks_version_is_that_of_the_changelog() -> None:
+    newest = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0]
+    version = template()["Outputs"]["Version"]["Value"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+(-dev)?", version)
+    assert version.endswith("-dev") if newest == "Unreleased" else version == newest
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -111,7 +118,7 @@ def test_every_page_is_reached_from_the_readme() -> None:
     assert reached >= set(PAGES)
 
 
-def test_the_readme_says_in_one_screen_what_it_is_and_how_to_run_it() -> None:
+def test_the_readmes_first_screen_has_the_purpose_and_the_commands() -> None:
     screen = "\n".join((ROOT / "README.md").read_text().splitlines()[:45])
     for needed in ("Vonage", "make demo", "make deploy", "make test", "docs/pictures/flow.svg"):
         assert needed in screen
@@ -137,7 +144,7 @@ def sentences(page: Path) -> set[str]:
     return {part.strip(" *") for part in found if len(part.split()) >= 7}
 
 
-def test_no_sentence_stands_on_two_pages() -> None:
+def test_no_sentence_is_on_two_pages() -> None:
     pages = [page for page in PAGES if page.name != "CHANGELOG.md"]
     where = [(sentence, page) for page in pages for sentence in sentences(page)]
     counted = Counter(sentence for sentence, _ in where)

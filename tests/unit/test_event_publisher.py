@@ -32,10 +32,10 @@ Record = dict[str, Any]
 
 
 class FakeEventBridge:
-    """An EventBridge that answers PutEvents by recording, and accepts all other events."""
+    """An EventBridge with a response for each recording; it accepts all other events."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, dict[str, str]] = {}
+        self.responses: dict[str, dict[str, str]] = {}
         self.published: list[dict[str, Any]] = []
 
     def put_events(self, Entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: N803
@@ -43,10 +43,10 @@ class FakeEventBridge:
 
     def _take(self, entry: Mapping[str, Any]) -> dict[str, str]:
         event = {"detail-type": entry["DetailType"], **json.loads(entry["Detail"])["data"]}
-        answer = self.answers.get(event.get("recording_id", ""), ACCEPTED)
-        if answer == ACCEPTED:
+        response = self.responses.get(event.get("recording_id", ""), ACCEPTED)
+        if response == ACCEPTED:
             self.published.append(event)
-        return answer
+        return response
 
 
 @pytest.fixture
@@ -75,21 +75,21 @@ def queue_url(
 
 
 @pytest.fixture
-def set_aside(sqs: Any, queue_url: str) -> Callable[[], list[dict[str, Any]]]:
+def dead_letters(sqs: Any, queue_url: str) -> Callable[[], list[dict[str, Any]]]:
     """Return the messages in the dead-letter queue."""
 
     def receive() -> list[dict[str, Any]]:
-        answer = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10)
-        return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
+        response = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10)
+        return [json.loads(message["Body"]) for message in response.get("Messages", [])]
 
     return receive
 
 
 def publish(*records: Record) -> list[str]:
     """Pass records to the function; return the sequence numbers of those to be retried."""
-    answer = app.handler({"Records": records}, AContext())
-    assert answer.keys() == {"batchItemFailures"}
-    return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+    response = app.handler({"Records": records}, AContext())
+    assert response.keys() == {"batchItemFailures"}
+    return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
 
 
 def started(name: str, **facts: str) -> Record:
@@ -157,7 +157,7 @@ def test_no_session_is_read_if_no_room_is_missing(
 
 
 @pytest.mark.filterwarnings("ignore:No application metrics to publish")
-def test_while_rooms_cannot_be_read_the_batch_fails_and_nothing_is_published(
+def test_a_batch_fails_without_publishing_while_rooms_cannot_be_read(
     bridge: FakeEventBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TABLE_NAME", "missing")
@@ -170,33 +170,33 @@ def test_while_rooms_cannot_be_read_the_batch_fails_and_nothing_is_published(
 
 
 def test_only_unavailable_records_are_retried(
-    bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
+    bridge: FakeEventBridge, dead_letters: Callable[[], list[Any]]
 ) -> None:
-    bridge.answers = {"2": THROTTLED, "4": THROTTLED}
+    bridge.responses = {"2": THROTTLED, "4": THROTTLED}
     assert publish(*(started(n) for n in "12345")) == ["2", "4"]
     assert [event["recording_id"] for event in bridge.published] == ["1", "3", "5"]
-    assert set_aside() == []
+    assert dead_letters() == []
 
 
-@pytest.mark.parametrize("place", [0, 1, 2])
-def test_an_invalid_record_goes_to_the_dlq_whole_and_does_not_block_others(
-    place: int, bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_an_invalid_record_goes_to_the_dlq_complete_and_does_not_block_others(
+    index: int, bridge: FakeEventBridge, dead_letters: Callable[[], list[Any]]
 ) -> None:
     records = [started("1"), started("2")]
-    records.insert(place, poison("9"))
+    records.insert(index, poison("9"))
     assert publish(*records) == []
     assert [event["recording_id"] for event in bridge.published] == ["1", "2"]
-    [message] = set_aside()
+    [message] = dead_letters()
     assert message["record"] == poison("9")
     assert message["reason"].startswith("ValidationError: ")
 
 
-def test_the_record_of_a_refused_event_goes_to_the_dlq_whole(
-    bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
+def test_the_complete_record_of_a_refused_event_goes_to_the_dlq(
+    bridge: FakeEventBridge, dead_letters: Callable[[], list[Any]]
 ) -> None:
-    bridge.answers = {"1": REFUSED}
+    bridge.responses = {"1": REFUSED}
     assert publish(started("1"), started("2")) == []
-    assert set_aside() == [
+    assert dead_letters() == [
         {"reason": "MalformedDetail: Detail is malformed.", "record": started("1")}
     ]
 
@@ -206,7 +206,7 @@ def test_a_record_with_any_characters_goes_to_the_dlq(
     character: str, bridge: FakeEventBridge, sqs: Any, queue_url: str
 ) -> None:
     """SQS refuses some characters unescaped; the SQS in these tests does not."""
-    bridge.answers = {"1": REFUSED}
+    bridge.responses = {"1": REFUSED}
     record = started("1", room_id=f"a{character}b")
     assert publish(record) == []
     [message] = sqs.receive_message(QueueUrl=queue_url)["Messages"]
@@ -216,19 +216,19 @@ def test_a_record_with_any_characters_goes_to_the_dlq(
 
 
 def test_only_the_key_of_a_record_that_sqs_refuses_goes_to_the_dlq(
-    bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
+    bridge: FakeEventBridge, dead_letters: Callable[[], list[Any]]
 ) -> None:
-    bridge.answers = {"1": REFUSED}
+    bridge.responses = {"1": REFUSED}
     record = started("1", room_id="x" * 1_100_000)
     assert publish(record, poison("2")) == []
-    assert [message.get("key") for message in set_aside()] == ["RECORDING#1", None]
+    assert [message.get("key") for message in dead_letters()] == ["RECORDING#1", None]
 
 
 def test_a_record_that_cannot_be_sent_to_the_dlq_is_retried(
     bridge: FakeEventBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DEAD_LETTER_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/1/missing")
-    bridge.answers = {"3": THROTTLED}
+    bridge.responses = {"3": THROTTLED}
     assert publish(started("1"), poison("2"), started("3")) == ["2", "3"]
     assert [event["recording_id"] for event in bridge.published] == ["1"]
 
@@ -236,11 +236,11 @@ def test_a_record_that_cannot_be_sent_to_the_dlq_is_retried(
 def test_a_record_is_retried_and_the_error_logged_if_sqs_is_unreachable(
     monkeypatch: pytest.MonkeyPatch, output: Output
 ) -> None:
-    class Unreachable:
+    class UnreachableQueue:
         def send_message(self, **_message: str) -> None:
             raise CUT_OFF
 
-    monkeypatch.setattr(app, "_queue", Unreachable)
+    monkeypatch.setattr(app, "_queue", UnreachableQueue)
     assert publish(poison("1")) == ["1"]
     assert str(CUT_OFF) in output.logged("dead letter not sent")["exception"]
 
@@ -251,35 +251,35 @@ def test_after_the_first_failed_dlq_message_no_other_is_sent(
     """Lambda redelivers all of them, and the timeout allows one failure only."""
     tried: list[str] = []
 
-    class Unreachable:
+    class UnreachableQueue:
         def send_message(self, MessageBody: str, **_more: str) -> None:  # noqa: N803
             tried.append(MessageBody)
             raise CUT_OFF
 
-    monkeypatch.setattr(app, "_queue", Unreachable)
+    monkeypatch.setattr(app, "_queue", UnreachableQueue)
     assert publish(poison("1"), poison("2")) == ["1"]
     assert len(tried) == 1
 
 
 def test_a_refused_record_after_the_first_failure_is_not_sent_to_the_dlq_yet(
-    bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
+    bridge: FakeEventBridge, dead_letters: Callable[[], list[Any]]
 ) -> None:
-    bridge.answers = {"1": THROTTLED}
+    bridge.responses = {"1": THROTTLED}
     batch = [started("1"), poison("2")]
     assert publish(*batch) == ["1"]
-    bridge.answers = {}  # and Lambda comes again with all from there on
+    bridge.responses = {}  # and Lambda comes again with all from there on
     assert publish(*batch) == []
-    assert len(set_aside()) == 1
+    assert len(dead_letters()) == 1
 
 
 def test_a_redriven_record_that_fails_again_is_not_sent_to_the_dlq(
-    bridge: FakeEventBridge, set_aside: Callable[[], list[Any]]
+    bridge: FakeEventBridge, dead_letters: Callable[[], list[Any]]
 ) -> None:
-    bridge.answers = {"1": REFUSED}
+    bridge.responses = {"1": REFUSED}
     records = [started("1"), poison("2"), started("3")]
-    answer = app.handler({"Records": records, "redrive": True}, AContext())
-    assert [each["itemIdentifier"] for each in answer["batchItemFailures"]] == ["1", "2"]
-    assert set_aside() == []
+    response = app.handler({"Records": records, "redrive": True}, AContext())
+    assert [each["itemIdentifier"] for each in response["batchItemFailures"]] == ["1", "2"]
+    assert dead_letters() == []
 
 
 # --- logs and metrics -----------------------------------------------------------------------------
@@ -288,7 +288,7 @@ def test_a_redriven_record_that_fails_again_is_not_sent_to_the_dlq(
 def test_published_refused_and_delayed_events_are_counted(
     bridge: FakeEventBridge, output: Output
 ) -> None:
-    bridge.answers = {"2": REFUSED, "5": THROTTLED}
+    bridge.responses = {"2": REFUSED, "5": THROTTLED}
     publish(started("1"), started("2"), poison("3"), started("4"), started("5"))
     assert output.metrics == {"EventPublished": 2, "EventRefused": 2, "EventDelayed": 1}
 
@@ -304,15 +304,15 @@ def test_a_published_event_is_logged_by_its_id(output: Output) -> None:
 def test_an_unpublished_event_is_logged_with_the_reason(
     bridge: FakeEventBridge, output: Output
 ) -> None:
-    bridge.answers = {"1": REFUSED}
+    bridge.responses = {"1": REFUSED}
     publish(started("1"), poison("2"))
     assert output.logged("event not published")["reason"] == "MalformedDetail: Detail is malformed."
-    assert output.logged("stream record makes no sense")["key"] == "RECORDING#2"
+    assert output.logged("stream record is invalid")["key"] == "RECORDING#2"
 
 
-@pytest.mark.parametrize("answer", [ACCEPTED, REFUSED, THROTTLED], ids=str)
+@pytest.mark.parametrize("response", [ACCEPTED, REFUSED, THROTTLED], ids=str)
 def test_no_log_line_has_a_url_or_a_body(
-    answer: dict[str, str], table: Table, bridge: FakeEventBridge, output: Output
+    response: dict[str, str], table: Table, bridge: FakeEventBridge, output: Output
 ) -> None:
     store = Store(table.client, table.name)
     for callback in (
@@ -322,7 +322,7 @@ def test_no_log_line_has_a_url_or_a_body(
     ):
         store.apply(callback, NOON)
     broken = {"pk": {"S": "RECORDING#9"}, "url": {"S": SECRET_URL}, "seen": {"S": "x"}}
-    bridge.answers = {"1": answer}
+    bridge.responses = {"1": response}
     publish(*(a_record(item) for item in [*table.items(), broken]))
     assert output.text.count('"level"') == 4
     assert "X-Signature-Of-Url" not in output.text

@@ -47,6 +47,6 @@ def test_sources_are_not_read_ahead() -> None:
     assert next(interleave(((2, source()),))) == 1
 
 
-def test_no_sources_yield_nothing() -> None:
+def test_without_sources_nothing_is_yielded() -> None:
     assert list(interleave(())) == []
     assert list(interleave(((1, iter(())), (3, iter(()))))) == []

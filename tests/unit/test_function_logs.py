@@ -41,7 +41,7 @@ def log(group: str, *texts: str, ago: float = 60) -> None:
     boto3.client("logs").put_log_events(
         logGroupName=group,
         logStreamName="one",
-        logEvents=[{"timestamp": at + place, "message": text} for place, text in enumerate(texts)],
+        logEvents=[{"timestamp": at + index, "message": text} for index, text in enumerate(texts)],
     )
 
 
@@ -53,8 +53,8 @@ def test_lines_of_all_functions_are_printed_in_order_of_time(stack: AStack) -> N
     log("a-intake", "second", ago=50)
     log("a-publisher", "first", "next", ago=60)
     log("a-publisher", "third", ago=40)
-    told = [line[9:] for line in read(stack)]
-    assert told == [
+    shown = [line[9:] for line in read(stack)]
+    assert shown == [
         "event_publisher first",
         "event_publisher next",
         "callback_intake second",
@@ -62,14 +62,14 @@ def test_lines_of_all_functions_are_printed_in_order_of_time(stack: AStack) -> N
     ]
 
 
-def test_lines_are_in_the_order_of_the_times_that_they_say_themselves(stack: AStack) -> None:
+def test_lines_are_in_the_order_of_their_own_timestamps(stack: AStack) -> None:
     def line(message: str, ago: int) -> str:
         at = (NOW - timedelta(seconds=ago)).isoformat()
         return json.dumps({"message": message, "timestamp": at, "service": "s"})
 
     log("a-intake", line("second", ago=20), ago=10)
     log("a-publisher", line("first", ago=30), ago=9)
-    assert [told[9:] for told in read(stack)] == [
+    assert [line[9:] for line in read(stack)] == [
         "event_publisher first",
         "callback_intake second",
     ]
@@ -88,9 +88,10 @@ def test_a_structured_line_is_printed_with_its_message_and_own_fields(stack: ASt
         "event": "x:y",
     }
     log("a-intake", json.dumps(line))
-    [told] = read(stack)
+    [printed] = read(stack)
     assert (
-        told[9:] == "callback_intake WARNING callback refused event=x:y count=3 reason=wrong_token"
+        printed[9:]
+        == "callback_intake WARNING callback refused event=x:y count=3 reason=wrong_token"
     )
 
 
@@ -148,10 +149,13 @@ def test_following_prints_late_lines_and_each_line_once(
         raise EndOfTestError
 
     monkeypatch.setattr(time, "sleep", sleep)
-    told = logs.lines(stack, "", NOW - timedelta(minutes=5), follow=True)  # type: ignore[arg-type]
-    assert [next(told)[9:], next(told)[9:]] == ["callback_intake first", "callback_intake late"]
+    following = logs.lines(stack, "", NOW - timedelta(minutes=5), follow=True)  # type: ignore[arg-type]
+    assert [next(following)[9:], next(following)[9:]] == [
+        "callback_intake first",
+        "callback_intake late",
+    ]
     with pytest.raises(EndOfTestError):
-        next(told)
+        next(following)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, stack: AStack, *arguments: str) -> int:

@@ -12,11 +12,15 @@ from local.testing.builders import (
     a_recording_uploaded,
     a_session_started,
 )
+from operations import items as items_command
 from operations.items import items
 from operations.selection import Selection
+from operations.template import ROOT
+from roomkeeper.callbacks import video
 from roomkeeper.domain.rooms import Extension
 from roomkeeper.store import Store
 from roomkeeper.store.rooms import RoomStore
+from roomkeeper.store.scans import ScanStore
 from tests.support.operator_stack import AStack
 from tests.unit.conftest import Table
 
@@ -88,3 +92,26 @@ def test_more_items_than_one_batch_are_all_read(table: Table) -> None:
     for number in range(120):
         store.apply(a_recording_uploaded(recording_id=f"{number:03}", session_id="s"), NOON)
     assert len(keys(table, limit=500, session="s")) == 120
+
+
+def test_items_are_selected_by_product(full: Table) -> None:
+    store = Store(full.client, full.name, event_days=9)
+    for sample in ("archive_available", "session_notification"):
+        store.apply(video.parse((ROOT / f"events/video_{sample}.json").read_bytes()), NOON)
+    ScanStore(full.client, full.name).save("video", 9)
+    of_video = keys(full, product="video")
+    assert [key.partition("#")[0] for key in of_video] == ["RECORDING", "EVENT"]
+    of_meetings = keys(full, product="meetings")
+    assert len(of_meetings) == 7
+    assert {*of_meetings, *of_video} == {key for key in keys(full) if "CHECKPOINT" not in key}
+    assert keys(full, product="video", session="session-1") == []
+
+
+def test_a_selection_without_items_says_so(
+    table: Table, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(items_command, "deployed_stack", lambda _name: AStack(table.name))
+    monkeypatch.setattr("sys.argv", ["items", "--recording", "unknown"])
+    assert items_command.main() == 0
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "No items were found.\n")

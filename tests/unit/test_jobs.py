@@ -285,10 +285,10 @@ class Secrets:
     """A Secrets Manager client that always returns the same response."""
 
     def __init__(self, response: dict[str, Any]) -> None:
-        self._answer = response
+        self._response = response
 
     def get_secret_value(self, **_: str) -> dict[str, Any]:
-        return self._answer
+        return self._response
 
 
 @pytest.mark.parametrize(

@@ -36,12 +36,12 @@ LOGS = {"functions/a.log", "local.aws.log"}
 def running(folder: Path) -> Iterator[None]:
     """Hold the run's lock in a process that outlives its parent."""
     with leftovers.lock(folder) as lock:
-        held = subprocess.Popen(["sleep", "60"], pass_fds=[lock])
+        holder = subprocess.Popen(["sleep", "60"], pass_fds=[lock])
     try:
         yield
     finally:
-        held.kill()
-        held.wait()
+        holder.kill()
+        holder.wait()
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_new_run_removes_earlier_ones_that_have_ended(tmp_path: Path) -> None:
     assert files(new) == LOGS
 
 
-def test_clean_leaves_the_last_runs_logs_and_the_tools(project: Path) -> None:
+def test_clean_keeps_the_last_runs_logs_and_the_tools(project: Path) -> None:
     freed = clean.clean(project)
     assert files(project) == {
         "keep.py",

@@ -64,9 +64,9 @@ def test_the_folder_can_have_any_name_and_its_siblings_are_not_touched(
     clone = a_clone(tmp_path / name)
     python = an_interpreter(tmp_path / "bin", INTERPRETER)
 
-    code, told = make(clone, f"PYTHON={python}", ".tools/uv/bin/uv")
+    code, output = make(clone, f"PYTHON={python}", ".tools/uv/bin/uv")
 
-    assert code == 0, told
+    assert code == 0, output
     assert (clone / ".tools/uv/bin/uv").exists()
     assert neighbour.read_text() == "mine"
     assert {*tmp_path.iterdir()} == {tmp_path / "R", tmp_path / "bin", clone.parent}
@@ -79,10 +79,10 @@ def test_a_folder_that_make_did_not_make_is_not_cleared(tmp_path: Path) -> None:
     precious.write_text("mine")
     python = an_interpreter(tmp_path / "bin", INTERPRETER)
 
-    code, told = make(clone, f"PYTHON={python}", ".tools/uv/bin/uv")
+    code, output = make(clone, f"PYTHON={python}", ".tools/uv/bin/uv")
 
     assert code
-    assert "is not a virtual environment. Move it away" in told
+    assert "is not a virtual environment. Move it away" in output
     assert precious.read_text() == "mine"
 
 
@@ -94,16 +94,16 @@ def test_a_python_that_lambda_lacks_is_rejected_in_one_sentence(
     clone = a_clone(tmp_path / "rk")
     python = an_interpreter(tmp_path / "bin", NEWER, "python3")
     tools = {name: shutil.which(name) for name in ("bash", "sh", "make", "grep", "awk", "touch")}
-    for name, place in tools.items():
-        assert place is not None
-        (tmp_path / "bin" / name).symlink_to(place)
+    for name, tool_path in tools.items():
+        assert tool_path is not None
+        (tmp_path / "bin" / name).symlink_to(tool_path)
 
     arguments = [f"PYTHON={python}"] if by_name else []
-    code, told = make(clone, *arguments, ".tools/uv/bin/uv", path=str(tmp_path / "bin"))
+    code, output = make(clone, *arguments, ".tools/uv/bin/uv", path=str(tmp_path / "bin"))
 
     assert code
-    assert "needs Python 3.11 to 3.14" in told
-    assert "Traceback" not in told
+    assert "needs Python 3.11 to 3.14" in output
+    assert "Traceback" not in output
     assert not (clone / ".tools").exists()
 
 
@@ -112,24 +112,24 @@ def test_a_python_that_is_not_cpython_is_rejected_in_one_sentence(tmp_path: Path
     other = NEWER.replace("sys.version_info = (3, 15, 0)", "sys.implementation.name = 'pypy'")
     python = an_interpreter(tmp_path / "bin", other)
 
-    code, told = make(a_clone(tmp_path / "rk"), f"PYTHON={python}", ".tools/uv/bin/uv")
+    code, output = make(a_clone(tmp_path / "rk"), f"PYTHON={python}", ".tools/uv/bin/uv")
 
     assert code
-    assert "needs Python 3.11 to 3.14" in told
+    assert "needs Python 3.11 to 3.14" in output
 
 
 def test_a_path_that_python_cannot_have_is_named_in_one_sentence(tmp_path: Path) -> None:
     clone = a_clone(tmp_path / "a:b")
 
-    code, told = make(clone, f"PYTHON={sys.executable}", ".tools/uv/bin/uv")
+    code, output = make(clone, f"PYTHON={sys.executable}", ".tools/uv/bin/uv")
 
     assert code
-    assert told.splitlines()[0] == (
+    assert output.splitlines()[0] == (
         f"Python cannot work in a folder whose path contains a colon. Move the project: {clone}"
     )
 
 
-def test_make_takes_the_pythons_that_the_template_offers() -> None:
+def test_make_accepts_the_pythons_that_the_template_offers() -> None:
     offered = template()["Parameters"]["Runtime"]["AllowedValues"]
     versions = [tuple(map(int, each.removeprefix("python").split("."))) for each in offered]
     makefile = (ROOT / "Makefile").read_text()

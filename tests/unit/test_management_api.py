@@ -26,7 +26,7 @@ from roomkeeper import vonage
 from roomkeeper.aws.secrets import SecretUnavailable
 from roomkeeper.domain.observations import Observation
 from roomkeeper.handlers import management_api as app
-from roomkeeper.management.operations import NotDeletableYet
+from roomkeeper.management.errors import NotDeletableYet
 from roomkeeper.store import Store, StoreUnavailable, events_due
 from roomkeeper.times import iso
 from roomkeeper.vonage.errors import InvalidId, RequestContext
@@ -37,9 +37,9 @@ from tests.support.management import (
     a_recording_at_vonage,
     a_request_for,
     a_room,
-    answered,
     call,
     no_such_thing,
+    response_to,
 )
 from tests.support.openapi import operations, validate
 from tests.unit.conftest import Table
@@ -62,7 +62,7 @@ def at_vonage(table: Table, monkeypatch: pytest.MonkeyPatch) -> AVonage:
 
 
 @pytest.fixture
-def tell(table: Table) -> Callable[..., None]:
+def receive(table: Table) -> Callable[..., None]:
     """Return a function that applies callbacks to the table."""
     store = Store(table.client, table.name, session_days=400, event_days=30)
 
@@ -73,13 +73,13 @@ def tell(table: Table) -> Callable[..., None]:
     return apply
 
 
-Tell = Callable[..., None]
+Receive = Callable[..., None]
 
 
 def conforms(route: str, body: object, status: int = 200) -> bool:
     """Check the response against docs/openapi.yaml; fail with the difference."""
-    answer = operations()[route]["responses"][str(status)]
-    validate(answer["content"]["application/json"]["schema"], body)
+    declared = operations()[route]["responses"][str(status)]
+    validate(declared["content"]["application/json"]["schema"], body)
     return True
 
 
@@ -95,9 +95,9 @@ def test_an_unsigned_request_is_refused_without_any_call(
 ) -> None:
     request = a_request_for("DELETE /rooms/{room_id}", "room")
     request["requestContext"]["authorizer"] = authorizer
-    answer = answered(request)
-    assert (answer.status, answer.body) == (403, {"message": "Forbidden"})
-    assert at_vonage.asked == []
+    response = response_to(request)
+    assert (response.status, response.body) == (403, {"message": "Forbidden"})
+    assert at_vonage.calls == []
 
 
 def test_the_cursor_leads_through_all_pages_of_rooms(at_vonage: AVonage) -> None:
@@ -119,7 +119,7 @@ def test_an_invalid_page_size_is_refused(at_vonage: AVonage, size: str) -> None:
     assert "page_size: a number from 1 to 100" in refused.message
 
 
-def test_a_room_is_shown_whole(at_vonage: AVonage) -> None:
+def test_a_room_is_returned_with_all_fields(at_vonage: AVonage) -> None:
     at_vonage.rooms["room"] = a_room(metadata="x", is_available=False)
     shown = call("GET /rooms/{room_id}", "room")
     assert (shown.status, shown.body["metadata"], shown.body["is_available"]) == (200, "x", False)
@@ -172,7 +172,7 @@ def test_an_invalid_expiry_is_refused_with_the_rule(
 
     assert (refused.status, refused.code) == (400, "invalid_request")
     assert complaint in refused.message
-    assert at_vonage.asked == []
+    assert at_vonage.calls == []
 
 
 def test_five_years_to_the_day_are_allowed(at_vonage: AVonage) -> None:
@@ -194,9 +194,9 @@ def test_a_room_is_deleted_once(at_vonage: AVonage) -> None:
 
 
 def test_a_sessions_recordings_are_each_returned_once_with_their_sources(
-    at_vonage: AVonage, tell: Tell
+    at_vonage: AVonage, receive: Receive
 ) -> None:
-    tell(a_recording_uploaded(), a_recording_uploaded(recording_id="only-ours"))
+    receive(a_recording_uploaded(), a_recording_uploaded(recording_id="only-ours"))
     at_vonage.recordings = {
         RECORDING_ID: a_recording_at_vonage(),
         "only-theirs": a_recording_at_vonage(recording_id="only-theirs", started_at=NOON + MONTH),
@@ -213,27 +213,27 @@ def test_a_sessions_recordings_are_each_returned_once_with_their_sources(
 
 
 def test_a_recording_known_only_from_its_start_is_in_the_table(
-    at_vonage: AVonage, tell: Tell
+    at_vonage: AVonage, receive: Receive
 ) -> None:
-    tell(a_recording_started())
+    receive(a_recording_started())
     at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage(event="recording:started", url=None)
     [shown] = call("GET /sessions/{session_id}/recordings", SESSION_ID).body["recordings"]
     assert (shown["known_to"], shown["status"]) == (["vonage", "roomkeeper"], "started")
 
 
 def test_a_session_item_is_not_returned_as_a_recording(
-    at_vonage: AVonage, tell: Tell, table: Table
+    at_vonage: AVonage, receive: Receive, table: Table
 ) -> None:
-    tell(a_session_started(session_id=SESSION_ID), a_recording_ended())
+    receive(a_session_started(session_id=SESSION_ID), a_recording_ended())
     [shown] = call("GET /sessions/{session_id}/recordings", SESSION_ID).body["recordings"]
     assert (shown["recording_id"], shown["room_id"]) == (RECORDING_ID, ROOM_ID)
     assert Store(table.client, table.name).recordings.in_session(SESSION_ID) == [RECORDING_ID]
 
 
 def test_a_session_may_have_more_recordings_than_one_batch_get_reads(
-    at_vonage: AVonage, tell: Tell
+    at_vonage: AVonage, receive: Receive
 ) -> None:
-    tell(*(a_recording_ended(recording_id=f"recording-{n:03}") for n in range(120)))
+    receive(*(a_recording_ended(recording_id=f"recording-{n:03}") for n in range(120)))
     listed = call("GET /sessions/{session_id}/recordings", SESSION_ID).body["recordings"]
     assert [each["recording_id"] for each in listed] == [f"recording-{n:03}" for n in range(120)]
 
@@ -254,9 +254,9 @@ def test_an_event_that_vonage_implies_becomes_the_status(at_vonage: AVonage, sta
 
 
 def test_a_recordings_url_is_vonages_fresh_one_and_never_the_stored_one(
-    at_vonage: AVonage, tell: Tell
+    at_vonage: AVonage, receive: Receive
 ) -> None:
-    tell(a_recording_uploaded())
+    receive(a_recording_uploaded())
     fresh = "https://a/b.mp4?Expires=1893456000&Signature=x"
     at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage(url=fresh)
 
@@ -273,10 +273,10 @@ def test_an_unknown_recording_is_not_found(at_vonage: AVonage) -> None:
     assert call("GET /recordings/{recording_id}", "nobodys").status == 404
 
 
-def test_a_404_that_is_not_vonages_own_is_not_taken_for_an_absence(
-    at_vonage: AVonage, tell: Tell, table: Table
+def test_a_404_that_is_not_vonages_own_does_not_count_as_absence(
+    at_vonage: AVonage, receive: Receive, table: Table
 ) -> None:
-    tell(a_recording_uploaded())
+    receive(a_recording_uploaded())
     at_vonage.failure = no_such_thing(name=None)
 
     for route in ("GET /recordings/{recording_id}", "DELETE /recordings/{recording_id}"):
@@ -289,9 +289,9 @@ def test_a_404_that_is_not_vonages_own_is_not_taken_for_an_absence(
 
 
 def test_a_recording_is_deleted_at_vonage_and_then_marked_in_the_table(
-    at_vonage: AVonage, tell: Tell, table: Table
+    at_vonage: AVonage, receive: Receive, table: Table
 ) -> None:
-    tell(a_recording_uploaded())
+    receive(a_recording_uploaded())
     at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage()
 
     assert call("DELETE /recordings/{recording_id}", RECORDING_ID).status == 204
@@ -308,9 +308,9 @@ def test_a_recording_is_deleted_at_vonage_and_then_marked_in_the_table(
 
 
 def test_a_deletion_whose_mark_failed_is_marked_by_a_retry(
-    at_vonage: AVonage, tell: Tell, table: Table
+    at_vonage: AVonage, receive: Receive, table: Table
 ) -> None:
-    tell(a_recording_uploaded())
+    receive(a_recording_uploaded())
     assert call("DELETE /recordings/{recording_id}", RECORDING_ID).status == 204
     assert table.plain_item(RECORDING)["deleted_by"] == "management"
 
@@ -335,9 +335,9 @@ def test_the_deletion_of_an_unknown_recording_is_not_found(
 
 
 def test_a_recording_that_is_not_uploaded_cannot_be_deleted_yet(
-    at_vonage: AVonage, tell: Tell, table: Table
+    at_vonage: AVonage, receive: Receive, table: Table
 ) -> None:
-    tell(a_recording_started())
+    receive(a_recording_started())
     at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage(event="recording:ended", url=None)
     refused = call("DELETE /recordings/{recording_id}", RECORDING_ID)
     assert (refused.status, refused.code) == (409, "not_deletable_yet")
@@ -347,8 +347,10 @@ def test_a_recording_that_is_not_uploaded_cannot_be_deleted_yet(
 # --- holds ----------------------------------------------------------------------------------------
 
 
-def test_a_hold_has_a_reason_and_the_caller_and_is_returned(at_vonage: AVonage, tell: Tell) -> None:
-    tell(a_recording_uploaded())
+def test_a_hold_has_a_reason_and_the_caller_and_is_returned(
+    at_vonage: AVonage, receive: Receive
+) -> None:
+    receive(a_recording_uploaded())
 
     made = call("PUT /recordings/{recording_id}/hold", RECORDING_ID, body={"reason": "case 7"})
 
@@ -358,17 +360,19 @@ def test_a_hold_has_a_reason_and_the_caller_and_is_returned(at_vonage: AVonage, 
     assert made.body == {"product": "meetings", **shown.body["hold"]}
 
 
-def test_a_hold_can_name_another_person_than_the_caller(at_vonage: AVonage, tell: Tell) -> None:
-    tell(a_recording_uploaded())
+def test_a_hold_can_name_another_person_than_the_caller(
+    at_vonage: AVonage, receive: Receive
+) -> None:
+    receive(a_recording_uploaded())
     order = {"reason": "case 7", "requested_by": "legal"}
     made = call("PUT /recordings/{recording_id}/hold", RECORDING_ID, body=order)
     assert made.body["requested_by"] == "legal"
 
 
 def test_a_recording_on_hold_is_not_deleted_until_its_release(
-    at_vonage: AVonage, tell: Tell
+    at_vonage: AVonage, receive: Receive
 ) -> None:
-    tell(a_recording_uploaded())
+    receive(a_recording_uploaded())
     at_vonage.recordings[RECORDING_ID] = a_recording_at_vonage()
     call("PUT /recordings/{recording_id}/hold", RECORDING_ID, body={"reason": "case 7"})
 
@@ -385,8 +389,10 @@ def test_a_recording_on_hold_is_not_deleted_until_its_release(
 @pytest.mark.parametrize(
     "body", ["{}", '{"reason": ""}', '{"reason": "  "}', '{"reason": "x", "who": "y"}', "5", "\x00"]
 )
-def test_a_hold_without_a_reason_is_refused(at_vonage: AVonage, tell: Tell, body: str) -> None:
-    tell(a_recording_uploaded())
+def test_a_hold_without_a_reason_is_refused(
+    at_vonage: AVonage, receive: Receive, body: str
+) -> None:
+    receive(a_recording_uploaded())
     refused = call("PUT /recordings/{recording_id}/hold", RECORDING_ID, body=body)
     assert (refused.status, refused.code) == (400, "invalid_request")
 
@@ -398,8 +404,8 @@ def test_a_recording_that_is_not_in_the_table_has_no_hold(at_vonage: AVonage, ro
     assert call(route, "nobodys", body={"reason": "x"}).code == "not_found"
 
 
-def test_a_deleted_recording_cannot_be_put_on_hold(at_vonage: AVonage, tell: Tell) -> None:
-    tell(a_recording_uploaded())
+def test_a_deleted_recording_cannot_be_put_on_hold(at_vonage: AVonage, receive: Receive) -> None:
+    receive(a_recording_uploaded())
     call("DELETE /recordings/{recording_id}", RECORDING_ID)
     refused = call("PUT /recordings/{recording_id}/hold", RECORDING_ID, body={"reason": "x"})
     assert (refused.status, refused.code) == (409, "already_deleted")
@@ -409,9 +415,9 @@ def test_a_deleted_recording_cannot_be_put_on_hold(at_vonage: AVonage, tell: Tel
 
 
 def test_a_republished_event_has_the_same_id_and_a_fresh_url(
-    at_vonage: AVonage, tell: Tell, table: Table
+    at_vonage: AVonage, receive: Receive, table: Table
 ) -> None:
-    tell(a_recording_uploaded())
+    receive(a_recording_uploaded())
     uploaded = table.item(RECORDING)
     assert uploaded is not None
     [first] = events_due(a_record(uploaded))
@@ -422,10 +428,10 @@ def test_a_republished_event_has_the_same_id_and_a_fresh_url(
     outbox = [item for item in table.items() if item["pk"]["S"].startswith("EVENT#")]
     again = [event for item in outbox for event in events_due(a_record(item))]
     assert len(again) == 2
-    for answer, event in zip(responses, again, strict=True):
-        assert answer.status == 202
-        assert conforms("POST /recordings/{recording_id}/republish", answer.body, 202)
-        assert answer.body["event_id"] == event.metadata.event_id == first.metadata.event_id
+    for response, event in zip(responses, again, strict=True):
+        assert response.status == 202
+        assert conforms("POST /recordings/{recording_id}/republish", response.body, 202)
+        assert response.body["event_id"] == event.metadata.event_id == first.metadata.event_id
         assert (event.name, event.metadata.origin) == ("recording:uploaded", "management")
         assert event.metadata.occurred_at == NOON
         before, after = json.loads(first.detail())["data"], json.loads(event.detail())["data"]
@@ -445,17 +451,17 @@ def test_a_republished_event_has_the_same_id_and_a_fresh_url(
     ids=["not in the table", "no upload received", "gone at Vonage", "no file at Vonage"],
 )
 def test_a_recording_without_a_file_is_not_republished(
-    at_vonage: AVonage, tell: Tell, table: Table, callbacks: Any, found: Any, code: str
+    at_vonage: AVonage, receive: Receive, table: Table, callbacks: Any, found: Any, code: str
 ) -> None:
-    tell(*callbacks)
+    receive(*callbacks)
     at_vonage.recordings = {RECORDING_ID: found} if found else {}
     before = table.items()
     assert call("POST /recordings/{recording_id}/republish", RECORDING_ID).code == code
     assert table.items() == before
 
 
-def test_a_deleted_recording_is_not_republished(at_vonage: AVonage, tell: Tell) -> None:
-    tell(a_recording_uploaded())
+def test_a_deleted_recording_is_not_republished(at_vonage: AVonage, receive: Receive) -> None:
+    receive(a_recording_uploaded())
     call("DELETE /recordings/{recording_id}", RECORDING_ID)
     refused = call("POST /recordings/{recording_id}/republish", RECORDING_ID)
     assert refused.code == "already_deleted"
@@ -517,9 +523,11 @@ def secret(moto: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Create the template's Vonage secret, with credentials."""
     for name, value in environment("ManagementApi").items():
         monkeypatch.setenv(name, value)
-    held = '{"api_key": "abcd1234", "api_secret": "a-secret"}'
+    content = '{"api_key": "abcd1234", "api_secret": "a-secret"}'
     secrets = boto3.client("secretsmanager")
-    secrets.create_secret(Name=environment("ManagementApi")["VONAGE_SECRET_ARN"], SecretString=held)
+    secrets.create_secret(
+        Name=environment("ManagementApi")["VONAGE_SECRET_ARN"], SecretString=content
+    )
 
 
 def test_a_client_is_kept_until_its_credentials_may_be_invalid(secret: None) -> None:
@@ -533,7 +541,7 @@ def test_a_client_is_kept_until_its_credentials_may_be_invalid(secret: None) -> 
     assert app._vonage() is not kept
 
 
-def test_missing_credentials_have_their_own_code_and_say_what_to_do(
+def test_missing_credentials_have_an_error_code_and_advice_of_their_own(
     moto: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environment("ManagementApi").items():
@@ -562,13 +570,13 @@ def test_an_invalid_id_is_refused_without_a_call_to_vonage(
     refused = call(route, id_)
     assert (refused.status, refused.code) == (400, "invalid_request")
     assert "letters, digits" in refused.message
-    assert at_vonage.asked == []
+    assert at_vonage.calls == []
 
 
 @pytest.mark.parametrize("id_", [RECORDING_ID, SESSION_ID, "46201502", "a.b~c_d-e=", "..a"])
 def test_a_valid_id_reaches_vonage_unchanged(at_vonage: AVonage, id_: str) -> None:
     assert call("DELETE /rooms/{room_id}", id_).code == "not_found"
-    assert at_vonage.asked == [("delete_room", id_)]
+    assert at_vonage.calls == [("delete_room", id_)]
 
 
 def test_an_id_of_256_characters_is_the_longest(at_vonage: AVonage) -> None:
@@ -581,7 +589,7 @@ def test_a_base64_body_is_decoded(at_vonage: AVonage) -> None:
     request = a_request_for("PATCH /rooms/{room_id}", "room")
     body = base64.b64encode(b'{"expires_at": "?"}').decode()
     request |= {"body": body, "isBase64Encoded": True}
-    assert "at `$.expires_at`" in answered(request).message
+    assert "at `$.expires_at`" in response_to(request).message
 
 
 TEXTS = st.text(min_size=1, max_size=300)
@@ -605,6 +613,6 @@ def test_no_request_causes_an_internal_error(
     at_vonage: AVonage, route: str, id_: str, body: str | None, query: dict[str, str]
 ) -> None:
     request = a_request_for(route, *[id_] * route.count("{"), body=body)
-    response = answered(request | {"queryStringParameters": query})
+    response = response_to(request | {"queryStringParameters": query})
     assert response.status < 500
     assert response.status in (200, 202, 204) or response.code

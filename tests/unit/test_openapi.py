@@ -10,7 +10,7 @@ OPEN = {
     *("POST /callbacks", "POST /callbacks/{token}"),
     *("POST /callbacks/video", "POST /callbacks/video/{token}"),
 }
-"""The routes whose callers prove themselves to the function, not to API Gateway."""
+"""The routes whose callers are authenticated by the function, not by API Gateway."""
 
 CATCH_ALL = "$default"
 
@@ -35,7 +35,7 @@ def test_the_management_function_serves_just_the_routes_that_lead_to_it() -> Non
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_only_callbacks_come_in_unsigned(route: str) -> None:
+def test_only_callbacks_need_no_signature(route: str) -> None:
     asks_for = ROUTES[route]["Properties"].get("AuthorizationType", "NONE")
     assert asks_for == ("NONE" if key_of(route) in OPEN else "AWS_IAM")
 
@@ -55,5 +55,5 @@ def test_a_schema_is_one(name: str) -> None:
     Draft202012Validator.check_schema(description()["components"]["schemas"][name])
 
 
-def test_a_request_is_answered_before_api_gateway_gives_up() -> None:
+def test_a_response_is_sent_before_api_gateways_timeout() -> None:
     assert properties("ManagementApi")["Timeout"] < 30

@@ -1,4 +1,4 @@
-"""Every command that needs an AWS account says one sentence if the shell's settings are invalid."""
+"""Every command that needs an AWS account prints one sentence if the settings are invalid."""
 
 import os
 import sys
@@ -33,7 +33,7 @@ COMMANDS: Mapping[str, tuple[Callable[[], int], Sequence[str]]] = {
     "trace": (trace.main, ["--", "a-recording"]),
     "items": (items.main, []),
     "redrive": (redrive.main, []),
-    "purge": (purge.main, ["--start", "2026-07-01T12:00:00Z", "--end", "2026-07-01T13:00:00Z"]),
+    "purge": (purge.main, ["--from", "2026-07-01T12:00:00Z", "--to", "2026-07-01T13:00:00Z"]),
     "destroy": (destroy.main, []),
 }
 
@@ -68,6 +68,6 @@ def test_an_invalid_setting_is_one_sentence(
         monkeypatch.setattr(sys, "stdin", nothing)
         code = main()
 
-    [told] = capsys.readouterr().err.splitlines()
-    assert expected in told
+    [message] = capsys.readouterr().err.splitlines()
+    assert expected in message
     assert code == 1

@@ -107,7 +107,7 @@ def test_reconciliation_asks_the_recordings_product(
     entry = WorklistEntry("recording", f"of-{product}", NOON)
     job = Reconciliation(a_run(ReconciliationOptions()), store, apis, grace=timedelta())
     assert job.act(entry) == "recovered"
-    assert {each: bool(api.asked) for each, api in apis.items()} == {
+    assert {each: bool(api.calls) for each, api in apis.items()} == {
         each: each == product for each in PRODUCTS
     }
 
@@ -153,9 +153,9 @@ def test_without_the_meetings_api_there_are_no_rooms(
     route: str, apis: Any, management: SimpleNamespace
 ) -> None:
     management.clients = Clients(video=apis["video"])
-    answer = call(route, *(["room"] if "{" in route else []))
-    assert (answer.status, answer.code) == (404, "rooms_not_served")
-    assert answer.message == (
+    response = call(route, *(["room"] if "{" in route else []))
+    assert (response.status, response.code) == (404, "rooms_not_served")
+    assert response.message == (
         "There are no rooms: this stack serves the Video API, which has none."
     )
 
@@ -165,8 +165,8 @@ def test_rooms_without_credentials_are_not_configured(
 ) -> None:
     missing = {"meetings": NotConfigured("Store them with make configure.")}
     management.clients = Clients(video=apis["video"], unavailable=untyped(missing))
-    answer = call("GET /rooms")
-    assert (answer.status, answer.code) == (503, "not_configured")
+    response = call("GET /rooms")
+    assert (response.status, response.code) == (503, "not_configured")
 
 
 OUTAGE = Unavailable("The Meetings API is down", RequestContext("GET", "/it"))
@@ -183,7 +183,7 @@ def broken(management: SimpleNamespace, apis: Any, failure: Exception) -> None:
 
 @pytest.mark.parametrize("failure", [OUTAGE, NOT_STORED])
 @pytest.mark.parametrize("is_stored", [True, False])
-def test_a_product_that_fails_does_not_hide_what_another_knows(
+def test_a_products_failure_does_not_hide_anothers_result(
     failure: Exception, is_stored: bool, apis: Any, store: Store, management: SimpleNamespace
 ) -> None:
     if is_stored:
@@ -200,12 +200,12 @@ def test_a_product_that_fails_does_not_hide_what_another_knows(
     [(OUTAGE, 504, "vonage_unavailable"), (NOT_STORED, 503, "not_configured")],
 )
 @pytest.mark.parametrize("route", [f"GET {RECORDING}", f"DELETE {RECORDING}", f"GET {SESSION}"])
-def test_what_a_failing_product_may_have_is_not_called_unknown(
+def test_a_recording_that_a_failing_product_may_have_is_not_reported_as_unknown(
     route: str, failure: Exception, status: int, code: str, apis: Any, management: SimpleNamespace
 ) -> None:
     broken(management, apis, failure)
-    answer = call(route, "unknown")
-    assert (answer.status, answer.code) == (status, code)
+    response = call(route, "unknown")
+    assert (response.status, response.code) == (status, code)
 
 
 def test_a_recording_of_a_product_without_credentials_is_still_shown_an_honest_error(
@@ -213,12 +213,12 @@ def test_a_recording_of_a_product_without_credentials_is_still_shown_an_honest_e
 ) -> None:
     store.apply(a_recording("meetings"), NOON)
     broken(management, apis, NOT_STORED)
-    answer = call(f"GET {RECORDING}", "of-meetings")
-    assert (answer.status, answer.code) == (503, "not_configured")
+    response = call(f"GET {RECORDING}", "of-meetings")
+    assert (response.status, response.code) == (503, "not_configured")
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
-def test_the_answers_about_a_recording_name_its_product(
+def test_the_responses_about_a_recording_name_its_product(
     product: Product, apis: Any, store: Store, management: SimpleNamespace
 ) -> None:
     store.apply(a_recording(product), NOON)
@@ -228,7 +228,7 @@ def test_the_answers_about_a_recording_name_its_product(
 
 
 @pytest.mark.parametrize("is_stored", [True, False])
-def test_a_deletion_tells_that_the_file_stays_in_its_owners_storage(
+def test_a_deletion_reports_that_the_file_stays_in_its_owners_storage(
     is_stored: bool, apis: Any, store: Store, management: SimpleNamespace
 ) -> None:
     stored = a_recording("video", "stored")

@@ -39,7 +39,7 @@ class AStack:
         session: Any = boto3
         return session.client(service, region_name="eu-west-1", **options)
 
-    def whereabouts(self) -> str:
+    def account_and_region(self) -> str:
         return "account 123456789012, region eu-west-1"
 
 
@@ -60,7 +60,7 @@ def defer(store: Store, recording_id: str) -> None:
     assert store.worklists.defer(entry, NOON, lambda _: HOUR, confirmed=False)
 
 
-def test_only_what_vonage_never_confirmed_is_selected(store: Store, stack: Any) -> None:
+def test_only_items_that_vonage_never_confirmed_are_selected(store: Store, stack: Any) -> None:
     for recording_id in ("forged", "held", "real", "deleted"):
         store.apply(a_recording_uploaded(recording_id=recording_id), NOON)
     store.recordings.hold("held", "a court order", "legal", NOON)
@@ -165,7 +165,7 @@ def command(stack: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setattr(purge, "deployed_stack", lambda _: stack)
 
     def run(*arguments: str) -> tuple[int, str]:
-        window = ["--start", ALL.start.isoformat(), "--end", ALL.end.isoformat()]
+        window = ["--from", ALL.start.isoformat(), "--to", ALL.end.isoformat()]
         monkeypatch.setattr(sys, "argv", ["purge", *window, *arguments])
         code = purge.main()
         printed = capsys.readouterr()
@@ -208,7 +208,7 @@ def test_a_time_without_an_offset_is_rejected_by_name(
     command: Any, capsys: pytest.CaptureFixture[str], moment: str
 ) -> None:
     with pytest.raises(SystemExit):
-        command("--start", moment)
+        command("--from", moment)
     assert "not a time with a UTC offset" in capsys.readouterr().err
 
 

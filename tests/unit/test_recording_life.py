@@ -1,7 +1,7 @@
 """The observations of a recording's life give the same item and events in any order."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -16,8 +16,7 @@ from roomkeeper.domain.copies import MIB, Copy
 from roomkeeper.domain.observations import Observation, Occurrence, RecordingObservation
 from roomkeeper.domain.recordings import Recording
 from roomkeeper.store import Store, events_due
-from roomkeeper.store.updates import key_of
-from tests.unit.conftest import Table, with_sorted_sets
+from tests.unit.conftest import PureTable, plain
 
 KEY = "RECORDING#archive"
 IDS = {"product": "video", "recording_id": "archive", "session_id": "session"}
@@ -63,57 +62,64 @@ LIVES: dict[str, Life] = {
 class WatchedClient:
     """A DynamoDB client that collects the events and the latest images of the stream."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: PureTable) -> None:
         self.published: list[str] = []
         self.images: dict[str, Image] = {}
         self._table = table
 
     def update_item(self, **arguments: Any) -> None:
-        response = self._table.client.update_item(**arguments, ReturnValues="ALL_NEW")
-        new = with_sorted_sets(response["Attributes"])
-        key = new["pk"]["S"]
-        due = events_due(a_record(new, self.images.get(key)))
+        key = arguments["Key"]["pk"]["S"]
+        old = self.images.get(key)
+        new, _ = self._table.run("update_item", old, arguments)
+        assert new is not None
+        due = events_due(a_record(new, old))
         self.published += [f"{event.metadata.event_id} {event.name}" for event in due]
         self.images[key] = new
 
     def get_item(self, **arguments: Any) -> Any:
-        return self._table.client.get_item(**arguments)
+        item = self.images.get(arguments["Key"]["pk"]["S"])
+        return self._table.run("get_item", item, arguments)[1]
 
 
-def live(table: Table, order: Sequence[Observation]) -> tuple[dict[str, Image], list[str]]:
+def lived(table: PureTable, order: Sequence[Observation]) -> tuple[dict[str, Image], list[str]]:
     """Apply observations to new items; return the items, and all events in any order."""
     client: Any = WatchedClient(table)
-    for key in {key_of(observation) for observation in order}:
-        table.client.delete_item(TableName=table.name, Key={"pk": {"S": key}})
     store = Store(client, table.name, event_days=30, deleted_days=90)
     for observation in order:
         store.apply(observation, NOON)
     return client.images, sorted(client.published)
 
 
+def live(table: PureTable, order: Sequence[Observation]) -> tuple[dict[str, Image], list[str]]:
+    """Do the same, and leave the items in the table."""
+    images, published = lived(table, order)
+    table.hold(images)
+    return images, published
+
+
 @pytest.fixture(scope="module")
-def table(new_table: Callable[[], Table]) -> Table:
-    return new_table()
+def table(pure_table: PureTable) -> PureTable:
+    return pure_table
 
 
 @pytest.mark.parametrize("life", LIVES.values(), ids=LIVES)
-def test_every_order_gives_the_same_item_and_events(life: Life, table: Table) -> None:
-    expected = live(table, life)
+def test_every_order_gives_the_same_item_and_events(life: Life, table: PureTable) -> None:
+    expected = lived(table, life)
     assert len(expected[1]) == len(life)
     for order in itertools.permutations(life):
-        assert live(table, order) == expected, [each.event for each in order]
+        assert lived(table, order) == expected, [each.event for each in order]
 
 
 @settings(max_examples=30)
 @given(st.data())
-def test_pauses_and_repetitions_change_nothing_else(table: Table, data: st.DataObject) -> None:
+def test_pauses_and_repetitions_change_nothing_else(table: PureTable, data: st.DataObject) -> None:
     life = (*data.draw(st.sampled_from([*LIVES.values()])), *PAUSES)
     repeated = data.draw(st.lists(st.sampled_from(life), max_size=4))
     order = data.draw(st.permutations([*life, *repeated]))
-    assert live(table, order) == live(table, life)
+    assert lived(table, order) == lived(table, life)
 
 
-def the_recording(table: Table) -> Recording:
+def the_recording(table: PureTable) -> Recording:
     found = Store(table.client, table.name).recordings.get("archive")
     assert found is not None
     return found
@@ -121,8 +127,8 @@ def the_recording(table: Table) -> Recording:
 
 @pytest.mark.parametrize("end", [FAILED, EXPIRED])
 @pytest.mark.parametrize("late", [*BEGINNING, AVAILABLE, STORED])
-def test_a_closed_recording_is_on_no_jobs_worklist_and_expires_whatever_comes_late(
-    end: Observation, late: Observation, table: Table
+def test_a_closed_recording_is_on_no_jobs_worklist_and_expires_in_spite_of_late_callbacks(
+    end: Observation, late: Observation, table: PureTable
 ) -> None:
     live(table, [end, late])
     item = table.plain_item(KEY)
@@ -131,7 +137,7 @@ def test_a_closed_recording_is_on_no_jobs_worklist_and_expires_whatever_comes_la
 
 
 @pytest.mark.parametrize("upload", [AVAILABLE, STORED])
-def test_an_upload_after_a_loss_cancels_the_expiry(upload: Observation, table: Table) -> None:
+def test_an_upload_after_a_loss_cancels_the_expiry(upload: Observation, table: PureTable) -> None:
     live(table, BEGINNING)
     store = Store(table.client, table.name, deleted_days=90)
     assert store.recordings.mark_missing(the_recording(table), NOON)
@@ -144,7 +150,7 @@ def test_an_upload_after_a_loss_cancels_the_expiry(upload: Observation, table: T
 
 
 @pytest.mark.parametrize("late", [*BEGINNING, AVAILABLE, STORED, FAILED, EXPIRED])
-def test_nothing_changes_a_deleted_recording(late: Observation, table: Table) -> None:
+def test_nothing_changes_a_deleted_recording(late: Observation, table: PureTable) -> None:
     deleted, _ = live(table, [BEGINNING[0], DELETED])
     assert live(table, [BEGINNING[0], DELETED, late])[0] == deleted
     item = table.plain_item(KEY)
@@ -152,18 +158,18 @@ def test_nothing_changes_a_deleted_recording(late: Observation, table: Table) ->
     assert "worklist" not in item
 
 
-def test_an_unknown_size_or_duration_hides_no_later_one(table: Table) -> None:
+def test_an_unknown_size_or_duration_hides_no_later_one(table: PureTable) -> None:
     live(table, [observed("ended", **ENDED | {"duration": 0, "size": 0}), AVAILABLE])
     assert (the_recording(table).duration, the_recording(table).size) == (60, 5_000_000_000)
 
 
-def test_a_failure_has_a_reason_apart_from_that_of_the_end(table: Table) -> None:
+def test_a_failure_has_a_reason_apart_from_that_of_the_end(table: PureTable) -> None:
     live(table, [*BEGINNING, FAILED])
     recording = the_recording(table)
     assert (recording.reason, recording.failure_reason) == ("user initiated", "disk full")
 
 
-def test_a_recording_is_marked_as_expiring_once(table: Table) -> None:
+def test_a_recording_is_marked_as_expiring_once(table: PureTable) -> None:
     live(table, [*BEGINNING, AVAILABLE])
     store, recording = Store(table.client, table.name), the_recording(table)
     before = table.item(KEY)
@@ -181,7 +187,7 @@ def test_a_recording_is_marked_as_expiring_once(table: Table) -> None:
 
 @pytest.mark.parametrize("end", [FAILED, EXPIRED, DELETED])
 def test_a_recording_without_a_file_is_not_marked_as_expiring(
-    end: Observation, table: Table
+    end: Observation, table: PureTable
 ) -> None:
     live(table, [*BEGINNING, AVAILABLE, end])
     store = Store(table.client, table.name)
@@ -192,7 +198,7 @@ def test_a_recording_without_a_file_is_not_marked_as_expiring(
 
 @pytest.mark.parametrize("upload", [AVAILABLE, STORED])
 def test_an_upload_that_vonages_api_returned_is_confirmed(
-    upload: RecordingObservation, table: Table
+    upload: RecordingObservation, table: PureTable
 ) -> None:
     live(table, BEGINNING)
     assert Store(table.client, table.name).recordings.reconcile(upload, NOON)
@@ -215,25 +221,24 @@ WITHOUT_FILE = {"recording:failed", "recording:expired", "recording:deleted"}
 OF_CLEANUP = {"confirmed", "retained", "deferred_confirmed", "deferred_retained"}
 
 Step = Observation | Literal["copy", "copy that is cut off"]
-"""What happens: an observation arrives, or the copier comes, which may be cut off."""
+"""A step: an observation arrives, or a copy is attempted, completely or in part."""
 
 
-def copied_life(table: Table, order: Sequence[Step]) -> tuple[dict[str, Any], list[str]]:
-    """Live with copies, and check after each step that the cleanup sees only what is safe."""
-    table.client.delete_item(TableName=table.name, Key={"pk": {"S": KEY}})
+def copied_life(table: PureTable, order: Sequence[Step]) -> tuple[dict[str, Any], list[str]]:
+    """Take the steps in this order; after each, the cleanup may see only copied recordings."""
     client: Any = WatchedClient(table)
     store = Store(client, table.name, event_days=30, deleted_days=90, copies=True)
-    for place, step in enumerate(order):
+    for index, step in enumerate(order):
         if isinstance(step, str):
-            come_to_copy(store, f"claim {place}", is_cut_off=step != "copy")
+            come_to_copy(store, f"claim {index}", is_cut_off=step != "copy")
         else:
             store.apply(step, NOON)
         require_safety(store)
-    return table.plain_item(KEY), sorted(client.published)
+    return plain(client.images[KEY]), sorted(client.published)
 
 
 def come_to_copy(store: Store, claim: str, *, is_cut_off: bool) -> None:
-    """Do what the copier does when it is asked for the recording, as long as Vonage has a file."""
+    """Make or start the recording's copy as the copier does, if Vonage has a file."""
     known = store.recordings.get("archive")
     if known is None or known.seen & WITHOUT_FILE or "recording:uploaded" not in known.seen:
         return
@@ -269,7 +274,7 @@ def copied_lives(draw: st.DrawFn, lives: Sequence[str]) -> tuple[Life, list[Step
 @settings(max_examples=25)
 @given(copied_lives(["uploaded"]))
 def test_any_order_of_observations_and_copies_gives_the_same_item_and_events(
-    table: Table, lived: tuple[Life, list[Step]]
+    table: PureTable, lived: tuple[Life, list[Step]]
 ) -> None:
     life, order = lived
     item, published = copied_life(table, [*order, "copy"])
@@ -280,8 +285,8 @@ def test_any_order_of_observations_and_copies_gives_the_same_item_and_events(
 
 @settings(max_examples=25)
 @given(copied_lives(sorted(LIVES)))
-def test_the_cleanup_never_sees_what_is_not_copied_whatever_the_life(
-    table: Table, lived: tuple[Life, list[Step]]
+def test_the_cleanup_never_sees_an_uncopied_recording_in_any_life(
+    table: PureTable, lived: tuple[Life, list[Step]]
 ) -> None:
     _, order = lived
     item, published = copied_life(table, [*order, "copy"])

@@ -150,25 +150,25 @@ class FakeLambda:
         if outcome == "is throttled":
             raise failed("Invoke", "TooManyRequestsException")
         if outcome == "crashes":
-            return self._answer({"errorMessage": "out of memory"}, FunctionError="Unhandled")
+            return self._response({"errorMessage": "out of memory"}, FunctionError="Unhandled")
         self._is_half_way = outcome == "takes half"
         batch = json.loads(Payload)
         self.records += batch["Records"]
-        answer = publisher.handler(batch, AContext())
+        response = publisher.handler(batch, AContext())
         if outcome == "does not answer":
             raise ReadTimeoutError(endpoint_url="https://lambda")
-        return self._answer(answer)
+        return self._response(response)
 
     def put_events(self, Entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: N803
         return {"Entries": [self._take(n, entry) for n, entry in enumerate(Entries)]}
 
-    def _take(self, place: int, entry: Mapping[str, Any]) -> dict[str, str]:
-        if self._is_half_way and place % 2 == 0:
+    def _take(self, index: int, entry: Mapping[str, Any]) -> dict[str, str]:
+        if self._is_half_way and index % 2 == 0:
             return {"ErrorCode": "ThrottlingException"}
         self.published.append(json.loads(entry["Detail"])["metadata"]["event_id"])
         return {"EventId": "id"}
 
-    def _answer(self, result: Any, **more: str) -> dict[str, Any]:
+    def _response(self, result: Any, **more: str) -> dict[str, Any]:
         return {"Payload": io.BytesIO(json.dumps(result).encode()), **more}
 
 
@@ -355,7 +355,7 @@ def cases(draw: st.DrawFn) -> Case:
 @example(Case(kinds=["large recording"] * 18, outcomes=["takes all", "takes half"]))
 @example(Case(kinds=["recording"] * 5, trimmed=3))
 @example(Case(kinds=["recording"] * 5, pages=[2], trimmed=5, trimmed_at=1))
-def test_what_is_deleted_is_published_and_nothing_else_is(case: Case) -> None:
+def test_a_message_is_deleted_only_if_all_its_events_are_published(case: Case) -> None:
     """Run redrive twice for any stream and publisher: with the failures, then without."""
     records = case.records
     asked = records[case.start : case.end + 1 or None]
@@ -457,7 +457,7 @@ def test_records_beyond_lambdas_limit_are_sent_in_batches() -> None:
 
 
 def test_the_largest_record_fits_into_one_invocation() -> None:
-    largest = "\x01" * 400_000  # of the characters that take most room when escaped
+    largest = "\x01" * 400_000  # of the characters that are longest when escaped
     record = {"dynamodb": {"NewImage": largest, "OldImage": largest}}
     [batch] = redrive._batches([record])
     assert len(batch[0]) < redrive.MAX_PAYLOAD_BYTES
@@ -487,8 +487,8 @@ def test_if_the_publisher_fails_the_message_stays_and_the_reason_is_printed(
     outcome: str, reason: str
 ) -> None:
     queue = FakeQueue({"record": recording("1")}, {"record": recording("2")})
-    sent, [told] = run(queue, function=FakeLambda([outcome]))
-    assert reason in told
+    sent, [message] = run(queue, function=FakeLambda([outcome]))
+    assert reason in message
     assert (sent, queue.visible) == (1, 1)
 
 
@@ -553,7 +553,7 @@ def test_an_unknown_message_stays_and_does_not_block_others(body: Any) -> None:
     assert "failure record" in reason or "JSON" in reason
 
 
-def test_of_a_key_the_item_is_published_as_it_is_now_under_the_ids_that_it_had() -> None:
+def test_a_messages_key_publishes_the_current_item_under_the_same_ids() -> None:
     item = recording("1")["dynamodb"]["NewImage"]
     function = FakeLambda()
     assert run(FakeQueue({"key": "RECORDING#1"}), function=function, items={"RECORDING#1": item})

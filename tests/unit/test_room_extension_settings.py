@@ -18,7 +18,7 @@ ENVIRONMENT = {
 }
 
 
-def test_the_policy_is_what_the_environment_says() -> None:
+def test_the_policy_is_read_from_the_environment() -> None:
     policy = RoomExtensionSettings.from_env(ENVIRONMENT).policy
 
     assert (policy.within, policy.extend_to) == (timedelta(days=7), timedelta(days=30))
@@ -42,7 +42,7 @@ def test_settings_that_contradict_each_other_are_refused(
         RoomExtensionSettings.from_env(ENVIRONMENT | changes)
 
 
-def test_days_of_use_that_sessions_are_remembered_for_are_taken() -> None:
+def test_used_within_days_up_to_the_session_retention_are_accepted() -> None:
     settings = RoomExtensionSettings.from_env(ENVIRONMENT | {"ONLY_ROOMS_USED_WITHIN_DAYS": "400"})
 
     assert settings.policy.used_within == timedelta(days=400)

@@ -38,7 +38,7 @@ def test_every_function_has_a_sample() -> None:
         (Options, "room_expiry_extender"),
     ],
 )
-def test_a_job_takes_its_samples_options(kind: type[Options], name: str) -> None:
+def test_a_job_accepts_its_samples_options(kind: type[Options], name: str) -> None:
     assert msgspec.convert(sample(name), kind).dry_run is None
     on_demand = msgspec.json.decode(http_api.body_of(sample(f"{name}_on_demand")), type=kind)
     assert on_demand.dry_run

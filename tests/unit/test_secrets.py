@@ -1,4 +1,4 @@
-"""Secrets: which content and versions are accepted, and what happens while one is unreadable."""
+"""Secrets: the accepted content and versions, and unreadable secrets."""
 
 import json
 import logging
@@ -180,7 +180,7 @@ def test_no_earlier_version_is_read_after_the_grace_time() -> None:
     assert client.calls == ["AWSCURRENT"]
 
 
-def test_without_a_grace_time_a_rotation_takes_effect_at_once() -> None:
+def test_without_a_grace_time_a_rotation_takes_effect_immediately() -> None:
     assert a_secret(rotated(NOON), timedelta(0)).credentials(NOON) == accepted("1")
 
 

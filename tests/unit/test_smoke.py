@@ -160,7 +160,7 @@ def test_an_unreachable_url_is_reported_without_its_token(
         run(stack, deployed.product)
 
 
-def test_where_signatures_alone_let_in_the_callback_is_signed(
+def test_the_callback_is_signed_if_only_signatures_are_accepted(
     stack: AStack, deployed: Deployed, product: Product
 ) -> None:
     stack.parameters = {"CallbackAcceptedCredentials": "signature", "CallbackExpectedApiKey": "abc"}

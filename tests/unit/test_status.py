@@ -38,7 +38,7 @@ def a_run(service: str, at: datetime = TWO_HOURS_AGO, **report: Any) -> str:
 
 @pytest.fixture
 def stack(moto: None, table: Table) -> Iterator[AStack]:
-    made = AStack(table.name, logs=ALogs([], *["Complete"] * 2))
+    made = AStack(table.name, logs=ALogs([], *["Complete"] * 3))
     sqs = boto3.client("sqs")
     made.outputs["DeadLetterQueueUrl"] = sqs.create_queue(QueueName=QUEUE_NAME)["QueueUrl"]
     queue = made.outputs["DeadLetterQueueUrl"]
@@ -51,16 +51,20 @@ def shown(stack: Any, capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
-def test_state_place_and_code_are_shown(stack: AStack, capsys: pytest.CaptureFixture[str]) -> None:
+def test_state_account_region_and_code_are_shown(
+    stack: AStack, capsys: pytest.CaptureFixture[str]
+) -> None:
     arn = "arn:aws:lambda:eu-west-1:123456789012:layer:RoomkeeperLayer1a2b:7"
+    stack.outputs["Version"] = "0.1.0"
     stack.resources["AWS::Lambda::LayerVersion"] = {"RoomkeeperLayer1a2b": arn}
     text = shown(stack, capsys)
     for each in ("CREATE_COMPLETE", "account 123456789012, region eu-west-1", "layer version 7"):
         assert each in text
+    assert re.search(r"^  version +0\.1\.0$", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "expected"),
     [
         ({}, "Meetings"),
         ({"Products": "both"}, "Meetings and Video"),
@@ -68,10 +72,10 @@ def test_state_place_and_code_are_shown(stack: AStack, capsys: pytest.CaptureFix
     ],
 )
 def test_the_products_are_shown(
-    given: dict[str, str], told: str, stack: AStack, capsys: pytest.CaptureFixture[str]
+    given: dict[str, str], expected: str, stack: AStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stack.parameters = given
-    assert re.search(rf"^  products +{told}$", shown(stack, capsys), re.MULTILINE)
+    assert re.search(rf"^  products +{expected}$", shown(stack, capsys), re.MULTILINE)
 
 
 def test_only_parameters_that_differ_are_shown_each_with_its_default(
@@ -115,7 +119,7 @@ def test_the_last_run_of_each_job_is_shown_with_its_counts(
     assert "2 hours ago (dry run), finished: recovered 2, failed 0, remaining 0" in text
     assert "no run in the last two days" in text
     assert "deleted 99" not in text
-    assert logs.asked["queryString"].endswith("sort @timestamp desc")
+    assert logs.query["queryString"].endswith("sort @timestamp desc")
 
 
 def test_a_jobs_report_is_looked_for_by_the_message_that_it_has(
@@ -124,7 +128,7 @@ def test_a_jobs_report_is_looked_for_by_the_message_that_it_has(
     assert status.RUN_ENDED in runner._log_report.__code__.co_consts
 
 
-def test_what_waits_is_counted_by_worklist_with_the_oldest(
+def test_waiting_items_are_counted_by_worklist_with_the_oldest(
     stack: AStack, table: Table, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = Store(table.client, table.name, session_days=9, event_days=9)
@@ -164,6 +168,23 @@ def test_video_has_no_room_extension(stack: AStack, capsys: pytest.CaptureFixtur
     assert re.search(r"room_expiry_extender +not deployed: rooms exist in Meetings only", text)
 
 
+def test_a_stack_that_copies_nothing_has_no_copier(
+    stack: AStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert re.search(
+        r"recording_copier +not deployed: CopyRecordings is false", shown(stack, capsys)
+    )
+
+
+def test_the_last_run_of_the_copier_is_shown(
+    stack: AStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack.parameters = {"CopyRecordings": "true"}
+    assert re.search(r"recording_copier +no run in the last two days", shown(stack, capsys))
+    stack._clients["logs"] = ALogs([a_run("recording_copier", queued=3)])
+    assert re.search(r"recording_copier +2 hours ago, finished: queued 3", shown(stack, capsys))
+
+
 def test_a_worklist_is_counted_no_further_than_a_few_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     class Endless:
         """A table whose index never ends."""
@@ -191,8 +212,8 @@ def test_dead_letters_are_counted_with_the_age_of_the_oldest(
     assert "2, the oldest of unknown age" in shown(stack, capsys)
 
     class Measured:
-        def get_metric_statistics(self, **asked: Any) -> Any:
-            assert asked["Dimensions"] == [{"Name": "QueueName", "Value": QUEUE_NAME}]
+        def get_metric_statistics(self, **query: Any) -> Any:
+            assert query["Dimensions"] == [{"Name": "QueueName", "Value": QUEUE_NAME}]
             now = datetime.now(UTC)
             points = [(now - timedelta(minutes=9), 1.0), (now - timedelta(minutes=1), 7300.0)]
             return {"Datapoints": [{"Timestamp": at, "Maximum": age} for at, age in points]}
@@ -204,7 +225,19 @@ def test_dead_letters_are_counted_with_the_age_of_the_oldest(
             return []
 
     stack._clients["cloudwatch"] = Measured()
-    assert "2, the oldest 2 hours" in shown(stack, capsys)
+    assert "2, the oldest 2 hours old. Run make redrive" in shown(stack, capsys)
+
+
+def test_dead_letters_of_copies_are_counted_apart(
+    stack: AStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "of copies" not in shown(stack, capsys)
+    queue = boto3.client("sqs").create_queue(QueueName="copies")["QueueUrl"]
+    stack.outputs["CopyDeadLetterQueueUrl"] = queue
+    assert "Dead letters\n  none\n  of copies: none" in shown(stack, capsys)
+    boto3.client("sqs").send_message(QueueUrl=queue, MessageBody="{}")
+    assert "none\n  of copies: 1, the oldest of unknown age" in shown(stack, capsys)
+    boto3.client("sqs").delete_queue(QueueUrl=queue)
 
 
 class Limited:
@@ -224,25 +257,32 @@ class Limited:
         return Paginator()
 
 
+def put_alarm(name: str, description: str) -> None:
+    boto3.client("cloudwatch").put_metric_alarm(
+        AlarmName=name,
+        AlarmDescription=description,
+        MetricName="m",
+        Namespace="n",
+        Period=60,
+        EvaluationPeriods=1,
+        Statistic="Sum",
+        Threshold=0,
+        ComparisonOperator="GreaterThanThreshold",
+    )
+
+
+def set_to_alarm(name: str) -> None:
+    boto3.client("cloudwatch").set_alarm_state(
+        AlarmName=name, StateValue="ALARM", StateReason="a test"
+    )
+
+
 def test_alarms_that_fire_are_named(stack: AStack, capsys: pytest.CaptureFixture[str]) -> None:
-    cloudwatch = boto3.client("cloudwatch")
     names = {f"Alarm{number}": f"a-stack-Alarm{number}-XYZ" for number in range(120)}
     for name in names.values():
-        cloudwatch.put_metric_alarm(
-            AlarmName=name,
-            AlarmDescription=f"{name} means trouble",
-            MetricName="m",
-            Namespace="n",
-            Period=60,
-            EvaluationPeriods=1,
-            Statistic="Sum",
-            Threshold=0,
-            ComparisonOperator="GreaterThanThreshold",
-        )
+        put_alarm(name, f"{name} means trouble")
     for number in (3, 117):
-        cloudwatch.set_alarm_state(
-            AlarmName=names[f"Alarm{number}"], StateValue="ALARM", StateReason="a test"
-        )
+        set_to_alarm(names[f"Alarm{number}"])
     stack.resources["AWS::CloudFormation::Stack"] = {"Monitoring": "a-stack-Monitoring-XYZ"}
     stack.nested["a-stack-Monitoring-XYZ"] = {"AWS::CloudWatch::Alarm": names}
     stack._clients["cloudwatch"] = Limited()
@@ -251,6 +291,20 @@ def test_alarms_that_fire_are_named(stack: AStack, capsys: pytest.CaptureFixture
     assert "Alarm3, " in text
     assert "a-stack-Alarm117-XYZ means trouble" in text
     assert "Alarm4" not in text
+
+
+def test_alarms_of_several_jobs_are_told_apart(
+    stack: AStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for job in ("CleanupJob", "CopierJob"):
+        put_alarm(f"a-stack-{job}-FailureAlarm-XYZ", job)
+        stack.resources.setdefault("AWS::CloudFormation::Stack", {})[job] = f"a-stack-{job}"
+        own = {"AWS::CloudWatch::Alarm": {"FailureAlarm": f"a-stack-{job}-FailureAlarm-XYZ"}}
+        stack.nested[f"a-stack-{job}"] = own
+    set_to_alarm("a-stack-CleanupJob-FailureAlarm-XYZ")
+    text = shown(stack, capsys)
+    assert "1 of 2 in state ALARM" in text
+    assert "CleanupJob/FailureAlarm, " in text
 
 
 def test_a_part_that_cannot_be_read_does_not_hide_the_others(

@@ -27,7 +27,7 @@ from local.testing.builders import (
     a_session_ended,
     a_session_started,
 )
-from local.testing.sdk import CUT_OFF, OUTAGES, PATIENT, AnyOperation
+from local.testing.sdk import CUT_OFF, LONG_TIMEOUT, OUTAGES, AnyOperation
 from roomkeeper.aws import crt, sdk
 from roomkeeper.callbacks.meetings import parse
 from roomkeeper.domain.events import RECEIVED_AT
@@ -53,9 +53,9 @@ OUTBOX = [
 def dynamodb(moto: None, moto_server: str, request: pytest.FixtureRequest) -> Any:
     """Return each client in turn: the store supports both."""
     if request.param == "boto3":
-        return sdk.dynamodb(PATIENT)
+        return sdk.dynamodb(LONG_TIMEOUT)
     env = {**os.environ, "AWS_ENDPOINT_URL_DYNAMODB": moto_server}
-    return AnyOperation(crt.Client(crt.DYNAMODB, PATIENT, env=env))
+    return AnyOperation(crt.Client(crt.DYNAMODB, LONG_TIMEOUT, env=env))
 
 
 @pytest.fixture
@@ -422,14 +422,15 @@ class Reluctant:
 
     def batch_get_item(self, RequestItems: Mapping[str, Any]) -> dict[str, Any]:  # noqa: N803
         self.calls += 1
-        [(name, asked)] = RequestItems.items()
-        now, later = asked["Keys"][: self._most], asked["Keys"][self._most :]
-        answer: dict[str, Any] = {"Responses": {}, "UnprocessedKeys": {}}
+        [(name, query)] = RequestItems.items()
+        now, later = query["Keys"][: self._most], query["Keys"][self._most :]
+        response: dict[str, Any] = {"Responses": {}, "UnprocessedKeys": {}}
         if now:
-            answer |= self._table.client.batch_get_item(RequestItems={name: asked | {"Keys": now}})
+            some = {name: query | {"Keys": now}}
+            response |= self._table.client.batch_get_item(RequestItems=some)
         if later:
-            answer["UnprocessedKeys"] = {name: asked | {"Keys": later}}
-        return answer
+            response["UnprocessedKeys"] = {name: query | {"Keys": later}}
+        return response
 
 
 def test_unprocessed_keys_are_requested_again(store: Store, table: Table) -> None:
@@ -444,9 +445,9 @@ def test_the_delay_before_unprocessed_keys_are_requested_grows(table: Table) -> 
     """A throttled table must not be read again at once."""
     pauses: list[float] = []
     client: Any = Reluctant(table, most=0)
-    asked = StoreTable(client, table.name, sleep=pauses.append)
+    throttled = StoreTable(client, table.name, sleep=pauses.append)
     with pytest.raises(StoreUnavailable):
-        list(asked.get_all(["SESSION#s"]))
+        list(throttled.get_all(["SESSION#s"]))
     assert len(pauses) == client.calls - 1 == 4
     assert all(0 < pause <= 0.1 * 2**n for n, pause in enumerate(pauses))
 

@@ -72,13 +72,13 @@ def poison(*numbers: str) -> Behaviour:
         {},
     ],
 )
-def test_what_reports_no_failure_is_done(result: dict[str, Any]) -> None:
+def test_a_batch_without_reported_failures_is_done(result: dict[str, Any]) -> None:
     delivery = Delivery("123", lambda _batch, _before: result)
     assert delivery.invocations == ["123"]
     assert (delivery.discarded, delivery.pauses) == ([], [])
 
 
-def test_a_failed_function_gets_the_whole_batch_again() -> None:
+def test_a_failed_function_gets_the_complete_batch_again() -> None:
     delivery = Delivery("123", lambda _batch, before: FAILED if before < 2 else {})
     assert delivery.invocations == ["123", "123", "123"]
     assert delivery.discarded == []
@@ -90,14 +90,14 @@ def test_after_a_partial_failure_delivery_resumes_at_the_first_failed_record() -
 
 
 @pytest.mark.parametrize("identifier", ["9", "", None])
-def test_an_unknown_identifier_fails_the_whole_batch(identifier: Any) -> None:
+def test_an_unknown_identifier_fails_the_complete_batch(identifier: Any) -> None:
     delivery = Delivery(
         "123", lambda _batch, before: failing("3", identifier) if before == 0 else {}
     )
     assert delivery.invocations == ["123", "123"]
 
 
-def test_what_failed_is_halved_until_the_poison_is_alone_and_no_other_is_held_up() -> None:
+def test_a_failed_batch_is_halved_until_only_the_invalid_record_fails() -> None:
     delivery = Delivery("1234", poison("3"), max_retries=1, bisect=True)
     assert delivery.invocations == ["1234", "3", "3", "4"]
     assert [discarded for discarded, _, _ in delivery.discarded] == ["3"]
@@ -124,7 +124,7 @@ def test_a_batch_that_fails_completely_is_bisected_in_order(
 
 
 @pytest.mark.parametrize("max_retries", [0, 1, 3])
-def test_what_still_fails_after_its_retries_is_discarded_with_the_reason(max_retries: int) -> None:
+def test_a_record_that_fails_all_retries_is_discarded_with_the_reason(max_retries: int) -> None:
     delivery = Delivery("123", poison("2"), max_retries=max_retries)
     assert delivery.invocations == ["123", *["23"] * max_retries]
     assert delivery.discarded == [("23", failing("2"), "RetryAttemptsExhausted")]

@@ -96,7 +96,7 @@ def test_a_signal_leaves_nothing_behind(stack: AStack, number: signal.Signals) -
     assert left() == []
 
 
-def test_a_second_ctrl_c_does_not_cut_the_removal_short(
+def test_a_second_ctrl_c_does_not_interrupt_the_removal(
     stack: AStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     close = Subscriber.close
@@ -144,6 +144,23 @@ def test_complete_events_are_json_without_url_signatures(
     assert event["detail"]["data"]["session_id"] == "s\x1b[2J"
     assert event["detail"]["data"]["url"] == "https://files.example/r.mp4?..."
     assert event["detail"]["metadata"] == {"event_id": "e"}
+
+
+def test_a_product_limits_the_rule_to_its_events(
+    stack: AStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patterns = []
+
+    def keep_pattern(_self: Any, *_args: Any) -> Any:
+        [rule] = boto3.client("events").list_rules(EventBusName=BUS)["Rules"]
+        patterns.append(json.loads(rule["EventPattern"]))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Subscriber, "wait_for", keep_pattern)
+    run(monkeypatch, stack)
+    run(monkeypatch, stack, "--product", "video")
+    everything = {"source": ["roomkeeper"]}
+    assert patterns == [everything, everything | {"detail": {"data": {"product": ["video"]}}}]
 
 
 def test_too_few_events_in_time_are_an_error(

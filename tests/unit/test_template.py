@@ -20,7 +20,7 @@ from local.testing.builders import (
     a_session_ended,
 )
 from local.testing.template import ROOT, environment, properties, resources, template
-from operations.template import condition_holds, included, load, parameters
+from operations.template import condition_holds, included, job_stacks, load, parameters
 from roomkeeper.callbacks.authenticity import CLOCK_SKEW
 from roomkeeper.jobs.reconciliation import MAX_SESSION_TIME
 from roomkeeper.settings import (
@@ -46,7 +46,7 @@ JOBS = {
 CONSTRAINTS = {"AllowedValues", "AllowedPattern", "MinValue", "MaxValue", "MinLength", "MaxLength"}
 
 
-OF_COPIES = {"MakeCopies", "ServeHoldAndDeleteCopies", "TellMissingFromForbidden"}
+OF_COPIES = {"MakeCopies", "ServeHoldAndDeleteCopies", "FindCopies"}
 """The statements on objects of the copies' bucket, whose keys start with recordings/."""
 
 
@@ -74,7 +74,7 @@ def as_list(one_or_more: Any) -> list[Any]:
 # --- parameters -----------------------------------------------------------------------------------
 
 
-def test_a_parameter_says_what_it_is_for_and_what_it_may_be() -> None:
+def test_a_parameter_has_a_description_and_constraints() -> None:
     for name, parameter in template()["Parameters"].items():
         assert parameter["Description"].endswith("."), name
         assert parameter.keys() & CONSTRAINTS, f"{name} has no constraint"
@@ -94,8 +94,8 @@ def test_a_default_is_one_of_the_values_that_may_be() -> None:
 @pytest.mark.parametrize(
     "name", ["SessionRetentionDays", "EventRetentionDays", "DeletedRecordingRetentionDays"]
 )
-def test_what_a_callback_wrote_is_kept_for_longer_than_its_signature_holds(name: str) -> None:
-    # A session is kept from its start, and its end is told, and signed, at its end.
+def test_items_of_callbacks_outlive_the_callbacks_signatures(name: str) -> None:
+    # A session is kept from its start, and its end is reported, and signed, when it ends.
     longest = timedelta(hours=template()["Parameters"]["CallbackSignatureMaxAgeHours"]["MaxValue"])
     kept = timedelta(days=template()["Parameters"][name]["MinValue"])
     assert kept >= longest + MAX_SESSION_TIME > longest + CLOCK_SKEW
@@ -118,7 +118,7 @@ def test_a_callback_that_vonage_retries_for_24_hours_still_has_a_signature_that_
         "http://localhost:4570",
     ],
 )
-def test_vonage_is_asked_over_tls_or_on_this_machine(url: str) -> None:
+def test_vonage_is_called_over_tls_or_on_this_machine(url: str) -> None:
     assert parameters()["VonageBaseUrl"].error_in(url) is None
 
 
@@ -148,11 +148,11 @@ def test_every_parameter_is_offered_in_one_group() -> None:
 def test_a_nested_stack_gets_each_of_its_parameters(name: str) -> None:
     nested = properties(name)
     declared = load(ROOT / nested["TemplateURL"])["Parameters"]
-    assert nested["Parameters"].keys() == declared.keys()
-    assert not [each for each in declared.values() if "Default" in each]
+    required = {each for each in declared if "Default" not in declared[each]}
+    assert required <= nested["Parameters"].keys() <= declared.keys()
 
 
-def test_what_not_every_region_has_can_be_left_out() -> None:
+def test_resource_types_that_some_regions_lack_can_be_left_out() -> None:
     assert template()["Resources"]["EventArchive"]["Condition"] == "HasEventArchive"
     assert included(DEFAULTS | {"EventArchiveRetentionDays": "1"}).keys() >= {"EventArchive"}
     assert "EventArchive" not in included(DEFAULTS | {"EventArchiveRetentionDays": "0"})
@@ -169,8 +169,7 @@ OF_A_PRODUCT = {
     "meetings": {
         *("CallbackSecret", "VonageSecret", "CallbackRoute", "CallbackWithTokenRoute"),
         *("RoomExpiryExtender", "RoomExpiryExtenderLogs", "RoomExpiryExtenderRole"),
-        *("RoomExpiryExtenderSchedule", "RoomExpiryExtenderRoute"),
-        *("RoomExpiryExtenderIntegration", "RoomExpiryExtenderInvokePermission"),
+        "RoomExpiryExtenderJob",
     },
     "video": {
         *("VideoCallbackSecret", "VideoSecret", "VideoCallbackRoute"),
@@ -232,15 +231,11 @@ def holds(condition: str | None, values: dict[str, str]) -> bool:
     return condition is None or condition_holds({"Condition": condition}, values)
 
 
-def test_the_alarms_of_the_room_extension_exist_with_its_function_alone() -> None:
+def test_the_dashboard_has_the_room_extension_with_its_function_alone() -> None:
     passed = properties("Monitoring")["Parameters"]["RoomExpiryExtender"]
     assert passed == {"If": ["ServesMeetings", {"Ref": "RoomExpiryExtender"}, ""]}
     condition = load(ROOT / "operations/monitoring.yaml")["Conditions"]["ExtendsRooms"]
     assert condition == {"Not": [{"Equals": [{"Ref": "RoomExpiryExtender"}, ""]}]}
-    alarms = resources("AWS::CloudWatch::Alarm")
-    assert {n for n in alarms if alarms[n].get("Condition") == "ExtendsRooms"} == {
-        name for name in alarms if name.startswith("RoomExpiryExtender")
-    }
 
 
 TEMPLATES = [
@@ -264,7 +259,7 @@ CLASSES = {
 
 
 @pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
-def test_a_secret_is_one_that_aws_agrees_to_make(secret: dict[str, Any]) -> None:
+def test_a_generated_secret_is_within_awss_limits(secret: dict[str, Any]) -> None:
     """Source: Secrets Manager API Reference, GetRandomPassword.
 
     With RequireEachIncludedType, true unless set, a class that is included must have a character
@@ -336,11 +331,11 @@ def test_a_function_has_a_role_of_its_own(name: str) -> None:
 
 
 @pytest.mark.parametrize("role", resources("AWS::IAM::Role"))
-def test_a_role_takes_no_policies_from_elsewhere(role: str) -> None:
+def test_a_role_has_no_managed_policies(role: str) -> None:
     assert "ManagedPolicyArns" not in properties(role)
 
 
-# With any other resource than "*" they allow nothing ("Service Authorization Reference").
+# They need the resource "*" ("Service Authorization Reference").
 WITHOUT_RESOURCE_TYPE = {
     "dynamodb:ListStreams",
     "xray:PutTraceSegments",
@@ -369,7 +364,7 @@ def test_a_role_names_every_action_and_every_resource(role: str) -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_is_told_just_what_it_reads(name: str) -> None:
+def test_a_function_gets_exactly_the_variables_that_it_reads(name: str) -> None:
     class Reading(dict[str, str]):
         def __getitem__(self, variable: str) -> str:
             read.add(variable)
@@ -385,15 +380,17 @@ def test_a_function_is_told_just_what_it_reads(name: str) -> None:
         kinds = [get_type_hints(getter.__wrapped__)["return"]]
     for kind in kinds:
         kind.from_env(Reading(environment(name)))
-    told = {var for var in environment(name) if not var.startswith(("POWERTOOLS_", "URL_SUFFIX"))}
-    assert told == read
+    environment_names = {
+        var for var in environment(name) if not var.startswith(("POWERTOOLS_", "URL_SUFFIX"))
+    }
+    assert environment_names == read
 
 
 # --- what code and template both name -------------------------------------------------------------
 
 
 def stored(table: Table) -> dict[str, Image]:
-    """Return an item of every kind that there is, by the event that made it."""
+    """Return an item of every kind, by the event that created it."""
     store = Store(table.client, table.name, session_days=2, event_days=2)
     found: dict[str, Image] = {}
     for event in [*PUBLISHED, "archive:ready"]:
@@ -403,7 +400,7 @@ def stored(table: Table) -> dict[str, Image]:
     return found
 
 
-def test_what_is_kept_for_a_time_is_deleted_by_the_table(table: Table) -> None:
+def test_items_kept_for_a_time_have_a_ttl(table: Table) -> None:
     ttl = properties("Table")["TimeToLiveSpecification"]
     assert ttl["Enabled"] is True
     kept_for_good = {
@@ -417,7 +414,7 @@ def test_what_is_kept_for_a_time_is_deleted_by_the_table(table: Table) -> None:
 @pytest.mark.parametrize(
     "index", [i["IndexName"] for i in properties("Table")["GlobalSecondaryIndexes"]]
 )
-def test_what_is_stored_can_be_found_by_every_index(index: str, table: Table) -> None:
+def test_stored_items_can_be_found_by_every_index(index: str, table: Table) -> None:
     store = Store(table.client, table.name)
     for callback in (a_recording_ended(), a_session_ended()):
         store.apply(callback, NOON)
@@ -453,7 +450,7 @@ def test_the_publisher_is_invoked_where_an_event_can_be_due(event: str, table: T
 
 
 @pytest.mark.parametrize("key", ["RECORDING#1", "SESSION#1"])
-def test_the_publisher_is_invoked_where_there_is_news_of_an_item(key: str) -> None:
+def test_the_publisher_is_invoked_for_new_and_changed_items(key: str) -> None:
     assert lets_through(a_record({"pk": {"S": key}, "x": {"S": "1"}}, {"pk": {"S": key}}))
 
 
@@ -468,11 +465,13 @@ def test_the_publisher_is_invoked_where_there_is_news_of_an_item(key: str) -> No
 )
 def test_the_publisher_is_not_invoked_in_vain(record: dict[str, Any]) -> None:
     assert not lets_through(record)
-    assert events_due(record) == []  # a redrive hands over what the filter kept out, too
+    assert (
+        events_due(record) == []
+    )  # a redrive invokes the publisher with records that the filter drops, too
 
 
 def lets_through(record: dict[str, Any]) -> bool:
-    """Tell whether the publisher's filter lets a record through, as Lambda's guide describes."""
+    """Return whether a record passes the publisher's filter, as Lambda's guide describes it."""
     [trigger] = properties("EventPublisher")["Events"].values()
     patterns = trigger["Properties"]["FilterCriteria"]["Filters"]
     return any(_matches(json.loads(filter_["Pattern"]), record) for filter_ in patterns)
@@ -490,17 +489,17 @@ def _matches(pattern: Any, value: Any) -> bool:
 # --- the publisher's failures ---------------------------------------------------------------------
 
 FOR_REDRIVE = 12
-"""Hours that an operator has from the dead letter to the end of what the stream keeps."""
+"""Hours from the dead letter until the stream drops its records: the time for a redrive."""
 
 
-def test_the_publisher_reports_in_part_gives_up_in_the_end_and_loses_nothing() -> None:
+def test_the_publisher_has_partial_responses_a_limit_of_retries_and_a_failure_destination() -> None:
     [trigger] = properties("EventPublisher")["Events"].values()
     source = trigger["Properties"]
     assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert source["BisectBatchOnFunctionError"] is True
     # Attempts and age: whichever comes first ends the retries, and attempts have no known interval.
     assert source["MaximumRetryAttempts"] == -1
-    # What the stream has forgotten, after 24 hours, goes to no destination and into no metric.
+    # Records that the stream drops after 24 hours reach no destination and no metric.
     hours = source["MaximumRecordAgeInSeconds"] / 3600
     assert 0 < hours <= 24 - FOR_REDRIVE
     on_failure = source["DestinationConfig"]["OnFailure"]["Destination"]
@@ -514,32 +513,101 @@ def test_dead_letters_raise_an_alarm() -> None:
     assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
 
 
-# --- what never gets into a log -------------------------------------------------------------------
+# --- jobs -----------------------------------------------------------------------------------------
 
 
-SCHEDULED = [
-    s["Properties"]["Target"]["Arn"]["GetAtt"].removesuffix(".Arn")
-    for s in resources("AWS::Scheduler::Schedule").values()
-]
+def function_of(job: str) -> str:
+    function: str = properties(job)["Parameters"]["Function"]["Ref"]
+    return function
 
 
-@pytest.mark.parametrize("function", SCHEDULED)
-def test_a_scheduled_function_that_fails_raises_an_alarm(function: str) -> None:
-    alarm = properties(f"{function}Alarm")
+def test_each_job_has_a_stack_that_starts_and_watches_it() -> None:
+    folders = {job: PurePath(properties(function_of(job))["CodeUri"]).name for job in job_stacks()}
+    assert sorted(folders.values()) == sorted(JOBS)
+    for job in job_stacks():
+        assert job == f"{function_of(job)}Job"
+
+
+@pytest.mark.parametrize("job", job_stacks())
+def test_a_jobs_stack_exists_with_its_function_alone(job: str) -> None:
+    given = template()["Resources"]
+    assert given[job].get("Condition") == given[function_of(job)].get("Condition")
+
+
+@pytest.mark.parametrize("job", job_stacks())
+def test_a_job_has_a_route_of_its_name_that_requires_a_signature(job: str) -> None:
+    route, name = properties(f"{job}/Route"), properties(job)["Parameters"]["Name"]
+    assert route["RouteKey"] == f"POST /jobs/{name}"
+    assert route["AuthorizationType"] == "AWS_IAM"
+    assert route["Target"] == {"Sub": "integrations/${Integration}"}
+    permission = properties(f"{job}/InvokePermission")
+    assert permission["FunctionName"] == {"Ref": function_of(job)}
+    assert permission["SourceArn"]["Sub"].endswith(f":${{HttpApi}}/*/POST/jobs/{name}")
+
+
+@pytest.mark.parametrize("job", job_stacks())
+def test_a_job_that_fails_raises_an_alarm(job: str) -> None:
+    alarm = properties(f"{job}/FailureAlarm")
     assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Lambda", "Errors")
-    assert alarm["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": function}}]
+    assert alarm["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": function_of(job)}}]
     assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
 
 
-def test_the_schedules_role_starts_the_scheduled_functions_alone() -> None:
-    targets = [
-        each["Properties"]["Target"] for each in resources("AWS::Scheduler::Schedule").values()
-    ]
-    assert {each["RoleArn"]["GetAtt"] for each in targets} == {"JobScheduleRole.Arn"}
-    [statement] = statements("JobScheduleRole")
+@pytest.mark.parametrize("job", job_stacks())
+def test_a_schedules_role_starts_its_own_job_alone(job: str) -> None:
+    target = properties(f"{job}/Schedule")["Target"]
+    assert target["RoleArn"] == {"GetAtt": "ScheduleRole.Arn"}
+    [statement] = statements(f"{job}/ScheduleRole")
     assert statement["Action"] == "lambda:InvokeFunction"
-    started = [each["If"][1] if "If" in each else each for each in statement["Resource"]]
-    assert started == [each["Arn"] for each in targets]
+    assert (
+        statement["Resource"] == target["Arn"] == properties(f"{job}/Integration")["IntegrationUri"]
+    )
+    assert target["Arn"]["Sub"].endswith(f":function:${{{function_of(job)}}}")
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> dict[str, Any]:
+    """The template with the job that CONTRIBUTING.md adds to it."""
+    parameters_, added = example_of_a_job().split("\nResources:\n")
+    text = (ROOT / "template.yaml").read_text()
+    for place, new in (("\nConditions:\n", parameters_), ("  # --- Management API", added)):
+        text = text.replace(place, f"{new.removeprefix('Parameters:')}\n{place}", 1)
+    (tmp_path / "template.yaml").write_text(text)
+    return load(tmp_path / "template.yaml")
+
+
+def example_of_a_job() -> str:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    [found] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    return str(found)
+
+
+def as_reconciliation(part: Any) -> Any:
+    """Return a part of the example with the names of the recording reconciliation."""
+    text = json.dumps(part).replace("RecordingAuditor", "RecordingReconciler")
+    text = text.replace("AuditSchedule", "ReconciliationSchedule")
+    text = text.replace("recording_auditor", "recording_reconciler")
+    return json.loads(text.replace('"audit"', '"reconciliation"'))
+
+
+def test_a_job_costs_at_most_40_lines_of_all_templates_together(example: dict[str, Any]) -> None:
+    """The example of a job has all that the recording reconciliation has, but its own variables."""
+    assert len(example_of_a_job().splitlines()) <= 40
+    assert example["Parameters"].keys() - template()["Parameters"] == {"AuditSchedule"}
+    for part in ("Logs", "Role", "Job"):
+        made = example["Resources"][f"RecordingAuditor{part}"]
+        assert as_reconciliation(made) == template()["Resources"][f"RecordingReconciler{part}"]
+    function = as_reconciliation(example["Resources"]["RecordingAuditor"])["Properties"]
+    known = properties("RecordingReconciler")
+    assert {each for each in known if function.get(each) != known[each]} <= {
+        "Description",
+        "Environment",
+    }
+    variables = known["Environment"]["Variables"]
+    assert function["Environment"]["Variables"].items() <= variables.items()
+
+
+# --- what never gets into a log -------------------------------------------------------------------
 
 
 def test_access_logs_have_the_callers_address_but_not_the_path_with_its_token() -> None:
@@ -573,7 +641,8 @@ def test_nothing_is_traced_unless_the_operator_asks_for_it() -> None:
 def test_a_caller_cannot_have_its_requests_traced_by_a_header(name: str) -> None:
     # With PassThrough, too, Lambda traces a request whose header says Sampled=1 ("TracingConfig"
     # in its API reference): only the lack of the permission keeps it from that.
-    statements = properties(role_of(name))["Policies"][0]["PolicyDocument"]["Statement"]
+    policies = properties(role_of(name))["Policies"]
+    statements = [each for policy in policies for each in policy["PolicyDocument"]["Statement"]]
     tracing = [each for each in statements if "xray:" in str(each)]
     assert [each["If"][0] for each in tracing] == ["TracesRequests"]
     assert [each["If"][2] for each in tracing] == [{"Ref": "AWS::NoValue"}]
@@ -581,7 +650,7 @@ def test_a_caller_cannot_have_its_requests_traced_by_a_header(name: str) -> None
 
 
 def test_lambda_writes_no_lines_of_its_own_for_each_refused_callback() -> None:
-    # "Log-level filtering" in the Lambda guide: start and report are told at INFO, errors at WARN.
+    # "Log-level filtering" in the Lambda guide: INFO for start and report, WARN for errors.
     logging = properties("CallbackIntake")["LoggingConfig"]
     assert (logging["LogFormat"], logging["SystemLogLevel"]) == ("JSON", "WARN")
 

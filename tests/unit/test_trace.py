@@ -28,10 +28,10 @@ class ALogs:
     def __init__(self, events: list[str], *statuses: str) -> None:
         self.events = events
         self.statuses = [*statuses] or ["Complete"]
-        self.asked: dict[str, Any] = {}
+        self.query: dict[str, Any] = {}
 
     def start_query(self, **query: Any) -> dict[str, str]:
-        self.asked = query
+        self.query = query
         return {"queryId": "a-query"}
 
     def get_query_results(self, queryId: str) -> dict[str, Any]:  # noqa: ARG002, N803
@@ -84,7 +84,7 @@ def lines(logs: ALogs, *ids: str) -> list[insights.Line]:
     return insights.lines(stack, ids or ["an-id"], NOON)
 
 
-def told(logs: list[dict[str, Any]], *items: Image) -> str:
+def history_text(logs: list[dict[str, Any]], *items: Image) -> str:
     stack: Any = AStack(ALogs([json.dumps(line) for line in logs]), *items)
     return "\n".join(trace.history(stack, RECORDING_ID, timedelta(days=30)))
 
@@ -92,18 +92,18 @@ def told(logs: list[dict[str, Any]], *items: Image) -> str:
 # --- asking ---------------------------------------------------------------------------------------
 
 
-def test_every_log_group_of_the_stack_is_asked_from_that_time_on() -> None:
+def test_every_log_group_of_the_stack_is_queried_from_that_time_on() -> None:
     logs = ALogs([])
     lines(logs)
-    assert logs.asked["logGroupNames"] == ["one", "two"]
-    assert logs.asked["startTime"] == NOON.timestamp()
+    assert logs.query["logGroupNames"] == ["one", "two"]
+    assert logs.query["startTime"] == NOON.timestamp()
 
 
 @pytest.mark.parametrize("id_", ["a.b", "a|b", 'a"b', "a b", "ä", "(a", "a-1_2"])
 def test_an_id_is_matched_literally_as_the_log_writes_it(id_: str) -> None:
     logs = ALogs([])
     lines(logs, id_)
-    [pattern] = re.findall(r"like /(.+)/ \|", logs.asked["queryString"])
+    [pattern] = re.findall(r"like /(.+)/ \|", logs.query["queryString"])
     assert re.search(pattern, json.dumps({"id": id_}, ensure_ascii=False))
     assert not re.search(pattern, "a1b")
 
@@ -137,13 +137,13 @@ def test_a_lines_time_is_read_in_either_of_powertools_forms(written: str) -> Non
     assert insights.time_of(a_line("x", timestamp=written)) == moment
 
 
-def test_only_lines_of_ours_count_in_the_order_of_their_own_times() -> None:
+def test_only_structured_lines_count_in_the_order_of_their_own_times() -> None:
     late, early = a_line("late"), a_line("early", timestamp="2026-11-22 20:50:24,060+0000")
     texts = ["START RequestId: an-id", '{"_aws": {}}', "1", json.dumps(late), json.dumps(early)]
     assert [line["message"] for line in lines(ALogs(texts))] == ["early", "late"]
 
 
-# --- telling --------------------------------------------------------------------------------------
+# --- the history ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -153,12 +153,12 @@ def test_only_lines_of_ours_count_in_the_order_of_their_own_times() -> None:
         (a_line("callback accepted", event="x:y", is_new=False), "x:y repeated, nothing new"),
         (
             a_line("callback could not be taken now", event="x:y", error="throttled"),
-            "x:y answered 503, Vonage sends it again: throttled",
+            "503 in response to x:y, which Vonage sends again: throttled",
         ),
         (a_line("event not published", event="x:y", reason="no"), "x:y not published: no"),
         (a_line("missed callback recovered", event="x:y"), "x:y recovered from Vonage's API"),
         (a_line("recording deleted", deleted_by="vonage"), "found deleted at Vonage"),
-        (a_line("item failed", error="Vonage answered 500"), "item failed: Vonage answered 500"),
+        (a_line("item failed", error="Vonage returned 500"), "item failed: Vonage returned 500"),
         (a_line("recording lost"), "recording lost"),
         (a_line("callback accepted"), "callback accepted"),  # as another version may log it
         (
@@ -173,13 +173,13 @@ def test_only_lines_of_ours_count_in_the_order_of_their_own_times() -> None:
     ],
 )
 def test_a_line_is_described_in_words(line: dict[str, Any], words: str) -> None:
-    text = told([line | {"recording_id": RECORDING_ID, "correlation_id": "an-event"}])
+    text = history_text([line | {"recording_id": RECORDING_ID, "correlation_id": "an-event"}])
     assert f"2026-11-22T20:50:24.061Z  a_function            {words}" in text
     assert text.endswith("  an-event")
 
 
 def test_a_recording_known_only_from_logs_is_shown() -> None:
-    assert told([a_line("recording lost")]).startswith(
+    assert history_text([a_line("recording lost")]).startswith(
         f"Recording {RECORDING_ID}: not in the table\n"
     )
 
@@ -187,7 +187,7 @@ def test_a_recording_known_only_from_logs_is_shown() -> None:
 def test_lines_about_other_recordings_or_participants_are_left_out() -> None:
     other = a_line("callback accepted", event="x", is_new=True, recording_id="other")
     joined = a_line("event published", event="session:participant:joined", session_id=SESSION_ID)
-    text = told([other, joined, a_line("recording lost")])
+    text = history_text([other, joined, a_line("recording lost")])
     assert text.count(AT[11:19]) == 1
 
 
@@ -217,7 +217,7 @@ def test_without_logs_the_item_still_shows_the_history() -> None:
         "seen": {"SS": ["session:started"]},
         "started_at": {"S": "2026-11-01T11:00:00Z"},
     }
-    text = told([], recording, session)
+    text = history_text([], recording, session)
     steps = [line.split(maxsplit=2)[2] for line in text.partition("\n\n")[2].splitlines()]
     assert steps == [
         "session started",
@@ -232,7 +232,7 @@ def test_without_logs_the_item_still_shows_the_history() -> None:
     assert "secret" not in text
 
 
-def test_a_recording_of_video_has_no_room_and_says_how_it_ended() -> None:
+def test_a_recording_of_video_has_no_room_and_a_reason_for_its_end() -> None:
     moments = ("started_at", "ended_received_at", "stored_at", "expiring_at", "expired_at")
     times = {name: {"S": f"2026-11-0{day}T12:00:00.000Z"} for day, name in enumerate(moments, 1)}
     recording: Image = {
@@ -254,7 +254,7 @@ def test_a_recording_of_video_has_no_room_and_says_how_it_ended() -> None:
     )
     life = a_line("event published", event="session:ended", session_id=SESSION_ID)
     stream = a_line("event published", event="session:stream:created", session_id=SESSION_ID)
-    text = told([paused, life, stream], recording)
+    text = history_text([paused, life, stream], recording)
     steps = [line.split(maxsplit=2)[2] for line in text.partition("\n\n")[2].splitlines()]
     assert steps == [
         "started",
@@ -292,13 +292,27 @@ def test_the_copy_and_its_deletion_are_steps_of_the_history() -> None:
         recording_id=RECORDING_ID,
     )
     copied_at = {"S": "2026-11-01T12:00:00Z"}
-    text = told([read], {**known, "copy": {"M": copy}, "copied_at": copied_at})
+    text = history_text([read], {**known, "copy": {"M": copy}, "copied_at": copied_at})
     assert "copied to s3://copies/recordings/a.mp4\n" in text
-    assert f"link to the copy given out, called by {CALLER}" in text
-    gone = told([], {**known, "copy_deleted_at": {"S": "2026-11-02T12:00:00Z"}})
+    assert f"link to the copy returned, called by {CALLER}" in text
+    gone = history_text([], {**known, "copy_deleted_at": {"S": "2026-11-02T12:00:00Z"}})
     assert gone.endswith("copy deleted")
 
 
 def test_an_unknown_recording_is_named() -> None:
     with pytest.raises(StackError, match=rf"a-stack does not know the recording .*{RECORDING_ID}"):
-        told([])
+        history_text([])
+
+
+def test_at_60_columns_no_line_is_longer_unless_an_id_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = a_line("item failed", recording_id=RECORDING_ID, error="Vonage responds 503 " * 5)
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr("sys.argv", ["trace", "--", RECORDING_ID])
+    monkeypatch.setattr(trace, "deployed_stack", lambda _name: AStack(ALogs([json.dumps(line)])))
+    assert trace.main() == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) > 4
+    assert [each for each in printed if len(each) > 60] == []

@@ -52,7 +52,7 @@ def test_an_old_item_makes_the_same_events_due_with_the_same_ids(written: Writte
 
 
 @pytest.mark.parametrize("written", RECORDINGS, ids=named)
-def test_an_old_recording_is_read_whole(written: Written, table: Table) -> None:
+def test_an_old_recording_is_read_with_all_attributes(written: Written, table: Table) -> None:
     table.put(written["item"])
     recording = Store(table.client, table.name).recordings.get(
         key(written).removeprefix("RECORDING#")
@@ -63,7 +63,7 @@ def test_an_old_recording_is_read_whole(written: Written, table: Table) -> None:
     assert (recording.hold is not None) == ("hold" in written["item"])
 
 
-def test_an_old_recording_takes_later_callbacks(table: Table) -> None:
+def test_later_callbacks_update_an_old_recording(table: Table) -> None:
     table.put(written("recording:started")["item"])
     store = Store(table.client, table.name)
 
@@ -75,12 +75,12 @@ def test_an_old_recording_takes_later_callbacks(table: Table) -> None:
 
 
 def test_an_old_extension_and_checkpoint_are_read(table: Table) -> None:
-    begun, reached = written("extension begun"), written("checkpoint")
-    for each in (begun, reached):
+    pending, reached = written("extension begun"), written("checkpoint")
+    for each in (pending, reached):
         table.put(each["item"])
     rooms = RoomStore(table.client, table.name, event_days=30)
 
-    extension = rooms.extension(key(begun).removeprefix("ROOM#"))
+    extension = rooms.extension(key(pending).removeprefix("ROOM#"))
     checkpoint = rooms.checkpoint(key(reached).removeprefix("CHECKPOINT#"))
 
     assert isinstance(extension, InterruptedExtension)

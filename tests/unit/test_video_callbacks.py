@@ -208,7 +208,7 @@ def test_a_start_without_a_creation_time_is_the_first_one() -> None:
     assert recording("archive_started", createdAt=ABSENT).started_at is None
 
 
-def test_pauses_are_told_apart_by_their_time() -> None:
+def test_pauses_are_distinguished_by_their_time() -> None:
     first, again = occurrence("archive_paused"), occurrence("archive_paused")
     other = occurrence("archive_paused", updatedAt=CREATED_AT + 900_000)
     resumed = occurrence("archive_resumed", updatedAt=1727888064000)
@@ -285,7 +285,7 @@ def test_a_duration_is_read_in_every_form_and_zero_is_unknown(
 
 
 @pytest.mark.parametrize("raw", ["1e999", "-1e999", "1" * 5000, "[" * 500 + "]" * 500])
-def test_a_value_that_no_type_can_hold_is_dropped_alone(raw: str) -> None:
+def test_an_invalid_optional_value_is_dropped_and_the_others_are_kept(raw: str) -> None:
     body = a_body("archive_uploaded", size="?").replace(b'"?"', raw.encode())
     found = parse(body)
     assert isinstance(found, RecordingObservation)
@@ -345,7 +345,7 @@ def data_of(name: str, **changes: Any) -> dict[str, Any]:
     return {k: v for k, v in data.items() if k not in {"product", "session_id"}}
 
 
-def test_each_life_of_a_session_is_told_apart_by_its_time() -> None:
+def test_the_lives_of_a_session_are_distinguished_by_their_time() -> None:
     first = occurrence("session_created")
     assert first == occurrence("session_created", timestamp="1727887459000")
     assert first.identity != occurrence("session_created", timestamp=1727887459001).identity
@@ -402,7 +402,7 @@ def test_a_life_of_a_session_without_a_time_is_unrecognized(name: str, timestamp
 
 
 @pytest.mark.parametrize("name", ["connection_created", "stream_created"])
-def test_connections_and_streams_are_told_apart_even_without_a_time(name: str) -> None:
+def test_connections_and_streams_are_distinguished_even_without_a_time(name: str) -> None:
     kind = name.partition("_")[0]
     found = [occurrence(name, timestamp=None, **{kind: {"id": i}}) for i in ("a", "a", "b")]
     assert len({each.identity for each in found}) == 2
@@ -505,7 +505,7 @@ def test_every_sample_with_any_values_gives_an_observation(name: str, data: st.D
 
 
 @given(st.sampled_from(SAMPLES), st.dictionaries(st.sampled_from(SENSITIVE), JSON, min_size=1))
-def test_what_is_kept_is_json_and_has_no_sensitive_value(
+def test_redacted_text_is_json_without_sensitive_values(
     name: str, sensitive: dict[str, Any]
 ) -> None:
     fields = {**sample(name), "event": "later", "a": [{"b": sensitive}]}

@@ -26,10 +26,10 @@ from local.vonage.refusal import Refusal
 from local.vonage.retries import RetryQueue
 from local.vonage.settings import Target
 from local.vonage.state import State
-from local.vonage.video import archives, callbacks, placing, scenarios
+from local.vonage.video import added_archives, archives, callbacks, scenarios
 from local.vonage.video.access import is_authorized
+from local.vonage.video.added_archives import Archives
 from local.vonage.video.archives import Archive
-from local.vonage.video.placing import Placed
 from local.vonage.video.projects import API_KEY, APPLICATION_ID, Credentials
 from local.vonage.video.scenarios import Ending, Notice, Rotation, Scenario
 from local.vonage.video.uploads import UploadTarget
@@ -52,7 +52,7 @@ def sample(name: str) -> dict[str, Any]:
 
 
 def an_archive(**fields: Any) -> Archive:
-    return archives.begun("a session", NOON, **fields)
+    return archives.started("a session", NOON, **fields)
 
 
 # --- statuses by the clock ------------------------------------------------------------------------
@@ -99,25 +99,27 @@ def test_an_uploaded_archive_never_expires_and_a_failed_one_is_over() -> None:
 
 
 @pytest.mark.parametrize("change", [{"deleted": True}, {"frozen": True}])
-def test_the_clock_leaves_deleted_and_frozen_archives_alone(change: dict[str, bool]) -> None:
+def test_the_clock_does_not_change_deleted_and_frozen_archives(change: dict[str, bool]) -> None:
     assert life(an_archive(**change)) == []
 
 
 @given(st.lists(st.integers(0, 3000), max_size=8))
-def test_the_duration_is_what_was_recorded_without_pauses(seconds: list[int]) -> None:
+def test_the_duration_leaves_out_pauses(seconds: list[int]) -> None:
     archive, at, recorded = an_archive(), NOON, 0
-    for place, length in enumerate(seconds):
+    for number, length in enumerate(seconds):
         at += length * SECOND
-        recorded += length if place % 2 == 0 else 0
-        archive = archives.changed(archive, "started" if place % 2 else "paused", at)
+        recorded += length if number % 2 == 0 else 0
+        archive = archives.changed(archive, "started" if number % 2 else "paused", at)
     stopped = archives.changed(archive, "stopped", at)
     assert archives.as_json(stopped, 7, "hash", None)["duration"] == 0
     available = archives.processed(stopped, at + SECOND, "available")
     assert archives.as_json(available, 7, "hash", "url")["duration"] == recorded
 
 
-def test_an_automatic_archive_goes_on_in_a_new_one(state: State) -> None:
-    [archive_id] = placing.place(state, Placed(status="started", automatic=True))["archive_ids"]
+def test_an_automatic_archive_continues_in_a_new_one(state: State) -> None:
+    [archive_id] = added_archives.add(state, Archives(status="started", automatic=True))[
+        "archive_ids"
+    ]
     state.advance_clock(4 * 3600)
     first, second = state.video.archives()
     assert (first.id, first.status, second.status) == (archive_id, "available", "started")
@@ -161,7 +163,7 @@ def test_a_classic_archive_names_its_project_as_a_number_twice() -> None:
 
 
 def test_the_start_is_exact_at_first_and_in_whole_seconds_later() -> None:
-    archive = archives.begun("s", NOON + timedelta(milliseconds=206))
+    archive = archives.started("s", NOON + timedelta(milliseconds=206))
     exact = archives.as_json(archive, 0, "", None)["createdAt"]
     later = archives.changed(archive, "paused", NOON + HOUR)
     assert exact % 1000 == 206
@@ -257,7 +259,7 @@ def test_a_server_rotation_stops_the_archives_and_starts_none_again(state: State
         manual=st.booleans(),
     )
 )
-def test_callbacks_are_in_order_and_each_tells_something_new(scenario: Scenario) -> None:
+def test_callbacks_are_in_order_and_never_repeated(scenario: Scenario) -> None:
     state = State("http://emulator")
     played = scenarios.play(state, scenario)
     bodies = played.bodies
@@ -273,7 +275,7 @@ def test_callbacks_are_in_order_and_each_tells_something_new(scenario: Scenario)
     for archive_id in played.archive_ids:
         updates = [body["updatedAt"] for body in bodies if body.get("id") == archive_id]
         assert updates == sorted(updates)
-        assert updates[-1] <= now + 5001  # the processing of the last archives may lie ahead
+        assert updates[-1] <= now + 5001  # the last archives may still be in processing
 
 
 def test_a_live_session_can_be_warned_rotated_and_ended(state: State) -> None:
@@ -394,7 +396,7 @@ def test_a_token_of_another_key_or_project_is_rejected() -> None:
 
 
 @given(st.integers(0, 3 * MIB), st.data())
-def test_any_part_of_a_file_is_that_part_of_the_whole(size: int, data: Any) -> None:
+def test_any_range_of_a_file_equals_that_range_of_the_full_content(size: int, data: Any) -> None:
     file = GeneratedFile("a", size)
     whole = b"".join(file.chunks())
     assert len(whole) == size
@@ -409,7 +411,7 @@ def test_files_differ_by_id_version_and_place() -> None:
     assert len({sha256(each) for each in (a, b, changed)}) == 3
     assert len({each.etag for each in (a, b, changed)}) == 3
     large = GeneratedFile("a", 100 * MIB)
-    parts = {large.read(place * 5 * MIB, 5 * MIB) for place in range(1, 20)}
+    parts = {large.read(n * 5 * MIB, 5 * MIB) for n in range(1, 20)}
     assert len(parts) == 19
 
 
@@ -420,20 +422,20 @@ def test_a_large_file_is_an_mp4_with_a_box_to_skip() -> None:
     assert int.from_bytes(head[-8:]) == 10 * 1024 * MIB - len(FILM)
 
 
-def test_ten_gigabytes_take_no_memory() -> None:
+def test_ten_gigabytes_need_no_memory() -> None:
     file = GeneratedFile("large", 10 * 1024 * MIB)
     reader = FileReader(file)
-    file.read(len(FILM) + 16, 1)  # makes the filler, which all files share
+    file.read(len(FILM) + 16, 1)  # generates the filler that all files share
     tracemalloc.start()
-    for place in range(100):
-        reader.seek(place * 100 * MIB)
+    for n in range(100):
+        reader.seek(n * 100 * MIB)
         assert len(reader.read()) == 256 * 1024
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4 * MIB
 
 
-def test_the_hash_of_a_large_file_is_known_once_asked_for() -> None:
+def test_the_hash_of_a_large_file_is_known_once_it_was_computed() -> None:
     files = Files(RLock())
     files.set_size("a", 2 * MIB)
     assert files.known_sha256("a", MIB) is None
@@ -445,7 +447,7 @@ def test_the_hash_of_a_large_file_is_known_once_asked_for() -> None:
 
 
 def test_an_archive_shows_the_hash_of_its_file(state: State) -> None:
-    [archive_id] = placing.place(state, Placed(size=500_000))["archive_ids"]
+    [archive_id] = added_archives.add(state, Archives(size=500_000))["archive_ids"]
     shown = state.video.shown(state.video.archive(archive_id))
     whole = b"".join(state.files.of(archive_id).chunks())
     assert shown["sha256sum"] == base64.b64encode(hashlib.sha256(whole).digest()).decode()

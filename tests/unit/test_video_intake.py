@@ -1,4 +1,4 @@
-"""The intake takes the callbacks of the Video API at routes and with credentials of their own."""
+"""The intake accepts callbacks of the Video API at their own routes, with their own credentials."""
 
 import json
 import warnings
@@ -18,7 +18,7 @@ from local.testing.builders import (
     a_request,
     a_signature,
 )
-from local.testing.sdk import PATIENT, endpoints, note_calls
+from local.testing.sdk import LONG_TIMEOUT, endpoints, note_calls
 from local.testing.template import ROOT, environment
 from roomkeeper.aws import sdk
 from roomkeeper.callbacks import video
@@ -37,7 +37,7 @@ ARCHIVE = (ROOT / "events/video_archive_started.json").read_bytes()
 
 @pytest.fixture(scope="module")
 def secrets(moto: None) -> "SecretsManagerClient":
-    return sdk.secrets_manager(PATIENT)
+    return sdk.secrets_manager(LONG_TIMEOUT)
 
 
 @pytest.fixture(autouse=True)
@@ -68,10 +68,10 @@ def secret_ids(
 def status_of(
     body: bytes = ARCHIVE, token: str | None = VIDEO_TOKEN, path: str = PATH, **options: Any
 ) -> int:
-    answer: dict[str, Any] = app.handler(
+    response: dict[str, Any] = app.handler(
         a_request(body, token=token, path=path, **options), AContext()
     )
-    status: int = answer["statusCode"]
+    status: int = response["statusCode"]
     return status
 
 

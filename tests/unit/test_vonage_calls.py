@@ -16,8 +16,8 @@ nasty = st.text(alphabet=st.sampled_from("/\\?#.%2fFeE;:@&=+ ~a\n\0")) | st.text
 
 def test_published_ids_are_not_changed_by_quoting() -> None:
     session_id = "2_MX40NjMzOTg5Mn5-MTYzNTg2ODUxNzIzNH5mOUVub3hPNCt6czlwQzdvaTYvbm5lOTN-fg"
-    asked = path("GET", "sessions", session_id, "recordings")
-    assert asked == f"/sessions/{session_id}/recordings"
+    url_path = path("GET", "sessions", session_id, "recordings")
+    assert url_path == f"/sessions/{session_id}/recordings"
 
 
 @pytest.mark.parametrize(
@@ -51,11 +51,11 @@ def test_an_id_that_would_address_another_resource_is_not_sent(given_id: str) ->
 @example("..%2frecordings%2fx")
 def test_any_id_stays_one_path_segment(given_id: str) -> None:
     try:
-        asked = path("GET", "sessions", given_id, "recordings")
+        url_path = path("GET", "sessions", given_id, "recordings")
     except InvalidId:
         assume(False)
-    url = requests.Request("GET", BASE + asked).prepare().url
-    wire = urllib3.util.parse_url(url or "")  # what urllib3 makes of it last of all
+    url = requests.Request("GET", BASE + url_path).prepare().url
+    wire = urllib3.util.parse_url(url or "")  # the URL that urllib3 finally sends
     assert (wire.host, wire.query, wire.fragment) == ("api-eu.vonage.com", None, None)
     segments = (wire.path or "").split("/")
     assert [unquote(segment) for segment in segments] == [
@@ -68,7 +68,7 @@ def test_any_id_stays_one_path_segment(given_id: str) -> None:
 @given(nasty)
 def test_a_proxy_that_unquotes_an_id_finds_no_dot_segment(given_id: str) -> None:
     try:
-        asked = path("GET", "rooms", given_id)
+        url_path = path("GET", "rooms", given_id)
     except InvalidId:
         assume(False)
-    assert not {".", ".."} & set(unquote(asked).replace("\\", "/").split("/"))
+    assert not {".", ".."} & set(unquote(url_path).replace("\\", "/").split("/"))

@@ -82,7 +82,7 @@ def test_many_threads_share_one_token(key: rsa.RSAPrivateKey) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "no key", "-----BEGIN PRIVATE KEY-----\nAAAA\n"])
-def test_an_invalid_key_is_rejected_at_once_and_not_quoted(text: str) -> None:
+def test_an_invalid_key_is_rejected_by_the_constructor_and_not_quoted(text: str) -> None:
     with pytest.raises(ValueError, match="not an RSA key in PEM") as caught:
         ApplicationKey(APPLICATION, text)
     assert caught.value.__context__ is None

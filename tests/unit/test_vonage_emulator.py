@@ -50,12 +50,12 @@ def following(link: str, total: int, first: Page) -> Iterator[Page]:
         href = page.links("http://rooms").get(link, {}).get("href")
         if href is None:
             return
-        page = Page.asked(dict(parse_qsl(urlsplit(href).query)), total)
+        page = Page.requested(dict(parse_qsl(urlsplit(href).query)), total)
 
 
 @given(st.integers(0, 200), st.integers(1, 30))
 def test_next_links_lead_through_all_rooms_once(total: int, size: int) -> None:
-    pages = following("next", total, Page.asked({"page_size": str(size)}, total))
+    pages = following("next", total, Page.requested({"page_size": str(size)}, total))
     seen = [serial for page in pages for serial in range(page.first, page.stop)]
     assert seen == list(range(1, total + 1))
 
@@ -63,8 +63,8 @@ def test_next_links_lead_through_all_rooms_once(total: int, size: int) -> None:
 @given(st.integers(1, 200), st.integers(1, 30), st.data())
 def test_prev_links_lead_back_through_all_before(total: int, size: int, data: Any) -> None:
     start = data.draw(st.integers(1, total))
-    asked = Page.asked({"page_size": str(size), "start_id": str(start)}, total)
-    pages = list(following("prev", total, asked))[1:]
+    requested = Page.requested({"page_size": str(size), "start_id": str(start)}, total)
+    pages = list(following("prev", total, requested))[1:]
     seen = [serial for page in reversed(pages) for serial in range(page.first, page.stop)]
     assert seen == list(range(1, start))
 
@@ -72,7 +72,7 @@ def test_prev_links_lead_back_through_all_before(total: int, size: int, data: An
 @given(st.integers(0, 60), st.integers(-5, 70), st.integers(-5, 70), st.integers(1, 70))
 def test_start_is_inclusive_and_end_exclusive(total: int, start: int, end: int, size: int) -> None:
     query = {"start_id": str(start), "end_id": str(end), "page_size": str(size)}
-    pages = following("next", total, Page.asked(query, total))
+    pages = following("next", total, Page.requested(query, total))
     seen = [serial for page in pages for serial in range(page.first, page.stop)]
     assert seen == [serial for serial in range(1, total + 1) if start <= serial < end]
 
@@ -80,7 +80,7 @@ def test_start_is_inclusive_and_end_exclusive(total: int, start: int, end: int, 
 @pytest.mark.parametrize("value", ["0", "-1", "x", "", "1e3", "9" * 400, "\u0661"])
 def test_an_invalid_page_size_is_rejected(value: str) -> None:
     with pytest.raises(Refusal, match="page_size"):
-        Page.asked({"page_size": value}, 5)
+        Page.requested({"page_size": value}, 5)
 
 
 # --- rooms ----------------------------------------------------------------------------------------
@@ -264,14 +264,14 @@ def events(bodies: list[dict[str, Any]]) -> list[str]:
     return [body["event"] for body in bodies]
 
 
-def held(state: State, **meeting: Any) -> list[dict[str, Any]]:
+def callbacks_of(state: State, **meeting: Any) -> list[dict[str, Any]]:
     wanted = Meeting(**meeting)
     session, bodies = meetings.begin(state, wanted)
     return bodies + meetings.finish(state, session, duration=wanted.duration, upload=wanted.upload)
 
 
 def test_a_meeting_has_callbacks_from_its_start_to_the_upload(state: State) -> None:
-    assert events(held(state, recordings=2, participants=("Ada",))) == [
+    assert events(callbacks_of(state, recordings=2, participants=("Ada",))) == [
         "session:started",
         "session:participant:joined",
         *["recording:started"] * 2,
@@ -283,7 +283,7 @@ def test_a_meeting_has_callbacks_from_its_start_to_the_upload(state: State) -> N
 
 
 def test_times_are_those_of_the_meeting(state: State) -> None:
-    bodies = held(state, started_at="2026-07-01T12:00:00Z", duration=38)
+    bodies = callbacks_of(state, started_at="2026-07-01T12:00:00Z", duration=38)
     ended, session_ended = bodies[-5], bodies[-2]
     assert ended["started_at"] == "2026-07-01T12:00:02.000Z"
     assert (ended["ended_at"], ended["duration"]) == ("2026-07-01T12:00:40.000Z", 38)
@@ -291,12 +291,12 @@ def test_times_are_those_of_the_meeting(state: State) -> None:
 
 
 def test_without_a_start_a_meeting_ends_now(state: State) -> None:
-    ended_at = moment(held(state, duration=600)[-2]["ended_at"], "ended_at")
+    ended_at = moment(callbacks_of(state, duration=600)[-2]["ended_at"], "ended_at")
     assert abs(ended_at - state.clock.now()) < timedelta(seconds=5)
 
 
 def test_callbacks_can_be_lost_repeated_ordered_and_renamed(state: State) -> None:
-    bodies = held(state, participants=("Ada",))
+    bodies = callbacks_of(state, participants=("Ada",))
     sending = MeetingSending(
         drop=frozenset({"session:started", "session:participant:left"}),
         repeat={"recording:uploaded": 1},
@@ -317,7 +317,7 @@ def test_callbacks_can_be_lost_repeated_ordered_and_renamed(state: State) -> Non
 
 
 def test_the_same_seed_gives_the_same_order(state: State) -> None:
-    bodies = held(state, recordings=5)
+    bodies = callbacks_of(state, recordings=5)
     first, again, other = (
         meetings.arranged(state, bodies, MeetingSending(shuffle_seed=seed)) for seed in (1, 1, 2)
     )
@@ -334,24 +334,24 @@ def test_session_ids_are_of_the_published_kind() -> None:
 # --- faults and deliveries ------------------------------------------------------------------------
 
 
-def strikes(fault: Fault, times: list[float]) -> list[bool]:
+def taken(fault: Fault, times: list[float]) -> list[bool]:
     armed = ArmedFault(fault)
-    return [armed.strike("get_room", at) is not None for at in times]
+    return [armed.take("get_room", at) is not None for at in times]
 
 
 def test_a_fault_applies_to_its_operation_the_given_number_of_times() -> None:
-    assert strikes(Fault(operation="get_room", status=503, times=2), [0, 1, 2]) == [
+    assert taken(Fault(operation="get_room", status=503, times=2), [0, 1, 2]) == [
         True,
         True,
         False,
     ]
-    assert strikes(Fault(operation="*", status=503), [0]) == [True]
-    assert strikes(Fault(operation="list_rooms", status=503), [0]) == [False]
+    assert taken(Fault(operation="*", status=503), [0]) == [True]
+    assert taken(Fault(operation="list_rooms", status=503), [0]) == [False]
 
 
 def test_chance_is_seeded() -> None:
     def drawn(seed: int) -> list[bool]:
-        return strikes(Fault(operation="*", reset=True, probability=0.5, seed=seed), [0.0] * 200)
+        return taken(Fault(operation="*", reset=True, probability=0.5, seed=seed), [0.0] * 200)
 
     assert drawn(1) == drawn(1) != drawn(2)
     assert 60 < sum(drawn(1)) < 140
@@ -359,9 +359,9 @@ def test_chance_is_seeded() -> None:
 
 def test_a_rate_limit_allows_a_number_of_requests_and_sends_retry_after() -> None:
     fault = Fault(operation="*", rate_limit=2, per=10)
-    assert strikes(fault, [0, 1, 2, 9.9, 10, 10.5]) == [False, False, True, True, False, True]
+    assert taken(fault, [0, 1, 2, 9.9, 10, 10.5]) == [False, False, True, True, False, True]
     armed = ArmedFault(fault)
-    limited = [armed.strike("get_room", at) for at in (0.0, 0.5, 3.2)][-1]
+    limited = [armed.take("get_room", at) for at in (0.0, 0.5, 3.2)][-1]
     assert limited is not None
     assert (limited.status, limited.retry_after) == (429, 7)
 
@@ -412,7 +412,7 @@ def test_a_sender_tries_again_after_429_5xx_and_silence(
         "Digest abc",
     ],
 )
-def test_what_is_not_well_formed_does_not_pass(header: str | None) -> None:
+def test_malformed_credentials_are_not_authorized(header: str | None) -> None:
     assert not is_authorized(header, None)
 
 

@@ -144,7 +144,7 @@ def test_an_invalid_room_is_reported_and_does_not_affect_the_others(
     shown = {"": None, "..": "..", "a/../b": "a/../b"}.get(str(bad)) if field == "id" else "b"
     if field == "id" and type(bad) in (int, float):
         shown = str(bad)
-    assert (invalid.id, invalid.place) == (shown, 2)
+    assert (invalid.id, invalid.position) == (shown, 2)
     assert str(invalid).startswith(f"Room {shown!r}" if shown else "Room 2 on the page")
     assert read.next_start_id == "20"
 
@@ -153,7 +153,7 @@ def test_an_invalid_room_is_reported_and_does_not_affect_the_others(
 def test_an_element_that_is_not_a_room_is_reported_with_its_position(element: Any) -> None:
     read = models.room_page(encoded(page([element, ROOM], form="embedded")))
     assert [room.id for room in read.rooms] == [ROOM_ID]
-    assert [(each.id, each.place) for each in read.invalid] == [(None, 1)]
+    assert [(each.id, each.position) for each in read.invalid] == [(None, 1)]
 
 
 def test_the_message_of_an_invalid_room_is_short() -> None:
@@ -172,7 +172,7 @@ def test_an_invalid_total_is_none(total: Any) -> None:
 
 
 @pytest.mark.parametrize("links", [[], "x", {"next": 5}, {"next": {"href": 5}}], ids=str)
-def test_invalid_links_are_not_taken_for_the_last_page(links: Any) -> None:
+def test_invalid_links_do_not_count_as_the_last_page(links: Any) -> None:
     with pytest.raises(models.UNREADABLE):
         models.room_page(encoded({"_embedded": [], "_links": links}))
 
@@ -253,7 +253,7 @@ def test_an_uploaded_recording_needs_a_url_that_is_valid_in_a_callback(url: str)
 
 
 @pytest.mark.parametrize(
-    ("change", "problem"),
+    ("change", "reason"),
     [
         ({"started_at": None}, "its status is uploaded, but a time is missing"),
         ({"status": "stopped", "ended_at": None}, "its status is stopped, but a time is missing"),
@@ -261,12 +261,12 @@ def test_an_uploaded_recording_needs_a_url_that_is_valid_in_a_callback(url: str)
         ({"_links": None}, "it has no valid https URL"),
     ],
 )
-def test_a_recording_with_missing_facts_is_invalid(change: dict[str, Any], problem: str) -> None:
+def test_a_recording_with_missing_facts_is_invalid(change: dict[str, Any], reason: str) -> None:
     listed = models.recordings(encoded({"_embedded": {"recordings": [RECORDING | change]}}))
     assert listed.found == ()
     [message] = listed.invalid
     assert message.startswith(f"recording {RECORDING_ID}: ")
-    assert problem in message
+    assert reason in message
 
 
 @pytest.mark.parametrize(

@@ -96,12 +96,12 @@ def test_a_status_counts_only_in_vonages_own_format(
     assert error.is_item_specific is is_item_specific
 
 
-def test_an_error_of_the_service_is_kept_whole() -> None:
+def test_an_error_of_the_service_keeps_all_its_fields() -> None:
     error = error_of(404, SERVICE_ERROR)
     assert (error.method, error.path) == ("GET", "/rooms/42")
     assert (error.name, error.message) == ("NotFoundError", "Failed to find it")
     assert str(error) == (
-        "GET /rooms/42: Vonage answered 404 NotFoundError (Failed to find it). Check the id."
+        "GET /rooms/42: Vonage returned 404 NotFoundError (Failed to find it). Check the id."
     )
 
 
@@ -118,7 +118,7 @@ def test_an_error_of_the_gateway_has_a_message_but_no_name() -> None:
 def test_an_error_without_a_known_body_has_only_the_status(body: bytes) -> None:
     error = error_of(502, body)
     assert (error.name, error.message) == (None, None)
-    assert "Vonage answered 502. " in str(error)
+    assert "Vonage returned 502. " in str(error)
 
 
 def test_an_instant_room_is_not_updatable() -> None:
@@ -198,7 +198,7 @@ VIDEO = {"code": 404, "message": "no"}
         (302, VIDEO, InvalidResponse),
     ],
 )
-def test_the_absence_of_an_archive_is_believed_with_a_number_and_a_text_only(
+def test_only_an_error_with_a_code_and_a_text_proves_the_absence_of_an_archive(
     status: int, body: dict[str, Any] | bytes, kind: type[VonageError]
 ) -> None:
     assert type(error_of(status, body, call=DELETE, read_error=video_error)) is kind

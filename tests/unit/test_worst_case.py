@@ -48,7 +48,7 @@ def test_only_routes_for_callbacks_are_open_to_callers_without_credentials() -> 
 def test_a_body_is_charged_in_steps_of_512_kb() -> None:
     small, _, _, largest = worst_case.kinds()
     more_units = (largest.dollars - small.dollars) / prices.HTTP_API
-    assert more_units == pytest.approx(19, abs=0.5)  # the function's part is all the difference
+    assert more_units == pytest.approx(19, abs=0.5)  # only the function's cost differs
 
 
 def test_the_cost_of_a_rejected_call_is_the_sum_of_its_parts() -> None:
@@ -155,7 +155,7 @@ def test_the_same_spike_is_accepted_again_an_hour_later() -> None:
     assert refused(twice, worst_case.limits()) == 0
 
 
-def test_a_caller_who_does_not_stop_is_kept_to_the_rate() -> None:
+def test_a_caller_who_does_not_stop_is_limited_to_the_rate() -> None:
     own = worst_case.limits()
     per_second, seconds = 100, 600
     arrivals = (n / per_second for n in range(per_second * seconds))

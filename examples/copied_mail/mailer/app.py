@@ -83,7 +83,7 @@ def link_to(copy: Mapping[str, Any]) -> tuple[str, datetime]:
 
 
 def only(copy: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a session policy: of all that the role may read, the link reads this file alone."""
+    """Return a session policy that limits the link to this file."""
     partition = os.environ["LINK_ROLE_ARN"].split(":")[1]
     read = {
         "Effect": "Allow",

@@ -70,5 +70,5 @@ def response(status: int, body: Any = None, **headers: str) -> Response:
 
 
 def error(status: int, code: str, message: str, **headers: str) -> Response:
-    """Return an error response, with the one body of all errors: {"error": {"code", "message"}}."""
+    """Return an error response with the body that all errors share: {"error": {code, message}}."""
     return response(status, {"error": {"code": code, "message": message}}, **headers)

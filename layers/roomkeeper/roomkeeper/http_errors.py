@@ -9,7 +9,7 @@ from roomkeeper import vonage
 from roomkeeper.aws import AwsError
 from roomkeeper.aws.secrets import SecretUnavailable
 from roomkeeper.http_api import InvalidRequest
-from roomkeeper.management.operations import (
+from roomkeeper.management.errors import (
     AlreadyDeleted,
     CopyingIsOff,
     CopyInProgress,
@@ -55,7 +55,10 @@ _ERRORS: Mapping[type[Exception], tuple[int, str]] = {
 }
 
 _PRIVATE_STATUSES = (500, 503)
-"""Statuses of errors whose message may name resources of this account; the caller gets none."""
+"""Statuses of errors whose message may name resources of this account.
+
+The caller gets a generic message instead.
+"""
 
 _PUBLIC_ERRORS = (vonage.VonageError, vonage.NotServed, NotConfigured, Misconfigured)
 """Exceptions whose message the caller gets with every status."""
@@ -89,4 +92,4 @@ def to_http_error(error: Exception) -> HttpError:
 def _status_and_code(error: Exception) -> tuple[int, str]:
     if isinstance(error, vonage.Unavailable):
         return (504, "vonage_unavailable") if error.status is None else (502, "vonage_failed")
-    return next(_ERRORS[kind] for kind in type(error).__mro__ if kind in _ERRORS)
+    return next(_ERRORS[error_type] for error_type in type(error).__mro__ if error_type in _ERRORS)

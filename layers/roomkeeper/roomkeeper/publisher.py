@@ -1,6 +1,6 @@
 """Publishes the events of stream records, with partial failures.
 
-A record that can never be published goes to the dead-letter queue, whole, and does not block the
+A record that can never be published goes to the dead-letter queue, complete, and does not block the
 others. Records that cannot be published now are returned, for Lambda to deliver them again.
 
 Source: "Reporting batch item failures" in the Lambda guide on DynamoDB streams.
@@ -56,7 +56,7 @@ class DeadLetterQueue:
         self._url = url
 
     def send(self, record: Record, reason: str) -> None:
-        """Send a record and the reason for it; only its key if the queue refuses the record.
+        """Send a record and the reason; only the record's key if the queue refuses the record.
 
         Raises:
             AwsError: the message could not be sent.
@@ -66,7 +66,7 @@ class DeadLetterQueue:
         except AwsError as exc:
             if exc.is_retryable:
                 raise
-            logger.warning("record too much for the queue", key=_key(record), error=str(exc))
+            logger.warning("record refused by the queue", key=_key(record), error=str(exc))
             self._send({"reason": reason[:MAX_REASON_LENGTH], "key": _key(record)})
 
     def _send(self, message: Mapping[str, Any]) -> None:
@@ -159,7 +159,7 @@ def _due(records: Sequence[Record]) -> tuple[list[tuple[int, Event]], Reasons]:
         try:
             due += [(index, event) for event in store.events_due(record)]
         except Exception as exc:
-            logger.exception("stream record makes no sense", key=_key(record))
+            logger.exception("stream record is invalid", key=_key(record))
             refused[index] = f"{type(exc).__name__}: {exc}"
     return due, refused
 

@@ -1,9 +1,9 @@
 """A SHA-256 that can be stopped and continued in another process.
 
-A copy that outlasts a function's invocation has to know the SHA-256 of the whole file without
-reading its first parts again, but `hashlib` does not hand out its state. OpenSSL's own context is a
-public structure (`SHA256_CTX` in openssl/sha.h): plain numbers that can be kept and restored.
-`hashlib` is built on the same library, so speed and result are the same.
+A copy that takes several invocations needs the SHA-256 of the whole file without reading its first
+parts again, but `hashlib` does not expose its state. OpenSSL's context is a public structure
+(`SHA256_CTX` in openssl/sha.h): plain numbers that can be saved and restored. `hashlib` uses the
+same library, so speed and result are the same.
 """
 
 import _hashlib
@@ -26,7 +26,7 @@ class Sha256(Protocol):
 
     @property
     def state(self) -> bytes | None:
-        """The state to continue from; None if this Python's OpenSSL does not show it."""
+        """The state to continue from; None if this Python's OpenSSL does not expose it."""
 
 
 class _Context(ctypes.Structure):
@@ -83,8 +83,8 @@ class _HashlibSha256:
 def sha256(state: bytes | None = None) -> Sha256:
     """Return a new SHA-256, or one that continues from `state`.
 
-    Where Python is built without a shared OpenSSL, `state` is None forever: a copy that is
-    interrupted there starts over.
+    In a Python without a shared OpenSSL, `state` is always None, so an interrupted copy starts
+    over.
 
     Raises:
         ValueError: `state` is not a state of this machine's OpenSSL.
@@ -99,7 +99,7 @@ def sha256(state: bytes | None = None) -> Sha256:
 
 
 def is_resumable() -> bool:
-    """Return whether this Python's OpenSSL has the functions that keep their state in the open."""
+    """Return whether this Python's OpenSSL has the functions with a public state."""
     return hasattr(_library(), "SHA256_Update")
 
 

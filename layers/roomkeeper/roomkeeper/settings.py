@@ -119,7 +119,7 @@ class ManagementSettings(Struct, frozen=True, kw_only=True):
     vonage: "VonageSettings"
     copies: bool
     copy: "CopySettings"
-    """Without meaning unless recordings are copied."""
+    """Used only if recordings are copied."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "ManagementSettings":
@@ -249,7 +249,7 @@ class CopySettings(Struct, frozen=True, kw_only=True):
     kept_days: int
     """The days that S3 keeps a copy; 0 for no limit."""
     allows_loopback: bool
-    """Whether files may be read from this machine: only if Vonage's API is there, an emulator."""
+    """Whether files may be read from this machine: True only for an emulated Vonage on it."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "CopySettings":

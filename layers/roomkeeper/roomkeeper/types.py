@@ -35,7 +35,7 @@ Seconds = Annotated[int, Meta(ge=0, le=10**9)]
 Bytes = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """A size. Files may be larger than 2 GiB, so 32 bits are not enough."""
 ShortText = Annotated[str, Meta(max_length=64)]
-"""A word of Vonage's, such as the type of a participant."""
+"""A value from a list of Vonage's, such as the type of a participant."""
 
 
 def is_within_bounds(moment: datetime) -> bool:

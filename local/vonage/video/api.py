@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from local.vonage.faults import Operation
 from local.vonage.refusal import Refusal
-from local.vonage.responses import json_answer
+from local.vonage.responses import json_response
 from local.vonage.serving import View, with_faults
 from local.vonage.state import State
 from local.vonage.video import archives, refusal
@@ -77,19 +77,19 @@ class VideoApi:
         """GET .../archive."""
         query = request.args.to_dict()
         query.setdefault("sessionId", query.get("session_id", ""))
-        asked = _converted(query, _Listing, strict=False)
-        found = self._video.listed(environment, asked.session_id or None)
-        page = found[asked.offset : asked.offset + asked.count]
+        listing = _converted(query, _Listing, strict=False)
+        found = self._video.listed(environment, listing.session_id or None)
+        page = found[listing.offset : listing.offset + listing.count]
         counts_all = self._state.switches.settings.archive_count == "total"
         items = [self._video.shown(each) for each in page]
-        return json_answer({"count": len(found if counts_all else page), "items": items})
+        return json_response({"count": len(found if counts_all else page), "items": items})
 
     def start_archive(self, environment: Environment) -> Response:
         """POST .../archive."""
         # SDKs send null for what their caller did not set.
         given = {name: value for name, value in _body().items() if value is not None}
         body = _converted(given, _Start)
-        archive = archives.begun(
+        archive = archives.started(
             body.session_id,
             self._state.clock.now(),
             environment=environment,
@@ -102,7 +102,7 @@ class VideoApi:
             resolution=body.resolution,
             tag=body.multi_archive_tag,
         )
-        return json_answer(self._video.shown(self._video.start(archive)))
+        return json_response(self._video.shown(self._video.start(archive)))
 
     def get_archive(self, environment: Environment, archive_id: str) -> Response:
         """GET .../archive/{id}."""
@@ -110,7 +110,7 @@ class VideoApi:
         shown = self._video.shown(archive)
         if archive.deleted:
             shown |= {"status": "deleted", "url": None}
-        return json_answer(shown)
+        return json_response(shown)
 
     def delete_archive(self, environment: Environment, archive_id: str) -> Response:
         """DELETE .../archive/{id}."""
@@ -128,12 +128,12 @@ class VideoApi:
     def stop_archive(self, environment: Environment, archive_id: str) -> Response:
         """POST .../archive/{id}/stop."""
         self._archive(environment, archive_id)
-        return json_answer(self._video.shown(self._video.stop(archive_id, environment)))
+        return json_response(self._video.shown(self._video.stop(archive_id, environment)))
 
     def set_storage(self, environment: Environment) -> Response:
         """PUT .../archive/storage."""
         self._video.set_target(environment, _converted(_body(), Storage).target())
-        return json_answer(_body())
+        return json_response(_body())
 
     def _archive(self, environment: Environment, archive_id: str) -> Archive:
         """Return the archive.

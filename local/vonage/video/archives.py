@@ -83,7 +83,7 @@ class Archive:
         return self.recorded + max(timedelta(), running)
 
 
-def begun(session_id: str, at: datetime, **fields: Any) -> Archive:
+def started(session_id: str, at: datetime, **fields: Any) -> Archive:
     """Return an archive that starts `at` a time."""
     return Archive(session_id=session_id, created_at=at, since=at, updated_at=at, **fields)
 
@@ -138,7 +138,7 @@ def processed(archive: Archive, at: datetime, outcome: Outcome) -> Archive:
 
 
 def as_json(archive: Archive, size: int, sha256sum: str, url: str | None) -> dict[str, Any]:
-    """Return the archive as answers and callbacks show it.
+    """Return the archive as responses and callbacks show it.
 
     `size` (bytes) and `sha256sum` are those of its file; `url` is set only while it is available.
     """

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from local.vonage.control_client import ControlClient, plain
+from local.vonage.control_client import ControlClient, json_compatible
 
 
 class VideoControl(ControlClient):
@@ -43,7 +43,7 @@ class VideoControl(ControlClient):
         Returns:
             `session_id`, `archive_ids`, and `callbacks`, the bodies that were sent.
         """
-        return self._post("/video/sessions", plain(scenario))
+        return self._post("/video/sessions", json_compatible(scenario))
 
     def play_sessions(self, count: int, **options: Any) -> dict[str, Any]:
         """Play many sessions and send their callbacks concurrently.
@@ -69,17 +69,19 @@ class VideoControl(ControlClient):
         return self._on_session(session_id, "notify", notice)
 
     def _on_session(self, session_id: str, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        return self._post(f"/video/sessions/{quote(session_id, safe='')}/{what}", plain(body))
+        return self._post(
+            f"/video/sessions/{quote(session_id, safe='')}/{what}", json_compatible(body)
+        )
 
     # --- archives ---------------------------------------------------------------------------------
 
-    def place_archives(self, count: int = 1, **placed: Any) -> dict[str, Any]:
-        """Add archives in any status without callbacks, as the class `Placed` describes them.
+    def add_archives(self, count: int = 1, **archives: Any) -> dict[str, Any]:
+        """Add archives in any status without callbacks, as the class `Archives` describes them.
 
         Returns:
             `archive_ids`, `session_ids`.
         """
-        return self._post("/archives", {"count": count} | plain(placed))
+        return self._post("/archives", {"count": count} | json_compatible(archives))
 
     def step(self, archive_id: str, step: str, **options: Any) -> dict[str, Any]:
         """Give an archive its next status and send its callback; return the archive.

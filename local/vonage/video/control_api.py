@@ -9,11 +9,11 @@ from msgspec import Struct
 
 from local.vonage import bulk
 from local.vonage.control_io import body, done
-from local.vonage.responses import json_answer
+from local.vonage.responses import json_response
 from local.vonage.sender import Sender
 from local.vonage.sending import Sending
 from local.vonage.state import State
-from local.vonage.video import callbacks, placing, scenarios, uploads
+from local.vonage.video import added_archives, callbacks, scenarios, uploads
 from local.vonage.video.archives import Archive, Status
 from local.vonage.video.projects import Environment
 from local.vonage.video.scenarios import Played, Size
@@ -78,7 +78,7 @@ class VideoControlApi:
             ("GET", "/video/samples", self.list_samples),
             ("POST", "/video/samples/<id:name>", self.send_sample),
             ("GET", "/archives", self.list_all_archives),
-            ("POST", "/archives", self.place_archives),
+            ("POST", "/archives", self.add_archives),
             ("POST", "/archives/<id:archive_id>", self.step_archive),
             ("GET", "/files/<id:recording_id>", self.get_file),
             ("POST", "/files/<id:recording_id>", self.change_file),
@@ -86,7 +86,7 @@ class VideoControlApi:
 
     def video_credentials(self) -> Response:
         """Return the credentials of both projects."""
-        return json_answer(self._video.credentials.as_json())
+        return json_response(self._video.credentials.as_json())
 
     def play_session(self) -> Response:
         """Play a session's lives; respond once each callback was posted."""
@@ -95,7 +95,7 @@ class VideoControlApi:
 
     def play_sessions(self) -> Response:
         """Play many sessions; respond once each callback was posted."""
-        return json_answer(bulk.play(self._state, self._sender, body(bulk.VideoSessions)))
+        return json_response(bulk.play(self._state, self._sender, body(bulk.VideoSessions)))
 
     def end_session(self, session_id: str) -> Response:
         """End a live session."""
@@ -120,19 +120,19 @@ class VideoControlApi:
 
     def list_samples(self) -> Response:
         """Return the names of the samples."""
-        return json_answer({"names": callbacks.sample_names()})
+        return json_response({"names": callbacks.sample_names()})
 
     def send_sample(self, name: str) -> Response:
         """Send a sample as a callback; respond with its delivery."""
-        return json_answer(self._sender.send(callbacks.sample(name)).as_json())
+        return json_response(self._sender.send(callbacks.sample(name)).as_json())
 
     def list_all_archives(self) -> Response:
         """Return all archives, including deleted ones."""
-        return json_answer([self._shown(each) for each in self._video.archives()])
+        return json_response([self._shown(each) for each in self._video.archives()])
 
-    def place_archives(self) -> Response:
+    def add_archives(self) -> Response:
         """Add archives in any status."""
-        return json_answer(placing.place(self._state, body(placing.Placed)), 201)
+        return json_response(added_archives.add(self._state, body(added_archives.Archives)), 201)
 
     def step_archive(self, archive_id: str) -> Response:
         """Give an archive its next status; respond with it."""
@@ -142,13 +142,13 @@ class VideoControlApi:
         shown = self._video.change(archive_id, status, wanted.reason, deserted=wanted.deserted)
         if wanted.deliver:
             self._sender.send(shown)
-        return json_answer(shown)
+        return json_response(shown)
 
     def get_file(self, recording_id: str) -> Response:
         """Return a file's size, ETag and hash. It reads the whole file: about 1 GB per second."""
         digest = self._state.files.sha256(recording_id)
         file = self._state.files.of(recording_id)
-        return json_answer(
+        return json_response(
             {
                 "size": file.size,
                 "etag": f'"{file.etag}"',
@@ -171,7 +171,7 @@ class VideoControlApi:
         sent = scenarios.to_send(played, sending)
         for callback in sent:
             self._sender.send(callback, sending.delay.get(callbacks.name_of(callback), 0.0))
-        return json_answer(played.as_json(sent))
+        return json_response(played.as_json(sent))
 
     def _shown(self, archive: Archive) -> dict[str, Any]:
         uploaded = archive.status == "uploaded"

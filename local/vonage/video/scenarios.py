@@ -101,7 +101,7 @@ class Played:
 
 
 def play(state: State, scenario: Scenario) -> Played:
-    """Play a session's lives; return its callbacks. Its archives' own changes go on by the clock.
+    """Play a session's lives; return its callbacks. Later changes of its archives follow the clock.
 
     Raises:
         Refusal: `started_at` is not a date, or the session is live already.
@@ -210,8 +210,8 @@ class _Player:
         session = replace(session, created_at=at, connections=people)
         self.bodies += sessions.opened(session, at)
         self._running = [
-            self._begin(session, at + MARGIN, place)
-            for place in range(self._scenario.archives if has_archives else 0)
+            self._begin(session, at + MARGIN, index)
+            for index in range(self._scenario.archives if has_archives else 0)
         ]
         for archive in self._running:
             self._add_streams(archive, people, "streamAdded", at + MARGIN)
@@ -229,15 +229,15 @@ class _Player:
         self.bodies += _finish(self._state, ended, at, self._scenario.outcome)
         return replace(session, created_at=None, connections=())
 
-    def _begin(self, session: VideoSession, at: datetime, place: int) -> Archive:
-        archive = archives.begun(
+    def _begin(self, session: VideoSession, at: datetime, index: int) -> Archive:
+        archive = archives.started(
             session.id,
             at,
             environment=self._scenario.environment,
             name=self._scenario.name,
             stream_mode="manual" if self._scenario.manual else "auto",
             streams=tuple(each.stream_id for each in session.connections),
-            tag=f"archive-{place}" if place else "",
+            tag=f"archive-{index}" if index else "",
         )
         if self._scenario.size is not None:
             self._state.files.set_size(archive.id, self._scenario.size)
@@ -275,7 +275,7 @@ class _Player:
 def _warnings(session: VideoSession, at: datetime) -> list[Body]:
     """Return the notifications before a rotation `at` a time, each at a time of its own."""
     created_at = session.created_at or at
-    earliest = [created_at + place * MARGIN / 4 for place in range(1, len(WARNINGS) + 1)]
+    earliest = [created_at + index * MARGIN / 4 for index in range(1, len(WARNINGS) + 1)]
     return [
         sessions.notified(session, max(first, at - timedelta(seconds=seconds)), seconds)
         for first, seconds in zip(earliest, WARNINGS, strict=True)

@@ -206,7 +206,7 @@ class VideoState:
         ]
 
     def shown(self, archive: Archive) -> Body:
-        """Return the archive as answers and callbacks show it, with a fresh URL if available."""
+        """Return the archive as responses and callbacks show it, with a fresh URL if available."""
         size = self._files.of(archive.id).size
         return archives.as_json(archive, size, self._sha256sum(archive), self._url(archive))
 
@@ -282,7 +282,7 @@ class VideoState:
 
 def _continuation(archive: Archive, at: datetime) -> Archive:
     """Return the archive in which an automatic one goes on, with an id of its own."""
-    return archives.begun(
+    return archives.started(
         archive.session_id,
         at,
         environment=archive.environment,

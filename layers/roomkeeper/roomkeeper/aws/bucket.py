@@ -10,7 +10,7 @@ Source: "Checking object integrity" and "Conditional writes" in the Amazon S3 us
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -27,8 +27,11 @@ RETRIES = RetryPolicy(max_attempts=5, timeout=20)
 CONTENT_TYPES: Mapping[FileType, str] = {"mp4": "video/mp4", "zip": "application/zip"}
 
 _EXISTS = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchUpload"}
-"""Errors of an upload that another one, or its own first attempt, has preceded."""
+"""Error codes of an upload whose object exists already: of another upload or an earlier attempt."""
 
+
+_SENT_AT_ONCE = 1024 * 1024
+"""Bytes. The timeout of a connection is for these."""
 
 _GONE = {"NoSuchKey", "NoSuchVersion", "404"}
 
@@ -87,9 +90,9 @@ class Bucket:
         return found
 
     def send(
-        self, key: str, upload_id: str, number: int, data: bytearray, sha256: str
+        self, key: str, upload_id: str, number: int, data: bytearray | memoryview, sha256: str
     ) -> UploadedPart:
-        """Upload a part; S3 refuses it if its SHA-256 is another."""
+        """Upload a part. S3 refuses it if the bytes that arrive have another SHA-256."""
         response = self._client.upload_part(
             **self._object(key),
             UploadId=upload_id,
@@ -103,24 +106,22 @@ class Bucket:
     def complete(
         self, key: str, upload_id: str, parts: Sequence[UploadedPart], size: int
     ) -> StoredObject | None:
-        """Make the object of all parts; None if there is one already, or the upload is gone."""
+        """Make the object from its parts; None if an object exists, or the upload is gone."""
         chosen = [
             {"PartNumber": part.number, "ETag": part.etag, "ChecksumSHA256": part.sha256}
             for part in parts
         ]
-        try:
-            response = self._client.complete_multipart_upload(
-                **self._object(key),
-                UploadId=upload_id,
-                MultipartUpload={"Parts": chosen},
-                ChecksumType="COMPOSITE",
-                MpuObjectSize=size,
-                IfNoneMatch="*",
-            )
-        except AwsError as exc:
-            if exc.code in _EXISTS:
-                return None
-            raise
+        response = _unless_exists(
+            self._client.complete_multipart_upload,
+            **self._object(key),
+            UploadId=upload_id,
+            MultipartUpload={"Parts": chosen},
+            ChecksumType="COMPOSITE",
+            MpuObjectSize=size,
+            IfNoneMatch="*",
+        )
+        if response is None:
+            return None
         return StoredObject(
             size=size, sha256=response.get("ChecksumSHA256"), version_id=response.get("VersionId")
         )
@@ -128,22 +129,20 @@ class Bucket:
     def put(
         self, key: str, file_type: FileType, data: bytearray, sha256: str
     ) -> StoredObject | None:
-        """Make an object of one request; None if there is one already."""
-        try:
-            response = self._client.put_object(
-                **self._object(key),
-                Body=_Body(data),
-                ContentType=CONTENT_TYPES[file_type],
-                StorageClass=self._storage_class,
-                Tagging=f"{RETENTION_TAG}={LIMITED}",
-                ChecksumAlgorithm="SHA256",
-                ChecksumSHA256=sha256,
-                IfNoneMatch="*",
-            )
-        except AwsError as exc:
-            if exc.code in _EXISTS:
-                return None
-            raise
+        """Make an object in a single request; None if an object exists."""
+        response = _unless_exists(
+            self._client.put_object,
+            **self._object(key),
+            Body=_Body(data),
+            ContentType=CONTENT_TYPES[file_type],
+            StorageClass=self._storage_class,
+            Tagging=f"{RETENTION_TAG}={LIMITED}",
+            ChecksumAlgorithm="SHA256",
+            ChecksumSHA256=sha256,
+            IfNoneMatch="*",
+        )
+        if response is None:
+            return None
         return StoredObject(size=len(data), sha256=sha256, version_id=response.get("VersionId"))
 
     def abort(self, key: str, upload_id: str) -> None:
@@ -157,8 +156,12 @@ class Bucket:
     def find(self, key: str) -> StoredObject | None:
         """Return the object; None if there is none.
 
-        S3 answers 403 in place of 404 without the permission `s3:ListBucket`.
+        The key is looked up in a list: for an object that does not exist, S3 responds 403 to
+        callers who may not list the bucket, and the function may list only the copies' prefix.
         """
+        listed = self._client.list_objects_v2(Bucket=self.name, Prefix=key, MaxKeys=1)
+        if key not in {each["Key"] for each in listed.get("Contents", ())}:
+            return None
         try:
             response = self._client.head_object(**self._object(key), ChecksumMode="ENABLED")
         except AwsError as exc:
@@ -197,7 +200,8 @@ class Bucket:
     def url(self, key: str, version_id: str | None, valid_for: timedelta) -> str:
         """Return a URL that downloads this version of the object without credentials: a secret.
 
-        It also ends with the credentials that sign it: a function's last some hours.
+        It also stops working when the credentials that signed it expire. Those of a function are
+        valid for some hours.
         """
         url: str = self._client.generate_presigned_url(
             "get_object",
@@ -210,42 +214,58 @@ class Bucket:
         return {"Bucket": self.name, "Key": key}
 
 
+def _unless_exists(operation: Callable[..., Any], **arguments: Any) -> Mapping[str, Any] | None:
+    """Return the response to an upload; None if there is an object under the key already."""
+    try:
+        response: Mapping[str, Any] = operation(**arguments)
+    except AwsError as exc:
+        if exc.code in _EXISTS:
+            return None
+        raise
+    return response
+
+
 def _version(version_id: str | None) -> dict[str, str]:
     return {} if version_id is None else {"VersionId": version_id}
 
 
-class _Body(io.RawIOBase):
-    """Memory as a file. botocore would copy it, since its signer on the Common Runtime reads files.
+class _Body:
+    """A buffer that can be read like a file.
 
-    The copies would stay until the garbage collector finds them, and take most of the memory.
+    botocore's signer on the Common Runtime reads files only, so botocore would copy the buffer.
+    Those copies would take most of the memory until the garbage collector finds them.
     """
 
-    def __init__(self, data: bytearray) -> None:
+    def __init__(self, data: bytearray | memoryview) -> None:
         self._view = memoryview(data)
         self._position = 0
 
     def __len__(self) -> int:
         return len(self._view)
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
     def tell(self) -> int:
+        """Return the position in bytes."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Change the position."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._view)}
         self._position = base[whence] + offset
         return self._position
 
-    def readinto(self, into: Any) -> int:
-        piece = self._view[self._position : self._position + len(into)]
-        into[: len(piece)] = piece
+    def read(self, size: int = -1) -> bytes | memoryview:
+        """Return the next bytes: at least `size` and without a copy, or all that are left.
+
+        urllib3 asks for 16 KiB at a time, and sends what it gets: larger pieces are fewer calls.
+        """
+        if size < 0:
+            return bytes(self._next(len(self)))
+        return self._next(max(size, _SENT_AT_ONCE))
+
+    def _next(self, size: int) -> memoryview:
+        piece = self._view[self._position : self._position + size]
         self._position += len(piece)
-        return len(piece)
+        return piece
 
 
 def _part(listed: Mapping[str, Any]) -> UploadedPart:

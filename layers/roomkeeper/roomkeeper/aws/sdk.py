@@ -60,11 +60,12 @@ def sqs(policy: RetryPolicy) -> "SQSClient":
 def s3(policy: RetryPolicy) -> "Client":
     """Return an S3 client. Safe to use from many threads.
 
-    Bodies are not signed, because every upload has a SHA-256 that is: S3 compares it with the body,
-    and hashing the same bytes a second time would take a third of a copy's CPU time. Pre-signed
-    URLs of objects that a KMS key encrypts need version 4 of the signature. Without the addressing
-    style, they name the global endpoint. For hours, that redirects to the region of a new bucket,
-    where the signature does not fit.
+    Bodies are not signed: every upload has a signed SHA-256 header, which S3 compares with the
+    body. Hashing the same bytes a second time would take a third of a copy's CPU time.
+
+    Pre-signed URLs of objects that a KMS key encrypts need signature version 4. With the addressing
+    style `virtual`, they name the bucket's region. Without it they name the global endpoint, which
+    redirects requests for a new bucket for some hours, and the signature does not cover the target.
     """
     options = {"payload_signing_enabled": False, "addressing_style": "virtual"}
     return _client("s3", policy, signature_version="s3v4", s3=options)

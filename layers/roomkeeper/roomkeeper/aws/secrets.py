@@ -39,7 +39,7 @@ class SecretUnavailable(RoomkeeperError):
 
 
 class CallbackCredentials(Struct, frozen=True):
-    """The tokens and signature secrets that are accepted, those within the grace time included."""
+    """The tokens and signature secrets that are accepted, including those within the grace time."""
 
     tokens: tuple[str, ...] = ()
     signature_secrets: tuple[str, ...] = ()
@@ -212,23 +212,26 @@ def replaced_since(versions: Sequence[SecretVersion], moment: datetime) -> list[
 
 
 def read_secret(
-    client: "SecretsManagerClient", secret_id: str, kind: type[SecretT], version_id: str = ""
+    client: "SecretsManagerClient",
+    secret_id: str,
+    content_type: type[SecretT],
+    version_id: str = "",
 ) -> tuple[SecretT, datetime]:
-    """Return the content of a secret, JSON of type `kind`, and when that version was created.
+    """Return the content of a secret, JSON of type `content_type`, and the version's creation time.
 
     `version_id` selects a version; without it, the current version is read.
 
     Raises:
-        SecretUnavailable: the secret cannot be read, or its content is not of type `kind`. The
-            message names the secret and the required fields, and quotes no content.
+        SecretUnavailable: the secret cannot be read, or its content has another type. The message
+            names the secret and the required fields, and quotes no content.
     """
     version = {"VersionId": version_id} if version_id else {"VersionStage": "AWSCURRENT"}
     try:
         response: Any = client.get_secret_value(SecretId=secret_id, **version)
-        content = msgspec.json.decode(response["SecretString"], type=kind)
+        content = msgspec.json.decode(response["SecretString"], type=content_type)
         return _stripped(content), response["CreatedDate"]
     except (AwsError, KeyError, msgspec.DecodeError) as exc:
-        fields = ", ".join(field.name for field in msgspec.structs.fields(kind))
+        fields = ", ".join(field.name for field in msgspec.structs.fields(content_type))
         raise SecretUnavailable(
             f"The secret {secret_id} ({version_id or 'AWSCURRENT'}) cannot be used: {_name(exc)}. "
             f"It must be a JSON object with the fields {fields}."

@@ -144,7 +144,7 @@ def _optional(raw: Raw, field_type: Any) -> Any:
         value = msgspec.json.decode(raw, type=field_type, strict=field_type != _OPTIONAL_SECONDS)
     except msgspec.DecodeError:
         return None
-    # The callback checks times too, but would be rejected whole for one invalid field.
+    # The callback type checks times too, but would reject the callback for one invalid field.
     return None if isinstance(value, datetime) and not is_within_bounds(value) else value
 
 

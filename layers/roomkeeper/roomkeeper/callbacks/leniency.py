@@ -15,7 +15,7 @@ from msgspec import Raw
 from roomkeeper.types import Id, Seconds, Url
 
 Fields = Mapping[str, Raw]
-"""The fields of a JSON object, not decoded yet: one that cannot be decoded spoils no other."""
+"""The fields of a JSON object, each decoded when it is read: an invalid one affects no other."""
 
 _LIMIT = 2**63
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,10 +26,10 @@ _LATEST = 253_370_764_800_000
 """The start of the year 9999 in milliseconds."""
 
 
-def value(fields: Fields, name: str, kind: Any = Any) -> Any:
-    """Return the field as `kind`; None if it is missing or invalid."""
+def value(fields: Fields, name: str, value_type: Any = Any) -> Any:
+    """Return the field as `value_type`; None if it is missing or invalid."""
     try:
-        return msgspec.json.decode(fields.get(name, b"null"), type=kind)
+        return msgspec.json.decode(fields.get(name, b"null"), type=value_type)
     except (ValueError, RecursionError):
         return None
 
@@ -98,8 +98,8 @@ def url(fields: Fields, name: str) -> str | None:
     return valid
 
 
-def _valid(found: Any, kind: Any) -> Any:
+def _valid(found: Any, value_type: Any) -> Any:
     try:
-        return msgspec.convert(found, kind)
+        return msgspec.convert(found, value_type)
     except msgspec.ValidationError:
         return None

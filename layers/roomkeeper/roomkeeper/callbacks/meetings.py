@@ -123,7 +123,7 @@ _objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def parse(posted: bytes) -> Observation:
-    """Return the observation in the body `posted`, Unrecognized for any JSON object but a callback.
+    """Return the observation in the body `posted`; Unrecognized if it is no known callback.
 
     Raises:
         TooLarge: the body has more than MAX_BODY_BYTES.

@@ -21,7 +21,7 @@ _SENSITIVE = (
 
 They cover `connection.data`, the names of streams and archives, `password`, `url` and
 `transcription.url`, which the Video API documents, and the `streamName` of a broadcast, which is a
-key. Its documentation does not describe all callbacks, so the place of a field does not count.
+key. Its documentation does not describe all callbacks, so fields are removed at any depth.
 """
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
@@ -42,7 +42,7 @@ def redacted(text: str) -> str:
 
 
 def _sensitive_values(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the start and the end of each sensitive value; null and "" are none."""
+    """Yield the start and the end of each sensitive value; null and "" are not sensitive."""
     tokens = _TOKEN.finditer(text)
     last = ""
     for token in tokens:

@@ -32,11 +32,11 @@ MAX_TYPE_LENGTH = 64
 
 
 _ARCHIVE_FIELDS = {"duration", "outputMode", "sha256sum", "size"}
-"""Fields that only archives have, of all things with a status."""
+"""Fields of archives only: no other object of the Video API with a `status` has one of them."""
 
 
 class _Incomplete(ValueError):
-    """A callback that does not have what its event needs. The message quotes no untrusted text."""
+    """A callback without a field that its event needs. The message quotes no untrusted text."""
 
 
 def parse(body: bytes) -> Observation:
@@ -133,7 +133,7 @@ class _Monitored(Struct, frozen=True, kw_only=True):
 
     @property
     def required_time(self) -> int:
-        """The time. Only the time tells one life of a session from another.
+        """The time, by which the lives of one session are distinguished.
 
         Raises:
             _Incomplete: the callback has none.
@@ -175,7 +175,7 @@ def _session_notification(monitored: _Monitored) -> Occurrence:
 
 
 def _participant(event: str, time_field: str, monitored: _Monitored) -> Occurrence:
-    """Return that a connection was made or lost. The `data` of its token is personal data."""
+    """Return the join or leave of a connection, without its `data`, which is personal data."""
     data = events.Participant(
         product="video",
         session_id=monitored.session_id,
@@ -187,7 +187,7 @@ def _participant(event: str, time_field: str, monitored: _Monitored) -> Occurren
 
 
 def _stream(event: str, time_field: str, monitored: _Monitored) -> Occurrence:
-    """Return that a stream was published, or is no more. Its `name` is personal data."""
+    """Return the start or end of a stream, without its `name`, which is personal data."""
     stream = leniency.nested(monitored.fields, "stream")
     data = events.Stream(
         product="video",
@@ -215,10 +215,10 @@ _MONITORED: Mapping[str, Callable[[_Monitored], Occurrence]] = MappingProxyType(
 
 
 def _occurrence(event: str, data: events.Data, *identity: str | int | None) -> Occurrence:
-    """Return the occurrence; `identity` has the ids of its things and its time in milliseconds.
+    """Return the occurrence; `identity` is the ids it names and its time in milliseconds.
 
-    A slash separates them, since no id has one. Without a time, an occurrence of the same things
-    is taken for a repetition.
+    Slashes join them, because no id has one. Without a time, an occurrence with the same ids counts
+    as a repetition.
     """
     parts = (event, *("" if part is None else str(part) for part in identity))
     return Occurrence(event=event, product="video", identity="/".join(parts), data=data)

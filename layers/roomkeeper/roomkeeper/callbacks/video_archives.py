@@ -126,9 +126,9 @@ def _expires_at(archive: Archive, started_at: datetime | None) -> datetime | Non
 def _ended_at(archive: Archive) -> int | None:
     """Return when the recording ended, in milliseconds; None if it is unknown.
 
-    `updatedAt` is the time of the latest status, so it is the end of the recording in `stopped`
-    only. The duration does not count pauses. Thus start plus duration, which later statuses would
-    give as well, can be an hour too early, and would be another fact than that of `stopped`.
+    `updatedAt` is the time of the latest status change, so only `stopped` reports the end. Start
+    plus duration is no substitute in later statuses: the duration leaves out pauses, so the sum may
+    be an hour too early, and would differ from the time that `stopped` reported.
     """
     return archive.updated_at if archive.status == "stopped" else None
 

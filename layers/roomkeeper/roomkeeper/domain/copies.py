@@ -14,8 +14,15 @@ from roomkeeper.errors import RoomkeeperError
 
 MIB = 1024 * 1024
 
-PART_SIZE = 16 * MIB
+PART_SIZE = 8 * MIB
 """The size of a part in bytes, unless the file is too large for parts of this size."""
+
+IN_FLIGHT = 32 * MIB
+"""The bytes of a file that may be read before S3 has acknowledged them. After a crash, no more are
+read again."""
+
+MAX_SINGLE = 16 * MIB
+"""The largest file, in bytes, that is sent with one request."""
 
 MAX_PARTS = 10_000
 MAX_PART_SIZE = 5 * 1024 * MIB
@@ -26,7 +33,7 @@ Source: "Amazon S3 multipart upload limits" in the Amazon S3 user guide.
 """
 
 FileType = Literal["mp4", "zip"]
-"""`mp4` has a composed recording, `zip` one file for each stream."""
+"""`mp4` for a composed recording, `zip` for one with a file for each stream."""
 
 
 class CopyFailed(RoomkeeperError):
@@ -73,8 +80,9 @@ class HashState(Struct, frozen=True, kw_only=True):
 class Copy(Struct, frozen=True, kw_only=True):
     """A copy of a recording, started or made.
 
-    `hash_states` has two states of the hash of the whole file: after the last part that was sent,
-    and after the part before. After a crash in an upload, either can be the one to go on from.
+    `hash_states` has states of the hash of the whole file: after the last part that was sent, and
+    after each of the parts before that S3 may not have. After a crash, any can be the one to go on
+    from.
 
     `sha256` is known when all parts are sent, `copied_at` when the object exists and is verified.
     """
@@ -103,13 +111,14 @@ class Copy(Struct, frozen=True, kw_only=True):
         return next((each.state for each in self.hash_states if each.parts == parts), None)
 
     def with_hash_state(self, parts: int, state: bytes) -> "Copy":
-        """Return the copy with this state and the one before."""
-        kept = [each for each in self.hash_states if each.parts == parts - 1]
+        """Return the copy with this state, and those before it that may be gone on from."""
+        first = parts - parts_in_flight(self.part_size)
+        kept = [each for each in self.hash_states if first <= each.parts < parts]
         return replace(self, hash_states=(*kept, HashState(parts=parts, state=state)))
 
 
 def part_size_for(size: int) -> int:
-    """Return the part size in bytes for a file of `size` bytes: 16 MiB, or more whole MiB.
+    """Return the part size in bytes for a file of `size` bytes: 8 MiB, or more whole MiB.
 
     Raises:
         WrongSize: the file is empty, or larger than S3's limit.
@@ -120,6 +129,16 @@ def part_size_for(size: int) -> int:
         raise WrongSize(f"The file has {size} bytes, more than the {MAX_SIZE} of an S3 object.")
     least = -(-size // MAX_PARTS)
     return max(PART_SIZE, -(-least // MIB) * MIB)
+
+
+def parts_in_flight(part_size: int) -> int:
+    """Return how many parts may be read before S3 has the first of them."""
+    return max(2, IN_FLIGHT // part_size)
+
+
+def requests_for(size: int) -> int:
+    """Return how many requests send a file of `size` bytes to S3."""
+    return 1 if size <= MAX_SINGLE else -(-size // part_size_for(size)) + 2
 
 
 def next_part(size: int, part_size: int, done: int) -> Part | None:
@@ -142,9 +161,9 @@ def ranges(part: Part, length: int) -> Sequence[Part]:
 def uploaded_prefix(
     size: int, part_size: int, uploaded: Sequence[UploadedPart]
 ) -> Sequence[UploadedPart]:
-    """Return the parts from the first that follow each other, have the right size and a checksum.
+    """Return the parts from the first one up to a gap, a wrong size or a missing checksum.
 
-    A part after a gap or with another size is left out: it will be sent again.
+    All other parts are left out and will be sent again.
     """
     by_number = {part.number: part for part in uploaded}
     prefix: list[UploadedPart] = []

@@ -31,7 +31,7 @@ Origin = Literal["callback", "management", "cleanup", "reconciliation", "extensi
 
 
 class Data(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The data of every event. `product` is Vonage's product that it is about."""
+    """The data of every event. `product` is the product of Vonage that the event is about."""
 
     product: Product
 
@@ -166,7 +166,7 @@ class SessionNotification(Data, frozen=True, kw_only=True, omit_defaults=True):
 class Participant(Data, frozen=True, kw_only=True, omit_defaults=True):
     """A participant joined or left a session. Names are left out because they are personal data.
 
-    `reason` is Vonage's for the leaving.
+    `reason` is Vonage's reason for a leave.
     """
 
     participant_id: Id
@@ -182,7 +182,8 @@ class Participant(Data, frozen=True, kw_only=True, omit_defaults=True):
 class Stream(Data, frozen=True, kw_only=True, omit_defaults=True):
     """A participant's stream was created or destroyed. Its name is left out: it is personal data.
 
-    `video_type` is Vonage's, such as `camera` or `screen`, `reason` Vonage's for the destruction.
+    `video_type` is Vonage's, such as `camera` or `screen`. `reason` is Vonage's reason for the
+    destruction.
     """
 
     stream_id: Id

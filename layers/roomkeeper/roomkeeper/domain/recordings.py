@@ -76,7 +76,10 @@ class Recording(Struct, frozen=True, kw_only=True):
     """When it was noticed that Vonage will soon delete the file."""
     hold: Hold | None = None
     copy: Copy | None = None
-    """Its copy in the operator's bucket, in progress until `copied_at`."""
+    """Its copy in the operator's bucket, in progress until `copied_at`.
+
+    With `copy_deleted_at`, the object that is being deleted.
+    """
     copied_at: datetime | None = None
     """When its copy was made and verified; None if it has none."""
     copy_claimed_until: datetime | None = None
@@ -115,7 +118,7 @@ class Recording(Struct, frozen=True, kw_only=True):
 
     @property
     def needs_confirmation(self) -> bool:
-        """True if it matters that Vonage's API returned the recording just now."""
+        """True if a confirmation by Vonage's API would change the recording's item."""
         return not self.confirmed_at or (self.worklist or "").partition("#")[0] in IF_CONFIRMED
 
     @property

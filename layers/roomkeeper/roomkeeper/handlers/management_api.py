@@ -120,7 +120,7 @@ def get_recording(recording_id: str) -> KnownRecording:
 
 @app.delete("/recordings/<recording_id>")
 def delete_recording(recording_id: str) -> Response[str] | Deletion:
-    """Delete a recording at Vonage, and its copy if asked to; return the fate of the copy."""
+    """Delete a recording at Vonage, and its copy on request; return what became of the copy."""
     deletes_copy = requests.deletes_copy_in(_request().get("queryStringParameters") or {})
     deletion = _management().delete_recording(
         requests.id_in(recording_id), _now(), deletes_copy=deletes_copy
@@ -151,7 +151,7 @@ def hold(recording_id: str) -> RecordingHold:
 
 @app.delete("/recordings/<recording_id>/hold")
 def release(recording_id: str) -> Response[str]:
-    """Remove the protection."""
+    """Remove a recording's hold."""
     _management().release(requests.id_in(recording_id), _now())
     return _done()
 
@@ -175,7 +175,7 @@ def failed(exc: Exception) -> Response[str]:
     """Return the response to a failed request; log the cause, which the caller may not see."""
     error = to_http_error(exc)
     if error.status == 500:
-        logger.exception("management call failed for a reason that was not foreseen")
+        logger.exception("management call failed unexpectedly")
     elif error.status > 500:
         logger.error("management call failed", error=str(exc), code=error.code)
         _vonage_client.cache_clear()  # its credentials may have been rotated

@@ -89,7 +89,7 @@ class Cleanup(WorklistJob[CleanupOptions]):
             return runner.with_unavailable(job.run(), clients)
 
     def due_until(self) -> Mapping[Worklist, datetime]:
-        """Return the job's worklists; a list's entries from its time or earlier are due.
+        """Return the time until which an entry is due, for each of the job's worklists.
 
         Recordings that awaited a copy when copying was switched off are due as all others.
         """
@@ -178,7 +178,7 @@ class Cleanup(WorklistJob[CleanupOptions]):
         return self._mark_deleted(recording, deleted_by)
 
     def _mark_deleted(self, recording: Recording, deleted_by: DeletedBy) -> Outcome:
-        """Mark a recording as deleted, and say so; only Vonage's own "not found" is by Vonage."""
+        """Mark a recording as deleted in the table, log that, and return the outcome."""
         id_, is_kept = recording.recording_id, is_in_owners_storage(recording)
         self._store.recordings.mark_deleted(id_, deleted_by, self._now, file_kept=is_kept)
         logger.info(

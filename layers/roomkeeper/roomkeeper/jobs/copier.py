@@ -1,16 +1,16 @@
 """Copies one recording from Vonage into the operator's bucket, verified before it exists.
 
-A file is copied part by part, in order. A part is read over several connections at once, each a
-range of it, while the part before is hashed and uploaded. So memory is two parts, a source that is
-slow for each connection is read several times as fast, and after a crash no more is read again than
-the part that was being uploaded and the one that was being read.
+A small file is read into memory and sent with one request, any other part by part (`transfer`).
+Both are read over several connections at once, so a source that is slow for each of them is read
+several times as fast.
 
 S3's list of parts says how far an upload is. The state of the whole file's SHA-256 is saved before
 each part is sent, so that a later invocation can verify the file without reading it again.
 """
 
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from msgspec import Struct
@@ -21,14 +21,9 @@ from roomkeeper.aws.bucket import Bucket, StoredObject
 from roomkeeper.domain import copies
 from roomkeeper.domain.copies import Copy, CopyFailed, FileType, Part, UploadedPart
 from roomkeeper.jobs.source import CONNECTIONS, Downloads, NoDownload, Source
+from roomkeeper.jobs.transfer import Transfer
 from roomkeeper.resumable_hash import Sha256, is_resumable, sha256
-from roomkeeper.vonage.downloads import (
-    Downloader,
-    DownloadInterrupted,
-    DownloadRefused,
-    FileChanged,
-    RemoteFile,
-)
+from roomkeeper.vonage.downloads import Downloader, DownloadRefused, FileChanged, RemoteFile
 from roomkeeper.vonage.retry import Deadline
 
 RESERVE = 60.0
@@ -101,9 +96,9 @@ class Copier:
             VonageError: the file cannot be downloaded, now or at all.
             AwsError: S3 refuses, or still fails after all attempts.
         """
-        with ThreadPoolExecutor(self._connections + 2) as pool:
-            source = Source(self._downloader, downloads, deadline, pool, self._connections)
-            task = _Task(key, file_type, source, save, deadline, pool)
+        with ThreadPoolExecutor(self._connections) as readers, ThreadPoolExecutor() as senders:
+            source = Source(self._downloader, downloads, deadline, readers)
+            task = _Task(key, file_type, source, save, deadline, senders)
             try:
                 return self._copy(task, started)
             except NoDownload:
@@ -140,7 +135,7 @@ class Copier:
             source_etag=file.etag,
             started_at=self._now(),
         )
-        if file.size <= part_size:
+        if file.size <= copies.MAX_SINGLE:
             return self._copy_whole(task, file, copy)
         return self._copy_parts(task, file, copy)
 
@@ -149,11 +144,14 @@ class Copier:
         return mine == (self._bucket.name, task.key, file.size, file.etag)
 
     def _copy_whole(self, task: "_Task", file: RemoteFile, copy: Copy) -> Outcome:
-        data = bytearray(file.size)
-        whole = sha256()
-        with memoryview(data) as view:
-            part = Part(number=1, start=0, length=file.size)
-            task.source.read(file, part, view, [whole])
+        data, whole = bytearray(file.size), sha256()
+        part = Part(number=1, start=0, length=file.size)
+        reading = task.source.start(file, part, memoryview(data))
+        try:
+            for piece in reading:
+                whole.update(piece)
+        finally:
+            reading.stop()
         digest = whole.digest()
         copies.verify_sha256(digest, task.source.download.sha256)
         copy = replace(copy, sha256=digest, s3_checksum=digest)
@@ -185,32 +183,16 @@ class Copier:
 
     def _transfer(self, task: "_Task", file: RemoteFile, upload: "_Upload") -> bool:
         """Read and send the missing parts; return whether S3 has all of them."""
-        sending: Future[None] | None = None
-        done = len(upload.parts)
-        buffers = [bytearray(upload.copy.part_size) for _ in range(2)]
-        try:
-            while part := copies.next_part(file.size, upload.copy.part_size, done):
-                if task.deadline.remaining() < self._reserve:
-                    return False
-                buffer = buffers[done % 2]
-                if part.length < len(buffer):  # the last part
-                    buffer = bytearray(part.length)
-                digest = sha256()
-                with memoryview(buffer) as view:
-                    task.source.read(file, part, view, [digest, upload.hash])
-                if sending:
-                    sending.result()
-                state = upload.hash.state
-                sending = task.pool.submit(upload.send, part, buffer, digest.digest(), state)
-                done += 1
-        except DownloadInterrupted:
-            if task.deadline.has_passed:
-                return False
-            raise
-        finally:
-            if sending:
-                sending.result()
-        return True
+        transfer = Transfer(
+            task.source,
+            file,
+            upload.copy.part_size,
+            upload,
+            task.senders,
+            task.deadline,
+            self._reserve,
+        )
+        return transfer.run()
 
     def _complete(self, task: "_Task", upload: "_Upload") -> Copied:
         """Make the object, once the whole file is verified."""
@@ -268,11 +250,15 @@ class _Task(Struct, frozen=True):
     source: Source
     save: Save
     deadline: Deadline
-    pool: ThreadPoolExecutor
+    senders: ThreadPoolExecutor
 
 
 class _Upload:
-    """A multipart upload in progress: its parts, and the hash of the file up to the last one."""
+    """A multipart upload in progress: its parts, and the hash of the file.
+
+    `hash` is ahead of `parts`: parts are hashed first. The states of the hash are saved before the
+    parts are sent, several at once if they come faster than that.
+    """
 
     def __init__(
         self,
@@ -287,6 +273,8 @@ class _Upload:
         self.copy = copy
         self.parts = list(parts)
         self.hash = file_hash
+        self._saving = threading.Lock()
+        self._saved = len(parts)
 
     @classmethod
     def resumed(
@@ -300,12 +288,25 @@ class _Upload:
                 return cls(bucket, copy, prefix[:count], sha256(state), task)
         return cls(bucket, copy, [], sha256(), task)
 
-    def send(self, part: Part, data: bytearray, digest: str, state: bytes | None) -> None:
-        """Save the state of the file's hash after a part, and upload the part."""
-        if state is not None:
+    def hashed(self, part: Part) -> None:
+        """Take note that `hash` is that of the file up to the end of this part."""
+        if (state := self.hash.state) is not None:
             self.copy = self.copy.with_hash_state(part.number, state)
-            self._task.save(self.copy)
+
+    def send(self, part: Part, data: memoryview) -> UploadedPart:
+        """Send a part that was hashed, once the state of the hash after it is saved."""
+        self._save(part)
+        digest = sha256()
+        digest.update(data)
         assert self.copy.upload_id  # noqa: S101 - an upload has one
-        self.parts.append(
-            self._bucket.send(self.copy.key, self.copy.upload_id, part.number, data, digest)
+        return self._bucket.send(
+            self.copy.key, self.copy.upload_id, part.number, data, digest.digest()
         )
+
+    def _save(self, part: Part) -> None:
+        """Save the states of the hash, unless one after this part is saved already."""
+        with self._saving:
+            states = (copy := self.copy).hash_states
+            if states and self._saved < part.number:
+                self._task.save(copy)
+                self._saved = states[-1].parts

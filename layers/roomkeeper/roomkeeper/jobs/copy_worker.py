@@ -49,6 +49,9 @@ MAX_DELAY = timedelta(hours=6)
 """The longest time between two attempts: several fall into the last 12 hours before Vonage deletes
 the file, when the sweep counts it as `expiring_uncopied`."""
 
+_WITHOUT_FILE = ("recording:expired", "recording:failed", "recording:stored")
+"""The last states of a recording of which Vonage has no file any more. It never gets one again."""
+
 RELEASE_SECONDS = 10.0
 """Seconds that are kept for the last writes of an invocation."""
 
@@ -117,7 +120,7 @@ class CopyWorker:
         try:
             self._queue.retry_in(record, RETRY_SECONDS << (delivery - 1))
         except AwsError as exc:
-            logger.warning("the message comes later", error=str(exc))
+            logger.warning("delay of the message failed", error=str(exc))
         return False
 
     def copy(self, recording_id: str) -> Result:
@@ -226,13 +229,16 @@ class CopyWorker:
             self._bucket.keep(known.copy.key, known.copy.version_id, on_hold=True)
 
     def _no_file(self, recording: Recording, api: RecordingsApi) -> Result:
-        """Find out why Vonage has no file, and record it; defer the recording if it may come."""
+        """Find out why Vonage has no file, and record it; defer if the file may still come."""
         found, now = api.get(recording.recording_id), datetime.now(UTC)
-        if found is not None and found.event in ("recording:expired", "recording:stored"):
+        if found is not None and found.event in _WITHOUT_FILE:
             self._store.recordings.reconcile(found, now)
+            if found.event != "recording:stored":
+                count_lost(recording.recording_id, found.event)
             return "no_file"
         if found is None and now - (recording.uploaded_at or now) > MISSING_AFTER:
             self._store.recordings.mark_deleted(recording.recording_id, "vonage", now)
+            count_lost(recording.recording_id, "recording:deleted")
             return "deleted"
         self._defer(recording)
         return "no_file"
@@ -254,8 +260,14 @@ def count_failures(number: int) -> None:
     metrics.add_metric("CopyFailed", unit=MetricUnit.Count, value=number)
 
 
+def count_lost(recording_id: str, event: str) -> None:
+    """Count a recording that Vonage has no file of any more, although it was never copied."""
+    logger.error("recording lost before its copy", recording_id=recording_id, event_name=event)
+    metrics.add_metric("RecordingLostUncopied", unit=MetricUnit.Count, value=1)
+
+
 def _after(first: Download | None, more: Downloads) -> Downloads:
-    """Return what yields the first download, and fresh ones after it."""
+    """Return a function that returns the download `first`, then fresh ones."""
     remaining = [first]
 
     def next_download() -> Download | None:

@@ -40,15 +40,21 @@ the worklists is eventually consistent, and a deployment changes one function af
 
 _LOOKUP_BATCH = 100
 
-_OF_CLEANUP: tuple[Worklist, ...] = ("confirmed", "retained")
+_OF_CLEANUP: tuple[Worklist, ...] = (
+    "confirmed",
+    "retained",
+    "deferred_confirmed",
+    "deferred_retained",
+)
+"""Also the deferred ones: with CleanupRetentionDays=0, no cleanup takes them back from there."""
 
 
 class Copying(WorklistJob[Options]):
     """One sweep: it queues the recordings that have waited for their copy for some minutes.
 
-    `bytes` counts what a dry run would copy, where a size is known. `expiring_uncopied` counts the
-    waiting recordings that Vonage will soon delete. `oldest_waiting_seconds` is since when the
-    oldest of the run's recordings has waited.
+    `bytes` is the size of the files that a dry run would copy, as far as it is known.
+    `expiring_uncopied` counts the waiting recordings that Vonage will soon delete.
+    `oldest_waiting_seconds` is how long the oldest of the run's recordings has waited.
     """
 
     options_type: ClassVar[type[Options]] = Options
@@ -88,7 +94,7 @@ class Copying(WorklistJob[Options]):
             return runner.with_unavailable(job.run(), clients)
 
     def due_until(self) -> Mapping[Worklist, datetime]:
-        """Return the job's worklists; a list's entries from its time or earlier are due."""
+        """Return the time until which an entry is due, for each of the job's worklists."""
         return {"awaiting_copy": self._now - GRACE, "deferred_awaiting_copy": self._now}
 
     def items(self) -> Iterator[WorklistEntry]:

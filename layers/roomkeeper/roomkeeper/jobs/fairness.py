@@ -60,7 +60,7 @@ class Deferrals:
     def defer(self, due: WorklistEntry, *, confirmed: bool = False) -> None:
         """Schedule an item's next attempt.
 
-        `confirmed` says that Vonage's API has just returned the item.
+        `confirmed` is True if Vonage's API has just returned the item.
 
         Raises:
             StoreUnavailable: the item stays on its worklist unchanged.

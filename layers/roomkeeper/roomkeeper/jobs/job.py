@@ -139,7 +139,10 @@ class WorklistJob(Job[OptionsT, WorklistEntry]):
 
     @abstractmethod
     def due_until(self) -> Mapping[Worklist, datetime]:
-        """Return the job's worklists; a list's entries from its time or earlier are due."""
+        """Return the time until which an entry is due, for each of the job's worklists.
+
+        An entry whose `since` is that time or earlier is due.
+        """
 
     def count_due(self) -> int:
         """Return the number of due items, including skipped ones and deferred ones to retry.
@@ -164,9 +167,9 @@ class WorklistJob(Job[OptionsT, WorklistEntry]):
     ) -> Iterator[tuple[WorklistEntry, Recording | None]]:
         """Yield the entries whose product the run calls, with their recordings.
 
-        The others stay on their worklist for a later run. Entries are looked up in batches, so that
-        many others do not delay the run. Once its time is over, entries are yielded unseen: the
-        batch then ends.
+        Entries of other products stay on their worklist for a later run. Entries are looked up in
+        batches, so that many of those do not delay the run. Once the run's time is over, entries
+        are yielded without the check: the batch then ends.
         """
         while batch := list(itertools.islice(entries, _LOOKUP_BATCH)):
             ids = [entry.id for entry in batch if entry.kind == "recording"]
@@ -194,7 +197,7 @@ class WorklistJob(Job[OptionsT, WorklistEntry]):
 
     @property
     def failed_beside(self) -> int:
-        """The number of failures in the summary that are not of due items."""
+        """The number of failures in the summary besides those of due items."""
         return 0
 
     def counts(self, summary: Summary) -> Mapping[str, int]:
@@ -215,7 +218,7 @@ class WorklistJob(Job[OptionsT, WorklistEntry]):
 def open_store(table_name: str, *, deleted_days: int, copies: bool = False) -> Store:
     """Return a store for a job. Deleted recordings are kept for `deleted_days`.
 
-    `copies` says that recordings are copied, so that uploaded ones await their copy.
+    With `copies`, recordings are copied, so that uploaded ones await their copy.
     """
     client = sdk.dynamodb(store.SHORT_RETRY)
     return Store(client, table_name, deleted_days=deleted_days, copies=copies)

@@ -77,9 +77,9 @@ class ReconciliationOptions(Options, frozen=True, kw_only=True):
 class Reconciliation(WorklistJob[ReconciliationOptions]):
     """One reconciliation run: it asks Vonage about items that have waited for `grace` or longer.
 
-    `discovered` counts the recordings for which no callback ever came. A dry run counts those
-    beyond the length of its list once for every item that leads to them. `unrecognized` counts the
-    times that Vonage returned a recording in a status that is not known here.
+    `discovered` counts the recordings for which no callback ever came. Once a dry run's list is
+    full, it may count such a recording again for each item that leads to it. `unrecognized` counts
+    the times that Vonage returned a recording in a status that is not known here.
     """
 
     options_type: ClassVar[type[ReconciliationOptions]] = ReconciliationOptions
@@ -144,7 +144,7 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
         summary.add_failures(self._scan.summary)
 
     def due_until(self) -> Mapping[Worklist, datetime]:
-        """Return the job's worklists; a list's entries from its time or earlier are due."""
+        """Return the time until which an entry is due, for each of the job's worklists."""
         return {
             "awaiting_upload": self._waiting_since,
             "ended_session": self._waiting_since,
@@ -303,7 +303,7 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
 
     @property
     def failed_beside(self) -> int:
-        """The number of failures of the scan, which are not of due items."""
+        """The number of failures of the scan."""
         return self._scan.summary.outcomes[FAILED]
 
     def more_counts(self, summary: Summary) -> Mapping[str, int]:

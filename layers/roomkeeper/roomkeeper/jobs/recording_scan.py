@@ -1,7 +1,7 @@
 """Compares Vonage's lists of all recordings with the table, and stores what the table lacks.
 
-The Video API has such a list. It finds recordings of which no callback ever arrived, those with a
-lost callback, and those whose file Vonage will soon delete or has deleted.
+Only the Video API has such a list. A scan finds recordings for which no callback ever came, those
+with a lost callback, and those whose file Vonage will soon delete or has deleted.
 """
 
 import itertools
@@ -49,8 +49,9 @@ class InvalidListEntry(RoomkeeperError):
 class RecordingScan:
     """One run's scan of the lists of all products that have one.
 
-    It takes at most half of the run's time. An interrupted scan goes on in the next run, where it
-    was. The API reads the next page while one is compared: no more than these two are in memory.
+    It takes at most half of the run's time. The next run continues an interrupted scan at its
+    position. The API reads the next page while one is compared: no more than these two are in
+    memory.
 
     `counts` has how many recordings were `scanned`, and how many were `discovered` (no callback
     ever came), `recovered` (a later stage than known), `expiring` and `expired`. Those in a status
@@ -94,7 +95,7 @@ class RecordingScan:
         return self._left
 
     def _scan(self, product: Product, pool: ThreadPoolExecutor) -> None:
-        """Scan a product's list: first where an interrupted run left off, then from the start."""
+        """Scan a product's list: first from an interrupted run's position, then from the start."""
         position = self._store.scans.position(product)
         with self._products.use(product) as api:
             is_complete = self._scan_from(position, product, api, pool)
@@ -104,7 +105,7 @@ class RecordingScan:
     def _scan_from(
         self, position: int, product: Product, api: RecordingsApi, pool: ThreadPoolExecutor
     ) -> bool:
-        """Scan a list from `position`; return True if that got to its end."""
+        """Scan a list from `position`; return True if its end was reached."""
         reached = position
         for page in api.all_since(self._since, position):
             if time.monotonic() >= self._ends_at or not self._compare(page, pool):

@@ -1,4 +1,4 @@
-"""Stores what Vonage's API says of recordings, or lists it in a dry run.
+"""Stores what Vonage's API reports about recordings, or lists it in a dry run.
 
 Observations from the API are stored like callbacks, so a callback that arrives late is a duplicate.
 """
@@ -34,7 +34,7 @@ class Recovery:
         self._store.recordings.confirm(known, self._now)
 
     def mark_missing(self, known: Recording) -> bool:
-        """Mark a recording as missing at Vonage; return False if its upload came meanwhile."""
+        """Mark a recording as missing at Vonage; return False if its upload arrived meanwhile."""
         is_new = self._store.recordings.mark_missing(known, self._now)
         if is_new:
             _log("recording lost", "recording:lost", known.recording_id)

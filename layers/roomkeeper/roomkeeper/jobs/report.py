@@ -29,8 +29,8 @@ class Report(Struct, kw_only=True):
     def as_json(self) -> dict[str, Any]:
         """Return the report as the caller gets it.
 
-        Only a dry run's report has `planned`, and only one that has something to say about a
-        product has `stopped_products` or `not_configured`.
+        `planned` is there in a dry run only, `stopped_products` and `not_configured` only if a
+        product was stopped or has no credentials.
         """
         report: dict[str, Any] = {
             "dry_run": self.dry_run,

@@ -249,8 +249,7 @@ def _log_report(report: Report) -> Report:
     """Log the report and emit its counts as metrics; return it.
 
     A dry run emits only the metric DryRun: the changes that it counts were not made. Counts of zero
-    are not emitted, because CloudWatch charges for every metric that a run emits; but for those of
-    EVEN_IF_ZERO.
+    are not emitted, except those in EVEN_IF_ZERO, because CloudWatch charges for every metric.
     """
     fields = report.as_json()
     planned = fields.pop("planned", ())

@@ -1,22 +1,26 @@
-"""A recording's file at Vonage, read part by part, each over several connections at once."""
+"""A recording's file at Vonage, read in pieces, each over one of several connections."""
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TypeVar
 
 from roomkeeper.domain import copies
 from roomkeeper.domain.copies import Part
-from roomkeeper.resumable_hash import Sha256
 from roomkeeper.vonage.downloads import CONTEXT, Downloader, LinkExpired, RemoteFile
 from roomkeeper.vonage.recordings_api import Download
 from roomkeeper.vonage.retry import Deadline
 
 CONNECTIONS = 8
-"""The number of ranges of a part that are read at once."""
+"""The number of pieces that are read at once."""
+
+PIECE_SIZE = 2 * copies.MIB
+"""The bytes of a piece, at most. Larger ones need fewer requests, smaller ones less memory."""
 
 FRESH_LINKS = 3
-"""The number of fresh links for one part, after which an expired link is an error."""
+"""The number of fresh links after which an expired one is an error, unless a piece was read."""
 
-MIN_RANGE = copies.MIB
+Result = TypeVar("Result")
 
 Downloads = Callable[[], Download | None]
 """Returns a fresh download from Vonage's API; None if there is no file."""
@@ -29,7 +33,8 @@ class NoDownload(Exception):
 class Source:
     """The file of a recording. A link that expires is replaced by a fresh one.
 
-    `pool` reads the ranges of a part, at most `connections` of them at once.
+    Safe to use from many threads. `pool` reads the pieces; the number of its threads is that of the
+    connections.
 
     All methods raise NoDownload if Vonage has no file any more, and VonageError if the file cannot
     be downloaded, now or at all.
@@ -41,112 +46,93 @@ class Source:
         downloads: Downloads,
         deadline: Deadline,
         pool: ThreadPoolExecutor,
-        connections: int = CONNECTIONS,
     ) -> None:
-        self.pool = pool
         self._downloader = downloader
         self._downloads = downloads
         self._deadline = deadline
-        self._connections = connections
+        self._pool = pool
+        self._lock = threading.Lock()
         self._download: Download | None = None
+        self._fresh_links = 0
 
     @property
     def download(self) -> Download:
         """The current download, which is asked for when it is first needed."""
-        return self._download or self.renew()
-
-    def renew(self) -> Download:
-        """Return a fresh download, which is the current one from now on."""
-        self._download = self._downloads()
-        if self._download is None:
-            raise NoDownload
-        return self._download
+        with self._lock:
+            return self._download or self._renew()
 
     def describe(self) -> RemoteFile:
         """Return size and ETag of the file."""
-        try:
-            return self._downloader.describe(self.download.url, self._deadline)
-        except LinkExpired:
-            return self._downloader.describe(self.renew().url, self._deadline)
+        return self._with_link(lambda url: self._downloader.describe(url, self._deadline))
 
-    def read(
-        self, file: RemoteFile, part: Part, view: memoryview, hashes: Sequence[Sha256]
-    ) -> None:
-        """Fill `view` with a part over several connections, and add it to the hashes in order.
+    def start(self, file: RemoteFile, part: Part, into: memoryview) -> "Reading":
+        """Start to fill `into` with a part of the file, after all that was started before."""
+        pieces = copies.ranges(part, PIECE_SIZE)
+        return Reading([self._start(file, part, piece, into) for piece in pieces])
 
-        The first pieces are hashed while the others arrive.
-        """
-        length = max(MIN_RANGE, -(-part.length // self._connections))
-        reading = _Reading(self, file, part, view)
-        try:
-            pieces = copies.ranges(part, length)
-            for piece in pieces:
-                reading.start(piece)
-            for piece in pieces:
-                with reading.arrived(piece) as data:
-                    for each in hashes:
-                        each.update(data)
-        finally:
-            wait(reading.futures)
+    def _start(self, file: RemoteFile, part: Part, piece: Part, into: memoryview) -> "Piece":
+        offset = piece.start - part.start
+        memory = into[offset : offset + piece.length]
+        return self._pool.submit(self._fill, file, piece, memory)
 
-    def fill(self, url: str, file: RemoteFile, start: int, into: memoryview) -> None:
-        """Fill `into` with the bytes of the file from `start`, over one connection."""
-        self._downloader.read(url, file, start, into, self._deadline)
+    def _fill(self, file: RemoteFile, piece: Part, memory: memoryview) -> memoryview:
+        """Return the memory of a piece once it is filled."""
+        self._with_link(
+            lambda url: self._downloader.read(url, file, piece.start, memory, self._deadline)
+        )
+        return memory
 
-
-class _Reading:
-    """The pieces of a part that are being read into memory."""
-
-    def __init__(
-        self,
-        source: "Source",
-        file: RemoteFile,
-        part: Part,
-        view: memoryview,
-    ) -> None:
-        self._source = source
-        self._file = file
-        self._part = part
-        self._view = view
-        self._by_piece: dict[int, tuple[Download, Future[None]]] = {}
-        self._fresh_links = 0
-
-    @property
-    def futures(self) -> Sequence[Future[None]]:
-        """The reads that were started last for each piece."""
-        return [future for _, future in self._by_piece.values()]
-
-    def start(self, piece: Part) -> None:
-        """Start to read a piece, with the current link."""
-        used = self._source.download
-        self._by_piece[piece.number] = used, self._source.pool.submit(self._fill, used.url, piece)
-
-    def arrived(self, piece: Part) -> memoryview:
-        """Return the memory of a piece once it is filled; with a fresh link if that has expired.
+    def _with_link(self, act: Callable[[str], Result]) -> Result:
+        """Return the result of `act` with the current link, or with a fresh one if that expired.
 
         Raises:
             LinkExpired: fresh links have expired, too.
         """
         while True:
-            used, future = self._by_piece[piece.number]
+            used = self.download
             try:
-                future.result()
-                return self._memory(piece)
+                result = act(used.url)
             except LinkExpired:
-                if used is self._source.download:  # no other piece has renewed it
-                    self._renew()
-                self.start(piece)
+                self._replace(used)
+            else:
+                self._fresh_links = 0
+                return result
 
-    def _renew(self) -> None:
-        if self._fresh_links == FRESH_LINKS:
-            raise LinkExpired("Fresh links have expired, too", CONTEXT)
-        self._fresh_links += 1
-        self._source.renew()
+    def _replace(self, expired: Download) -> None:
+        """Ask for a fresh link, unless another thread has."""
+        with self._lock:
+            if self._download is not expired:
+                return
+            if self._fresh_links == FRESH_LINKS:
+                raise LinkExpired("Fresh links have expired, too", CONTEXT)
+            self._fresh_links += 1
+            self._renew()
 
-    def _fill(self, url: str, piece: Part) -> None:
-        with self._memory(piece) as into:
-            self._source.fill(url, self._file, piece.start, into)
+    def _renew(self) -> Download:
+        self._download = self._downloads()
+        if self._download is None:
+            raise NoDownload
+        return self._download
 
-    def _memory(self, piece: Part) -> memoryview:
-        offset = piece.start - self._part.start
-        return self._view[offset : offset + piece.length]
+
+Piece = Future[memoryview]
+"""Memory that is being filled."""
+
+
+class Reading:
+    """A part that is being read."""
+
+    def __init__(self, pieces: list[Piece]) -> None:
+        self.pieces = pieces
+        """In the order of the file. The result of each is its memory, once that is filled."""
+
+    def stop(self) -> None:
+        """Read no more of the part; return when nothing is written into its memory any more."""
+        for each in self.pieces:
+            each.cancel()
+        wait(self.pieces)
+
+    def __iter__(self) -> Iterator[memoryview]:
+        """Yield the memory of each piece once it is filled."""
+        for each in self.pieces:
+            yield each.result()

@@ -1,21 +1,29 @@
 """The operations of the management API. A change is made at Vonage first, then in the table."""
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from roomkeeper.aws.bucket import Bucket
 from roomkeeper.aws.copy_queue import CopyQueue
-from roomkeeper.aws.secrets import SecretUnavailable
-from roomkeeper.domain.observations import Product, RecordingObservation
+from roomkeeper.domain.observations import RecordingObservation
 from roomkeeper.domain.recordings import Recording, is_in_owners_storage, url_expiry
 from roomkeeper.domain.rooms import Room
-from roomkeeper.errors import RoomkeeperError
+from roomkeeper.management.errors import (
+    AlreadyDeleted,
+    CopyingIsOff,
+    CopyInProgress,
+    NotCopied,
+    NotDeletableYet,
+    NotKnown,
+    NotUploaded,
+    OnHold,
+)
 from roomkeeper.management.requests import HoldRequest, Page
+from roomkeeper.management.sources import RecordingsAtVonage
 from roomkeeper.management.views import (
     CopyRequest,
     Deletion,
@@ -30,53 +38,19 @@ from roomkeeper.management.views import (
 )
 from roomkeeper.store import Store
 from roomkeeper.times import from_iso, iso
-from roomkeeper.vonage import NotServed, RecordingsApi, UnrecognizedStatus, VonageError, api_of
+from roomkeeper.vonage import UnrecognizedStatus
 from roomkeeper.vonage.connect import Clients
 
 logger = logging.getLogger(__name__)
 
-Result = TypeVar("Result")
-
 URL_VALID_FOR = timedelta(hours=1)
-"""How long the URL of a copy is valid, unless the credentials of the function end before."""
-
-
-class NotKnown(RoomkeeperError):
-    """Neither Vonage nor the table has the item; or the table lacks it, and is required."""
-
-
-class OnHold(RoomkeeperError):
-    """The recording is protected from deletion."""
-
-
-class AlreadyDeleted(RoomkeeperError):
-    """The recording is deleted; only its item in the table remains."""
-
-
-class NotDeletableYet(RoomkeeperError):
-    """The recording is not uploaded yet, and Vonage deletes only uploaded ones."""
-
-
-class NotUploaded(RoomkeeperError):
-    """There is no file: the recording was not uploaded, or Vonage has deleted the file."""
-
-
-class CopyingIsOff(RoomkeeperError):
-    """The stack does not copy recordings, and does not reach the bucket of earlier copies."""
-
-
-class NotCopied(RoomkeeperError):
-    """There is no verified copy of the recording."""
-
-
-class CopyInProgress(RoomkeeperError):
-    """The recording is being copied just now."""
+"""How long the URL of a copy is valid, unless the function's credentials expire earlier."""
 
 
 class Copies(Struct, frozen=True):
     """The bucket of the copies, and the queue of the recordings to copy.
 
-    `expires_at` returns when the item of a recording that was copied then may expire, in Unix
+    `expires_at` takes the time of a copy, and returns when the recording's item may expire, in Unix
     seconds; None for never.
     """
 
@@ -90,14 +64,14 @@ class Management:
 
     `copies` is None if the stack does not copy recordings.
 
-    Each raises VonageError, StoreUnavailable or AwsError if one of those fails, and is idempotent.
+    Each is idempotent, and raises VonageError, StoreUnavailable or AwsError if a call fails.
     """
 
     def __init__(self, store: Store, clients: Clients, copies: Copies | None = None) -> None:
         self._copies = copies
         self._store = store
         self._clients = clients
-        self._apis = clients.recordings
+        self._vonage = RecordingsAtVonage(clients)
 
     # --- rooms ------------------------------------------------------------------------------------
 
@@ -132,7 +106,7 @@ class Management:
             NotKnown: Vonage does not have the session, and the table has no recording of it.
         """
         stored = self._store.recordings.get_many(self._store.recordings.in_session(session_id))
-        listed = self._session_at_vonage(session_id, {each.product for each in stored.values()})
+        listed = self._vonage.in_session(session_id, {each.product for each in stored.values()})
         at_vonage = {each.recording_id: each for each in listed or ()}
         stored |= self._store.recordings.get_many(at_vonage.keys() - stored.keys())
         if listed is None and not stored:
@@ -146,7 +120,7 @@ class Management:
         """Return the recording, merged from Vonage and the table, with a fresh URL if there is one.
 
         Raises:
-            NotKnown: neither has the recording.
+            NotKnown: neither Vonage nor the table has the recording.
         """
         stored = self._store.recordings.get(recording_id)
         at_vonage = self._at_vonage(recording_id, stored)
@@ -156,12 +130,27 @@ class Management:
         rooms = self._store.sessions.room_ids([known.session_id])
         return merge(stored, at_vonage, rooms.get(known.session_id))
 
+    def _at_vonage(
+        self, recording_id: str, stored: Recording | None
+    ) -> RecordingObservation | None:
+        """Return the recording at Vonage; None if there is none.
+
+        None also for a stored recording in a status that is not known here: the table says more.
+        """
+        if stored is None:
+            return self._vonage.recording(recording_id)
+        try:
+            return self._vonage.recording(recording_id, stored.product)
+        except UnrecognizedStatus as error:
+            logger.warning("Only the table's data is used: %s", error)
+            return None
+
     def delete_recording(
         self, recording_id: str, now: datetime, *, deletes_copy: bool = False
     ) -> Deletion | None:
         """Delete the recording at Vonage, then mark it deleted in the table.
 
-        Returns the fate of its copy: kept, unless `deletes_copy`. None if there is no copy. The
+        Returns what became of its copy: kept, unless `deletes_copy`; None if there is no copy. The
         original is not deleted again if it is marked already. A recording that Vonage no longer has
         counts as deleted by this call: an earlier attempt may have failed between the two steps.
 
@@ -175,17 +164,14 @@ class Management:
         stored = self._store.recordings.get(recording_id)
         if stored and stored.deleted_at and not (stored.hold and deletes_copy):
             return self._after_deletion(stored, now, deletes_copy=deletes_copy)
-        if stored and stored.hold:
-            raise OnHold(
-                f"The recording {recording_id!r} is on hold since {iso(stored.hold.since)}, by "
-                f"{stored.hold.requested_by}: {stored.hold.reason}. Release the hold to delete it."
-            )
+        if stored:
+            _require_no_hold(stored)
         if stored and deletes_copy:
             self._require_deletable_copy(stored, now)
-        known = stored or self._at_vonage(recording_id, stored)
+        known = stored or self._vonage.recording(recording_id)
         if known is None:
             raise NotKnown(f"Neither Vonage nor Roomkeeper knows the recording {recording_id!r}.")
-        if self._api(known.product).delete(recording_id) == "not_yet":
+        if self._vonage.api(known.product).delete(recording_id) == "not_yet":
             raise NotDeletableYet(
                 f"Vonage has not finished the recording {recording_id!r} yet. Delete it after its "
                 "recording:uploaded or recording:stored."
@@ -213,16 +199,31 @@ class Management:
     def _after_deletion(
         self, stored: Recording, now: datetime, *, deletes_copy: bool
     ) -> Deletion | None:
-        """Return the fate of the copy of a recording that is deleted at Vonage."""
+        """Delete or keep the copy of a recording that is deleted at Vonage; return which."""
+        if deletes_copy:
+            return self._delete_copy(stored.recording_id, now)
         if stored.copy is None or not stored.copied_at:
             return None
-        if not deletes_copy:
-            return Deletion(recording_id=stored.recording_id, copy="kept")
-        self._reachable_copies().bucket.delete(stored.copy.key, stored.copy.version_id)
-        self._store.copies.mark_deleted(
-            stored.recording_id, now, self._store.recordings.expires_at(now)
-        )
-        return Deletion(recording_id=stored.recording_id, copy="deleted")
+        return Deletion(recording_id=stored.recording_id, copy="kept")
+
+    def _delete_copy(self, recording_id: str, now: datetime) -> Deletion | None:
+        """Delete the copy; None if there is none.
+
+        The table comes first: a hold from before it is respected, and none is accepted after it. A
+        repeated request finishes what an earlier one has left undone.
+        """
+        stored = self._stored(recording_id)
+        self._require_deletable_copy(stored, now)
+        if stored.copied_at and not self._store.copies.start_deletion(recording_id, now):
+            stored = self._stored(recording_id)
+            _require_no_hold(stored)
+            _require_started_deletion(stored)
+        if stored.copy is None or not (stored.copied_at or stored.copy_deleted_at):
+            return None
+        copy = stored.copy
+        self._reachable_copies().bucket.delete(copy.key, copy.version_id)
+        self._store.copies.finish_deletion(recording_id, self._store.recordings.expires_at(now))
+        return Deletion(recording_id=recording_id, copy="deleted")
 
     # --- copies -----------------------------------------------------------------------------------
 
@@ -235,8 +236,9 @@ class Management:
             NotCopied: there is no verified copy.
         """
         bucket = self._reachable_copies().bucket
-        copy = self._stored(recording_id).copy
-        if copy is None or copy.copied_at is None:
+        stored = self._stored(recording_id)
+        copy = stored.copy if stored.copied_at else None
+        if copy is None:
             raise NotCopied(f"There is no copy of the recording {recording_id!r}.")
         return File(
             url=bucket.url(copy.key, copy.version_id, URL_VALID_FOR),
@@ -252,7 +254,8 @@ class Management:
             CopyingIsOff: the stack does not copy recordings.
             NotKnown: the recording is not in the table.
             AlreadyDeleted: the recording, or its copy, is deleted.
-            NotUploaded: Vonage has not uploaded the recording, or to its owner's storage.
+            NotUploaded: Vonage has no file: the recording is not uploaded yet, or it is in its
+                owner's storage.
         """
         queue = self._reachable_copies().queue
         stored = self._stored(recording_id)
@@ -278,7 +281,7 @@ class Management:
         It is requested by `caller`, unless the request names somebody else.
 
         Raises:
-            NotKnown: the recording is not in the table, where cleanup would find it.
+            NotKnown: the recording is not in the table, so the cleanup will not delete it.
             AlreadyDeleted: the recording is deleted.
         """
         since = from_iso(iso(now))  # the precision of the table
@@ -303,7 +306,10 @@ class Management:
         self._keep_copy(recording_id, on_hold=False)
 
     def _expires_at(self, stored: Recording, now: datetime) -> int | None:
-        """Return when the item may expire once it has no use but for its copy; None for never."""
+        """Return when the item may expire, in Unix seconds; None for never.
+
+        It may after the retention of deleted recordings, and not before its copy.
+        """
         after_deletion = self._store.recordings.expires_at(now)
         if not stored.copied_at:
             return after_deletion
@@ -311,7 +317,7 @@ class Management:
         return after_copy and max(after_copy, after_deletion)
 
     def _keep_copy(self, recording_id: str, *, on_hold: bool) -> None:
-        """Take the copy, if there is one, out of the bucket's retention, or put it back."""
+        """Except the copy, if there is one, from the bucket's retention, or end that exception."""
         stored = self._store.recordings.get(recording_id) if self._copies else None
         if self._copies and stored and stored.copy and stored.copied_at:
             copy = stored.copy
@@ -330,7 +336,7 @@ class Management:
             raise AlreadyDeleted(f"The recording {recording_id!r} is deleted.")
         if "recording:uploaded" not in stored.seen:
             raise NotUploaded(f"No recording:uploaded was received for {recording_id!r}.")
-        download = self._api(stored.product).download(recording_id)
+        download = self._vonage.api(stored.product).download(recording_id)
         if download is None:
             raise NotUploaded(f"Vonage no longer has a file of the recording {recording_id!r}.")
         fresh = msgspec.structs.replace(
@@ -341,73 +347,24 @@ class Management:
             product=stored.product, event_id=event_id, url_expires_at=fresh.url_expires_at
         )
 
-    # --- sources ----------------------------------------------------------------------------------
-
     def _stored(self, recording_id: str) -> Recording:
         stored = self._store.recordings.get(recording_id)
         if stored is None:
             raise NotKnown(f"Roomkeeper does not know the recording {recording_id!r}.")
         return stored
 
-    def _at_vonage(
-        self, recording_id: str, stored: Recording | None
-    ) -> RecordingObservation | None:
-        """Return the recording at Vonage; of any product if it is not stored.
 
-        Of a stored recording in a status that is not known here, the table says more.
-        """
-        products = {stored.product} if stored else ()
-        try:
-            found = self._ask(products, lambda api: api.get(recording_id))
-        except UnrecognizedStatus as error:
-            if stored is None:
-                raise
-            logger.warning("Only the table's data is used: %s", error)
-            return None
-        return found[0] if found else None
+def _require_no_hold(stored: Recording) -> None:
+    if stored.hold:
+        raise OnHold(
+            f"The recording {stored.recording_id!r} is on hold since {iso(stored.hold.since)}, by "
+            f"{stored.hold.requested_by}: {stored.hold.reason}. Release the hold to delete it."
+        )
 
-    def _session_at_vonage(
-        self, session_id: str, products: Collection[Product]
-    ) -> Sequence[RecordingObservation] | None:
-        """Return the session's recordings at Vonage, None if no product has the session."""
-        lists = self._ask(products, lambda api: api.in_session(session_id))
-        return [each for listed in lists for each in listed.found] if lists else None
 
-    def _ask(
-        self, products: Collection[Product], question: Callable[[RecordingsApi], Result | None]
-    ) -> list[Result]:
-        """Return the results of these products; of all that are served if there are none.
-
-        A product that fails does not hide what another one knows. If none of the others knows
-        anything, its failure is the result: it may be the one that has the recording.
-
-        Raises:
-            VonageError, SecretUnavailable, NotServed: a product failed, and no other has an result.
-        """
-        results: list[Result] = []
-        failures: list[RoomkeeperError] = []
-        for product in products or {**self._apis, **self._clients.unavailable}:
-            try:
-                result = question(self._api(product))
-                results += [result] if result is not None else []
-            except (VonageError, NotServed, SecretUnavailable) as error:
-                failures.append(error)
-        if failures and not results:
-            raise failures[0]
-        for failure in failures:
-            logger.warning("One of Vonage's products was left out: %s", failure)
-        return results
-
-    def _api(self, product: Product) -> RecordingsApi:
-        """Return the API of a product.
-
-        Raises:
-            SecretUnavailable: the stack serves the product, but has no credentials for it.
-            NotServed: the stack does not serve the product.
-        """
-        if product in self._clients.unavailable:
-            raise self._clients.unavailable[product]
-        return api_of(self._apis, product)
+def _require_started_deletion(stored: Recording) -> None:
+    if stored.copied_at:
+        raise CopyInProgress(f"The recording {stored.recording_id!r} was on hold. Try again.")
 
 
 def _start(recording: KnownRecording) -> tuple[str, str]:

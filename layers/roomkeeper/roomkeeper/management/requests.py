@@ -110,9 +110,9 @@ def hold_in(body: bytes) -> HoldRequest:
     return _decoded(body, HoldRequest)
 
 
-def _decoded(body: bytes, kind: type[Body]) -> Body:
+def _decoded(body: bytes, body_type: type[Body]) -> Body:
     try:
-        return msgspec.json.decode(body.decode(), type=kind)
+        return msgspec.json.decode(body.decode(), type=body_type)
     except UnicodeDecodeError as exc:
         raise InvalidRequest(f"The body is not UTF-8: byte {exc.start}.") from exc
     except msgspec.ValidationError as exc:

@@ -11,8 +11,8 @@ from roomkeeper.domain.observations import Product, RecordingObservation
 from roomkeeper.domain.recordings import DeletedBy, Hold, Recording, Status, furthest, url_expiry
 from roomkeeper.domain.rooms import Room
 
-CopyFate = Literal["kept", "deleted"]
-"""The result of a deletion for the recording's copy."""
+CopyOutcome = Literal["kept", "deleted"]
+"""The outcome of a deletion for the recording's copy."""
 
 Source = Literal["vonage", "roomkeeper"]
 
@@ -123,11 +123,11 @@ class Deletion(Struct, frozen=True, kw_only=True):
     """The response to the deletion of a recording that has a copy."""
 
     recording_id: str
-    copy: CopyFate
+    copy: CopyOutcome
 
 
 class Republished(Struct, frozen=True, kw_only=True):
-    """An event that is published again, with the id of the first time."""
+    """An event that is published again, under its first id."""
 
     product: Product
     event_id: str
@@ -135,15 +135,15 @@ class Republished(Struct, frozen=True, kw_only=True):
 
 
 def merge(
-    ours: Recording | None, theirs: RecordingObservation | None, room_id: str | None
+    stored: Recording | None, at_vonage: RecordingObservation | None, room_id: str | None
 ) -> KnownRecording:
-    """Return a recording merged from the table (`ours`) and Vonage (`theirs`); one may be None.
+    """Return a recording merged from `stored` and `at_vonage`; one may be None.
 
     The table's value of a field wins if it has one. The URL is always Vonage's, which is fresh.
     `room_id` is the session's room; it is used if the recording itself names no room.
     """
-    converted = _to_recording(theirs) if theirs else None
-    known = [each for each in (ours, converted) if each]
+    converted = _to_recording(at_vonage) if at_vonage else None
+    known = [each for each in (stored, converted) if each]
     facts: dict[str, Any] = {
         name: next((value for each in known if (value := getattr(each, name)) is not None), None)
         for name in _FACTS
@@ -151,8 +151,8 @@ def merge(
     facts["room_id"] = facts["room_id"] or room_id
     return KnownRecording(
         **facts,
-        known_to=_sources(ours, theirs),
-        copy=made_copy(ours),
+        known_to=_sources(stored, at_vonage),
+        copy=made_copy(stored),
         status=furthest(name for each in known for name in each.seen),
         url=converted.url if converted else None,
         url_expires_at=converted.url_expires_at if converted else None,
@@ -166,24 +166,24 @@ def made_copy(recording: Recording | None) -> MadeCopy | None:
     return msgspec.convert(recording.copy, MadeCopy, from_attributes=True)
 
 
-def _sources(ours: Recording | None, theirs: RecordingObservation | None) -> list[Source]:
-    known: dict[Source, bool] = {"vonage": theirs is not None, "roomkeeper": ours is not None}
+def _sources(stored: Recording | None, at_vonage: RecordingObservation | None) -> list[Source]:
+    known: dict[Source, bool] = {"vonage": at_vonage is not None, "roomkeeper": stored is not None}
     return [source for source, is_known in known.items() if is_known]
 
 
-def _to_recording(theirs: RecordingObservation) -> Recording:
+def _to_recording(at_vonage: RecordingObservation) -> Recording:
     return Recording(
-        product=theirs.product,
-        recording_id=theirs.recording_id,
-        session_id=theirs.session_id,
-        room_id=theirs.room_id,
-        seen=frozenset({theirs.event}),
-        started_at=theirs.started_at,
-        ended_at=theirs.ended_at,
-        duration=theirs.duration,
-        size=theirs.size,
-        sha256=theirs.sha256,
-        expires_at=theirs.expires_at,
-        url=theirs.url,
-        url_expires_at=url_expiry(theirs.url) if theirs.url else None,
+        product=at_vonage.product,
+        recording_id=at_vonage.recording_id,
+        session_id=at_vonage.session_id,
+        room_id=at_vonage.room_id,
+        seen=frozenset({at_vonage.event}),
+        started_at=at_vonage.started_at,
+        ended_at=at_vonage.ended_at,
+        duration=at_vonage.duration,
+        size=at_vonage.size,
+        sha256=at_vonage.sha256,
+        expires_at=at_vonage.expires_at,
+        url=at_vonage.url,
+        url_expires_at=url_expiry(at_vonage.url) if at_vonage.url else None,
     )

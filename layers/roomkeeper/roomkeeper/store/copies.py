@@ -1,4 +1,4 @@
-"""The copies of recordings in the table: who may copy, how far a copy is, and that it is made."""
+"""The copies of recordings in the table: claims, progress and results."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -81,10 +81,10 @@ class CopyStore:
         )
 
     def save(self, recording_id: str, claim: str, copy: Copy) -> None:
-        """Save how far a copy is.
+        """Save the progress of a copy.
 
         Raises:
-            ClaimLost: the claim is another's by now.
+            ClaimLost: another invocation has the claim by now.
         """
         if not self._table.update(
             RECORDING + recording_id,
@@ -105,7 +105,7 @@ class CopyStore:
         recording that has no file at Vonage any more is not queued.
 
         Raises:
-            ClaimLost: the claim is another's by now.
+            ClaimLost: another invocation has the claim by now.
         """
         made = {
             ":copy": _as_item(copy),
@@ -185,27 +185,41 @@ class CopyStore:
             },
         )
 
-    def mark_deleted(self, recording_id: str, now: datetime, ttl: int) -> bool:
-        """Record that the operator deleted the copy; return False if there is none, or a hold.
+    def start_deletion(self, recording_id: str, now: datetime) -> bool:
+        """Record that the operator deletes the copy; return False if there is none, or a hold.
+
+        From now on the recording has no copy, and cannot be put on hold. `copy` still says where
+        the object is, until `finish_deletion`.
+        """
+        return self._table.update(
+            RECORDING + recording_id,
+            "SET copy_deleted_at = :now REMOVE copied_at",
+            "attribute_exists(copied_at) AND attribute_exists(deleted_at) "
+            "AND attribute_not_exists(#hold)",
+            ExpressionAttributeNames={"#hold": "hold"},
+            ExpressionAttributeValues={":now": serialize(now)},
+        )
+
+    def finish_deletion(self, recording_id: str, ttl: int) -> bool:
+        """Record that the object is deleted; return False if that is recorded already.
 
         The item expires at `ttl`, in Unix seconds.
         """
         return self._table.update(
             RECORDING + recording_id,
-            "SET copy_deleted_at = :now, #ttl = :ttl REMOVE #copy, copied_at, closed_ttl",
-            "attribute_exists(copied_at) AND attribute_exists(deleted_at) "
-            "AND attribute_not_exists(#hold)",
-            ExpressionAttributeNames={"#copy": "copy", "#ttl": "ttl", "#hold": "hold"},
-            ExpressionAttributeValues={":now": serialize(now), ":ttl": serialize(ttl)},
+            "SET #ttl = :ttl REMOVE #copy, closed_ttl",
+            "attribute_exists(copy_deleted_at) AND attribute_exists(#copy)",
+            ExpressionAttributeNames={"#copy": "copy", "#ttl": "ttl"},
+            ExpressionAttributeValues={":ttl": serialize(ttl)},
         )
 
     def swept_until(self) -> datetime | None:
-        """Return until when the cleanup's worklists have no recording without a copy."""
+        """Return the upload time up to which the cleanup's worklists were checked for copies."""
         item = self._table.get(_SWEEP) or {}
         return from_iso(item["swept_until"]) if item else None
 
     def save_sweep(self, until: datetime) -> None:
-        """Save until when the cleanup's worklists have no recording without a copy."""
+        """Save the upload time up to which the cleanup's worklists were checked for copies."""
         self._table.update(
             _SWEEP,
             "SET swept_until = :until",

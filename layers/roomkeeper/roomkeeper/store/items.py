@@ -27,9 +27,12 @@ CLOSED = "closed_"
 A recording that has a copy, or is on hold, has the final TTL alone: its item stays as long as the
 copy or the hold.
 
-A closed recording has no file at Vonage any more, whatever callbacks come late. `if_not_exists` of
-a final value lets a late one find that out in its own single write.
+A closed recording has no file at Vonage any more, whatever callbacks come late. A late callback's
+single write keeps the final values by `if_not_exists`.
 """
+
+Value = str | int | datetime | Sequence[str] | None
+"""A value of an attribute, before it is serialized."""
 
 SHARDS = 8
 """The number of shards of a worklist, which spread its writes over index partitions."""
@@ -40,10 +43,10 @@ class Update(Struct, frozen=True, kw_only=True):
 
     `set_if_absent` has attributes that are written only if absent, `set_always` those that are
     always written, `removed` those that are removed. `set_unless_closed` has those that are always
-    written until the item has an attribute of that name with the prefix `closed_`, whose value they
-    keep from then on. A value of None in it is written as DynamoDB's null. The name `seen` is added
-    to the item's set. With `seen`, the write fails if that name was recorded before, or the item is
-    marked deleted; without it, if the item exists.
+    written, but with the value of the attribute `closed_<name>` once the item has that. A value of
+    None in it is written as DynamoDB's null. The name `seen` is added to the item's set. With
+    `seen`, the write fails if that name was recorded before, or the item is marked deleted; without
+    it, if the item exists.
     """
 
     key: str
@@ -63,7 +66,7 @@ def build_update(update: Update) -> dict[str, Any]:
     facts = {name: value for name, value in update.set_if_absent.items() if value is not None}
     written = {**facts, **update.set_always, **update.set_unless_closed}
     names = {f"#{name}": name for name in [*written, *update.removed]}
-    values = {f":{name}": serialize(value) for name, value in written.items()}
+    values = serialize_all({f":{name}": value for name, value in written.items()})
     sets = [f"#{name} = if_not_exists(#{name}, :{name})" for name in facts]
     sets += [f"#{name} = :{name}" for name in update.set_always]
     sets += [
@@ -71,7 +74,7 @@ def build_update(update: Update) -> dict[str, Any]:
     ]
     sets_and_adds = "SET " + ", ".join(sets)
     if update.removed:
-        sets_and_adds += " REMOVE " + ", ".join(f"#{name}" for name in update.removed)
+        sets_and_adds += " REMOVE " + ", ".join([f"#{name}" for name in update.removed])
     condition = "attribute_not_exists(pk)"
     if update.seen is not None:
         sets_and_adds += " ADD seen :seen" + (", reconciled :seen" if update.reconciled else "")
@@ -95,17 +98,17 @@ class CorruptItem(RoomkeeperError):
         return True
 
 
-Kind = TypeVar("Kind", bound=Struct)
+ItemT = TypeVar("ItemT", bound=Struct)
 
 
-def read(key: str, item: Mapping[str, Any], kind: type[Kind]) -> Kind:
-    """Return the item under `key` as an object of type `kind`.
+def read(key: str, item: Mapping[str, Any], item_type: type[ItemT]) -> ItemT:
+    """Return the item under `key` as an object of type `item_type`.
 
     Raises:
         CorruptItem: an attribute is missing or invalid. The message names the item and attribute.
     """
     try:
-        return msgspec.convert(item, kind)
+        return msgspec.convert(item, item_type)
     except msgspec.ValidationError as exc:
         raise CorruptItem(f"The item {key} is corrupt: {exc}. Correct it in the table.") from None
 
@@ -141,15 +144,26 @@ def serialize_nested(value: Any) -> "AttributeValueTypeDef":
             return serialize(value)
 
 
-def serialize(value: str | int | datetime | Sequence[str] | None) -> "AttributeValueTypeDef":
-    """Return a value in DynamoDB's types; a sequence becomes a string set."""
-    if value is None:
-        return {"NULL": True}
-    if isinstance(value, datetime):
-        return {"S": iso(value)}
-    if not isinstance(value, str | int):
-        return {"SS": value}
-    return {"N": str(value)} if isinstance(value, int) else {"S": value}
+def serialize(value: Value) -> "AttributeValueTypeDef":
+    """Return a value in DynamoDB's types, by the rules of `serialize_all`."""
+    return serialize_all({"value": value})["value"]
+
+
+def serialize_all(values: Mapping[str, Value]) -> "dict[str, AttributeValueTypeDef]":
+    """Return values in DynamoDB's types, by the same names; a sequence becomes a string set."""
+    serialized: dict[str, AttributeValueTypeDef] = {}
+    for name, value in values.items():
+        if isinstance(value, str):
+            serialized[name] = {"S": value}
+        elif value is None:
+            serialized[name] = {"NULL": True}
+        elif isinstance(value, datetime):
+            serialized[name] = {"S": iso(value)}
+        elif isinstance(value, int):
+            serialized[name] = {"N": str(value)}
+        else:
+            serialized[name] = {"SS": value}
+    return serialized
 
 
 def deserialize(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from roomkeeper.store.items import (
     build_update,
     read,
     serialize,
+    serialize_all,
 )
 from roomkeeper.store.table import Table
 
@@ -235,8 +236,8 @@ class RecordingStore:
         """Mark a recording as deleted at Vonage, and take it off its worklist.
 
         Returns False if it is marked already, or is not in the table. The item expires after
-        `deleted_days`, or with its copy. `file_kept` says that the file stays in its owner's
-        storage. With `adding`, a recording that is not in the table is added.
+        `deleted_days`, or with its copy. With `file_kept`, the file stays in its owner's storage.
+        With `adding`, a recording that is not in the table is added.
 
         Raises:
             StoreUnavailable: the write failed or its outcome is unknown.
@@ -282,7 +283,7 @@ class RecordingStore:
             StoreUnavailable: the write failed or its outcome is unknown.
         """
         hold = Hold(reason=reason, requested_by=requested_by, since=now)
-        fields = {name: serialize(value) for name, value in msgspec.structs.asdict(hold).items()}
+        fields = serialize_all(msgspec.structs.asdict(hold))
         return self._table.update(
             RECORDING + recording_id,
             "SET #hold = :hold, closed_ttl = :never REMOVE #ttl",
@@ -309,8 +310,9 @@ class RecordingStore:
     def release(self, recording: Recording, ttl: int | None) -> bool:
         """Remove a recording's hold; return False if there is none.
 
-        The item expires at `ttl`, in Unix seconds, never if that is None: at once if there is no
-        file at Vonage, else when the original is deleted or expires, if there is a copy.
+        `ttl` is when the item expires, in Unix seconds; None for never. It takes effect at once if
+        Vonage has no file any more. Otherwise it takes effect with the deletion or expiry of the
+        original, if there is a copy.
 
         Raises:
             StoreUnavailable: the write failed or its outcome is unknown.
@@ -332,7 +334,7 @@ class RecordingStore:
         )
 
     def expires_at(self, now: datetime) -> int:
-        """Return when an item expires that has no use from now on, in Unix seconds."""
+        """Return when an item that is not needed from `now` on expires, in Unix seconds."""
         return int((now + self._deleted_time).timestamp())
 
 

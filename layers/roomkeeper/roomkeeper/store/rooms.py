@@ -10,7 +10,15 @@ from msgspec import Struct
 from roomkeeper.domain import events
 from roomkeeper.domain.rooms import Extension
 from roomkeeper.store.correlation import extension_key
-from roomkeeper.store.items import CHECKPOINT, ROOM, read, serialize, shard_of, shards
+from roomkeeper.store.items import (
+    CHECKPOINT,
+    ROOM,
+    read,
+    serialize,
+    serialize_all,
+    shard_of,
+    shards,
+)
 from roomkeeper.store.table import Table
 from roomkeeper.times import from_iso
 
@@ -131,9 +139,7 @@ class RoomStore:
             self._put(key, {name: value for name, value in fields.items() if value})
 
     def _put(self, key: str, fields: Mapping[str, Any], **condition: str) -> None:
-        self._table.put(
-            key, {name: serialize(value) for name, value in fields.items()}, **condition
-        )
+        self._table.put(key, serialize_all(fields), **condition)
 
     def _until(self, now: datetime) -> int:
         return int((now + self._event_time).timestamp())

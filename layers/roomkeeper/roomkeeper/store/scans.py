@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class ScanStore:
-    """How far the scan of each product's list of all recordings has come.
+    """The position of the scan of each product's list of all recordings.
 
     `client` is a DynamoDB client of `roomkeeper.aws`, `table` the table's name. Every method raises
     StoreUnavailable if DynamoDB cannot be reached, or refuses the call.
@@ -21,12 +21,12 @@ class ScanStore:
         self._table = Table(client, table)
 
     def position(self, product: Product) -> int:
-        """Return where an interrupted scan goes on; 0 is the start of the list."""
+        """Return the position where an interrupted scan continues; 0 is the start of the list."""
         item = self._table.get(_key(product)) or {}
         return int(item.get("next_position", 0))
 
     def save(self, product: Product, position: int) -> None:
-        """Save where the scan of the next run starts; 0 is the start of the list."""
+        """Save the position where the next run continues; 0 is the start of the list."""
         self._table.update(
             _key(product),
             "SET next_position = :position",

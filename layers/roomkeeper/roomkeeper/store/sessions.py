@@ -41,6 +41,6 @@ class SessionStore:
         items = self._table.get_all(
             (SESSION + id_ for id_ in session_ids),
             ProjectionExpression="session_id, room_id",
-            ConsistentRead=True,  # or the room of a session written just now is missed
+            ConsistentRead=True,  # otherwise the room of a session written just now is missed
         )
         return {item["session_id"]: item["room_id"] for item in items}

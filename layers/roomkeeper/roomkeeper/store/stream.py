@@ -16,8 +16,8 @@ from roomkeeper.times import from_iso
 def events_due(record: Mapping[str, Any]) -> list[events.Event]:
     """Return the events that follow from a record of the table's stream, ordered by name.
 
-    A record that the event source's filter (template.yaml) drops causes no event: a redrive reads
-    the stream without that filter.
+    Records that the event source's filter (template.yaml) drops cause no event here either, because
+    a redrive reads the stream without that filter.
 
     Raises:
         KeyError, ValueError: this table cannot produce such a record.
@@ -33,9 +33,9 @@ def events_due(record: Mapping[str, Any]) -> list[events.Event]:
     if key.startswith(EVENT):
         return [_from_outbox(key, new, changed_at)]
     old = deserialize(change.get("OldImage", {}))
-    kind: type[Recording | Session] = Recording if key.startswith(RECORDING) else Session
-    before = msgspec.convert(old, kind) if old else None
-    return events.events_for_change(key, before, msgspec.convert(new, kind), changed_at)
+    item_type: type[Recording | Session] = Recording if key.startswith(RECORDING) else Session
+    before = msgspec.convert(old, item_type) if old else None
+    return events.events_for_change(key, before, msgspec.convert(new, item_type), changed_at)
 
 
 def _from_outbox(key: str, item: Mapping[str, Any], changed_at: datetime) -> events.Event:

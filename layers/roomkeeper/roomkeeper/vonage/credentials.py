@@ -10,12 +10,15 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeVar
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+ForApplication = TypeVar("ForApplication")
+ForAccount = TypeVar("ForAccount")
 
 TOKEN_LIFE = 900
 """The lifetime of a token, in seconds."""
@@ -94,23 +97,25 @@ class ApplicationKey:
         self._expires_at = issued_at + TOKEN_LIFE
 
 
-def credentials_from(
+def from_complete_pair(
+    application: Callable[[str, str], ForApplication],
+    account: Callable[[str, str], ForAccount],
     *,
     application_id: str = "",
     private_key: str = "",
     api_key: str = "",
     api_secret: str = "",
-) -> Credentials:
-    """Return credentials made from the complete pair; the application's pair wins.
+) -> ForApplication | ForAccount:
+    """Return what `application` or `account` makes of its pair; the application's pair wins.
 
     Raises:
         ValueError: neither pair is complete, or the private key is invalid. The message names the
             missing value, and quotes none.
     """
     if application_id and private_key:
-        return ApplicationKey(application_id, private_key)
+        return application(application_id, private_key)
     if api_key and api_secret:
-        return ApiKey(api_key, api_secret)
+        return account(api_key, api_secret)
     halves = {
         "application_id": application_id,
         "private_key": private_key,
@@ -124,6 +129,11 @@ def credentials_from(
         f"No complete Vonage credentials.{missing} Give application_id with private_key, or "
         "api_key with api_secret."
     )
+
+
+def credentials_from(**fields: str) -> Credentials:
+    """Return credentials of the Meetings API; fields and errors as in `from_complete_pair`."""
+    return from_complete_pair(ApplicationKey, ApiKey, **fields)
 
 
 _PARTNERS = {

@@ -28,7 +28,7 @@ STALL_TIMEOUT = 10.0
 """Seconds without a byte after which a connection is given up."""
 
 ATTEMPT_TIMEOUT = 30.0
-"""Seconds after which a request is given up, so that a slow trickle cannot hold a copy."""
+"""Seconds after which a request is given up, so that a slow response cannot block a copy."""
 
 NO_PROGRESS_TIMEOUT = 60.0
 MIN_PROGRESS = 256 * 1024
@@ -46,7 +46,7 @@ class DownloadFailed(VonageError):
 
     @property
     def is_item_specific(self) -> bool:
-        """True: other files may be fine."""
+        """True: other files may be valid."""
         return True
 
 
@@ -69,7 +69,7 @@ class DownloadInterrupted(TransientError):
 
     @property
     def is_item_specific(self) -> bool:
-        """True: one server's trouble with a file says nothing about the others."""
+        """True: other files may be available."""
         return True
 
 
@@ -144,7 +144,7 @@ class Downloader:
     def _read_some(
         self, url: str, file: RemoteFile, progress: "_Progress", deadline: Deadline
     ) -> None:
-        """Read to the end of the range, or far enough within a while that it is worth going on."""
+        """Read to the end of the range, or at least MIN_PROGRESS bytes until the next timeout."""
         before = progress.position
         soon = Deadline(min(deadline.remaining(), self._no_progress_timeout), self._retry.clock)
         try:
@@ -291,7 +291,7 @@ class _Connection(http.client.HTTPConnection):
 
     @contextmanager
     def limited_to(self, seconds: float) -> Iterator[None]:
-        """Break the connection after `seconds`: a slow trickle never exceeds a socket's timeout."""
+        """Break the connection after `seconds`: a socket's timeout applies to each read only."""
         self._breaks_at = time.monotonic() + seconds
         try:
             yield
@@ -339,7 +339,7 @@ def _allowed_addresses(address: _Address) -> list[str]:
 
 
 def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Return whether an address is on the public internet, as is an IPv4 address inside of it.
+    """Return whether an address, and any IPv4 address that it carries, is on the public internet.
 
     IPv6 addresses that carry an IPv4 address (mapped, NAT64, 6to4) reach that address.
     """

@@ -95,7 +95,7 @@ class NotStoppable(Refusal):
 
 
 class Forbidden(Refusal):
-    """403 in response to any other request."""
+    """403 in response to any request but a deletion."""
 
     advice = "Check that the credentials belong to the application that owns the item."
 
@@ -125,7 +125,7 @@ class InvalidRecording(InvalidResponse):
 
     @property
     def is_item_specific(self) -> bool:
-        """True: Vonage answered, and other recordings may be valid."""
+        """True: Vonage responded, and other recordings may be valid."""
         return True
 
 

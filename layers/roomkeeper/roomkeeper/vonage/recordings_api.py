@@ -26,8 +26,8 @@ class Download(Struct, frozen=True, kw_only=True):
 class RecordingsApi(Protocol):
     """The recordings of one product.
 
-    Absence and deletions are certain: they are believed only in Vonage's own words. Every operation
-    raises a VonageError when it fails.
+    None and the outcomes of a deletion are certain: only responses in Vonage's own format count.
+    Every operation raises a VonageError when it fails.
     """
 
     @property
@@ -47,9 +47,10 @@ class RecordingsApi(Protocol):
     def all_since(self, moment: datetime, position: int = 0) -> Iterator[Listed]:
         """Yield pages of the recordings that started at `moment` or later, newest first.
 
-        The next page is read while the caller works on one. The list goes on at the
-        `next_position` of an earlier page. New recordings move all others to greater positions, so
-        that it repeats some. The Meetings API has no such list, so nothing is yielded for it.
+        The next page is read while the caller works on one. `position` is the `next_position` of an
+        earlier page, where the list continues. New recordings move all others to greater positions,
+        so a recording may be repeated. The Meetings API has no such list, so nothing is yielded for
+        it.
         """
 
     def delete(self, recording_id: str) -> DeletionOutcome:

@@ -32,8 +32,8 @@ class Response:
 class ErrorBody:
     """An error body of Vonage's; without name and message, it is not Vonage's.
 
-    `name` is the error's name or number in the product's own format. `proves_absence` is True if
-    the body is so much the product's own that a NotFound may be believed.
+    `name` is the error's name or number in the product's own format. `proves_absence` is True if no
+    other service uses the format, so that a NotFound is certain.
     """
 
     name: str | None = None
@@ -54,8 +54,8 @@ def raise_for_status(call: Call, response: Response, now: datetime, read_error: 
     """Return the body of a 2xx response. `read_error` reads any other body.
 
     Raises:
-        VonageError: any other status, by its subclass. 4xx statuses other than 401 and 429 count
-            only in one of the product's error formats.
+        VonageError: any other status, by its subclass. A 4xx status other than 401 and 429 raises
+            InvalidResponse unless the body is in one of the product's error formats.
     """
     if 200 <= response.status < 300:
         return response.body
@@ -71,7 +71,7 @@ def raise_for_status(call: Call, response: Response, now: datetime, read_error: 
         parse_retry_after(response.headers.get("Retry-After"), now),
     )
     error_type = _error_type(call, response.status, error)
-    raise error_type(f"Vonage answered {response.status}{described}", context)
+    raise error_type(f"Vonage returned {response.status}{described}", context)
 
 
 def meetings_error(body: bytes) -> ErrorBody:
@@ -86,7 +86,8 @@ def meetings_error(body: bytes) -> ErrorBody:
 def video_error(body: bytes) -> ErrorBody:
     """Read the Video API's format: a number `code`, and `message`, `description` or both.
 
-    Some of its errors have a message only, as those of other services do. They prove no absence.
+    Some of its errors have a message only, as those of other services do. They do not prove that
+    the item does not exist.
     """
     fields = _fields(body)
     texts = _texts(fields)

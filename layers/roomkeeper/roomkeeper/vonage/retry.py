@@ -45,7 +45,7 @@ class RetryPolicy:
 
         Raises:
             TransientError: the deadline passed. It is the last error with a response, or else the
-                first: an attempt that the deadline interrupts says less than those before it.
+                first: an attempt that the deadline interrupts has the least information.
         """
         failures: list[TransientError] = []
 

@@ -33,14 +33,14 @@ _EVENTS: Mapping[str, str] = {
 class InvalidRoom:
     """An element of a page that is not a valid room, and the reason."""
 
-    place: int
+    position: int
     """Its position on the page, from 1."""
     id: str | None
     """Its id as text, even if it is invalid; None without one."""
     reason: str
 
     def __str__(self) -> str:
-        name = f"{self.id[:80]!r}" if self.id else f"{self.place} on the page"
+        name = f"{self.id[:80]!r}" if self.id else f"{self.position} on the page"
         return f"Room {name} does not match the Meetings API reference: {self.reason}"
 
 
@@ -155,7 +155,7 @@ def room_page(body: bytes) -> RoomPage:
     """
     page = _read_room_page(body)
     elements = page.embedded.rooms if isinstance(page.embedded, _Rooms) else page.embedded
-    read = [_element(place, element) for place, element in enumerate(elements, 1)]
+    read = [_element(position, element) for position, element in enumerate(elements, 1)]
     next_link = page.links.next if page.links else None
     return RoomPage(
         _each_once(each for each in read if isinstance(each, Room)),
@@ -172,14 +172,14 @@ def _each_once(rooms: Iterable[Room]) -> list[Room]:
     return list(found.values())
 
 
-def _element(place: int, element: Raw) -> Room | InvalidRoom:
+def _element(position: int, element: Raw) -> Room | InvalidRoom:
     try:
         found = room(element)
         path("GET", "rooms", found.id)
     except UNREADABLE as exc:
-        return InvalidRoom(place, id_of(element), str(exc)[:300])
+        return InvalidRoom(position, id_of(element), str(exc)[:300])
     except InvalidId:
-        return InvalidRoom(place, id_of(element), "its id cannot be part of a URL")
+        return InvalidRoom(position, id_of(element), "its id cannot be part of a URL")
     return found
 
 
@@ -210,7 +210,7 @@ def recordings(body: bytes) -> Listed:
 
 
 def observation(found: Recording) -> RecordingObservation:
-    """Return the latest stage that the API reports of a recording.
+    """Return the latest stage of a recording that the API reports.
 
     Raises:
         msgspec.ValidationError: a time or the URL is missing, or a time is out of range.
@@ -264,10 +264,10 @@ def _room(wire: _Room) -> Room:
     )
 
 
-def _or_default(raw: Raw, kind: Any, default: Any) -> Any:
+def _or_default(raw: Raw, value_type: Any, default: Any) -> Any:
     """Return the value of a display-only field; `default` if it has another type."""
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return msgspec.json.decode(raw, type=value_type)
     except UNREADABLE:
         return default
 

@@ -59,7 +59,7 @@ Refusals = Mapping[tuple[int, str | None], type[VonageError]]
 _UNKNOWN: Refusals = {(400, None): NotFound, (404, None): NotFound}
 _NOT_DELETABLE: Refusals = {**_UNKNOWN, (403, None): NotDeletable, (409, None): NotDeletable}
 _NOT_STOPPABLE: Refusals = {**_UNKNOWN, (409, None): NotStoppable}
-# A list of all archives names none of them, so the refusal is about the credentials or the URL.
+# A request for a list names no archive, so a refusal is about the credentials or the URL.
 _NOT_LISTABLE: Refusals = {
     (400, None): InvalidResponse,
     (403, None): Unauthorized,
@@ -144,10 +144,10 @@ class VideoClient(ApiClient):
         return Download(url=found.url, size=found.size, sha256=found.sha256)
 
     def stop(self, recording_id: str) -> RecordingObservation | None:
-        """Stop a recording; return its state then, None if it is unknown or deleted.
+        """Stop a recording; return its state afterwards, None if it is unknown or deleted.
 
-        One that has ended before stays as it is. An automatic archive goes on. A refusal is only
-        believed after a GET.
+        Has no effect on a recording that has ended, or on an automatic archive. Vonage's refusal is
+        checked with a GET.
 
         Raises:
             NotStoppable: Vonage refuses to stop a recording that is not over.
@@ -164,8 +164,8 @@ class VideoClient(ApiClient):
     def delete(self, recording_id: str) -> DeletionOutcome:
         """Delete a recording; return "already_deleted" if there is nothing left to delete.
 
-        "not_yet" means that its file is not ready yet. A refusal is only believed after a GET. If
-        that finds an archive that can be deleted, it may just have become so: the deletion is sent
+        "not_yet" means that its file is not ready yet. Vonage's refusal is checked with a GET. If
+        the archive turns out to be deletable, it may have become so just now: the deletion is sent
         once more.
 
         Raises:
@@ -287,7 +287,7 @@ class VideoClient(ApiClient):
                 if ahead is None:
                     return
                 if not new:
-                    raise InvalidResponse("The list of archives does not go on", call.context)
+                    raise InvalidResponse("The list of archives repeats a page", call.context)
                 call, page = following, ahead.result()
 
     def _items(self, call: Call) -> Sequence[Raw]:

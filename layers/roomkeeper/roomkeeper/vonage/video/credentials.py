@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol
 
 import jwt
 
-from roomkeeper.vonage.credentials import ApiKey, ApplicationKey, Credentials, credentials_from
+from roomkeeper.vonage.credentials import ApplicationKey, Credentials, from_complete_pair
 
 CLASSIC_TOKEN_LIFE = 180
 """The lifetime of a classic token, in seconds. The API accepts at most 300."""
@@ -80,27 +80,6 @@ class ClassicKey:
         return jwt.encode(claims, self.secret, algorithm="HS256")
 
 
-def video_credentials_from(
-    *,
-    application_id: str = "",
-    private_key: str = "",
-    api_key: str = "",
-    api_secret: str = "",
-) -> VideoCredentials:
-    """Return credentials made from the complete pair; the application's pair wins.
-
-    Raises:
-        ValueError: neither pair is complete, or the private key is invalid. The message names the
-            missing value, and quotes none.
-    """
-    if application_id and private_key:
-        return UnifiedKey(application_id, private_key)
-    found = credentials_from(
-        application_id=application_id,
-        private_key=private_key,
-        api_key=api_key,
-        api_secret=api_secret,
-    )
-    if isinstance(found, ApiKey):
-        return ClassicKey(found.key, found.secret)
-    raise AssertionError("the application's pair is complete")
+def video_credentials_from(**fields: str) -> VideoCredentials:
+    """Return credentials of the Video API; fields and errors as in `from_complete_pair`."""
+    return from_complete_pair(UnifiedKey, ClassicKey, **fields)

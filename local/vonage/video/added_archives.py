@@ -1,4 +1,4 @@
-"""Archives that are placed in any status, without callbacks."""
+"""Adds archives in any status, without callbacks."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ from local.vonage.video.scenarios import Duration, Size
 from local.vonage.video.sessions import VideoSession
 
 
-class Placed(Struct, kw_only=True, forbid_unknown_fields=True):
+class Archives(Struct, kw_only=True, forbid_unknown_fields=True):
     """Archives in any status that exist without any callback."""
 
     count: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
@@ -43,7 +43,7 @@ class Placed(Struct, kw_only=True, forbid_unknown_fields=True):
     """Whether later changes, by the clock or through the API, send callbacks."""
 
 
-def place(state: State, wanted: Placed) -> dict[str, Any]:
+def add(state: State, wanted: Archives) -> dict[str, Any]:
     """Add the archives; return their ids and those of their sessions.
 
     Raises:
@@ -54,25 +54,25 @@ def place(state: State, wanted: Placed) -> dict[str, Any]:
     if wanted.started_at is not None:
         start = moment(wanted.started_at, "started_at")
     missing = max(0, wanted.count - len(wanted.ids))
-    placed = [_placed(wanted, start, length, id=id_) for id_ in wanted.ids]
-    placed += [_placed(wanted, start, length) for _ in range(missing)]
-    placed = _in_sessions([replace(each, frozen=wanted.frozen) for each in placed], wanted, start)
-    _keep(state, wanted, placed)
-    session_ids = list(dict.fromkeys(each.session_id for each in placed))
-    return {"archive_ids": [each.id for each in placed], "session_ids": session_ids}
+    added = [_archive(wanted, start, length, id=id_) for id_ in wanted.ids]
+    added += [_archive(wanted, start, length) for _ in range(missing)]
+    added = _in_sessions([replace(each, frozen=wanted.frozen) for each in added], wanted, start)
+    _keep(state, wanted, added)
+    session_ids = list(dict.fromkeys(each.session_id for each in added))
+    return {"archive_ids": [each.id for each in added], "session_ids": session_ids}
 
 
-def _keep(state: State, wanted: Placed, placed: list[Archive]) -> None:
+def _keep(state: State, wanted: Archives, added: list[Archive]) -> None:
     if wanted.size is not None:
-        for archive in placed:
+        for archive in added:
             state.files.set_size(archive.id, wanted.size)
-    state.video.keep(placed)
-    for session_id in {each.session_id for each in placed}:
+    state.video.keep(added)
+    for session_id in {each.session_id for each in added}:
         state.video.add_session(VideoSession(session_id, wanted.environment))
 
 
-def _placed(wanted: Placed, start: datetime, length: timedelta, **identity: str) -> Archive:
-    archive = archives.begun(
+def _archive(wanted: Archives, start: datetime, length: timedelta, **identity: str) -> Archive:
+    archive = archives.started(
         "",
         start,
         environment=wanted.environment,
@@ -92,11 +92,11 @@ def _placed(wanted: Placed, start: datetime, length: timedelta, **identity: str)
     return archives.changed(archive, wanted.status, start + length, reason)
 
 
-def _in_sessions(placed: list[Archive], wanted: Placed, start: datetime) -> list[Archive]:
+def _in_sessions(added: list[Archive], wanted: Archives, start: datetime) -> list[Archive]:
     """Return the archives with a session for every `per_session` of them."""
     found = []
-    for first in range(0, len(placed), wanted.per_session):
+    for first in range(0, len(added), wanted.per_session):
         session_id = wanted.session_id or new_session_id(start)
-        group = placed[first : first + wanted.per_session]
+        group = added[first : first + wanted.per_session]
         found += [replace(each, session_id=session_id) for each in group]
     return found

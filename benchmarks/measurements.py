@@ -50,7 +50,7 @@ NAMES = [*AT_MOST, *AT_LEAST, *REPORTED]
 Better = Literal["less", "more"]
 
 
-class Figure(Struct, frozen=True, kw_only=True):
+class Measurement(Struct, frozen=True, kw_only=True):
     """A measurement as in `build/bench.json`.
 
     `ratio` compares `value` with the reference that `against` describes. `spread` is half the
@@ -74,23 +74,25 @@ class Figure(Struct, frozen=True, kw_only=True):
         return "more" if self.name in AT_LEAST or "throughput" in self.name else "less"
 
 
-def counted(name: str, value: float, unit: str, against: str, least: float) -> Figure:
+def counted(name: str, value: float, unit: str, against: str, least: float) -> Measurement:
     """Return a measurement that is a count and so has no spread; `least` is the reference."""
-    return _figure(name, value, unit, against, value / least, 0.0)
+    return _measurement(name, value, unit, against, value / least, 0.0)
 
 
 def paired(
     name: str,
-    ours: Sequence[float],
-    theirs: Sequence[float],
+    values: Sequence[float],
+    references: Sequence[float],
     unit: str,
     against: str,
     note: str = "",
-) -> Figure:
+) -> Measurement:
     """Return a measurement of alternating repetitions, with the median of the pairs' ratios."""
-    ratios = [our / their for our, their in zip(ours, theirs, strict=True)]
+    ratios = [value / reference for value, reference in zip(values, references, strict=True)]
     ratio = statistics.median(ratios)
-    return _figure(name, statistics.median(ours), unit, against, ratio, spread_of(ratios), note)
+    return _measurement(
+        name, statistics.median(values), unit, against, ratio, spread_of(ratios), note
+    )
 
 
 def spread_of(values: Sequence[float]) -> float:
@@ -106,11 +108,11 @@ def percentile(values: Sequence[float], percent: int) -> float:
     return statistics.quantiles(values, n=100)[percent - 1]
 
 
-def _figure(
+def _measurement(
     name: str, value: float, unit: str, against: str, ratio: float, spread: float, note: str = ""
-) -> Figure:
+) -> Measurement:
     aim, met = _aim(name, ratio)
-    return Figure(
+    return Measurement(
         name=name,
         value=value,
         unit=unit,

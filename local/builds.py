@@ -1,0 +1,66 @@
+"""Whether the build in build/ is still that of the project's files, so that none is necessary.
+
+Only the local stack uses a build again: `make build` and `make deploy` always build.
+"""
+
+import hashlib
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from operations import build
+from operations.build import Target
+from operations.template import ROOT
+
+SOURCES = (
+    *("template.yaml", "operations/monitoring.yaml", "schemas/template.yaml"),
+    *("functions", "layers/roomkeeper", "requirements/layer.txt"),
+    *("samconfig.toml", "operations/build.py", "operations/bytecode.py", "operations/sam.py"),
+    *("requirements/uv.txt", "requirements/sam.txt"),
+)
+"""The files and folders that a build is made from, and what makes it."""
+
+
+def is_current(wanted: Target) -> bool:
+    """Return whether build/ has what a build for this target would make now."""
+    made = (build.MADE_FROM, build.LAYER, packed_layer(), build.FUNCTIONS / "template.yaml")
+    if not all(each.exists() for each in made):
+        return False
+    return build.MADE_FROM.read_text() == _state_of_sources(wanted)
+
+
+def make(wanted: Target, run: Callable[[list[str]], int]) -> None:
+    """Build for a target with `operations.build`, pack the layer, and note what that was made from.
+
+    Raises:
+        BuildFailed: the layer or the functions could not be built.
+    """
+    before = _state_of_sources(wanted)
+    build.build(wanted, run)
+    shutil.make_archive(str(build.LAYER), "zip", build.LAYER)
+    build.MADE_FROM.write_text(before)
+
+
+def packed_layer() -> Path:
+    """Return the path of the layer as a zip file, so that no deployment has to pack it again."""
+    return build.LAYER.with_suffix(".zip")
+
+
+def _state_of_sources(wanted: Target) -> str:
+    """Return a hash of all that a build for this target depends on."""
+    about = f"{wanted.parameters} {wanted.platform} {sys.version} {ROOT}"
+    digest = hashlib.sha256(about.encode())
+    for source in SOURCES:
+        for file in _files(ROOT / source):
+            digest.update(f"{file.relative_to(ROOT)} {file.stat().st_mode}".encode())
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _files(source: Path) -> Iterator[Path]:
+    if source.is_file():
+        yield source
+    else:
+        found = (each for each in source.rglob("*") if each.is_file())
+        yield from sorted(each for each in found if "__pycache__" not in each.parts)

@@ -1,0 +1,137 @@
+"""The local stack uses the last build again as long as it is that of the project's files."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from local import builds, leftovers
+from operations import build
+from operations.build import BuildFailed, Target, this_machine
+from operations.template import ROOT, template
+
+Make = Callable[[], None]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with two sources."""
+    project = tmp_path / "project"
+    (project / "functions/intake").mkdir(parents=True)
+    (project / "functions/intake/app.py").write_text("handler = 1")
+    (project / "template.yaml").write_text("Resources: {}")
+    monkeypatch.setattr(builds, "ROOT", project)
+    monkeypatch.setattr(build, "MADE_FROM", project / "build/made-from")
+    monkeypatch.setattr(build, "LAYER", project / "build/layer")
+    monkeypatch.setattr(build, "FUNCTIONS", project / "build/sam")
+    return project
+
+
+@pytest.fixture
+def make(project: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Build for this machine; a build makes empty files."""
+
+    def made(*_: Any) -> None:
+        for folder in (build.LAYER, build.FUNCTIONS):
+            folder.mkdir(parents=True, exist_ok=True)
+        (build.LAYER / "code.py").touch()
+        (build.FUNCTIONS / "template.yaml").touch()
+
+    monkeypatch.setattr(build, "build", made)
+    return lambda: builds.make(this_machine(), lambda _: 0)
+
+
+def test_a_build_is_current_until_a_source_changes(project: Path, make: Make) -> None:
+    assert not builds.is_current(this_machine())
+    make()
+    assert builds.is_current(this_machine())
+
+    (project / "functions/intake/__pycache__").mkdir()
+    (project / "functions/intake/__pycache__/app.pyc").touch()
+    assert builds.is_current(this_machine())
+
+    (project / "functions/intake/app.py").write_text("handler = 2")
+    assert not builds.is_current(this_machine())
+    make()
+    assert builds.is_current(this_machine())
+
+
+def test_another_file_or_another_name_of_one_makes_a_build_necessary(
+    project: Path, make: Make
+) -> None:
+    make()
+    app = project / "functions/intake/app.py"
+    app.rename(app.with_name("other.py"))
+    assert not builds.is_current(this_machine())
+    app.with_name("other.py").rename(app)
+    assert builds.is_current(this_machine())
+    app.with_name("more.py").touch()
+    assert not builds.is_current(this_machine())
+
+
+def test_a_build_for_another_target_is_not_current(make: Make) -> None:
+    make()
+    wanted = this_machine()
+    [other] = {"arm64", "x86_64"} - {wanted.architecture}
+    assert not builds.is_current(structs.replace(wanted, architecture=other))
+    assert not builds.is_current(structs.replace(wanted, runtime="python3.99"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["build/layer", "build/layer.zip", "build/sam/template.yaml", "build/made-from"],
+)
+def test_a_build_of_which_a_part_is_gone_is_not_current(
+    name: str, project: Path, make: Make
+) -> None:
+    make()
+    part = project / name
+    leftovers.remove(part)
+    assert not builds.is_current(this_machine())
+
+
+def test_a_source_that_changes_during_a_build_makes_another_one_necessary(
+    project: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = build.build
+
+    def build_and_edit(wanted: Target, run: Any) -> Path:
+        (project / "template.yaml").write_text("Resources: {Table: {}}")
+        return built(wanted, run)
+
+    monkeypatch.setattr(build, "build", build_and_edit)
+    make()
+    assert not builds.is_current(this_machine())
+
+
+def test_no_build_is_current_after_one_that_failed(
+    project: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make()
+    monkeypatch.undo()
+    monkeypatch.setattr(build, "MADE_FROM", project / "build/made-from")
+    monkeypatch.setattr(build, "LAYER", project / "build/layer")
+    monkeypatch.setattr(build, "install_layer", lambda _: None)
+    with pytest.raises(BuildFailed):
+        build.build(this_machine(), lambda _: 1)
+    assert not build.MADE_FROM.exists()
+
+
+def test_all_that_the_template_packs_is_a_source() -> None:
+    packed = {
+        str(properties[name])
+        for resource in template()["Resources"].values()
+        for properties in [resource.get("Properties", {})]
+        for name in ("CodeUri", "ContentUri", "TemplateURL")
+        if name in properties
+    }
+    assert packed >= {"functions/callback_intake", "operations/monitoring.yaml"}
+    sources = [ROOT / source for source in builds.SOURCES]
+    assert [
+        path
+        for path in packed - {"build/layer"}  # from requirements/layer.txt and layers/roomkeeper
+        if not any((ROOT / path).is_relative_to(source) for source in sources)
+    ] == []
+    assert [source for source in sources if not source.exists()] == []
