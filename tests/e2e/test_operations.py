@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from local.testing.builders import a_body
+from local.waiting import wait_until
 from operations import callback_url, redrive
 from operations.stack import Stack, StackError
-from tests.support.deployed import Deployed
+from tests.support.deployed import WITHIN, Deployed
 
 
 def a_stream_record(deployed: Deployed, recording_id: str) -> dict[str, Any]:
@@ -117,7 +118,14 @@ def test_only_an_invalid_record_goes_to_the_dead_letter_queue(
 
 def receive_dead_letter(deployed: Deployed) -> dict[str, Any]:
     sqs, queue = deployed.stack.client("sqs"), deployed.stack.outputs["DeadLetterQueueUrl"]
-    [message] = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=20)["Messages"]
+    found: list[dict[str, Any]] = []
+
+    def has_come() -> bool:
+        found.extend(sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages", []))
+        return bool(found)
+
+    assert wait_until(has_come, WITHIN)
+    [message] = found
     sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
     content: dict[str, Any] = json.loads(message["Body"])
     return content

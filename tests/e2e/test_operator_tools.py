@@ -64,7 +64,7 @@ def test_status_shows_the_stack_and_the_last_run_of_its_job(deployed: Deployed) 
 
 def test_events_prints_an_event_as_it_happens(deployed: Deployed) -> None:
     room_id = str(uuid.uuid4())
-    command = ["make", "--no-print-directory", "events", "COUNT=1", "SECONDS=60"]
+    command = ["make", "--no-print-directory", "events", "COUNT=1", "SECONDS=300"]
     listening = subprocess.Popen(
         [*command, f"STACK={deployed.stack.name}"],
         cwd=ROOT,

@@ -15,6 +15,9 @@ from xdist.scheduler import LoadScopeScheduling
 from local.servers import BUILD
 
 GROUPS = {
+    "tests/torture/test_copies.py": "torture of copies",
+    "tests/torture/test_permissions.py": "torture of copies",
+    "tests/torture/test_secrets_of_copies.py": "torture of copies",
     "tests/torture": "torture",
     "tests/machines": "machines",
     "tests/e2e/test_up.py": "up",
@@ -26,8 +29,11 @@ GROUPS = {
 }
 """The group of the tests below a path; the first path that fits counts."""
 
-LONGEST_FIRST = ("torture", "e2e", "machines", "copies", "up")
-"""The groups in the order in which workers take them: the short tests that follow fill the rest."""
+IN_ORDER = ("copies", "torture of copies", "e2e", "torture", "machines", "up")
+"""The groups in the order in which workers take them; the short tests that follow fill the rest.
+
+The long groups come first. The copies come before their torture: on one worker they share a stack.
+"""
 
 LOCAL = BUILD / "local" / "-".join(filter(None, ("test", os.environ.get("PYTEST_XDIST_WORKER"))))
 """The folder of this worker's local stack: its logs stay there after the test run."""
@@ -70,4 +76,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _rank(nodeid: str) -> int:
     group = group_of(nodeid)
-    return LONGEST_FIRST.index(group) if group else len(LONGEST_FIRST)
+    return IN_ORDER.index(group) if group else len(IN_ORDER)

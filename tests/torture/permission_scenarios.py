@@ -217,10 +217,10 @@ def copy_recordings(deployed: Deployed) -> None:
     begin(deployed, changed, source_etag='"another"', sha256="unknown")
     ids = [whole, archive, resumed, changed]
     back_dating.back_date(deployed.stack, back_dating.recordings(ids), DAY)
-    failed = failed_copies(deployed, ids)
+    failed, failed_before = failed_copies(deployed, ids), failed_copies(deployed, [whole])
     require_done(deployed, "copying", "queued", len(ids))
     await_copies(deployed, ids, failed)
-    require_tag(deployed, whole)
+    require_tag(deployed, whole, failed_before)
     require_retry(deployed)
 
 
@@ -274,8 +274,11 @@ def _s3(deployed: Deployed) -> Any:
     return sdk.Client(deployed.stack.client("s3"))
 
 
-def require_tag(deployed: Deployed, recording_id: str) -> None:
-    """Wait until the copy of a recording on hold is out of the bucket's retention."""
+def require_tag(deployed: Deployed, recording_id: str, failed: int) -> None:
+    """Wait until the copy of a recording on hold is out of the bucket's retention.
+
+    Fail at once if a copy fails, after `failed` earlier ones.
+    """
     known = deployed.store().recordings.get(recording_id)
     assert known is not None
     assert known.copy is not None
@@ -285,7 +288,8 @@ def require_tag(deployed: Deployed, recording_id: str) -> None:
         [tag] = deployed.stack.client("s3").get_object_tagging(**arguments)["TagSet"]
         return str(tag["Value"]) == "on-hold"
 
-    assert wait_until(is_kept, 5)
+    assert wait_until(lambda: is_kept() or failed_copies(deployed, [recording_id]) > failed, WITHIN)
+    assert is_kept()
 
 
 def require_retry(deployed: Deployed) -> None:
@@ -305,7 +309,7 @@ def require_retry(deployed: Deployed) -> None:
             FunctionName=deployed.stack.outputs["RecordingCopierName"],
             Payload=json.dumps({"Records": [message]}),
         )
-        assert wait_until(lambda: len(lines(deployed, DELAY_FAILED)) > before, 10)
+        assert wait_until(lambda: len(lines(deployed, DELAY_FAILED)) > before, WITHIN)
         assert "AccessDenied" not in lines(deployed, DELAY_FAILED)[-1]
     finally:
         deployed.vonage.clear_faults()

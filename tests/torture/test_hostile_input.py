@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from local.testing.builders import a_body
 from tests.support.callers import a_caller
-from tests.support.deployed import Deployed
+from tests.support.deployed import WITHIN, Deployed
 from tests.support.leaks import Past
 from tests.support.measurements import Measurements
 from tests.torture.hostile import Attack, Caller, Known, attacks, routes
@@ -84,7 +84,7 @@ class Battery:
         return responses
 
     def _send_all(self, volley: Sequence[Attack]) -> list[Response]:
-        with closing(HTTPConnection(self._address, timeout=60)) as connection:
+        with closing(HTTPConnection(self._address, timeout=WITHIN)) as connection:
             return [self._send(connection, attack) for attack in volley]
 
     def _send(self, connection: HTTPConnection, attack: Attack) -> Response:

@@ -158,6 +158,7 @@ class RoomExtension(Job[Options, Task]):
         except (NotFound, NotUpdatable) as error:
             self._table.discard(extension)
             return "gone" if isinstance(error, NotFound) else "not_updatable"
+        self._slots.release()
         self._complete(extension)
         return None
 
