@@ -5,33 +5,42 @@ table or an event bus without its key. With this patch they have them. As on AWS
 only the permissions that its boundary allows, too. A VPC and keys are shown, and have no effect.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
 def install() -> None:
-    """Patch MiniStack in this process so that CloudFormation sets these properties."""
-    from ministack.services.cloudformation import stacks  # noqa: PLC0415 - only in its process
+    """Patch MiniStack in this process so that CloudFormation sets these properties.
 
-    create, update = stacks._provision_resource, stacks._update_resource
+    Nested stacks use the same handlers.
+    """
+    from ministack.services.cloudformation import provisioners  # noqa: PLC0415 - in its process
 
-    def create_complete(kind: str, logical_id: str, properties: Any, stack: str) -> Any:
-        made = create(kind, logical_id, properties, stack)
-        _set(kind, made[0], properties)
-        return made
-
-    def update_complete(kind: str, physical_id: str, old: Any, new: Any, *rest: Any) -> Any:
-        made = update(kind, physical_id, old, new, *rest)
-        _set(kind, made[0], new)
-        return made
-
-    stacks._provision_resource = create_complete
-    stacks._update_resource = update_complete
+    for kind, set_properties in _SETTERS.items():
+        handler = provisioners._RESOURCE_HANDLERS[kind]
+        handler["create"] = _creating(handler["create"], set_properties)
+        handler["update"] = _updating(handler["update"], set_properties)
 
 
-def _set(kind: str, name: str, properties: Mapping[str, Any]) -> None:
-    if kind in _SETTERS:
-        _SETTERS[kind](name, properties)
+Setter = Callable[[str, Mapping[str, Any]], None]
+
+
+def _creating(create: Callable[..., Any], set_properties: Setter) -> Callable[..., Any]:
+    def create_complete(logical_id: str, properties: Any, stack: str) -> Any:
+        created = create(logical_id, properties, stack)
+        set_properties(created[0], properties)
+        return created
+
+    return create_complete
+
+
+def _updating(update: Callable[..., Any], set_properties: Setter) -> Callable[..., Any]:
+    def update_complete(physical_id: str, old: Any, new: Any, *rest: Any) -> Any:
+        updated = update(physical_id, old, new, *rest)
+        set_properties(updated[0], new)
+        return updated
+
+    return update_complete
 
 
 def _set_boundary(role: str, properties: Mapping[str, Any]) -> None:
