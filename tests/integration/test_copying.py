@@ -92,7 +92,7 @@ class Attempts:
     def __call__(self, deadline: Any = None, downloads: Callable[[], Any] | None = None) -> Outcome:
         copier = Copier(
             Bucket("copies"),
-            Downloader(allows_loopback=True, retry=BRISK, no_progress_timeout=1),
+            Downloader(allows_loopback=True, retry=BRISK, no_progress_timeout=60),
         )
         started = self.saved[-1] if self.saved else None
         return copier.copy(
@@ -477,7 +477,7 @@ def test_a_presigned_url_names_the_version(store: S3Server) -> None:
     assert "Expires" in url
 
 
-@pytest.mark.parametrize("point", range(6))
+@pytest.mark.parametrize("point", range(5))
 def test_a_killed_copy_goes_on_where_it_was(
     point: int, files: FileServer, store: S3Server, tmp_path: Path
 ) -> None:
@@ -494,9 +494,8 @@ def test_a_killed_copy_goes_on_where_it_was(
     stops: dict[int, Callable[[str, str], bool]] = {
         0: lambda _, path: "uploads" in path,
         1: lambda _, path: "partNumber=1" in path,
-        2: lambda _, path: "partNumber=2" in path,
-        3: lambda _, path: "partNumber=3" in path,
-        4: lambda method, path: method == "POST" and "uploadId" in path,
+        2: lambda _, path: "partNumber=3" in path,
+        3: lambda method, path: method == "POST" and "uploadId" in path,
     }
 
     def s3_fault(method: str, path: str) -> None:
@@ -504,7 +503,7 @@ def test_a_killed_copy_goes_on_where_it_was(
             kill_at(stops[point](method, path))
 
     def source_fault(_handler: Handler, request: RangeRequest) -> bool:
-        if point == 5:
+        if point == 4:
             kill_at(request.start >= PART_SIZE)
         return False
 

@@ -315,10 +315,10 @@ def test_an_answer_tells_more_than_a_last_try_that_time_cut_short() -> None:
 
     def unavailable_then_silent(handler: BaseHTTPRequestHandler, _asked: Asked) -> None:
         if len(script.asked) > 2:
-            over.wait(10)
+            over.wait(60)
         reply(handler, 503)
 
-    with asking(unavailable_then_silent, total_timeout=0.5) as (script, client):
+    with asking(unavailable_then_silent, total_timeout=3, timeout=20) as (script, client):
         with pytest.raises(Unavailable) as caught:
             client.get_room(ROOM_ID)
         over.set()
