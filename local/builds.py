@@ -14,10 +14,9 @@ from operations.build import Target
 from operations.template import ROOT
 
 SOURCES = (
-    *("template.yaml", "operations/monitoring.yaml", "schemas/template.yaml"),
-    *("functions", "layers/roomkeeper", "requirements/layer.txt"),
-    *("samconfig.toml", "operations/build.py", "operations/bytecode.py", "operations/sam.py"),
-    *("requirements/uv.txt", "requirements/sam.txt"),
+    *("template.yaml", "operations", "schemas/template.yaml", "samconfig.toml"),
+    *("functions", "layers/roomkeeper"),
+    *("requirements/layer.txt", "requirements/uv.txt", "requirements/sam.txt"),
 )
 """The files and folders that a build is made from, and what makes it."""
 
