@@ -90,7 +90,7 @@ $(TOOLS)/%/.installed: requirements/%.txt | $(UV)
 
 .PHONY: lock
 lock: $(UV) ## update all locked versions in requirements/
-	@cd ./requirements && for name in uv layer dev lint sam ministack scan; do \
+	@cd ./requirements && for name in uv layer layer-for-intake layer-for-vonage dev lint sam ministack scan; do \
 		../$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 			--no-header --no-emit-index-url --no-emit-find-links $$name.in --output-file $$name.txt || exit 1; done
 
@@ -245,7 +245,7 @@ ENV ?= default
 STACK ?= roomkeeper$(addprefix -,$(filter-out default,$(ENV)))
 
 .PHONY: build
-build: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed ## build functions and layer into build/sam (PARAMETERS=)
+build: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed ## build functions and layers into build/ (PARAMETERS=)
 	@$(DEV)/python -m operations.deploy --only-build --parameters $(PARAMETERS)
 
 .PHONY: deploy

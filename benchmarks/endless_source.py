@@ -10,10 +10,12 @@ LONG_AGO = datetime(2021, 11, 2, 16, tzinfo=UTC)
 PAGE = 100
 
 
-def dynamodb_response(operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return DynamoDB's response for a table with endless recordings past their retention."""
+def dynamodb_response(
+    operation: str, request: Mapping[str, Any], worklist: str = "retained"
+) -> dict[str, Any]:
+    """Return DynamoDB's response for a table with endless recordings that are due on `worklist`."""
     if operation == "Query":
-        return _due(request)
+        return _due(request, worklist)
     if operation == "GetItem":
         key = request["Key"]["pk"]["S"]
         return {"Item": _recording(key)} if _is_known(key) else {}
@@ -90,9 +92,9 @@ def _is_known(key: str) -> bool:
     return key.startswith("RECORDING#") and not key.startswith("RECORDING#new-")
 
 
-def _due(request: Mapping[str, Any]) -> dict[str, Any]:
+def _due(request: Mapping[str, Any], worklist: str) -> dict[str, Any]:
     shard = request["ExpressionAttributeValues"][":shard"]["S"]
-    if request.get("Select") == "COUNT" or not shard.startswith("retained"):
+    if request.get("Select") == "COUNT" or not shard.startswith(f"{worklist}#"):
         return {"Count": 0, "Items": []}
     start = int(request.get("ExclusiveStartKey", {"n": {"N": "0"}})["n"]["N"])
     items = [

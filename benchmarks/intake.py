@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks import processes
 from benchmarks.measurements import Measurement, paired
-from benchmarks.processes import HERE, LAYER, Measured
+from benchmarks.processes import HERE, LAYER, LAYER_FOR_INTAKE, LAYER_FOR_VONAGE, Measured
 from local.servers import PROJECT
 from local.testing.builders import SIGNATURE_SECRET, a_signature
 
@@ -27,7 +27,7 @@ SETTINGS = {
     "VIDEO_FLOOR_SECRET": SIGNATURE_SECRET,
 }
 AGAINST = "a handler of ten lines with boto3"
-VIDEO_AGAINST = "ten lines with PyJWT and boto3"
+VIDEO_AGAINST = "ten lines with PyJWT, cryptography and boto3"
 
 
 def measure(built: Path) -> Iterator[Measurement]:
@@ -36,13 +36,12 @@ def measure(built: Path) -> Iterator[Measurement]:
     Programs take turns, each in a new process. The intake's cold start includes reading its secret,
     from an endpoint without latency.
     """
-    processes.compile_sdk()
-    with processes.endpoint() as url:
+    with processes.endpoint() as url, processes.sdk() as sdk:
         run = partial(_run, url)
         ours, floor, limit = processes.in_turn(
-            partial(run, _intake(built), request()),
-            partial(run, [HERE / "floor"], signed_request()),
-            partial(run, [HERE / "floor_limit", built / LAYER], request()),
+            partial(run, _intake(built, sdk), request()),
+            partial(run, [HERE / "floor", sdk], signed_request()),
+            partial(run, [HERE / "floor_limit", built / LAYER_FOR_INTAKE], request()),
             at_most=REPETITIONS,
             seconds=SECONDS,
         )
@@ -52,7 +51,7 @@ def measure(built: Path) -> Iterator[Measurement]:
         yield _measurement(
             "intake_limit", "cold", ours, limit, "one call with awscrt, and nothing else"
         )
-        ours, floor = _video(built, run)
+        ours, floor = _video(built, sdk, run)
         yield _measurement("video_intake_cold", "cold", ours, floor, VIDEO_AGAINST)
         yield _measurement("video_intake_warm_cpu", "warm_cpu", ours, floor, VIDEO_AGAINST)
         yield _measurement("video_intake_rss", "rss", ours, floor, VIDEO_AGAINST)
@@ -60,17 +59,16 @@ def measure(built: Path) -> Iterator[Measurement]:
 
 def measure_tls(built: Path) -> Iterator[Measurement]:
     """Yield the cold starts over TLS. Both sides load the same file of public authorities."""
-    processes.compile_sdk()
-    with processes.tls_endpoint() as (url, trusted):
+    with processes.tls_endpoint() as (url, trusted), processes.sdk() as sdk:
         run = partial(_run, url, AWS_CA_BUNDLE=str(trusted))
         ours, floor = processes.in_turn(
-            partial(run, _intake(built), request()),
-            partial(run, [HERE / "floor"], signed_request()),
+            partial(run, _intake(built, sdk), request()),
+            partial(run, [HERE / "floor", sdk], signed_request()),
             at_most=REPETITIONS,
             seconds=SECONDS / 2,
         )
         yield _measurement("intake_cold_tls", "cold", ours, floor, AGAINST)
-        ours, floor = _video(built, run)
+        ours, floor = _video(built, sdk, run)
         yield _measurement("video_intake_cold_tls", "cold", ours, floor, VIDEO_AGAINST)
 
 
@@ -99,17 +97,19 @@ def video_request() -> Any:
     return received
 
 
-def _video(built: Path, run: Callable[..., Measured]) -> Any:
+def _video(built: Path, sdk: Path, run: Callable[..., Measured]) -> Any:
+    """Run the intake with signed callbacks, and its floor with PyJWT as the layers have it."""
+    floor = [HERE / "floor_video", built / LAYER, built / LAYER_FOR_VONAGE, sdk]
     return processes.in_turn(
-        partial(run, _intake(built), video_request()),
-        partial(run, [HERE / "floor_video"], video_request()),
+        partial(run, _intake(built, sdk), video_request()),
+        partial(run, floor, video_request()),
         at_most=REPETITIONS,
         seconds=SECONDS / 2,
     )
 
 
-def _intake(built: Path) -> list[Path]:
-    return [built / "CallbackIntake", built / LAYER]
+def _intake(built: Path, sdk: Path) -> list[Path]:
+    return [built / "CallbackIntake", built / LAYER, built / LAYER_FOR_INTAKE, sdk]
 
 
 def _run(url: str, paths: list[Path], callback: Any, **more: str) -> Measured:
@@ -119,6 +119,7 @@ def _run(url: str, paths: list[Path], callback: Any, **more: str) -> Measured:
         str(CALLS),
         env=processes.environment("CallbackIntake", url, **SETTINGS, **more),
         stdin=json.dumps(callback),
+        site=False,
     )
 
 

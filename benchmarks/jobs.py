@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from benchmarks import processes
 from benchmarks.measurements import Measurement, paired
-from benchmarks.processes import LAYER, Measured
+from benchmarks.processes import LAYER, LAYER_FOR_VONAGE, Measured
 from local.servers import PROJECT
 from roomkeeper.vonage.video.client import OVERLAP, PAGE_SIZE
 
@@ -30,20 +30,26 @@ SETTINGS = {
     "JOB_RATE_PER_SECOND": "1000000",  # so that only the concurrency limits the throughput
     "JOB_CONCURRENCY": str(CONCURRENCY),
     "ROOM_SELECTION": "all",
+    "COPY_QUEUE_URL": "http://aws/queue",
 }
 
 
 class MeasuredJob(Struct, frozen=True):
-    """A job: its function, the count in its report of what was done, and the path of its API."""
+    """A job: its function, the count in its report of what was done, and the path of its API.
+
+    Its items are due on `worklist`, if it has one.
+    """
 
     name: str
     function: str
     done: str
     path: str = ""
+    worklist: str = "retained"
 
 
 CLEANUP = MeasuredJob("cleanup", "RecordingCleanup", "deleted")
 ROOM_EXTENSION = MeasuredJob("room_extension", "RoomExpiryExtender", "extended")
+COPYING = MeasuredJob("copying", "RecordingCopier", "queued", worklist="awaiting_copy")
 SCAN = MeasuredJob("reconciliation", "RecordingReconciler", "scanned", f"/known/{ARCHIVES}")
 
 
@@ -88,6 +94,7 @@ def memory(built: Path) -> Iterator[Measurement]:
         CLEANUP,
         ROOM_EXTENSION,
         MeasuredJob("reconciliation", "RecordingReconciler", "scanned"),
+        COPYING,
     )
     with ThreadPoolExecutor(len(jobs)) as pool:
         for job, few, many in zip(
@@ -128,7 +135,7 @@ def _cpu_ms(runs: list[Measured], count: int) -> float:
 
 def _peak(built: Path, count: int, job: MeasuredJob) -> float:
     vonage = f"http://vonage/0/new/{count}" if job.name == "reconciliation" else "http://vonage"
-    return _run(built, job, count, vonage, "http://aws", "instant")["rss"]
+    return _run(built, job, count, vonage, "http://aws", job.worklist)["rss"]
 
 
 def _run(built: Path, job: MeasuredJob, count: int, vonage: str, aws: str, *how: str) -> Measured:
@@ -143,7 +150,7 @@ def _run(built: Path, job: MeasuredJob, count: int, vonage: str, aws: str, *how:
     )
     return processes.run(
         "job_container.py",
-        [built / job.function, built / LAYER, PROJECT],
+        [built / job.function, built / LAYER, built / LAYER_FOR_VONAGE, PROJECT],
         str(count),
         job.done,
         *how,

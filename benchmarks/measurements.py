@@ -24,6 +24,7 @@ AT_MOST = {
     "cleanup_memory": 1.1,
     "room_extension_memory": 1.1,
     "reconciliation_memory": 1.1,
+    "copying_memory": 1.1,
 }
 """The intended ratio of each measurement of which less is better."""
 

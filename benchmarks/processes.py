@@ -21,7 +21,10 @@ from local.testing import template
 
 HERE = Path(__file__).parent
 LAYER = "../layer/python"
-SDK = ["boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "jwt"]
+LAYER_FOR_INTAKE = "../layer-for-intake/python"
+LAYER_FOR_VONAGE = "../layer-for-vonage/python"
+SDK = ["boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3"]
+"""The packages that Lambda's runtime has."""
 
 TIMEOUT = 300.0
 """Seconds after which a process is killed."""
@@ -104,16 +107,24 @@ def in_turn(
 
 
 def run(
-    script: str, paths: Sequence[Path], *arguments: str, env: Mapping[str, str], stdin: str = ""
+    script: str,
+    paths: Sequence[Path],
+    *arguments: str,
+    env: Mapping[str, str],
+    stdin: str = "",
+    site: bool = True,
 ) -> Measured:
     """Run a script of this folder in a new interpreter; return its measurements.
+
+    Without `site`, only `paths` and the standard library are importable, as in Lambda.
 
     Raises:
         MeasurementFailed: the script failed.
     """
     search = os.pathsep.join(map(str, paths))
-    # -B: Lambda mounts code read-only. -s and no PYTHONPATH: only `paths` are importable.
-    command = [sys.executable, "-B", "-s", str(HERE / script), search, *arguments]
+    # -B: Lambda mounts code read-only.
+    options = ["-B", "-s" if site else "-S"]
+    command = [sys.executable, *options, str(HERE / script), search, *arguments]
     try:
         done = _run(command, env, stdin)
     except subprocess.TimeoutExpired as error:
@@ -146,20 +157,28 @@ def environment(function: str, url: str, **more: str) -> dict[str, str]:
 
 
 def aws_environment(url: str) -> dict[str, str]:
-    """Return the environment variables of AWS's SDKs, with `url` as the endpoint."""
+    """Return the variables of Lambda and of AWS's SDKs, with `url` as the endpoint."""
     return {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_SESSION_TOKEN": "token",
         "AWS_DEFAULT_REGION": "eu-west-1",
         "AWS_REGION": "eu-west-1",
+        "AWS_LAMBDA_FUNCTION_NAME": "function",
         "AWS_ENDPOINT_URL": url,
     }
 
 
-def compile_sdk() -> None:
-    """Compile the SDK, as in Lambda's runtime, for a fair comparison with the minimal handler."""
+@contextmanager
+def sdk() -> Iterator[Path]:
+    """Yield a folder with the SDK alone, compiled, as Lambda's runtime has it."""
     specs: list[Any] = [importlib.util.find_spec(name) for name in SDK]
-    folders = [str(Path(spec.origin).parent) for spec in specs]
+    modules = [Path(spec.origin) for spec in specs]
+    packages = [each.parent if each.stem == "__init__" else each for each in modules]
     # -I: the bytecode is written beside the sources, where the measured processes look for it.
-    subprocess.run([sys.executable, "-I", "-m", "compileall", "-qq", *folders], check=True)  # noqa: S603
+    command = [sys.executable, "-I", "-m", "compileall", "-qq", *map(str, packages)]
+    subprocess.run(command, check=True)  # noqa: S603
+    with tempfile.TemporaryDirectory() as folder:
+        for package in packages:
+            (Path(folder) / package.name).symlink_to(package)
+        yield Path(folder)

@@ -17,11 +17,10 @@ SECONDS = 30.0
 
 def measure(built: Path) -> Iterator[Measurement]:
     """Yield the milliseconds of CPU time for 1,000 events, in batches of the stream."""
-    processes.compile_sdk()
-    with processes.endpoint() as url:
+    with processes.endpoint() as url, processes.sdk() as sdk:
         ours, theirs = processes.in_turn(
-            partial(_run, url, [built / "EventPublisher", built / LAYER]),
-            partial(_run, url, [HERE / "floor_publisher"]),
+            partial(_run, url, [built / "EventPublisher", built / LAYER, sdk]),
+            partial(_run, url, [HERE / "floor_publisher", sdk]),
             at_most=REPETITIONS,
             seconds=SECONDS,
         )
@@ -36,4 +35,5 @@ def _run(url: str, paths: list[Path]) -> Measured:
         paths,
         env=processes.environment("EventPublisher", url),
         stdin=json.dumps(event_batches()),
+        site=False,
     )

@@ -14,36 +14,37 @@ from operations.build import Target
 from operations.template import ROOT
 
 SOURCES = (
-    *("template.yaml", "operations", "schemas/template.yaml", "samconfig.toml"),
-    *("functions", "layers/roomkeeper"),
-    *("requirements/layer.txt", "requirements/uv.txt", "requirements/sam.txt"),
+    *("template.yaml", "operations", "schemas/template.yaml", "functions", "layers/roomkeeper"),
+    *("requirements", "samconfig.toml"),
 )
 """The files and folders that a build is made from, and what makes it."""
 
 
 def is_current(wanted: Target) -> bool:
     """Return whether build/ has what a build for this target would make now."""
-    made = (build.MADE_FROM, build.LAYER, packed_layer(), build.FUNCTIONS / "template.yaml")
+    layers = [layer.folder for layer in build.LAYERS]
+    made = [build.MADE_FROM, *layers, *map(packed, layers), build.FUNCTIONS / "template.yaml"]
     if not all(each.exists() for each in made):
         return False
     return build.MADE_FROM.read_text() == _state_of_sources(wanted)
 
 
 def make(wanted: Target, run: Callable[[list[str]], int]) -> None:
-    """Build for a target with `operations.build`, pack the layer, and note what that was made from.
+    """Build for a target with `operations.build`, pack the layers, and note what it was made from.
 
     Raises:
-        BuildFailed: the layer or the functions could not be built.
+        BuildFailed: a layer or the functions could not be built.
     """
     before = _state_of_sources(wanted)
     build.build(wanted, run)
-    shutil.make_archive(str(build.LAYER), "zip", build.LAYER)
+    for layer in build.LAYERS:
+        shutil.make_archive(str(layer.folder), "zip", layer.folder)
     build.MADE_FROM.write_text(before)
 
 
-def packed_layer() -> Path:
-    """Return the path of the layer as a zip file, so that no deployment has to pack it again."""
-    return build.LAYER.with_suffix(".zip")
+def packed(layer: Path) -> Path:
+    """Return the path of a layer as a zip file, so that no deployment has to pack it again."""
+    return layer.with_suffix(".zip")
 
 
 def _state_of_sources(wanted: Target) -> str:

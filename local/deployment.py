@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 
 
 def build() -> Path:
-    """Build functions and layer for this machine; return the built template's path.
+    """Build functions and layers for this machine; return the built template's path.
 
     The last build is used again if it is still that of the project's files.
 
@@ -57,7 +57,7 @@ def _built(wanted: Target, say: Say) -> Iterator[Path]:
                 yield TEMPLATE
                 return
         with alone():
-            say("Building functions and layer with the SAM CLI")
+            say("Building functions and layers with the SAM CLI")
             build()
 
 
@@ -79,7 +79,7 @@ def deploy(
     chosen = {**local.parameters, **wanted.parameters, **(parameters or {})}
     with _built(wanted, say) as built:
         written, out = _for_ministack(built)
-        template = _with_packed_layer(written)
+        template = _with_packed_layers(written)
         say(f"Deploying template.yaml without what MiniStack does not support: {', '.join(out)}")
         options = ("--config-env", local.name, "--template-file", str(template))
         _run(
@@ -125,15 +125,16 @@ def _for_ministack(built: Path) -> tuple[Path, list[str]]:
     return _write(template, "template-local.yaml"), left_out
 
 
-def _with_packed_layer(template: Path) -> Path:
-    """Write a template with the layer's zip file; return its path.
+def _with_packed_layers(template: Path) -> Path:
+    """Write a template with the layers' zip files; return its path.
 
-    The template itself has the layer's folder, which `make deploy ENV=local` builds anew.
+    The template itself has the layers' folders, which `make deploy ENV=local` builds anew.
     """
     packed = yaml.load(template.read_text(), yaml.CSafeLoader)
     for resource in packed["Resources"].values():
         if resource["Type"] == "AWS::Serverless::LayerVersion":
-            resource["Properties"]["ContentUri"] = str(builds.packed_layer())
+            properties = resource["Properties"]
+            properties["ContentUri"] = str(builds.packed(Path(properties["ContentUri"])))
     return _write(packed, "template-local-packed.yaml")
 
 

@@ -1,6 +1,6 @@
-"""Builds the layer and the functions for the runtime and processor of the stack.
+"""Builds the layers and the functions for the runtime and processor of the stack.
 
-uv installs the layer's wheels from requirements/layer.txt, by hash, for the stack's Python and
+uv installs the wheels of each layer from its lock file, by hash, for the stack's Python and
 processor, which may differ from this machine's. The SAM CLI builds the functions.
 """
 
@@ -19,9 +19,8 @@ from msgspec import Struct
 from operations import bytecode, sam
 from operations.template import ROOT, parameters
 
-LOCK = ROOT / "requirements/layer.txt"
-LAYER = ROOT / "build/layer"
-"""The layer's folder, which is template.yaml's ContentUri."""
+PACKAGE = ROOT / "layers/roomkeeper/roomkeeper"
+"""The code of all functions."""
 
 FUNCTIONS = ROOT / "build/sam"
 """The folder that `sam build` writes the functions and the template into."""
@@ -38,6 +37,25 @@ glibc 2.26; manylinux2014 (PEP 599) needs 2.17. Source: "Lambda runtimes" in the
 
 class BuildFailed(Exception):
     """The build failed; the message says why, and what to do."""
+
+
+class Layer(Struct, frozen=True):
+    """A layer: the lock file of its wheels, and the folder that is its ContentUri in the template.
+
+    `package` is put beside the wheels.
+    """
+
+    lock: Path
+    folder: Path
+    package: Path | None = None
+
+
+LAYERS = (
+    Layer(ROOT / "requirements/layer.txt", ROOT / "build/layer", PACKAGE),
+    Layer(ROOT / "requirements/layer-for-intake.txt", ROOT / "build/layer-for-intake"),
+    Layer(ROOT / "requirements/layer-for-vonage.txt", ROOT / "build/layer-for-vonage"),
+)
+"""The layer of all functions, that of the callback intake, and that of those that call Vonage."""
 
 
 class Target(Struct, frozen=True):
@@ -87,15 +105,16 @@ def this_machine() -> Target:
 
 
 def build(wanted: Target, run: Callable[[list[str]], int]) -> Path:
-    """Build layer, functions and template; return the path of the built template.
+    """Build layers, functions and template; return the path of the built template.
 
     `run` runs a command of the SAM CLI, shows its output, and returns its exit code.
 
     Raises:
-        BuildFailed: the layer or the functions could not be built, or contain invalid Python.
+        BuildFailed: a layer or the functions could not be built, or contain invalid Python.
     """
     MADE_FROM.unlink(missing_ok=True)
-    install_layer(wanted)
+    for layer in LAYERS:
+        install_layer(wanted, layer)
     # SAM only copies the functions, but insists that their interpreter is installed: pass it the
     # current one. The parameter Runtime of sam deploy selects the deployed runtime.
     if run(sam.command("build", {**wanted.parameters, "Runtime": _current_runtime()})):
@@ -136,14 +155,15 @@ def _locked(how: int) -> Iterator[None]:
         yield
 
 
-def install_layer(wanted: Target, lock: Path = LOCK, folder: Path = LAYER) -> None:
-    """Replace `folder` by the layer for a target: the package and the wheels that it imports.
+def install_layer(wanted: Target, layer: Layer) -> None:
+    """Replace the folder of a layer by the layer for a target: its package, and its wheels.
 
     The hash of every wheel must be in the lock file. Nothing is built from source.
 
     Raises:
-        BuildFailed: a wheel is missing or its hash is wrong. `folder` no longer exists then.
+        BuildFailed: a wheel is missing or its hash is wrong. The folder no longer exists then.
     """
+    lock, folder = layer.lock, layer.folder
     shutil.rmtree(folder, ignore_errors=True)
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -161,9 +181,9 @@ def install_layer(wanted: Target, lock: Path = LOCK, folder: Path = LAYER) -> No
         )
     shutil.rmtree(installed / "bin", ignore_errors=True)  # scripts with this machine's paths
     (installed / ".lock").unlink(missing_ok=True)  # written by uv
-    package = ROOT / "layers/roomkeeper/roomkeeper"
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(package, installed / "roomkeeper", ignore=ignored)
+    if layer.package is not None:
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(layer.package, installed / layer.package.name, ignore=ignored)
     unfinished.rename(folder)
 
 
@@ -172,7 +192,7 @@ def _current_runtime() -> str:
 
 
 def _compile(wanted: Target) -> None:
-    """Compile layer and functions with the target's Python, if this machine has it."""
+    """Compile layers and functions with the target's Python, if this machine has it."""
     python = _interpreter(wanted)
     if python is None:
         print(
@@ -181,7 +201,8 @@ def _compile(wanted: Target) -> None:
             f"{wanted.python} and deploy again."
         )
         return
-    parts = [LAYER, *sorted(path for path in FUNCTIONS.iterdir() if path.is_dir())]
+    layers = [layer.folder for layer in LAYERS]
+    parts = [*layers, *sorted(path for path in FUNCTIONS.iterdir() if path.is_dir())]
     command = [python, "-I", bytecode.__file__, *map(str, parts)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
@@ -202,7 +223,7 @@ def _interpreter(wanted: Target) -> str | None:
 def _pin(template: Path, wanted: Target) -> None:
     """Restrict a built template to the target that it was built for.
 
-    CloudFormation then rejects a deployment that would run the layer on another processor.
+    CloudFormation then rejects a deployment that would run the layers on another processor.
     """
     built = yaml.load(template.read_text(), yaml.CSafeLoader)
     for name, value in wanted.parameters.items():

@@ -1,4 +1,4 @@
-"""`python operations/bytecode.py FOLDER ...`: compiles the built functions and the built layer.
+"""`python operations/bytecode.py FOLDER ...`: compiles the built functions and layers.
 
 Lambda mounts functions and layers read-only, so Python cannot store bytecode there. Without this,
 every cold start compiles every module that it imports. Python ignores bytecode of other versions,

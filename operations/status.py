@@ -79,9 +79,9 @@ def show_stack(stack: Stack) -> None:
 
 
 def code_version(stack: Stack) -> str:
-    """Return the version of the stack's layer, which contains all code; empty if unknown.
+    """Return the versions of the stack's layers, which contain all code; empty if unknown.
 
-    Whenever the layer's content changes, SAM gives it a new logical id that contains a hash
+    Whenever a layer's content changes, SAM gives it a new logical id that contains a hash
     (AWS SAM Developer Guide, AWS::Serverless::LayerVersion).
     """
     found = resource_ids(stack, "AWS::Lambda::LayerVersion").items()

@@ -158,6 +158,7 @@ class Watch:
         self._state = state
         self._sender = sender
         self._thread = threading.Thread(target=self._watch, name="vonage-watch", daemon=True)
+        self._sending = threading.Lock()
 
     def start(self) -> None:
         """Start to watch, until the state is stopped."""
@@ -168,12 +169,13 @@ class Watch:
         self._thread.join()
 
     def send_due(self) -> None:
-        """Send what is due; return when each callback was posted."""
-        self._sender.send_retries()
-        for room in self._state.take_expired():
-            self._sender.send(expired_callback(room))
-        for body in self._state.video.take_callbacks():
-            self._sender.send(body)
+        """Send what is due; return when each callback was posted, also by another thread."""
+        with self._sending:
+            self._sender.send_retries()
+            for room in self._state.take_expired():
+                self._sender.send(expired_callback(room))
+            for body in self._state.video.take_callbacks():
+                self._sender.send(body)
 
     def _watch(self) -> None:
         sources = (self._state.next_expiry, self._state.video.next_due, self._sender.next_retry)

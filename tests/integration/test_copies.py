@@ -28,6 +28,13 @@ NOW = datetime.now(UTC)
 BUCKET = "copies"
 
 
+def forget_environment() -> None:
+    """Clear the caches of the management API's function."""
+    kept = management_api
+    for cached in (kept._settings, kept._dynamodb, kept._s3, kept._sqs, kept._vonage_client):
+        cached.cache_clear()
+
+
 @pytest.fixture(autouse=True)
 def queue(env: Env, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Return the queue of a stack that copies recordings."""
@@ -51,13 +58,9 @@ def queue(env: Env, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     boto3.client("secretsmanager").create_secret(
         Name="vonage", SecretString=json.dumps({"api_key": "key", "api_secret": "secret"})
     )
-    for cached in (management_api._settings, management_api._store, management_api._copies):
-        cached.cache_clear()
-    management_api._vonage_client.cache_clear()
+    forget_environment()
     yield found
-    for cached in (management_api._settings, management_api._store, management_api._copies):
-        cached.cache_clear()
-    management_api._vonage_client.cache_clear()
+    forget_environment()
 
 
 @pytest.fixture

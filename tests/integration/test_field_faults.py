@@ -99,7 +99,7 @@ class Invocation(AContext):
 def forget_environment() -> None:
     """Clear the caches, so that the next invocation reads its settings again."""
     management._settings.cache_clear()
-    management._store.cache_clear()
+    management._dynamodb.cache_clear()
     management._vonage_client.cache_clear()
 
 

@@ -1,10 +1,11 @@
-"""The layer's lock file, installed for each runtime and processor that the template allows."""
+"""The layers' lock files, installed for each runtime and processor that the template allows."""
 
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from operations.build import Target, install_layer
+from operations.build import LAYERS, Target, install_layer
 from operations.template import parameters
 
 MACHINES = {"x86_64": 62, "arm64": 183}  # EM_X86_64 and EM_AARCH64 of elf.h
@@ -17,22 +18,28 @@ def machine_of(shared_object: Path) -> int:
     return int.from_bytes(header[18:20], "little")
 
 
+def install(wanted: Target, folder: Path) -> None:
+    """Install all layers in `folder`."""
+    for layer in LAYERS:
+        install_layer(wanted, replace(layer, folder=folder / layer.folder.name))
+
+
 @pytest.mark.parametrize("architecture", parameters()["Architecture"].allowed)
 @pytest.mark.parametrize("runtime", parameters()["Runtime"].allowed)
-def test_every_shared_object_of_the_layer_is_for_the_processor_that_is_deployed(
+def test_every_shared_object_of_a_layer_is_for_the_processor_that_is_deployed(
     runtime: str, architecture: str, tmp_path: Path
 ) -> None:
-    install_layer(Target(runtime, architecture), folder=tmp_path / "layer")
+    install(Target(runtime, architecture), tmp_path)
     found = [*tmp_path.rglob("*.so")]
     assert found
     assert {machine_of(each) for each in found} == {MACHINES[architecture]}
 
 
 @pytest.mark.parametrize("runtime", parameters()["Runtime"].allowed)
-def test_every_shared_object_of_the_layer_is_for_the_runtime_that_is_deployed(
+def test_every_shared_object_of_a_layer_is_for_the_runtime_that_is_deployed(
     runtime: str, tmp_path: Path
 ) -> None:
-    install_layer(Target(runtime, "arm64"), folder=tmp_path / "layer")
+    install(Target(runtime, "arm64"), tmp_path)
     tag = runtime.removeprefix("python").replace(".", "")
     names = {each.name.split(".")[1] for each in tmp_path.rglob("*.so")}
     assert names == {f"cpython-{tag}-aarch64-linux-gnu", "abi3"}

@@ -27,6 +27,7 @@ from roomkeeper.vonage import (
     NotFound,
     RateLimited,
     Unauthorized,
+    UnrecognizedStatus,
     VonageError,
 )
 from roomkeeper.vonage.errors import NotStoppable
@@ -189,9 +190,10 @@ def test_a_unified_token_has_the_application_in_a_bearer_header() -> None:
         serialization.NoEncryption(),
     ).decode()
     credentials = video_credentials_from(application_id="app-1", private_key=pem)
-    with scripted(lambda handler, _: reply(handler, *NOT_FOUND)) as script:
+    body = json.dumps(an_archive()).encode()
+    with scripted(lambda handler, _: reply(handler, 200, body)) as script:
         with VideoClient(script.url, credentials) as client:
-            assert client.get("a") is None
+            assert client.get("a") is not None
         received = script.received[0]
     assert received.path == "/v2/project/app-1/archive/a"
     assert "x-opentok-auth" not in received.headers
@@ -252,9 +254,49 @@ def test_an_archive_is_returned_as_a_stage_of_a_recording(
 def test_a_recording_counts_as_missing_only_in_the_apis_own_format(
     api: Api, client: VideoClient, absence: Reply
 ) -> None:
-    api.constant = {"GET": absence}
+    api.faults = {"GET": [absence]}
+    api.archives = [an_archive("b")]
     assert client.get("a") is None
-    assert client.download("a") is None
+    assert api.operations == ["GET", "GET", "GET"]  # a, the list, and its only archive
+
+
+@pytest.mark.parametrize("operation", ["get", "download", "delete", "stop"])
+@pytest.mark.parametrize("refusal", [NOT_FOUND, an_error(400, 400)])
+def test_absence_is_not_believed_if_every_archive_is_refused(
+    api: Api, client: VideoClient, refusal: Reply, operation: str
+) -> None:
+    api.archives = [an_archive("b")]
+    api.constant = dict.fromkeys(("GET", "DELETE", "stop"), refusal)
+    with pytest.raises(InvalidResponse, match="an archive that it lists") as caught:
+        getattr(client, operation)("a")
+    assert not caught.value.is_item_specific
+
+
+def test_absence_is_not_believed_of_an_archive_that_is_listed(
+    api: Api, client: VideoClient
+) -> None:
+    api.archives = [an_archive("a")]
+    api.faults = {"GET": [NOT_FOUND]}
+    with pytest.raises(InvalidResponse, match="an archive that it lists"):
+        client.get("a")
+
+
+@pytest.mark.parametrize("refusal", [NOT_FOUND, an_error(400, 400)])
+def test_absence_is_not_believed_if_the_list_is_refused_as_well(
+    api: Api, client: VideoClient, refusal: Reply
+) -> None:
+    api.constant = {"GET": refusal, "list": refusal}
+    with pytest.raises(InvalidResponse) as caught:
+        client.get("a")
+    assert not caught.value.is_item_specific
+
+
+def test_absence_is_believed_if_there_are_no_archives_or_the_newest_is_of_another_form(
+    api: Api, client: VideoClient
+) -> None:
+    assert client.get("a") is None
+    api.archives = [an_archive("b", "melted")]
+    assert client.get("a") is None
 
 
 def test_a_deleted_archive_is_absent(api: Api, client: VideoClient) -> None:
@@ -302,7 +344,15 @@ def test_another_archive_is_an_invalid_response(api: Api, client: VideoClient) -
         client.get("a")
 
 
-@pytest.mark.parametrize("changes", [{"status": "melted"}, {"sessionId": None}, {"status": 5}])
+def test_an_archive_in_a_new_status_is_named_and_is_not_invalid(
+    api: Api, client: VideoClient
+) -> None:
+    api.archives = [an_archive("a", "melted")]
+    with pytest.raises(UnrecognizedStatus, match="the archive status melted is not known here"):
+        client.get("a")
+
+
+@pytest.mark.parametrize("changes", [{"sessionId": None}, {"status": 5}])
 def test_an_archive_with_invalid_data_concerns_that_archive_only(
     api: Api, client: VideoClient, changes: dict[str, Any]
 ) -> None:
@@ -310,6 +360,7 @@ def test_an_archive_with_invalid_data_concerns_that_archive_only(
     with pytest.raises(InvalidRecording) as caught:
         client.get("a")
     assert caught.value.is_item_specific
+    assert not isinstance(caught.value, UnrecognizedStatus)
 
 
 def test_a_download_has_a_fresh_url_the_size_and_the_checksum(
@@ -706,7 +757,7 @@ def test_a_list_that_repeats_its_first_page_for_ever_is_an_invalid_response(
     api.constant = {"list": (200, page)}
     with pytest.raises(InvalidResponse, match="repeats a page"):
         ids(client, EVERYTHING)
-    assert len(api.operations) == 2
+    assert len(api.operations) == 3  # the third was requested while the second was read
 
 
 def test_a_session_has_its_recordings_only(api: Api, client: VideoClient) -> None:

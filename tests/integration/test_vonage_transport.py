@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -57,6 +58,36 @@ def asking(
 
 def responding(status: int, body: bytes, **headers: str) -> Responder:
     return lambda handler, _request: reply(handler, status, body, **headers)
+
+
+def test_requests_go_through_the_environments_proxy_unless_it_exempts_the_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with scripted(responding(200, ROOM_BODY)) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        with MeetingsClient("http://vonage.invalid", KEY, retry=SHORT_DELAYS) as client:
+            client.get_room(ROOM_ID)
+        with asking(responding(200, ROOM_BODY)) as (script, client):
+            client.get_room(ROOM_ID)
+    assert [each.path for each in proxy.received] == [f"http://vonage.invalid/rooms/{ROOM_ID}"]
+    assert len(script.received) == 1
+
+
+def test_the_environments_certificate_authorities_are_trusted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    authority = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(tls)
+    with (
+        scripted(responding(200, ROOM_BODY), tls) as script,
+        authority.cert_pem.tempfile() as trusted,
+    ):
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", trusted)
+        url = f"https://localhost:{urlsplit(script.url).port}"
+        with MeetingsClient(url, KEY, retry=SHORT_DELAYS) as client:
+            assert client.get_room(ROOM_ID).id == ROOM_ID
 
 
 def test_every_operation_sends_the_documented_request() -> None:

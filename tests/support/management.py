@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import msgspec
 
@@ -24,6 +24,7 @@ from roomkeeper.vonage import (
 from roomkeeper.vonage.connect import Clients
 from roomkeeper.vonage.errors import RequestContext
 from roomkeeper.vonage.meetings import RoomPage
+from roomkeeper.vonage.retry import Deadline
 
 CALLER = "arn:aws:iam::123456789012:user/ada"
 MONTH = timedelta(days=30)
@@ -100,6 +101,10 @@ class AVonage:
     def delete_room(self, room_id: str) -> None:
         with self._recorded("delete_room", room_id):
             del self.rooms[room_id]
+
+    def within(self, _deadline: Deadline) -> Self:
+        """Return this fake, which takes no time."""
+        return self
 
     @property
     def clients(self) -> Clients:

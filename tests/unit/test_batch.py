@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.jobs.batch import AbortBatch, BatchIncomplete, BatchRunner, Limits, Summary
+from roomkeeper.jobs.batch import (
+    AbortBatch,
+    BatchIncomplete,
+    BatchRunner,
+    Limits,
+    Slots,
+    Summary,
+)
 from tests.support.memory import peak_of
 
 Act = Callable[[Any], str]
@@ -96,6 +103,75 @@ def test_as_many_items_run_concurrently_as_allowed_and_no_more() -> None:
 
     assert summary.outcomes == {"done": 20}
     assert max_running == 4
+
+
+def test_an_item_that_released_its_slot_lets_the_next_one_start() -> None:
+    slots = Slots(1)
+    both_running = threading.Barrier(2, timeout=10)
+
+    def act(_item: int) -> str:
+        slots.release()
+        both_running.wait()
+        return "done"
+
+    summary = BatchRunner(limits(), slots, clock=Clock()).run(range(2), act)
+
+    assert summary.outcomes == {"done": 2}
+
+
+def test_as_many_items_run_without_a_slot_as_with_one_and_no_more() -> None:
+    slots = Slots(2)
+    four_running = threading.Barrier(4, timeout=10)
+    counts: list[int] = []
+    running = with_slot = 0
+    lock = threading.Lock()
+
+    def act(_item: int) -> str:
+        nonlocal running, with_slot
+        with lock:
+            running, with_slot = running + 1, with_slot + 1
+            counts.append(running)
+            assert with_slot <= 2
+            with_slot -= 1
+        slots.release()
+        four_running.wait()
+        with lock:
+            running -= 1
+        return "done"
+
+    summary = BatchRunner(limits(concurrency=2), slots, clock=Clock()).run(range(20), act)
+
+    assert summary.outcomes == {"done": 20}
+    assert max(counts) <= 4
+
+
+def test_a_slot_is_released_once_and_by_failed_items_too() -> None:
+    slots = Slots(1)
+
+    def act(item: int) -> str:
+        slots.release()
+        slots.release()
+        raise ItemSpecificError(f"item {item}")
+
+    BatchRunner(limits(), slots, clock=Clock()).run(range(5), act)
+
+    with slots.hold():
+        assert not slots._free.acquire(blocking=False)
+    slots.release()
+    assert slots._free.acquire(blocking=False)
+    assert not slots._free.acquire(blocking=False)
+
+
+def test_items_start_in_their_order() -> None:
+    started: list[int] = []
+
+    def act(item: int) -> str:
+        started.append(item)
+        return "done"
+
+    a_batch().run(range(500), act)
+
+    assert started == list(range(500))
 
 
 def test_no_more_items_start_per_second_than_the_rate_allows() -> None:
@@ -280,7 +356,7 @@ def test_items_are_read_only_slightly_ahead_of_the_workers() -> None:
     )
 
     assert summary.stopped_by == "failures"
-    in_flight_and_queued = 2 * concurrency
+    in_flight_and_queued = 3 * concurrency
     assert read <= summary.processed + in_flight_and_queued + 1  # one waits for a worker
 
 

@@ -50,7 +50,7 @@ def test_every_measurement_of_the_table_has_its_name() -> None:
     jobs = [
         f"{job}_throughput_{ms}ms" for job in ("cleanup", "room_extension") for ms in (50, 200, 800)
     ]
-    jobs += [f"{job}_memory" for job in ("cleanup", "room_extension", "reconciliation")]
+    jobs += [f"{job}_memory" for job in ("cleanup", "room_extension", "reconciliation", "copying")]
     shared = ("cold", "cold_tls", "warm_cpu", "rss")
     intake = [f"{prefix}intake_{what}" for prefix in ("", "video_") for what in shared]
     intake += [f"intake_{what}" for what in ("limit", "calls", "write_units")]

@@ -1,6 +1,7 @@
-"""The layer contains exactly the locked wheels for the deployed target."""
+"""Each layer contains exactly the locked wheels for the deployed target."""
 
 import hashlib
+import re
 import zipfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -9,9 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from local.testing.template import ROOT, properties, resources
 from local.waiting import wait_until
 from operations import build
-from operations.build import BuildFailed, Target, install_layer
+from operations.build import LAYERS, BuildFailed, Layer, Target, install_layer
 
 ARM = Target("python3.13", "arm64")
 X86 = Target("python3.13", "x86_64")
@@ -37,6 +39,11 @@ def a_lock(folder: Path, *wheels: Path) -> Path:
     return lock
 
 
+def a_layer(folder: Path, *wheels: Path) -> Layer:
+    """Return a layer with the package and these wheels, to be installed in `folder`."""
+    return Layer(a_lock(folder, *wheels), folder / "layer", build.PACKAGE)
+
+
 @pytest.fixture
 def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that is the only source of wheels."""
@@ -52,7 +59,7 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_locked_wheel_is_installed_beside_the_package(
     wanted: Target, wheels: Path, tmp_path: Path
 ) -> None:
-    install_layer(wanted, a_lock(tmp_path, a_wheel(wheels)), tmp_path / "layer")
+    install_layer(wanted, a_layer(tmp_path, a_wheel(wheels)))
     installed = tmp_path / "layer/python"
     assert (installed / "thing.py").is_file()
     assert (installed / "roomkeeper/callbacks/meetings.py").is_file()
@@ -63,19 +70,19 @@ def test_a_locked_wheel_is_installed_beside_the_package(
 def test_a_wheel_that_is_not_the_one_that_was_locked_fails_the_build(
     wanted: Target, wheels: Path, tmp_path: Path
 ) -> None:
-    lock = a_lock(tmp_path, a_wheel(wheels))
+    layer = a_layer(tmp_path, a_wheel(wheels))
     a_wheel(wheels, content="import evil\n")
     with pytest.raises(BuildFailed, match="Hash mismatch"):
-        install_layer(wanted, lock, tmp_path / "layer")
+        install_layer(wanted, layer)
     assert not (tmp_path / "layer").exists()
 
 
 def test_a_layer_that_was_built_before_does_not_outlive_a_build_that_fails(
     wheels: Path, tmp_path: Path
 ) -> None:
-    install_layer(ARM, a_lock(tmp_path, a_wheel(wheels)), tmp_path / "layer")
+    install_layer(ARM, a_layer(tmp_path, a_wheel(wheels)))
     with pytest.raises(BuildFailed):
-        install_layer(ARM, a_lock(tmp_path), tmp_path / "layer")
+        install_layer(ARM, a_layer(tmp_path))
     assert not (tmp_path / "layer").exists()
 
 
@@ -84,16 +91,16 @@ def test_no_setting_of_the_operators_turns_the_hashes_off(
 ) -> None:
     monkeypatch.setenv("UV_NO_VERIFY_HASHES", "1")
     monkeypatch.setenv("UV_REQUIRE_HASHES", "0")
-    lock = a_lock(tmp_path, a_wheel(wheels))
+    layer = a_layer(tmp_path, a_wheel(wheels))
     a_wheel(wheels, content="import evil\n")
     with pytest.raises(BuildFailed, match="Hash mismatch"):
-        install_layer(ARM, lock, tmp_path / "layer")
+        install_layer(ARM, layer)
 
 
 def test_a_lock_without_a_hash_fails_the_build(wheels: Path, tmp_path: Path) -> None:
     a_wheel(wheels)
     with pytest.raises(BuildFailed, match="hash"):
-        install_layer(ARM, a_lock(tmp_path), tmp_path / "layer")
+        install_layer(ARM, a_layer(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -102,9 +109,9 @@ def test_a_lock_without_a_hash_fails_the_build(wheels: Path, tmp_path: Path) -> 
 def test_a_wheel_for_another_processor_is_not_installed(
     wanted: Target, other: str, wheels: Path, tmp_path: Path
 ) -> None:
-    lock = a_lock(tmp_path, a_wheel(wheels, platform=other))
+    layer = a_layer(tmp_path, a_wheel(wheels, platform=other))
     with pytest.raises(BuildFailed, match="no wheels with a matching platform tag"):
-        install_layer(wanted, lock, tmp_path / "layer")
+        install_layer(wanted, layer)
 
 
 def test_a_wheel_that_needs_a_newer_glibc_than_lambdas_is_not_installed(
@@ -112,14 +119,14 @@ def test_a_wheel_that_needs_a_newer_glibc_than_lambdas_is_not_installed(
 ) -> None:
     newer = a_wheel(wheels, platform="manylinux_2_28_aarch64")  # Amazon Linux 2 has 2.26
     with pytest.raises(BuildFailed, match="no wheels with a matching platform tag"):
-        install_layer(ARM, a_lock(tmp_path, newer), tmp_path / "layer")
+        install_layer(ARM, a_layer(tmp_path, newer))
 
 
 def test_nothing_is_built_from_source(wheels: Path, tmp_path: Path) -> None:
     source = wheels / "thing-1.0.tar.gz"
     source.write_bytes(b"")
     with pytest.raises(BuildFailed, match="no usable wheels"):
-        install_layer(ARM, a_lock(tmp_path, source), tmp_path / "layer")
+        install_layer(ARM, a_layer(tmp_path, source))
 
 
 @pytest.mark.parametrize(
@@ -141,6 +148,19 @@ def test_chosen_values_override_the_stacks_which_override_defaults(
 ) -> None:
     wanted = build.target(remembered, chosen).parameters
     assert wanted == {**DEFAULTS, **expected}
+
+
+def test_the_template_packs_the_layers_that_are_built() -> None:
+    layers = resources("AWS::Serverless::LayerVersion")
+    packed = [ROOT / properties(layer)["ContentUri"] for layer in layers]
+    assert packed == [layer.folder for layer in LAYERS]
+
+
+def test_no_library_is_in_two_layers() -> None:
+    pinned = re.compile(r"^([a-z0-9-]+)==", re.MULTILINE)
+    names = [name for layer in LAYERS for name in pinned.findall(layer.lock.read_text())]
+    assert {"awscrt", "cryptography", "msgspec"} <= set(names)
+    assert len(names) == len(set(names))
 
 
 def test_a_built_template_allows_no_other_processor_or_runtime(tmp_path: Path) -> None:
@@ -191,7 +211,7 @@ def test_a_file_that_cannot_be_compiled_fails_the_build(
     broken.parent.mkdir()
     broken.write_text("def broken(:\n")
     monkeypatch.setattr(build, "FUNCTIONS", tmp_path)
-    monkeypatch.setattr(build, "LAYER", tmp_path / "layer")
+    monkeypatch.setattr(build, "LAYERS", ())
     with pytest.raises(BuildFailed, match="CallbackIntake"):
         build._compile(build.this_machine())
 

@@ -4,7 +4,8 @@ import pytest
 
 from operations import combinations
 from operations.template import parameters
-from roomkeeper.settings import Misconfigured, RoomExtensionSettings
+from roomkeeper.jobs.room_extension_settings import RoomExtensionSettings
+from roomkeeper.settings import Misconfigured
 from tests.unit.test_room_extension_settings import ENVIRONMENT
 
 VARIABLES = {

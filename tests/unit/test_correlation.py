@@ -108,10 +108,10 @@ def managed(table: Table, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The environment of the management API, whose caches are empty before and afterwards."""
     for name, value in (environment("ManagementApi") | {"TABLE_NAME": table.name}).items():
         monkeypatch.setenv(name, value)
-    for cached in (management._settings, management._store, management._copies):
+    for cached in (management._settings, management._dynamodb, management._s3, management._sqs):
         cached.cache_clear()
     yield
-    for cached in (management._settings, management._store, management._copies):
+    for cached in (management._settings, management._dynamodb, management._s3, management._sqs):
         cached.cache_clear()
 
 

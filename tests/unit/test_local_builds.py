@@ -9,10 +9,16 @@ from msgspec import structs
 
 from local import builds, leftovers
 from operations import build
-from operations.build import BuildFailed, Target, this_machine
+from operations.build import BuildFailed, Layer, Target, this_machine
 from operations.template import ROOT, template
 
 Make = Callable[[], None]
+
+
+def layers(project: Path) -> list[Layer]:
+    """Return two layers of a project."""
+    names = ("layer", "layer-for-intake")
+    return [Layer(project / f"{name}.txt", project / f"build/{name}") for name in names]
 
 
 @pytest.fixture
@@ -24,7 +30,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (project / "template.yaml").write_text("Resources: {}")
     monkeypatch.setattr(builds, "ROOT", project)
     monkeypatch.setattr(build, "MADE_FROM", project / "build/made-from")
-    monkeypatch.setattr(build, "LAYER", project / "build/layer")
+    monkeypatch.setattr(build, "LAYERS", layers(project))
     monkeypatch.setattr(build, "FUNCTIONS", project / "build/sam")
     return project
 
@@ -34,9 +40,10 @@ def make(project: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Build for this machine; a build makes empty files."""
 
     def made(*_: Any) -> None:
-        for folder in (build.LAYER, build.FUNCTIONS):
+        layers = [layer.folder for layer in build.LAYERS]
+        for folder in (*layers, build.FUNCTIONS):
             folder.mkdir(parents=True, exist_ok=True)
-        (build.LAYER / "code.py").touch()
+            (folder / "code.py").touch()
         (build.FUNCTIONS / "template.yaml").touch()
 
     monkeypatch.setattr(build, "build", made)
@@ -81,7 +88,10 @@ def test_a_build_for_another_target_is_not_current(make: Make) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["build/layer", "build/layer.zip", "build/sam/template.yaml", "build/made-from"],
+    [
+        *("build/layer", "build/layer.zip", "build/layer-for-intake", "build/layer-for-intake.zip"),
+        *("build/sam/template.yaml", "build/made-from"),
+    ],
 )
 def test_a_build_of_which_a_part_is_gone_is_not_current(
     name: str, project: Path, make: Make
@@ -112,8 +122,7 @@ def test_no_build_is_current_after_one_that_failed(
     make()
     monkeypatch.undo()
     monkeypatch.setattr(build, "MADE_FROM", project / "build/made-from")
-    monkeypatch.setattr(build, "LAYER", project / "build/layer")
-    monkeypatch.setattr(build, "install_layer", lambda _: None)
+    monkeypatch.setattr(build, "install_layer", lambda *_: None)
     with pytest.raises(BuildFailed):
         build.build(this_machine(), lambda _: 1)
     assert not build.MADE_FROM.exists()
@@ -129,9 +138,12 @@ def test_all_that_the_template_packs_is_a_source() -> None:
     }
     assert packed >= {"functions/callback_intake", "operations/monitoring.yaml"}
     sources = [ROOT / source for source in builds.SOURCES]
+    layers = {str(layer.folder.relative_to(ROOT)) for layer in build.LAYERS}
+    assert layers <= packed
+    assert {layer.lock for layer in build.LAYERS} | {build.PACKAGE.parent} <= set(sources)
     assert [
         path
-        for path in packed - {"build/layer"}  # from requirements/layer.txt and layers/roomkeeper
+        for path in packed - layers  # from the locks and the package
         if not any((ROOT / path).is_relative_to(source) for source in sources)
     ] == []
     assert [source for source in sources if not source.exists()] == []

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ for _ in range(2):
 
 NOWHERE = {
     "AWS_REGION": "eu-west-1",
+    "AWS_DEFAULT_REGION": "eu-west-1",
     "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
     "AWS_ACCESS_KEY_ID": "a-key",
     "AWS_SECRET_ACCESS_KEY": "a-secret",
@@ -74,6 +76,14 @@ def test_a_layers_warning_is_one_line_of_json_with_the_request_id() -> None:
     assert warning["function_request_id"] == AContext().aws_request_id
     assert warning["service"] == refusals[0]["service"] == "callback_intake"
     assert warning["name"] == "roomkeeper.aws.secrets"
+
+
+def test_a_lines_time_is_in_utc_whatever_the_machines_time_zone() -> None:
+    times = [line["timestamp"] for line in lines_of(TZ="Asia/Tokyo") if "message" in line]
+    assert times
+    for each in times:
+        assert datetime.fromisoformat(each).utcoffset() == timedelta(0)
+        assert abs(datetime.fromisoformat(each) - datetime.now(UTC)) < timedelta(hours=1)
 
 
 @pytest.mark.parametrize("level", ["ERROR", "CRITICAL"])

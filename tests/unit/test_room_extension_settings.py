@@ -2,7 +2,8 @@ from datetime import timedelta
 
 import pytest
 
-from roomkeeper.settings import Misconfigured, RoomExtensionSettings
+from roomkeeper.jobs.room_extension_settings import RoomExtensionSettings
+from roomkeeper.settings import Misconfigured
 
 ENVIRONMENT = {
     "TABLE_NAME": "table",

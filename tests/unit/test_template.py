@@ -23,12 +23,12 @@ from local.testing.template import ROOT, environment, properties, resources, tem
 from operations.template import condition_holds, included, job_stacks, load, parameters
 from roomkeeper.callbacks.authenticity import CLOCK_SKEW
 from roomkeeper.jobs.reconciliation import MAX_SESSION_TIME
+from roomkeeper.jobs.room_extension_settings import RoomExtensionSettings
 from roomkeeper.settings import (
     CleanupSettings,
     CopySettings,
     JobSettings,
     ReconciliationSettings,
-    RoomExtensionSettings,
     VonageSettings,
 )
 from roomkeeper.store import Store, events_due
@@ -305,6 +305,23 @@ def test_a_functions_own_code_only_imports_its_handler_from_the_layer(file: Path
         f"from roomkeeper.handlers.{name} import handler\n__all__ = ['handler']"
     )
     assert file.name == "app.py"
+
+
+def test_only_the_functions_that_call_vonage_have_the_layer_of_its_libraries() -> None:
+    # PyJWT would import cryptography in the intake, which verifies by HMAC alone.
+    having = {name for name in FUNCTIONS if "RoomkeeperLayerForVonage" in _layers(name)}
+    assert having == {name for name in FUNCTIONS if "VONAGE_SECRET_ARN" in environment(name)}
+
+
+def test_only_the_intake_has_the_layer_of_the_common_runtime() -> None:
+    # boto3 would import it in the others, and make their cold starts longer.
+    having = [name for name in FUNCTIONS if "RoomkeeperLayerForIntake" in _layers(name)]
+    assert having == ["CallbackIntake"]
+
+
+def _layers(name: str) -> list[str]:
+    """Return the layers of a function beside that of all functions."""
+    return [layer["Ref"] for layer in properties(name).get("Layers", [])]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -1,9 +1,12 @@
 """The functions' logger: every record is one line of JSON, the layer's own records included."""
 
+import json
 import logging
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging import utils
+
+_encoder = json.JSONEncoder(default=str, separators=(",", ":"), ensure_ascii=False)
 
 
 def function_logger() -> Logger:
@@ -13,11 +16,17 @@ def function_logger() -> Logger:
     stored in the shared formatter, so the layer's records have it too.
 
     Times are in RFC 3339: Lambda's JSON log format reads a line's level only beside such a time.
+    They are in UTC, as in Lambda's own lines. A message is never JSON itself, so it is not parsed.
 
     Sources: "Setting log levels and formatting of other loggers" in the Powertools documentation,
     "Log-level filtering" in the Lambda guide.
     """
-    logger = Logger(use_rfc3339=True)
+    logger = Logger(
+        use_rfc3339=True,
+        utc=True,
+        json_serializer=_encoder.encode,  # json.dumps would make an encoder for each line
+        json_deserializer=str,
+    )
     package = logging.getLogger("roomkeeper")  # creates it: only registered loggers are configured
     utils.copy_config_to_registered_loggers(logger, include={package.name})
     return logger

@@ -171,11 +171,11 @@ def _chunks(entries: Mapping[int, _Entry]) -> Iterator[list[int]]:
     chunk: list[int] = []
     size = 0
     for index, entry in entries.items():
-        if chunk and (len(chunk) == MAX_ENTRIES or size + _size(entry) > MAX_BYTES):
+        size += (added := _size(entry))
+        if chunk and (len(chunk) == MAX_ENTRIES or size > MAX_BYTES):
             yield chunk
-            chunk, size = [], 0
+            chunk, size = [], added
         chunk.append(index)
-        size += _size(entry)
     if chunk:
         yield chunk
 

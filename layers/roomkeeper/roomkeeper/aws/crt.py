@@ -6,6 +6,7 @@ loads in a quarter of boto3's time, which shortens cold starts.
 Source: "AWS JSON 1.0 protocol" and "AWS JSON 1.1 protocol" in the Smithy documentation.
 """
 
+import hashlib
 import io
 import os
 import random
@@ -107,6 +108,7 @@ class Client:
         self._policy = policy
         self._env = env
         self._sleep = sleep
+        self._region = env["AWS_DEFAULT_REGION"]
         self._url = urlsplit(endpoint_of(service.name, env))
         self._tls = self._tls_options() if self._url.scheme == "https" else None
         self._connection: Any = None
@@ -181,8 +183,9 @@ class Client:
         request = http.HttpRequest("POST", "/", http.HttpHeaders(headers), io.BytesIO(body))
         config = auth.AwsSigningConfig(
             credentials_provider=credentials(),
-            region=self._env["AWS_DEFAULT_REGION"],
+            region=self._region,
             service=self._service.name,
+            signed_body_value=hashlib.sha256(body).hexdigest(),  # or awscrt reads it by callbacks
         )
         try:
             return _result(auth.aws_sign_request(request, config), deadline)

@@ -8,10 +8,14 @@ CONNECTION_FAILED = "ConnectionFailed"
 INVALID_RESPONSE = "InvalidResponse"
 """The code for a response that is corrupt, or not from AWS."""
 
+OUT_OF_TIME = "OutOfTime"
+"""The code for a call that was not made, because it might not have ended in time."""
+
 RETRYABLE_CODES = frozenset(
     {
         CONNECTION_FAILED,
         INVALID_RESPONSE,
+        OUT_OF_TIME,
         "BandwidthLimitExceeded",
         "EC2ThrottledException",
         "LimitExceededException",

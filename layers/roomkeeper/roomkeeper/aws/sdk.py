@@ -4,7 +4,7 @@ Source: "Configuration" in the boto3 guide; "Retries" in it for the standard ret
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import boto3
 import botocore
@@ -15,6 +15,7 @@ from botocore.exceptions import ConnectionError as BotocoreConnectionError
 from roomkeeper.aws.errors import (
     CONNECTION_FAILED,
     INVALID_RESPONSE,
+    OUT_OF_TIME,
     RETRYABLE_CODES,
     AwsError,
     is_retryable_status,
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
 
-MAX_CONNECTIONS = 50
+ClientT = TypeVar("ClientT")
+
+MAX_CONNECTIONS = 80
 """The size of a client's connection pool: more than the threads of any job."""
 
 USER_AGENT = f"roomkeeper Boto3/{boto3.__version__} Botocore/{botocore.__version__}"
@@ -40,8 +43,12 @@ def dynamodb(policy: RetryPolicy) -> "DynamoDBClient":
 
 
 def events(policy: RetryPolicy) -> "EventBridgeClient":
-    """Return an EventBridge client. Safe to use from many threads."""
-    return cast("EventBridgeClient", _client("events", policy))
+    """Return an EventBridge client. Safe to use from many threads.
+
+    It does not validate arguments: `bus` sets all of them, and EventBridge validates them anyway.
+    That would take 7% of the publisher's CPU time.
+    """
+    return cast("EventBridgeClient", _client("events", policy, parameter_validation=False))
 
 
 def secrets_manager(policy: RetryPolicy) -> "SecretsManagerClient":
@@ -95,6 +102,33 @@ class Client:
         return call
 
 
+def within(client: ClientT, remaining: Callable[[], float], seconds: float) -> ClientT:
+    """Return a client that makes no call while less than `seconds` are `remaining`.
+
+    It then raises AwsError with the code OUT_OF_TIME. Calls end in time if `seconds` is the worst
+    case of the client's retry policy.
+    """
+    return cast("ClientT", _Limited(client, remaining, seconds))
+
+
+class _Limited:
+    def __init__(self, client: Any, remaining: Callable[[], float], seconds: float) -> None:
+        self._client = client
+        self._remaining = remaining
+        self._seconds = seconds
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        operation = getattr(self._client, name)
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            if (remaining := self._remaining()) < self._seconds:
+                message = f"{name}: {remaining:.1f} s are left, and it may take {self._seconds:g}"
+                raise AwsError(OUT_OF_TIME, message)
+            return operation(*arguments, **named)
+
+        return call
+
+
 def _client(service: str, policy: RetryPolicy, **more: Any) -> Client:
     config = _config(policy).merge(Config(**more))
     client = boto3.client(service, config=config)  # type: ignore[call-overload]
@@ -115,6 +149,7 @@ def _config(policy: RetryPolicy) -> Config:
         read_timeout=policy.timeout / 2,
         max_pool_connections=MAX_CONNECTIONS,
         user_agent=USER_AGENT,
+        parameter_validation=False,  # AWS validates the parameters anyway
     )
 
 

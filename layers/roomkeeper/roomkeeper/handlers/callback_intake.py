@@ -1,13 +1,19 @@
 """HTTP API -> table: receives Vonage's callbacks."""
+# ruff: noqa: E402 - a cold start does some things before the imports
 
+import gc
 import os
+
+COLD_START = "AWS_LAMBDA_FUNCTION_NAME" in os.environ
+"""Whether Lambda imports this module. Elsewhere, connections open with the first callback."""
+
+if COLD_START:
+    gc.disable()  # modules are no garbage; to look for some takes 7% of a cold start
+
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
-
-from aws_lambda_powertools import Metrics, single_metric
-from aws_lambda_powertools.metrics import MetricUnit
+from typing import TYPE_CHECKING, Any
 
 from roomkeeper import http_api, store
 from roomkeeper.aws import crt
@@ -24,12 +30,39 @@ from roomkeeper.callbacks.body import CallbackRejected, require_size
 from roomkeeper.domain.observations import Observation, Occurrence, Product
 from roomkeeper.http_api import Request, Response
 from roomkeeper.log_sample import LogSample
-from roomkeeper.logs import function_logger
 from roomkeeper.settings import IntakeSettings
-from roomkeeper.store import Store, StoreUnavailable
+from roomkeeper.store import CallbackStore, StoreUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+
+@cache
+def _dynamodb() -> "DynamoDBClient":
+    return crt.dynamodb(store.RETRY)
+
+
+@cache
+def _secrets_manager() -> "SecretsManagerClient":
+    return crt.secrets_manager(SECRET_RETRY)
+
+
+if COLD_START:  # connect while Powertools is imported, which takes as long
+    _dynamodb()
+    _secrets_manager()
+
+from aws_lambda_powertools import Metrics, single_metric
+from aws_lambda_powertools.metrics import MetricUnit
+
+from roomkeeper.logs import function_logger
 
 logger = function_logger()
 metrics = Metrics()
+
+if COLD_START:
+    gc.freeze()  # what is imported by now is not looked at later either
+    gc.enable()
 
 REFUSALS_LOGGED_PER_MINUTE = 20
 """Per process. The metric CallbackRefused (template.yaml) counts all of them in the access log."""
@@ -81,10 +114,10 @@ def _settings() -> IntakeSettings:
 
 
 @cache
-def _store() -> Store:
+def _store() -> CallbackStore:
     known = _settings()
-    return Store(
-        crt.dynamodb(store.RETRY),
+    return CallbackStore(
+        _dynamodb(),
         known.table_name,
         session_days=known.session_days,
         event_days=known.event_days,
@@ -97,7 +130,7 @@ def _store() -> Store:
 def _secret(product: Product) -> CallbackSecret:
     known = _settings()
     return CallbackSecret(
-        crt.secrets_manager(SECRET_RETRY),
+        _secrets_manager(),
         known.secret_ids[product],
         known.previous_secret_grace,
         count_unusable_token,

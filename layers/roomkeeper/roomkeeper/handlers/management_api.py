@@ -3,7 +3,7 @@
 import os
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aws_lambda_powertools import Metrics
@@ -36,9 +36,20 @@ from roomkeeper.management.views import (
 from roomkeeper.settings import ManagementSettings
 from roomkeeper.store import Store
 from roomkeeper.vonage import connect
+from roomkeeper.vonage.retry import Deadline
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_sqs import SQSClient
 
 VONAGE_SECONDS = 4.5
-"""Seconds for one operation at Vonage, retries included; a request needs at most three."""
+"""Seconds for one call to Vonage, retries included."""
+
+RESPONSE_SECONDS = 0.5
+"""Seconds before the function's timeout that are left for the response."""
+
+STORE_SECONDS = store.SHORT_RETRY.worst_case + 0.5
+"""Seconds before a request's deadline that are left for a write, once Vonage has made a change."""
 
 S3_RETRY = RetryPolicy(max_attempts=2, timeout=1.5)
 """The retry policy for a change of a copy's tag, or its deletion."""
@@ -177,24 +188,39 @@ def _settings() -> ManagementSettings:
 
 
 @cache
-def _store() -> Store:
+def _dynamodb() -> "DynamoDBClient":
+    return sdk.dynamodb(store.SHORT_RETRY)
+
+
+@cache
+def _s3() -> sdk.Client:
+    return sdk.s3(S3_RETRY)
+
+
+@cache
+def _sqs() -> "SQSClient":
+    return sdk.sqs(copy_queue.RETRY)
+
+
+def _store(deadline: Deadline) -> Store:
     known = _settings()
     return Store(
-        sdk.dynamodb(store.SHORT_RETRY),
+        sdk.within(_dynamodb(), deadline.remaining, store.SHORT_RETRY.worst_case),
         known.table_name,
         event_days=known.event_days,
         deleted_days=known.deleted_days,
     )
 
 
-@cache
-def _copies() -> Copies | None:
+def _copies(deadline: Deadline) -> Copies | None:
     """Return the bucket and the queue; None if the stack does not copy recordings."""
-    if not _settings().copies:
+    known = _settings()
+    if not known.copies:
         return None
-    known = _settings().copy
-    queue = CopyQueue(sdk.sqs(copy_queue.RETRY), known.queue_url)
-    return Copies(Bucket(known.bucket, sdk.s3(S3_RETRY)), queue, known.copy_expires_at)
+    s3 = sdk.within(_s3(), deadline.remaining, S3_RETRY.worst_case)
+    sqs = sdk.within(_sqs(), deadline.remaining, copy_queue.RETRY.worst_case)
+    queue = CopyQueue(sqs, known.copy.queue_url)
+    return Copies(Bucket(known.copy.bucket, s3), queue, known.copy.copy_expires_at)
 
 
 def _vonage() -> connect.Clients:
@@ -212,7 +238,14 @@ _vonage_client = Expiring(_connect, SECRET_MAX_AGE)
 
 
 def _management() -> Management:
-    return Management(_store(), _vonage(), _copies())
+    """Return the operations for this request. Together, their calls end by one deadline.
+
+    A change at Vonage thus leaves the time to record it in the table.
+    """
+    seconds = app.lambda_context.get_remaining_time_in_millis() / 1000 - RESPONSE_SECONDS
+    deadline = Deadline(seconds)
+    vonage = _vonage().within(deadline.earlier(STORE_SECONDS))
+    return Management(_store(deadline), vonage, _copies(deadline))
 
 
 def _request() -> Request:

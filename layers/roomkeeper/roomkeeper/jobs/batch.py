@@ -1,15 +1,19 @@
 """Runs a function over many items, within limits, and summarizes the outcomes.
 
 A batch runs several items concurrently and limits how many start per second. It stops early at its
-deadline or after too many consecutive failures. It keeps in memory only the items in flight and as
-many queued ones. Items that it does not reach are left for the next run.
+deadline or after too many consecutive failures. It keeps in memory only the items in flight and
+fewer queued ones. Items that it does not reach are left for the next run.
+
+An item has one of the batch's slots while it calls Vonage. It may give the slot to the next item
+before it writes to the table, so that Vonage is always working on as many items as it may.
 """
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Literal, TypeVar
 
 from msgspec import Struct, field
@@ -33,6 +37,8 @@ StoppedBy = Literal["deadline", "failures", "unauthorized", "read_error"]
 
 class Limits(Struct, frozen=True, kw_only=True):
     """Limits on a batch: concurrency, rate, time and failures.
+
+    `concurrency` is the number of slots. As many items more may be at work without one.
 
     The last item ends by `deadline`, a time of the batch's monotonic clock: no item starts in the
     `seconds_per_item` before it. Time spent before the batch counts, because the deadline is
@@ -127,11 +133,36 @@ class _ReadFailed(Exception):
         self.error = error
 
 
+class Slots:
+    """The slots of a batch: that many threads have one at once. Thread-safe."""
+
+    def __init__(self, count: int) -> None:
+        self._free = threading.Semaphore(count)
+        self._of_thread = threading.local()
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Wait for a slot, and have it until the block ends or `release` is called."""
+        self._free.acquire()
+        self._of_thread.has_one = True
+        try:
+            yield
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Give this thread's slot to another one. Nothing happens if it has none."""
+        if getattr(self._of_thread, "has_one", False):
+            self._of_thread.has_one = False
+            self._free.release()
+
+
 class BatchRunner:
     """Runs one batch within `limits`.
 
     Args:
         limits: the batch's limits.
+        slots: the batch's slots, if an item releases its own before it ends.
         clock: returns a monotonic time in seconds.
         sleep: waits for a number of seconds.
     """
@@ -139,11 +170,13 @@ class BatchRunner:
     def __init__(
         self,
         limits: Limits,
+        slots: Slots | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._limits = limits
+        self._slots = slots or Slots(limits.concurrency)
         self._clock = clock
         self._sleep = sleep
         self._last_start = limits.last_start
@@ -176,15 +209,18 @@ class BatchRunner:
         return self.summary
 
     def _run_items(self, items: Iterable[Item], act: Callable[[Item], Outcome]) -> None:
-        """Start the items; a slot is free when one of them has finished or was left out."""
-        slots = threading.Semaphore(2 * self._limits.concurrency)
-        with ThreadPoolExecutor(self._limits.concurrency, "batch") as pool:
+        """Queue the items for the workers: one for each slot, and as many for items without one."""
+        workers = 2 * self._limits.concurrency
+        unfinished = threading.Semaphore(workers + self._limits.concurrency)
+        queue: deque[Item] = deque()
+        with ThreadPoolExecutor(workers, "batch") as pool:
             for item in _read(items):
-                slots.acquire()
+                unfinished.acquire()
                 if not self._may_continue():
                     break
-                started = pool.submit(self._run_item, item, act)
-                started.add_done_callback(lambda _: slots.release())
+                queue.append(item)
+                started = pool.submit(self._run_next, queue, act)
+                started.add_done_callback(lambda _: unfinished.release())
 
     def _wait_for_rate(self) -> None:
         """Return when the rate limit allows another start, or at the time of the last start."""
@@ -201,10 +237,14 @@ class BatchRunner:
                 self.summary.stopped_by = "deadline"
             return self.summary.stopped_by is None and self._unexpected_error is None
 
+    def _run_next(self, queue: deque[Item], act: Callable[[Item], Outcome]) -> None:
+        with self._slots.hold():
+            item = queue.popleft()  # not before there is a slot, so that items start in their order
+            self._wait_for_rate()
+            if self._may_continue():
+                self._run_item(item, act)
+
     def _run_item(self, item: Item, act: Callable[[Item], Outcome]) -> None:
-        self._wait_for_rate()
-        if not self._may_continue():
-            return
         try:
             outcome = act(item)
         except RoomkeeperError as error:

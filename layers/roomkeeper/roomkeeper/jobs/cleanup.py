@@ -172,6 +172,7 @@ class Cleanup(WorklistJob[CleanupOptions]):
             return self._plan_deletion(recording, recording.queued_at or due.since)
         with self._products.use(recording.product) as api:
             deleted_by = _DELETED_BY[api.delete(due.id)]
+        self._slots.release()
         if deleted_by is None:
             return "not_deletable_yet"
         return self._mark_deleted(recording, deleted_by)

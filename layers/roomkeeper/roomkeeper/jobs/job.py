@@ -16,7 +16,7 @@ from roomkeeper.aws import sdk
 from roomkeeper.domain.observations import Product
 from roomkeeper.domain.recordings import Recording, Worklist, WorklistEntry
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.jobs.batch import LEFT, AbortBatch, BatchRunner, Outcome, Summary
+from roomkeeper.jobs.batch import LEFT, AbortBatch, BatchRunner, Outcome, Slots, Summary
 from roomkeeper.jobs.fairness import Deferrals
 from roomkeeper.jobs.products import Products, ProductStopped
 from roomkeeper.jobs.report import DryRunPlan, Report
@@ -44,6 +44,7 @@ class Job(ABC, Generic[OptionsT, Item]):
         self._dry_run = run.dry_run
         self._plan = DryRunPlan()
         self._products: Products | None = None
+        self._slots = Slots(run.limits.concurrency)
 
     @classmethod
     @abstractmethod
@@ -63,7 +64,7 @@ class Job(ABC, Generic[OptionsT, Item]):
 
     def run(self) -> Report:
         """Work on all items within the run's limits, and return the report."""
-        summary = work(self._run, self.items(), self.act, self._products)
+        summary = work(self._run, self.items(), self.act, self._products, self._slots)
         self.finish(summary)
         return Report(
             dry_run=self._dry_run,
@@ -81,7 +82,8 @@ class Job(ABC, Generic[OptionsT, Item]):
     def act(self, item: Item) -> Outcome:
         """Do the work on one item and return its outcome. Several threads call this.
 
-        The item has to end by `self.deadline`.
+        The item has to end by `self.deadline`. It has one of `self._slots` and may release it once
+        it makes no more calls to Vonage: the next item then makes its own.
 
         Raises:
             RoomkeeperError: the item failed.
@@ -224,12 +226,13 @@ def work(
     items: Iterable[Item],
     act: Callable[[Item], Outcome],
     products: Products | None = None,
+    slots: Slots | None = None,
 ) -> Summary:
     """Call `act` with each of `items` within the run's limits; return the summary.
 
-    Every failure is logged. With `products`, the batch ends when none of them is left. Without, an
-    Unauthorized response from Vonage ends it, whether it comes while items are read or while one is
-    worked on.
+    Every failure is logged. `slots` are those that an item may release before it ends. With
+    `products`, the batch ends when none of them is left. Without, an Unauthorized response from
+    Vonage ends it, whether it comes while items are read or while one is worked on.
     """
 
     def act_and_log(item: Item) -> Outcome:
@@ -247,7 +250,7 @@ def work(
         except Unauthorized as error:
             raise AbortBatch(str(error)) from error
 
-    summary = BatchRunner(run.limits).run(read(), act_and_log)
+    summary = BatchRunner(run.limits, slots).run(read(), act_and_log)
     if products:
         summary.stopped_by = summary.stopped_by or products.all_stopped_by
     return summary

@@ -28,7 +28,7 @@ from roomkeeper.jobs.report import Report
 from roomkeeper.jobs.runner import Options, Run, logger
 from roomkeeper.settings import ReconciliationSettings
 from roomkeeper.store import CorruptItem, Store
-from roomkeeper.vonage import RecordingsApi
+from roomkeeper.vonage import RecordingsApi, UnrecognizedStatus
 
 DEFAULT_PERIOD = ScanPeriod(horizon=timedelta(hours=96), notice=timedelta(hours=12))
 """The defaults of the template's parameters."""
@@ -78,7 +78,8 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
     """One reconciliation run: it asks Vonage about items that have waited for `grace` or longer.
 
     `discovered` counts the recordings for which no callback ever came. Once a dry run's list is
-    full, it may count such a recording again for each item that leads to it.
+    full, it may count such a recording again for each item that leads to it. `unrecognized` counts
+    the times that Vonage returned a recording in a status that is not known here.
     """
 
     options_type: ClassVar[type[ReconciliationOptions]] = ReconciliationOptions
@@ -108,6 +109,7 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
         self._gives_up_before = run.now - grace - UPLOAD_TIMEOUT
         self._lock = threading.Lock()
         self.discovered = 0
+        self.unrecognized = 0
 
     @classmethod
     def start(cls, run: Run[ReconciliationOptions]) -> Report:
@@ -190,6 +192,7 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
         # Only sessions of the Meetings API are on a worklist.
         with self._products.use("meetings") as api:
             listed = api.in_session(due.id)
+        self._slots.release()
         if listed is not None:
             self._store_observations(listed, due.id)
         if not self._dry_run:
@@ -210,7 +213,11 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
         others = [each for each in listed.found if each.recording_id != due.id]
         found = next((each for each in listed.found if each.recording_id == due.id), None)
         try:
-            return self._resolve(known, found or api.get(due.id), due)
+            found = found or api.get(due.id)
+            self._slots.release()
+            return self._resolve(known, found, due)
+        except UnrecognizedStatus as error:
+            return self._await_known_status(known, due, error)
         finally:  # an error in one recording must not block the others
             self._store_observations(Listed(others, listed.invalid), known.session_id)
 
@@ -222,9 +229,22 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
         is_new = found.event not in known.seen and self._recovery.store(found)
         if found.event in _FINAL:  # its callback may have arrived meanwhile
             return _FINAL[found.event] if is_new else "already_resolved"
+        return self._wait(known, due, found.event)
+
+    def _await_known_status(
+        self, known: Recording, due: WorklistEntry, error: UnrecognizedStatus
+    ) -> Outcome:
+        """Keep waiting for a recording whose status is new: Vonage has it."""
+        logger.warning("status is not recognized", recording_id=due.id, error=str(error))
+        with self._lock:
+            self.unrecognized += 1
+        return self._wait(known, due, "unknown")
+
+    def _wait(self, known: Recording, due: WorklistEntry, latest: str) -> Outcome:
+        """Leave a recording that Vonage has for a later run, or give it up."""
         queued_at = known.queued_at or due.since
         if queued_at <= self._gives_up_before:
-            return self._give_up(known, found.event)
+            return self._give_up(known, latest)
         self._recovery.confirm(known)
         return "waiting"
 
@@ -294,4 +314,5 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
             "discovered": counts["discovered"] + self.discovered,
             "recovered": counts["recovered"] + summary.outcomes["recovered"],
             "expired": counts["expired"] + summary.outcomes["expired"],
+            "unrecognized": counts["unrecognized"] + self.unrecognized,
         }

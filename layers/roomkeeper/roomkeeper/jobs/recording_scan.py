@@ -8,7 +8,7 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -50,7 +50,8 @@ class RecordingScan:
     """One run's scan of the lists of all products that have one.
 
     It takes at most half of the run's time. The next run continues an interrupted scan at its
-    position. The next page is read while one is compared; no more than these two are in memory.
+    position. The API reads the next page while one is compared: no more than these two are in
+    memory.
 
     `counts` has how many recordings were `scanned`, and how many were `discovered` (no callback
     ever came), `recovered` (a later stage than known), `expiring` and `expired`. Those in a status
@@ -106,26 +107,14 @@ class RecordingScan:
     ) -> bool:
         """Scan a list from `position`; return True if its end was reached."""
         reached = position
-        for page in self._read_ahead(api.all_since(self._since, position)):
-            if not self._compare(page, pool):
+        for page in api.all_since(self._since, position):
+            if time.monotonic() >= self._ends_at or not self._compare(page, pool):
                 return False
             reached = page.next_position
             self._save(product, reached)
-        if time.monotonic() >= self._ends_at:
-            return False
         if reached:
             self._save(product, 0)
         return True
-
-    def _read_ahead(self, pages: Iterator[Listed]) -> Iterator[Listed]:
-        """Yield the pages until the scan's time is over; each is read while one is compared."""
-        with ThreadPoolExecutor(1, "read-ahead") as reader:
-            ahead = reader.submit(next, pages, None)
-            while (page := ahead.result()) is not None:
-                if time.monotonic() >= self._ends_at:
-                    return
-                ahead = reader.submit(next, pages, None)
-                yield page
 
     def _save(self, product: Product, position: int) -> None:
         if not self._run.dry_run:

@@ -21,9 +21,9 @@ from roomkeeper.jobs import runner
 from roomkeeper.jobs.batch import Limits, Outcome, Summary
 from roomkeeper.jobs.job import Job
 from roomkeeper.jobs.report import DryRunPlan, Report
+from roomkeeper.jobs.room_extension_settings import RoomExtensionSettings
 from roomkeeper.jobs.room_scan import PageProgress, RoomScan
 from roomkeeper.jobs.runner import Options, Run, logger
-from roomkeeper.settings import RoomExtensionSettings
 from roomkeeper.store import Checkpoint, InterruptedExtension, RoomStore, correlation
 from roomkeeper.times import iso
 from roomkeeper.vonage import Forbidden, NotFound, NotUpdatable, Unauthorized
@@ -158,6 +158,7 @@ class RoomExtension(Job[Options, Task]):
         except (NotFound, NotUpdatable) as error:
             self._table.discard(extension)
             return "gone" if isinstance(error, NotFound) else "not_updatable"
+        self._slots.release()
         self._complete(extension)
         return None
 

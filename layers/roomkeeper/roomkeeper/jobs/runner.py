@@ -30,6 +30,7 @@ from roomkeeper.settings import JobSettings, VonageSettings
 from roomkeeper.vonage import connect
 from roomkeeper.vonage.connect import Clients, NoRooms, NotConfigured
 from roomkeeper.vonage.meetings import MeetingsClient
+from roomkeeper.vonage.retry import Deadline
 
 logger = function_logger()
 metrics = Metrics()
@@ -69,7 +70,8 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 class Run(Struct, Generic[OptionsT], frozen=True, kw_only=True):
     """One run of a job: its options, limits and start time.
 
-    `call_seconds` limits the time of one call to Vonage, including its retries.
+    `call_seconds` limits the time of one call to Vonage, including its retries. No call to Vonage
+    ends later than `write_seconds` before the deadline: that is the time for an item's writes.
     """
 
     options: OptionsT
@@ -77,6 +79,12 @@ class Run(Struct, Generic[OptionsT], frozen=True, kw_only=True):
     limits: Limits
     call_seconds: float
     now: datetime
+    write_seconds: float = 0.0
+
+    @property
+    def vonage_deadline(self) -> Deadline:
+        """The time by which every call to Vonage ends."""
+        return Deadline(self.limits.deadline - self.write_seconds - time.monotonic())
 
     @property
     def deferred_at_most(self) -> int:
@@ -189,7 +197,7 @@ def _connected(run: Run[Any], settings: VonageSettings) -> Clients:
         connect.count_not_configured(1)
         raise
     connect.count_not_configured(int(bool(clients.not_configured)))
-    return clients
+    return clients.within(run.vonage_deadline)
 
 
 def with_unavailable(report: Report, clients: Clients) -> Report:
@@ -223,6 +231,7 @@ def _new_run(
             consecutive_failures=settings.consecutive_failures,
         ),
         call_seconds=time_limits.call,
+        write_seconds=job.seconds_per_item(0.0),
         now=datetime.now(UTC),
     )
 

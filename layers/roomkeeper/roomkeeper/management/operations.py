@@ -1,5 +1,6 @@
 """The operations of the management API. A change is made at Vonage first, then in the table."""
 
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -8,6 +9,7 @@ from msgspec import Struct
 
 from roomkeeper.aws.bucket import Bucket
 from roomkeeper.aws.copy_queue import CopyQueue
+from roomkeeper.domain.observations import RecordingObservation
 from roomkeeper.domain.recordings import Recording, is_in_owners_storage, url_expiry
 from roomkeeper.domain.rooms import Room
 from roomkeeper.management.errors import (
@@ -36,7 +38,10 @@ from roomkeeper.management.views import (
 )
 from roomkeeper.store import Store
 from roomkeeper.times import from_iso, iso
+from roomkeeper.vonage import UnrecognizedStatus
 from roomkeeper.vonage.connect import Clients
+
+logger = logging.getLogger(__name__)
 
 URL_VALID_FOR = timedelta(hours=1)
 """How long the URL of a copy is valid, unless the function's credentials expire earlier."""
@@ -118,7 +123,7 @@ class Management:
             NotKnown: neither Vonage nor the table has the recording.
         """
         stored = self._store.recordings.get(recording_id)
-        at_vonage = self._vonage.recording(recording_id, stored.product if stored else None)
+        at_vonage = self._at_vonage(recording_id, stored)
         known = stored or at_vonage
         if known is None:
             raise NotKnown(f"Neither Vonage nor Roomkeeper knows the recording {recording_id!r}.")
@@ -332,6 +337,21 @@ class Management:
         if stored is None:
             raise NotKnown(f"Roomkeeper does not know the recording {recording_id!r}.")
         return stored
+
+    def _at_vonage(
+        self, recording_id: str, stored: Recording | None
+    ) -> RecordingObservation | None:
+        """Return the recording at Vonage; of any product if it is not stored.
+
+        If Vonage returns a stored recording in an unknown status, the table's data is used alone.
+        """
+        try:
+            return self._vonage.recording(recording_id, stored.product if stored else None)
+        except UnrecognizedStatus as error:
+            if stored is None:
+                raise
+            logger.warning("Only the table's data is used: %s", error)
+            return None
 
 
 def _require_no_hold(stored: Recording) -> None:

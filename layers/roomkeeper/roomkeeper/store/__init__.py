@@ -8,16 +8,23 @@ from the table's stream, not by the writer.
 Source: "Update expressions" and "Reading and processing a stream" in the DynamoDB guide.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from roomkeeper.store import correlation
+from roomkeeper.store.callbacks import CallbackStore
 from roomkeeper.store.items import CorruptItem
-from roomkeeper.store.rooms import Checkpoint, InterruptedExtension, RoomStore
-from roomkeeper.store.store import Store
-from roomkeeper.store.stream import events_due
 from roomkeeper.store.table import RETRY, SHORT_RETRY, StoreUnavailable
+
+if TYPE_CHECKING:
+    from roomkeeper.store.rooms import Checkpoint, InterruptedExtension, RoomStore
+    from roomkeeper.store.store import Store
+    from roomkeeper.store.stream import events_due
 
 __all__ = [
     "RETRY",
     "SHORT_RETRY",
+    "CallbackStore",
     "Checkpoint",
     "CorruptItem",
     "InterruptedExtension",
@@ -27,3 +34,22 @@ __all__ = [
     "correlation",
     "events_due",
 ]
+
+_MODULES = {
+    "Checkpoint": "rooms",
+    "InterruptedExtension": "rooms",
+    "RoomStore": "rooms",
+    "Store": "store",
+    "events_due": "stream",
+}
+"""For each name that the callback intake does not need, its module."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name from its module at the first use, so that a cold intake imports none of them.
+
+    Source: PEP 562.
+    """
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from roomkeeper.domain import events
-from roomkeeper.domain.observations import Occurrence, Unrecognized
 from roomkeeper.domain.recordings import Recording
-from roomkeeper.store import correlation, updates
+from roomkeeper.store import correlation
 from roomkeeper.store.items import Update, build_update, event_key
 from roomkeeper.store.table import Table
 
@@ -20,20 +19,12 @@ if TYPE_CHECKING:
 class Outbox:
     """The outbox in the table called `table`; `client` is a DynamoDB client of `roomkeeper.aws`.
 
-    `event_days` are the days for which an item is kept, to detect repeated callbacks.
+    `event_days` are the days for which an item is kept.
     """
 
     def __init__(self, client: "DynamoDBClient", table: str, *, event_days: int) -> None:
         self._table = Table(client, table)
         self._event_time = timedelta(days=event_days)
-
-    def add(self, observation: Occurrence | Unrecognized, now: datetime) -> bool:
-        """Add a callback that was received at `now`; return False if it is there already.
-
-        Raises:
-            StoreUnavailable: the write failed or its outcome is unknown; the sender should retry.
-        """
-        return self._write(updates.outbox_update(observation, now, now + self._event_time))
 
     def republish(self, recording: Recording, now: datetime) -> str:
         """Put a recording's `recording:uploaded` into the outbox again; return its event id.
@@ -60,8 +51,6 @@ class Outbox:
             "ttl": int((now + self._event_time).timestamp()),
         }
         # A new key each time: only a new outbox item causes an event.
-        self._write(Update(key=event_key(uuid.uuid4().hex), set_if_absent=facts))
+        update = Update(key=event_key(uuid.uuid4().hex), set_if_absent=facts)
+        self._table.update(**build_update(update))
         return event_id
-
-    def _write(self, update: Update) -> bool:
-        return self._table.update(**build_update(update))

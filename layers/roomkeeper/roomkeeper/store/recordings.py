@@ -46,19 +46,8 @@ class RecordingStore:
         self._deleted_time = timedelta(days=deleted_days)
         self._copies = copies
 
-    def apply(self, observation: RecordingObservation, now: datetime) -> bool:
-        """Write a callback's observation, received at `now`; return False if it changes nothing.
-
-        Raises:
-            StoreUnavailable: the write failed or its outcome is unknown; the sender should retry.
-        """
-        update = updates.recording_update(
-            observation, now, self.expires_at(now), copies=self._copies
-        )
-        return self._table.update(**build_update(update))
-
     def reconcile(self, observation: RecordingObservation, now: datetime) -> bool:
-        """Write an observation of Vonage's API, as `apply` does for a callback.
+        """Write an observation of Vonage's API, as a CallbackStore does for a callback.
 
         Raises:
             StoreUnavailable: the write failed or its outcome is unknown.

@@ -1,9 +1,8 @@
 """The parts of the table that callbacks change and that jobs work on."""
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
-from roomkeeper.domain.observations import Observation, RecordingObservation, SessionObservation
+from roomkeeper.store.callbacks import CallbackStore
 from roomkeeper.store.copies import CopyStore
 from roomkeeper.store.outbox import Outbox
 from roomkeeper.store.recordings import RecordingStore
@@ -15,17 +14,10 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-class Store:
+class Store(CallbackStore):
     """The table's recordings, copies, sessions, outbox, worklists and scans, an object each.
 
-    Args:
-        client: a DynamoDB client of `roomkeeper.aws`.
-        table: the table's name.
-        session_days: the days for which a session's item is kept.
-        event_days: the days for which an outbox item is kept, to detect repeated callbacks.
-        deleted_days: the days for which a recording's item is kept once the recording is deleted,
-            failed, expired, missing at Vonage, or marked as never uploaded.
-        copies: whether recordings are copied, so that uploaded ones await their copy.
+    It writes what callbacks report as well; the arguments are those of CallbackStore.
     """
 
     def __init__(
@@ -38,21 +30,17 @@ class Store:
         deleted_days: int = 0,
         copies: bool = False,
     ) -> None:
+        super().__init__(
+            client,
+            table,
+            session_days=session_days,
+            event_days=event_days,
+            deleted_days=deleted_days,
+            copies=copies,
+        )
         self.recordings = RecordingStore(client, table, deleted_days=deleted_days, copies=copies)
         self.copies = CopyStore(client, table)
-        self.sessions = SessionStore(client, table, session_days=session_days)
+        self.sessions = SessionStore(client, table)
         self.outbox = Outbox(client, table, event_days=event_days)
         self.worklists = Worklists(client, table)
         self.scans = ScanStore(client, table)
-
-    def apply(self, observation: Observation, now: datetime) -> bool:
-        """Write a callback's observation, received at `now`; return False if it changes nothing.
-
-        Raises:
-            StoreUnavailable: the write failed or its outcome is unknown; the sender should retry.
-        """
-        if isinstance(observation, RecordingObservation):
-            return self.recordings.apply(observation, now)
-        if isinstance(observation, SessionObservation):
-            return self.sessions.apply(observation, now)
-        return self.outbox.add(observation, now)

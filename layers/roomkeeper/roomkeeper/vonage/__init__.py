@@ -20,6 +20,7 @@ from roomkeeper.vonage.errors import (
     Refusal,
     Unauthorized,
     Unavailable,
+    UnrecognizedStatus,
     UntrustedCertificate,
     VonageError,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "RetryPolicy",
     "Unauthorized",
     "Unavailable",
+    "UnrecognizedStatus",
     "UntrustedCertificate",
     "VonageError",
     "api_of",

@@ -15,6 +15,7 @@ from roomkeeper.errors import RoomkeeperError
 from roomkeeper.settings import ApiSettings, VonageSettings
 from roomkeeper.vonage import RecordingsApi, credentials_from
 from roomkeeper.vonage.meetings import MeetingsClient
+from roomkeeper.vonage.retry import Deadline
 from roomkeeper.vonage.video import VideoClient, video_credentials_from
 
 if TYPE_CHECKING:
@@ -75,6 +76,11 @@ class Clients(Struct, frozen=True, kw_only=True):
             raise self.unavailable["meetings"]
         raise NoRooms("There are no rooms: this stack serves the Video API, which has none.")
 
+    def within(self, deadline: Deadline) -> Self:
+        """Return these clients for calls that all end by `deadline`; see ApiClient.within."""
+        limited = {client.product: client.within(deadline) for client in self._all()}
+        return msgspec.structs.replace(self, **limited)
+
     def __enter__(self) -> Self:
         return self
 
@@ -82,7 +88,7 @@ class Clients(Struct, frozen=True, kw_only=True):
         for client in self._all():
             client.close()
 
-    def _all(self) -> list[RecordingsApi]:
+    def _all(self) -> list[MeetingsClient | VideoClient]:
         return [client for client in (self.meetings, self.video) if client is not None]
 
 

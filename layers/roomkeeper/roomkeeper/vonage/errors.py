@@ -64,7 +64,7 @@ class NotFound(VonageError):
     """The room, session or recording does not exist.
 
     It is a 404 with the name NotFoundError of the Meetings API, and a 400 or a 404 with a `code` of
-    the Video API.
+    the Video API. The latter may also refuse the request itself: see `VideoClient`.
     """
 
     advice = "Check the id."
@@ -127,6 +127,15 @@ class InvalidRecording(InvalidResponse):
     def is_item_specific(self) -> bool:
         """True: Vonage responded, and other recordings may be valid."""
         return True
+
+
+class UnrecognizedStatus(InvalidRecording):
+    """A response about the requested recording, in a status that is not known here.
+
+    Vonage may add statuses, so that this is no failure of the recording.
+    """
+
+    advice = "Keep the recording; a later version of Roomkeeper may know the status."
 
 
 class UntrustedCertificate(VonageError):

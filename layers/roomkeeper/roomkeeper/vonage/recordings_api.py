@@ -35,7 +35,11 @@ class RecordingsApi(Protocol):
         """The product."""
 
     def get(self, recording_id: str) -> RecordingObservation | None:
-        """Return the latest state of a recording; None if Vonage does not have it."""
+        """Return the latest state of a recording; None if Vonage does not have it.
+
+        Raises:
+            UnrecognizedStatus: Vonage has it in a status that is not known here.
+        """
 
     def in_session(self, session_id: str) -> Listed | None:
         """Return the recordings of a session; None if Vonage does not have the session."""
@@ -43,9 +47,9 @@ class RecordingsApi(Protocol):
     def all_since(self, moment: datetime, position: int = 0) -> Iterator[Listed]:
         """Yield pages of the recordings that started at `moment` or later, newest first.
 
-        `position` is the `next_position` of an earlier page, where the list continues. New
-        recordings move all others to greater positions, so a recording may be repeated. The
-        Meetings API has no such list, so nothing is yielded for it.
+        The next page is read while the caller works on one. `position` is the `next_position` of an
+        earlier page, where the list continues. New recordings move all others to greater positions,
+        so a recording may be repeated. The Meetings API has no such list, so nothing is yielded.
         """
 
     def delete(self, recording_id: str) -> DeletionOutcome:

@@ -77,6 +77,10 @@ class Deadline:
         """Return the remaining seconds; negative once the deadline has passed."""
         return self._ends_at - self._clock()
 
+    def earlier(self, seconds: float) -> "Deadline":
+        """Return the deadline that is so many seconds before this one."""
+        return Deadline(self.remaining() - seconds, self._clock)
+
     @property
     def has_passed(self) -> bool:
         """Whether no time is left."""

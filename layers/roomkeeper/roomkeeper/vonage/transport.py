@@ -54,7 +54,7 @@ class Transport:
         self._read_error = read_error
         self._timeout = timeout
         self._retry = retry
-        self._session = _Session()
+        self._session = _Session(self.base_url)
         self._session.auth = _Authorization(credentials)
         self._session.headers.update({"Accept": "application/json", "User-Agent": "roomkeeper"})
         for scheme in ("http://", "https://"):
@@ -115,11 +115,17 @@ class Transport:
 
 
 class _Session(requests.Session):
-    """A session without redirects, cookies and credentials from .netrc."""
+    """A session without redirects, cookies and credentials from .netrc.
 
-    def __init__(self) -> None:
+    The environment's proxy and CA bundle for `url` are looked up once, not for each request.
+    """
+
+    def __init__(self, url: str) -> None:
         super().__init__()
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        environment = self.merge_environment_settings(url, {}, None, None, None)
+        self.proxies, self.verify = environment["proxies"], environment["verify"]
+        self.trust_env = False
 
     def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002
         """Return None: credentials are sent only to the base URL's host."""

@@ -6,17 +6,19 @@ Source: Vonage's Video API reference, "Archive". Where it and OpenTok's differ, 
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import ClassVar
 
 from msgspec import Raw
 
-from roomkeeper.callbacks.video_archives import Archive, observation
+from roomkeeper.callbacks.video_archives import Archive, UnknownStatus, observation
 from roomkeeper.domain.observations import Listed, Product, RecordingObservation
 from roomkeeper.vonage.api_client import ApiClient
 from roomkeeper.vonage.calls import Call, path
 from roomkeeper.vonage.errors import (
     Forbidden,
+    InvalidId,
     InvalidRecording,
     InvalidResponse,
     NotDeletable,
@@ -24,6 +26,7 @@ from roomkeeper.vonage.errors import (
     NotStoppable,
     RequestContext,
     Unauthorized,
+    UnrecognizedStatus,
     VonageError,
 )
 from roomkeeper.vonage.recordings_api import DeletionOutcome, Download
@@ -48,6 +51,8 @@ no gap.
 REMEMBERED_PAGES = 3
 """The pages of a list whose archives are recognized when they are repeated."""
 
+_NO_HORIZON = datetime.min.replace(tzinfo=UTC)
+
 Refusals = Mapping[tuple[int, str | None], type[VonageError]]
 
 # OpenTok's reference has 404 for an unknown archive, Vonage's has 400.
@@ -55,7 +60,11 @@ _UNKNOWN: Refusals = {(400, None): NotFound, (404, None): NotFound}
 _NOT_DELETABLE: Refusals = {**_UNKNOWN, (403, None): NotDeletable, (409, None): NotDeletable}
 _NOT_STOPPABLE: Refusals = {**_UNKNOWN, (409, None): NotStoppable}
 # A request for a list names no archive, so a refusal is about the credentials or the URL.
-_NOT_LISTABLE: Refusals = {(403, None): Unauthorized, (404, None): InvalidResponse}
+_NOT_LISTABLE: Refusals = {
+    (400, None): InvalidResponse,
+    (403, None): Unauthorized,
+    (404, None): InvalidResponse,
+}
 
 _AFTER_REFUSAL: Mapping[str, DeletionOutcome] = {
     "started": "not_yet",
@@ -82,6 +91,9 @@ class VideoClient(ApiClient):
     followed. Every operation raises a VonageError when it fails: Unauthorized if Vonage refuses the
     credentials, Forbidden if it refuses this recording only. The API has the status 403 for both,
     so a list of the archives shows which it is.
+
+    400 and 404 say that an archive is unknown, or that the request is wrong for every archive. They
+    are believed only if Vonage has no archives, or answers about its newest one.
 
     Raises:
         ValueError: `base_url` is not an http(s) URL, or has credentials or a query.
@@ -116,6 +128,7 @@ class VideoClient(ApiClient):
 
         Raises:
             InvalidRecording: Vonage's data of the recording is missing or invalid.
+            UnrecognizedStatus: its status is not known here.
         """
         archive = self._archive(recording_id)
         return observation(archive) if archive else None
@@ -183,13 +196,37 @@ class VideoClient(ApiClient):
         """Return the archive; None if it is unknown or deleted.
 
         Vonage publishes no response to a GET of a deleted archive, so all three forms count.
+
+        Raises:
+            InvalidResponse: Vonage refuses archives that it has.
+            UnrecognizedStatus: the archive's status is not known here.
         """
         try:
             call = self._call("GET", recording_id, refusals=_UNKNOWN)
+        except InvalidId:
+            return None
+        try:
             archive = self._read(call, recording_id)
-        except NotFound:
+        except NotFound as refusal:
+            self._require_answer_about_another(recording_id, refusal)
             return None
         return None if archive.status == "deleted" else archive
+
+    def _require_answer_about_another(self, recording_id: str, refusal: NotFound) -> None:
+        """Return if Vonage answers about its newest archive, or has none.
+
+        Raises:
+            InvalidResponse: Vonage lists this archive, or refuses another one that it lists.
+        """
+        for newest in self._items(self._list_call(offset=0, count=1)):
+            id_ = models.id_of(newest)
+            try:
+                if id_ is None or id_ == recording_id:
+                    raise refusal
+                self._perform(self._call("GET", id_, refusals=_UNKNOWN))
+            except NotFound as exc:
+                description = f"Vonage refuses an archive that it lists ({exc.status} {exc.name})"
+                raise InvalidResponse(description, _context_of(exc)) from refusal
 
     # --- lists ------------------------------------------------------------------------------------
 
@@ -211,9 +248,8 @@ class VideoClient(ApiClient):
         Recordings without a start time are included. The list starts at `position`.
         """
         horizon = moment.replace(microsecond=0)  # the recordings' times are in whole seconds
-        for page, next_position in self._pages(offset=position):
+        for page, next_position in self._pages(offset=position, horizon=horizon):
             listed = _listed(page)
-            starts = [each.started_at for each in listed.found if each.started_at]
             yield Listed(
                 [
                     each
@@ -224,35 +260,35 @@ class VideoClient(ApiClient):
                 listed.unrecognized,
                 next_position,
             )
-            if starts and starts[-1] < horizon:
-                return
 
-    def _pages(self, session_id: str = "", offset: int = 0) -> Iterator[tuple[Sequence[Raw], int]]:
-        """Yield the archives of each page that were not on the pages before, until a short page.
+    def _pages(
+        self, session_id: str = "", offset: int = 0, horizon: datetime = _NO_HORIZON
+    ) -> Iterator[tuple[Sequence[Raw], int]]:
+        """Yield the archives of each page that were not on the pages before, newest first.
 
-        Each page comes with the offset of the next one. Only the last pages are remembered, so that
-        the length of a list does not matter.
+        The last page is a short one, or ends with an archive from before `horizon`. Each page comes
+        with the offset of the next one, which is requested while this one is worked on. Only the
+        last pages are remembered, so that the length of a list does not matter.
 
         Raises:
             InvalidResponse: a full page has only archives of the pages before.
         """
         remembered: deque[set[str | bytes]] = deque(maxlen=REMEMBERED_PAGES)
-        while True:
+        with ThreadPoolExecutor(1, "read-ahead") as reader:
             call = self._list_call(offset, PAGE_SIZE, session_id)
             page = self._items(call)
-            by_key = {models.id_of(each) or bytes(each): each for each in page}
-            new = [
-                each
-                for key, each in by_key.items()
-                if not any(key in earlier for earlier in remembered)
-            ]
-            remembered.append(set(by_key))
-            offset += len(page) - OVERLAP
-            yield new, max(0, offset)
-            if len(page) < PAGE_SIZE:
-                return
-            if not new:
-                raise InvalidResponse("The list of archives repeats a page", call.context)
+            while True:
+                offset += len(page) - OVERLAP
+                following = self._list_call(offset, PAGE_SIZE, session_id)
+                is_last = len(page) < PAGE_SIZE or models.ends_before(page, horizon)
+                ahead = None if is_last else reader.submit(self._items, following)
+                new = _not_in(remembered, page)
+                yield new, max(0, offset)
+                if ahead is None:
+                    return
+                if not new:
+                    raise InvalidResponse("The list of archives repeats a page", call.context)
+                call, page = following, ahead.result()
 
     def _items(self, call: Call) -> Sequence[Raw]:
         body = self._perform(call)
@@ -295,7 +331,7 @@ class VideoClient(ApiClient):
         try:
             archive = models.archive(body)
         except models.UNREADABLE as exc:
-            kind = InvalidRecording if models.id_of(body) == recording_id else InvalidResponse
+            kind = _kind_of(exc) if models.id_of(body) == recording_id else InvalidResponse
             description = f"The response does not match the Video API reference: {exc}"
             raise kind(description, call.context) from exc
         if archive.id != recording_id:
@@ -308,6 +344,18 @@ class VideoClient(ApiClient):
         except Forbidden:
             self.require_accepted_credentials()
             raise
+
+
+def _kind_of(exc: Exception) -> type[InvalidRecording]:
+    return UnrecognizedStatus if isinstance(exc, UnknownStatus) else InvalidRecording
+
+
+def _not_in(remembered: deque[set[str | bytes]], page: Sequence[Raw]) -> Sequence[Raw]:
+    """Return the archives of a page, each once, without those of remembered pages; remember it."""
+    by_key = {models.id_of(each) or bytes(each): each for each in page}
+    known = set().union(*remembered)
+    remembered.append(set(by_key))
+    return [each for key, each in by_key.items() if key not in known]
 
 
 def _listed(page: Sequence[Raw]) -> Listed:
@@ -327,7 +375,8 @@ def _described(
         f"Vonage refuses to {operation} the archive, which is {archive.status}: "
         f"{refusal.status} {refusal.name or ''} ({refusal.message})"
     )
-    context = RequestContext(
-        refusal.method, refusal.path, refusal.status, refusal.name, refusal.message
-    )
-    return description, context
+    return description, _context_of(refusal)
+
+
+def _context_of(error: VonageError) -> RequestContext:
+    return RequestContext(error.method, error.path, error.status, error.name, error.message)

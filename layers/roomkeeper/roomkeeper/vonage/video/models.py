@@ -4,6 +4,8 @@ Every field but an archive's ids and status may be missing, null or of another f
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
 
 import msgspec
 from msgspec import Raw, Struct
@@ -56,6 +58,15 @@ def listed(raw_items: Sequence[Raw]) -> Listed:
         else:
             found += [] if item.status == "deleted" else [video_archives.observation(item)]
     return Listed(tuple(found), tuple(invalid), tuple(unrecognized))
+
+
+def ends_before(raw_items: Sequence[Raw], horizon: datetime) -> bool:
+    """Return True if the last item whose start is known started before `horizon`."""
+    for raw in reversed(raw_items):
+        with suppress(*UNREADABLE):
+            if started_at := video_archives.observation(archive(raw)).started_at:
+                return started_at < horizon
+    return False
 
 
 def id_of(body: bytes | Raw) -> str | None:
