@@ -14,16 +14,8 @@ from operations.build import Target
 from operations.template import ROOT
 
 SOURCES = (
-    *(
-        "template.yaml",
-        "operations/monitoring.yaml",
-        "operations/job.yaml",
-        "schemas/template.yaml",
-    ),
-    *("functions", "layers/roomkeeper", "requirements/layer.txt"),
-    *("requirements/layer-for-intake.txt", "requirements/layer-for-vonage.txt"),
-    *("samconfig.toml", "operations/build.py", "operations/bytecode.py", "operations/sam.py"),
-    *("requirements/uv.txt", "requirements/sam.txt"),
+    *("template.yaml", "operations", "schemas/template.yaml", "functions", "layers/roomkeeper"),
+    *("requirements", "samconfig.toml"),
 )
 """The files and folders that a build is made from, and what makes it."""
 
