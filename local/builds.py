@@ -17,11 +17,11 @@ SOURCES = (
     *("template.yaml", "operations", "schemas/template.yaml", "functions", "layers/roomkeeper"),
     *("requirements", "samconfig.toml"),
 )
-"""The files and folders that a build is made from, and what makes it."""
+"""The files and folders that a build depends on."""
 
 
 def is_current(wanted: Target) -> bool:
-    """Return whether build/ has what a build for this target would make now."""
+    """Return whether the content of build/ is up to date for this target."""
     layers = [layer.folder for layer in build.LAYERS]
     made = [build.MADE_FROM, *layers, *map(packed, layers), build.FUNCTIONS / "template.yaml"]
     if not all(each.exists() for each in made):
