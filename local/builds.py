@@ -14,22 +14,14 @@ from operations.build import Target
 from operations.template import ROOT
 
 SOURCES = (
-    *(
-        "template.yaml",
-        "operations/monitoring.yaml",
-        "operations/job.yaml",
-        "schemas/template.yaml",
-    ),
-    *("functions", "layers/roomkeeper", "requirements/layer.txt"),
-    *("requirements/layer-for-intake.txt", "requirements/layer-for-vonage.txt"),
-    *("samconfig.toml", "operations/build.py", "operations/bytecode.py", "operations/sam.py"),
-    *("requirements/uv.txt", "requirements/sam.txt"),
+    *("template.yaml", "operations", "schemas/template.yaml", "functions", "layers/roomkeeper"),
+    *("requirements", "samconfig.toml"),
 )
-"""The files and folders that a build is made from, and what makes it."""
+"""The files and folders that a build depends on."""
 
 
 def is_current(wanted: Target) -> bool:
-    """Return whether build/ has what a build for this target would make now."""
+    """Return whether the content of build/ is up to date for this target."""
     layers = [layer.folder for layer in build.LAYERS]
     made = [build.MADE_FROM, *layers, *map(packed, layers), build.FUNCTIONS / "template.yaml"]
     if not all(each.exists() for each in made):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 PATH = "_LAMBDA_LAYERS_DIRS"
-"""The variable that tells a process of MiniStack where its layers are."""
+"""The variable with the folders of a process's layers."""
 
 
 class Layers:

@@ -1,6 +1,6 @@
-"""Makes MiniStack look for due schedules twice a second, and not every ten seconds."""
+"""Makes MiniStack check for due schedules twice a second, instead of every ten seconds."""
 
-PAUSE = 0.5  # seconds between two looks
+PAUSE = 0.5  # seconds between two checks
 
 
 def install() -> None:

@@ -31,7 +31,7 @@ TAGS = {"Owner": "rooms-team", "CostCenter": "1234"}
 
 
 class Given(Struct, frozen=True):
-    """What an administrator made before the deployment: its parameters."""
+    """The parameters with the resources that an administrator made before the deployment."""
 
     parameters: Mapping[str, str]
 

@@ -349,7 +349,7 @@ def test_a_late_response_is_not_used_for_the_next_call() -> None:
             reply(handler, 200, json.dumps({"connection": received.connection}).encode())
 
     with scripted(respond) as script:
-        client = a_client(script.url, RetryPolicy(max_attempts=2, timeout=1))
+        client = a_client(script.url, RetryPolicy(max_attempts=2, timeout=3))
         try:
             assert client.update_item() == {"connection": 2}
         finally:

@@ -22,7 +22,7 @@ def clean(
 
 
 def a_cleanup(env: Env, *, dry_run: bool = False, now: datetime = NOW, **limits: Any) -> Cleanup:
-    deadline = deadline_in(limits.pop("seconds", 60.0))
+    deadline = deadline_in(limits.pop("seconds", 600.0))
     known = {"concurrency": 4, "per_second": 1000.0, "deadline": deadline} | limits
     run = Run(
         options=CleanupOptions(),
@@ -90,14 +90,14 @@ def test_a_hold_set_after_the_worklist_was_read_still_counts(env: Env) -> None:
 
 
 def test_many_holds_do_not_delay_other_recordings(env: Env) -> None:
-    on_hold = env.uploaded(250, MONTH_AGO - 2 * DAY)
+    on_hold = env.uploaded(60, MONTH_AGO - 2 * DAY)
     for recording_id in on_hold:
         env.store.recordings.hold(recording_id, "a court order", "legal", NOW)
     env.uploaded(1, MONTH_AGO - DAY)
 
-    cleanup, summary = clean(env, per_second=2.0, seconds=5.0)
+    cleanup, summary = clean(env, per_second=0.001, seconds=60.0)  # one start
 
-    assert (cleanup.on_hold, summary.outcomes) == (250, {"deleted": 1})
+    assert (cleanup.on_hold, summary.outcomes) == (60, {"deleted": 1})
     assert env.left_at_vonage() == set(on_hold)
 
 

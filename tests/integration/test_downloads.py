@@ -41,7 +41,7 @@ def files() -> Iterator[FileServer]:
 
 @pytest.fixture
 def downloader() -> Iterator[Downloader]:
-    made = Downloader(allows_loopback=True, retry=SHORT_DELAYS, no_progress_timeout=2)
+    made = Downloader(allows_loopback=True, retry=SHORT_DELAYS, no_progress_timeout=60)
     yield made
     made.close()
 

@@ -177,7 +177,7 @@ def test_a_foreign_response_about_recordings_loses_none(fault: dict[str, Any], e
 def test_a_foreign_response_about_rooms_extends_none_and_raises(
     operation: str, fault: dict[str, Any], env: Env
 ) -> None:
-    prepare(env)
+    env.vonage.add_rooms(ITEMS, expires_at=SOON)
     before = env.vonage.rooms()
     env.vonage.fault(operation, **fault)
 

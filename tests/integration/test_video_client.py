@@ -401,7 +401,7 @@ def test_passing_failures_are_retried(api: Api, client: VideoClient) -> None:
 
 def test_the_last_failure_is_raised_at_the_total_timeout(api: Api) -> None:
     api.constant = {"GET": (429, b"")}
-    with a_client(api, total_timeout=0.3) as client, pytest.raises(RateLimited):
+    with a_client(api, total_timeout=2) as client, pytest.raises(RateLimited):
         client.get("a")
 
 

@@ -357,10 +357,10 @@ def test_the_last_error_with_a_response_is_raised_at_the_total_timeout() -> None
 
     def unavailable_then_silent(handler: BaseHTTPRequestHandler, _request: ReceivedRequest) -> None:
         if len(script.received) > 2:
-            over.wait(10)
+            over.wait(60)
         reply(handler, 503)
 
-    with asking(unavailable_then_silent, total_timeout=0.5) as (script, client):
+    with asking(unavailable_then_silent, total_timeout=3, timeout=20) as (script, client):
         with pytest.raises(Unavailable) as caught:
             client.get_room(ROOM_ID)
         over.set()

@@ -117,13 +117,19 @@ def a_client(emulator: VonageControl) -> MeetingsClient:
     )
 
 
+@pytest.fixture(scope="session")
+def dynamodb_client() -> Any:
+    """A client for all tests: making one takes longer than most tests. Its calls need moto."""
+    with sdk.moto():
+        return aws.dynamodb(sdk.LONG_TIMEOUT)
+
+
 @pytest.fixture
-def env(emulator: VonageControl) -> Iterator[Env]:
+def env(emulator: VonageControl, dynamodb_client: Any) -> Iterator[Env]:
     """An empty table and an emulated Vonage without rooms or recordings."""
     emulator.reset()
     client = a_client(emulator)
     with sdk.moto(), client:
-        dynamodb = aws.dynamodb(sdk.LONG_TIMEOUT)
-        dynamodb.create_table(TableName=TABLE, **table_definition())
-        store = Store(dynamodb, TABLE, session_days=400, event_days=30, deleted_days=90)
-        yield Env(store, client, emulator, dynamodb)
+        dynamodb_client.create_table(TableName=TABLE, **table_definition())
+        store = Store(dynamodb_client, TABLE, session_days=400, event_days=30, deleted_days=90)
+        yield Env(store, client, emulator, dynamodb_client)

@@ -84,7 +84,7 @@ def test_an_empty_batch_is_complete() -> None:
 
 
 def test_as_many_items_run_concurrently_as_allowed_and_no_more() -> None:
-    four_running = threading.Barrier(4, timeout=10)  # breaks unless four items run at once
+    four_running = threading.Barrier(4, timeout=60)  # breaks unless four items run at once
     running: list[int] = []
     max_running = 0
     lock = threading.Lock()
@@ -313,7 +313,7 @@ def test_a_read_error_ends_the_batch_and_processed_items_count(
 
 def test_an_unexpected_error_propagates_after_running_items_finish() -> None:
     finished: list[int] = []
-    both_running = threading.Barrier(2, timeout=10)
+    both_running = threading.Barrier(2, timeout=60)
 
     def act(item: int) -> str:
         both_running.wait()

@@ -27,7 +27,7 @@ NEVER = 10**9
 
 
 class Killed(BaseException):
-    """The process has ended; nothing that it would do has an effect."""
+    """The process was killed; none of its later calls has an effect."""
 
 
 Slowness = Literal["sending", "odd parts"]
@@ -50,7 +50,7 @@ class World:
         self._steps, self._kill_at = 0, NEVER
 
     def run(self, kill_at: int = NEVER) -> bool:
-        """Copy the file with what is saved; return whether that came to its end."""
+        """Copy the file from the saved progress; return whether the copy was completed."""
         self._steps, self._kill_at, self._read_until = 0, kill_at, 0
         copier = Copier(self, self)  # type: ignore[arg-type]
         arguments: Any = (self.saved, lambda: Download(url="https://a"), self.save, Deadline(600))

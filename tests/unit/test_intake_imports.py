@@ -1,4 +1,4 @@
-"""What a cold intake imports, each time in a new interpreter.
+"""The imports of a cold intake, measured in new interpreters.
 
 import-linter checks only this project's own imports, at whatever line they are.
 """

@@ -1,4 +1,4 @@
-"""An item that needs Vonage no more lets the next item call it, before its own is stored."""
+"""Once an item is finished at Vonage, the next item may call Vonage while the first is stored."""
 
 import threading
 from collections.abc import Iterable

@@ -49,16 +49,16 @@ class World:
     is_marked: bool = False
 
     def perform(self, call: Call, total_timeout: float) -> bytes:
-        """Take the place of Transport.perform."""
+        """Replaces Transport.perform."""
         self.now += max(0.0, min(self.seconds, total_timeout))
         if total_timeout < self.seconds:
             raise Unavailable("No response", call.context)
         if call.path.startswith("/recordings/"):
-            raise NotFound("Vonage answered 404", self._refusal(call, 404))
+            raise NotFound("Vonage returned 404", self._refusal(call, 404))
         if call.method == "DELETE":
             self.refusals -= 1
             if self.refusals >= 0:
-                raise NotDeletable("Vonage answered 409", self._refusal(call, 409))
+                raise NotDeletable("Vonage returned 409", self._refusal(call, 409))
             self.is_deleted = True
             return b""
         return json.dumps(ARCHIVE).encode()
@@ -67,7 +67,7 @@ class World:
         return RequestContext(call.method, call.path, status, "refused")
 
     def connect(self) -> Clients:
-        """Take the place of the reading of the secrets."""
+        """Replaces the reading of the secrets."""
         self.now += self.secret_seconds
         return Clients(
             meetings=MeetingsClient(

@@ -46,6 +46,15 @@ def test_an_id_that_would_address_another_resource_is_not_sent(given_id: str) ->
     assert (caught.value.method, caught.value.path) == ("DELETE", "/rooms/...")
 
 
+@pytest.mark.parametrize(
+    ("length", "shown"), [(80, f"'/{'x' * 79}' is"), (81, f"'/{'x' * 79}...' is")]
+)
+def test_an_error_shows_at_most_80_characters_of_an_id(length: int, shown: str) -> None:
+    with pytest.raises(InvalidId) as caught:
+        path("GET", "rooms", "/".ljust(length, "x"))
+    assert shown in str(caught.value)
+
+
 @given(nasty)
 @example("x" * 10_000)
 @example("..%2frecordings%2fx")

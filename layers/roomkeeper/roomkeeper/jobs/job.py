@@ -8,6 +8,7 @@ import itertools
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -149,7 +150,9 @@ class WorklistJob(Job[OptionsT, WorklistEntry]):
         Raises:
             StoreUnavailable: they could not be counted.
         """
-        return sum(self._store.worklists.count(*each) for each in self.due_until().items())
+        due = self.due_until()
+        with ThreadPoolExecutor(self._run.limits.concurrency, "count") as pool:
+            return sum(pool.map(self._store.worklists.count, due.keys(), due.values()))
 
     def due_on(self, worklist: Worklist) -> Iterator[WorklistEntry]:
         """Yield the due entries of one worklist, oldest first."""

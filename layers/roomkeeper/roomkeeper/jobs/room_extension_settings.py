@@ -1,4 +1,4 @@
-"""The settings of the room extension, apart from the others: the cold intake loads those."""
+"""The settings of the room extension, in a module of their own to keep them out of cold intakes."""
 
 from collections.abc import Mapping
 from datetime import timedelta

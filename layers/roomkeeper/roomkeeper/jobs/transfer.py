@@ -135,7 +135,7 @@ class Transfer:
 
 
 class _Memory:
-    """The memory for the parts in flight, each of which takes the place of one that S3 has."""
+    """The memory for the parts in flight. A part's memory is reused once S3 has the part."""
 
     def __init__(self, part_size: int) -> None:
         self.parts = copies.parts_in_flight(part_size)

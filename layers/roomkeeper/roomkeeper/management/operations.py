@@ -130,6 +130,21 @@ class Management:
         rooms = self._store.sessions.room_ids([known.session_id])
         return merge(stored, at_vonage, rooms.get(known.session_id))
 
+    def _at_vonage(
+        self, recording_id: str, stored: Recording | None
+    ) -> RecordingObservation | None:
+        """Return the recording at Vonage; None if there is none.
+
+        None also for a stored recording in a status that is not known here: the table says more.
+        """
+        if stored is None:
+            return self._vonage.recording(recording_id)
+        try:
+            return self._vonage.recording(recording_id, stored.product)
+        except UnrecognizedStatus as error:
+            logger.warning("Only the table's data is used: %s", error)
+            return None
+
     def delete_recording(
         self, recording_id: str, now: datetime, *, deletes_copy: bool = False
     ) -> Deletion | None:
@@ -337,21 +352,6 @@ class Management:
         if stored is None:
             raise NotKnown(f"Roomkeeper does not know the recording {recording_id!r}.")
         return stored
-
-    def _at_vonage(
-        self, recording_id: str, stored: Recording | None
-    ) -> RecordingObservation | None:
-        """Return the recording at Vonage; of any product if it is not stored.
-
-        If Vonage returns a stored recording in an unknown status, the table's data is used alone.
-        """
-        try:
-            return self._vonage.recording(recording_id, stored.product if stored else None)
-        except UnrecognizedStatus as error:
-            if stored is None:
-                raise
-            logger.warning("Only the table's data is used: %s", error)
-            return None
 
 
 def _require_no_hold(stored: Recording) -> None:

@@ -1,4 +1,4 @@
-"""The one write of a callback."""
+"""The single write that stores a callback."""
 
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING

@@ -49,7 +49,8 @@ class RecordingsApi(Protocol):
 
         The next page is read while the caller works on one. `position` is the `next_position` of an
         earlier page, where the list continues. New recordings move all others to greater positions,
-        so a recording may be repeated. The Meetings API has no such list, so nothing is yielded.
+        so a recording may be repeated. The Meetings API has no such list, so nothing is yielded for
+        it.
         """
 
     def delete(self, recording_id: str) -> DeletionOutcome:
