@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import Literal, TypeVar
 
 from msgspec import Struct, field
@@ -137,13 +138,15 @@ class Slots:
     """The slots of a batch: that many threads have one at once. Thread-safe."""
 
     def __init__(self, count: int) -> None:
-        self._free = threading.Semaphore(count)
+        self._free: SimpleQueue[None] = SimpleQueue()  # takes less time than a semaphore
+        for _ in range(count):
+            self._free.put(None)
         self._of_thread = threading.local()
 
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Wait for a slot, and have it until the block ends or `release` is called."""
-        self._free.acquire()
+        self._free.get()
         self._of_thread.has_one = True
         try:
             yield
@@ -154,7 +157,7 @@ class Slots:
         """Give this thread's slot to another one. Nothing happens if it has none."""
         if getattr(self._of_thread, "has_one", False):
             self._of_thread.has_one = False
-            self._free.release()
+            self._free.put(None)
 
 
 class BatchRunner:
