@@ -515,6 +515,7 @@ def test_an_invalid_room_is_a_failure_and_all_others_are_extended(
     shown = {"7": "'7'", "..": "'..'"}.get(str(change.get("fields", {}).get("id")))
     known = "fields" in change and "id" not in change["fields"]
     assert (shown or (repr(due[2]) if known else "Room 3 on the page")) in example
+    assert example.endswith("(start_id of its page: none)")
     with pytest.raises(BatchIncomplete, match="failed 1"):
         report.summary.raise_if_failed()
 

@@ -37,7 +37,8 @@ def test_an_id_is_quoted(given_id: str, quoted: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "given_id", ["", ".", "..", "../recordings/x", "a/../b", "x/..", "..\\x", "/x", "\ud800"]
+    "given_id",
+    ["", ".", "..", "../recordings/x", "a/../b", "x/..", "..\\x", "/x", "\ud800", chr(0xDFFF)],
 )
 def test_an_id_that_would_address_another_resource_is_not_sent(given_id: str) -> None:
     with pytest.raises(InvalidId) as caught:
