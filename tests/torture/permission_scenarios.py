@@ -4,17 +4,19 @@ A scenario raises AssertionError if a step fails. Each creates its own items, so
 and fails only for a missing permission.
 """
 
+import hashlib
 import json
 import secrets
 import uuid
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-import msgspec
 import requests
+from msgspec import structs
 
 import local.clients.jobs
 from local import back_dating
@@ -210,12 +212,14 @@ def copy_recordings(deployed: Deployed) -> None:
         whole = jobs.uploads(deployed, 1)[0]
         archive = deployed.vonage.video.play_session()["archive_ids"][0]
         resumed, changed = (sized_upload(deployed, MAX_SINGLE + MIB) for _ in range(2))
-        for each in (whole, archive, resumed, changed):
+        made = sized_upload(deployed, 1000)
+        for each in (whole, archive, resumed, changed, made):
             await_failure(deployed, each)
     deployed.store().recordings.hold(whole, "a permission test", "a test", datetime.now(UTC))
     begin(deployed, resumed)
     begin(deployed, changed, source_etag='"another"', sha256="unknown")
-    ids = [whole, archive, resumed, changed]
+    make(deployed, made)
+    ids = [whole, archive, resumed, changed, made]
     back_dating.back_date(deployed.stack, back_dating.recordings(ids), DAY)
     failed, failed_before = failed_copies(deployed, ids), failed_copies(deployed, [whole])
     require_done(deployed, "copying", "queued", len(ids))
@@ -252,22 +256,44 @@ def await_failure(deployed: Deployed, recording_id: str) -> None:
 
 def begin(deployed: Deployed, recording_id: str, **changes: Any) -> None:
     """Start the copy of a recording, as an invocation that ran out of time leaves it."""
-    bucket = Bucket(deployed.stack.outputs["CopyBucketName"], _s3(deployed))
+    copy = a_copy(deployed, recording_id)
+    upload_id = bucket_of(deployed).start(copy.key, "mp4")
+    save(deployed, recording_id, structs.replace(copy, upload_id=upload_id, **changes))
+
+
+def make(deployed: Deployed, recording_id: str) -> None:
+    """Make the copy of a recording, as an invocation that was then killed."""
+    copy = a_copy(deployed, recording_id)
+    data = bytearray(copy.size)
+    digest = b64encode(hashlib.sha256(data).digest()).decode()
+    assert bucket_of(deployed).put(copy.key, "mp4", data, digest)
+    save(deployed, recording_id, structs.replace(copy, sha256=digest, s3_checksum=digest))
+
+
+def a_copy(deployed: Deployed, recording_id: str) -> Copy:
+    """Return the copy of a recording that is about to be begun."""
     file, now = deployed.vonage.video.file(recording_id), datetime.now(UTC)
-    key = object_key(now, "a-session", recording_id, "mp4")
-    copy = Copy(
-        bucket=bucket.name,
-        key=key,
+    return Copy(
+        bucket=deployed.stack.outputs["CopyBucketName"],
+        key=object_key(now, "a-session", recording_id, "mp4"),
         size=file["size"],
         part_size=PART_SIZE,
         source_etag=f'"{file["etag"].strip(chr(34))}"',
         started_at=now,
-        upload_id=bucket.start(key, "mp4"),
     )
-    copies = deployed.store().copies
+
+
+def save(deployed: Deployed, recording_id: str, copy: Copy) -> None:
+    """Save how far a copy is."""
+    copies, now = deployed.store().copies, datetime.now(UTC)
     assert copies.claim(recording_id, "a test", now + DAY, now)
-    copies.save(recording_id, "a test", msgspec.structs.replace(copy, **changes))
+    copies.save(recording_id, "a test", copy)
     assert copies.release(recording_id, "a test")
+
+
+def bucket_of(deployed: Deployed) -> Bucket:
+    """Return the bucket of the copies."""
+    return Bucket(deployed.stack.outputs["CopyBucketName"], _s3(deployed))
 
 
 def _s3(deployed: Deployed) -> Any:
