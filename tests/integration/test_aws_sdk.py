@@ -15,7 +15,12 @@ import pytest
 from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
 
 from roomkeeper.aws import AwsError, RetryPolicy, sdk
-from roomkeeper.aws.errors import CONNECTION_FAILED, INVALID_RESPONSE, RETRYABLE_CODES
+from roomkeeper.aws.errors import (
+    CONNECTION_FAILED,
+    INVALID_RESPONSE,
+    OUT_OF_TIME,
+    RETRYABLE_CODES,
+)
 from tests.integration.vonage_support import ReceivedRequest, Responder, Script, reply, scripted
 
 ITEM = b'{"Item":{"pk":{"S":"a"}}}'
@@ -187,7 +192,7 @@ def test_error_codes_that_botocore_retries_are_retryable() -> None:
     transient: Any = TransientRetryableChecker
     throttled: Any = ThrottledRetryableChecker
     botocores = {*transient._TRANSIENT_ERROR_CODES, *throttled._THROTTLED_ERROR_CODES}
-    assert botocores | {CONNECTION_FAILED, INVALID_RESPONSE} == RETRYABLE_CODES
+    assert botocores | {CONNECTION_FAILED, INVALID_RESPONSE, OUT_OF_TIME} == RETRYABLE_CODES
 
 
 def test_missing_credentials_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -479,7 +479,7 @@ def test_a_presigned_url_names_the_version(store: S3Server) -> None:
     assert "Expires" in url
 
 
-@pytest.mark.parametrize("point", range(6))
+@pytest.mark.parametrize("point", range(5))
 def test_a_killed_copy_is_continued(
     point: int, files: FileServer, store: S3Server, tmp_path: Path
 ) -> None:

@@ -257,11 +257,13 @@ def _copy(env: Env) -> None:
     boto3.client("s3").create_bucket(Bucket=COPIES, CreateBucketConfiguration=region)
     store = Store(env.dynamodb, TABLE, deleted_days=90, copies=True)
     copied, failing, waiting = env.vonage.add_recordings(3)["recording_ids"]
-    for recording_id in (copied, failing, waiting):
+    lost = "deleted-at-vonage"
+    for recording_id in (copied, failing, lost, waiting):
         store.apply(parse(json_bytes(an_upload(recording_id))), LONG_AGO)
     copying.handler(_queued(copied), Invocation())
     env.vonage.fault("get_recording", status=400, times=1)
     copying.handler(_queued(failing), Invocation())
+    copying.handler(_queued(lost), Invocation())
     copying.handler({"dry_run": True}, Invocation())
     _emit_all_counts(copying.handler({}, Invocation()))
 
