@@ -12,6 +12,7 @@ from local.aws import (
     event_buses,
     function_output,
     layers,
+    nested_stacks,
     schedule_roles,
     schedule_sweeps,
     secret_versions,
@@ -26,6 +27,7 @@ function_output.install(Path(os.environ["FUNCTION_OUTPUT"]))
 layers.install(Path(os.environ["TMPDIR"]) / "layers")
 schedule_roles.install()
 company_rules.install()
+nested_stacks.install()
 schedule_sweeps.install()
 deployer_permissions.install()
 event_buses.install()

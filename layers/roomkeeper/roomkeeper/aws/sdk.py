@@ -43,12 +43,8 @@ def dynamodb(policy: RetryPolicy) -> "DynamoDBClient":
 
 
 def events(policy: RetryPolicy) -> "EventBridgeClient":
-    """Return an EventBridge client. Safe to use from many threads.
-
-    It does not validate arguments: `bus` sets all of them, and EventBridge validates them anyway.
-    That would take 7% of the publisher's CPU time.
-    """
-    return cast("EventBridgeClient", _client("events", policy, parameter_validation=False))
+    """Return an EventBridge client. Safe to use from many threads."""
+    return cast("EventBridgeClient", _client("events", policy))
 
 
 def secrets_manager(policy: RetryPolicy) -> "SecretsManagerClient":
@@ -149,7 +145,7 @@ def _config(policy: RetryPolicy) -> Config:
         read_timeout=policy.timeout / 2,
         max_pool_connections=MAX_CONNECTIONS,
         user_agent=USER_AGENT,
-        parameter_validation=False,  # AWS validates the parameters anyway
+        parameter_validation=False,  # AWS does it anyway; it takes 7% of the publisher's CPU time
     )
 
 
