@@ -96,8 +96,9 @@ lock: $(UV) ## update all locked versions in requirements/
 
 # --- checks ---------------------------------------------------------------------------------------
 
-# The SAM CLI refuses to validate with a profile that does not exist.
-WITHOUT_AWS := env -u AWS_PROFILE -u AWS_DEFAULT_PROFILE AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null
+# The SAM CLI refuses to validate with a profile that does not exist, cfn-lint with such a region.
+WITHOUT_AWS := env -u AWS_PROFILE -u AWS_DEFAULT_PROFILE -u AWS_REGION -u AWS_DEFAULT_REGION \
+	AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null
 
 .PHONY: check
 check: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed check-texts check-security ## check style, types, import rules, template, texts and security
@@ -106,7 +107,7 @@ check: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed check-texts check-securit
 	@$(DEV)/mypy
 	@$(DEV)/lint-imports
 	@$(WITHOUT_AWS) $(SAM) validate --lint --region eu-west-1
-	@$(DEV)/cfn-lint template.yaml schemas/*.yaml operations/*.yaml examples/*/*.yaml
+	@$(WITHOUT_AWS) $(DEV)/cfn-lint template.yaml schemas/*.yaml operations/*.yaml examples/*/*.yaml
 
 LINT := $(TOOLS)/lint/bin
 # D2_CHECK_VERSION=off: the renderer does not look for updates.
@@ -118,7 +119,7 @@ check-texts: $(TOOLS)/lint/.installed $(TOOLS)/dev/.installed
 	@$(LINT)/shellcheck .ci/run
 	@$(LINT)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(LINT)/zizmor --quiet --offline .github/workflows
-	@$(LINT)/pre-commit validate-config
+	@PRE_COMMIT_HOME=build/pre-commit $(LINT)/pre-commit validate-config
 	@mkdir -p build && $(RENDER) docs/pictures/flow.d2 build/flow.svg 2>build/picture.log || { cat build/picture.log >&2; exit 1; }
 	@cmp -s build/flow.svg docs/pictures/flow.svg || { echo "docs/pictures/flow.svg is not up to date: run make picture" >&2; exit 1; }
 

@@ -134,12 +134,11 @@ class Machine:
         self.ports = f"PORT={free_port()}", f"VONAGE_PORT={free_port()}"
 
     def install(self, *more: str) -> Result:
-        """Install the tools, and `more`, and build, with packages from this machine's own index."""
-        index = {name: value for name, value in os.environ.items() if name.startswith(_INDEX)}
+        """Install the tools, and `more`, and build."""
         tools = [f".tools/{name}/.installed" for name in ("dev", "sam", "ministack", *more)]
         parameters = f"PARAMETERS=Architecture={this_machine().architecture}"
         for command in (["make", *tools], ["make", "build", parameters]):
-            result = self._run(command, {**index, **self._variables()})
+            result = self._run(command, self._variables())
             if result.code:
                 break
         return result
@@ -154,8 +153,9 @@ class Machine:
 
     def _variables(self) -> dict[str, str]:
         known = {} if self.oddity.is_bare else plain_shell()
+        index = {name: value for name, value in os.environ.items() if name.startswith(_INDEX)}
         odd = self.oddity.variables.items()
-        return known | {name: text.format(scratch=self._scratch) for name, text in odd}
+        return known | index | {name: text.format(scratch=self._scratch) for name, text in odd}
 
     def _run(self, command: list[str], variables: Mapping[str, str]) -> Result:
         done = subprocess.run(
