@@ -1,6 +1,6 @@
 """A pytest plugin that lets the suites run side by side (`-n`, `--dist loadgroup`).
 
-Unit and integration tests run in random order (pytest-randomly) on any worker. The tests of a
+Unit and integration tests run on any worker, in random order with `-p randomly`. The tests of a
 deployed stack run in the order of their files, and those of a group on one worker, which has
 stacks of its own.
 """
