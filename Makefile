@@ -113,13 +113,16 @@ LINT := $(TOOLS)/lint/bin
 # D2_CHECK_VERSION=off: the renderer does not look for updates.
 RENDER = D2_CHECK_VERSION=off $(LINT)/d2 --elk-nodeNodeBetweenLayers 28 --elk-edgeNodeBetweenLayers 14
 
+# The home may be a folder that cannot be written.
+check-texts check-security: export XDG_CACHE_HOME := $(CURDIR)/build/cache
+
 .PHONY: check-texts
 check-texts: $(TOOLS)/lint/.installed $(TOOLS)/dev/.installed
 	@$(LINT)/codespell $$(git ls-files | grep -vE '\.(txt|svg)$$')
 	@$(LINT)/shellcheck .ci/run
 	@$(LINT)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(LINT)/zizmor --quiet --offline .github/workflows
-	@PRE_COMMIT_HOME=build/pre-commit $(LINT)/pre-commit validate-config
+	@$(LINT)/pre-commit validate-config
 	@mkdir -p build && $(RENDER) docs/pictures/flow.d2 build/flow.svg 2>build/picture.log || { cat build/picture.log >&2; exit 1; }
 	@cmp -s build/flow.svg docs/pictures/flow.svg || { echo "docs/pictures/flow.svg is not up to date: run make picture" >&2; exit 1; }
 
