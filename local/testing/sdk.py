@@ -1,5 +1,6 @@
 """AWS in tests: moto for boto3, moto's server for the Common Runtime, and sample errors."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -7,6 +8,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.client import BaseClient
 from moto import mock_aws
 from moto.server import ThreadedMotoServer
 
@@ -21,12 +23,24 @@ OUTAGES = [THROTTLED, FAILING, CUT_OFF]
 LONG_TIMEOUT = RetryPolicy(max_attempts=1, timeout=60)
 """For tests that do not test timeouts, so that they pass on a busy machine."""
 
+_CLIENT: Any = BaseClient
+
 
 @contextmanager
 def moto() -> Iterator[None]:
-    """Mock AWS for boto3's clients in this process."""
+    """Mock AWS for boto3's clients in this process.
+
+    One call is handled at a time: moto's tables let a read see half of a concurrent write.
+    """
+    lock, call = threading.RLock(), _CLIENT._make_api_call
+
+    def call_alone(client: Any, *arguments: Any) -> Any:
+        with lock:
+            return call(client, *arguments)
+
     with mock_aws(), pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+        patch.setattr(_CLIENT, "_make_api_call", call_alone)
         yield
 
 
