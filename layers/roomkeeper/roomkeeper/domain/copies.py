@@ -142,7 +142,7 @@ def requests_for(size: int) -> int:
 
 
 def next_part(size: int, part_size: int, done: int) -> Part | None:
-    """Return the part after the first `done` parts; None if these are the whole file."""
+    """Return the part after the first `done` parts; None if there is none."""
     start = done * part_size
     if start >= size:
         return None

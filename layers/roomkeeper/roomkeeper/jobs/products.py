@@ -49,7 +49,7 @@ class Products:
 
     @property
     def all_stopped_by(self) -> StoppedBy | None:
-        """The reason why the run calls no product any more; None as long as it calls one."""
+        """The reason why the run no longer calls any product; None while it calls at least one."""
         if not self._stopped or self.in_use:
             return None
         return min(self._stopped.values(), key=lambda reason: reason != "unauthorized")

@@ -90,7 +90,7 @@ class RecordingScan:
 
     @property
     def changes_left(self) -> int | None:
-        """How many more items the run may process; None without a limit."""
+        """The number of items that the run may still process; None without a limit."""
         return self._left
 
     def _scan(self, product: Product, pool: ThreadPoolExecutor) -> None:

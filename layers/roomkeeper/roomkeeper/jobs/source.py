@@ -127,7 +127,7 @@ class Reading:
         """The pieces, in the order of the file."""
 
     def stop(self) -> None:
-        """Cancel the reading; return when nothing is written into the part's memory any more."""
+        """Cancel the reading; return once nothing writes into the part's memory."""
         for each in self.pieces:
             each.cancel()
         wait(self.pieces)
