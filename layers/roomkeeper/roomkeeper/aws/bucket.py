@@ -27,11 +27,11 @@ RETRIES = RetryPolicy(max_attempts=5, timeout=20)
 CONTENT_TYPES: Mapping[FileType, str] = {"mp4": "video/mp4", "zip": "application/zip"}
 
 _EXISTS = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchUpload"}
-"""Error codes of an upload whose object exists already: of another upload or an earlier attempt."""
+"""Error codes of an upload if another upload, or an earlier attempt, may have made the object."""
 
 
 _SENT_AT_ONCE = 1024 * 1024
-"""Bytes per call of the socket, whose timeout applies to each call."""
+"""The bytes that are passed to the socket at once. The timeout of a connection applies to each."""
 
 _GONE = {"NoSuchKey", "NoSuchVersion", "404"}
 

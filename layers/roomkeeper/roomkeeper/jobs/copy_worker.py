@@ -137,7 +137,7 @@ class CopyWorker:
             self._remove_upload(recording)
             return "nothing_to_do"
         if not recording.lacks_copy:
-            self._complete_copied(recording)
+            self._skip(recording)
             return "not_needed"
         claim, now = str(uuid.uuid4()), datetime.now(UTC)
         ends_at = now + timedelta(seconds=max(0.0, self._deadline.remaining()))
@@ -159,8 +159,8 @@ class CopyWorker:
         if upload and upload.upload_id and not (until and until > datetime.now(UTC)):
             self._bucket.abort(upload.key, upload.upload_id)
 
-    def _complete_copied(self, recording: Recording) -> None:
-        """Repeat the last steps of a finished copy, before which an invocation may have ended."""
+    def _skip(self, recording: Recording) -> None:
+        """Take a recording that needs no copy off the worklist, and apply its hold to its copy."""
         if "awaiting_copy" in (recording.worklist or ""):
             self._store.copies.skip(recording)
         self._keep_if_on_hold(recording.recording_id)
@@ -179,14 +179,14 @@ class CopyWorker:
         )
         match outcome:
             case Copied(copy):
-                self._made(recording, claim, copy, time.monotonic() - started_at)
+                self._mark_copied(recording, claim, copy, time.monotonic() - started_at)
                 return "copied"
             case Continued():
                 self._store.copies.release(id_, claim)  # before the next invocation claims it
                 self._queue.send(id_)
                 return "continued"
             case _:
-                return self._no_file(recording, api)
+                return self._record_missing_file(recording, api)
 
     def _copier(self) -> Copier:
         downloader = Downloader(allows_loopback=self._settings.allows_loopback)
@@ -201,7 +201,7 @@ class CopyWorker:
         new = copies.object_key(day, recording.session_id, recording.recording_id, file_type)
         return key or new, file_type
 
-    def _made(self, recording: Recording, claim: str, copy: Copy, seconds: float) -> None:
+    def _mark_copied(self, recording: Recording, claim: str, copy: Copy, seconds: float) -> None:
         now = datetime.now(UTC)
         ttl = self._settings.copy_expires_at(now)
         is_new = self._store.copies.mark_copied(recording, claim, copy, ttl, now)
@@ -228,8 +228,8 @@ class CopyWorker:
             self._store.recordings.keep_if_on_hold(recording_id)
             self._bucket.keep(known.copy.key, known.copy.version_id, on_hold=True)
 
-    def _no_file(self, recording: Recording, api: RecordingsApi) -> Result:
-        """Record why Vonage has no file; defer the recording if a file may still be uploaded."""
+    def _record_missing_file(self, recording: Recording, api: RecordingsApi) -> Result:
+        """Record why Vonage has no file; defer the recording if the file may still appear."""
         found, now = api.get(recording.recording_id), datetime.now(UTC)
         if found is not None and found.event in _WITHOUT_FILE:
             self._store.recordings.reconcile(found, now)

@@ -46,7 +46,7 @@ _OF_CLEANUP: tuple[Worklist, ...] = (
     "deferred_confirmed",
     "deferred_retained",
 )
-"""With CleanupRetentionDays=0, no cleanup moves deferred recordings back, so their lists count."""
+"""The deferred lists are included: with CleanupRetentionDays=0, no cleanup takes items off them."""
 
 
 class Copying(WorklistJob[Options]):

@@ -82,7 +82,7 @@ class Products:
                 self._stopped.setdefault(product, "failures")
 
     def for_batch(self, error: RoomkeeperError) -> RoomkeeperError:
-        """Return the error to raise for an item whose `error` occurred.
+        """Return the error to raise for an item that failed with `error`.
 
         The returned error ends the batch if no product is left. Otherwise, a product's failure does
         not count towards the batch's own limit.

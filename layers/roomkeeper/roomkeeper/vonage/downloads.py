@@ -25,7 +25,7 @@ from roomkeeper.vonage.errors import RequestContext, TransientError, VonageError
 from roomkeeper.vonage.retry import Deadline, RetryPolicy
 
 STALL_TIMEOUT = 10.0
-"""The timeout in seconds of a connection, and of each read without data."""
+"""The timeout in seconds for connecting, and for each read."""
 
 ATTEMPT_TIMEOUT = 30.0
 """The timeout of a request in seconds, so that a slow response cannot block a copy."""
@@ -325,7 +325,7 @@ _PRINTABLE = re.compile(r"[!-~]+")
 
 
 def _allowed_addresses(address: _Address) -> list[str]:
-    """Return the host's IP addresses, all of which are allowed."""
+    """Return the host's IP addresses if all are allowed; otherwise raise DownloadRefused."""
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except UnicodeError as exc:
