@@ -59,7 +59,7 @@ def handler(event: Mapping[str, Any], _context: object) -> None:
 
 
 def link_to(copy: Mapping[str, Any]) -> tuple[str, datetime]:
-    """Return a link that downloads this version of the copy, and the time when it expires, in UTC."""
+    """Return a link that downloads this version of the copy, and its expiry time in UTC."""
     assumed = sts.assume_role(
         RoleArn=os.environ["LINK_ROLE_ARN"],
         RoleSessionName="link",
