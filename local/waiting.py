@@ -5,10 +5,16 @@ from collections.abc import Callable
 
 
 def wait_until(holds: Callable[[], bool], within: float, interval: float = 0.05) -> bool:
-    """Return whether `holds` becomes true `within` seconds, polled every `interval` seconds."""
-    deadline = time.monotonic() + within
+    """Return whether `holds` becomes true `within` seconds.
+
+    It is polled every `interval` seconds. Short intervals grow with the time waited, up to ten
+    times that or half a second: a poll takes processor time from what it waits for.
+    """
+    started = time.monotonic()
     while not holds():
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - started
+        if waited > within:
             return False
-        time.sleep(interval)  # other processes cannot signal that the condition holds
+        # Other processes cannot signal that the condition holds.
+        time.sleep(max(interval, min(waited / 10, 10 * interval, 0.5)))
     return True
