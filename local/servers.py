@@ -25,6 +25,9 @@ REGION = "eu-west-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 """MiniStack's root user. All other callers have only the permissions of their role."""
 
+NEEDED_PERMISSIONS = "needed-permissions.log"
+"""The log of `local.aws.needed_permissions` in the folder of a local stack."""
+
 _children: dict[int, "subprocess.Popen[bytes]"] = {}
 """The servers that this process started and must reap when they exit."""
 
@@ -69,7 +72,8 @@ class Server(Struct, frozen=True):
 def start_aws(port: int, folder: Path) -> Server:
     """Start MiniStack with IAM enforced on a loopback `port`; all its files are below `folder`.
 
-    `folder`/functions contains a log file for each function.
+    `folder`/functions contains a log file for each function, `folder`/needed-permissions.log the
+    permissions that the functions' calls need.
     """
     scratch = folder / "aws"
     scratch.mkdir(parents=True, exist_ok=True)
@@ -81,6 +85,7 @@ def start_aws(port: int, folder: Path) -> Server:
         "LOG_LEVEL": "WARNING",
         "TMPDIR": str(scratch),
         "FUNCTION_OUTPUT": str(folder / "functions"),
+        "NEEDED_PERMISSIONS": str(folder / NEEDED_PERMISSIONS),
         "STATE_DIR": str(scratch / "state"),
         "S3_DATA_DIR": str(scratch / "s3"),
     }

@@ -12,6 +12,7 @@ from local.aws import (
     event_buses,
     function_output,
     layers,
+    needed_permissions,
     nested_stacks,
     schedule_roles,
     schedule_sweeps,
@@ -33,4 +34,5 @@ deployer_permissions.install()
 event_buses.install()
 secret_versions.install()
 tagged_uploads.install()
+needed_permissions.install(Path(os.environ["NEEDED_PERMISSIONS"]))
 main()

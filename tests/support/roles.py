@@ -1,6 +1,7 @@
 """The permissions of the deployed stack's roles, and their temporary removal."""
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
@@ -9,6 +10,7 @@ from typing import Any
 import boto3
 from msgspec import Struct
 
+from local.servers import NEEDED_PERMISSIONS
 from local.testing.template import resources
 from tests.support.deployed import Deployed
 
@@ -44,6 +46,20 @@ class Roles:
             for statement in self._statements(role, name)
             for action, resource in product(*_parts(statement))
         ]
+
+    @contextmanager
+    def needed(self, role: str) -> Iterator[set[tuple[str, str]]]:
+        """Yield a set that has the actions and resources needed within the context at its end.
+
+        A call needs a permission of the role if the local IAM would deny it without that one.
+        """
+        log, name = self._deployed.folder / NEEDED_PERMISSIONS, self._deployed.id_of(role)
+        found = set[tuple[str, str]]()
+        with log.open() as lines:
+            lines.seek(0, os.SEEK_END)
+            yield found
+            calls = [json.loads(line) for line in lines]
+        found |= {(each["action"], each["resource"]) for each in calls if each["role"] == name}
 
     @contextmanager
     def without(self, *grants: Grant) -> Iterator[None]:

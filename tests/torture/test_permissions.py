@@ -1,8 +1,8 @@
 """Least privilege in both directions: each permission is needed, and nothing else is allowed.
 
-Each grant (an action on a resource) is removed from the deployed role, after which the role's
-scenario must fail. Then each call of `calls` is made with the role's credentials: it must be
-denied unless the role grants it.
+For each grant (an action on a resource) of a deployed role, the role's scenario must make a call
+that the local IAM allows only because of it. Without one of them the scenario must fail. Then each
+call of `calls` is made with the role's credentials: it must be denied unless the role grants it.
 """
 
 from collections.abc import Iterator
@@ -68,28 +68,11 @@ def _prepared(deployed: Deployed, past: Past) -> Iterator[None]:
     deployed.stack.client("sqs").purge_queue(QueueUrl=queue)
 
 
-def works(deployed: Deployed, role: str) -> bool:
-    """Return whether the scenario of this role succeeds."""
-    try:
-        SCENARIOS[role](deployed)
-    except AssertionError:
-        return False
-    return True
-
-
 def restart(deployed: Deployed, role: str) -> None:
     """Replace the processes of the role's function, which drops their cached secret."""
     name = deployed.id_of(role.removesuffix("Role"))
     with functions.configured(deployed, name, RESTARTED="true"):
         pass
-
-
-def is_needed(deployed: Deployed, roles: Roles, grant: Grant) -> bool:
-    """Return whether the role's scenario fails without `grant`."""
-    with roles.without(grant):
-        if grant.role in CACHE_SECRETS and grant.action.startswith("secretsmanager:"):
-            restart(deployed, grant.role)
-        return not works(deployed, grant.role)
 
 
 def is_tried(grant: Grant) -> bool:
@@ -106,17 +89,27 @@ def test_a_function_needs_every_permission_of_its_role(
     deployed: Deployed, roles: Roles, role: str, measurements: Measurements
 ) -> None:
     tried = [grant for grant in roles.grants(role) if is_tried(grant)]
-    assert works(deployed, role)
+    if role in CACHE_SECRETS:
+        restart(deployed, role)
 
-    unneeded = [grant for grant in tried if not is_needed(deployed, roles, grant)]
+    with roles.needed(role) as needed:
+        SCENARIOS[role](deployed)
 
+    unneeded = [grant for grant in tried if (grant.action, grant.resource) not in needed]
     measurements.add(
         "permissions",
         statements=len({grant.statement for grant in tried}),
         unneeded=len({grant.statement for grant in unneeded}),
     )
     assert [(each.action, each.resource) for each in unneeded] == []
-    assert works(deployed, role)
+
+
+@pytest.mark.parametrize("role", SCENARIOS)
+def test_a_function_fails_if_a_call_is_denied(deployed: Deployed, roles: Roles, role: str) -> None:
+    tried = filter(is_tried, roles.grants(role))
+    first = next(each for each in tried if each.action.startswith("dynamodb:"))
+    with roles.without(first), pytest.raises(AssertionError):
+        SCENARIOS[role](deployed)
 
 
 def test_schedules_need_their_roles(
