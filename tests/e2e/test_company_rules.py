@@ -13,15 +13,15 @@ import pytest
 import requests
 from msgspec import Struct, structs
 
-from local import deployer
 from local.clients import jobs
 from local.clients.management import ManagementApi
 from local.deployment import local_session
 from local.testing.builders import a_body
 from local.waiting import wait_until
 from operations.stack import Stack, resource_ids
-from operations.template import ROOT, included, template
+from operations.template import included, template
 from tests.support.commands import make
+from tests.support.company import encrypt_bucket, made
 from tests.support.deployed import WITHIN, Deployed
 
 pytestmark = pytest.mark.local_stack
@@ -53,20 +53,6 @@ class Ruled(Struct, frozen=True):
     given: Given
 
 
-def a_policy_stack(stack: Stack, name: str, template_name: str, output: str) -> str:
-    """Deploy a template of operations/ as an administrator; return one of its outputs."""
-    made = Stack(name, local_session(), stack.base_url)
-    formation = made.client("cloudformation")
-    formation.create_stack(
-        StackName=name,
-        TemplateBody=(ROOT / "operations" / template_name).read_text(),
-        Capabilities=["CAPABILITY_IAM"],
-    )
-    complete = formation.get_waiter("stack_create_complete")
-    complete.wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
-    return made.outputs[output]
-
-
 def a_network(stack: Stack) -> dict[str, str]:
     ec2 = stack.client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
@@ -83,37 +69,29 @@ def a_domain(stack: Stack) -> dict[str, str]:
     return {"CallbackDomainName": DOMAIN, "CallbackCertificateArn": certificate}
 
 
-def allow_company_rules(stack: Stack) -> None:
-    """Attach DeployCompanyRulesPolicy to the user who deploys, as an administrator would."""
-    policies = Stack("allow-deployment", local_session(), stack.base_url)
-    stack.client("iam").attach_user_policy(
-        UserName=deployer.NAME, PolicyArn=policies.outputs["DeployCompanyRulesPolicyArn"]
-    )
-
-
 @pytest.fixture(scope="module")
-def ruled(copying: Deployed) -> Ruled:
-    """The stack that copies recordings, after a deployment with all of these parameters."""
-    stack = copying.stack
+def ruled(company: Deployed) -> Ruled:
+    """The company's stack, after a deployment with all of these parameters and another key."""
+    stack = company.stack
     boundary = ("allow-roles", "permissions-boundary.yaml", "BoundaryArn")
-    key = ("roomkeeper-key", "encryption-key.yaml", "KeyArn")
+    key = made(stack.base_url, "another-key", "encryption-key.yaml", "KeyArn")
+    encrypt_bucket(stack, key)
     parameters = {
         **a_network(stack),
         **a_domain(stack),
-        "PermissionsBoundaryArn": a_policy_stack(stack, *boundary),
-        "EncryptionKeyArn": a_policy_stack(stack, *key),
+        "PermissionsBoundaryArn": made(stack.base_url, *boundary),
+        "EncryptionKeyArn": key,
     }
-    allow_company_rules(stack)
-    pairs = {**parameters, "VonageBaseUrl": copying.vonage.api_url}
+    pairs = {**parameters, "VonageBaseUrl": company.vonage.api_url}
     given = " ".join(f"{name}={value}" for name, value in pairs.items())
     tags = " ".join(f"{name}={value}" for name, value in TAGS.items())
     result = make(
-        copying.operated,
+        company.operated,
         *("deploy", "ENV=local", f"PARAMETERS={given}", f"ARGS=--tags {tags}"),
     )
     assert result.code == 0, result.text
     after = Stack(stack.name, local_session(), stack.base_url)
-    return Ruled(structs.replace(copying, stack=after), Given(parameters))
+    return Ruled(structs.replace(company, stack=after), Given(parameters))
 
 
 def test_the_stack_keeps_the_given_parameters(ruled: Ruled) -> None:
@@ -130,7 +108,7 @@ def test_a_callback_to_the_domain_is_stored_and_published(ruled: Ruled) -> None:
         ruled.stack.stack.base_url + ruled.stack.stack.callback_path(),
         data=a_body("room:expired", room_id=room_id),
         headers={"Content-Type": "application/json", "Host": DOMAIN},
-        timeout=30,
+        timeout=WITHIN,
     )
     assert response.status_code == 204
     [event] = ruled.stack.events_about(room_id, count=1)

@@ -1,76 +1,21 @@
 """Copies into an existing bucket, encrypted with a key of the account, as companies have them."""
 
 import hashlib
-import secrets
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from local import deployer
-from local import stack as local_stack
 from local.clients.management import ManagementApi
-from local.deployment import local_session
 from local.waiting import wait_until
-from operations.stack import Stack
-from operations.subscriber import Subscriber
-from operations.template import ROOT
 from roomkeeper.domain.copies import MAX_SINGLE, MIB, Copy
+from tests.support.company import BUCKET, OTHER_BUCKET, key_of_bucket
 from tests.support.deployed import WITHIN, Deployed
 from tests.support.roles import Roles
-from tests.support.suites import LOCAL
 
 pytestmark = pytest.mark.local_stack
-
-BUCKET, OTHER_BUCKET = "recordings-of-the-company", "something-else"
-FOLDER = LOCAL.with_name(f"{LOCAL.name}-copy-bucket")
-KEY_TEMPLATE = ROOT / "operations" / "encryption-key.yaml"
-
-
-def prepare(url: str) -> Mapping[str, str]:
-    """Make a key and two buckets as an administrator, one of which the key encrypts."""
-    administrator = local_session()
-    key = a_key(Stack("company-key", administrator, url))
-    s3 = administrator.client("s3", endpoint_url=url)
-    for bucket in (BUCKET, OTHER_BUCKET):
-        where = {"LocationConstraint": administrator.region_name}
-        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
-    by_key = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
-    s3.put_bucket_encryption(
-        Bucket=BUCKET,
-        ServerSideEncryptionConfiguration={
-            "Rules": [{"ApplyServerSideEncryptionByDefault": by_key}]
-        },
-    )
-    policies = Stack("allow-deployment", administrator, url)
-    administrator.client("iam", endpoint_url=url).attach_user_policy(
-        UserName=deployer.NAME, PolicyArn=policies.outputs["DeployCompanyRulesPolicyArn"]
-    )
-    return {"CopyBucket": BUCKET, "EncryptionKeyArn": key}
-
-
-def a_key(made: Stack) -> str:
-    """Deploy the template of the key; return its ARN."""
-    formation = made.client("cloudformation")
-    formation.create_stack(StackName=made.name, TemplateBody=KEY_TEMPLATE.read_text())
-    complete = formation.get_waiter("stack_create_complete")
-    complete.wait(StackName=made.name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
-    return made.outputs["KeyArn"]
-
-
-@pytest.fixture(scope="module")
-def company() -> Iterator[Deployed]:
-    """A stack that copies into the company's bucket."""
-    parameters = {"CopyRecordings": "true"}
-    with local_stack.running(FOLDER, print, parameters=parameters, prepare=prepare) as local:
-        subscriber = Subscriber(local.stack, f"test-{secrets.token_hex(4)}")
-        try:
-            yield Deployed(local.stack, local.operated, local.vonage, subscriber, FOLDER)
-        finally:
-            subscriber.close()
 
 
 def copied(company: Deployed, size: int) -> tuple[str, Copy]:
@@ -100,16 +45,17 @@ def test_a_recording_is_copied_into_the_given_bucket_with_its_key(
     found = company.stack.client("s3").head_object(Bucket=BUCKET, Key=copy.key)
     assert found["ContentLength"] == size
     assert found["ServerSideEncryption"] == "aws:kms"
-    assert found["SSEKMSKeyId"] == company.stack.parameters["EncryptionKeyArn"]
+    assert found["SSEKMSKeyId"] == key_of_bucket(company.stack)
 
     api = ManagementApi(company.stack)
     file = api.call("GET", f"/recordings/{recording_id}/file").json()
-    content = requests.get(file["url"], timeout=30).content
+    content = requests.get(file["url"], timeout=WITHIN).content
     assert b64encode(hashlib.sha256(content).digest()).decode() == copy.sha256 == file["sha256"]
 
     deleted = api.call("DELETE", f"/recordings/{recording_id}?copy=delete").json()
     assert deleted == {"recording_id": recording_id, "copy": "deleted"}
-    assert "Contents" not in company.stack.client("s3").list_objects_v2(Bucket=BUCKET)
+    left = company.stack.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=copy.key)
+    assert "Contents" not in left
 
 
 @pytest.mark.parametrize("role", ["RecordingCopierRole", "ManagementApiRole"])

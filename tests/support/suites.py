@@ -15,24 +15,24 @@ from xdist.scheduler import LoadScopeScheduling
 from local.servers import BUILD
 
 GROUPS = {
-    "tests/torture/test_copies.py": "torture of copies",
-    "tests/torture/test_permissions.py": "torture of copies",
-    "tests/torture/test_secrets_of_copies.py": "torture of copies",
+    "tests/torture/test_copies.py": "copies",
+    "tests/torture/test_permissions.py": "copies",
+    "tests/torture/test_secrets_of_copies.py": "copies",
     "tests/torture": "torture",
     "tests/machines": "machines",
     "tests/e2e/test_up.py": "up",
-    "tests/e2e/test_company_rules.py": "copies",
+    "tests/e2e/test_company_rules.py": "company",
+    "tests/e2e/test_copy_bucket.py": "company",
     "tests/e2e/test_copies.py": "copies",
-    "tests/e2e/test_copy_bucket.py": "copies",
     "tests/e2e/test_examples.py": "copies",
     "tests/e2e": "e2e",
 }
 """The group of the tests below a path; the first path that fits counts."""
 
-IN_ORDER = ("copies", "torture of copies", "e2e", "torture", "machines", "up")
-"""The groups in the order in which workers take them; the short tests that follow fill the rest.
+IN_ORDER = ("e2e", "copies", "torture", "machines", "up", "company")
+"""The groups in the order in which workers take them, the long ones first.
 
-The long groups come first. The copies come before their torture: on one worker they share a stack.
+The short tests that follow fill the rest.
 """
 
 LOCAL = BUILD / "local" / "-".join(filter(None, ("test", os.environ.get("PYTEST_XDIST_WORKER"))))
