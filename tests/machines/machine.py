@@ -1,8 +1,10 @@
 """Machines that differ from the developers': their folders, shells, settings and check-outs."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 
 from msgspec import Struct
@@ -132,6 +134,13 @@ class Machine:
         (self.folder / ".tools").mkdir()
         (self.folder / ".tools/cache").symlink_to(TOOLS / "cache")
         self.ports = f"PORT={free_port()}", f"VONAGE_PORT={free_port()}"
+
+    def with_oddity(self, oddity: Oddity) -> "Machine":
+        """Return the same clone with another oddity, where the tests' tools are not installed."""
+        other = copy(self)
+        other.oddity = oddity
+        shutil.rmtree(self.folder / ".tools/dev")
+        return other
 
     def install(self, *more: str) -> Result:
         """Install the tools, and `more`, and build."""
