@@ -58,7 +58,7 @@ def test_an_upload_is_copied_announced_and_only_then_deleted(size: int, copying:
     assert copy.size == size
 
     file = ManagementApi(copying.stack).call("GET", f"/recordings/{recording_id}/file").json()
-    content = requests.get(file["url"], timeout=30).content
+    content = requests.get(file["url"], timeout=WITHIN).content
     assert len(content) == size
     assert b64encode(hashlib.sha256(content).digest()).decode() == copy.sha256 == file["sha256"]
 

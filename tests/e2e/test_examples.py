@@ -188,7 +188,7 @@ def test_a_mail_has_a_link_that_downloads_the_verified_copy(
     ]
     assert f"s3://{copied['bucket']}/{copied['key']}\n" in text
     assert copied["sha256"] in text
-    assert requests.get(link_in(text), timeout=30).content == FILE
+    assert requests.get(link_in(text), timeout=WITHIN).content == FILE
 
 
 def test_a_mail_names_the_end_of_its_link(copying: Deployed, mails: Mails) -> None:
@@ -224,7 +224,7 @@ def test_a_link_opens_no_other_object_than_a_copy(
         mailer.client("lambda").invoke(
             FunctionName=mailer.outputs["MailerName"], Payload=json.dumps(event)
         )
-        status[key] = requests.get(link_in(mails.about(key)), timeout=30).status_code
+        status[key] = requests.get(link_in(mails.about(key)), timeout=WITHIN).status_code
     assert status == {"recordings/2026/a.mp4": 200, "elsewhere/a.mp4": 403}
 
 

@@ -80,7 +80,7 @@ def test_an_unsigned_request_is_refused(deployed: Deployed, route: str) -> None:
         route.partition(" ")[0],
         deployed.stack.base_url + path,
         headers=dict(deployed.stack.headers),
-        timeout=30,
+        timeout=WITHIN,
     )
     require_described(route, response)
     assert response.status_code == 403
@@ -155,7 +155,7 @@ def test_recordings_of_vonage_and_the_table_are_merged(deployed: Deployed, call:
         unheard: ["vonage"],
     }
     shown = call("GET /recordings/{recording_id}", known_to_both).json()
-    assert requests.get(shown["url"], timeout=30).headers["Content-Type"] == "video/mp4"
+    assert requests.get(shown["url"], timeout=WITHIN).headers["Content-Type"] == "video/mp4"
 
 
 def test_a_deletion_is_done_at_vonage_and_published_once(deployed: Deployed, call: Call) -> None:
@@ -222,7 +222,7 @@ def test_an_event_is_republished_each_time_under_its_old_id(deployed: Deployed, 
     origins = [detail["metadata"]["origin"] for detail in uploaded]
     assert sorted(origins) == ["callback", "management", "management"]
     again = uploaded[origins.index("management")]
-    assert requests.get(again["data"]["url"], timeout=30).status_code == 200
+    assert requests.get(again["data"]["url"], timeout=WITHIN).status_code == 200
     assert again["data"]["room_id"]
     schema = json.loads((ROOT / "docs/events/recording-uploaded.json").read_text())
     Draft202012Validator(schema).validate(again)

@@ -142,7 +142,7 @@ def test_the_management_api_shows_holds_and_deletes_an_archive(deployed: Deploye
         require_described("GET /recordings/{recording_id}", shown)
         recording = shown.json()
         assert (recording["product"], recording["status"]) == ("video", "uploaded")
-        assert requests.get(recording["url"], timeout=30).status_code == 200
+        assert requests.get(recording["url"], timeout=WITHIN).status_code == 200
     listed = api.call("GET", f"/sessions/{recording['session_id']}/recordings")
     require_described("GET /sessions/{session_id}/recordings", listed)
     assert [each["product"] for each in listed.json()["recordings"]] == ["video"]

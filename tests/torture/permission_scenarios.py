@@ -110,7 +110,7 @@ def look_after_copies(deployed: Deployed) -> None:
         path = f"/recordings/{recording_id}"
         file = api.call("GET", f"{path}/file")
         assert file.ok, file.text
-        assert requests.get(file.json()["url"], timeout=10).ok
+        assert requests.get(file.json()["url"], timeout=WITHIN).ok
         for method, body in (("PUT", {"reason": "a permission test"}), ("DELETE", None)):
             response = api.call(method, f"{path}/hold", json=body)
             assert response.ok, response.text
