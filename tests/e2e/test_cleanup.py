@@ -126,7 +126,7 @@ def test_invalid_options_are_refused_with_the_reason(deployed: Deployed) -> None
 def test_a_few_runs_delete_everything_although_every_fifth_call_fails(
     deployed: Deployed,
 ) -> None:
-    ids = jobs.uploads(deployed, 150)
+    ids = jobs.uploads(deployed, 75)
     back_dating.back_date(deployed.stack, back_dating.recordings(ids), 31 * DAY)
     ways: list[dict[str, Any]] = [
         {"status": 500},

@@ -39,7 +39,7 @@ SOURCE_FAULTS: Sequence[Mapping[str, Any]] = (
 SLOW: Mapping[str, Any] = {"probability": 0.05, "times": 5}
 """How many requests for files are slow."""
 
-SLOW_RATE, LESS_SLOW_RATE = 20_000, 400_000
+SLOW_RATE, LESS_SLOW_RATE = 20_000, 1_000_000
 """Bytes per second of slow requests: a range takes longer than a request may, or some seconds."""
 
 API_FAULTS: Sequence[Mapping[str, Any]] = ({"status": 503}, {"reset": True}, {"status": 429})

@@ -113,7 +113,7 @@ def test_forged_items_are_put_into_the_table_as_the_intake_writes_them(
 def test_a_real_recording_among_forged_ones_is_deleted_by_the_first_run(
     deployed: Deployed, prefix: str, measurements: Measurements, full: bool
 ) -> None:
-    count = 20_000 if full else 200
+    count = 20_000 if full else 100
     real = a_real_recording(deployed)
     ids = forge(deployed, prefix, count)
     deployed.store().recordings.hold(ids[0], "a court order", "legal", datetime.now(UTC))

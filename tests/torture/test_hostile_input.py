@@ -25,7 +25,7 @@ from tests.torture.hostile import Attack, Caller, Known, attacks, routes
 pytestmark = pytest.mark.local_stack
 
 SEED = 20211102
-FULL, SHORT = 20_000, 1_500
+FULL, SHORT = 20_000, 1_000
 SENDERS = 4
 GATEWAYS_OWN = {403, 404, 413, 429, 431}
 """Statuses of API Gateway's own responses, whose body has only a `message`."""
