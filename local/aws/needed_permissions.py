@@ -33,7 +33,7 @@ def install(log: Path) -> None:
     def evaluate_and_log(call: Any, policies: Any, *limits: Any) -> Any:
         result = evaluate(call, policies, *limits)
         if result.decision == "Allow" and call.principal_type == "AssumedRole":
-            pairs = [*_allowing(call, policies, allows)]
+            pairs = [*allowing(call, policies, allows)]
             if len(pairs) == 1:
                 [(action, resource)] = pairs
                 role = call.principal_arn.split("/")[1]
@@ -44,7 +44,7 @@ def install(log: Path) -> None:
     iam_evaluator.evaluate = evaluate_and_log
 
 
-def _allowing(call: Any, policies: Any, allows: Allows) -> Iterator[tuple[str, str]]:
+def allowing(call: Any, policies: Any, allows: Allows) -> Iterator[tuple[str, str]]:
     """Yield each action and resource of the policies that alone allow the call."""
     for statement in (each for policy in policies for each in policy if allows(call, each)):
         for action, resource in product(statement.actions, statement.resources):
