@@ -14,6 +14,7 @@ import yaml
 from local import builds
 from local.deployer import environment
 from local.servers import BUILD, CREDENTIALS, PROJECT, REGION, LocalStackError, Server
+from operations import build as builder
 from operations import sam
 from operations.build import FUNCTIONS, BuildFailed, Target, exclusive, shared, this_machine
 from operations.environment import bypass_proxies, without_account
@@ -42,7 +43,7 @@ def build() -> Path:
     wanted, log = this_machine(), BUILD / "local/sam-build.log"
     if not builds.is_current(wanted):
         try:
-            builds.make(wanted, lambda command: _run(command, log))
+            builder.build(wanted, lambda command: _run(command, log))
         except BuildFailed as exc:
             raise LocalStackError(str(exc)) from exc
     return TEMPLATE

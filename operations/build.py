@@ -5,6 +5,7 @@ processor, which may differ from this machine's. The SAM CLI builds the function
 """
 
 import fcntl
+import hashlib
 import platform
 import shutil
 import subprocess
@@ -27,6 +28,12 @@ FUNCTIONS = ROOT / "build/sam"
 
 MADE_FROM = ROOT / "build/made-from"
 """A file with a hash of the current build's sources; absent during a build (local/builds.py)."""
+
+SOURCES = (
+    *("template.yaml", "operations", "schemas/template.yaml", "functions", "layers/roomkeeper"),
+    *("requirements", "samconfig.toml"),
+)
+"""The files and folders that a build depends on."""
 
 UV = sam.TOOLS / "uv/bin/uv"
 
@@ -112,8 +119,10 @@ def build(wanted: Target, run: Callable[[list[str]], int]) -> Path:
     Raises:
         BuildFailed: a layer or the functions could not be built, or contain invalid Python.
     """
+    made_from = state_of_sources(wanted)
     MADE_FROM.unlink(missing_ok=True)
     for layer in LAYERS:
+        packed(layer.folder).unlink(missing_ok=True)
         install_layer(wanted, layer)
     # SAM only copies the functions, but insists that their interpreter is installed: pass it the
     # current one. The parameter Runtime of sam deploy selects the deployed runtime.
@@ -122,7 +131,32 @@ def build(wanted: Target, run: Callable[[list[str]], int]) -> Path:
     _compile(wanted)
     template = FUNCTIONS / "template.yaml"
     _pin(template, wanted)
+    MADE_FROM.write_text(made_from)
     return template
+
+
+def packed(layer: Path) -> Path:
+    """Return the path for a layer as a zip file (local/builds.py); a build removes the last one."""
+    return layer.with_suffix(".zip")
+
+
+def state_of_sources(wanted: Target) -> str:
+    """Return a hash of all that a build for this target depends on."""
+    about = f"{wanted.parameters} {wanted.platform} {sys.version} {ROOT}"
+    digest = hashlib.sha256(about.encode())
+    for source in SOURCES:
+        for file in _files(ROOT / source):
+            digest.update(f"{file.relative_to(ROOT)} {file.stat().st_mode}".encode())
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _files(source: Path) -> Iterator[Path]:
+    if source.is_file():
+        yield source
+    else:
+        found = (each for each in source.rglob("*") if each.is_file())
+        yield from sorted(each for each in found if "__pycache__" not in each.parts)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """The local stack uses the last build again as long as it is that of the project's files."""
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from msgspec import structs
@@ -28,7 +28,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (project / "functions/intake").mkdir(parents=True)
     (project / "functions/intake/app.py").write_text("handler = 1")
     (project / "template.yaml").write_text("Resources: {}")
-    monkeypatch.setattr(builds, "ROOT", project)
+    monkeypatch.setattr(build, "ROOT", project)
     monkeypatch.setattr(build, "MADE_FROM", project / "build/made-from")
     monkeypatch.setattr(build, "LAYERS", layers(project))
     monkeypatch.setattr(build, "FUNCTIONS", project / "build/sam")
@@ -39,15 +39,24 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def make(project: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Build for this machine; a build makes empty files."""
 
-    def made(*_: Any) -> None:
-        layers = [layer.folder for layer in build.LAYERS]
-        for folder in (*layers, build.FUNCTIONS):
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "code.py").touch()
-        (build.FUNCTIONS / "template.yaml").touch()
+    def install_layer(_wanted: Target, layer: Layer) -> None:
+        layer.folder.mkdir(parents=True, exist_ok=True)
+        (layer.folder / "code.py").touch()
 
-    monkeypatch.setattr(build, "build", made)
-    return lambda: builds.make(this_machine(), lambda _: 0)
+    monkeypatch.setattr(build, "install_layer", install_layer)
+    monkeypatch.setattr(build, "_compile", lambda _: None)
+    monkeypatch.setattr(build, "_pin", lambda *_: None)
+    return lambda: built_with(sam_build)
+
+
+def built_with(run: Callable[[list[str]], int]) -> None:
+    build.build(this_machine(), run)
+
+
+def sam_build(_command: list[str]) -> int:
+    build.FUNCTIONS.mkdir(parents=True, exist_ok=True)
+    (build.FUNCTIONS / "template.yaml").touch()
+    return 0
 
 
 def test_a_build_is_current_until_a_source_changes(project: Path, make: Make) -> None:
@@ -88,10 +97,7 @@ def test_a_build_for_another_target_is_not_current(make: Make) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        *("build/layer", "build/layer.zip", "build/layer-for-intake", "build/layer-for-intake.zip"),
-        *("build/sam/template.yaml", "build/made-from"),
-    ],
+    ["build/layer", "build/layer-for-intake", "build/sam/template.yaml", "build/made-from"],
 )
 def test_a_build_of_which_a_part_is_gone_is_not_current(
     name: str, project: Path, make: Make
@@ -102,27 +108,32 @@ def test_a_build_of_which_a_part_is_gone_is_not_current(
     assert not builds.is_current(this_machine())
 
 
-def test_a_source_that_changes_during_a_build_makes_another_one_necessary(
-    project: Path, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    built = build.build
-
-    def build_and_edit(wanted: Target, run: Any) -> Path:
-        (project / "template.yaml").write_text("Resources: {Table: {}}")
-        return built(wanted, run)
-
-    monkeypatch.setattr(build, "build", build_and_edit)
+def test_a_layer_is_packed_once_for_each_build(project: Path, make: Make) -> None:
     make()
+    layer = project / "build/layer"
+    first = builds.packed(layer)
+    (layer / "more.py").touch()
+    assert zipfile.ZipFile(builds.packed(layer)).namelist() == ["code.py"]
+
+    make()
+    assert not first.exists()
+    assert zipfile.ZipFile(builds.packed(layer)).namelist() == ["code.py", "more.py"]
+    assert {each.name for each in first.parent.glob("layer.*")} == {"layer.zip"}
+
+
+def test_a_source_that_changes_during_a_build_makes_another_one_necessary(
+    project: Path, make: Make
+) -> None:
+    def edit_and_build(command: list[str]) -> int:
+        (project / "template.yaml").write_text("Resources: {Table: {}}")
+        return sam_build(command)
+
+    built_with(edit_and_build)
     assert not builds.is_current(this_machine())
 
 
-def test_no_build_is_current_after_one_that_failed(
-    project: Path, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_build_is_current_after_one_that_failed(project: Path, make: Make) -> None:
     make()
-    monkeypatch.undo()
-    monkeypatch.setattr(build, "MADE_FROM", project / "build/made-from")
-    monkeypatch.setattr(build, "install_layer", lambda *_: None)
     with pytest.raises(BuildFailed):
         build.build(this_machine(), lambda _: 1)
     assert not build.MADE_FROM.exists()
@@ -137,7 +148,7 @@ def test_all_that_the_template_packs_is_a_source() -> None:
         if name in properties
     }
     assert packed >= {"functions/callback_intake", "operations/monitoring.yaml"}
-    sources = [ROOT / source for source in builds.SOURCES]
+    sources = [ROOT / source for source in build.SOURCES]
     layers = {str(layer.folder.relative_to(ROOT)) for layer in build.LAYERS}
     assert layers <= packed
     made_from = {ROOT / path for path in packed - layers} | {each.lock for each in build.LAYERS}
