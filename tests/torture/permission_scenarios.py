@@ -208,6 +208,7 @@ def require_done(deployed: Deployed, job: str, count: str, least: int = 1) -> No
 
 def copy_recordings(deployed: Deployed) -> None:
     """Have the sweep queue interrupted copies, and the copier complete them and apply holds."""
+    await_copies(deployed, jobs.uploads(deployed, 1))  # the sweep looks at it: it is retained
     with nothing_copied(deployed):
         whole = jobs.uploads(deployed, 1)[0]
         archive = deployed.vonage.video.play_session()["archive_ids"][0]
