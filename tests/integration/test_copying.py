@@ -304,9 +304,23 @@ def test_without_a_file_at_vonage_the_started_upload_is_removed(
 def test_an_upload_is_removed_if_the_file_is_gone_when_the_link_expires(
     attempt: Attempts, store: S3Server
 ) -> None:
-    attempt.files.fault = lambda handler, request: bool(request.if_match and handler.refuse(404))
-    links = [Download(url=attempt.files.url), None]
-    assert attempt(downloads=lambda: links.pop(0)) == NoFile()
+    """All readers find it out at once. One asks Vonage, and the others do not ask again."""
+    together = threading.Barrier(CONNECTIONS, timeout=60)
+    asked: list[Download | None] = []
+
+    def gone(handler: Handler, request: RangeRequest) -> bool:
+        if request.if_match:
+            together.wait()
+            handler.refuse(404)
+        return bool(request.if_match)
+
+    def downloads() -> Download | None:
+        asked.append(None if asked else Download(url=attempt.files.url))
+        return asked[-1]
+
+    attempt.files.fault = gone
+    assert attempt(downloads=downloads) == NoFile()
+    assert len(asked) == 2
     assert store.uploads == {}
     assert_no_object(store)
 
