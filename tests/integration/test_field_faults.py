@@ -2,10 +2,10 @@
 
 The handlers run as Lambda calls them. An alarm watches their Errors metric, so each must raise.
 
-Responses are judged in two steps. The first looks at status, encoding and JSON, and is common to all
-operations of a client. The second is the operation's own: the fields that its body must have, and
-what a 404 means. So pairs suffice: every foreign response meets a deletion and a list of each job,
-and every other operation meets one foreign response for each rule of its own second step (SAMPLES).
+Responses are judged in two steps. The first looks at status, encoding and JSON, and is common to
+all operations of a client. The second is the operation's own: the fields that its body must have,
+and what a 404 means. So pairs suffice: each job's first request meets every foreign response, and
+every other operation meets one of each kind (SAMPLES).
 """
 
 import json
@@ -95,7 +95,7 @@ SAMPLES = {
         "teapot",
     )
 }
-"""One foreign response of each kind: not JSON, JSON of another shape, and each group of statuses."""
+"""One foreign response of each kind: no JSON, JSON of another shape, each group of statuses."""
 
 
 @pytest.fixture(autouse=True)
@@ -201,7 +201,10 @@ def test_a_foreign_response_about_recordings_loses_none(fault: dict[str, Any], e
     ("operation", "fault"),
     [
         *(pytest.param("list_rooms", fault, id=f"list-{name}") for name, fault in FOREIGN.items()),
-        *(pytest.param("update_room", fault, id=f"update-{name}") for name, fault in SAMPLES.items()),
+        *(
+            pytest.param("update_room", fault, id=f"update-{name}")
+            for name, fault in SAMPLES.items()
+        ),
     ],
 )
 def test_a_foreign_response_about_rooms_extends_none_and_raises(

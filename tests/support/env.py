@@ -34,8 +34,8 @@ configuration.set_hypothesis_home_dir(ROOT / "build/hypothesis")
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "test")
 os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", NAMESPACE)
 
-# moto drops boto3's session for each test. Without a common loader, the first client of each session
-# would parse botocore's data again, which takes 60 ms.
+# moto drops boto3's session for each test. Without a common loader, the first client of each
+# session would parse botocore's data again, which takes 60 ms.
 _SESSIONS: Any = botocore.session
 _SESSIONS.create_loader = functools.cache(_SESSIONS.create_loader)
 
