@@ -50,8 +50,8 @@ class RecordingScan:
     """One run's scan of the lists of all products that have one.
 
     It takes at most half of the run's time. The next run continues an interrupted scan at its
-    position. The API reads the next page while one is compared: no more than these two are in
-    memory.
+    position. The API reads up to two pages ahead while one is compared: no more than these three
+    are in memory.
 
     `counts` has how many recordings were `scanned`, and how many were `discovered` (no callback
     ever came), `recovered` (a later stage than known), `expiring` and `expired`. Those in a status
