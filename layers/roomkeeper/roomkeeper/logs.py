@@ -1,12 +1,13 @@
 """The functions' logger: every record is one line of JSON, the layer's own records included."""
 
-import json
 import logging
+from typing import Any
 
+import msgspec
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging import utils
 
-_encoder = json.JSONEncoder(default=str, separators=(",", ":"), ensure_ascii=False)
+_encoder = msgspec.json.Encoder(enc_hook=str)
 
 
 def function_logger() -> Logger:
@@ -24,9 +25,17 @@ def function_logger() -> Logger:
     logger = Logger(
         use_rfc3339=True,
         utc=True,
-        json_serializer=_encoder.encode,  # json.dumps would make an encoder for each line
+        json_serializer=as_json,
         json_deserializer=str,
     )
     package = logging.getLogger("roomkeeper")  # creates it: only registered loggers are configured
     utils.copy_config_to_registered_loggers(logger, include={package.name})
     return logger
+
+
+def as_json(line: dict[str, Any]) -> str:
+    """Return a log line as JSON, with a value of an unknown type as its text.
+
+    The standard library's encoder would take a tenth of the publisher's processor time.
+    """
+    return _encoder.encode(line).decode()
