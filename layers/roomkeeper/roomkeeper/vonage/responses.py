@@ -30,7 +30,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """An error body of Vonage's; without name and message, it is not Vonage's.
+    """An error body. Without name and message, it is not from Vonage.
 
     `name` is the error's name or number in the product's own format. `proves_absence` is True if no
     other service uses the format, so that a NotFound is certain.
@@ -42,7 +42,7 @@ class ErrorBody:
 
     @property
     def is_vonages(self) -> bool:
-        """Whether it is in one of Vonage's formats."""
+        """True if it is in one of Vonage's formats."""
         return bool(self.name or self.message)
 
 
@@ -60,7 +60,8 @@ def raise_for_status(call: Call, response: Response, now: datetime, read_error: 
     if 200 <= response.status < 300:
         return response.body
     error = read_error(response.body)
-    described = f" {error.name}" if error.name else ""
+    # The Video API's code is often the status again.
+    described = f" {error.name}" if error.name not in (None, str(response.status)) else ""
     described += f" ({error.message})" if error.message else ""
     context = RequestContext(
         call.method,
@@ -86,8 +87,8 @@ def meetings_error(body: bytes) -> ErrorBody:
 def video_error(body: bytes) -> ErrorBody:
     """Read the Video API's format: a number `code`, and `message`, `description` or both.
 
-    Some of its errors have a message only, as those of other services do. They do not prove that
-    the item does not exist.
+    Some of its errors have only a message, like the errors of other services. Such an error does
+    not prove that the item does not exist.
     """
     fields = _fields(body)
     texts = _texts(fields)
