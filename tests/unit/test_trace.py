@@ -192,7 +192,7 @@ def test_lines_about_other_recordings_or_participants_are_left_out() -> None:
 
 
 def test_without_logs_the_item_still_shows_the_history() -> None:
-    moments = ("started_at", "ended_at", "uploaded_at", "deleted_at", "url_expires_at")
+    moments = ("started_at", "ended_at", "uploaded_at", "deleted_at")
     times = {name: {"S": f"2026-11-0{day}T12:00:00.000Z"} for day, name in enumerate(moments, 1)}
     hold = {
         "reason": {"S": "an inquiry"},

@@ -14,7 +14,7 @@ from roomkeeper.domain.observations import (
     SessionObservation,
     Unrecognized,
 )
-from roomkeeper.domain.recordings import Worklist, url_expiry
+from roomkeeper.domain.recordings import Worklist
 from roomkeeper.store.items import (
     CLOSED,
     DEFERRAL,
@@ -133,8 +133,6 @@ def _facts(observation: RecordingObservation, now: datetime) -> dict[str, Any]:
     facts |= {name: facts[name] or None for name in ("size", "duration")}
     if observation.event == "recording:failed":
         facts["failure_reason"] = facts.pop("reason")
-    if observation.url is not None:
-        facts["url_expires_at"] = url_expiry(observation.url)
     return facts | {"received_at": now, events.RECEIVED_AT[observation.event]: now}
 
 
