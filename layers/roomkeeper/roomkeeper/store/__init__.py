@@ -12,8 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from roomkeeper.store import correlation
-from roomkeeper.store.callbacks import CallbackStore
 from roomkeeper.store.items import CorruptItem
+from roomkeeper.store.observations import CallbackStore
 from roomkeeper.store.table import RETRY, SHORT_RETRY, StoreUnavailable
 
 if TYPE_CHECKING:
