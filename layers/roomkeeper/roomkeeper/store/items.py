@@ -174,8 +174,8 @@ def serialize_all(values: Mapping[str, Value]) -> "dict[str, AttributeValueTypeD
             serialized[name] = {"NULL": True}
         elif isinstance(value, datetime):
             # As `times.iso`, without a call for each: a callback's write has six times.
-            utc = value.astimezone(UTC).isoformat(timespec="milliseconds")
-            serialized[name] = {"S": utc.replace("+00:00", "Z")}
+            utc = value.astimezone(UTC).replace(tzinfo=None)
+            serialized[name] = {"S": utc.isoformat(timespec="milliseconds") + "Z"}
         elif isinstance(value, int):
             serialized[name] = {"N": str(value)}
         else:
