@@ -10,15 +10,39 @@ COLD_START = "AWS_LAMBDA_FUNCTION_NAME" in os.environ
 if COLD_START:
     gc.disable()  # modules are no garbage; to look for some takes 7% of a cold start
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from roomkeeper import http_api, store
 from roomkeeper.aws import crt
+from roomkeeper.aws.retries import RETRY, SECRET_RETRY
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+
+@cache
+def _secrets_manager() -> "SecretsManagerClient":
+    return crt.secrets_manager(SECRET_RETRY)
+
+
+@cache
+def _dynamodb() -> "DynamoDBClient":
+    return crt.dynamodb(RETRY)
+
+
+if COLD_START:  # connect while all else is imported, which takes as long; the secret is read first
+    _secrets_manager()
+    _dynamodb()
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from aws_lambda_powertools import Metrics, single_metric
+from aws_lambda_powertools.metrics import MetricUnit
+
+from roomkeeper import http_api, store
 from roomkeeper.aws.secrets import (
-    SECRET_RETRY,
     CallbackContent,
     CallbackSecret,
     CallbackSecretContent,
@@ -30,32 +54,9 @@ from roomkeeper.callbacks.body import CallbackRejected, require_size
 from roomkeeper.domain.observations import Observation, Occurrence, Product
 from roomkeeper.http_api import Request, Response
 from roomkeeper.log_sample import LogSample
+from roomkeeper.logs import function_logger
 from roomkeeper.settings import IntakeSettings
 from roomkeeper.store import CallbackStore, StoreUnavailable
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-
-
-@cache
-def _dynamodb() -> "DynamoDBClient":
-    return crt.dynamodb(store.RETRY)
-
-
-@cache
-def _secrets_manager() -> "SecretsManagerClient":
-    return crt.secrets_manager(SECRET_RETRY)
-
-
-if COLD_START:  # connect while Powertools is imported, which takes as long
-    _dynamodb()
-    _secrets_manager()
-
-from aws_lambda_powertools import Metrics, single_metric
-from aws_lambda_powertools.metrics import MetricUnit
-
-from roomkeeper.logs import function_logger
 
 logger = function_logger()
 metrics = Metrics()

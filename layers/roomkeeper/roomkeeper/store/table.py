@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from roomkeeper.aws import AwsError, RetryPolicy
+from roomkeeper.aws import AwsError
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.store.items import deserialize, key_of
 
@@ -16,12 +16,6 @@ _BATCH_GET_LIMIT = 100
 _BATCH_GET_ATTEMPTS = 5
 _BATCH_GET_DELAY = 0.05
 """Half of the maximum delay before the second attempt, in seconds; it doubles with each attempt."""
-
-RETRY = RetryPolicy(max_attempts=3, timeout=2)
-"""The retry policy for one operation in the callback intake and the publisher."""
-
-SHORT_RETRY = RetryPolicy(max_attempts=2, timeout=2)
-"""The retry policy for one operation where several must end within one HTTP request."""
 
 
 class StoreUnavailable(RoomkeeperError):
