@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable
 
 
-def wait_until(holds: Callable[[], bool], within: float, pause: float = 0.05) -> bool:
-    """Return whether `holds` becomes true `within` these seconds, polled every `pause` seconds."""
+def wait_until(holds: Callable[[], bool], within: float, interval: float = 0.05) -> bool:
+    """Return whether `holds` becomes true `within` these seconds, polled every `interval` seconds."""
     deadline = time.monotonic() + within
     while not holds():
         if time.monotonic() > deadline:
             return False
-        time.sleep(pause)  # the one poll: conditions of other processes send no notice
+        time.sleep(interval)  # the one poll: conditions of other processes send no notice
     return True

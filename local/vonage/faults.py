@@ -93,7 +93,7 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     endless: bool = False
     """Send endless white space after the body, in chunks."""
     trickle: Seconds = 0.0
-    """Send single bytes with this pause between them."""
+    """Send single bytes with this delay between them, in seconds."""
     latency: Seconds = 0.0
     """Delay the response by this time."""
     reset: bool = False
@@ -168,7 +168,7 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 sent=self._sent(body),
                 resets=self.reset,
                 endless=self.endless,
-                pause=self.trickle,
+                delay=self.trickle,
                 rate=self.rate,
             ),
             stopping,

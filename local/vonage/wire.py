@@ -45,7 +45,7 @@ class Transfer:
     """Reset the connection where `sent` ends it, instead of closing it."""
     endless: bool = False
     """Send white space after the body as long as the client reads."""
-    pause: float = 0.0
+    delay: float = 0.0
     """Seconds after each byte."""
     rate: int | None = None
     """The most bytes per second."""
@@ -92,20 +92,20 @@ class WireResponse(Response):
             yield _BLOCK
 
     def _slowly(self, part: bytes) -> Iterator[bytes]:
-        """Yield `part`, in pieces with pauses between them if the transfer is slow."""
-        size, pause = self._piece_and_pause()
-        if not pause:
+        """Yield `part`, in pieces with delays between them if the transfer is slow."""
+        size, delay = self._piece_and_delay()
+        if not delay:
             yield part
             return
         for start in range(0, len(part), size):
-            if self._stopping.wait(pause):
+            if self._stopping.wait(delay):
                 return
             yield part[start : start + size]
 
-    def _piece_and_pause(self) -> tuple[int, float]:
-        """Return the size of a piece in bytes and the pause before it in seconds."""
-        if self._transfer.pause or self._transfer.rate is None:
-            return 1, self._transfer.pause
+    def _piece_and_delay(self) -> tuple[int, float]:
+        """Return the size of a piece in bytes and the delay before it in seconds."""
+        if self._transfer.delay or self._transfer.rate is None:
+            return 1, self._transfer.delay
         size = max(1, self._transfer.rate // 20)
         return size, size / self._transfer.rate
 

@@ -187,7 +187,7 @@ def test_a_run_that_is_killed_is_completed_by_the_next(deployed: Deployed) -> No
 
     killed = threading.Thread(target=start)
     killed.start()
-    assert wait_until(lambda: len(set(ids) & at_vonage(deployed)) < len(ids), WITHIN, pause=0.2)
+    assert wait_until(lambda: len(set(ids) & at_vonage(deployed)) < len(ids), WITHIN, interval=0.2)
     jobs.kill_worker(deployed, FUNCTION)
     killed.join(WITHIN)
     assert isinstance(ended[0], JobFailed)

@@ -284,7 +284,7 @@ def test_the_log_names_caller_and_route_and_no_secret(deployed: Deployed, call: 
         found = pages.paginate(logGroupName=group)
         return [event["message"] for page in found for event in page["events"]]
 
-    assert wait_until(lambda: recording_id in str(lines()), WITHIN, pause=1.0)
+    assert wait_until(lambda: recording_id in str(lines()), WITHIN, interval=1.0)
     [line] = [json.loads(line) for line in lines() if recording_id in line]
     assert line["route"] == "GET /recordings/{recording_id}"
     assert line["caller"].startswith("arn:")

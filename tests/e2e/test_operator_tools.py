@@ -52,7 +52,7 @@ def test_status_shows_the_stack_and_the_last_run_of_its_job(deployed: Deployed) 
         result = make(deployed.stack, "status")
         return "ago (dry run), finished: failed 0, remaining 0" in result.text
 
-    assert wait_until(has_run, WITHIN, pause=0.5), result.text
+    assert wait_until(has_run, WITHIN, interval=0.5), result.text
     assert result.code == 0, result.text
     assert "COMPLETE" in result.text
     assert deployed.stack.outputs["TableName"] in result.text
@@ -92,7 +92,7 @@ def test_logs_print_the_lines_about_a_callback(deployed: Deployed) -> None:
         assert result.code == 0, result.text
         return [line for line in result.text.splitlines() if room_id in line]
 
-    assert wait_until(lambda: len(lines()) == 2, WITHIN, pause=0.5), lines()
+    assert wait_until(lambda: len(lines()) == 2, WITHIN, interval=0.5), lines()
     intake, publisher = lines()
     assert "callback_intake callback accepted event=room:expired" in intake
     assert "event_publisher event published event=room:expired" in publisher

@@ -21,7 +21,7 @@ def test_no_log_holds_a_secret_or_a_name(deployed: Deployed) -> None:
 
     # The event publisher's log must be complete, not only the intake's.
     published = deployed.events_about(recording_id, count=1)[0]["detail"]["metadata"]["event_id"]
-    assert wait_until(lambda: published in leaks.logged(deployed), WITHIN, pause=1.0)
+    assert wait_until(lambda: published in leaks.logged(deployed), WITHIN, interval=1.0)
 
     forbidden = {"guess": guessed, "name": NAME, **deployed.stack.callback_secret()}
     assert leaks.found({"the logs": leaks.logged(deployed)}, forbidden) == []

@@ -104,7 +104,7 @@ def test_exactly_the_selected_rooms_are_extended_once_despite_failures_and_a_kil
     with extender.configured(**FAST), ThreadPoolExecutor(1) as pool:
         made = extender.patched()
         killed = pool.submit(extender.run)
-        assert wait_until(lambda: extender.patched() > made + 100, WITHIN, pause=0.2)
+        assert wait_until(lambda: extender.patched() > made + 100, WITHIN, interval=0.2)
         extender.kill()
         assert "errorMessage" in killed.result()
         reached = extender.expiries()

@@ -55,7 +55,7 @@ def lines_of(deployed: Deployed, event_id: str, count: int) -> list[Line]:
         found[:] = insights.lines(deployed.stack, [event_id], datetime.now(UTC) - timedelta(1))
         return len(found) >= count
 
-    assert wait_until(are_there, WITHIN, pause=0.5), f"only {len(found)} lines about {event_id}"
+    assert wait_until(are_there, WITHIN, interval=0.5), f"only {len(found)} lines about {event_id}"
     return found
 
 
@@ -91,7 +91,7 @@ def test_trace_shows_a_recording_from_its_callback_to_its_deletion(
         assert code == 0
         return text
 
-    assert wait_until(lambda: "recording:deleted published" in story(), WITHIN, pause=0.5)
+    assert wait_until(lambda: "recording:deleted published" in story(), WITHIN, interval=0.5)
     text = story()
     positions = [text.find(step) for step in LIFE]
     assert -1 not in positions, f"{LIFE[positions.index(-1)]} is missing in\n{text}"

@@ -202,7 +202,7 @@ def test_no_item_event_or_log_has_personal_data_or_passwords(deployed: Deployed)
     events = [published(deployed, body) for body in bodies]
 
     last = events[-1]["detail"]["metadata"]["event_id"]
-    assert wait_until(lambda: last in leaks.logged(deployed), WITHIN, pause=1.0)
+    assert wait_until(lambda: last in leaks.logged(deployed), WITHIN, interval=1.0)
     pages = deployed.stack.client("dynamodb").get_paginator("scan")
     table = [*pages.paginate(TableName=deployed.stack.outputs["TableName"])]
     texts = {

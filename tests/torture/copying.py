@@ -95,7 +95,7 @@ class Copies:
                 self.sweep()
             return not left
 
-        return wait_until(is_done, within, pause=2)
+        return wait_until(is_done, within, interval=2)
 
     def is_claimed(self, recording_id: str) -> bool:
         """Return whether an invocation copies a recording, as far as the table knows."""

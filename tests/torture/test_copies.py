@@ -211,7 +211,7 @@ def await_copying(copies: Copies, recording_id: str) -> None:
 
 def await_reading(copying: Deployed, recording_id: str, before: int) -> None:
     """Wait until an attempt to copy a recording reads the file, after `before` earlier ones did."""
-    reads = wait_until(lambda: len(attempts(copying, recording_id)) > before, WITHIN, pause=0.2)
+    reads = wait_until(lambda: len(attempts(copying, recording_id)) > before, WITHIN, interval=0.2)
     assert reads
 
 

@@ -39,7 +39,7 @@ class Killer:
         self._deployed = deployed
         self._name = functions.named(deployed)[function]
         self._random = random.Random(function)
-        self._pause = threading.Event().wait
+        self._wait = threading.Event().wait
         self._others = {*jobs.processes()} - {*jobs.workers(deployed, self._name)}
 
     def kill_under_load(self, times: int) -> int:
@@ -76,17 +76,17 @@ class Killer:
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(run)
             wait_until(lambda: self._written() > written or running.done(), WITHIN)
-            self._pause(self._random.uniform(0.0, 0.6))
+            self._wait(self._random.uniform(0.0, 0.6))
             self._kill()
         return isinstance(running.exception(), JobFailed)
 
     def _await_work(self) -> None:
         """Return at a random moment when the function has made progress and is busy."""
         written = self._written()
-        self._pause(self._random.uniform(0.0, 0.3))
+        self._wait(self._random.uniform(0.0, 0.3))
         wait_until(lambda: self._written() > written, WITHIN)
-        wait_until(lambda: bool(self._at_work()), WITHIN, pause=0.005)
-        self._pause(self._random.uniform(0.0, 0.03))
+        wait_until(lambda: bool(self._at_work()), WITHIN, interval=0.005)
+        self._wait(self._random.uniform(0.0, 0.03))
 
     def _written(self) -> int:
         """Return the size of the function's log in bytes."""

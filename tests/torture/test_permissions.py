@@ -130,7 +130,7 @@ def test_schedules_need_their_roles(
         assert wait_until(
             lambda: permission_scenarios.refused_starts(deployed) == before + len(SCHEDULES),
             WITHIN,
-            pause=0.5,
+            interval=0.5,
         )
     measurements.add("permissions", statements=len(grants), unneeded=0)
 

@@ -211,6 +211,11 @@ def test_an_error_of_the_video_api_shows_its_code_and_its_text() -> None:
     assert "409 15004 (You can only delete)" in str(error)
 
 
+def test_a_code_that_repeats_the_status_is_shown_once() -> None:
+    error = error_of(403, {"code": 403, "message": "no"}, read_error=video_error)
+    assert "returned 403 (no)." in str(error)
+
+
 @given(st.binary() | st.dictionaries(st.text(), st.integers() | st.text()).map(msgspec.json.encode))
 def test_no_error_body_breaks_its_reading(body: bytes) -> None:
     assert isinstance(video_error(body), ErrorBody)

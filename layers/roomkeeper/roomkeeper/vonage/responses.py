@@ -60,7 +60,8 @@ def raise_for_status(call: Call, response: Response, now: datetime, read_error: 
     if 200 <= response.status < 300:
         return response.body
     error = read_error(response.body)
-    described = f" {error.name}" if error.name else ""
+    # The Video API's code is often the status again.
+    described = f" {error.name}" if error.name not in (None, str(response.status)) else ""
     described += f" ({error.message})" if error.message else ""
     context = RequestContext(
         call.method,
