@@ -384,9 +384,9 @@ def with_a_small_stack(action: Callable[[], object]) -> None:
     """Call `action` where 100,000 levels are too many on every Python.
 
     Since 3.14, Python limits recursion in C by the size of the stack (CPython,
-    InternalDocs/stack_protection.md).
+    InternalDocs/stack_protection.md). Python 3.13 limits its depth, which 256 KB do not hold.
     """
-    default = threading.stack_size(256 * 1024)
+    default = threading.stack_size(1024 * 1024)
     try:
         with ThreadPoolExecutor(1) as pool:
             pool.submit(action).result()
