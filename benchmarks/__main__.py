@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: runs the benchmarks; prints and saves each result as soon as it is there.
+"""`python -m benchmarks`: runs the benchmarks; prints and saves each result immediately.
 
 An interrupted run keeps its results. It fails only if something cannot be measured, not if a result
 is bad.
@@ -156,7 +156,7 @@ def _stop_after(seconds: float) -> None:
 
 def _stop(reason: str, *_: object) -> NoReturn:
     for number in STOPPING:
-        signal.signal(number, signal.SIG_IGN)  # what was started is stopped undisturbed
+        signal.signal(number, signal.SIG_IGN)  # nothing interrupts the clean-up
     raise Stopped(reason)
 
 

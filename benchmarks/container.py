@@ -32,7 +32,7 @@ class Context:
 
 
 def measure(request: dict[str, object], calls: int) -> dict[str, float]:
-    """Return the first response's time in ms, a later one's CPU time in µs, and peak memory."""
+    """Return the first response's time (ms), a later one's CPU time (µs), peak memory (bytes)."""
     start, start_cpu = time.perf_counter(), time.process_time()
     from app import handler  # type: ignore[import-not-found]  # noqa: PLC0415 - it is measured
 

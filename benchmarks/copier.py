@@ -1,4 +1,4 @@
-"""Measures the copier: throughput, and peak memory, against what most programs do."""
+"""Measures the copier's throughput and peak memory, and compares it with boto3 and curl."""
 
 import shutil
 import subprocess
@@ -23,10 +23,10 @@ LIMITED_SIZE, LIMIT = 128 * 10**6, 8 * 10**6
 FEW, MANY = GB, 10 * GB
 REPETITIONS = 5
 SECONDS = 40.0
-"""The time for the repetitions of one comparison."""
+"""The time in seconds for the repetitions of one comparison."""
 
 MAX_BYTES = 256_000_000
-"""The memory that a copy may take, with the interpreter and its libraries."""
+"""The memory in bytes that a copy may take, with the interpreter and its libraries."""
 
 PATHS = [PROJECT / "layers/roomkeeper", *map(Path, filter(None, sys.path))]
 BOTO = "upload_fileobj of a streamed body"
@@ -92,7 +92,7 @@ def _run(how: str, url: str, s3: str) -> Measured:
 
 
 def _curl(url: str) -> Measured:
-    """Return the seconds that curl takes to read a file to nowhere."""
+    """Return the seconds that curl takes to read and discard a file."""
     if (curl := shutil.which("curl")) is None:
         raise MeasurementFailed("curl is not installed; it reads the file for comparison")
     began = time.perf_counter()

@@ -30,7 +30,7 @@ def copier(url: str) -> None:
 
 
 def upload_fileobj(url: str) -> None:
-    """Copy as most programs do."""
+    """Copy with boto3's managed upload of a streamed body, as most programs do."""
     with requests.get(url, stream=True, timeout=60) as response:
         boto3.client("s3").upload_fileobj(response.raw, "copies", "recordings/a.mp4")
 

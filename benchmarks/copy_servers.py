@@ -47,12 +47,12 @@ class Source(socketserver.StreamRequestHandler):
             piece = BLOCK[offset : offset + min(end - start, LIMITED_CHUNK if rate else CHUNK)]
             self.connection.sendall(piece)
             start += len(piece)
-            if rate:  # a source that is limited per connection is what is measured
+            if rate:
                 time.sleep(max(0.0, began + (start - first) / rate - time.monotonic()))
 
 
 class S3(socketserver.StreamRequestHandler):
-    """Takes objects and parts, with the checksum that they are sent with or that it computes."""
+    """Accepts objects and parts; returns the checksum of their header, or computes it."""
 
     disable_nagle_algorithm = True
     rbufsize = 0

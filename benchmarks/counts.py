@@ -67,7 +67,7 @@ def measure() -> list[Measurement]:
 def life() -> Life:
     """Count the calls and writes for a recording's three callbacks, confirmation and deletion."""
     with sdk.moto(), pytest.MonkeyPatch.context() as patch:
-        recorded = sdk.note_calls(patch)
+        recorded = sdk.record_calls(patch)
         client = aws.dynamodb(sdk.LONG_TIMEOUT)
         client.create_table(TableName="table", **table_definition())
         store = Store(client, "table", deleted_days=90)
@@ -148,7 +148,7 @@ def _deployed(function: str, folder: str) -> Iterator[tuple[Callable[..., Any], 
         for name, value in (environment(function) | sdk.endpoints(url)).items():
             patch.setenv(name, value)
         app = importlib.import_module(f"roomkeeper.handlers.{folder}")
-        yield app.handler, sdk.note_calls(patch)
+        yield app.handler, sdk.record_calls(patch)
 
 
 def _require(response: Mapping[str, Any], **expected: Any) -> None:

@@ -18,7 +18,7 @@ from local.testing.builders import SIGNATURE_SECRET, a_signature
 CALLS = 300
 REPETITIONS = 21
 SECONDS = 75.0
-"""The time for the repetitions of one comparison."""
+"""The time in seconds for the repetitions of one comparison."""
 
 FLOOR_SECRET = "the floor's secret"  # noqa: S105 - protects nothing
 SETTINGS = {

@@ -2,7 +2,7 @@
 
 It runs the built function on COUNT items, which its report counts as DONE, and writes seconds, CPU
 seconds and peak memory to stderr as JSON. With WORKLIST, AWS and Vonage are mocked in the process,
-without sockets, to measure memory on a large number of items. They are due on that worklist.
+without sockets, to measure memory on a large number of items. All items are due on WORKLIST.
 """
 
 import json

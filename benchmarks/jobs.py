@@ -29,7 +29,7 @@ REPETITIONS = {50: 3, 200: 3, 800: 2}
 """The repetitions by latency: long runs vary little."""
 
 SECONDS = 40.0
-"""The time for the repetitions of one throughput."""
+"""The time in seconds for the repetitions of one throughput."""
 
 SETTINGS = {
     "JOB_RATE_PER_SECOND": "1000000",  # so that only the concurrency limits the throughput
@@ -40,7 +40,7 @@ SETTINGS = {
 
 
 class MeasuredJob(Struct, frozen=True):
-    """A job: its function, the count in its report of what was done, and the path of its API.
+    """A job: its function, the report's count of processed items, and the path of its API.
 
     Its items are due on `worklist`, if it has one.
     """
@@ -67,9 +67,9 @@ def throughput(built: Path) -> Iterator[Measurement]:
 
 
 def archives(built: Path) -> Iterator[Measurement]:
-    """Yield the archives a second that a reconciliation reads and compares with the table.
+    """Yield the archives per second that a reconciliation reads and compares with the table.
 
-    The table has all of them. Those that come again at the start of the next page are counted.
+    The table has all of them. Archives that the next page repeats are counted each time.
     """
     with processes.endpoint() as url:
         run = partial(_run, built, SCAN, ARCHIVES, f"{url}/{PAGE_MS}{SCAN.path}", url)

@@ -26,7 +26,7 @@ AT_MOST = {
     "reconciliation_memory": 1.1,
     "copying_memory": 1.1,
 }
-"""The intended ratio of each measurement of which less is better."""
+"""The intended ratio of each measurement whose value should be low."""
 
 AT_LEAST = {
     "cleanup_throughput_50ms": 0.80,
@@ -39,7 +39,7 @@ AT_LEAST = {
     "copier_throughput": 1.0,
     "copier_throughput_limited_source": 3.0,
 }
-"""The intended ratio of each measurement of which more is better."""
+"""The intended ratio of each measurement whose value should be high."""
 
 REPORTED = ("copier_throughput_curl", "callback_to_subscriber", "package_size")
 """Measurements without an intended ratio."""

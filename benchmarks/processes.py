@@ -30,7 +30,7 @@ TIMEOUT = 300.0
 """Seconds after which a process is killed."""
 
 AT_LEAST = 3
-"""The repetitions of a measurement that takes longer than planned."""
+"""The least repetitions of a measurement, even if it takes longer than planned."""
 
 Measured = Mapping[str, float]
 

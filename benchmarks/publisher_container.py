@@ -1,7 +1,7 @@
 """Publishes batches of stream records, as a script: `publisher_container.py PATHS`, with stdin.
 
-The first batch is not measured: it makes the clients. The CPU time of the others goes to stderr as
-JSON.
+The first batch, which creates the clients, is not measured. The CPU time of the others goes to
+stderr as JSON.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""Whether the build in build/ is still that of the project's files, so that none is necessary.
+"""Builds only if the content of build/ is not up to date with the project's files.
 
-Only the local stack uses a build again: `make build` and `make deploy` always build.
+Only the local stack reuses a build: `make build` and `make deploy` always build.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ def is_current(wanted: Target) -> bool:
 
 
 def make(wanted: Target, run: Callable[[list[str]], int]) -> None:
-    """Build for a target with `operations.build`, pack the layers, and note what it was made from.
+    """Build for a target with `operations.build`, pack the layers, and save the sources' hash.
 
     Raises:
         BuildFailed: a layer or the functions could not be built.
@@ -43,7 +43,7 @@ def make(wanted: Target, run: Callable[[list[str]], int]) -> None:
 
 
 def packed(layer: Path) -> Path:
-    """Return the path of a layer as a zip file, so that no deployment has to pack it again."""
+    """Return the path of a layer's zip file, which saves deployments from packing the layer."""
     return layer.with_suffix(".zip")
 
 

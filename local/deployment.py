@@ -15,7 +15,7 @@ from local import builds
 from local.deployer import environment
 from local.servers import BUILD, CREDENTIALS, PROJECT, REGION, LocalStackError, Server
 from operations import sam
-from operations.build import FUNCTIONS, BuildFailed, Target, alone, kept, this_machine
+from operations.build import FUNCTIONS, BuildFailed, Target, exclusive, shared, this_machine
 from operations.environment import bypass_proxies, without_account
 from operations.stack import Stack
 
@@ -34,7 +34,7 @@ Say = Callable[[str], None]
 def build() -> Path:
     """Build functions and layers for this machine; return the built template's path.
 
-    The last build is used again if it is still that of the project's files.
+    The last build is reused if it is up to date with the project's files.
 
     Raises:
         LocalStackError: the build failed; the message names the log file.
@@ -50,13 +50,13 @@ def build() -> Path:
 
 @contextmanager
 def _built(wanted: Target, say: Say) -> Iterator[Path]:
-    """Yield the built template; it stays as it is within the context."""
+    """Yield the built template; nothing changes it within the context."""
     while True:
-        with kept():
+        with shared():
             if builds.is_current(wanted):
                 yield TEMPLATE
                 return
-        with alone():
+        with exclusive():
             say("Building functions and layers with the SAM CLI")
             build()
 
@@ -111,7 +111,7 @@ def _for_ministack(built: Path) -> tuple[Path, list[str]]:
         properties = resource.get("Properties", {})
         for path in properties.keys() & {"CodeUri", "ContentUri"}:
             properties[path] = str(built.parent / properties[path])
-        _write_concurrency_out(template, properties)
+        _inline_concurrency(template, properties)
         if resource["Type"] == "AWS::CloudFormation::Stack":
             text = (built.parent / properties["TemplateURL"]).read_text()
             nested = yaml.load(text, yaml.CSafeLoader)
@@ -138,10 +138,10 @@ def _with_packed_layers(template: Path) -> Path:
     return _write(packed, "template-local-packed.yaml")
 
 
-def _write_concurrency_out(template: Mapping[str, Any], properties: Mapping[str, Any]) -> None:
+def _inline_concurrency(template: Mapping[str, Any], properties: Mapping[str, Any]) -> None:
     """Replace the maximum concurrency of a queue's event source with the parameter's default.
 
-    MiniStack takes the value of a parameter for text, and then cannot compare it.
+    MiniStack treats the value of a parameter as text, which it cannot compare with a number.
     """
     for event in properties.get("Events", {}).values():
         scaling = event["Properties"].get("ScalingConfig", {})
@@ -161,7 +161,7 @@ def _leave_out_unknown(template: Mapping[str, Any]) -> list[str]:
 def _write(template: Mapping[str, Any], name: str) -> Path:
     """Write a template outside build/sam, which every build clears; return its path."""
     path = BUILD / name
-    unfinished = BUILD / f"{name}.{os.getpid()}"  # others may be reading the one before
+    unfinished = BUILD / f"{name}.{os.getpid()}"  # others may be reading the old file
     unfinished.write_text(yaml.dump(template, Dumper=yaml.CSafeDumper, sort_keys=False))
     return unfinished.rename(path)
 

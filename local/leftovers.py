@@ -29,7 +29,7 @@ def lock(folder: Path) -> Iterator[int]:
 def starting(local: Path) -> Iterator[None]:
     """Let one run below build/local/ at a time remove earlier ones and start its servers.
 
-    Another one waits: it would remove the folder of a run whose servers do not hold it yet.
+    Other runs wait: they would remove the folder of a run whose servers do not hold its lock yet.
     """
     local.mkdir(parents=True, exist_ok=True)
     with (local / "starting.lock").open("a") as file:

@@ -26,10 +26,10 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 """MiniStack's root user. All other callers have only the permissions of their role."""
 
 _children: dict[int, "subprocess.Popen[bytes]"] = {}
-"""The servers that this process started, and so has to reap."""
+"""The servers that this process started and must reap when they exit."""
 
 _PORTS = range(20_000, 30_000)
-"""The ports that servers get when it does not matter which."""
+"""The range of ports for servers without a given port."""
 
 STARTS_WITHIN = 60.0  # seconds
 ENDS_WITHIN = 10.0
@@ -117,8 +117,8 @@ def port_number(text: str) -> int:
 def free_port() -> int:
     """Return a loopback port that is free at the moment.
 
-    It is below the ports that Linux and macOS give to clients and to servers that ask for any, so
-    that none of those takes it before the caller does. Source: ip(7), ip_local_port_range.
+    It is below the ephemeral ports of Linux and macOS, so that no other program is given it before
+    the caller uses it. Source: ip(7), ip_local_port_range.
     """
     while _is_taken(port := secrets.choice(_PORTS)):
         pass

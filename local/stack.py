@@ -18,7 +18,7 @@ from operations import configure
 from operations.stack import Stack
 
 Prepare = Callable[[str], Mapping[str, str]]
-"""Makes at the local AWS's URL what a deployment needs, and returns its parameters."""
+"""Creates resources for a deployment at the local AWS's URL; returns the parameters for them."""
 
 
 class LocalStack(Struct, frozen=True):
@@ -60,10 +60,11 @@ def running(
 ) -> Iterator[LocalStack]:
     """Run the local stack while the context lasts. Port 0 means any free port.
 
-    `parameters` override those of samconfig.toml's environment `local`, and so does what `prepare`
-    returns.
+    `parameters`, and those that `prepare` returns, override those of samconfig.toml's environment
+    `local`.
 
-    Its logs stay in `folder`; everything else, and the logs of earlier runs, is removed.
+    The stack's logs stay in `folder`. All its other files, and the logs of earlier runs, are
+    removed.
 
     Raises:
         LocalStackError: a server did not start or the deployment failed. No server keeps running.

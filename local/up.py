@@ -68,8 +68,8 @@ def _callback_url(local: LocalStack, product: Product) -> str:
 def _variables(local: LocalStack) -> dict[str, str]:
     """Return the variables that the examples need: those of the AWS SDKs, of make and of curl.
 
-    The user is root: the local AWS knows no resource of some actions of the operator's commands, so
-    it rejects them where a policy names the resource.
+    The user is root: the local AWS does not know the resource of some actions of the operator's
+    commands, so it rejects them for a user whose policy names the resource.
     """
     return {
         **CREDENTIALS,
@@ -102,25 +102,25 @@ def _examples(local: LocalStack) -> list[tuple[str, str]]:
             f'curl -i {json_type} -d @{SAMPLE} "$CALLBACK_URL"',
         ),
         (
-            "Post one of Video, about an archive (204, too)",
+            "Post a callback of Video, about an archive (the response is 204)",
             f'curl -i {json_type} -d @{VIDEO_SAMPLE} "$VIDEO_CALLBACK_URL"',
         ),
         (
-            "Have the emulated Vonage hold a meeting",
+            "Let the emulated Vonage hold a meeting",
             f"{curl} {json_type} -d '{meeting}' $VONAGE/control/meetings",
         ),
         (
-            "Have it hold a Video session, recorded with a pause",
+            "Let it hold a Video session, recorded with a pause",
             f"{curl} {json_type} -d '{session}' $VONAGE/control/video/sessions",
         ),
         (
             "See its callbacks, and the stack's responses to them",
             f"{curl} $VONAGE/control/deliveries",
         ),
-        ("See what is deployed, and how it is", "make status"),
+        ("See the deployment, the jobs and the alarms", "make status"),
         ("See the items in the table, recordings first", "make items"),
         ("See the history of the first recording", f"make trace RECORDING={recording_id}"),
-        ("And that of the archive", f"make trace RECORDING={archive_id}"),
+        ("See the history of the archive", f"make trace RECORDING={archive_id}"),
         ("See the functions' latest log lines", "make logs"),
         ("Send a callback of each product through the stack and remove it again", "make smoke"),
         (

@@ -26,7 +26,7 @@ FUNCTIONS = ROOT / "build/sam"
 """The folder that `sam build` writes the functions and the template into."""
 
 MADE_FROM = ROOT / "build/made-from"
-"""A file that says what the present build was made from; none during a build (local/builds.py)."""
+"""A file with a hash of the current build's sources; absent during a build (local/builds.py)."""
 
 UV = sam.TOOLS / "uv/bin/uv"
 
@@ -126,8 +126,8 @@ def build(wanted: Target, run: Callable[[list[str]], int]) -> Path:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Keep build/ as it is for a build and its deployment: another one waits meanwhile.
+def exclusive() -> Iterator[None]:
+    """Lock build/ for a build and its deployment; other builds and deployments wait.
 
     Two terminals would otherwise deploy a mixture of their builds.
     """
@@ -136,22 +136,22 @@ def alone() -> Iterator[None]:
 
 
 @contextmanager
-def kept() -> Iterator[None]:
-    """Keep build/ as it is for a deployment: a build waits meanwhile, other deployments do not."""
+def shared() -> Iterator[None]:
+    """Lock build/ for a deployment; builds wait, other deployments do not."""
     with _locked(fcntl.LOCK_SH):
         yield
 
 
 @contextmanager
-def _locked(how: int) -> Iterator[None]:
-    """Hold the lock of build/. See flock(2): a lock ends with its process."""
+def _locked(mode: int) -> Iterator[None]:
+    """Hold the lock of build/ in a mode of flock(2). A lock ends with its process."""
     FUNCTIONS.parent.mkdir(exist_ok=True)
     with (FUNCTIONS.parent / "building.lock").open("a") as file:
         try:
-            fcntl.flock(file, how | fcntl.LOCK_NB)
+            fcntl.flock(file, mode | fcntl.LOCK_NB)
         except BlockingIOError:
             print("Waiting for another build or deployment from this folder to end.", flush=True)
-            fcntl.flock(file, how)
+            fcntl.flock(file, mode)
         yield
 
 

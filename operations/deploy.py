@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct, structs
 
 from operations import account, combinations, overrides, products, regions, sam, stack_states
-from operations.build import BuildFailed, Target, alone, build, target
+from operations.build import BuildFailed, Target, build, exclusive, target
 from operations.command import command, fail
 from operations.destroy import delete, require_deletable
 from operations.environment import without_account
@@ -66,7 +66,7 @@ def main() -> int:
         chosen = {**environment.parameters, **given(options.parameters)}
         if options.only_build:
             _require_possible(chosen)
-            with alone():
+            with exclusive():
                 return _build(target({}, chosen))
         stack = Stack(usable_stack_name(options.stack or environment.stack_name))
         return _guide(environment, stack, chosen, options)
@@ -98,7 +98,7 @@ def _guide(
     wanted = target(remembered, chosen)
     chosen |= wanted.parameters
     _require_region(stack.region, {**remembered, **chosen})
-    with alone():
+    with exclusive():
         if code := _build(wanted):
             return code
         if failed:

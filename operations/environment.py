@@ -21,10 +21,10 @@ def without_account(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def bypass_proxies(variables: MutableMapping[str, str] = os.environ) -> None:
-    """Have HTTP clients reach this machine without a proxy; they use it for all else as before.
+    """Make HTTP clients reach this machine without a proxy, and all other hosts as before.
 
-    Programs differ in whether they read the upper-case or the lower-case variable, so both get the
-    hosts of both.
+    Some programs read the upper-case variable, others the lower-case one, so both get the hosts of
+    both.
     """
     given = ",".join(variables.get(name, "") for name in ("no_proxy", "NO_PROXY")).split(",")
     hosts = list(dict.fromkeys([*filter(None, map(str.strip, given)), *LOOPBACK]))
@@ -33,7 +33,7 @@ def bypass_proxies(variables: MutableMapping[str, str] = os.environ) -> None:
 
 
 def use_only_this_machine() -> None:
-    """Have this process, and those that it starts, use the local AWS alone, and no proxy to it."""
+    """Limit this process and its child processes to the local AWS, without a proxy."""
     kept = without_account(os.environ)
     os.environ.clear()
     os.environ.update(kept)

@@ -327,7 +327,7 @@ class StreamRange:
             code = error.response["Error"]["Code"]
             if code == "TrimmedDataAccessException":
                 raise _Trimmed(str(self._lost())) from error
-            if code == "ResourceNotFoundException":  # the shard or the whole stream is gone
+            if code == "ResourceNotFoundException":  # of the shard or the stream
                 raise self._lost() from error
             raise
 

@@ -156,7 +156,7 @@ def show_worklists(stack: Stack) -> None:
         field(name, f"{_length(lengths[name])} ({description})")
         deferred = lengths.get(DEFERRED + name, worklists.Length())
         if deferred.count:
-            field(DEFERRED + name, f"{_length(deferred, 'next attempt')} (failed, tried again)")
+            field(DEFERRED + name, f"{_length(deferred, 'next attempt')} (failed, to be retried)")
 
 
 def _length(length: worklists.Length, oldest: str = "oldest") -> str:

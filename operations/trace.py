@@ -228,7 +228,7 @@ _CALLS = {
     "GET /recordings/{recording_id}": "read",
     "DELETE /recordings/{recording_id}": "deleted through the management API",
     "PUT /recordings/{recording_id}/hold": "put on hold",
-    "DELETE /recordings/{recording_id}/hold": "hold lifted",
+    "DELETE /recordings/{recording_id}/hold": "hold released",
     "POST /recordings/{recording_id}/republish": "recording:uploaded published again",
     "POST /recordings/{recording_id}/copy": "copy requested",
     "GET /recordings/{recording_id}/file": "link to the copy returned",

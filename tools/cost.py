@@ -22,7 +22,7 @@ from roomkeeper.domain.copies import requests_for
 from tools import prices, worst_case
 
 COPYING = "CopiesRecordings"
-"""The condition of the resources that only copies need; they are off by default."""
+"""The condition of the resources for copies, which are off by default."""
 
 MONTH = 30 * 24 * 3600
 """Seconds."""
@@ -129,8 +129,8 @@ def idle() -> dict[str, float]:
 def copies(recordings: int, megabytes: float) -> dict[str, float]:
     """Return the dollars per month that copies of recordings add, each kept for a month.
 
-    Transfer into S3 is free, unless it goes through a NAT gateway. Downloads of copies are not in
-    it.
+    Transfer into S3 is free, unless it goes through a NAT gateway. Downloads of copies are not
+    included.
     """
     size = megabytes * 1e6
     sent = requests_for(max(1, int(size)))
@@ -311,7 +311,7 @@ def _secret_reads(load: Load) -> float:
 
 
 def _valid(parameter: Parameter) -> Callable[[str], float]:
-    """Return a type of arguments: a number that the parameter may be."""
+    """Return a type of arguments: a number that is valid for the parameter."""
 
     def number(text: str) -> float:
         if error := parameter.error_in(text):

@@ -1,8 +1,9 @@
 """Sets the properties for the rules of a company, which MiniStack's CloudFormation leaves out.
 
 MiniStack 1.5 creates a role without its permissions boundary, a function without its VPC, and a
-table or an event bus without its key. With this patch they have them. As on AWS, a role then has
-only the permissions that its boundary allows, too. A VPC and keys are shown, and have no effect.
+table or an event bus without its key. With this patch, CloudFormation sets these properties. As on
+AWS, a role then has only permissions that its boundary allows as well. The API returns VPCs and
+keys, but they have no effect.
 """
 
 from collections.abc import Callable, Mapping
@@ -65,7 +66,7 @@ def _set_tables_key(table: str, properties: Mapping[str, Any]) -> None:
     dynamodb._tables[table]["SSEDescription"] = dynamodb._sse_description_from_spec(wanted)
 
 
-def _set_buss_key(bus: str, properties: Mapping[str, Any]) -> None:
+def _set_key_of_bus(bus: str, properties: Mapping[str, Any]) -> None:
     from ministack.services import eventbridge  # noqa: PLC0415 - only in MiniStack's process
 
     eventbridge._event_buses[bus]["KmsKeyIdentifier"] = properties.get("KmsKeyIdentifier", "")
@@ -73,7 +74,7 @@ def _set_buss_key(bus: str, properties: Mapping[str, Any]) -> None:
 
 _SETTERS = {
     "AWS::DynamoDB::Table": _set_tables_key,
-    "AWS::Events::EventBus": _set_buss_key,
+    "AWS::Events::EventBus": _set_key_of_bus,
     "AWS::IAM::Role": _set_boundary,
     "AWS::Lambda::Function": _set_vpc,
 }

@@ -1,6 +1,6 @@
 """Keeps the attributes of resources that an update of a nested stack does not change.
 
-MiniStack 1.5 forgets them, so that a reference to one, such as a role's ARN, fails the update.
+MiniStack 1.5 loses them, so that a reference to one, such as a role's ARN, fails the update.
 """
 
 from typing import Any

@@ -65,7 +65,7 @@ def _show_cleanup(report: Report, local: LocalStack, subscriber: Subscriber) -> 
 
 
 def _show_release(report: Report, local: LocalStack, on_hold: str) -> None:
-    """Try to delete a recording on hold, lift the hold, then delete the recording."""
+    """Try to delete a recording on hold, release the hold, then delete the recording."""
     api, path = ManagementApi(local.stack), f"/recordings/{on_hold}"
     statuses: list[int] = []
     for call in (path, f"{path}/hold", path):
@@ -73,7 +73,7 @@ def _show_release(report: Report, local: LocalStack, on_hold: str) -> None:
         statuses.append(response.status_code)
         timeline.say_response(f"DELETE {call}", response)
     report.check(
-        "the management API deletes a recording on hold only after the hold is lifted",
+        "the management API deletes a recording on hold only after the hold is released",
         ok=statuses == [409, 204, 200],
         detail=f"responses {', '.join(map(str, statuses))}",
     )

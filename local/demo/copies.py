@@ -84,7 +84,7 @@ def _is_deferred(store: Store, archive_id: str) -> bool:
 
 
 def _clean_up(local: LocalStack, archive_id: str) -> dict[str, Any]:
-    """Back-date the archive and run a cleanup; return what that did to it."""
+    """Back-date the archive and run a cleanup; return the outcome for the archive."""
     back_dating.back_date(local.stack, back_dating.recordings([archive_id]), AGE)
     deleted = steps.start_job(local, "cleanup", retention_days=RETENTION)["deleted"]
     [archive] = [each for each in local.vonage.video.archives() if each["id"] == archive_id]

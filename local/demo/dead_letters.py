@@ -35,11 +35,11 @@ def _show(report: Report, local: LocalStack, subscriber: Subscriber) -> None:
     again = _events(subscriber, recording_id, 2 * len(first))[len(first) :]
     repeated = [event for event in again if steps.event_id(event) in ids]
     timeline.say(
-        f"{len(again)} events arrive again, {len(repeated)} of them under their first ids, by "
-        "which subscribers drop repeats."
+        f"{len(again)} events arrive again, {len(repeated)} of them with their original ids, by "
+        "which subscribers recognize duplicates."
     )
     report.check(
-        "a redriven dead letter publishes its events under their first ids",
+        "a redriven dead letter publishes its events with their original ids",
         ok=redriven == 1 and not left and len(repeated) == len(again) == len(first) > 0,
         detail=f"{redriven} redriven, {len(repeated)} of {len(first)} events came again",
     )

@@ -41,7 +41,7 @@ ROOM_ID, PARTICIPANT_ID = _joined["room_id"], _joined["participant_id"]
 URL, URL_EXPIRES_AT = _uploaded["url"], "2021-11-03T11:56:13.000Z"
 
 ABSENT: Any = object()
-"""As a field's value: leave the field out."""
+"""The value of a field that is left out."""
 
 
 def a_body(event: str, **changes: Any) -> bytes:
@@ -169,5 +169,5 @@ class AContext:
     aws_request_id: str = "52fdfc07-2182-454f-963f-5f0f9a621d72"
 
     def get_remaining_time_in_millis(self) -> int:
-        """Return what is left of the management API's timeout."""
+        """Return the management API's timeout in milliseconds."""
         return 29_000

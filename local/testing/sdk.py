@@ -74,7 +74,7 @@ class AnyOperation:
         return partial(self._client.call, "".join(map(str.capitalize, name.split("_"))))
 
 
-def note_calls(patch: pytest.MonkeyPatch) -> list[str]:
+def record_calls(patch: pytest.MonkeyPatch) -> list[str]:
     """Return a list that records the operation of every call from now on.
 
     Calls of boto3 clients that exist already are not recorded.
@@ -82,11 +82,11 @@ def note_calls(patch: pytest.MonkeyPatch) -> list[str]:
     made: list[str] = []
     call = crt.Client.call
 
-    def noting(self: crt.Client, operation: str, **arguments: Any) -> Any:
+    def recorded_call(self: crt.Client, operation: str, **arguments: Any) -> Any:
         made.append(operation)
         return call(self, operation, **arguments)
 
-    patch.setattr(crt.Client, "call", noting)
+    patch.setattr(crt.Client, "call", recorded_call)
     session = boto3.Session()
     session.events.register("before-call", lambda model, **_: made.append(model.name))
     patch.setattr(boto3, "DEFAULT_SESSION", session)

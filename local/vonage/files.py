@@ -145,7 +145,7 @@ class Files:
             self._files[recording_id] = replace(file, version=file.version + 1)
 
     def sha256(self, recording_id: str) -> bytes:
-        """Return the hash of the file, however large it is; it is known from then on."""
+        """Return the SHA-256 of the file, whatever its size, and cache it."""
         file = self.of(recording_id)
         digest = sha256(file)
         with self._lock:

@@ -18,12 +18,12 @@ Control it (JSON in, JSON out; local/README.md describes all fields):
   Video callbacks    curl {base}/control/callbacks -d '{{"url": "http://127.0.0.1:3000/callbacks/video/TOKEN", "kinds": ["video_archives", "video_sessions"]}}'
   Play a session     curl {base}/control/video/sessions -d '{{"pauses": 1}}'
   Add archives       curl {base}/control/archives -d '{{"count": 3, "status": "available", "size": 10000000000}}'
-  Let a link break   curl {base}/control/faults -d '{{"operation": "download", "cut_after": 1000000, "times": 1}}'
+  Cut a download     curl {base}/control/faults -d '{{"operation": "download", "cut_after": 1000000, "times": 1}}'
   See the callbacks  curl {base}/control/deliveries
   Inject a fault     curl {base}/control/faults -d '{{"operation": "get_room", "status": 503, "times": 3}}'
   Respond with HTML  curl {base}/control/faults -d '{{"operation": "*", "status": 200, "body": "<h1>Sign in</h1>"}}'
   Remove faults      curl -X DELETE {base}/control/faults
-  End a list oddly   curl {base}/control/settings -d '{{"list_end": "empty_page"}}'
+  Vary a list's end  curl {base}/control/settings -d '{{"list_end": "empty_page"}}'
   Self-signed https  curl -X POST {base}/control/https
   Advance the clock  curl {base}/control/clock -d '{{"seconds": 600}}'
   Reset              curl -X POST {base}/control/reset

@@ -52,7 +52,7 @@ class RetryQueue:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all retries."""
+        """Discard all retries."""
         with self._changed:
             self._queue: list[tuple[datetime, int, _Retry]] = []
             self._serial = 0

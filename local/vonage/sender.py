@@ -66,7 +66,7 @@ class Sender:
         return delivery
 
     def send_retries(self) -> None:
-        """Post again what is due by the emulated time and was not accepted yet."""
+        """Post the callbacks whose retry is due by the emulated time."""
         while not self._state.stopping.is_set() and self._retries.send_next(
             self._state.clock.now()
         ):
@@ -77,7 +77,7 @@ class Sender:
         return self._retries.next_due()
 
     def drop_retries(self) -> None:
-        """Forget all retries."""
+        """Discard all retries."""
         self._retries.reset()
 
     def send_all(self, bodies: Sequence[Mapping[str, Any]], senders: int) -> list[Delivery]:

@@ -48,7 +48,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     unknown_archive: Literal[404, 400] = 404
     """The status for the id of an archive that does not exist."""
     unknown_on_delete: Literal[404, 400, 403] = 404
-    """The same when it is to be deleted."""
+    """The status for the deletion of an archive that does not exist."""
     repeated_delete: Literal[204, 404] = 204
     """The status for the deletion of a deleted archive."""
     deleted_archive: Literal["unknown", "shown"] = "unknown"

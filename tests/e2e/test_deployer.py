@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from local.deployer import NAME
 from local.servers import BUILD
 from local.waiting import wait_until
-from operations.build import alone
+from operations.build import exclusive
 from operations.stack import Stack
 from operations.template import job_stacks
 from tests.support.deployed import WITHIN, Deployed
@@ -143,7 +143,7 @@ def test_a_stack_of_another_name_is_refused(deploy: Deploy) -> None:
 def test_the_deployed_templates_have_no_yaml_aliases(deployed: Deployed) -> None:
     # "CloudFormation template format" in its guide: it has no aliases. sam build expands them.
     assert deployed.id_of("Monitoring")
-    with alone():
+    with exclusive():
         built = {
             path.parent.name: path.read_text() for path in (BUILD / "sam").rglob("template.yaml")
         }

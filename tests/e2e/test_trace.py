@@ -26,7 +26,7 @@ LIFE = [
     "recording:uploaded repeated, nothing new",
     "put on hold",
     "recording:uploaded published again",
-    "hold lifted",
+    "hold released",
     "deleted by cleanup",
     "deleted at Vonage",
     "recording:deleted published",

@@ -583,7 +583,7 @@ def test_a_list_that_links_back_to_pages_with_rooms_is_an_error(rooms: Rooms) ->
 
     assert report.summary.stopped_by == "read_error"
     assert {room_id for room_id, _ in rooms.published()} == set(due)
-    assert "circle" in report.summary.sample_errors[0]
+    assert "loop" in report.summary.sample_errors[0]
 
 
 def test_a_page_of_invalid_rooms_that_links_to_itself_is_an_error(rooms: Rooms) -> None:

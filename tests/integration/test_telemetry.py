@@ -33,7 +33,7 @@ DOCUMENT = (ROOT / "docs/operations.md").read_text()
 QUERIES = dict(
     re.findall(
         r"^\*\*(.+?)\*\*[^\n]*:\n\n((?:    .+\n)+)",
-        DOCUMENT.partition("## Questions to the logs\n")[2].partition("\n## ")[0],
+        DOCUMENT.partition("## Log queries\n")[2].partition("\n## ")[0],
         re.MULTILINE,
     )
 )

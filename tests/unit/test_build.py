@@ -223,11 +223,11 @@ def test_several_stacks_are_deployed_at_the_same_time_and_a_build_waits(
     order: list[str] = []
 
     def build_anew() -> None:
-        with build.alone():
+        with build.exclusive():
             order.append("build")
 
     with ThreadPoolExecutor(1) as pool:
-        with build.kept(), build.kept():
+        with build.shared(), build.shared():
             waiting = pool.submit(build_anew)
             assert wait_until(lambda: "Waiting for another build" in capsys.readouterr().out, 60)
             order.append("deployments")
@@ -242,11 +242,11 @@ def test_a_build_waits_until_the_deployment_of_another_one_ends(
     order: list[str] = []
 
     def deploy_second() -> None:
-        with build.alone():
+        with build.exclusive():
             order.append("second")
 
     with ThreadPoolExecutor(1) as pool:
-        with build.alone():
+        with build.exclusive():
             second = pool.submit(deploy_second)
             assert wait_until(lambda: "Waiting for another build" in capsys.readouterr().out, 60)
             order.append("first")

@@ -24,7 +24,7 @@ from local.testing.builders import (
     a_signature,
     sample,
 )
-from local.testing.sdk import CUT_OFF, LONG_TIMEOUT, endpoints, note_calls
+from local.testing.sdk import CUT_OFF, LONG_TIMEOUT, endpoints, record_calls
 from local.testing.template import ROOT, environment
 from roomkeeper.aws import RetryPolicy, crt, sdk
 from roomkeeper.handlers import callback_intake as app
@@ -66,7 +66,7 @@ def secret_id(
 @pytest.fixture
 def calls(moto: None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the calls to AWS, in order."""
-    return note_calls(monkeypatch)
+    return record_calls(monkeypatch)
 
 
 def response_to(request: Any) -> Response:

@@ -71,11 +71,11 @@ def test_a_finished_scan_has_no_checkpoint_and_nothing_remaining() -> None:
     assert scan.remaining() == 0
 
 
-def test_page_links_that_form_a_circle_end_the_scan() -> None:
+def test_page_links_that_form_a_loop_end_the_scan() -> None:
     scan = a_scan(pages={None: a_page("a", next_start="2"), "2": a_page("b", next_start="2")})
     scan.next_page()
 
-    with pytest.raises(InvalidResponse, match="circle"):
+    with pytest.raises(InvalidResponse, match="loop"):
         scan.next_page()
 
     assert scan.ended
@@ -90,7 +90,7 @@ def read_pages(scan: RoomScan, pages: int) -> None:
 @pytest.mark.parametrize("before", range(5))
 @pytest.mark.parametrize("length", [1, 2, 3, 10])
 @pytest.mark.parametrize("start_id", [None, "0"])
-def test_a_circle_of_pages_is_found_wherever_it_starts(
+def test_a_loop_of_pages_is_found_wherever_it_starts(
     before: int, length: int, start_id: str | None
 ) -> None:
     def read_page(start_id: str | None) -> RoomPage:
@@ -99,7 +99,7 @@ def test_a_circle_of_pages_is_found_wherever_it_starts(
 
     scan = RoomScan(read_page, Checkpoint(start_id=start_id))
 
-    with pytest.raises(InvalidResponse, match="circle"):
+    with pytest.raises(InvalidResponse, match="loop"):
         read_pages(scan, 3 * (before + length))
 
 

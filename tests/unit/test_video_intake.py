@@ -18,7 +18,7 @@ from local.testing.builders import (
     a_request,
     a_signature,
 )
-from local.testing.sdk import LONG_TIMEOUT, endpoints, note_calls
+from local.testing.sdk import LONG_TIMEOUT, endpoints, record_calls
 from local.testing.template import ROOT, environment
 from roomkeeper.aws import sdk
 from roomkeeper.callbacks import video
@@ -101,7 +101,7 @@ def test_every_callback_is_accepted_with_a_token_and_makes_one_item(
 def test_an_accepted_callback_makes_exactly_one_call(
     moto: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = note_calls(monkeypatch)
+    calls = record_calls(monkeypatch)
     status_of()
     first = len(calls)
     status_of(ARCHIVE.replace(b'"started"', b'"stopped"'))

@@ -13,8 +13,8 @@ import boto3
 from botocore.config import Config
 
 LINK_SECONDS = 3600
-"""A link ends with the credentials that sign it. A role that is assumed by another role has
-credentials for an hour at most (role chaining)."""
+"""A link expires with the credentials that sign it. The credentials of a role that another role
+assumes expire after at most an hour (role chaining)."""
 
 MAIL = """\
 A recording was copied, and the copy is verified.
@@ -33,7 +33,7 @@ aws s3 presign 's3://{bucket}/{key}'
 """
 
 LINK = Config(
-    signature_version="s3v4",  # objects under a KMS key accept no older one
+    signature_version="s3v4",  # objects encrypted with a KMS key require it
     s3={"addressing_style": "virtual"},  # a link to the region; the global endpoint may redirect
 )
 
@@ -44,7 +44,7 @@ sns = boto3.client("sns")
 def handler(event: Mapping[str, Any], _context: object) -> None:
     """Send the mail about a `recording:copied` event.
 
-    The ids in the key are percent-encoded, so no caller of Vonage's can put text into a mail.
+    The ids in the key are escaped, so no caller of Vonage's API can put text into a mail.
 
     Raises:
         ClientError: Lambda retries twice, then sends the event to the dead-letter queue.
@@ -59,7 +59,7 @@ def handler(event: Mapping[str, Any], _context: object) -> None:
 
 
 def link_to(copy: Mapping[str, Any]) -> tuple[str, datetime]:
-    """Return a link that downloads this version of the copy, and the time when it ends, in UTC."""
+    """Return a link that downloads this version of the copy, and its expiry time in UTC."""
     assumed = sts.assume_role(
         RoleArn=os.environ["LINK_ROLE_ARN"],
         RoleSessionName="link",

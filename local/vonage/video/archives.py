@@ -60,7 +60,7 @@ class Archive:
     deserted: bool = False
     """Whether everybody left while it was paused."""
     automatic: bool = False
-    """Whether it goes on in a new archive after MAX_RECORDING."""
+    """Whether it continues in a new archive after MAX_RECORDING."""
     frozen: bool = False
     """Whether the clock never changes it."""
     silent: bool = False

@@ -1,4 +1,4 @@
-"""The control interface of the emulated Video API and of all files. `local/README.md` has it."""
+"""The control interface of the emulated Video API and of all files. See `local/README.md`."""
 
 import base64
 from collections.abc import Callable

@@ -53,7 +53,7 @@ class Scenario(Sending, kw_only=True, forbid_unknown_fields=True):
     duration: Duration = 38
     """The recorded seconds of each archive, without pauses."""
     ongoing: bool = False
-    """Whether the last life goes on, to be ended later."""
+    """Whether the last life continues until it is ended later."""
     manual: bool = False
     """Whether streams are added to and removed from the archives one by one."""
     outcome: Outcomes | None = None
@@ -245,7 +245,7 @@ class _Player:
         return self._now(archive)
 
     def _stop(self, archive: Archive, session: VideoSession, reason: str) -> Archive:
-        """Pause and resume the archive as often as it is to be, then stop it."""
+        """Pause and resume the archive as often as the scenario says, then stop it."""
         pauses = self._scenario.pauses
         part = timedelta(seconds=self._scenario.duration) / (pauses + 1)
         for _ in range(pauses):

@@ -153,7 +153,7 @@ class VideoState:
             return archive
 
     def stop(self, archive_id: str, environment: Environment) -> Archive:
-        """Stop an archive, as its client asked; return it. An automatic one goes on.
+        """Stop an archive, as its client asked; return it. An automatic one continues.
 
         Raises:
             Refusal: there is no such archive, or it is over.
@@ -281,7 +281,7 @@ class VideoState:
 
 
 def _continuation(archive: Archive, at: datetime) -> Archive:
-    """Return the archive in which an automatic one goes on, with an id of its own."""
+    """Return the archive in which an automatic one continues, with an id of its own."""
     return archives.started(
         archive.session_id,
         at,

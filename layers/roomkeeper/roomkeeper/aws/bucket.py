@@ -4,7 +4,7 @@ Every part, and every small object, is sent with its SHA-256, which S3 compares 
 S3 computes a SHA-256 of a whole object for single uploads only; for multipart uploads it is the
 SHA-256 of the parts' checksums (COMPOSITE). So the SHA-256 of the whole file is the copier's task.
 
-An object is made only where none is (`If-None-Match: *`): a copy never replaces another.
+An object is created only if none has its key (`If-None-Match: *`): a copy never replaces another.
 
 Source: "Checking object integrity" and "Conditional writes" in the Amazon S3 user guide.
 """
@@ -22,16 +22,16 @@ from roomkeeper.aws.retries import RetryPolicy
 from roomkeeper.domain.copies import FileType, UploadedPart
 
 RETRIES = RetryPolicy(max_attempts=5, timeout=20)
-"""For uploads of a part. S3 asks for several retries of 500 and SlowDown."""
+"""The retry policy for S3, which asks for several retries of 500 and SlowDown."""
 
 CONTENT_TYPES: Mapping[FileType, str] = {"mp4": "video/mp4", "zip": "application/zip"}
 
 _EXISTS = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchUpload"}
-"""Error codes of an upload whose object exists already: of another upload or an earlier attempt."""
+"""Error codes of an upload if another upload, or an earlier attempt, may have made the object."""
 
 
 _SENT_AT_ONCE = 1024 * 1024
-"""Bytes. The timeout of a connection is for these."""
+"""The bytes that are passed to the socket at once. The timeout of a connection applies to each."""
 
 _GONE = {"NoSuchKey", "NoSuchVersion", "404"}
 
@@ -72,7 +72,7 @@ class Bucket:
         return upload_id
 
     def parts(self, key: str, upload_id: str) -> Sequence[UploadedPart] | None:
-        """Return the parts that S3 has of an upload; None if there is no such upload any more."""
+        """Return the parts that S3 has of an upload; None if the upload no longer exists."""
         found: list[UploadedPart] = []
         page: Mapping[str, Any] = {"IsTruncated": True, "NextPartNumberMarker": 0}
         try:
@@ -92,7 +92,7 @@ class Bucket:
     def send(
         self, key: str, upload_id: str, number: int, data: bytearray | memoryview, sha256: str
     ) -> UploadedPart:
-        """Upload a part. S3 refuses it if the bytes that arrive have another SHA-256."""
+        """Upload a part. S3 refuses it if the received bytes have another SHA-256."""
         response = self._client.upload_part(
             **self._object(key),
             UploadId=upload_id,
@@ -106,7 +106,7 @@ class Bucket:
     def complete(
         self, key: str, upload_id: str, parts: Sequence[UploadedPart], size: int
     ) -> StoredObject | None:
-        """Make the object from its parts; None if an object exists, or the upload is gone."""
+        """Create the object from its parts; None if it exists, or the upload does not."""
         chosen = [
             {"PartNumber": part.number, "ETag": part.etag, "ChecksumSHA256": part.sha256}
             for part in parts
@@ -129,7 +129,7 @@ class Bucket:
     def put(
         self, key: str, file_type: FileType, data: bytearray, sha256: str
     ) -> StoredObject | None:
-        """Make an object in a single request; None if an object exists."""
+        """Create an object in a single request; None if an object has the key already."""
         response = _unless_exists(
             self._client.put_object,
             **self._object(key),
@@ -146,7 +146,7 @@ class Bucket:
         return StoredObject(size=len(data), sha256=sha256, version_id=response.get("VersionId"))
 
     def abort(self, key: str, upload_id: str) -> None:
-        """Remove a multipart upload and its parts; do nothing if it is gone."""
+        """Remove a multipart upload and its parts; do nothing if it does not exist."""
         try:
             self._client.abort_multipart_upload(**self._object(key), UploadId=upload_id)
         except AwsError as exc:
@@ -180,7 +180,7 @@ class Bucket:
         """Take this version of the object out of the bucket's retention, or put it back.
 
         The lifecycle rule of the retention selects objects by their tag. Does nothing if the
-        object is gone.
+        object does not exist.
         """
         value = "on-hold" if on_hold else LIMITED
         try:
@@ -194,7 +194,7 @@ class Bucket:
                 raise
 
     def delete(self, key: str, version_id: str | None) -> None:
-        """Delete this version of the object for good; do nothing if it is gone."""
+        """Delete this version of the object for good; do nothing if it does not exist."""
         self._client.delete_object(**self._object(key), **_version(version_id))
 
     def url(self, key: str, version_id: str | None, valid_for: timedelta) -> str:
@@ -254,9 +254,9 @@ class _Body:
         return self._position
 
     def read(self, size: int = -1) -> bytes | memoryview:
-        """Return the next bytes: at least `size` and without a copy, or all that are left.
+        """Return the next bytes: at least `size`, or all that remain. They are not copied.
 
-        urllib3 asks for 16 KiB at a time, and sends what it gets: larger pieces are fewer calls.
+        urllib3 asks for 16 KiB at a time, but sends larger pieces, too, which need fewer calls.
         """
         if size < 0:
             return bytes(self._next(len(self)))

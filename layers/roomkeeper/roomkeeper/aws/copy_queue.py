@@ -32,7 +32,7 @@ class CopyQueue:
         """Queue a recording. Repetitions do no harm."""
         self._client.send_message(QueueUrl=self._url, MessageBody=json.dumps(recording_id))
 
-    def room(self) -> int:
+    def capacity(self) -> int:
         """Return how many messages the sweep may add; the number in the queue is approximate."""
         attributes = self._client.get_queue_attributes(
             QueueUrl=self._url, AttributeNames=["ApproximateNumberOfMessages"]
@@ -40,7 +40,7 @@ class CopyQueue:
         return max(0, MAX_WAITING - int(attributes["ApproximateNumberOfMessages"]))
 
     def retry_in(self, record: Mapping[str, Any], seconds: int) -> None:
-        """Have a message delivered again in some seconds, instead of after the queue's timeout."""
+        """Let SQS redeliver a message after `seconds` instead of its visibility timeout."""
         self._client.change_message_visibility(
             QueueUrl=self._url, ReceiptHandle=record["receiptHandle"], VisibilityTimeout=seconds
         )

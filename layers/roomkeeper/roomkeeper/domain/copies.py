@@ -18,8 +18,8 @@ PART_SIZE = 8 * MIB
 """The size of a part in bytes, unless the file is too large for parts of this size."""
 
 IN_FLIGHT = 32 * MIB
-"""The bytes of a file that may be read before S3 has acknowledged them. After a crash, no more are
-read again."""
+"""The most bytes of a file that are read but not yet acknowledged by S3. After a crash, at most
+these are read again."""
 
 MAX_SINGLE = 16 * MIB
 """The largest file, in bytes, that is sent with one request."""
@@ -41,12 +41,12 @@ class CopyFailed(RoomkeeperError):
 
     @property
     def is_item_specific(self) -> bool:
-        """True: the fault is this file's."""
+        """True: only this file is affected."""
         return True
 
 
 class WrongSize(CopyFailed):
-    """The file is empty, larger than S3's limit, or not as large as Vonage says."""
+    """The file is empty, is larger than S3's limit, or has another size than Vonage reports."""
 
 
 class WrongChecksum(CopyFailed):
@@ -71,18 +71,18 @@ class UploadedPart(Struct, frozen=True, kw_only=True):
 
 
 class HashState(Struct, frozen=True, kw_only=True):
-    """The state of the whole file's SHA-256 after its first `parts` parts."""
+    """The state of the computation of a file's SHA-256 after the first `parts` parts."""
 
     parts: int
     state: bytes
 
 
 class Copy(Struct, frozen=True, kw_only=True):
-    """A copy of a recording, started or made.
+    """A copy of a recording, in progress or complete.
 
-    `hash_states` has states of the hash of the whole file: after the last part that was sent, and
-    after each of the parts before that S3 may not have. After a crash, any can be the one to go on
-    from.
+    `hash_states` has the states of the file's SHA-256 after the last part that was sent, and after
+    each earlier part that S3 may not have received yet. After a crash, the copy resumes from the
+    state that belongs to the last part that S3 has.
 
     `sha256` is known when all parts are sent, `copied_at` when the object exists and is verified.
     """
@@ -111,14 +111,14 @@ class Copy(Struct, frozen=True, kw_only=True):
         return next((each.state for each in self.hash_states if each.parts == parts), None)
 
     def with_hash_state(self, parts: int, state: bytes) -> "Copy":
-        """Return the copy with this state, and those before it that may be gone on from."""
+        """Return the copy with this state added, without those that are too old to resume from."""
         first = parts - parts_in_flight(self.part_size)
         kept = [each for each in self.hash_states if first <= each.parts < parts]
         return replace(self, hash_states=(*kept, HashState(parts=parts, state=state)))
 
 
 def part_size_for(size: int) -> int:
-    """Return the part size in bytes for a file of `size` bytes: 8 MiB, or more whole MiB.
+    """Return the part size in bytes for a file of `size` bytes: 8 MiB, or as many MiB as needed.
 
     Raises:
         WrongSize: the file is empty, or larger than S3's limit.
@@ -137,12 +137,12 @@ def parts_in_flight(part_size: int) -> int:
 
 
 def requests_for(size: int) -> int:
-    """Return how many requests send a file of `size` bytes to S3."""
+    """Return the number of requests that upload a file of `size` bytes to S3."""
     return 1 if size <= MAX_SINGLE else -(-size // part_size_for(size)) + 2
 
 
 def next_part(size: int, part_size: int, done: int) -> Part | None:
-    """Return the part after the first `done` parts; None if these are the whole file."""
+    """Return the part after the first `done` parts; None if there is none."""
     start = done * part_size
     if start >= size:
         return None
@@ -212,9 +212,9 @@ _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 
 
 def _escaped(text: str) -> str:
-    """Return `text` with all but letters, digits, - and _ as `=XX`, which needs no URL quoting.
+    """Return `text` with each other byte than letters, digits, - and _ as `=XX` (hexadecimal).
 
-    `=` and not `%`: a percent sign in a key is decoded by some tools and proxies on the way.
+    The result needs no URL quoting. `%XX` would be decoded by some tools and proxies.
     """
     return "".join(
         chr(byte) if byte in _SAFE else f"={byte:02X}"

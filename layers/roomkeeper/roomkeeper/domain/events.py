@@ -49,7 +49,7 @@ class RecordingStarted(Data, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RecordingPaused(RecordingStarted, frozen=True, kw_only=True, omit_defaults=True):
-    """A recording was paused, or goes on after a pause."""
+    """A recording was paused, or resumed after a pause."""
 
     occurred_at: Moment | None = None
 
@@ -79,7 +79,7 @@ class RecordingStored(RecordingEnded, frozen=True, kw_only=True, omit_defaults=T
 class RecordingUploaded(RecordingStored, frozen=True, kw_only=True, omit_defaults=True):
     """A recording can be downloaded. Its `url` is a secret and expires at `url_expires_at`.
 
-    Vonage deletes the file at `expires_at`, where that is known.
+    Vonage deletes the file at `expires_at`, which is absent if it is unknown.
     """
 
     url: str | None = None
@@ -102,7 +102,7 @@ class RecordingCopied(RecordingStarted, frozen=True, kw_only=True, omit_defaults
 
 
 class RecordingFailed(RecordingEnded, frozen=True, kw_only=True, omit_defaults=True):
-    """A recording has failed, for Vonage's `reason`. There is no file."""
+    """A recording has failed. `reason` is Vonage's. There is no file."""
 
 
 class RecordingExpiring(RecordingStarted, frozen=True, kw_only=True, omit_defaults=True):
@@ -118,8 +118,8 @@ class RecordingExpired(RecordingExpiring, frozen=True, kw_only=True, omit_defaul
 class RecordingDeleted(RecordingStarted, frozen=True, kw_only=True, omit_defaults=True):
     """A recording was deleted at Vonage. `deleted_by` is `vonage` if Roomkeeper did not do it.
 
-    `file_kept` is true if its file lies in the storage that its owner set at Vonage: it stays
-    there. Otherwise it is absent.
+    `file_kept` is true if the file remains in the storage that its owner set at Vonage, and absent
+    otherwise.
     """
 
     deleted_at: Moment
@@ -152,9 +152,9 @@ class SessionEnded(SessionStarted, frozen=True, kw_only=True, omit_defaults=True
 
 
 class SessionNotification(Data, frozen=True, kw_only=True, omit_defaults=True):
-    """Vonage announces a change of a session, such as `serverRotation`, as the `reason`.
+    """Vonage announces a change of a session. `reason` names it, such as `serverRotation`.
 
-    `remaining_time` is Vonage's number, as it came.
+    `remaining_time` is Vonage's number, unchanged.
     """
 
     session_id: Id

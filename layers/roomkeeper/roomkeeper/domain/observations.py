@@ -76,7 +76,7 @@ class Occurrence(Struct, frozen=True, kw_only=True):
 class Unrecognized(Struct, frozen=True, kw_only=True):
     """An authentic JSON object that is no known callback. It is stored, never rejected.
 
-    A body of the Video API is stored without personal data and secrets, any other body whole.
+    A body of the Video API is stored without personal data and secrets, any other body completely.
 
     `name` is the name of its event if it has one. `reason` says why it was not recognized.
     """
@@ -95,11 +95,11 @@ class Listed(Struct, frozen=True):
     """The recordings of one response of Vonage's API: the valid ones, and a message for each other.
 
     A message has the id of its recording if there is one. `unrecognized` recordings are valid, but
-    in a status that is not known here.
+    have a status that Roomkeeper does not know.
     """
 
     found: Sequence[RecordingObservation]
     invalid: Sequence[str] = ()
     unrecognized: Sequence[str] = ()
     next_position: int = 0
-    """Where a list of all recordings goes on after this page, for `all_since`."""
+    """The position after this page in a list of all recordings, for `all_since`."""

@@ -12,7 +12,7 @@ from roomkeeper.domain.observations import Product, RecordingObservation
 
 Status = Literal["started", "ended", "lost", "uploaded", "stored", "failed", "expired", "deleted"]
 DeletedBy = Literal["cleanup", "management", "vonage"]
-"""The origin of a deletion. `vonage`: Roomkeeper did not delete it, and found that it was gone."""
+"""The origin of a deletion. `vonage`: Roomkeeper found it deleted, and had not deleted it."""
 
 _STATUS_BY_EVENT: Mapping[str, Status] = {
     "recording:started": "started",
@@ -75,14 +75,14 @@ class Recording(Struct, frozen=True, kw_only=True):
     """When it was noticed that Vonage will soon delete the file."""
     hold: Hold | None = None
     copy: Copy | None = None
-    """Its copy in the operator's bucket, in progress until `copied_at`.
+    """Its copy in the operator's bucket, in progress until `copied_at` is set.
 
-    With `copy_deleted_at`, the object that is being deleted.
+    If `copy_deleted_at` is set, it is the object that is being deleted.
     """
     copied_at: datetime | None = None
     """When its copy was made and verified; None if it has none."""
     copy_claimed_until: datetime | None = None
-    """Until when an invocation has the sole right to copy it; None if none has."""
+    """When an invocation's exclusive claim to copy it ends; None if there is no claim."""
     copy_deleted_at: datetime | None = None
     """When the operator deleted the copy. It is not made again."""
     deleted_at: datetime | None = None
@@ -113,7 +113,7 @@ class Recording(Struct, frozen=True, kw_only=True):
 
     @property
     def status(self) -> Status:
-        """The latest stage of its life cycle, whatever the order of the callbacks."""
+        """The latest stage of its life cycle, regardless of the order of the callbacks."""
         return furthest(self.seen)
 
     def is_behind(self, event: str) -> bool:
@@ -169,7 +169,7 @@ Worklist = Literal[
 others, and `awaiting_upload` those without an upload. Where recordings are copied, an uploaded one
 is on `awaiting_copy` until its copy is made, so that the cleanup cannot see it. A session is on
 `open_session` until its end is received, then on `ended_session`. Each list has a `deferred_` list
-for items that failed for a reason of their own. Its `since` is the time of the next attempt.
+for items with an item-specific failure, where `since` is the time of the next attempt.
 """
 
 DEFERRED = "deferred_"

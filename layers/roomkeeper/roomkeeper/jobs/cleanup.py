@@ -36,7 +36,7 @@ _DELETED_BY: dict[DeletionOutcome, DeletedBy | None] = {
 
 
 class CleanupOptions(Options, frozen=True, kw_only=True):
-    """Without `retention_days`, the deployed setting applies; 0 there disables the cleanup."""
+    """Without `retention_days`, the deployed setting applies; a deployed 0 disables the cleanup."""
 
     retention_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
 
@@ -91,7 +91,7 @@ class Cleanup(WorklistJob[CleanupOptions]):
     def due_until(self) -> Mapping[Worklist, datetime]:
         """Return the time until which an entry is due, for each of the job's worklists.
 
-        Recordings that awaited a copy when copying was switched off are due as all others.
+        Recordings that awaited a copy when copying was switched off are due like all others.
         """
         awaiting_copy: Mapping[Worklist, datetime] = {
             "awaiting_copy": self._until,
@@ -144,7 +144,7 @@ class Cleanup(WorklistJob[CleanupOptions]):
     def act(self, item: WorklistEntry) -> Outcome:
         """Delete a recording at Vonage, mark it as deleted, and return the outcome.
 
-        A recording that cannot be deleted for a reason of its own is deferred.
+        An item-specific failure defers the recording.
 
         Raises:
             VonageError, StoreUnavailable, CorruptItem: it was not deleted, or not marked. A later

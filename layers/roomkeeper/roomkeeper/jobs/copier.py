@@ -1,10 +1,10 @@
-"""Copies one recording from Vonage into the operator's bucket, verified before it exists.
+"""Copies one recording from Vonage into the operator's bucket; creates only verified objects.
 
-A small file is read into memory and sent with one request, any other part by part (`transfer`).
-Both are read over several connections at once, so a source that is slow for each of them is read
-several times as fast.
+A small file is read into memory and sent with one request. A larger one is sent part by part
+(`transfer`). Both are read over several connections at once: a source that limits the speed of each
+connection is then read several times as fast.
 
-S3's list of parts says how far an upload is. The state of the whole file's SHA-256 is saved before
+S3's list of parts shows the progress of an upload. The state of the file's SHA-256 is saved before
 each part is sent, so that a later invocation can verify the file without reading it again.
 """
 
@@ -27,13 +27,13 @@ from roomkeeper.vonage.downloads import Downloader, DownloadRefused, FileChanged
 from roomkeeper.vonage.retry import Deadline
 
 RESERVE = 60.0
-"""Seconds before the deadline when no other part is started: enough for one, retries included."""
+"""In the last seconds before the deadline, no part is started: one takes this long with retries."""
 
 MAX_PART_IN_MEMORY = 64 * copies.MIB
-"""The part size, in bytes, that a function's memory allows: files of up to 625 GiB."""
+"""The largest part size, in bytes, for a function's memory. It suffices for files of 625 GiB."""
 
 RESTARTS = 2
-"""How often a copy starts over within an invocation because the file changed."""
+"""The number of times that an invocation starts a copy over because the file changed."""
 
 
 class AlreadyStored(CopyFailed):
@@ -47,7 +47,7 @@ class Copied(Struct, frozen=True):
 
 
 class Continued(Struct, frozen=True):
-    """The deadline came first; the next invocation goes on with this copy."""
+    """The deadline passed before the copy was complete; the next invocation resumes it."""
 
     copy: Copy
 
@@ -89,10 +89,10 @@ class Copier:
         save: Save,
         deadline: Deadline,
     ) -> Outcome:
-        """Copy a recording's file to `key`, or go on with the copy that was `started`.
+        """Copy a recording's file to `key`, or resume the copy that was `started`.
 
         Raises:
-            CopyFailed: the file is empty or has not the size or SHA-256 that Vonage reports.
+            CopyFailed: the file is empty, or differs from the size or SHA-256 that Vonage reports.
             VonageError: the file cannot be downloaded, now or at all.
             AwsError: S3 refuses, or still fails after all attempts.
         """
@@ -169,7 +169,7 @@ class Copier:
             raise
 
     def _upload(self, task: "_Task", copy: Copy) -> "_Upload":
-        """Return the upload to go on with, or a new one."""
+        """Return the upload to resume, or a new one."""
         if copy.upload_id and (parts := self._bucket.parts(copy.key, copy.upload_id)) is not None:
             return _Upload.resumed(self._bucket, copy, parts, task)
         upload_id = self._bucket.start(task.key, task.file_type)
@@ -210,9 +210,7 @@ class Copier:
         if stored is None:
             made = self._made_before(copy)
             if made is None:
-                raise AwsError(
-                    "NoSuchUpload", "The upload is gone, and there is no object", "", True
-                )
+                raise AwsError("NoSuchUpload", "Neither the upload nor the object exists", "", True)
             if copy.upload_id:
                 self._bucket.abort(copy.key, copy.upload_id)
             return Copied(made)
@@ -256,8 +254,8 @@ class _Task(Struct, frozen=True):
 class _Upload:
     """A multipart upload in progress: its parts, and the hash of the file.
 
-    `hash` is ahead of `parts`: parts are hashed first. The states of the hash are saved before the
-    parts are sent, several at once if they come faster than that.
+    `hash` is ahead of `parts`, because a part is hashed before it is sent. In between, the state of
+    the hash is saved. One write saves the states of all parts that were hashed in the meantime.
     """
 
     def __init__(
@@ -288,8 +286,8 @@ class _Upload:
                 return cls(bucket, copy, prefix[:count], sha256(state), task)
         return cls(bucket, copy, [], sha256(), task)
 
-    def hashed(self, part: Part) -> None:
-        """Take note that `hash` is that of the file up to the end of this part."""
+    def mark_hashed(self, part: Part) -> None:
+        """Record that `hash` covers the file up to the end of this part."""
         if (state := self.hash.state) is not None:
             self.copy = self.copy.with_hash_state(part.number, state)
 

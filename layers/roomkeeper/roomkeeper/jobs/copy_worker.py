@@ -1,8 +1,8 @@
 """Copies the recordings that the queue delivers, and records the results in the table.
 
-A copy that fails for a reason of its own is deferred: the sweep queues it again, later each time.
-After any other failure SQS delivers the message again, a few times, and the sweep afterwards. A
-message goes to the dead-letter queue only if the function itself fails again and again.
+An item-specific failure defers a copy: the sweep queues it again, with a longer delay each time.
+After any other failure, SQS redelivers the message a few times. Then the sweep queues the copy
+again. A message goes to the dead-letter queue only if the function itself fails repeatedly.
 """
 
 import os
@@ -37,23 +37,23 @@ from roomkeeper.vonage.recordings_api import Download
 from roomkeeper.vonage.retry import Deadline
 
 DELIVERIES = 3
-"""How often a message is delivered in all if its copy fails for a reason not of its own."""
+"""The most deliveries of a message whose copy fails, unless the failure is item-specific."""
 
 RETRY_SECONDS = 60
-"""Seconds before the second delivery; they double."""
+"""Seconds before the second delivery, doubled before each later one."""
 
 MISSING_AFTER = timedelta(days=1)
-"""How long after its upload a recording that Vonage does not have counts as deleted by Vonage."""
+"""A recording that Vonage does not have counts as deleted by Vonage this long after its upload."""
 
 MAX_DELAY = timedelta(hours=6)
-"""The longest time between two attempts: several fall into the last 12 hours before Vonage deletes
-the file, when the sweep counts it as `expiring_uncopied`."""
+"""The longest delay between two attempts. In the 12 hours before Vonage deletes the file, in which
+the sweep counts it as `expiring_uncopied`, it allows several attempts."""
 
 _WITHOUT_FILE = ("recording:expired", "recording:failed", "recording:stored")
-"""The last states of a recording of which Vonage has no file any more. It never gets one again."""
+"""The final states of recordings without a file to download, now or later."""
 
 RELEASE_SECONDS = 10.0
-"""Seconds that are kept for the last writes of an invocation."""
+"""Seconds that are reserved for the last writes of an invocation."""
 
 Result = Literal[
     "copied", "continued", "in_progress", "nothing_to_do", "no_file", "not_needed", "deleted"
@@ -127,8 +127,8 @@ class CopyWorker:
         """Copy a recording, unless it has a copy, or another invocation is copying it.
 
         Raises:
-            CopyFailed, VonageError, AwsError, StoreUnavailable, CorruptItem: there is no copy. If
-                the reason is the recording's own, it is deferred.
+            CopyFailed, VonageError, AwsError, StoreUnavailable, CorruptItem: there is no copy. An
+                item-specific failure defers the recording.
         """
         recording = self._store.recordings.get(recording_id)
         if recording is None or "recording:uploaded" not in recording.seen:
@@ -137,14 +137,14 @@ class CopyWorker:
             self._remove_upload(recording)
             return "nothing_to_do"
         if not recording.lacks_copy:
-            self._need_none(recording)
+            self._skip(recording)
             return "not_needed"
         claim, now = str(uuid.uuid4()), datetime.now(UTC)
         ends_at = now + timedelta(seconds=max(0.0, self._deadline.remaining()))
         if not self._store.copies.claim(recording_id, claim, ends_at, now):
             return "in_progress"
         try:
-            # An invocation that gave its claim back just now may have made progress.
+            # An invocation that has just released its claim may have made progress.
             return self._copy(self._store.recordings.get(recording_id) or recording, claim)
         except RoomkeeperError as error:
             if error.is_item_specific:
@@ -154,13 +154,13 @@ class CopyWorker:
             self._store.copies.release(recording_id, claim)
 
     def _remove_upload(self, recording: Recording) -> None:
-        """Remove what an earlier invocation has uploaded of a recording that is deleted."""
+        """Remove the unfinished upload of a recording that is deleted."""
         upload, until = recording.copy, recording.copy_claimed_until
         if upload and upload.upload_id and not (until and until > datetime.now(UTC)):
             self._bucket.abort(upload.key, upload.upload_id)
 
-    def _need_none(self, recording: Recording) -> None:
-        """Finish what an earlier invocation may have left undone for a recording with a copy."""
+    def _skip(self, recording: Recording) -> None:
+        """Take a recording that needs no copy off the worklist, and apply its hold to its copy."""
         if "awaiting_copy" in (recording.worklist or ""):
             self._store.copies.skip(recording)
         self._keep_if_on_hold(recording.recording_id)
@@ -179,14 +179,14 @@ class CopyWorker:
         )
         match outcome:
             case Copied(copy):
-                self._made(recording, claim, copy, time.monotonic() - started_at)
+                self._mark_copied(recording, claim, copy, time.monotonic() - started_at)
                 return "copied"
             case Continued():
-                self._store.copies.release(id_, claim)  # before the next invocation asks for it
+                self._store.copies.release(id_, claim)  # before the next invocation claims it
                 self._queue.send(id_)
                 return "continued"
             case _:
-                return self._no_file(recording, api)
+                return self._record_missing_file(recording, api)
 
     def _copier(self) -> Copier:
         downloader = Downloader(allows_loopback=self._settings.allows_loopback)
@@ -201,7 +201,7 @@ class CopyWorker:
         new = copies.object_key(day, recording.session_id, recording.recording_id, file_type)
         return key or new, file_type
 
-    def _made(self, recording: Recording, claim: str, copy: Copy, seconds: float) -> None:
+    def _mark_copied(self, recording: Recording, claim: str, copy: Copy, seconds: float) -> None:
         now = datetime.now(UTC)
         ttl = self._settings.copy_expires_at(now)
         is_new = self._store.copies.mark_copied(recording, claim, copy, ttl, now)
@@ -228,8 +228,8 @@ class CopyWorker:
             self._store.recordings.keep_if_on_hold(recording_id)
             self._bucket.keep(known.copy.key, known.copy.version_id, on_hold=True)
 
-    def _no_file(self, recording: Recording, api: RecordingsApi) -> Result:
-        """Find out why Vonage has no file, and record it; defer if the file may still come."""
+    def _record_missing_file(self, recording: Recording, api: RecordingsApi) -> Result:
+        """Record why Vonage has no file; defer the recording if the file may still appear."""
         found, now = api.get(recording.recording_id), datetime.now(UTC)
         if found is not None and found.event in _WITHOUT_FILE:
             self._store.recordings.reconcile(found, now)
@@ -244,7 +244,7 @@ class CopyWorker:
         return "no_file"
 
     def _defer(self, recording: Recording) -> None:
-        """Schedule the next attempt. The recording may have moved since it was read."""
+        """Schedule the next attempt, unless the recording has left its worklist meanwhile."""
         known = self._store.recordings.get(recording.recording_id)
         if known and known.worklist and known.since and "awaiting_copy" in known.worklist:
             entry = WorklistEntry("recording", known.recording_id, known.since, known.worklist)
@@ -261,7 +261,7 @@ def count_failures(number: int) -> None:
 
 
 def count_lost(recording_id: str, event: str) -> None:
-    """Count a recording that Vonage has no file of any more, although it was never copied."""
+    """Count a recording that was never copied, and whose file Vonage no longer has."""
     logger.error("recording lost before its copy", recording_id=recording_id, event_name=event)
     metrics.add_metric("RecordingLostUncopied", unit=MetricUnit.Count, value=1)
 

@@ -1,8 +1,8 @@
 """Queues the recordings that wait for their copy, and lists them in a dry run.
 
-Seconds after an upload, the event bus queues the recording itself. This job, the sweep, queues what
-fell through: recordings whose copy failed, or was cut off, or that were uploaded before copying was
-switched on. The queue's function copies them (`copy_worker`).
+Seconds after an upload, the event bus queues the recording. This job, the sweep, queues the others:
+recordings whose copy failed or was interrupted, and those uploaded before copying was switched on.
+The queue's function copies them (`copy_worker`).
 """
 
 import itertools
@@ -29,10 +29,10 @@ from roomkeeper.vonage.downloads import Downloader
 from roomkeeper.vonage.retry import Deadline
 
 GRACE = timedelta(minutes=10)
-"""How long after its upload a recording is left to the message that the event bus queued."""
+"""The sweep ignores a recording this long after its upload: the event bus has queued it."""
 
 NOTICE = timedelta(hours=12)
-"""A recording without a copy that Vonage will delete within this time is counted on its own."""
+"""Recordings without a copy that Vonage will delete within this time are `expiring_uncopied`."""
 
 SWEEP_MARGIN = timedelta(hours=1)
 """Recordings that were uploaded within this time are checked again by the next run: the index of
@@ -46,7 +46,7 @@ _OF_CLEANUP: tuple[Worklist, ...] = (
     "deferred_confirmed",
     "deferred_retained",
 )
-"""Also the deferred ones: with CleanupRetentionDays=0, no cleanup takes them back from there."""
+"""The deferred lists are included: with CleanupRetentionDays=0, no cleanup takes items off them."""
 
 
 class Copying(WorklistJob[Options]):
@@ -109,10 +109,10 @@ class Copying(WorklistJob[Options]):
                 (2, self.due_on("deferred_awaiting_copy")),
             )
         )
-        most = None if self._dry_run else self._queue.room()
-        yield from itertools.islice(itertools.chain(waiting, self._of_before()), most)
+        most = None if self._dry_run else self._queue.capacity()
+        yield from itertools.islice(itertools.chain(waiting, self._uploaded_before()), most)
 
-    def _of_before(self) -> Iterator[WorklistEntry]:
+    def _uploaded_before(self) -> Iterator[WorklistEntry]:
         """Yield the entries of the cleanup's worklists that lack a copy and are not checked yet."""
         after = self._store.copies.swept_until()
         for worklist in _OF_CLEANUP:
@@ -128,12 +128,12 @@ class Copying(WorklistJob[Options]):
 
         Raises:
             StoreUnavailable, CorruptItem, AwsError: it was not queued. A later run retries it.
-            VonageError: its size could not be found out, in a dry run.
+            VonageError: a dry run could not determine its size.
         """
         recording = self._store.recordings.get(item.id)
         if recording is None or recording.deleted_at or recording.copied_at:
             return "already_resolved"
-        self._note(recording, item)
+        self._count_urgency(recording, item)
         if self._dry_run:
             return self._plan_copy(recording)
         if recording.copy_claimed_until and recording.copy_claimed_until > self._now:
@@ -143,7 +143,7 @@ class Copying(WorklistJob[Options]):
         self._queue.send(item.id)
         return "queued"
 
-    def _note(self, recording: Recording, item: WorklistEntry) -> None:
+    def _count_urgency(self, recording: Recording, item: WorklistEntry) -> None:
         with self._lock:
             self._oldest = min(self._oldest, recording.uploaded_at or item.since)
             expires_at = recording.expires_at

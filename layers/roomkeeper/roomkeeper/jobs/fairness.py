@@ -1,7 +1,7 @@
 """Shares a job's run among its items, so that items which always fail cannot starve the others.
 
-An item that fails for a reason of its own is deferred with exponential backoff. Each worklist that
-a job reads gets a share of every run.
+An item-specific failure defers its item with exponential backoff. Each worklist that a job reads
+gets a share of every run.
 """
 
 import itertools

@@ -1,7 +1,7 @@
 """The products of Vonage that a run works with: an outage of one does not end the run.
 
 A run stops calling a product that refuses the credentials, or fails too often without a success in
-between. It goes on with the items of the others. It ends when no product is left.
+between. It continues with the items of the others. It ends when no product is left.
 """
 
 import threading
@@ -16,7 +16,7 @@ from roomkeeper.vonage import RecordingsApi, Unauthorized, VonageError, api_of
 
 
 class ProductStopped(RoomkeeperError):
-    """The run does not call the product any more. The item is left for a later run."""
+    """The run no longer calls the product. The item is left for a later run."""
 
 
 class Products:
@@ -49,7 +49,7 @@ class Products:
 
     @property
     def all_stopped_by(self) -> StoppedBy | None:
-        """The reason why the run calls no product any more; None as long as it calls one."""
+        """The reason why the run no longer calls any product; None while it calls at least one."""
         if not self._stopped or self.in_use:
             return None
         return min(self._stopped.values(), key=lambda reason: reason != "unauthorized")
@@ -82,10 +82,10 @@ class Products:
                 self._stopped.setdefault(product, "failures")
 
     def for_batch(self, error: RoomkeeperError) -> RoomkeeperError:
-        """Return the error of an item as the batch has to take it.
+        """Return the error to raise for an item that failed with `error`.
 
-        It ends the batch if no product is left. Other failures of a product do not count towards
-        the batch's own limit.
+        The returned error ends the batch if no product is left. Otherwise, a product's failure does
+        not count towards the batch's own limit.
         """
         if reason := self.all_stopped_by:
             return AbortBatch(str(error), reason)

@@ -34,11 +34,11 @@ DEFAULT_PERIOD = ScanPeriod(horizon=timedelta(hours=96), notice=timedelta(hours=
 """The defaults of the template's parameters."""
 
 UPLOAD_TIMEOUT = timedelta(days=30)
-"""How long after the grace time a run waits for an upload that Vonage still announces, and how long
-it retries items that always fail."""
+"""After the grace time, runs wait this long for an upload that Vonage still announces, and retry
+this long the items that always fail."""
 
 MAX_SESSION_TIME = timedelta(hours=24)
-"""How long after the grace time a session without a `session:ended` counts as still going on."""
+"""After the grace time, a session without a `session:ended` counts as open for this long."""
 
 _DEFERRED: tuple[Worklist, ...] = (
     "deferred_awaiting_upload",
@@ -79,7 +79,7 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
 
     `discovered` counts the recordings for which no callback ever came. Once a dry run's list is
     full, it may count such a recording again for each item that leads to it. `unrecognized` counts
-    the times that Vonage returned a recording in a status that is not known here.
+    the times that Vonage returned a recording with a status that Roomkeeper does not know.
     """
 
     options_type: ClassVar[type[ReconciliationOptions]] = ReconciliationOptions
@@ -173,7 +173,7 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
     def act(self, item: WorklistEntry) -> Outcome:
         """Reconcile a recording and the others of its session, or all recordings of a session.
 
-        An item that fails for a reason of its own is deferred.
+        An item-specific failure defers the item.
 
         Raises:
             VonageError, StoreUnavailable, CorruptItem, InvalidRecordingData: the item is not fully
@@ -241,7 +241,7 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
         return self._wait(known, due, "unknown")
 
     def _wait(self, known: Recording, due: WorklistEntry, latest: str) -> Outcome:
-        """Leave a recording that Vonage has for a later run, or give it up."""
+        """Leave a recording that Vonage has for a later run, or stop waiting for its upload."""
         queued_at = known.queued_at or due.since
         if queued_at <= self._gives_up_before:
             return self._give_up(known, latest)
@@ -291,7 +291,7 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
         return "never_uploaded"
 
     def _defer(self, due: WorklistEntry) -> None:
-        """Schedule an item's next attempt, or give it up after UPLOAD_TIMEOUT."""
+        """Schedule an item's next attempt; after UPLOAD_TIMEOUT, remove it from its worklist."""
         if self._dry_run:
             return
         if not due.is_deferred or self._store.worklists.queued_at(due) > self._gives_up_before:

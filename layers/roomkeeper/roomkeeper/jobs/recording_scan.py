@@ -38,7 +38,7 @@ class ScanPeriod(Struct, frozen=True, kw_only=True):
 
 
 class InvalidListEntry(RoomkeeperError):
-    """Vonage's list of all recordings has one with missing or invalid data."""
+    """Vonage's list of all recordings has a recording with missing or invalid data."""
 
     @property
     def is_item_specific(self) -> bool:
@@ -50,12 +50,11 @@ class RecordingScan:
     """One run's scan of the lists of all products that have one.
 
     It takes at most half of the run's time. The next run continues an interrupted scan at its
-    position. The API reads the next page while one is compared: no more than these two are in
-    memory.
+    position. The next page is read while one is compared, so at most two pages are in memory.
 
     `counts` has how many recordings were `scanned`, and how many were `discovered` (no callback
-    ever came), `recovered` (a later stage than known), `expiring` and `expired`. Those in a status
-    that is not known here are `unrecognized`, not failed.
+    ever came), `recovered` (a later stage than known), `expiring` and `expired`. Those with a
+    status that Roomkeeper does not know are `unrecognized`, not failed.
     """
 
     def __init__(
@@ -91,7 +90,7 @@ class RecordingScan:
 
     @property
     def changes_left(self) -> int | None:
-        """How many more items the run may process; None without a limit."""
+        """The number of items that the run may still process; None without a limit."""
         return self._left
 
     def _scan(self, product: Product, pool: ThreadPoolExecutor) -> None:

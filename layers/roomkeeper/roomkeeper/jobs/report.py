@@ -24,12 +24,12 @@ class Report(Struct, kw_only=True):
     stopped_products: Mapping[Product, StoppedBy] = {}
     """The products that the run stopped calling, each with the reason."""
     not_configured: Sequence[Product] = ()
-    """The products that the stack serves, and has no credentials for."""
+    """The products that the stack serves, but has no credentials for."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as the caller gets it.
 
-        `planned` is there in a dry run only, `stopped_products` and `not_configured` only if a
+        `planned` is present in a dry run only, `stopped_products` and `not_configured` only if a
         product was stopped or has no credentials.
         """
         report: dict[str, Any] = {

@@ -107,7 +107,7 @@ class RoomExtension(Job[Options, Task]):
             logger.warning("room is invalid", room_id=invalid.id, error=message)
 
     def _is_due(self, room: Room) -> bool:
-        """Return True if the policy extends the room provided that it is in use; count it."""
+        """Return True if the policy would extend the room if it was used; count the decision."""
         decision = decide(room, self._now, self._policy, self._now)
         self._verdicts["due" if decision.expires_at else decision.verdict] += 1
         if decision.expires_at is None:
@@ -210,7 +210,7 @@ class RoomExtension(Job[Options, Task]):
         self._save(self._scan.checkpoint_reached())
 
     def counts(self, summary: Summary) -> Mapping[str, int]:
-        """Return what became of the rooms."""
+        """Return the number of rooms for each verdict and outcome."""
         verdicts, outcomes = self._verdicts, summary.outcomes
         return {
             "seen": verdicts.total() + self._invalid.processed,

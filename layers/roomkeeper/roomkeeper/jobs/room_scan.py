@@ -58,7 +58,7 @@ class PageProgress:
         self._pending.discard(room.id)
 
     def checkpoint(self) -> Checkpoint | None:
-        """Return the checkpoint from which the page must be read again; None if nothing pends."""
+        """Return the checkpoint for reading the page again; None if no room of it is pending."""
         if not self._pending:
             return None
         return Checkpoint(
@@ -114,7 +114,7 @@ class RoomScan:
         self.ended = page.next_start_id is None
         if not self.ended and self._cycle.closes_cycle(page.next_start_id):
             self.ended = True
-            message = "The page links of the list of rooms form a circle"
+            message = "The page links of the list of rooms form a loop"
             raise InvalidResponse(message, RequestContext("GET", "/rooms"))
         self._total = page.total_items or 0
         self._next = Checkpoint(

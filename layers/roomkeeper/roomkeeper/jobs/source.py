@@ -15,15 +15,15 @@ CONNECTIONS = 8
 """The number of pieces that are read at once."""
 
 PIECE_SIZE = 2 * copies.MIB
-"""The bytes of a piece, at most. Larger ones need fewer requests, smaller ones less memory."""
+"""The maximum size of a piece, in bytes. Larger pieces need fewer requests, but more memory."""
 
 FRESH_LINKS = 3
-"""The number of fresh links after which an expired one is an error, unless a piece was read."""
+"""The most fresh links in succession that may expire without a piece having been read."""
 
 Result = TypeVar("Result")
 
 Downloads = Callable[[], Download | None]
-"""Returns a fresh download from Vonage's API; None if there is no file."""
+"""A function that returns a fresh download from Vonage's API; None if there is no file."""
 
 
 class NoDownload(Exception):
@@ -57,7 +57,7 @@ class Source:
 
     @property
     def download(self) -> Download:
-        """The current download, which is asked for when it is first needed."""
+        """The current download, requested when it is first needed."""
         with self._lock:
             return self._download or self._renew()
 
@@ -66,7 +66,7 @@ class Source:
         return self._with_link(lambda url: self._downloader.describe(url, self._deadline))
 
     def start(self, file: RemoteFile, part: Part, into: memoryview) -> "Reading":
-        """Start to fill `into` with a part of the file, after all that was started before."""
+        """Start to fill `into` with a part of the file; parts are read in the order of calls."""
         pieces = copies.ranges(part, PIECE_SIZE)
         return Reading([self._start(file, part, piece, into) for piece in pieces])
 
@@ -99,7 +99,7 @@ class Source:
                 return result
 
     def _replace(self, expired: Download) -> None:
-        """Ask for a fresh link, unless another thread has."""
+        """Replace an expired link, unless another thread has done so."""
         with self._lock:
             if self._download is not expired:
                 return
@@ -116,7 +116,7 @@ class Source:
 
 
 Piece = Future[memoryview]
-"""Memory that is being filled."""
+"""The future of a piece. Its result is the piece's memory, once that is filled."""
 
 
 class Reading:
@@ -124,10 +124,10 @@ class Reading:
 
     def __init__(self, pieces: list[Piece]) -> None:
         self.pieces = pieces
-        """In the order of the file. The result of each is its memory, once that is filled."""
+        """The pieces, in the order of the file."""
 
     def stop(self) -> None:
-        """Read no more of the part; return when nothing is written into its memory any more."""
+        """Cancel the reading; return once nothing writes into the part's memory."""
         for each in self.pieces:
             each.cancel()
         wait(self.pieces)

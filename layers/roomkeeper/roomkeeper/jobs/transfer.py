@@ -1,9 +1,8 @@
 """The parts of a file on their way from Vonage to S3: read, hashed and sent at the same time.
 
 Parts are read in the order of the file, several pieces at once. A part is hashed as its pieces
-arrive, and sent while later parts are read. Its memory is used again only when S3 has this part and
-all before it. So what is read, and would be read again after a crash, is never more than the memory
-of a copy holds: `copies.parts_in_flight` parts.
+arrive, and sent while later parts are read. Its memory is reused only when S3 has this part and all
+parts before it. After a crash, at most `copies.parts_in_flight` parts are therefore read again.
 """
 
 from collections import deque
@@ -27,8 +26,8 @@ class Upload(Protocol):
     hash: Sha256
     """The hash of the file up to the last part that was hashed."""
 
-    def hashed(self, part: Part) -> None:
-        """Take note that `hash` is that of the file up to the end of this part."""
+    def mark_hashed(self, part: Part) -> None:
+        """Record that `hash` covers the file up to the end of this part."""
 
     def send(self, part: Part, data: memoryview) -> UploadedPart:
         """Send a part that was hashed. Safe to use from many threads."""
@@ -89,7 +88,7 @@ class Transfer:
         part, data, reading = self._reading[0]
         for piece in reading.pieces:
             self._upload.hash.update(self._arrived(piece))
-        self._upload.hashed(part)
+        self._upload.mark_hashed(part)
         self._reading.popleft()
         self._sending.append(self._pool.submit(self._upload.send, part, data))
         return None
@@ -104,7 +103,7 @@ class Transfer:
         return piece.result()
 
     def _read_ahead(self) -> None:
-        """Start to read the parts for which there is memory, and time."""
+        """Start to read the parts for which there is enough memory and time."""
         while self._sending and self._sending[0].done():
             self._sent()
         while self._has_room() and (part := self._next_part()):

@@ -64,7 +64,8 @@ class Management:
 
     `copies` is None if the stack does not copy recordings.
 
-    Each is idempotent, and raises VonageError, StoreUnavailable or AwsError if a call fails.
+    Each operation is idempotent, and raises VonageError, StoreUnavailable or AwsError if a call
+    fails.
     """
 
     def __init__(self, store: Store, clients: Clients, copies: Copies | None = None) -> None:
@@ -135,7 +136,8 @@ class Management:
     ) -> RecordingObservation | None:
         """Return the recording at Vonage; None if there is none.
 
-        None also for a stored recording in a status that is not known here: the table says more.
+        None also for a recording in the table whose status Roomkeeper does not know: the table's
+        data is more useful then.
         """
         if stored is None:
             return self._vonage.recording(recording_id)
@@ -150,7 +152,7 @@ class Management:
     ) -> Deletion | None:
         """Delete the recording at Vonage, then mark it deleted in the table.
 
-        Returns what became of its copy: kept, unless `deletes_copy`; None if there is no copy. The
+        Returns whether its copy was kept or deleted (`deletes_copy`); None if there is no copy. The
         original is not deleted again if it is marked already. A recording that Vonage no longer has
         counts as deleted by this call: an earlier attempt may have failed between the two steps.
 
@@ -199,7 +201,7 @@ class Management:
     def _after_deletion(
         self, stored: Recording, now: datetime, *, deletes_copy: bool
     ) -> Deletion | None:
-        """Delete or keep the copy of a recording that is deleted at Vonage; return which."""
+        """Delete or keep the copy of a recording that is deleted at Vonage; None without a copy."""
         if deletes_copy:
             return self._delete_copy(stored.recording_id, now)
         if stored.copy is None or not stored.copied_at:
@@ -209,8 +211,8 @@ class Management:
     def _delete_copy(self, recording_id: str, now: datetime) -> Deletion | None:
         """Delete the copy; None if there is none.
 
-        The table comes first: a hold from before it is respected, and none is accepted after it. A
-        repeated request finishes what an earlier one has left undone.
+        The table is changed first: an earlier hold prevents the deletion, and no later one is
+        accepted. A repeated request completes an interrupted one.
         """
         stored = self._stored(recording_id)
         self._require_deletable_copy(stored, now)
@@ -248,7 +250,7 @@ class Management:
         )
 
     def copy(self, recording_id: str) -> CopyRequest:
-        """Have the recording copied soon, unless it has a copy; return the copy if there is one.
+        """Queue the recording for copying, unless it has a copy; return the copy if there is one.
 
         Raises:
             CopyingIsOff: the stack does not copy recordings.
@@ -308,7 +310,7 @@ class Management:
     def _expires_at(self, stored: Recording, now: datetime) -> int | None:
         """Return when the item may expire, in Unix seconds; None for never.
 
-        It may after the retention of deleted recordings, and not before its copy.
+        It expires after the retention of deleted recordings, but not before its copy.
         """
         after_deletion = self._store.recordings.expires_at(now)
         if not stored.copied_at:
@@ -317,7 +319,7 @@ class Management:
         return after_copy and max(after_copy, after_deletion)
 
     def _keep_copy(self, recording_id: str, *, on_hold: bool) -> None:
-        """Except the copy, if there is one, from the bucket's retention, or end that exception."""
+        """Exclude the copy, if there is one, from the bucket's retention, or include it again."""
         stored = self._store.recordings.get(recording_id) if self._copies else None
         if self._copies and stored and stored.copy and stored.copied_at:
             copy = stored.copy

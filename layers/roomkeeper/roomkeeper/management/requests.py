@@ -63,9 +63,9 @@ def page_in(query: Mapping[str, str]) -> Page:
     """
     cursor, size = query.get("cursor") or None, query.get("page_size", str(DEFAULT_PAGE_SIZE))
     if cursor is not None and len(cursor) > 256:
-        raise InvalidRequest("cursor: at most 256 characters, as an earlier response has it.")
+        raise InvalidRequest("cursor: more than 256 characters; use an earlier next_cursor.")
     if not (size.isascii() and size.isdigit() and len(size) <= 3 and int(size) in PAGE_SIZES):
-        raise InvalidRequest(f"page_size: a number from {PAGE_SIZES[0]} to {PAGE_SIZES[-1]}.")
+        raise InvalidRequest(f"page_size: must be from {PAGE_SIZES[0]} to {PAGE_SIZES[-1]}.")
     return Page(cursor, int(size))
 
 
@@ -77,7 +77,7 @@ def deletes_copy_in(query: Mapping[str, str]) -> bool:
     """
     copy = query.get("copy", "keep")
     if copy not in ("keep", "delete"):
-        raise InvalidRequest("copy: delete, or keep, which is the default.")
+        raise InvalidRequest("copy: must be delete or keep, which is the default.")
     return copy == "delete"
 
 
@@ -85,14 +85,14 @@ def expiry_in(body: bytes, now: datetime) -> datetime:
     """Return the expiry, in UTC, in `body`: `{"expires_at": "2030-01-01T00:00:00Z"}`.
 
     Raises:
-        InvalidRequest: the body has another form, or the time is past, has no time zone, or is more
-            than five years ahead.
+        InvalidRequest: the body has another form, or the time is in the past, has no time zone, or
+            is more than five years ahead.
     """
     expires_at = _decoded(body, _NewExpiry).expires_at
     if expires_at.tzinfo is None:
         raise InvalidRequest("expires_at has no time zone: add Z, or an offset such as +01:00.")
     if expires_at <= now:
-        raise InvalidRequest(f"expires_at is past: the current time is {iso(now)}.")
+        raise InvalidRequest(f"expires_at is in the past: the current time is {iso(now)}.")
     if expires_at > now + FIVE_YEARS:
         latest = iso(now + FIVE_YEARS)
         raise InvalidRequest(f"expires_at is more than five years ahead: the latest is {latest}.")

@@ -127,7 +127,7 @@ class Deletion(Struct, frozen=True, kw_only=True):
 
 
 class Republished(Struct, frozen=True, kw_only=True):
-    """An event that is published again, under its first id."""
+    """An event that is published again, with its original id."""
 
     product: Product
     event_id: str

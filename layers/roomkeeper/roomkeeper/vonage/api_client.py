@@ -1,4 +1,4 @@
-"""The parts that the clients of all of Vonage's products share."""
+"""The base class of the clients of Vonage's products."""
 
 import copy
 from collections.abc import Callable
@@ -62,6 +62,6 @@ class ApiClient:
         return min(self._total_timeout, self._deadline.remaining())
 
     def _delete(self, call: Call) -> None:
-        """Delete an item. A 2xx response with a body is not Vonage's, which is an empty 204."""
+        """Delete an item. Vonage responds with an empty 204: InvalidResponse for any body."""
         if self._perform(call).strip():
             raise InvalidResponse("The response to a deletion has a body", call.context)

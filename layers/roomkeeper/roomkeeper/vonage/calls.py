@@ -11,7 +11,7 @@ from roomkeeper.vonage.errors import InvalidId, RequestContext, VonageError
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request; all are idempotent. `path` is relative to the base URL, and quoted.
+    """An idempotent request. `path` is relative to the base URL, and quoted.
 
     `refusals` maps a status, and optionally Vonage's name for the error, to the exception to raise
     for this request.

@@ -30,7 +30,7 @@ class NoRooms(RoomkeeperError):
 
 
 class VonageSecretContent(Struct, frozen=True):
-    """The JSON content of a product's secret; a pair of empty strings is not in use."""
+    """The JSON content of a product's secret; credentials that are not in use are empty strings."""
 
     application_id: str = ""
     private_key: str = ""
@@ -50,7 +50,7 @@ class Clients(Struct, frozen=True, kw_only=True):
 
     @property
     def recordings(self) -> Mapping[Product, RecordingsApi]:
-        """The recordings of each product that has a client."""
+        """The recordings API of each product that has a client."""
         return {client.product: client for client in self._all()}
 
     @property
@@ -105,14 +105,14 @@ def clients(
 ) -> Clients:
     """Return the clients of the products that the stack serves; both timeouts are in seconds.
 
-    Every call reads the secrets, so rotated credentials take effect at once. Each time that Vonage
-    refuses credentials counts in the metric VonageRefusedCredentials. A product whose credentials
+    Every call reads the secrets, so rotated credentials take effect at once. Each refusal of the
+    credentials by Vonage counts in the metric VonageRefusedCredentials. A product whose credentials
     are missing or cannot be read does not affect the others.
 
     Raises:
         NotConfigured: no product has credentials.
-        SecretUnavailable: the same, and a secret cannot be read, or its credentials are incomplete
-            or invalid.
+        SecretUnavailable: no product has a client, and at least one secret cannot be read, or has
+            incomplete or invalid credentials.
     """
     timeouts = {"total_timeout": total_timeout, "timeout": timeout}
     made: dict[Product, Any] = {}

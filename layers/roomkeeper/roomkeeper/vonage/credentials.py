@@ -106,11 +106,11 @@ def from_complete_pair(
     api_key: str = "",
     api_secret: str = "",
 ) -> ForApplication | ForAccount:
-    """Return what `application` or `account` makes of its pair; the application's pair wins.
+    """Return the result of `application` or `account` for its pair; the former takes precedence.
 
     Raises:
         ValueError: neither pair is complete, or the private key is invalid. The message names the
-            missing value, and quotes none.
+            missing value, and quotes no value.
     """
     if application_id and private_key:
         return application(application_id, private_key)

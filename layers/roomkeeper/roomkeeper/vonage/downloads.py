@@ -1,8 +1,8 @@
-"""Downloads of recordings' files, in ranges, from addresses that only Vonage's API names.
+"""Downloads of recordings' files, in ranges, from URLs that only Vonage's API provides.
 
 The standard library's HTTP client fits better than `requests` here: it follows no redirects, sends
-no credentials or cookies, decodes nothing, ignores proxy settings, reads into memory that is
-already there, and leaves the choice of the address to connect to with its caller.
+no credentials or cookies, decodes nothing, ignores proxy settings, reads into an existing buffer,
+and lets its caller choose the address to connect to.
 """
 
 import http.client
@@ -25,14 +25,14 @@ from roomkeeper.vonage.errors import RequestContext, TransientError, VonageError
 from roomkeeper.vonage.retry import Deadline, RetryPolicy
 
 STALL_TIMEOUT = 10.0
-"""Seconds without a byte after which a connection is given up."""
+"""The timeout in seconds for connecting, and for each read."""
 
 ATTEMPT_TIMEOUT = 30.0
-"""Seconds after which a request is given up, so that a slow response cannot block a copy."""
+"""The timeout of a request in seconds, so that a slow response cannot block a copy."""
 
 NO_PROGRESS_TIMEOUT = 60.0
 MIN_PROGRESS = 256 * 1024
-"""A range is given up when fewer bytes than this arrive within that many seconds."""
+"""The download of a range fails if fewer bytes than this arrive within that many seconds."""
 
 RETRIES = RetryPolicy(base_delay=0.2, max_delay=5)
 
@@ -55,7 +55,7 @@ class DownloadRefused(DownloadFailed):
 
 
 class FileChanged(DownloadFailed):
-    """The file is not the one whose first parts were read."""
+    """The file has changed since its first parts were read."""
 
 
 class LinkExpired(DownloadFailed):
@@ -83,8 +83,8 @@ class RemoteFile(Struct, frozen=True, kw_only=True):
 class Downloader:
     """Reads ranges of files; each thread that calls it has a connection of its own.
 
-    Only https to public addresses is allowed, unless `allows_loopback`: then http to this machine
-    is, too, for the emulator. Never set it on AWS, where Lambda's own API listens on loopback.
+    Only https to public addresses is allowed. `allows_loopback` also allows http to this machine,
+    for the emulator. Never set it on AWS, where Lambda's own API listens on loopback.
     """
 
     def __init__(
@@ -121,21 +121,21 @@ class Downloader:
 
         Raises:
             DownloadFailed: the URL or the response is not acceptable, or the link has expired.
-            DownloadInterrupted: the deadline passed; the last failure.
+            DownloadInterrupted: the deadline passed; it is the last attempt's failure.
         """
         return self._retry.run(lambda: self._describe(url, deadline), deadline)
 
     def read(
         self, url: str, file: RemoteFile, start: int, into: memoryview, deadline: Deadline
     ) -> None:
-        """Fill `into` with the bytes of the file from `start`.
+        """Fill `into` with the bytes of the file from the offset `start` on.
 
-        After an interruption, the rest is requested, never the bytes that have arrived.
+        After an interruption, only the bytes that have not arrived are requested.
 
         Raises:
             FileChanged: the content has another ETag or size.
             DownloadFailed: the URL or the response is not acceptable, or the link has expired.
-            DownloadInterrupted: the deadline passed; the last failure.
+            DownloadInterrupted: the deadline passed; it is the last attempt's failure.
         """
         progress = _Progress(start, into)
         while len(progress.rest):
@@ -218,7 +218,7 @@ class Downloader:
         return kept, f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
 
     def _watch(self, connection: "_Connection") -> None:
-        """Have the connection closed with the others, and broken when a request takes too long."""
+        """Register a connection: `close` closes it, and a thread breaks it if it is too slow."""
         with self._lock:
             if not self._open:
                 self._closing = threading.Event()
@@ -242,7 +242,7 @@ _HEADERS = {"Accept-Encoding": "identity", "User-Agent": "roomkeeper"}
 
 
 class _Progress:
-    """The memory that is still to be filled, and the position in the file of its first byte."""
+    """The rest of the buffer that is not filled yet, and its position in the file, in bytes."""
 
     def __init__(self, position: int, rest: memoryview) -> None:
         self.position = position
@@ -262,10 +262,10 @@ class _Address(Struct, frozen=True):
 
 
 class _Connection(http.client.HTTPConnection):
-    """A connection whose address is checked after the name is resolved, and then connected to.
+    """A connection to an address that is checked after the name was resolved.
 
-    The address that is checked is the one that is used, so a second, different response of the
-    name server has no effect (DNS rebinding).
+    It uses the checked address itself, so that a second, different response of the name server has
+    no effect (DNS rebinding).
     """
 
     def __init__(self, address: _Address, tls: ssl.SSLContext | None, timeout: float) -> None:
@@ -299,7 +299,7 @@ class _Connection(http.client.HTTPConnection):
             self._breaks_at = math.inf
 
     def break_if_due(self) -> None:
-        """Break the connection if its time has passed; its reader then sees the end of it."""
+        """Shut the connection down after its time limit; its reader then gets the end of data."""
         current = self.sock
         if current is not None and time.monotonic() >= self._breaks_at:
             with suppress(OSError):  # it is closed already
@@ -325,7 +325,7 @@ _PRINTABLE = re.compile(r"[!-~]+")
 
 
 def _allowed_addresses(address: _Address) -> list[str]:
-    """Return the host's IP addresses, all of which are allowed."""
+    """Return the host's IP addresses if all are allowed; otherwise raise DownloadRefused."""
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except UnicodeError as exc:
@@ -369,7 +369,7 @@ def _check_status(response: http.client.HTTPResponse) -> None:
     status = response.status
     context = RequestContext(CONTEXT.method, CONTEXT.path, status)
     if status in {206, 416} or (status == 200 and response.length == 0):
-        return  # the last two are responses for an empty file, if it is the first byte
+        return  # an empty file has a 416, or an empty 200, for its first byte
     if status == 412:
         raise FileChanged("The file changed", context)
     if status in {401, 403, 404, 410}:
@@ -378,7 +378,7 @@ def _check_status(response: http.client.HTTPResponse) -> None:
         raise DownloadInterrupted(f"The server failed (status {status})", context)
     if 300 <= status < 400:
         raise DownloadRefused("The response is a redirect, which is not followed", context)
-    raise DownloadRefused(f"The response is not the range asked for (status {status})", context)
+    raise DownloadRefused(f"The response is not the requested range (status {status})", context)
 
 
 def _check_same(response: http.client.HTTPResponse, file: RemoteFile) -> None:
@@ -388,17 +388,17 @@ def _check_same(response: http.client.HTTPResponse, file: RemoteFile) -> None:
 
 
 def _check_partial(response: http.client.HTTPResponse, start: int, length: int) -> None:
-    """Check that the body is exactly the range that was asked for, and not compressed.
+    """Raise DownloadRefused unless the body is exactly the requested range, uncompressed.
 
-    A body without Content-Length could be endless; one with it is read to that length.
+    A body without Content-Length could be endless, so it is refused.
     """
     wanted = f"bytes {start}-{start + length - 1}/"
     if not response.headers.get("Content-Range", "").startswith(wanted):
-        raise DownloadRefused("The response has another range than asked for", CONTEXT)
+        raise DownloadRefused("The response has another range than requested", CONTEXT)
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise DownloadRefused("The response is compressed, which was not asked for", CONTEXT)
+        raise DownloadRefused("The response is compressed, although that was not allowed", CONTEXT)
     if response.length != length:
-        raise DownloadRefused("The response has another length than asked for", CONTEXT)
+        raise DownloadRefused("The response has another length than requested", CONTEXT)
 
 
 def _total(response: http.client.HTTPResponse) -> int:

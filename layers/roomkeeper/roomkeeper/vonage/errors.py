@@ -12,7 +12,7 @@ from roomkeeper.errors import RoomkeeperError
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """A request and its response, as far as there is one; `retry_after` is in seconds."""
+    """A request, and its response if there is one; `retry_after` is in seconds."""
 
     method: str
     path: str
@@ -89,7 +89,7 @@ class NotDeletable(Refusal):
 
 
 class NotStoppable(Refusal):
-    """409 in response to the stop of a recording that is not over."""
+    """409 in response to the stop of a recording that is still in progress."""
 
     advice = "Ask Vonage why; an automatic archive ends with its session."
 
@@ -130,9 +130,9 @@ class InvalidRecording(InvalidResponse):
 
 
 class UnrecognizedStatus(InvalidRecording):
-    """A response about the requested recording, in a status that is not known here.
+    """A response about the requested recording, with a status that Roomkeeper does not know.
 
-    Vonage may add statuses, so that this is no failure of the recording.
+    Vonage may add statuses, so this is not a failure of the recording.
     """
 
     advice = "Keep the recording; a later version of Roomkeeper may know the status."

@@ -16,7 +16,7 @@ class Download(Struct, frozen=True, kw_only=True):
     """A fresh download of a recording's file."""
 
     url: str
-    """A secret that expires within minutes or a day."""
+    """A secret. It expires after minutes or a day, depending on the product."""
     size: int | None = None
     """Bytes, if Vonage reports them."""
     sha256: str | None = None
@@ -38,7 +38,7 @@ class RecordingsApi(Protocol):
         """Return the latest state of a recording; None if Vonage does not have it.
 
         Raises:
-            UnrecognizedStatus: Vonage has it in a status that is not known here.
+            UnrecognizedStatus: Roomkeeper does not know its status.
         """
 
     def in_session(self, session_id: str) -> Listed | None:

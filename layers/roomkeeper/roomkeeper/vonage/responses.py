@@ -30,7 +30,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """An error body of Vonage's; without name and message, it is not Vonage's.
+    """An error body. Without name and message, it is not from Vonage.
 
     `name` is the error's name or number in the product's own format. `proves_absence` is True if no
     other service uses the format, so that a NotFound is certain.
@@ -42,7 +42,7 @@ class ErrorBody:
 
     @property
     def is_vonages(self) -> bool:
-        """Whether it is in one of Vonage's formats."""
+        """True if it is in one of Vonage's formats."""
         return bool(self.name or self.message)
 
 
@@ -87,8 +87,8 @@ def meetings_error(body: bytes) -> ErrorBody:
 def video_error(body: bytes) -> ErrorBody:
     """Read the Video API's format: a number `code`, and `message`, `description` or both.
 
-    Some of its errors have a message only, as those of other services do. They do not prove that
-    the item does not exist.
+    Some of its errors have only a message, like the errors of other services. Such an error does
+    not prove that the item does not exist.
     """
     fields = _fields(body)
     texts = _texts(fields)

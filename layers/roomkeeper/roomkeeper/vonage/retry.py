@@ -33,7 +33,7 @@ class RetryPolicy:
     def delay(self, failures: int, retry_after: float | None) -> float:
         """Return the seconds to wait after this number of consecutive failures (one or more).
 
-        The response's `retry_after` is the minimum.
+        The response's `retry_after`, in seconds, is the minimum.
         """
         step = min(self.base_delay * 2.0 ** min(failures - 1, 32), self.max_delay)
         if retry_after is not None and retry_after > step:
@@ -45,7 +45,7 @@ class RetryPolicy:
 
         Raises:
             TransientError: the deadline passed. It is the last error with a response, or else the
-                first: an attempt that the deadline interrupts has the least information.
+                first error: an attempt that the deadline interrupts has the least information.
         """
         failures: list[TransientError] = []
 
@@ -83,7 +83,7 @@ class Deadline:
 
     @property
     def has_passed(self) -> bool:
-        """Whether no time is left."""
+        """True once no time remains."""
         return self.remaining() <= 0
 
 

@@ -23,7 +23,7 @@ from roomkeeper.vonage.responses import ReadError, Response, meetings_error, rai
 from roomkeeper.vonage.retry import Deadline, RetryPolicy
 
 MAX_RESPONSE_BYTES = 32 * 1024 * 1024
-"""The limit of a response body; a page of rooms has a thousandth of it."""
+"""The maximum size of a response body; a page of rooms has about a thousandth of it."""
 
 POOL_SIZE = 32
 """The number of connections that are kept alive; more can be in use."""

@@ -128,7 +128,7 @@ class MeetingsClient(ApiClient):
     # --- recordings -------------------------------------------------------------------------------
 
     def get(self, recording_id: str) -> RecordingObservation | None:
-        """Return the recording, with a fresh download URL if it is uploaded; None if there is none.
+        """Return the recording, with a fresh URL if it is uploaded; None if it does not exist.
 
         Raises:
             InvalidRecording: Vonage's data of the recording is missing or invalid.

@@ -42,14 +42,14 @@ PAGE_SIZE = 1000
 """Archives on a page: the API's maximum."""
 
 OVERLAP = 100
-"""Archives that are read again with the next page.
+"""The number of archives of a page that are requested again with the next page.
 
-A deletion between two pages moves all older archives to smaller offsets. That many deletions cause
-no gap.
+A deletion between two requests moves all older archives to smaller offsets. Up to this many
+deletions cause no gap.
 """
 
 REMEMBERED_PAGES = 3
-"""The pages of a list whose archives are recognized when they are repeated."""
+"""The number of previous pages whose archives are recognized as repetitions."""
 
 _NO_HORIZON = datetime.min.replace(tzinfo=UTC)
 
@@ -92,8 +92,8 @@ class VideoClient(ApiClient):
     credentials, Forbidden if it refuses this recording only. The API has the status 403 for both,
     so a list of the archives shows which it is.
 
-    400 and 404 say that an archive is unknown, or that the request is wrong for every archive. They
-    are believed only if Vonage has no archives, or answers about its newest one.
+    400 and 404 mean that an archive is unknown, or that the request is wrong for every archive. An
+    archive counts as unknown only if Vonage has no archives, or does not refuse its newest one.
 
     Raises:
         ValueError: `base_url` is not an http(s) URL, or has credentials or a query.
@@ -128,13 +128,13 @@ class VideoClient(ApiClient):
 
         Raises:
             InvalidRecording: Vonage's data of the recording is missing or invalid.
-            UnrecognizedStatus: its status is not known here.
+            UnrecognizedStatus: Roomkeeper does not know its status.
         """
         archive = self._archive(recording_id)
         return observation(archive) if archive else None
 
     def download(self, recording_id: str) -> Download | None:
-        """Return a fresh download, whose URL lives for 10 minutes; None if there is none.
+        """Return a fresh download, whose URL is valid for 10 minutes; None if there is none.
 
         There is none unless the archive is available: an uploaded one is in its owner's storage.
         """
@@ -150,7 +150,7 @@ class VideoClient(ApiClient):
         checked with a GET.
 
         Raises:
-            NotStoppable: Vonage refuses to stop a recording that is not over.
+            NotStoppable: Vonage refuses to stop a recording that is still in progress.
         """
         call = self._call("POST", recording_id, "stop", refusals=_NOT_STOPPABLE)
         try:
@@ -195,11 +195,12 @@ class VideoClient(ApiClient):
     def _archive(self, recording_id: str) -> Archive | None:
         """Return the archive; None if it is unknown or deleted.
 
-        Vonage publishes no response to a GET of a deleted archive, so all three forms count.
+        Vonage does not document its response to a GET of a deleted archive. 400, 404 and an archive
+        with the status `deleted` are therefore all accepted.
 
         Raises:
             InvalidResponse: Vonage refuses archives that it has.
-            UnrecognizedStatus: the archive's status is not known here.
+            UnrecognizedStatus: Roomkeeper does not know the archive's status.
         """
         try:
             call = self._call("GET", recording_id, refusals=_UNKNOWN)
@@ -208,12 +209,12 @@ class VideoClient(ApiClient):
         try:
             archive = self._read(call, recording_id)
         except NotFound as refusal:
-            self._require_answer_about_another(recording_id, refusal)
+            self._require_acceptance_of_another(recording_id, refusal)
             return None
         return None if archive.status == "deleted" else archive
 
-    def _require_answer_about_another(self, recording_id: str, refusal: NotFound) -> None:
-        """Return if Vonage answers about its newest archive, or has none.
+    def _require_acceptance_of_another(self, recording_id: str, refusal: NotFound) -> None:
+        """Return if Vonage does not refuse its newest archive, or has no archives.
 
         Raises:
             InvalidResponse: Vonage lists this archive, or refuses another one that it lists.
@@ -264,14 +265,14 @@ class VideoClient(ApiClient):
     def _pages(
         self, session_id: str = "", offset: int = 0, horizon: datetime = _NO_HORIZON
     ) -> Iterator[tuple[Sequence[Raw], int]]:
-        """Yield the archives of each page that were not on the pages before, newest first.
+        """Yield the archives of each page that were not on earlier pages, newest first.
 
         The last page is a short one, or ends with an archive from before `horizon`. Each page comes
-        with the offset of the next one, which is requested while this one is worked on. Only the
-        last pages are remembered, so that the length of a list does not matter.
+        with the offset of the next one, which is requested while the caller uses this one. Only the
+        latest pages are remembered, so that a long list needs no more memory.
 
         Raises:
-            InvalidResponse: a full page has only archives of the pages before.
+            InvalidResponse: a full page has only archives of earlier pages.
         """
         remembered: deque[set[str | bytes]] = deque(maxlen=REMEMBERED_PAGES)
         with ThreadPoolExecutor(1, "read-ahead") as reader:
@@ -310,7 +311,7 @@ class VideoClient(ApiClient):
         )
 
     def require_accepted_credentials(self) -> None:
-        """Ask Vonage for a list of one archive.
+        """Return if Vonage accepts the credentials for a list of archives.
 
         Raises:
             Unauthorized: Vonage refuses the credentials.

@@ -1,6 +1,6 @@
 """The Video API's response bodies, parsed into observations. Pure.
 
-Every field but an archive's ids and status may be missing, null or of another form.
+Every field but an archive's ids and status may be missing, null or of another type.
 """
 
 from collections.abc import Sequence
