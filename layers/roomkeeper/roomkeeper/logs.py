@@ -1,7 +1,7 @@
 """The functions' logger: every record is one line of JSON, the layer's own records included."""
 
+import json
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -26,7 +26,7 @@ def function_logger() -> Logger:
     logger = Logger(
         use_rfc3339=True,
         utc=True,
-        json_serializer=_as_json,  # json.dumps would make an encoder for each line
+        json_serializer=as_json,
         json_deserializer=str,
     )
     # No line says which thread or process wrote it, so they are not looked up.
@@ -36,5 +36,13 @@ def function_logger() -> Logger:
     return logger
 
 
-def _as_json(line: Mapping[str, Any]) -> str:
-    return _encoder.encode(line).decode()
+def as_json(line: dict[str, Any]) -> str:
+    """Return a log line as JSON, with a value of an unknown type as its text.
+
+    The standard library's encoder, which Powertools makes anew for each line, would take a tenth of
+    the publisher's processor time.
+    """
+    try:
+        return _encoder.encode(line).decode()
+    except UnicodeEncodeError:  # a lone surrogate, as from a truncated emoji, has no UTF-8
+        return json.dumps(line, default=str)
