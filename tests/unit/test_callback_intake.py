@@ -409,7 +409,7 @@ def test_a_callback_that_cannot_be_stored_gets_503_with_retry_after(
         "message": "The callback could not be stored; send it again.",
     }
     assert output.metrics == {"CallbackUnavailable": 1, "reason": reason}
-    assert output.logged("callback could not be taken now")["level"] == "ERROR"
+    assert output.logged("callback not stored")["level"] == "ERROR"
 
 
 # --- logs and metrics -----------------------------------------------------------------------------
@@ -491,7 +491,7 @@ def test_a_callback_that_cannot_be_stored_is_logged_by_the_same_id(
 ) -> None:
     monkeypatch.setenv("TABLE_NAME", "missing")
     response_to(a_request(a_body("recording:started")))
-    line = output.logged("callback could not be taken now")
+    line = output.logged("callback not stored")
     assert line["correlation_id"] == correlation.event_id_for_observation(
         a_callback("recording:started")
     )

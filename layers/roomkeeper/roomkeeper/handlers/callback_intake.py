@@ -194,7 +194,7 @@ def _ask_again(
     exc: StoreUnavailable | SecretUnavailable, observation: Observation | None
 ) -> Response:
     about = _identity(observation) if observation else {}
-    logger.error("callback could not be taken now", extra=about | {"error": str(exc)})
+    logger.error("callback not stored", extra=about | {"error": str(exc)})
     _count("CallbackUnavailable", reason=type(exc).__name__)
     message = "The callback could not be stored; send it again."
     return http_api.error(503, "unavailable", message, **{"Retry-After": "5"})
