@@ -35,6 +35,9 @@ MAX_PAYLOAD_BYTES = 5_000_000
 The largest record fits: an item of 400 KB before and after a change, with all characters escaped.
 """
 
+POLL_SECONDS = 2
+"""Seconds to wait for a message: without waiting, SQS may overlook one."""
+
 READ_TIMEOUT = 90
 """Seconds to wait for an invocation. This exceeds the function's own timeout of 60 s: an SDK that
 times out first or retries would publish the same records twice at the same time."""
@@ -158,7 +161,7 @@ class _Queue:
             QueueUrl=self._url,
             MaxNumberOfMessages=1,
             VisibilityTimeout=VISIBILITY_SECONDS,
-            WaitTimeSeconds=2,
+            WaitTimeSeconds=POLL_SECONDS,
         )
         for message in received.get("Messages", []):
             return _Message(

@@ -89,6 +89,7 @@ class Operator:
         self._types = False
         monkeypatch.setattr(deploy, "_run", self._note)
         monkeypatch.setattr(deploy, "build", lambda _wanted, run: run(["sam", "build"]))
+        monkeypatch.setattr(redrive, "POLL_SECONDS", 0)  # moto overlooks none
         monkeypatch.setattr(regions, "why_not", lambda _region, _values: None)
 
     def _note(self, arguments: list[str], **_options: bool) -> int:

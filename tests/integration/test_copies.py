@@ -403,8 +403,10 @@ DELETION: Sequence[tuple[type, str]] = (
 """The steps of a deletion with its copy."""
 
 
-@pytest.mark.parametrize("is_after", [False, True])
-@pytest.mark.parametrize(("owner", "step"), DELETION)
+@pytest.mark.parametrize(
+    ("owner", "step", "is_after"),
+    [*((*each, False) for each in DELETION), (*DELETION[-1], True)],
+)
 def test_a_hold_that_is_accepted_at_any_moment_of_a_deletion_keeps_the_copy(
     owner: type, step: str, is_after: bool, env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,9 +21,9 @@ from tests.support.env import NOW, TABLE, Env, an_upload
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 GRACE = 6 * HOUR
 MONTH_AGO = NOW - 30 * DAY
-FORGED = 100
-CAPACITY = FORGED // 10
+CAPACITY = 10
 """The number of items that a run can process in these tests."""
+FORGED = 3 * CAPACITY
 
 
 class SmallRun(Run[OptionsT], frozen=True, kw_only=True):

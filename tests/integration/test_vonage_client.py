@@ -455,7 +455,7 @@ def test_a_redirect_is_not_followed_with_the_credentials(
 NASTY = st.text(alphabet=st.sampled_from("ab/\\?#.%2fF&=+ ~:@"), min_size=1, max_size=12)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(NASTY)
 def test_an_id_never_addresses_another_item(
     emulator: VonageControl, client: MeetingsClient, room_id: str

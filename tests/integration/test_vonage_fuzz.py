@@ -146,7 +146,7 @@ def prepare(target: VonageControl) -> None:
     target.video.add_archives(ids=[RECORDING, ROOM], session_id=SESSION)
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(paths, queries, bodies, headers, authorizations)
 @example(("GET", "/beta/meetings/rooms"), "page_size=" + "9" * 4300, b"", {}, "Basic YTpi")
 @example(("POST", "/control/rooms"), "", b'{"id": "\\ud800"}', {}, None)

@@ -24,26 +24,26 @@ def on(worklist: str, recording_id: str, since: datetime) -> WorklistEntry:
 
 @pytest.fixture
 def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_worklists, "_PAGE", 5)
+    monkeypatch.setattr(store_worklists, "_PAGE", 3)
 
 
 @pytest.mark.usefixtures("_small_pages")
 def test_a_worklist_is_read_oldest_first_across_its_shards_and_pages(env: Env) -> None:
-    ages = list(range(200))
+    ages = list(range(60))
     random.Random(1).shuffle(ages)
     for age in ages:
         env.receive(an_upload(f"recording-{age}"), NOW - timedelta(seconds=age))
 
     read = list(env.store.worklists.read("retained", NOW - timedelta(seconds=10)))
 
-    assert [entry.id for entry in read] == [f"recording-{age}" for age in range(199, 9, -1)]
-    assert read[0] == on("retained", "recording-199", NOW - timedelta(seconds=199))
-    assert env.store.worklists.count("retained", NOW - timedelta(seconds=10)) == 190
+    assert [entry.id for entry in read] == [f"recording-{age}" for age in range(59, 9, -1)]
+    assert read[0] == on("retained", "recording-59", NOW - timedelta(seconds=59))
+    assert env.store.worklists.count("retained", NOW - timedelta(seconds=10)) == 50
 
 
 @pytest.mark.usefixtures("_small_pages")
 def test_a_worklist_is_read_at_most_one_page_of_each_shard_ahead(env: Env) -> None:
-    for number in range(200):
+    for number in range(80):
         env.receive(an_upload(f"recording-{number}"), NOW - HOUR)
     counting: Any = Counting(env.dynamodb)
     assert (
@@ -51,7 +51,7 @@ def test_a_worklist_is_read_at_most_one_page_of_each_shard_ahead(env: Env) -> No
         == 10
     )
 
-    assert 0 < counting.entries <= (8 + 2) * 5
+    assert 0 < counting.entries <= (8 + 4) * 3
 
 
 class Counting:

@@ -93,6 +93,7 @@ def scripted(respond: Responder, tls: ssl.SSLContext | None = None) -> Iterator[
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
+        request_queue_size = 64  # with the default of 5, connections of many senders are dropped
 
         def handle_error(self, *_: object) -> None:
             """Print nothing: some tests close connections early."""

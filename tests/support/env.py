@@ -1,11 +1,14 @@
 """A pytest plugin with a test environment: the template's table in moto and an emulated Vonage."""
 
+import functools
+import gc
 import json
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import botocore.session
 import pytest
 from hypothesis import HealthCheck, configuration, settings
 from msgspec import Struct
@@ -31,8 +34,20 @@ configuration.set_hypothesis_home_dir(ROOT / "build/hypothesis")
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "test")
 os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", NAMESPACE)
 
+# moto drops boto3's session for each test. Without a common loader, the first client of each
+# session would parse botocore's data again, which takes 60 ms.
+_SESSIONS: Any = botocore.session
+_SESSIONS.create_loader = functools.cache(_SESSIONS.create_loader)
+
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 TABLE = "table"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Let collections of garbage skip what is imported by now, a tenth of the tests' CPU time."""
+    gc.collect()
+    gc.freeze()
 
 
 class Env(Struct, frozen=True):

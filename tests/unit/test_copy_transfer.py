@@ -12,17 +12,18 @@ from hypothesis import strategies as st
 
 from roomkeeper.aws.bucket import StoredObject
 from roomkeeper.domain import copies
-from roomkeeper.domain.copies import MIB, Copy, UploadedPart
+from roomkeeper.domain.copies import Copy, UploadedPart
 from roomkeeper.jobs import source
 from roomkeeper.jobs.copier import Copied, Copier
 from roomkeeper.vonage.downloads import RemoteFile
 from roomkeeper.vonage.recordings_api import Download
 from roomkeeper.vonage.retry import Deadline
 
-PART_SIZE, IN_FLIGHT, PIECE_SIZE = MIB, 3 * MIB, MIB // 3
+KIB = 1024
+PART_SIZE, IN_FLIGHT, PIECE_SIZE = 3 * KIB, 9 * KIB, KIB
 """Smaller than the real ones, and in the same proportion."""
 
-CONTENT = bytes(range(256)) * (6 * MIB // 256) + b"end"
+CONTENT = bytes(range(256)) * (6 * PART_SIZE // 256) + b"end"
 NEVER = 10**9
 
 
@@ -156,7 +157,7 @@ def _uploaded(number: int, data: bytes | memoryview) -> UploadedPart:
 
 
 SIZES: Mapping[Any, Mapping[str, int]] = {
-    copies: {"PART_SIZE": PART_SIZE, "IN_FLIGHT": IN_FLIGHT, "MAX_SINGLE": PART_SIZE},
+    copies: {"MIB": KIB, "PART_SIZE": PART_SIZE, "IN_FLIGHT": IN_FLIGHT, "MAX_SINGLE": PART_SIZE},
     source: {"PIECE_SIZE": PIECE_SIZE},
 }
 

@@ -17,7 +17,7 @@ from roomkeeper.aws import sdk
 from roomkeeper.domain.observations import Product
 from roomkeeper.domain.recordings import Recording, Worklist, WorklistEntry
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.jobs.batch import LEFT, AbortBatch, BatchRunner, Outcome, Slots, Summary
+from roomkeeper.jobs.batch import SKIPPED, AbortBatch, BatchRunner, Outcome, Slots, Summary
 from roomkeeper.jobs.fairness import Deferrals
 from roomkeeper.jobs.products import Products, ProductStopped
 from roomkeeper.jobs.report import DryRunPlan, Report
@@ -203,7 +203,7 @@ class WorklistJob(Job[OptionsT, WorklistEntry]):
         return 0
 
     @property
-    def failed_beside(self) -> int:
+    def other_failures(self) -> int:
         """The number of failures in the summary besides those of due items."""
         return 0
 
@@ -215,7 +215,7 @@ class WorklistJob(Job[OptionsT, WorklistEntry]):
             **{name: summary.outcomes[name] for name in self.outcomes},
             **self.more_counts(summary),
             "deferred": self.deferred,
-            "remaining": remaining(due, summary, self.skipped - self.failed_beside),
+            "remaining": remaining(due, summary, self.skipped - self.other_failures),
         }
 
     @abstractmethod
@@ -250,7 +250,7 @@ def work(
         try:
             return act(item)
         except ProductStopped:
-            return LEFT
+            return SKIPPED
         except RoomkeeperError as error:
             logger.warning("item failed", error=str(error), kind=type(error).__name__)
             raise (products.for_batch(error) if products else _for_batch(error)) from error

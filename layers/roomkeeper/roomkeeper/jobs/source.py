@@ -53,6 +53,7 @@ class Source:
         self._pool = pool
         self._lock = threading.Lock()
         self._download: Download | None = None
+        self._is_gone = False
         self._fresh_links = 0
 
     @property
@@ -109,7 +110,10 @@ class Source:
             self._renew()
 
     def _renew(self) -> Download:
-        self._download = self._downloads()
+        """Return a fresh download. Once Vonage has no file, it is not asked again."""
+        if not self._is_gone:
+            self._download = self._downloads()
+            self._is_gone = self._download is None
         if self._download is None:
             raise NoDownload
         return self._download
