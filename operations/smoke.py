@@ -33,7 +33,7 @@ from operations.stack import Stack, StackError, deployed_stack
 from operations.subscriber import Subscriber
 from roomkeeper.callbacks import meetings, video
 from roomkeeper.domain.observations import Observation, Product
-from roomkeeper.store import items, updates
+from roomkeeper.store import items, observations
 
 ATTEMPTS = 4
 ATTEMPT_SECONDS = 20.0
@@ -107,7 +107,7 @@ def run(stack: Stack, product: Product, marker: str) -> None:
     with _subscribed(stack) as source, _items_removed(stack) as sent:
         for number in range(1, ATTEMPTS + 1):
             body = marked.body(f"{marker}-{number}")
-            sent.append(key := updates.key_of(marked.parse(body)))
+            sent.append(key := observations.key_of(marked.parse(body)))
             with _step("post a callback (204)"):
                 _post(stack, product, url, body)
             with _step("find its item in the table"):

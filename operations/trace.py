@@ -213,7 +213,7 @@ _PHRASES: Mapping[str, Callable[[Line], str]] = {
     "callback accepted": lambda line: (
         f"{line['event']} {'accepted' if line['is_new'] else 'repeated, nothing new'}"
     ),
-    "callback could not be taken now": lambda line: (
+    "callback not stored": lambda line: (
         f"503 in response to {line['event']}, which Vonage sends again: {line['error']}"
     ),
     "missed callback recovered": lambda line: f"{line['event']} recovered from Vonage's API",

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import trustme
+from awscrt.http import HttpClientConnection
 
 from local.testing.sdk import LONG_TIMEOUT
 from roomkeeper.aws import AwsError, RetryPolicy, crt
@@ -286,6 +287,21 @@ def test_a_stale_connection_costs_no_attempt() -> None:
         assert [client.update_item(TableName="t") for _ in range(3)] == [json.loads(ITEM)] * 3
     assert [received.connection for received in script.received] == [1, 1, 2, 2]
     assert {received.body for received in script.received} == {b'{"TableName":"t"}'}
+
+
+def test_a_connection_that_closes_before_the_request_is_sent_costs_no_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As just after a freeze: the event loop notices the end between the check and the request."""
+
+    def was_open(connection: HttpClientConnection) -> bool:
+        connection.close().result(LONG_TIMEOUT.timeout)
+        return True
+
+    monkeypatch.setattr(HttpClientConnection, "is_open", was_open)
+    with responding(responses((200, ITEM)), ONCE) as (script, client):
+        assert [client.update_item() for _ in range(2)] == [json.loads(ITEM)] * 2
+    assert len(script.received) == 2
 
 
 def test_a_new_connection_that_fails_costs_an_attempt() -> None:

@@ -1,12 +1,15 @@
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from roomkeeper import store
+from roomkeeper.domain.recordings import Worklist, WorklistEntry
 from roomkeeper.jobs.batch import Limits, Summary, deadline_in
 from roomkeeper.jobs.cleanup import Cleanup, CleanupOptions
 from roomkeeper.jobs.runner import Run
+from roomkeeper.store.worklists import Worklists
 from tests.support.env import NOW, TABLE, Env, an_upload
 
 DAY = timedelta(days=1)
@@ -49,6 +52,24 @@ def test_due_recordings_are_deleted_at_vonage_and_kept_in_the_table_until_their_
     item = env.item(f"RECORDING#{due[0]}")
     assert item["ttl"] == {"N": str(int((NOW + 90 * DAY).timestamp()))}
     assert "worklist" not in item
+
+
+def test_a_worklist_that_was_counted_as_empty_is_not_read(
+    env: Env, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env.uploaded(1, MONTH_AGO - DAY)
+    read: list[str] = []
+    read_worklist = Worklists.read
+
+    def noting(self: Worklists, worklist: Worklist, *times: datetime) -> Iterator[WorklistEntry]:
+        read.append(worklist)
+        return read_worklist(self, worklist, *times)
+
+    monkeypatch.setattr(Worklists, "read", noting)
+
+    _, summary = clean(env)
+
+    assert (read, summary.outcomes) == (["retained"], {"deleted": 1})
 
 
 def test_a_recording_exactly_as_old_as_the_retention_is_deleted_and_a_younger_one_is_not(

@@ -150,7 +150,7 @@ def test_trace_describes_only_messages_that_the_functions_log(telemetry: Telemet
 def test_every_line_about_the_cause_of_an_event_has_the_events_id(telemetry: Telemetry) -> None:
     causes = {
         "callback accepted",
-        "callback could not be taken now",
+        "callback not stored",
         "event published",
         "event not published",
         "recording deleted",

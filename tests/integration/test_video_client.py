@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
@@ -38,7 +39,7 @@ from roomkeeper.vonage.video import (
     VideoClient,
     video_credentials_from,
 )
-from roomkeeper.vonage.video.client import OVERLAP, PAGE_SIZE
+from roomkeeper.vonage.video.client import OVERLAP, PAGE_SIZE, PAGES_AHEAD
 from tests.integration.vonage_support import SHORT_DELAYS, ReceivedRequest, Script, reply, scripted
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -757,7 +758,22 @@ def test_a_list_that_repeats_its_first_page_for_ever_is_an_invalid_response(
     api.constant = {"list": (200, page)}
     with pytest.raises(InvalidResponse, match="repeats a page"):
         ids(client, EVERYTHING)
-    assert len(api.operations) == 3  # the third was requested while the second was read
+    # The third page shows that the second was not the last. Others may have been read ahead.
+    assert 3 <= len(api.operations) <= 3 + PAGES_AHEAD
+
+
+def test_a_bounded_number_of_pages_is_read_ahead(api: Api, client: VideoClient) -> None:
+    api.archives = many((2 + PAGES_AHEAD) * PAGE_SIZE)
+    asked = {page: threading.Event() for page in range(3 + PAGES_AHEAD)}
+    api.before_page = lambda offset: asked[offset // (PAGE_SIZE - OVERLAP)].set()
+    pages = client.all_since(EVERYTHING)
+    assert isinstance(pages, Generator)
+
+    next(pages)
+
+    assert asked[PAGES_AHEAD].wait(30), "not read while the first page is worked on"
+    assert not asked[PAGES_AHEAD + 1].wait(0.5), "read too far ahead"
+    pages.close()
 
 
 def test_a_session_has_its_recordings_only(api: Api, client: VideoClient) -> None:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from local.vonage.video import callbacks
 from roomkeeper.callbacks import video
 from roomkeeper.domain.observations import Observation, RecordingObservation
-from roomkeeper.store import correlation, updates
+from roomkeeper.store import correlation, observations
 from roomkeeper.store.items import deserialize
 from tests.support.deployed import WITHIN, Deployed
 from tests.support.measurements import Measurements
@@ -171,7 +171,7 @@ class StoredFacts:
         return body["event"] in item["seen"] and facts.items() <= item.items()
 
     def _contain_observation(self, observation: Observation) -> bool:
-        item = self._items.get(updates.key_of(observation))
+        item = self._items.get(observations.key_of(observation))
         if item is None or not isinstance(observation, RecordingObservation):
             return item is not None
         facts = {name: getattr(observation, name) for name in _FACTS}

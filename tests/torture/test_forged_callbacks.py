@@ -18,7 +18,7 @@ from local.waiting import wait_until
 from operations import purge
 from roomkeeper.callbacks.meetings import parse
 from roomkeeper.domain.observations import RecordingObservation
-from roomkeeper.store import updates
+from roomkeeper.store import observations
 from roomkeeper.store.items import serialize
 from roomkeeper.times import from_iso
 from tests.support import commands, functions, jobs
@@ -44,7 +44,7 @@ def item_of(body: bytes, at: datetime) -> dict[str, Any]:
     """Return the item that the intake writes for an upload received at that time."""
     callback = parse(body)
     assert isinstance(callback, RecordingObservation)
-    update = updates.recording_update(callback, at, 0)
+    update = observations.recording_update(callback, at, 0)
     known = {name: value for name, value in update.set_if_absent.items() if value is not None}
     written = {
         name: serialize(value) for name, value in {**known, **update.set_unless_closed}.items()

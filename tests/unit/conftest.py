@@ -17,7 +17,6 @@ from msgspec import structs
 from local.testing import sdk
 from local.testing.builders import Image
 from local.testing.template import NAMESPACE, table_definition
-from roomkeeper import store
 from roomkeeper.aws import AwsError
 from roomkeeper.aws import sdk as aws
 
@@ -240,9 +239,9 @@ def patient_intake(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     from roomkeeper.handlers import callback_intake as intake  # noqa: PLC0415 - few tests need it
 
-    for module, name in ((store, "RETRY"), (intake, "SECRET_RETRY")):
-        patient = structs.replace(getattr(module, name), timeout=sdk.LONG_TIMEOUT.timeout)
-        monkeypatch.setattr(module, name, patient)
+    for name in ("RETRY", "SECRET_RETRY"):
+        patient = structs.replace(getattr(intake, name), timeout=sdk.LONG_TIMEOUT.timeout)
+        monkeypatch.setattr(intake, name, patient)
 
 
 class Output:

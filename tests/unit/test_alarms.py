@@ -215,11 +215,11 @@ def test_a_schedule_that_is_switched_off_is_not_waited_for() -> None:
 
 
 def lack_the_table() -> None:
-    intake._ask_again(StoreUnavailable("throttled"), {})
+    intake._ask_again(StoreUnavailable("throttled"), None)
 
 
 def lack_the_secret() -> None:
-    intake._ask_again(SecretUnavailable("empty"), {})
+    intake._ask_again(SecretUnavailable("empty"), None)
 
 
 def lose_a_recording() -> None:

@@ -534,15 +534,13 @@ def test_a_body_without_another_json_form_is_rejected_without_an_unexpected_erro
         authenticate(body, authorization=signed(payload_hash="0" * 64))
 
 
-def test_a_body_over_the_size_limit_is_hashed_only_once(
+def test_the_largest_body_is_hashed_in_four_forms_at_most(
     compared: list[tuple[bytes, bytes]],
 ) -> None:
-    for size, hashes in ((MAX_BODY_BYTES, 4), (MAX_BODY_BYTES + 1, 1)):
-        compared.clear()
-        body = b'["' + b" " * (size - 4) + b'"]'
-        with pytest.raises(Unauthorized):
-            authenticate(body, authorization=signed(payload_hash="0" * 64))
-        assert len(compared) == 1 + hashes  # the signature's own comparison comes first
+    body = b'["' + b" " * (MAX_BODY_BYTES - 4) + b'"]'
+    with pytest.raises(Unauthorized):
+        authenticate(body, authorization=signed(payload_hash="0" * 64))
+    assert len(compared) == 1 + 4  # the signature's own comparison comes first
 
 
 def test_error_messages_never_reveal_a_valid_value() -> None:

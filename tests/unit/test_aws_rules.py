@@ -29,7 +29,7 @@ from roomkeeper.domain.observations import (
     SessionObservation,
     Unrecognized,
 )
-from roomkeeper.store import Store, items, updates
+from roomkeeper.store import Store, items, observations
 from tests.unit.conftest import Table
 
 IDS = [sign * length for sign in "x\N{GRINNING FACE}" for length in (36, 256, 512, 1024, 2048)]
@@ -393,11 +393,11 @@ def test_an_expression_fits_into_dynamodbs_limit(event: str) -> None:
     callback = a_callback(event)
     until = datetime(2030, 1, 1, tzinfo=UTC)
     if isinstance(callback, RecordingObservation):
-        update = updates.recording_update(callback, NOON, 1)
+        update = observations.recording_update(callback, NOON, 1)
     elif isinstance(callback, SessionObservation):
-        update = updates.session_update(callback, NOON, until)
+        update = observations.session_update(callback, NOON, until)
     else:
-        update = updates.outbox_update(callback, NOON, until)
+        update = observations.outbox_update(callback, NOON, until)
     written = items.build_update(update)
     assert max(len(written["update"]), len(written["condition"])) <= 4096
     assert all(len(name) <= 255 for name in written["ExpressionAttributeNames"].values())

@@ -13,7 +13,7 @@ import pytest
 from local.testing.builders import AContext
 from local.testing.template import environment, properties
 from roomkeeper import store
-from roomkeeper.aws import bus, secrets
+from roomkeeper.aws import bus, retries, secrets
 from roomkeeper.handlers import event_publisher as publisher
 from roomkeeper.handlers import management_api as management
 from roomkeeper.jobs import runner
@@ -36,7 +36,7 @@ SMALL_COLD_START = 3.0
 GATEWAY = 30.0
 """Seconds after which API Gateway stops waiting for a function."""
 
-SECRET = secrets.SECRET_RETRY.worst_case
+SECRET = retries.SECRET_RETRY.worst_case
 
 
 def timeout(function: str) -> float:

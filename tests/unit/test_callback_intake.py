@@ -1,10 +1,13 @@
 import json
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import product
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from awscrt.http import HttpClientConnection
 from jwt import InsecureKeyLengthWarning
 
 from local.testing.builders import (
@@ -22,7 +25,7 @@ from local.testing.builders import (
     sample,
 )
 from local.testing.sdk import CUT_OFF, LONG_TIMEOUT, endpoints, record_calls
-from local.testing.template import environment
+from local.testing.template import ROOT, environment
 from roomkeeper.aws import RetryPolicy, crt, sdk
 from roomkeeper.handlers import callback_intake as app
 from roomkeeper.log_sample import LogSample
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
+LAYER = f"{ROOT}/layers/roomkeeper/roomkeeper/"
 OTHER = "another-secret-of-sufficient-length"
 Response = dict[str, Any]
 
@@ -160,6 +164,40 @@ def test_an_accepted_callback_makes_exactly_one_call(calls: list[str]) -> None:
     response_to(a_request(a_body("recording:ended")))
     assert calls[first:] == ["UpdateItem"]
     assert set(calls[:first]) == {"GetSecretValue", "ListSecretVersionIds", "UpdateItem"}
+
+
+def test_the_way_from_the_handler_to_the_write_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader follows at most 30 calls in 10 files, in a container that has had a callback."""
+    request = a_request(a_body("recording:uploaded"))
+    response_to(request)
+    called: list[CodeType] = []
+
+    def note(frame: FrameType, event: str, _argument: object) -> None:
+        code = frame.f_code
+        # Python 3.11 makes a frame for each comprehension, later versions do not.
+        is_named = not code.co_name.startswith("<")
+        if event == "call" and is_named and code.co_filename.startswith(LAYER):
+            called.append(code)
+
+    def post(connection: HttpClientConnection, *signed: Any) -> Any:
+        sys.setprofile(None)
+        return posted(connection, *signed)
+
+    posted = HttpClientConnection.request
+    monkeypatch.setattr(HttpClientConnection, "request", post)
+    # DynamoDB keeps connections open. moto does not: the request is sent again on another one.
+    monkeypatch.setattr(HttpClientConnection, "is_open", lambda _connection: True)
+    sys.setprofile(note)
+    try:
+        response = response_to(request)
+    finally:
+        sys.setprofile(None)
+    assert response == {"statusCode": 204}
+    way = [f"{code.co_filename.removeprefix(LAYER)} {code.co_qualname}" for code in called]
+    assert way[0] == "handlers/callback_intake.py handler"
+    assert way[-1] == "aws/crt.py Client._exchange"
+    assert len(way) <= 30, way
+    assert len({code.co_filename for code in called}) <= 10, way
 
 
 def test_the_tables_connection_opens_while_the_secret_is_read(
@@ -371,7 +409,7 @@ def test_a_callback_that_cannot_be_stored_gets_503_with_retry_after(
         "message": "The callback could not be stored; send it again.",
     }
     assert output.metrics == {"CallbackUnavailable": 1, "reason": reason}
-    assert output.logged("callback could not be taken now")["level"] == "ERROR"
+    assert output.logged("callback not stored")["level"] == "ERROR"
 
 
 # --- logs and metrics -----------------------------------------------------------------------------
@@ -453,7 +491,7 @@ def test_a_callback_that_cannot_be_stored_is_logged_by_the_same_id(
 ) -> None:
     monkeypatch.setenv("TABLE_NAME", "missing")
     response_to(a_request(a_body("recording:started")))
-    line = output.logged("callback could not be taken now")
+    line = output.logged("callback not stored")
     assert line["correlation_id"] == correlation.event_id_for_observation(
         a_callback("recording:started")
     )

@@ -9,7 +9,8 @@ import pytest
 
 from local.testing.template import environment
 from roomkeeper.aws import sdk
-from roomkeeper.aws.secrets import SECRET_RETRY, SecretUnavailable
+from roomkeeper.aws.retries import SECRET_RETRY
+from roomkeeper.aws.secrets import SecretUnavailable
 from roomkeeper.jobs import runner
 from roomkeeper.jobs.batch import Summary
 from roomkeeper.jobs.report import Report

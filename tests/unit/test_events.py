@@ -15,7 +15,7 @@ from roomkeeper.times import from_iso, iso
 
 KEY = "RECORDING#r"
 ENDED = {"started_at": STARTED_AT, "ended_at": ENDED_AT, "duration": 38}
-UPLOADED = ENDED | {"url": "https://a/b.mp4?Signature=x", "url_expires_at": "2021-11-03T11:56:13Z"}
+UPLOADED = ENDED | {"url": "https://a/b.mp4?Expires=1635940573&Signature=x"}
 
 
 def a_recording(*seen: str, **facts: Any) -> Recording:
@@ -162,9 +162,14 @@ def test_recording_uploaded_has_all_fields() -> None:
         "started_at": "2021-11-02T15:55:35Z",
         "ended_at": "2021-11-02T15:56:13Z",
         "duration": 38,
-        "url": "https://a/b.mp4?Signature=x",
+        "url": "https://a/b.mp4?Expires=1635940573&Signature=x",
         "url_expires_at": "2021-11-03T11:56:13Z",
     }
+
+
+def test_a_url_that_does_not_expire_is_published_without_an_expiry() -> None:
+    event = the_event(a_recording("uploaded", **UPLOADED | {"url": "https://a/b.mp4"}))
+    assert "url_expires_at" not in data_of(event)
 
 
 def test_session_events_have_the_room() -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from local.testing.builders import ENDED_AT, URL, URL_EXPIRES_AT
 from roomkeeper.domain.recordings import Recording, Status, url_expiry
+from roomkeeper.store.items import serialize
 from roomkeeper.times import from_iso, iso
 
 SIGNED = "https://bucket.s3.eu-west-1.amazonaws.com/archive.mp4?X-Amz-Algorithm=AWS4-HMAC-SHA256"
@@ -84,6 +85,7 @@ def test_every_expiry_found_in_a_url_can_be_formatted_and_parsed(url: str) -> No
 )
 def test_times_are_formatted_in_utc_with_milliseconds(same: str) -> None:
     assert iso(datetime.fromisoformat(same)) == ENDED_AT
+    assert serialize(datetime.fromisoformat(same)) == {"S": ENDED_AT}
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.datetimes(timezones=st.just(UTC)))

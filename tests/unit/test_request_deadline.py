@@ -14,7 +14,7 @@ from local.testing.template import environment, properties
 from roomkeeper import store
 from roomkeeper.aws import AwsError, sdk
 from roomkeeper.aws.errors import OUT_OF_TIME
-from roomkeeper.aws.secrets import SECRET_RETRY
+from roomkeeper.aws.retries import SECRET_RETRY
 from roomkeeper.handlers import management_api as app
 from roomkeeper.vonage import ApiKey, NotDeletable, NotFound, Unavailable
 from roomkeeper.vonage.calls import Call

@@ -16,7 +16,7 @@ from operations.products import NAMES
 from operations.smoke import StepFailed
 from roomkeeper.callbacks import authenticity
 from roomkeeper.domain.observations import Product
-from roomkeeper.store import Store, updates
+from roomkeeper.store import Store, observations
 from tests.support.operator_stack import BUS, AStack, Refusing
 from tests.unit.conftest import Table
 
@@ -99,7 +99,7 @@ def test_its_item_is_on_no_worklist_and_has_a_ttl(table: Table, product: Product
     callback = marked.parse(marked.body(f"{MARKER}-1"))
     assert store.apply(callback, datetime.now(UTC))
     [item] = table.items()
-    assert item["pk"] == {"S": updates.key_of(callback)}
+    assert item["pk"] == {"S": observations.key_of(callback)}
     assert "ttl" in item
     assert not {"worklist", "since", "session_id", "room_id", "used_at"} & item.keys()
     assert MARKER in item["detail"]["S"]

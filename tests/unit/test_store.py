@@ -18,7 +18,6 @@ from local.testing.builders import (
     SESSION_ID,
     STARTED_AT,
     URL,
-    URL_EXPIRES_AT,
     a_callback,
     a_record,
     a_recording_ended,
@@ -117,7 +116,6 @@ def test_an_uploaded_recording_is_on_the_retained_worklist(store: Store, table: 
         "ended_at": ENDED_AT,
         "duration": 38,
         "url": URL,
-        "url_expires_at": URL_EXPIRES_AT,
         "uploaded_at": iso(NOON),
         "seen": ["recording:uploaded"],
         "worklist": f"retained#{SHARD}",
@@ -125,11 +123,6 @@ def test_an_uploaded_recording_is_on_the_retained_worklist(store: Store, table: 
         "received_at": iso(NOON),
         "ttl": None,
     }
-
-
-def test_a_url_without_an_expiry_is_stored_without_one(store: Store, table: Table) -> None:
-    store.apply(a_recording_uploaded(url="https://a/archive.mp4"), NOON)
-    assert "url_expires_at" not in table.plain_item(RECORDING)
 
 
 def test_a_session_expires_after_session_days(store: Store, table: Table) -> None:
@@ -377,7 +370,6 @@ def test_a_recording_is_read_as_it_was_written(store: Store) -> None:
         ended_at=from_iso(ENDED_AT),
         duration=38,
         url=URL,
-        url_expires_at=from_iso(URL_EXPIRES_AT),
         uploaded_at=NOON,
         received_at=NOON,
         worklist=f"retained#{SHARD}",

@@ -152,7 +152,7 @@ def test_only_structured_lines_count_in_the_order_of_their_own_times() -> None:
         (a_line("callback accepted", event="x:y", is_new=True), "x:y accepted"),
         (a_line("callback accepted", event="x:y", is_new=False), "x:y repeated, nothing new"),
         (
-            a_line("callback could not be taken now", event="x:y", error="throttled"),
+            a_line("callback not stored", event="x:y", error="throttled"),
             "503 in response to x:y, which Vonage sends again: throttled",
         ),
         (a_line("event not published", event="x:y", reason="no"), "x:y not published: no"),
@@ -192,7 +192,7 @@ def test_lines_about_other_recordings_or_participants_are_left_out() -> None:
 
 
 def test_without_logs_the_item_still_shows_the_history() -> None:
-    moments = ("started_at", "ended_at", "uploaded_at", "deleted_at", "url_expires_at")
+    moments = ("started_at", "ended_at", "uploaded_at", "deleted_at")
     times = {name: {"S": f"2026-11-0{day}T12:00:00.000Z"} for day, name in enumerate(moments, 1)}
     hold = {
         "reason": {"S": "an inquiry"},

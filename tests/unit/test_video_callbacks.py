@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.testing.builders import ABSENT, ROOT, sample
-from roomkeeper.callbacks.body import MAX_BODY_BYTES, Malformed, TooLarge
+from roomkeeper.callbacks.body import Malformed
 from roomkeeper.callbacks.video import parse
 from roomkeeper.callbacks.video_archives import MAX_REASON_LENGTH
 from roomkeeper.domain.observations import (
@@ -460,11 +460,6 @@ def test_a_long_event_name_is_cut() -> None:
 def test_a_body_that_is_no_json_object_is_malformed(body: bytes) -> None:
     with pytest.raises(Malformed):
         parse(body)
-
-
-def test_a_body_that_is_too_large_is_rejected() -> None:
-    with pytest.raises(TooLarge):
-        parse(b" " * (MAX_BODY_BYTES + 1))
 
 
 # --- any JSON object ------------------------------------------------------------------------------

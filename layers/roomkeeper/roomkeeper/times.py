@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 def iso(moment: datetime) -> str:
     """Return an aware `moment` as text in Vonage's format: `2021-11-02T15:55:35.000Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    utc = moment.astimezone(UTC).replace(tzinfo=None)
+    return utc.isoformat(timespec="milliseconds") + "Z"
 
 
 def from_iso(text: str) -> datetime:

@@ -11,7 +11,8 @@ from msgspec import Meta
 # Ids are UUIDs or base64, and become part of a URL path. "%", "?", "#", slashes and dot-only ids
 # are rejected: they would address another resource. `(?!\n)`: `$` also matches before a newline.
 ID_PATTERN = r"^(?!\.+$)[A-Za-z0-9_~.=+-]+$(?!\n)"
-Id = Annotated[str, Meta(min_length=1, max_length=256, pattern=ID_PATTERN)]
+MAX_ID_LENGTH = 256
+Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH, pattern=ID_PATTERN)]
 
 Moment = Annotated[datetime, Meta(tz=True)]
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
@@ -31,7 +32,8 @@ Url = Annotated[
         max_length=URL_MAX_LENGTH,
     ),
 ]
-Seconds = Annotated[int, Meta(ge=0, le=10**9)]
+MAX_SECONDS = 10**9
+Seconds = Annotated[int, Meta(ge=0, le=MAX_SECONDS)]
 Bytes = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """A size. Files may be larger than 2 GiB, so 32 bits are not enough."""
 ShortText = Annotated[str, Meta(max_length=64)]

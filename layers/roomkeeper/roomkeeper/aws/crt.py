@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 BASE_DELAY = 0.1
 """The maximum delay before the second attempt, in seconds; it doubles with each attempt."""
 
+_FAILURES = (AwsCrtError, RuntimeError)
+"""What `awscrt` raises: by a future, or at once, as for a connection that was closed just now."""
+
 ResultT = TypeVar("ResultT")
 
 
@@ -138,37 +141,34 @@ class Client:
         body = msgspec.json.encode(arguments)
         for retry in range(self._policy.max_attempts - 1):
             try:
-                return self._attempt(operation, body)
+                return _parsed(operation, self._attempt(operation, body))
             except AwsError as exc:
                 if not exc.is_retryable:
                     raise
             self._sleep(random.uniform(0, BASE_DELAY * 2**retry))  # noqa: S311 - jitter
-        return self._attempt(operation, body)
+        return _parsed(operation, self._attempt(operation, body))
 
-    def _attempt(self, operation: str, body: bytes) -> Any:
-        deadline = time.monotonic() + self._policy.timeout
-        try:
-            return _parsed(operation, self._send(operation, body, deadline))
-        except (AwsCrtError, TimeoutError) as exc:
-            self._close()
-            message = f"{operation}: {str(exc) or 'no response in time'}"
-            raise AwsError(CONNECTION_FAILED, message) from exc
-
-    def _send(self, operation: str, body: bytes, deadline: float) -> Response:
+    def _attempt(self, operation: str, body: bytes) -> Response:
         """Send a request; if the open connection fails, send it again at once on a new one.
 
         A connection may be lost while Lambda freezes the process.
         """
-        if self._opening is not None:
-            opening, self._opening = self._opening, None
-            self._connection = _result(opening, deadline)
-        if self._connection is not None and self._connection.is_open():
+        deadline = time.monotonic() + self._policy.timeout
+        try:
+            if self._opening is not None:
+                opening, self._opening = self._opening, None
+                self._connection = _result(opening, deadline)
+            if self._connection is not None and self._connection.is_open():
+                request = self._signed(operation, body, deadline)
+                with suppress(*_FAILURES):
+                    return self._exchange(request, deadline)
             request = self._signed(operation, body, deadline)
-            with suppress(AwsCrtError):
-                return self._exchange(request, deadline)
-        request = self._signed(operation, body, deadline)
-        self._connection = _result(self._connect(), deadline)
-        return self._exchange(request, deadline)
+            self._connection = _result(self._connect(), deadline)
+            return self._exchange(request, deadline)
+        except (*_FAILURES, TimeoutError) as exc:
+            self._close()
+            message = f"{operation}: {str(exc) or 'no response in time'}"
+            raise AwsError(CONNECTION_FAILED, message) from exc
 
     def _signed(self, operation: str, body: bytes, deadline: float) -> Any:
         """Return a signed request, to be sent once, with the current credentials."""
@@ -189,7 +189,7 @@ class Client:
         )
         try:
             return _result(auth.aws_sign_request(request, config), deadline)
-        except AwsCrtError as exc:
+        except _FAILURES as exc:
             raise AwsError("CredentialsUnavailable", f"{operation}: {exc}") from exc
 
     def _connect(self) -> "Future[Any]":

@@ -1,4 +1,4 @@
-"""The number of attempts and the timeout of a call to AWS."""
+"""The number of attempts and the timeout of a call to AWS, and those of the common calls."""
 
 from msgspec import Struct
 
@@ -24,3 +24,13 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
         """Return the maximum duration of a call in seconds, delays included."""
         delays = (min(2.0**retry, MAX_DELAY) for retry in range(self.max_attempts - 1))
         return self.max_attempts * self.timeout + sum(delays)
+
+
+RETRY = RetryPolicy(max_attempts=3, timeout=2)
+"""The retry policy for one operation on the table in the callback intake and the publisher."""
+
+SHORT_RETRY = RetryPolicy(max_attempts=2, timeout=2)
+"""The same where several operations must end within one HTTP request."""
+
+SECRET_RETRY = RetryPolicy(max_attempts=2, timeout=1.5)
+"""The retry policy for one call to Secrets Manager."""

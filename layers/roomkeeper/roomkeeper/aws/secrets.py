@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from roomkeeper.aws import AwsError, RetryPolicy
+from roomkeeper.aws import AwsError
 from roomkeeper.callbacks.authenticity import TOKEN_RULE, is_token
 from roomkeeper.errors import RoomkeeperError
 
@@ -29,9 +29,6 @@ READ_TIMEOUT = 6.0
 
 MAX_EARLIER_VERSIONS = 10
 """Replaced versions that are accepted at once; older ones are ignored."""
-
-SECRET_RETRY = RetryPolicy(max_attempts=2, timeout=1.5)
-"""The retry policy for one call to Secrets Manager."""
 
 
 class SecretUnavailable(RoomkeeperError):

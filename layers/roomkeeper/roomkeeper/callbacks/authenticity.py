@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from roomkeeper.callbacks.body import MAX_BODY_BYTES, CallbackRejected, without_mark
+from roomkeeper.callbacks.body import BYTE_ORDER_MARK, CallbackRejected
 
 CLOCK_SKEW = timedelta(seconds=60)
 """The leeway for `exp`, `nbf` and `iat`, because the sender's clock may differ."""
@@ -229,10 +229,8 @@ def _forms(body: bytes) -> Iterator[bytes]:
     non-ASCII characters as they are or escaped. All forms have the same meaning as `body`.
     """
     yield body
-    if len(body) > MAX_BODY_BYTES:  # rejected later anyway
-        return
     try:
-        if (unmarked := without_mark(body)) != body:
+        if (unmarked := body.removeprefix(BYTE_ORDER_MARK)) != body:
             yield unmarked
         yield msgspec.json.format(unmarked, indent=-1)
         content = json.loads(unmarked, object_pairs_hook=_unique)

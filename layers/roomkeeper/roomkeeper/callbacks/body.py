@@ -15,7 +15,10 @@ import msgspec
 from msgspec import Raw, Struct
 
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.types import Seconds, is_within_bounds
+from roomkeeper.types import EARLIEST, LATEST, Seconds, is_within_bounds
+
+BYTE_ORDER_MARK = codecs.BOM_UTF8
+"""A receiver of JSON may ignore it. Source: RFC 8259, section 8.1."""
 
 MAX_BODY_BYTES = 256 * 1024
 """Larger bodies are rejected. Callbacks are far smaller, and a table item is at most 400 KB."""
@@ -70,16 +73,8 @@ class BoundedMoments(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for field in self.__struct_fields__:
             value = getattr(self, field)
-            if isinstance(value, datetime) and not is_within_bounds(value):
+            if isinstance(value, datetime) and not EARLIEST <= value < LATEST:
                 raise ValueError(f"{field} is out of range: year {value.year}")
-
-
-def without_mark(body: bytes) -> bytes:
-    """Return `body` without the byte order mark of UTF-8, which a receiver of JSON may ignore.
-
-    Source: RFC 8259, section 8.1.
-    """
-    return body.removeprefix(codecs.BOM_UTF8)
 
 
 def require_size(body: bytes) -> None:
@@ -96,17 +91,15 @@ def read(body: bytes) -> JsonObject:
     """Return the JSON object in `body`.
 
     Raises:
-        TooLarge: the body has more than MAX_BODY_BYTES.
         Malformed: the body is not UTF-8, not JSON, or not an object. The message says where.
     """
-    require_size(body)
-    body = without_mark(body)
+    body = body.removeprefix(BYTE_ORDER_MARK)
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise Malformed(f"The body is not UTF-8: byte {error.start}.") from error
     try:
-        decodable = without_lone_surrogates(body)
+        decodable = without_lone_surrogates(body) if _SURROGATE.search(text) else body
         return JsonObject(text, decodable, _objects.decode(decodable))
     except msgspec.ValidationError as error:
         raise Malformed(f"The body must be a JSON object: {error}.") from error

@@ -12,10 +12,15 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from roomkeeper.types import Id, Seconds, Url
+from roomkeeper.types import MAX_ID_LENGTH, MAX_SECONDS, Id, Url
 
 Fields = Mapping[str, Raw]
 """The fields of a JSON object, each decoded when it is read: an invalid one affects no other."""
+
+_anything = msgspec.json.Decoder()
+_objects = msgspec.json.Decoder(dict[str, Raw])
+_ids = msgspec.json.Decoder(Id)
+_urls = msgspec.json.Decoder(Url)
 
 _LIMIT = 2**63
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,17 +31,17 @@ _LATEST = 253_370_764_800_000
 """The start of the year 9999 in milliseconds."""
 
 
-def value(fields: Fields, name: str, value_type: Any = Any) -> Any:
-    """Return the field as `value_type`; None if it is missing or invalid."""
+def value(fields: Fields, name: str, decoder: "msgspec.json.Decoder[Any]" = _anything) -> Any:
+    """Return the field as `decoder` decodes it; None if it is missing or invalid."""
     try:
-        return msgspec.json.decode(fields.get(name, b"null"), type=value_type)
+        return decoder.decode(fields.get(name, b"null"))
     except (ValueError, RecursionError):
         return None
 
 
 def nested(fields: Fields, name: str) -> Fields:
     """Return the fields of an object within the object; none if there is no such object."""
-    found: Fields | None = value(fields, name, dict[str, Raw])
+    found: Fields | None = value(fields, name, _objects)
     return found or {}
 
 
@@ -51,8 +56,8 @@ def number(fields: Fields, name: str) -> int | None:
 
 def seconds(fields: Fields, name: str) -> int | None:
     """Return a duration in seconds."""
-    valid: int | None = _valid(number(fields, name), Seconds)
-    return valid
+    found = number(fields, name)
+    return found if found is None or found <= MAX_SECONDS else None
 
 
 def milliseconds(fields: Fields, name: str) -> int | None:
@@ -79,11 +84,10 @@ def whole_second(time: int | None) -> datetime | None:
 
 def identifier(fields: Fields, name: str) -> str | None:
     """Return an id, by the rules for ids in callbacks. A number is an id as well."""
-    found = value(fields, name)
-    if isinstance(found, int) and not isinstance(found, bool):
-        found = str(found)
-    valid: str | None = _valid(found, Id)
-    return valid
+    found: str | None = value(fields, name, _ids)
+    if found is None and type(numeric := value(fields, name)) is int:  # not bool
+        return str(numeric) if len(str(numeric)) <= MAX_ID_LENGTH else None
+    return found
 
 
 def text(fields: Fields, name: str, max_length: int) -> str | None:
@@ -94,12 +98,5 @@ def text(fields: Fields, name: str, max_length: int) -> str | None:
 
 def url(fields: Fields, name: str) -> str | None:
     """Return a download URL."""
-    valid: str | None = _valid(value(fields, name), Url)
-    return valid
-
-
-def _valid(found: Any, value_type: Any) -> Any:
-    try:
-        return msgspec.convert(found, value_type)
-    except msgspec.ValidationError:
-        return None
+    found: str | None = value(fields, name, _urls)
+    return found

@@ -126,7 +126,6 @@ def parse(posted: bytes) -> Observation:
     """Return the observation in the body `posted`; Unrecognized if it is no known callback.
 
     Raises:
-        TooLarge: the body has more than MAX_BODY_BYTES.
         Malformed: the body is not UTF-8, not JSON, or not an object. The message says where.
     """
     found = body.read(posted)

@@ -45,7 +45,6 @@ def parse(body: bytes) -> Observation:
     An unrecognized body is kept without personal data and secrets.
 
     Raises:
-        TooLarge: the body has more than MAX_BODY_BYTES.
         Malformed: the body is not UTF-8, not JSON, or not an object. The message says where.
     """
     posted = read(body)

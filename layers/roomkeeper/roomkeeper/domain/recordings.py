@@ -61,7 +61,6 @@ class Recording(Struct, frozen=True, kw_only=True):
     failure_reason: str | None = None
     """Vonage's reason for the failure."""
     url: str | None = None
-    url_expires_at: datetime | None = None
     uploaded_at: datetime | None = None
     """When the upload was received; Vonage does not send the time of the upload itself."""
     expires_at: datetime | None = None
@@ -106,6 +105,11 @@ class Recording(Struct, frozen=True, kw_only=True):
     """When it was queued on its worklist, or its next attempt if it is deferred."""
     reconciled: frozenset[str] = frozenset()
     """The names of the events that come from Vonage's API instead of a callback."""
+
+    @property
+    def url_expires_at(self) -> datetime | None:
+        """When the URL expires; None if it has none, or does not say it."""
+        return url_expiry(self.url) if self.url else None
 
     @property
     def status(self) -> Status:

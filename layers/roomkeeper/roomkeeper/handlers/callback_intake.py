@@ -10,15 +10,39 @@ COLD_START = "AWS_LAMBDA_FUNCTION_NAME" in os.environ
 if COLD_START:
     gc.disable()  # modules are no garbage; to look for some takes 7% of a cold start
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from roomkeeper import http_api, store
 from roomkeeper.aws import crt
+from roomkeeper.aws.retries import RETRY, SECRET_RETRY
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+
+@cache
+def _secrets_manager() -> "SecretsManagerClient":
+    return crt.secrets_manager(SECRET_RETRY)
+
+
+@cache
+def _dynamodb() -> "DynamoDBClient":
+    return crt.dynamodb(RETRY)
+
+
+if COLD_START:  # connect while all else is imported, which takes as long; the secret is read first
+    _secrets_manager()
+    _dynamodb()
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from aws_lambda_powertools import Metrics, single_metric
+from aws_lambda_powertools.metrics import MetricUnit
+
+from roomkeeper import http_api, store
 from roomkeeper.aws.secrets import (
-    SECRET_RETRY,
     CallbackContent,
     CallbackSecret,
     CallbackSecretContent,
@@ -30,32 +54,9 @@ from roomkeeper.callbacks.body import CallbackRejected, require_size
 from roomkeeper.domain.observations import Observation, Occurrence, Product
 from roomkeeper.http_api import Request, Response
 from roomkeeper.log_sample import LogSample
+from roomkeeper.logs import function_logger
 from roomkeeper.settings import IntakeSettings
 from roomkeeper.store import CallbackStore, StoreUnavailable
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-
-
-@cache
-def _dynamodb() -> "DynamoDBClient":
-    return crt.dynamodb(store.RETRY)
-
-
-@cache
-def _secrets_manager() -> "SecretsManagerClient":
-    return crt.secrets_manager(SECRET_RETRY)
-
-
-if COLD_START:  # connect while Powertools is imported, which takes as long
-    _dynamodb()
-    _secrets_manager()
-
-from aws_lambda_powertools import Metrics, single_metric
-from aws_lambda_powertools.metrics import MetricUnit
-
-from roomkeeper.logs import function_logger
 
 logger = function_logger()
 metrics = Metrics()
@@ -76,36 +77,40 @@ def handler(request: Request, _context: object) -> Response:
     API Gateway then returns 500, which makes Vonage send the callback again.
     """
     now = datetime.now(UTC)
-    product = _product(request)
-    about: dict[str, Any] = {}
+    product = _PRODUCTS[request["routeKey"]]
+    observation: Observation | None = None
     table = _store()  # first: its connection opens while the secret is read
     try:
-        observation = _parse(_authentic_body(request, product, now), product)
-        about = _identity(observation)
+        observation = _parser(product)(_authentic_body(request, product, now))
         is_new = table.apply(observation, now)
     except CallbackRejected as exc:
         return _refuse(exc)
     except (StoreUnavailable, SecretUnavailable) as exc:
-        return _ask_again(exc, about)
-    logger.info("callback accepted", extra=about | {"is_new": is_new})
+        return _ask_again(exc, observation)
+    logger.info("callback accepted", extra=_identity(observation) | {"is_new": is_new})
     _count("CallbackAccepted" if is_new else "CallbackRepeated", event=observation.event)
     return http_api.response(204)
 
 
-def _product(request: Request) -> Product:
-    """Return the product whose callbacks use this route. The body does not decide about it."""
-    return "video" if request["routeKey"].startswith("POST /callbacks/video") else "meetings"
+_PRODUCTS: Mapping[str, Product] = {
+    "POST /callbacks": "meetings",
+    "POST /callbacks/{token}": "meetings",
+    "POST /callbacks/video": "video",
+    "POST /callbacks/video/{token}": "video",
+}
+"""The product whose callbacks use a route. The body does not decide about it."""
 
 
-def _parse(body: bytes, product: Product) -> Observation:
-    """Return what the callback reports. Only the parser of its product is imported."""
+@cache
+def _parser(product: Product) -> Callable[[bytes], Observation]:
+    """Return the function that reads the product's callbacks. No other parser is imported."""
     if product == "video":
         from roomkeeper.callbacks import video  # noqa: PLC0415
 
-        return video.parse(body)
+        return video.parse
     from roomkeeper.callbacks import meetings  # noqa: PLC0415
 
-    return meetings.parse(body)
+    return meetings.parse
 
 
 @cache
@@ -159,7 +164,7 @@ def _authentic_body(request: Request, product: Product, now: datetime) -> bytes:
     """Return the body once its sender is authenticated as Vonage. It is not parsed before that."""
     known = _settings()
     body = http_api.body_of(request)
-    require_size(body)  # first: a large body must not make the secret be read
+    require_size(body)  # before all else: anybody can send a large body
     accepted = _secret(product).credentials(now)
     tokens = accepted.tokens if known.accepts_token else ()
     signature_secrets = accepted.signature_secrets if known.accepts_signature else ()
@@ -185,8 +190,11 @@ def _refuse(exc: CallbackRejected) -> Response:
     return http_api.error(exc.status, exc.code, str(exc))
 
 
-def _ask_again(exc: StoreUnavailable | SecretUnavailable, about: dict[str, Any]) -> Response:
-    logger.error("callback could not be taken now", extra=about | {"error": str(exc)})
+def _ask_again(
+    exc: StoreUnavailable | SecretUnavailable, observation: Observation | None
+) -> Response:
+    about = _identity(observation) if observation else {}
+    logger.error("callback not stored", extra=about | {"error": str(exc)})
     _count("CallbackUnavailable", reason=type(exc).__name__)
     message = "The callback could not be stored; send it again."
     return http_api.error(503, "unavailable", message, **{"Retry-After": "5"})

@@ -15,7 +15,8 @@ from roomkeeper import http_api, store
 from roomkeeper.aws import RetryPolicy, copy_queue, sdk
 from roomkeeper.aws.bucket import Bucket
 from roomkeeper.aws.copy_queue import CopyQueue
-from roomkeeper.aws.secrets import SECRET_MAX_AGE, SECRET_RETRY
+from roomkeeper.aws.retries import SECRET_RETRY
+from roomkeeper.aws.secrets import SECRET_MAX_AGE
 from roomkeeper.domain.rooms import Room
 from roomkeeper.expiring import Expiring
 from roomkeeper.http_api import Request

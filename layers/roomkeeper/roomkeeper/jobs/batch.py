@@ -26,7 +26,7 @@ Outcome = str
 """A word for the result of one item. The batch itself uses only FAILED."""
 
 FAILED: Outcome = "failed"
-LEFT: Outcome = "left"
+SKIPPED: Outcome = "skipped"
 """The outcome of an item that was left for a later run. It does not count as processed."""
 
 MAX_SAMPLE_ERRORS = 5
@@ -255,7 +255,7 @@ class BatchRunner:
         except BaseException as error:  # noqa: BLE001 - raised once the items in flight have ended
             self._unexpected_error = self._unexpected_error or error
         else:
-            if outcome == LEFT:
+            if outcome == SKIPPED:
                 return
             with self._lock:
                 self.summary.outcomes[outcome] += 1

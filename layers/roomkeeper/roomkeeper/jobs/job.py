@@ -17,7 +17,7 @@ from roomkeeper.aws import sdk
 from roomkeeper.domain.observations import Product
 from roomkeeper.domain.recordings import Recording, Worklist, WorklistEntry
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.jobs.batch import LEFT, AbortBatch, BatchRunner, Outcome, Slots, Summary
+from roomkeeper.jobs.batch import SKIPPED, AbortBatch, BatchRunner, Outcome, Slots, Summary
 from roomkeeper.jobs.fairness import Deferrals
 from roomkeeper.jobs.products import Products, ProductStopped
 from roomkeeper.jobs.report import DryRunPlan, Report
@@ -126,7 +126,7 @@ class WorklistJob(Job[OptionsT, WorklistEntry]):
         self._store = store
         self._products = Products(apis, consecutive_failures=run.limits.consecutive_failures)
         self._deferrals = Deferrals(store, now=run.now, dry_run=run.dry_run)
-        self._due = 0
+        self._due: Mapping[Worklist, int] = {}
 
     def run(self) -> Report:
         """Work on the due items within the run's limits, and return the report.
@@ -144,18 +144,25 @@ class WorklistJob(Job[OptionsT, WorklistEntry]):
         An entry whose `since` is that time or earlier is due.
         """
 
-    def count_due(self) -> int:
-        """Return the number of due items, including skipped ones and deferred ones to retry.
+    def count_due(self) -> Mapping[Worklist, int]:
+        """Return the number of due items on each worklist, with those that will be skipped.
 
         Raises:
             StoreUnavailable: they could not be counted.
         """
         due = self.due_until()
         with ThreadPoolExecutor(self._run.limits.concurrency, "count") as pool:
-            return sum(pool.map(self._store.worklists.count, due.keys(), due.values()))
+            counts = pool.map(self._store.worklists.count, due.keys(), due.values())
+            return dict(zip(due, counts, strict=True))
 
     def due_on(self, worklist: Worklist) -> Iterator[WorklistEntry]:
-        """Yield the due entries of one worklist, oldest first."""
+        """Yield the due entries of one worklist, oldest first.
+
+        A worklist that was empty when it was counted is not read, which saves a query of each of
+        its shards before the first item.
+        """
+        if self._due.get(worklist) == 0:
+            return iter(())
         return self._store.worklists.read(worklist, self.due_until()[worklist])
 
     def first_deferred(self, entries: Iterator[WorklistEntry]) -> Iterator[WorklistEntry]:
@@ -196,18 +203,19 @@ class WorklistJob(Job[OptionsT, WorklistEntry]):
         return 0
 
     @property
-    def failed_beside(self) -> int:
+    def other_failures(self) -> int:
         """The number of failures in the summary besides those of due items."""
         return 0
 
     def counts(self, summary: Summary) -> Mapping[str, int]:
         """Return the number of due items and what became of them."""
+        due = sum(self._due.values())
         return {
-            "due": self._due,
+            "due": due,
             **{name: summary.outcomes[name] for name in self.outcomes},
             **self.more_counts(summary),
             "deferred": self.deferred,
-            "remaining": remaining(self._due, summary, self.skipped - self.failed_beside),
+            "remaining": remaining(due, summary, self.skipped - self.other_failures),
         }
 
     @abstractmethod
@@ -242,7 +250,7 @@ def work(
         try:
             return act(item)
         except ProductStopped:
-            return LEFT
+            return SKIPPED
         except RoomkeeperError as error:
             logger.warning("item failed", error=str(error), kind=type(error).__name__)
             raise (products.for_batch(error) if products else _for_batch(error)) from error

@@ -302,7 +302,7 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
             self._give_up(known, "unknown")
 
     @property
-    def failed_beside(self) -> int:
+    def other_failures(self) -> int:
         """The number of failures of the scan."""
         return self._scan.summary.outcomes[FAILED]
 

@@ -50,7 +50,7 @@ class RecordingScan:
     """One run's scan of the lists of all products that have one.
 
     It takes at most half of the run's time. The next run continues an interrupted scan at its
-    position. The next page is read while one is compared, so at most two pages are in memory.
+    position. Up to two pages are read ahead while one is compared, so at most three are in memory.
 
     `counts` has how many recordings were `scanned`, and how many were `discovered` (no callback
     ever came), `recovered` (a later stage than known), `expiring` and `expired`. Those with a

@@ -19,7 +19,7 @@ from msgspec import Meta, Struct
 
 from roomkeeper import http_api
 from roomkeeper.aws import sdk
-from roomkeeper.aws.secrets import SECRET_RETRY
+from roomkeeper.aws.retries import SECRET_RETRY
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.http_api import InvalidRequest, Response
 from roomkeeper.http_errors import to_http_error

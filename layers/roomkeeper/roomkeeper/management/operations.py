@@ -10,7 +10,7 @@ from msgspec import Struct
 from roomkeeper.aws.bucket import Bucket
 from roomkeeper.aws.copy_queue import CopyQueue
 from roomkeeper.domain.observations import RecordingObservation
-from roomkeeper.domain.recordings import Recording, is_in_owners_storage, url_expiry
+from roomkeeper.domain.recordings import Recording, is_in_owners_storage
 from roomkeeper.domain.rooms import Room
 from roomkeeper.management.errors import (
     AlreadyDeleted,
@@ -341,9 +341,7 @@ class Management:
         download = self._vonage.api(stored.product).download(recording_id)
         if download is None:
             raise NotUploaded(f"Vonage no longer has a file of the recording {recording_id!r}.")
-        fresh = msgspec.structs.replace(
-            stored, url=download.url, url_expires_at=url_expiry(download.url)
-        )
+        fresh = msgspec.structs.replace(stored, url=download.url)
         event_id = self._store.outbox.republish(fresh, now)
         return Republished(
             product=stored.product, event_id=event_id, url_expires_at=fresh.url_expires_at

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from roomkeeper.domain.observations import Product, RecordingObservation
-from roomkeeper.domain.recordings import DeletedBy, Hold, Recording, Status, furthest, url_expiry
+from roomkeeper.domain.recordings import DeletedBy, Hold, Recording, Status, furthest
 from roomkeeper.domain.rooms import Room
 
 CopyOutcome = Literal["kept", "deleted"]
@@ -185,5 +185,4 @@ def _to_recording(at_vonage: RecordingObservation) -> Recording:
         sha256=at_vonage.sha256,
         expires_at=at_vonage.expires_at,
         url=at_vonage.url,
-        url_expires_at=url_expiry(at_vonage.url) if at_vonage.url else None,
     )

@@ -11,10 +11,11 @@ Source: "Update expressions" and "Reading and processing a stream" in the Dynamo
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from roomkeeper.aws.retries import RETRY, SHORT_RETRY
 from roomkeeper.store import correlation
-from roomkeeper.store.callbacks import CallbackStore
 from roomkeeper.store.items import CorruptItem
-from roomkeeper.store.table import RETRY, SHORT_RETRY, StoreUnavailable
+from roomkeeper.store.observations import CallbackStore
+from roomkeeper.store.table import StoreUnavailable
 
 if TYPE_CHECKING:
     from roomkeeper.store.rooms import Checkpoint, InterruptedExtension, RoomStore

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from roomkeeper.domain import events
 from roomkeeper.domain.observations import Observation
 from roomkeeper.store.items import RECORDING, event_key
-from roomkeeper.store.updates import key_of
+from roomkeeper.store.observations import key_of
 from roomkeeper.times import iso
 
 if TYPE_CHECKING:

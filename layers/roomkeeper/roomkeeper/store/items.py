@@ -3,14 +3,14 @@
 import hashlib
 import zlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.times import iso
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
@@ -59,34 +59,49 @@ class Update(Struct, frozen=True, kw_only=True):
 
 
 def build_update(update: Update) -> dict[str, Any]:
-    """Return the arguments of `Table.update`.
-
-    All names have placeholders, as any of them may be a reserved word of DynamoDB.
-    """
+    """Return the arguments of `Table.update`."""
     facts = {name: value for name, value in update.set_if_absent.items() if value is not None}
     written = {**facts, **update.set_always, **update.set_unless_closed}
-    names = {f"#{name}": name for name in [*written, *update.removed]}
     values = serialize_all({f":{name}": value for name, value in written.items()})
-    sets = [f"#{name} = if_not_exists(#{name}, :{name})" for name in facts]
-    sets += [f"#{name} = :{name}" for name in update.set_always]
-    sets += [
-        f"#{name} = if_not_exists({CLOSED}{name}, :{name})" for name in update.set_unless_closed
-    ]
-    sets_and_adds = "SET " + ", ".join(sets)
-    if update.removed:
-        sets_and_adds += " REMOVE " + ", ".join([f"#{name}" for name in update.removed])
+    expression, names = _expression(
+        tuple(facts),
+        tuple(update.set_always),
+        tuple(update.set_unless_closed),
+        tuple(update.removed),
+    )
     condition = "attribute_not_exists(pk)"
     if update.seen is not None:
-        sets_and_adds += " ADD seen :seen" + (", reconciled :seen" if update.reconciled else "")
+        expression += " ADD seen :seen" + (", reconciled :seen" if update.reconciled else "")
         condition = "attribute_not_exists(deleted_at) AND NOT contains(seen, :name)"
         values |= {":seen": {"SS": [update.seen]}, ":name": {"S": update.seen}}
     return {
         "key": update.key,
-        "update": sets_and_adds,
+        "update": expression,
         "condition": condition,
         "ExpressionAttributeNames": names,
         "ExpressionAttributeValues": values,
     }
+
+
+Names = tuple[str, ...]
+
+
+@lru_cache(maxsize=256)  # updates for the same event mostly have the same names
+def _expression(
+    if_absent: Names, always: Names, unless_closed: Names, removed: Names
+) -> tuple[str, Mapping[str, str]]:
+    """Return the update expression for attributes with these names, and their placeholders.
+
+    All names have placeholders, as any of them may be a reserved word of DynamoDB.
+    """
+    sets = [f"#{name} = if_not_exists(#{name}, :{name})" for name in if_absent]
+    sets += [f"#{name} = :{name}" for name in always]
+    sets += [f"#{name} = if_not_exists({CLOSED}{name}, :{name})" for name in unless_closed]
+    expression = "SET " + ", ".join(sets)
+    if removed:
+        expression += " REMOVE " + ", ".join([f"#{name}" for name in removed])
+    names = (*if_absent, *always, *unless_closed, *removed)
+    return expression, {f"#{name}": name for name in names}
 
 
 class CorruptItem(RoomkeeperError):
@@ -158,7 +173,9 @@ def serialize_all(values: Mapping[str, Value]) -> "dict[str, AttributeValueTypeD
         elif value is None:
             serialized[name] = {"NULL": True}
         elif isinstance(value, datetime):
-            serialized[name] = {"S": iso(value)}
+            # As `times.iso`, without a call for each: a callback's write has six times.
+            utc = value.astimezone(UTC).replace(tzinfo=None)
+            serialized[name] = {"S": utc.isoformat(timespec="milliseconds") + "Z"}
         elif isinstance(value, int):
             serialized[name] = {"N": str(value)}
         else:

@@ -10,7 +10,6 @@ import msgspec
 
 from roomkeeper.domain.observations import RecordingObservation
 from roomkeeper.domain.recordings import IF_CONFIRMED, DeletedBy, Hold, Recording
-from roomkeeper.store import updates
 from roomkeeper.store.items import (
     DEFERRAL,
     RECORDING,
@@ -20,6 +19,7 @@ from roomkeeper.store.items import (
     serialize,
     serialize_all,
 )
+from roomkeeper.store.observations import confirmed_update
 from roomkeeper.store.table import Table
 
 if TYPE_CHECKING:
@@ -52,9 +52,7 @@ class RecordingStore:
         Raises:
             StoreUnavailable: the write failed or its outcome is unknown.
         """
-        update = updates.confirmed_update(
-            observation, now, self.expires_at(now), copies=self._copies
-        )
+        update = confirmed_update(observation, now, self.expires_at(now), copies=self._copies)
         return self._table.update(**build_update(update))
 
     def mark_missing(self, recording: Recording, now: datetime) -> bool:

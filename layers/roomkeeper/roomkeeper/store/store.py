@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from roomkeeper.store.callbacks import CallbackStore
 from roomkeeper.store.copies import CopyStore
+from roomkeeper.store.observations import CallbackStore
 from roomkeeper.store.outbox import Outbox
 from roomkeeper.store.recordings import RecordingStore
 from roomkeeper.store.scans import ScanStore

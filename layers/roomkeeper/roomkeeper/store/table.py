@@ -3,10 +3,9 @@
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from roomkeeper.aws import AwsError, RetryPolicy
+from roomkeeper.aws import AwsError
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.store.items import deserialize, key_of
 
@@ -18,19 +17,9 @@ _BATCH_GET_ATTEMPTS = 5
 _BATCH_GET_DELAY = 0.05
 """Half of the maximum delay before the second attempt, in seconds; it doubles with each attempt."""
 
-RETRY = RetryPolicy(max_attempts=3, timeout=2)
-"""The retry policy for one operation in the callback intake and the publisher."""
-
-SHORT_RETRY = RetryPolicy(max_attempts=2, timeout=2)
-"""The retry policy for one operation where several must end within one HTTP request."""
-
 
 class StoreUnavailable(RoomkeeperError):
     """DynamoDB could not be reached, or it refused the call; a later attempt may succeed."""
-
-
-class _ConditionFailed(Exception):
-    """The condition of a write is not met, so that nothing is written."""
 
 
 class Table:
@@ -45,7 +34,7 @@ class Table:
 
     def get(self, key: str) -> dict[str, Any] | None:
         """Return the item under `key` by a consistent read; None if there is none."""
-        response = _call(
+        response = _read(
             self._client.get_item, TableName=self._name, Key=key_of(key), ConsistentRead=True
         )
         return deserialize(response["Item"]) if "Item" in response else None
@@ -60,7 +49,7 @@ class Table:
         """Yield the pages of a query on an index; each is read only when it is needed."""
         next_page: dict[str, Any] = {}
         while True:
-            page = _call(
+            page = _read(
                 self._client.query,
                 TableName=self._name,
                 IndexName=index,
@@ -75,32 +64,31 @@ class Table:
 
     def update(self, key: str, update: str, condition: str, **arguments: Any) -> bool:
         """Update the item under `key`; return False if `condition` is not met."""
-        with suppress(_ConditionFailed):
-            _call(
-                self._client.update_item,
-                TableName=self._name,
-                Key=key_of(key),
-                UpdateExpression=update,
-                ConditionExpression=condition,
-                **arguments,
-            )
-            return True
-        return False
+        return self._write(
+            self._client.update_item,
+            Key=key_of(key),
+            UpdateExpression=update,
+            ConditionExpression=condition,
+            **arguments,
+        )
 
     def put(self, key: str, item: Mapping[str, Any], **condition: Any) -> bool:
         """Put `item`, serialized, under `key`; return False if the condition is not met."""
-        with suppress(_ConditionFailed):
-            content = {**key_of(key), **item}
-            _call(self._client.put_item, TableName=self._name, Item=content, **condition)
-            return True
-        return False
+        return self._write(self._client.put_item, Item={**key_of(key), **item}, **condition)
 
     def delete(self, key: str, **condition: Any) -> bool:
         """Delete the item under `key`; return False if the condition is not met."""
-        with suppress(_ConditionFailed):
-            _call(self._client.delete_item, TableName=self._name, Key=key_of(key), **condition)
-            return True
-        return False
+        return self._write(self._client.delete_item, Key=key_of(key), **condition)
+
+    def _write(self, operation: Callable[..., Any], **arguments: Any) -> bool:
+        """Make a write; return False if its condition is not met, so that nothing is written."""
+        try:
+            operation(TableName=self._name, **arguments)
+        except AwsError as exc:
+            if exc.code == "ConditionalCheckFailedException":
+                return False
+            raise _unavailable(exc) from exc
+        return True
 
     def _get_batch(
         self, keys: Sequence[str], options: Mapping[str, Any]
@@ -109,7 +97,7 @@ class Table:
         for attempt in range(_BATCH_GET_ATTEMPTS):
             if attempt:
                 self._sleep(random.uniform(0, _BATCH_GET_DELAY * 2**attempt))  # noqa: S311 - jitter
-            response = _call(self._client.batch_get_item, RequestItems=pending)
+            response = _read(self._client.batch_get_item, RequestItems=pending)
             yield from map(deserialize, response["Responses"].get(self._name, []))
             pending = response["UnprocessedKeys"]
             if not pending:
@@ -119,10 +107,12 @@ class Table:
         )
 
 
-def _call(operation: Callable[..., Any], **arguments: Any) -> Any:
+def _read(operation: Callable[..., Any], **arguments: Any) -> Any:
     try:
         return operation(**arguments)
     except AwsError as exc:
-        if exc.code == "ConditionalCheckFailedException":
-            raise _ConditionFailed from exc
-        raise StoreUnavailable(f"A call to DynamoDB failed: {exc}") from exc
+        raise _unavailable(exc) from exc
+
+
+def _unavailable(cause: AwsError) -> StoreUnavailable:
+    return StoreUnavailable(f"A call to DynamoDB failed: {cause}")

@@ -51,6 +51,16 @@ deletions cause no gap.
 REMEMBERED_PAGES = 3
 """The number of previous pages whose archives are recognized as repetitions."""
 
+PAGES_AHEAD = 2
+"""The pages that are read, one after the other, while one is worked on.
+
+With only one, the request for the next page would wait for the processor, which the work on this
+page needs as well.
+"""
+
+_Page = tuple[Sequence[Raw], int]
+"""The archives of a page, and the offset of the next page."""
+
 _NO_HORIZON = datetime.min.replace(tzinfo=UTC)
 
 Refusals = Mapping[tuple[int, str | None], type[VonageError]]
@@ -234,7 +244,7 @@ class VideoClient(ApiClient):
     def in_session(self, session_id: str) -> Listed | None:
         """Return the recordings of a session; None if Vonage does not know the session."""
         try:
-            pages = [_listed(page) for page, _ in self._pages(session_id)]
+            pages = [_listed(page) for page, _ in self._without_repeats(self._pages(session_id))]
         except NotFound:
             return None
         return Listed(
@@ -246,10 +256,12 @@ class VideoClient(ApiClient):
     def all_since(self, moment: datetime, position: int = 0) -> Iterator[Listed]:
         """Yield pages of the recordings that started at `moment` or later, newest first.
 
-        Recordings without a start time are included. The list starts at `position`.
+        Recordings without a start time are included. The list starts at `position`. Up to
+        PAGES_AHEAD pages are read while one is worked on.
         """
         horizon = moment.replace(microsecond=0)  # the recordings' times are in whole seconds
-        for page, next_position in self._pages(offset=position, horizon=horizon):
+        pages = _read_ahead(self._pages(offset=position, horizon=horizon))
+        for page, next_position in self._without_repeats(pages):
             listed = _listed(page)
             yield Listed(
                 [
@@ -264,32 +276,35 @@ class VideoClient(ApiClient):
 
     def _pages(
         self, session_id: str = "", offset: int = 0, horizon: datetime = _NO_HORIZON
-    ) -> Iterator[tuple[Sequence[Raw], int]]:
-        """Yield the archives of each page that were not on earlier pages, newest first.
+    ) -> Iterator[_Page]:
+        """Yield the archives of each page, newest first, with the offset of the next page.
 
-        The last page is a short one, or ends with an archive from before `horizon`. Each page comes
-        with the offset of the next one, which is requested while the caller uses this one. Only the
-        latest pages are remembered, so that a long list needs no more memory.
+        The last page is a short one, or ends with an archive from before `horizon`.
+        """
+        while True:
+            page = self._items(self._list_call(offset, PAGE_SIZE, session_id))
+            offset = max(0, offset + len(page) - OVERLAP)
+            yield page, offset
+            if len(page) < PAGE_SIZE or models.ends_before(page, horizon):
+                return
+
+    def _without_repeats(self, pages: Iterator[_Page]) -> Iterator[_Page]:
+        """Yield pages without the archives that were on earlier pages.
+
+        Only the latest pages are remembered, so that a long list needs no more memory.
 
         Raises:
-            InvalidResponse: a full page has only archives of earlier pages.
+            InvalidResponse: a page that is not the last has only archives of earlier pages.
         """
         remembered: deque[set[str | bytes]] = deque(maxlen=REMEMBERED_PAGES)
-        with ThreadPoolExecutor(1, "read-ahead") as reader:
-            call = self._list_call(offset, PAGE_SIZE, session_id)
-            page = self._items(call)
-            while True:
-                offset += len(page) - OVERLAP
-                following = self._list_call(offset, PAGE_SIZE, session_id)
-                is_last = len(page) < PAGE_SIZE or models.ends_before(page, horizon)
-                ahead = None if is_last else reader.submit(self._items, following)
-                new = _not_in(remembered, page)
-                yield new, max(0, offset)
-                if ahead is None:
-                    return
-                if not new:
-                    raise InvalidResponse("The list of archives repeats a page", call.context)
-                call, page = following, ahead.result()
+        is_repeated = False
+        for page, next_offset in pages:
+            if is_repeated:
+                context = self._list_call(next_offset, PAGE_SIZE).context
+                raise InvalidResponse("The list of archives repeats a page", context)
+            new = _not_in(remembered, page)
+            yield new, next_offset
+            is_repeated = not new
 
     def _items(self, call: Call) -> Sequence[Raw]:
         body = self._perform(call)
@@ -349,6 +364,18 @@ class VideoClient(ApiClient):
 
 def _kind_of(exc: Exception) -> type[InvalidRecording]:
     return UnrecognizedStatus if isinstance(exc, UnknownStatus) else InvalidRecording
+
+
+def _read_ahead(pages: Iterator[_Page]) -> Iterator[_Page]:
+    """Yield pages that one thread reads ahead, and no more than PAGES_AHEAD of them."""
+    reader = ThreadPoolExecutor(1, "read-ahead")
+    try:
+        ahead = deque(reader.submit(next, pages, None) for _ in range(PAGES_AHEAD))
+        while page := ahead.popleft().result():
+            ahead.append(reader.submit(next, pages, None))
+            yield page
+    finally:
+        reader.shutdown(cancel_futures=True)
 
 
 def _not_in(remembered: deque[set[str | bytes]], page: Sequence[Raw]) -> Sequence[Raw]:

@@ -1,8 +1,8 @@
-"""The update of an item for each observation."""
+"""The write that stores an observation: one update of its item."""
 
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,16 +14,66 @@ from roomkeeper.domain.observations import (
     SessionObservation,
     Unrecognized,
 )
-from roomkeeper.domain.recordings import Worklist, url_expiry
+from roomkeeper.domain.recordings import Worklist
 from roomkeeper.store.items import (
     CLOSED,
     DEFERRAL,
     RECORDING,
     SESSION,
     Update,
+    build_update,
     event_key,
     shard_of,
 )
+from roomkeeper.store.table import Table
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+class CallbackStore:
+    """Writes what callbacks report.
+
+    Args:
+        client: a DynamoDB client of `roomkeeper.aws`.
+        table: the table's name.
+        session_days: the days for which a session's item is kept.
+        event_days: the days for which an outbox item is kept, to detect repeated callbacks.
+        deleted_days: the days for which a recording's item is kept once the recording is deleted,
+            failed, expired, missing at Vonage, or marked as never uploaded.
+        copies: whether recordings are copied, so that uploaded ones await their copy.
+    """
+
+    def __init__(
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        *,
+        session_days: int = 0,
+        event_days: int = 0,
+        deleted_days: int = 0,
+        copies: bool = False,
+    ) -> None:
+        self._table = Table(client, table)
+        self._session_time = timedelta(days=session_days)
+        self._event_time = timedelta(days=event_days)
+        self._deleted_time = timedelta(days=deleted_days)
+        self._copies = copies
+
+    def apply(self, observation: Observation, now: datetime) -> bool:
+        """Write a callback's observation, received at `now`; return False if it changes nothing.
+
+        Raises:
+            StoreUnavailable: the write failed or its outcome is unknown; the sender should retry.
+        """
+        if isinstance(observation, RecordingObservation):
+            ttl = int((now + self._deleted_time).timestamp())
+            update = recording_update(observation, now, ttl, copies=self._copies)
+        elif isinstance(observation, SessionObservation):
+            update = session_update(observation, now, now + self._session_time)
+        else:
+            update = outbox_update(observation, now, now + self._event_time)
+        return self._table.update(**build_update(update))
 
 
 def key_of(observation: Observation) -> str:
@@ -79,7 +129,7 @@ def _awaiting_upload(observation: RecordingObservation, now: datetime) -> Update
     shard = shard_of(observation.recording_id)
     queued = {"worklist": f"awaiting_upload#{shard}", "since": now}
     return Update(
-        key=key_of(observation),
+        key=RECORDING + observation.recording_id,
         set_if_absent=_facts(observation, now) | queued,
         seen=observation.event,
     )
@@ -89,7 +139,7 @@ def _uploaded(observation: RecordingObservation, now: datetime, worklist: Workli
     # If the recording was deferred or marked as never uploaded, it has the attributes of a deferral
     # and a TTL, which no longer apply.
     return Update(
-        key=key_of(observation),
+        key=RECORDING + observation.recording_id,
         set_if_absent=_facts(observation, now),
         set_unless_closed={
             "worklist": f"{worklist}#{shard_of(observation.recording_id)}",
@@ -107,7 +157,7 @@ def _closed(observation: RecordingObservation, now: datetime, ttl: int) -> Updat
     state = {"worklist": f"closed#{shard_of(observation.recording_id)}", "since": now, "ttl": ttl}
     final = {f"{CLOSED}{name}": value for name, value in state.items()}
     return Update(
-        key=key_of(observation),
+        key=RECORDING + observation.recording_id,
         set_if_absent=_facts(observation, now) | final,
         set_unless_closed=state,
         removed=DEFERRAL,
@@ -118,7 +168,7 @@ def _closed(observation: RecordingObservation, now: datetime, ttl: int) -> Updat
 def _deleted(observation: RecordingObservation, now: datetime, ttl: int) -> Update:
     deletion = {"deleted_by": "vonage", "deleted_received_at": now}
     return Update(
-        key=key_of(observation),
+        key=RECORDING + observation.recording_id,
         set_if_absent=_facts(observation, now) | deletion,
         set_unless_closed={"ttl": ttl},
         removed=("worklist", "since", *DEFERRAL),
@@ -133,8 +183,6 @@ def _facts(observation: RecordingObservation, now: datetime) -> dict[str, Any]:
     facts |= {name: facts[name] or None for name in ("size", "duration")}
     if observation.event == "recording:failed":
         facts["failure_reason"] = facts.pop("reason")
-    if observation.url is not None:
-        facts["url_expires_at"] = url_expiry(observation.url)
     return facts | {"received_at": now, events.RECEIVED_AT[observation.event]: now}
 
 
@@ -155,7 +203,7 @@ def session_update(observation: SessionObservation, now: datetime, until: dateti
     else:
         facts |= {"worklist": f"open_session#{shard}", "since": now}
     return Update(
-        key=key_of(observation),
+        key=SESSION + observation.session_id,
         set_if_absent=facts,
         set_always=state,
         removed=removed,
