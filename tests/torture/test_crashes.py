@@ -43,14 +43,11 @@ class Killer:
         self._others = {*jobs.processes()} - {*jobs.workers(deployed, self._name)}
 
     def kill_under_load(self, times: int) -> int:
-        """Kill a busy process `times` times, in at most three times as many attempts."""
-        kills = 0
-        for _ in range(3 * times):
-            self._await_work()
-            kills += self._kill()
-            if kills == times:
-                break
-        return kills
+        """Kill a busy process `times` times; return how often one was killed.
+
+        A process that became idle just before the kill is not killed, and another one is awaited.
+        """
+        return sum(wait_until(self._kills_at_work, WITHIN) for _ in range(times))
 
     def cut_off(
         self, give_work: Callable[[], list[str]], run: Callable[[], object], times: int
@@ -63,7 +60,7 @@ class Killer:
             The number of crashes, and the ids of all items that it was given.
         """
         crashes, given = 0, set[str]()
-        for _ in range(3 * times):
+        for _ in range(10 * times):
             given.update(give_work())
             crashes += self._crashes(run)
             if crashes == times:
@@ -79,6 +76,10 @@ class Killer:
             self._wait(self._random.uniform(0.0, 0.6))
             self._kill()
         return isinstance(running.exception(), JobFailed)
+
+    def _kills_at_work(self) -> bool:
+        self._await_work()
+        return self._kill()
 
     def _await_work(self) -> None:
         """Return at a random moment when the function has made progress and is busy."""
