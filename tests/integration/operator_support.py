@@ -5,7 +5,7 @@ import json
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 
 import boto3
 import pytest
@@ -89,6 +89,7 @@ class Operator:
         self._types = False
         monkeypatch.setattr(deploy, "_run", self._note)
         monkeypatch.setattr(deploy, "build", lambda _wanted, run: run(["sam", "build"]))
+        monkeypatch.setattr(deploy, "exclusive", nullcontext)  # other tests build meanwhile
         monkeypatch.setattr(redrive, "POLL_SECONDS", 0)  # moto overlooks none
         monkeypatch.setattr(regions, "why_not", lambda _region, _values: None)
 

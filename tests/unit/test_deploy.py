@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from operations import deploy, regions, sam
+from operations import build, deploy, regions, sam
 from operations.build import BuildFailed, Target
 from operations.template import ROOT, parameters
 
@@ -178,9 +178,10 @@ class Runs:
 
 
 @pytest.fixture(autouse=True)
-def prod(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The default command line of the tests."""
+def prod(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The default command line of the tests, and a build of their own, which nothing else locks."""
     monkeypatch.setattr("sys.argv", ["deploy", "--environment", "prod"])
+    monkeypatch.setattr(build, "FUNCTIONS", tmp_path / "build/sam")
 
 
 def test_a_later_deployment_builds_and_deploys_for_the_stacks_processor_and_runtime(
