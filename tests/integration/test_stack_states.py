@@ -1,6 +1,7 @@
 """Every operator command works in every state of the stack, or prints one sentence."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import boto3
 import pytest
@@ -220,6 +221,18 @@ def test_a_parameter_that_another_version_does_not_have_is_named(
         configure.configure(Stack(NAME), "meetings", api)
 
 
+@contextmanager
+def callback_secret(account: Account, content: str) -> Iterator[None]:
+    """Give the secret this content until the end of the context."""
+    manager, name = boto3.client("secretsmanager"), account.outputs["CallbackSecretArn"]
+    before = manager.get_secret_value(SecretId=name)["SecretString"]
+    manager.put_secret_value(SecretId=name, SecretString=content)
+    try:
+        yield
+    finally:
+        manager.put_secret_value(SecretId=name, SecretString=before)
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
@@ -232,12 +245,10 @@ def test_a_callback_secret_without_a_token_is_named_and_not_quoted(
     content: str, sentence: str, account: Account, given: Put, operator: Operator
 ) -> None:
     given(a_stack(account, "UPDATE_COMPLETE"))
-    manager, name = boto3.client("secretsmanager"), account.outputs["CallbackSecretArn"]
-    manager.put_secret_value(SecretId=name, SecretString=content)
 
-    ran = operator.run("callback-url")
+    with callback_secret(account, content):
+        ran = operator.run("callback-url")
 
-    manager.put_secret_value(SecretId=name, SecretString='{"token": "a-token"}')
     assert ran.code == 1
     assert sentence in ran.text
     assert "a-token" not in ran.text
