@@ -38,7 +38,7 @@ def test_it_serves_until_it_is_stopped_and_prints_nothing_more(number: signal.Si
             r"Vonage Meetings API and Video API, emulated at (http://127\.0\.0\.1:\d+)\n", first
         )
         assert base is not None
-        response = requests.get(f"{base[1]}/v1/meetings/rooms", auth=("k", "s"), timeout=5)
+        response = requests.get(f"{base[1]}/v1/meetings/rooms", auth=("k", "s"), timeout=60)
         assert response.status_code == 200
         video = VonageControl(base[1]).video.credentials()
         emulator.send_signal(number)

@@ -33,7 +33,7 @@ def expires(**ahead: float) -> str:
 def test_without_credentials_nothing_is_shown(
     emulator: VonageControl, prefix: str, path: str
 ) -> None:
-    response = requests.get(emulator.base + prefix + path, timeout=5)
+    response = requests.get(emulator.base + prefix + path, timeout=60)
     assert response.status_code == 401
     assert response.json() == {
         "title": "Unauthorized",
@@ -179,17 +179,17 @@ def test_a_recording_can_be_downloaded_until_its_url_expires(
     emulator.settings(url_form=form)
     meeting = emulator.hold_meeting()
     url = meeting["callbacks"][-1]["url"]
-    film = requests.get(url, timeout=5)
+    film = requests.get(url, timeout=60)
     assert (film.status_code, film.headers["Content-Type"]) == (200, "video/mp4")
     assert film.content[4:8] == b"ftyp"
-    part = requests.get(url, timeout=5, headers={"Range": "bytes=4-7"})
+    part = requests.get(url, timeout=60, headers={"Range": "bytes=4-7"})
     assert (part.status_code, part.content) == (206, b"ftyp")
     emulator.advance_clock(72_001)
-    late = requests.get(url, timeout=5)
+    late = requests.get(url, timeout=60)
     assert late.status_code == 403
     assert "<Message>Request has expired</Message>" in late.text
     fresh = api.get(f"{emulator.api_url}/recordings/{meeting['recording_ids'][0]}").json()
-    assert requests.get(fresh["_links"]["url"]["href"], timeout=5).status_code == 200
+    assert requests.get(fresh["_links"]["url"]["href"], timeout=60).status_code == 200
 
 
 def test_a_deleted_recording_cannot_be_downloaded(
@@ -197,14 +197,14 @@ def test_a_deleted_recording_cannot_be_downloaded(
 ) -> None:
     meeting = emulator.hold_meeting()
     api.delete(f"{emulator.api_url}/recordings/{meeting['recording_ids'][0]}")
-    gone = requests.get(meeting["callbacks"][-1]["url"], timeout=5)
+    gone = requests.get(meeting["callbacks"][-1]["url"], timeout=60)
     assert gone.status_code == 404
     assert "NoSuchKey" in gone.text
 
 
 def test_the_log_of_requests_has_no_secrets(emulator: VonageControl, api: requests.Session) -> None:
     url = emulator.hold_meeting()["callbacks"][-1]["url"]
-    requests.get(url, timeout=5)
+    requests.get(url, timeout=60)
     api.get(f"{emulator.api_url}/rooms?page_size=5")
     download, listing = emulator.requests()
     assert (download["operation"], download["query"]) == ("download", "")
@@ -323,7 +323,7 @@ def test_a_reset_removes_everything(emulator: VonageControl, api: requests.Sessi
 
 
 def test_the_emulator_prints_its_usage(emulator: VonageControl) -> None:
-    guide = requests.get(emulator.base, timeout=5).text
+    guide = requests.get(emulator.base, timeout=60).text
     assert f"curl {emulator.base}/control/meetings -d" in guide
 
 

@@ -29,7 +29,7 @@ def raw(emulator: VonageControl, method: str, path: str) -> bytes:
         f"{method} {urlsplit(emulator.api_url).path}{path} HTTP/1.1\r\nHost: x\r\n"
         "Authorization: Basic a2V5OnNlY3JldA==\r\n\r\n"
     )
-    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
         connection.sendall(request.encode())
         received = b""
         while part := connection.recv(65_536):
@@ -199,13 +199,13 @@ def test_https_is_self_signed_and_serves_the_same(emulator: VonageControl) -> No
     emulator.create_room(id="a")
     url = f"{emulator.https_api_url()}/rooms/a"
     with pytest.raises(requests.exceptions.SSLError, match=r"self.signed certificate"):
-        requests.get(url, auth=("key", "secret"), timeout=5)
+        requests.get(url, auth=("key", "secret"), timeout=60)
     assert emulator.https_api_url() == url.removesuffix("/rooms/a")
     address = urlsplit(url)
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     with (
-        socket.create_connection((address.hostname, address.port), timeout=10) as connection,
+        socket.create_connection((address.hostname, address.port), timeout=60) as connection,
         trusting.wrap_socket(connection) as secure,
     ):
         secure.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")

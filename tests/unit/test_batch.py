@@ -107,7 +107,7 @@ def test_as_many_items_run_concurrently_as_allowed_and_no_more() -> None:
 
 def test_an_item_that_released_its_slot_lets_the_next_one_start() -> None:
     slots = Slots(1)
-    both_running = threading.Barrier(2, timeout=10)
+    both_running = threading.Barrier(2, timeout=60)
 
     def act(_item: int) -> str:
         slots.release()
@@ -121,7 +121,7 @@ def test_an_item_that_released_its_slot_lets_the_next_one_start() -> None:
 
 def test_as_many_items_run_without_a_slot_as_with_one_and_no_more() -> None:
     slots = Slots(2)
-    four_running = threading.Barrier(4, timeout=10)
+    four_running = threading.Barrier(4, timeout=60)
     counts: list[int] = []
     running = with_slot = 0
     lock = threading.Lock()

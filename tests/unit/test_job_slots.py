@@ -39,7 +39,7 @@ class Meeting:
     """Makes the writes of all items wait for each other."""
 
     def __init__(self, items: Iterable[str]) -> None:
-        self._barrier = threading.Barrier(len(tuple(items)), timeout=10)
+        self._barrier = threading.Barrier(len(tuple(items)), timeout=60)
 
     def before(self, write: Any) -> Any:
         """Return `write`, which waits first."""
