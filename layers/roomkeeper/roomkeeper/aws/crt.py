@@ -43,7 +43,8 @@ BASE_DELAY = 0.1
 """The maximum delay before the second attempt, in seconds; it doubles with each attempt."""
 
 _FAILURES = (AwsCrtError, RuntimeError)
-"""What `awscrt` raises: by a future, or at once, as for a connection that was closed just now."""
+"""The exceptions of `awscrt`. A future raises the former; a call itself raises the latter, for
+example on a connection that was closed just before."""
 
 ResultT = TypeVar("ResultT")
 
