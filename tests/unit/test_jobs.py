@@ -85,10 +85,12 @@ class Job:
 
 
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     runner.metrics.clear_metrics()
+    yield
+    runner.metrics.clear_metrics()  # Powertools shares them with the functions of other tests
 
 
 def over_http(body: str | None = None, **more: Any) -> dict[str, Any]:
