@@ -239,7 +239,7 @@ def patient_intake(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     from roomkeeper.handlers import callback_intake as intake  # noqa: PLC0415 - few tests need it
 
-    for name in ("RETRY", "SECRET_RETRY"):
+    for name in ("TABLE_RETRY", "SECRET_RETRY"):
         patient = structs.replace(getattr(intake, name), timeout=sdk.LONG_TIMEOUT.timeout)
         monkeypatch.setattr(intake, name, patient)
 

@@ -12,7 +12,6 @@ import pytest
 
 from local.testing.builders import AContext
 from local.testing.template import environment, properties
-from roomkeeper import store
 from roomkeeper.aws import bus, retries, secrets
 from roomkeeper.handlers import event_publisher as publisher
 from roomkeeper.handlers import management_api as management
@@ -37,6 +36,7 @@ GATEWAY = 30.0
 """Seconds after which API Gateway stops waiting for a function."""
 
 SECRET = retries.SECRET_RETRY.worst_case
+TABLE = retries.SHORT_TABLE_RETRY.worst_case
 
 
 def timeout(function: str) -> float:
@@ -47,12 +47,12 @@ def timeout(function: str) -> float:
 def test_the_intake_reads_the_versions_of_its_secret_and_writes() -> None:
     """A read of the secret gets the current version, the list, and at most two earlier versions."""
     secret = max(3 * SECRET, SECRET + secrets.READ_TIMEOUT + SECRET)
-    assert COLD_START + secret + store.RETRY.worst_case < timeout("CallbackIntake")
+    assert COLD_START + secret + retries.TABLE_RETRY.worst_case < timeout("CallbackIntake")
 
 
 def test_the_publisher_reads_rooms_publishes_and_sends_to_the_dlq() -> None:
     sending = bus.PUBLISH_TIMEOUT + bus.RETRY.worst_case
-    others = store.RETRY.worst_case + publisher.SQS_RETRY.worst_case
+    others = retries.TABLE_RETRY.worst_case + publisher.SQS_RETRY.worst_case
     assert SMALL_COLD_START + others + sending < timeout("EventPublisher")
 
 
@@ -60,15 +60,15 @@ def test_the_management_api_can_ask_both_products_before_it_has_to_keep_time_for
     None
 ):
     """Two secrets, a read, and a call to each product; tests of its deadline have the rest."""
-    before = COLD_START + 2 * SECRET + store.SHORT_RETRY.worst_case + 2 * management.VONAGE_SECONDS
+    before = COLD_START + 2 * SECRET + TABLE + 2 * management.VONAGE_SECONDS
     after = management.STORE_SECONDS + management.RESPONSE_SECONDS
     assert before + after <= timeout("ManagementApi") < GATEWAY
-    assert store.SHORT_RETRY.worst_case < management.STORE_SECONDS
+    assert TABLE < management.STORE_SECONDS
 
 
 def test_the_management_api_holds_a_recording_and_its_copy() -> None:
     """A hold reads the credentials of both products, and the item before and after the write."""
-    table = 3 * store.SHORT_RETRY.worst_case
+    table = 3 * TABLE
     others = 2 * SECRET + management.S3_RETRY.worst_case
     assert COLD_START + others + table + management.RESPONSE_SECONDS < timeout("ManagementApi")
 
@@ -96,11 +96,11 @@ def test_a_jobs_calls_to_vonage_leave_the_time_for_the_writes_of_an_item(
 
     for made in (runner.vonage_clients(run).meetings, runner.rooms_client(run)):
         assert made is not None
-        writes = job.writes_per_item * store.SHORT_RETRY.worst_case
+        writes = job.writes_per_item * TABLE
         assert made._seconds() <= run.limits.deadline - time.monotonic() - writes + 1.0
         assert made._seconds() < 60.0
 
 
 def test_an_item_may_take_the_time_of_its_calls_and_of_its_writes() -> None:
-    writes = Job.writes_per_item * store.SHORT_RETRY.worst_case
+    writes = Job.writes_per_item * TABLE
     assert Job.seconds_per_item(4.0) == Job.calls_per_item * 4.0 + writes

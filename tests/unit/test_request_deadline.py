@@ -11,10 +11,9 @@ import pytest
 
 from local.testing.builders import AContext
 from local.testing.template import environment, properties
-from roomkeeper import store
 from roomkeeper.aws import AwsError, sdk
 from roomkeeper.aws.errors import OUT_OF_TIME
-from roomkeeper.aws.retries import SECRET_RETRY
+from roomkeeper.aws.retries import SECRET_RETRY, SHORT_TABLE_RETRY
 from roomkeeper.handlers import management_api as app
 from roomkeeper.vonage import ApiKey, NotDeletable, NotFound, Unavailable
 from roomkeeper.vonage.calls import Call
@@ -28,7 +27,7 @@ from tests.support.management import call
 
 TIMEOUT = float(properties("ManagementApi")["Timeout"])
 ARCHIVE = {"id": "a", "sessionId": "session", "status": "available"}
-SLOWEST_TABLE = store.SHORT_RETRY.worst_case
+SLOWEST_TABLE = SHORT_TABLE_RETRY.worst_case
 SLOWEST_SECRETS = 2 * SECRET_RETRY.worst_case
 
 

@@ -26,10 +26,10 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
         return self.max_attempts * self.timeout + sum(delays)
 
 
-RETRY = RetryPolicy(max_attempts=3, timeout=2)
+TABLE_RETRY = RetryPolicy(max_attempts=3, timeout=2)
 """The retry policy for one operation on the table in the callback intake and the publisher."""
 
-SHORT_RETRY = RetryPolicy(max_attempts=2, timeout=2)
+SHORT_TABLE_RETRY = RetryPolicy(max_attempts=2, timeout=2)
 """The same where several operations must end within one HTTP request."""
 
 SECRET_RETRY = RetryPolicy(max_attempts=2, timeout=1.5)

@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from roomkeeper.aws import crt
-from roomkeeper.aws.retries import RETRY, SECRET_RETRY
+from roomkeeper.aws.retries import SECRET_RETRY, TABLE_RETRY
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -28,7 +28,7 @@ def _secrets_manager() -> "SecretsManagerClient":
 
 @cache
 def _dynamodb() -> "DynamoDBClient":
-    return crt.dynamodb(RETRY)
+    return crt.dynamodb(TABLE_RETRY)
 
 
 if COLD_START:  # connect while all else is imported, which takes as long; the secret is read first

@@ -8,9 +8,9 @@ from typing import Any
 from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from roomkeeper import store
 from roomkeeper.aws import RetryPolicy, bus, sdk
 from roomkeeper.aws.bus import Bus
+from roomkeeper.aws.retries import TABLE_RETRY
 from roomkeeper.logs import function_logger
 from roomkeeper.publisher import DeadLetterQueue, Published, Publisher
 from roomkeeper.settings import PublisherSettings
@@ -43,7 +43,7 @@ def _settings() -> PublisherSettings:
 
 @cache
 def _store() -> Store:
-    return Store(sdk.dynamodb(store.RETRY), _settings().table_name)
+    return Store(sdk.dynamodb(TABLE_RETRY), _settings().table_name)
 
 
 @cache

@@ -15,7 +15,7 @@ from roomkeeper import http_api, store
 from roomkeeper.aws import RetryPolicy, copy_queue, sdk
 from roomkeeper.aws.bucket import Bucket
 from roomkeeper.aws.copy_queue import CopyQueue
-from roomkeeper.aws.retries import SECRET_RETRY
+from roomkeeper.aws.retries import SECRET_RETRY, SHORT_TABLE_RETRY
 from roomkeeper.aws.secrets import SECRET_MAX_AGE
 from roomkeeper.domain.rooms import Room
 from roomkeeper.expiring import Expiring
@@ -49,7 +49,7 @@ VONAGE_SECONDS = 4.5
 RESPONSE_SECONDS = 0.5
 """Seconds before the function's timeout that are left for the response."""
 
-STORE_SECONDS = store.SHORT_RETRY.worst_case + 0.5
+STORE_SECONDS = SHORT_TABLE_RETRY.worst_case + 0.5
 """Seconds before a request's deadline that are left for a write, once Vonage has made a change."""
 
 S3_RETRY = RetryPolicy(max_attempts=2, timeout=1.5)
@@ -190,7 +190,7 @@ def _settings() -> ManagementSettings:
 
 @cache
 def _dynamodb() -> "DynamoDBClient":
-    return sdk.dynamodb(store.SHORT_RETRY)
+    return sdk.dynamodb(SHORT_TABLE_RETRY)
 
 
 @cache
@@ -206,7 +206,7 @@ def _sqs() -> "SQSClient":
 def _store(deadline: Deadline) -> Store:
     known = _settings()
     return Store(
-        sdk.within(_dynamodb(), deadline.remaining, store.SHORT_RETRY.worst_case),
+        sdk.within(_dynamodb(), deadline.remaining, SHORT_TABLE_RETRY.worst_case),
         known.table_name,
         event_days=known.event_days,
         deleted_days=known.deleted_days,

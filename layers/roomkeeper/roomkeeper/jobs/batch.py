@@ -23,7 +23,7 @@ from roomkeeper.errors import RoomkeeperError
 
 Item = TypeVar("Item")
 Outcome = str
-"""A word for the result of one item. The batch itself uses only FAILED."""
+"""A word for the result of one item. The batch itself uses only FAILED and SKIPPED."""
 
 FAILED: Outcome = "failed"
 SKIPPED: Outcome = "skipped"

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
 
-from roomkeeper import store
 from roomkeeper.aws import sdk
+from roomkeeper.aws.retries import SHORT_TABLE_RETRY
 from roomkeeper.domain.observations import Product
 from roomkeeper.domain.recordings import Recording, Worklist, WorklistEntry
 from roomkeeper.errors import RoomkeeperError
@@ -60,7 +60,7 @@ class Job(ABC, Generic[OptionsT, Item]):
     @classmethod
     def seconds_per_item(cls, call_seconds: float) -> float:
         """Return how long one item may take if each call to Vonage takes up to `call_seconds`."""
-        writes = cls.writes_per_item * store.SHORT_RETRY.worst_case
+        writes = cls.writes_per_item * SHORT_TABLE_RETRY.worst_case
         return cls.calls_per_item * call_seconds + writes
 
     def run(self) -> Report:
@@ -228,7 +228,7 @@ def open_store(table_name: str, *, deleted_days: int, copies: bool = False) -> S
 
     With `copies`, recordings are copied, so that uploaded ones await their copy.
     """
-    client = sdk.dynamodb(store.SHORT_RETRY)
+    client = sdk.dynamodb(SHORT_TABLE_RETRY)
     return Store(client, table_name, deleted_days=deleted_days, copies=copies)
 
 

@@ -13,8 +13,8 @@ from datetime import timedelta
 from functools import partial
 from typing import ClassVar
 
-from roomkeeper import store
 from roomkeeper.aws import sdk
+from roomkeeper.aws.retries import SHORT_TABLE_RETRY
 from roomkeeper.domain.rooms import Decision, Extension, ExtensionPolicy, Room, decide
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.jobs import runner
@@ -71,7 +71,7 @@ class RoomExtension(Job[Options, Task]):
     def start(cls, run: Run[Options]) -> Report:
         """Create the job from the settings in the environment, run it, and return its report."""
         settings = RoomExtensionSettings.from_env(os.environ)
-        client = sdk.dynamodb(store.SHORT_RETRY)
+        client = sdk.dynamodb(SHORT_TABLE_RETRY)
         table = RoomStore(client, settings.table_name, event_days=settings.event_days)
         with runner.rooms_client(run) as vonage:
             return cls(run, table, vonage, policy=settings.policy).run()

@@ -138,12 +138,12 @@ class _Memory:
 
     def __init__(self, part_size: int) -> None:
         self.parts = copies.parts_in_flight(part_size)
-        self._places = [bytearray() for _ in range(self.parts)]
+        self._buffers = [bytearray() for _ in range(self.parts)]
         self._part_size = part_size
 
     def of(self, part: Part) -> memoryview:
         """Return the memory for a part."""
-        place = part.number % self.parts
-        if not self._places[place]:
-            self._places[place] = bytearray(self._part_size)
-        return memoryview(self._places[place])[: part.length]
+        index = part.number % self.parts
+        if not self._buffers[index]:
+            self._buffers[index] = bytearray(self._part_size)
+        return memoryview(self._buffers[index])[: part.length]

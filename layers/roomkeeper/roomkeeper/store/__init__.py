@@ -11,7 +11,6 @@ Source: "Update expressions" and "Reading and processing a stream" in the Dynamo
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from roomkeeper.aws.retries import RETRY, SHORT_RETRY
 from roomkeeper.store import correlation
 from roomkeeper.store.items import CorruptItem
 from roomkeeper.store.observations import CallbackStore
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from roomkeeper.store.stream import events_due
 
 __all__ = [
-    "RETRY",
-    "SHORT_RETRY",
     "CallbackStore",
     "Checkpoint",
     "CorruptItem",

@@ -30,7 +30,7 @@ _SWEEP = CHECKPOINT + "copying"
 
 
 class ClaimLost(RoomkeeperError):
-    """Another invocation has the claim by now, or the recording's item is gone."""
+    """Another invocation has the claim by now, or the recording's item no longer exists."""
 
     @property
     def is_item_specific(self) -> bool:
