@@ -116,8 +116,8 @@ def _delete_once(stack: Stack) -> str:
         message = error.response["Error"]["Message"]
         raise StackError(f"AWS rejected the deletion of stack {stack.name}: {message}") from error
     try:
-        gone = formation.get_waiter("stack_delete_complete")
-        gone.wait(StackName=stack.id, WaiterConfig={"Delay": 5, "MaxAttempts": 360})
+        deleted = formation.get_waiter("stack_delete_complete")
+        deleted.wait(StackName=stack.id, WaiterConfig={"Delay": 5, "MaxAttempts": 360})
     except WaiterError as error:
         return _status_after(stack, error)
     return "DELETE_COMPLETE"

@@ -1,6 +1,6 @@
 """Logs which permission of a role a call needs, to find permissions that no call needs.
 
-AWS tells this for some services after hours, and only by action.
+AWS reports this for some services after hours, and only by action.
 Source: "Refine permissions in AWS using last accessed information" in the IAM guide.
 """
 
