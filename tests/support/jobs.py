@@ -78,7 +78,12 @@ def processes() -> list[int]:
     return [int(each) for each in os.listdir("/proc") if each.isdecimal()]  # noqa: PTH208 - fast
 
 
-def is_at_work(worker: int) -> bool:
+def at_work(deployed: Deployed, name: str, but: Container[int] = ()) -> list[int]:
+    """Return the ids of those `workers` that are handling an invocation."""
+    return [each for each in workers(deployed, name, but) if _is_at_work(each)]
+
+
+def _is_at_work(worker: int) -> bool:
     """Return whether a process is handling an invocation: an idle one waits in a pipe read.
 
     Source: proc_pid_wchan(5).

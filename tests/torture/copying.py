@@ -11,20 +11,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import local.clients.jobs
-from local.testing.template import properties
 from local.waiting import wait_until
 from roomkeeper.domain.copies import MIB, Copy
 from roomkeeper.domain.recordings import Recording
-from roomkeeper.times import iso
+from roomkeeper.store.items import serialize
+from tests.support import jobs
 from tests.support.deployed import WITHIN, Deployed
 from tests.support.measurements import Measurements
 
 LONG_AGO = timedelta(days=31)
 """The age to which recordings are back-dated: past the retention, with the next attempt due."""
 
-INVOCATION = timedelta(seconds=properties("RecordingCopier")["Timeout"])
-MARGIN = timedelta(seconds=60)
-"""The age of a claim after which its release counts as failed. Its copy may be made twice."""
+COPIER = "RecordingCopierName"
+"""The stack's output that names the function."""
 
 _DESCRIBES = "bytes=0-0"
 """The range that asks only for a file's size and ETag. Each attempt to copy begins with it."""
@@ -60,22 +59,34 @@ class Copies:
         """Return the recordings that have no copy yet."""
         return [each for each in self.store.get_many(ids).values() if each.copied_at is None]
 
-    def age(self, recordings: Iterable[Recording], *, claims: bool = False) -> None:
-        """Back-date these recordings; with `claims`, also the end of each invocation."""
+    def age(self, recordings: Iterable[Recording]) -> None:
+        """Back-date these recordings."""
         for each in recordings:
-            self._age(each.recording_id, claims=claims)
+            self._set_past(each, "since, uploaded_at", "attribute_not_exists(copied_at)")
 
-    def _age(self, id_: str, *, claims: bool) -> None:
+    def end_claims(self, recordings: Iterable[Recording]) -> None:
+        """Back-date the ends of these claims, unless another invocation has the recording now."""
+        for each in recordings:
+            if each.copy_claimed_until:
+                known = {":known": serialize(each.copy_claimed_until)}
+                condition = "copy_claimed_until = :known AND attribute_not_exists(copied_at)"
+                self._set_past(each, "copy_claimed_until", condition, **known)
+
+    def _set_past(
+        self, recording: Recording, attributes: str, condition: str, **values: Any
+    ) -> None:
         client = self._deployed.stack.client("dynamodb")
-        past = {"S": iso(datetime.now(UTC) - LONG_AGO)}
-        claim = ", copy_claimed_until = :past" if claims else ""
+        sets = ", ".join(f"{each} = :past" for each in attributes.split(", "))
         with suppress(client.exceptions.ConditionalCheckFailedException):  # it was copied meanwhile
             client.update_item(
                 TableName=self._deployed.stack.outputs["TableName"],
-                Key={"pk": {"S": f"RECORDING#{id_}"}},
-                UpdateExpression=f"SET since = :past, uploaded_at = :past{claim}",
-                ConditionExpression="attribute_not_exists(copied_at)",
-                ExpressionAttributeValues={":past": past},
+                Key={"pk": {"S": f"RECORDING#{recording.recording_id}"}},
+                UpdateExpression=f"SET {sets}",
+                ConditionExpression=condition,
+                ExpressionAttributeValues={
+                    ":past": serialize(datetime.now(UTC) - LONG_AGO),
+                    **values,
+                },
             )
 
     def sweep(self) -> bool:
@@ -87,15 +98,17 @@ class Copies:
 
         def is_done() -> bool:
             left = self.uncopied(ids)
-            waiting = [each for each in left if each.copy_claimed_until is None]
-            self.age(waiting)
-            given_up = [each for each in left if _is_given_up(each)]
-            self.age(given_up, claims=True)
-            if waiting or given_up:
+            if left and not self._is_any_at_work():
+                self.end_claims(left)  # the writes that should have given them back failed
+                self.age(left)
                 self.sweep()
             return not left
 
         return wait_until(is_done, within, interval=2)
+
+    def _is_any_at_work(self) -> bool:
+        """Return whether an invocation copies anything."""
+        return bool(jobs.at_work(self._deployed, self._deployed.stack.outputs[COPIER]))
 
     def is_claimed(self, recording_id: str) -> bool:
         """Return whether an invocation copies a recording, as far as the table knows."""
@@ -127,7 +140,9 @@ class Copies:
             not_announced_once=len(not_once),
         )
         assert found.keys() == expected.keys()
-        assert (wrong, repeated, stray, not_once) == ([], [], set(), [])
+        assert not wrong, [(found[id_], expected[id_]) for id_ in wrong]
+        assert (repeated, stray) == ([], set()), keys
+        assert not not_once, {id_: (announced[id_], found[id_]) for id_ in not_once}
 
     def _is_right(self, recording: Recording, expected: set[str]) -> bool:
         copy = recording.copy
@@ -195,12 +210,6 @@ class Copies:
             if each.copy:
                 version = {"VersionId": each.copy.version_id} if each.copy.version_id else {}
                 self._s3.delete_object(Bucket=self._bucket, Key=each.copy.key, **version)
-
-
-def _is_given_up(recording: Recording) -> bool:
-    """Return whether a claim is so old that its release must have failed, or its copy is slow."""
-    until = recording.copy_claimed_until
-    return until is not None and until < datetime.now(UTC) + INVOCATION - MARGIN
 
 
 def sha256_at_vonage(deployed: Deployed, id_: str) -> str:

@@ -19,11 +19,9 @@ from roomkeeper.domain.copies import IN_FLIGHT, MIB
 from tests.support import functions, jobs
 from tests.support.deployed import WITHIN, Deployed
 from tests.support.measurements import Measurements
-from tests.torture.copying import Copies, attempts, read_again, sha256_at_vonage
+from tests.torture.copying import COPIER, Copies, attempts, read_again, sha256_at_vonage
 
 pytestmark = pytest.mark.local_stack
-
-COPIER = "RecordingCopierName"
 
 SOURCE_FAULTS: Sequence[Mapping[str, Any]] = (
     {"reset": True},
@@ -142,7 +140,8 @@ def cleaning_up(copying: Deployed) -> Iterator[list[int]]:
 def change_while_it_is_copied(copying: Deployed, copies: Copies, recording_id: str) -> set[str]:
     """Replace a file once its copy has begun; return the SHA-256s that the copy may have.
 
-    If the copy was not made at that time, it must be that of the new file.
+    It may have that of the old file only if all of it was read before: a copy never has parts of
+    both. The last bytes may be read in the moment before the change.
     """
     before = sha256_at_vonage(copying, recording_id)
 
@@ -152,9 +151,7 @@ def change_while_it_is_copied(copying: Deployed, copies: Copies, recording_id: s
 
     assert wait_until(has_begun, WITHIN)
     copying.vonage.video.change_file(recording_id, replace_content=True)
-    is_copied = not copies.uncopied([recording_id])
-    after = sha256_at_vonage(copying, recording_id)
-    return {after} | ({before} if is_copied else set())
+    return {before, sha256_at_vonage(copying, recording_id)}
 
 
 # --- kills ----------------------------------------------------------------------------------------
@@ -197,7 +194,9 @@ def kill_a_copy(
         await_reading(copying, recording_id, killed)
         threading.Event().wait(generator.uniform(0.5, 3.0))
         assert kill(copying)
-        copies.age(copies.uncopied([recording_id]), claims=True)
+        killed_copies = copies.uncopied([recording_id])
+        copies.end_claims(killed_copies)
+        copies.age(killed_copies)
         assert wait_until(copies.sweep, WITHIN)
     copying.vonage.clear_faults()
     assert copies.finish([recording_id], 2 * WITHIN)
@@ -218,11 +217,10 @@ def await_reading(copying: Deployed, recording_id: str, before: int) -> None:
 def kill(copying: Deployed) -> int:
     """Kill the copier's processes that are at work; return how many there were."""
     killed = 0
-    for worker in jobs.workers(copying, copying.stack.outputs[COPIER]):
-        if jobs.is_at_work(worker):
-            with suppress(ProcessLookupError):
-                os.kill(worker, signal.SIGKILL)
-                killed += 1
+    for worker in jobs.at_work(copying, copying.stack.outputs[COPIER]):
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
+            killed += 1
     return killed
 
 

@@ -95,7 +95,7 @@ class Killer:
         return log.stat().st_size if log.exists() else 0
 
     def _at_work(self) -> list[int]:
-        return list(filter(jobs.is_at_work, jobs.workers(self._deployed, self._name, self._others)))
+        return jobs.at_work(self._deployed, self._name, self._others)
 
     def _kill(self) -> bool:
         """Kill a process that handles an invocation; return whether there was one."""
