@@ -17,9 +17,16 @@ _KEPT_TABLE = """\
 Kept, with its data, and still billed: the table {table}
   To use it again, see docs/upgrading.md, "A table that was kept".
   To delete it for good:  aws dynamodb delete-table --table-name {table}"""
+_KEPT_BUCKET = """\
+Kept, with the copies of recordings, and still billed: the bucket {bucket}
+  For another stack to use its copies, deploy with CopyRecordings=true and CopyBucket={bucket}
+  To delete it for good, delete all versions of its objects, then the bucket."""
 _REMINDER = """\
 Also kept: SAM's bucket with the code (stack aws-sam-cli-managed-default, which other applications
 share). Remove the callback URL from Vonage's settings: it no longer works."""
+
+_QUEUES_OF_COPIES = {"CopyQueue", "CopyDeadLetterQueue"}
+"""Queues whose messages only name recordings, which the table still has."""
 
 
 @command
@@ -63,8 +70,9 @@ def destroy(stack: Stack) -> str:
         StackError: the stack could not be deleted completely.
     """
     delete(stack)
-    tables = [_KEPT_TABLE.format(table=table) for table in kept_tables(stack)]
-    return "\n".join([_DELETED.format(stack=stack.name), *tables, _REMINDER])
+    tables = [_KEPT_TABLE.format(table=each) for each in kept(stack, "AWS::DynamoDB::Table")]
+    buckets = [_KEPT_BUCKET.format(bucket=each) for each in kept(stack, "AWS::S3::Bucket")]
+    return "\n".join([_DELETED.format(stack=stack.name), *tables, *buckets, _REMINDER])
 
 
 def delete(stack: Stack) -> None:
@@ -85,8 +93,8 @@ def delete(stack: Stack) -> None:
             )
 
 
-def kept_tables(stack: Stack) -> list[str]:
-    """Return the names of the tables that outlive the deleted stack.
+def kept(stack: Stack, resource_type: str) -> list[str]:
+    """Return the names of the resources of a type that outlive the deleted stack.
 
     They are read from the stack's events, which CloudFormation keeps for 90 days after the
     deletion. Source: CloudFormation API Reference, DescribeStackEvents.
@@ -97,7 +105,7 @@ def kept_tables(stack: Stack) -> list[str]:
             event["PhysicalResourceId"]
             for page in pages.paginate(StackName=stack.id)
             for event in page["StackEvents"]
-            if event["ResourceType"] == "AWS::DynamoDB::Table"
+            if event["ResourceType"] == resource_type
             and event["ResourceStatus"] == "DELETE_SKIPPED"
         }
     )
@@ -155,13 +163,16 @@ def _warning(stack: Stack) -> str:
         else ""
     )
     where = stack.account_and_region()
-    return f"This deletes the stack {stack.name} ({where}). Its table is kept.{lost}"
+    has_bucket = bool(resource_ids(stack, "AWS::S3::Bucket"))
+    kept_data = "Its table and its bucket are kept." if has_bucket else "Its table is kept."
+    return f"This deletes the stack {stack.name} ({where}). {kept_data}{lost}"
 
 
 def _dead_letters(stack: Stack) -> int:
-    """Return the approximate number of messages in the stack's queues; 0 without a queue."""
+    """Return the approximate number of messages that hold events; 0 without a queue."""
     sqs = stack.client("sqs")
-    return sum(_length(sqs, url) for url in resource_ids(stack, "AWS::SQS::Queue").values())
+    queues = resource_ids(stack, "AWS::SQS::Queue")
+    return sum(_length(sqs, url) for name, url in queues.items() if name not in _QUEUES_OF_COPIES)
 
 
 def _length(sqs: Any, url: str) -> int:

@@ -48,6 +48,18 @@ def test_the_table_that_is_kept_is_named_with_or_without_outputs(
     assert "the table the-table" in operator.run("destroy").text
 
 
+def test_the_bucket_of_the_copies_is_kept_and_named(
+    account: Account, given: Put, operator: Operator
+) -> None:
+    bucket = ("AWS::S3::Bucket", "roomkeeper-copiesbucket-1a2b", "CREATE_COMPLETE")
+    given(a_stack(account, "CREATE_COMPLETE", resources=[*account.resources, bucket]))
+
+    text = operator.run("destroy").text
+
+    assert "Its table and its bucket are kept." in text
+    assert "still billed: the bucket roomkeeper-copiesbucket-1a2b" in text
+
+
 def test_a_table_deleted_with_a_failed_creation_is_not_listed_as_kept(
     account: Account, given: Put, operator: Operator
 ) -> None:
@@ -161,3 +173,19 @@ def test_dead_letters_that_a_deletion_would_lose_are_counted(
     given(a_stack(account, "DELETE_FAILED", outputs={}))
 
     assert "1 dead letters, which are lost" in operator.run("destroy").text
+
+
+def test_waiting_copies_are_no_dead_letters(
+    account: Account, given: Put, operator: Operator
+) -> None:
+    sqs = boto3.client("sqs")
+    urls = [
+        sqs.create_queue(QueueName=f"{NAME}-{name}-1A2B")["QueueUrl"]
+        for name in ("CopyQueue", "CopyDeadLetterQueue")
+    ]
+    for url in urls:
+        sqs.send_message(QueueUrl=url, MessageBody='"a-recording"')
+    queues = [("AWS::SQS::Queue", url, "CREATE_COMPLETE") for url in urls]
+    given(a_stack(account, "CREATE_COMPLETE", resources=[*account.resources, *queues]))
+
+    assert "dead letters" not in operator.run("destroy").text

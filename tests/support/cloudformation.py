@@ -16,7 +16,14 @@ STACK_ID = f"arn:aws:cloudformation:eu-west-1:123456789012:stack/{NAME}/d0a825a0
 
 Fields = Mapping[str, str]
 Resource = tuple[str, str, str]
-"""A resource's type, physical id and status."""
+"""A resource's type, physical id and status.
+
+A physical id that ends like `roomkeeper-CopyQueue-1A2B` has the logical id in it, as those that
+CloudFormation generates. For any other one, the logical id is the last part of the type.
+"""
+
+_KEPT = {"AWS::DynamoDB::Table", "AWS::S3::Bucket"}
+"""The types of the resources that the template keeps when the stack is deleted."""
 
 
 class CloudFormation:
@@ -107,7 +114,7 @@ def serving(formation: CloudFormation) -> Iterator[str]:
 
 def _after_deletion(resource: Resource) -> Resource:
     kind, name, status = resource
-    is_kept = kind == "AWS::DynamoDB::Table" and status != "DELETE_COMPLETE"
+    is_kept = kind in _KEPT and status != "DELETE_COMPLETE"
     return kind, name, "DELETE_SKIPPED" if is_kept else "DELETE_COMPLETE"
 
 
@@ -138,11 +145,17 @@ def _resource(resource: Resource) -> str:
     reason = "because it is in use" if status == "DELETE_FAILED" else ""
     return (
         f"<member><ResourceType>{kind}</ResourceType><PhysicalResourceId>{escape(name)}"
-        f"</PhysicalResourceId><LogicalResourceId>{kind.split('::')[2]}</LogicalResourceId>"
+        f"</PhysicalResourceId><LogicalResourceId>{_logical_id(kind, name)}</LogicalResourceId>"
         f"<ResourceStatus>{status}</ResourceStatus>"
         f"<ResourceStatusReason>{reason}</ResourceStatusReason>"
         "<LastUpdatedTimestamp>2026-11-22T20:50:24Z</LastUpdatedTimestamp></member>"
     )
+
+
+def _logical_id(kind: str, name: str) -> str:
+    stack, _, rest = name.rpartition("/")[2].partition("-")
+    logical_id, has_suffix, _ = rest.partition("-")
+    return logical_id if stack == NAME and has_suffix else kind.split("::")[2]
 
 
 def _event(resource: Resource) -> str:
