@@ -9,7 +9,7 @@ import boto3
 import msgspec
 import pytest
 
-from roomkeeper.aws import AwsError
+from roomkeeper.aws import AwsError, copy_queue
 from roomkeeper.aws.bucket import Bucket
 from roomkeeper.callbacks.meetings import parse
 from roomkeeper.domain.copies import Copy
@@ -174,6 +174,23 @@ def test_recordings_from_before_copying_was_switched_on_are_queued_once(
     copy(recording_id)
     assert copying.handler({}, Invocation())["queued"] == 0
     assert store.copies.swept_until()
+
+
+@pytest.mark.parametrize("copied_from_the_start", [True, False])
+def test_recordings_that_a_full_queue_does_not_take_are_counted_before_vonage_deletes_them(
+    copied_from_the_start: bool, env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_then = Store(env.dynamodb, TABLE, deleted_days=90, copies=copied_from_the_start)
+    for id_, hours in (("urgent", 70), ("later", 30)):
+        upload = msgspec.structs.replace(
+            parse(json_bytes(an_upload(id_))), expires_at=NOW + timedelta(hours=72 - hours)
+        )
+        of_then.apply(upload, NOW - timedelta(hours=hours))
+    monkeypatch.setattr(copy_queue, "MAX_WAITING", 0)
+    report = copying.handler({}, Invocation())
+    assert (report["queued"], report["expiring_uncopied"]) == (0, 1)
+    assert report["oldest_waiting_seconds"] >= timedelta(hours=70).total_seconds()
+    assert store.copies.swept_until() is None
 
 
 @pytest.mark.parametrize("worklist", ["retained", "confirmed"])

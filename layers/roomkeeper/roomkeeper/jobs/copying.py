@@ -8,6 +8,7 @@ The queue's function copies them (`copy_worker`).
 import itertools
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar
@@ -37,6 +38,9 @@ NOTICE = timedelta(hours=12)
 SWEEP_MARGIN = timedelta(hours=1)
 """Recordings that were uploaded within this time are checked again by the next run: the index of
 the worklists is eventually consistent, and a deployment changes one function after the other."""
+
+FILE_TIME = timedelta(hours=72)
+"""Vonage deletes a file by itself this long after the start of the recording, or never."""
 
 _LOOKUP_BATCH = 100
 
@@ -78,7 +82,7 @@ class Copying(WorklistJob[Options]):
         self._downloader = downloader
         self._lock = threading.Lock()
         self._bytes = 0
-        self._expiring = 0
+        self._expiring: set[str] = set()
         self._oldest = run.now
         self._has_swept = False
 
@@ -109,8 +113,32 @@ class Copying(WorklistJob[Options]):
                 (2, self.due_on("deferred_awaiting_copy")),
             )
         )
+        candidates = itertools.chain(waiting, self._uploaded_before())
         most = None if self._dry_run else self._queue.capacity()
-        yield from itertools.islice(itertools.chain(waiting, self._uploaded_before()), most)
+        yield from itertools.islice(candidates, most)
+        if left := next(candidates, None):
+            self._count_left(left)
+
+    def _count_left(self, oldest: WorklistEntry) -> None:
+        """Count the urgency of the recordings that a full queue does not take."""
+        if not oldest.is_deferred:
+            with self._lock:
+                self._oldest = min(self._oldest, oldest.since)
+        expiring_after = self._now - FILE_TIME
+        swept_until = self._store.copies.swept_until() or expiring_after
+        read = self._store.worklists.read
+        entries = itertools.chain(
+            read("awaiting_copy", self._now - GRACE, expiring_after),
+            read("deferred_awaiting_copy", self._now),
+            *(read(name, self._now, max(swept_until, expiring_after)) for name in _OF_CLEANUP),
+        )
+        while batch := list(itertools.islice(entries, _LOOKUP_BATCH)):
+            if time.monotonic() >= self._run.limits.last_start:
+                return
+            for recording in self._store.recordings.get_many(each.id for each in batch).values():
+                if recording.lacks_copy and not recording.deleted_at:
+                    with self._lock:
+                        self._count_if_expiring(recording)
 
     def _uploaded_before(self) -> Iterator[WorklistEntry]:
         """Yield the entries of the cleanup's worklists that lack a copy and are not checked yet."""
@@ -146,9 +174,12 @@ class Copying(WorklistJob[Options]):
     def _count_urgency(self, recording: Recording, item: WorklistEntry) -> None:
         with self._lock:
             self._oldest = min(self._oldest, recording.uploaded_at or item.since)
-            expires_at = recording.expires_at
-            if expires_at and self._now < expires_at <= self._now + NOTICE:
-                self._expiring += 1
+            self._count_if_expiring(recording)
+
+    def _count_if_expiring(self, recording: Recording) -> None:
+        expires_at = recording.expires_at
+        if expires_at and self._now < expires_at <= self._now + NOTICE:
+            self._expiring.add(recording.recording_id)
 
     def _plan_copy(self, recording: Recording) -> Outcome:
         size = self._size(recording)
@@ -181,6 +212,6 @@ class Copying(WorklistJob[Options]):
         """Return the bytes to copy, and how urgent the copies are."""
         return {
             "bytes": self._bytes,
-            "expiring_uncopied": self._expiring,
+            "expiring_uncopied": len(self._expiring),
             "oldest_waiting_seconds": int((self._now - self._oldest).total_seconds()),
         }
