@@ -227,6 +227,18 @@ def test_the_cleanup_returns_recordings_without_a_copy_to_their_worklist(
     assert "DELETE" not in {each["method"] for each in env.vonage.requests()}
 
 
+def test_a_copy_of_before_that_fails_after_the_sweep_has_passed_is_tried_again(
+    env: Env, store: Store
+) -> None:
+    before = Store(env.dynamodb, TABLE, deleted_days=90)
+    before.apply(parse(json_bytes(an_upload("young"))), NOW - timedelta(hours=20))
+    assert store.copies.claim("young", "other", NOW + timedelta(minutes=15), NOW)
+    assert copying.handler({}, Invocation())["in_progress"] == 1
+    assert store.copies.swept_until()
+    assert store.copies.release("young", "other")  # the copy failed
+    assert copying.handler({}, Invocation())["queued"] == 1
+
+
 def test_a_recording_that_expired_meanwhile_is_not_queued_again(env: Env, store: Store) -> None:
     before = Store(env.dynamodb, TABLE, deleted_days=90)
     recording_id = uploaded(env, before, NOW - timedelta(days=100))

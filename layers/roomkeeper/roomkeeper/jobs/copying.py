@@ -164,10 +164,11 @@ class Copying(WorklistJob[Options]):
         self._count_urgency(recording, item)
         if self._dry_run:
             return self._plan_copy(recording)
+        if item.worklist.startswith(_OF_CLEANUP):
+            # Also if it is being copied: should that fail, later sweeps find it on this worklist.
+            self._store.copies.queue(recording)
         if recording.copy_claimed_until and recording.copy_claimed_until > self._now:
             return "in_progress"
-        if item.worklist.startswith(_OF_CLEANUP):
-            self._store.copies.queue(recording)
         self._queue.send(item.id)
         return "queued"
 
