@@ -422,6 +422,56 @@ def test_a_hold_holds_the_copy_too(env: Env, store: Store) -> None:
     assert call("DELETE", path, {"copy": "delete"})[0] == 200
 
 
+@pytest.fixture
+def kept(env: Env, store: Store, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The id of a recording whose copy is in the bucket of before, which another one replaced."""
+    recording_id = uploaded(env, store)
+    copy(recording_id)
+    assert call("DELETE", f"/recordings/{recording_id}")[0] == 200
+    boto3.client("s3").create_bucket(
+        Bucket="another", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+    )
+    monkeypatch.setenv("COPY_BUCKET", "another")
+    forget_environment()
+    return recording_id
+
+
+def test_a_copy_in_an_earlier_bucket_is_not_served_from_the_present_one(kept: str) -> None:
+    status, body = call("GET", f"/recordings/{kept}/file")
+    assert (status, body["error"]["code"]) == (409, "copy_out_of_reach")
+    assert f"CopyBucket={BUCKET}" in body["error"]["message"]
+
+
+def test_a_copy_in_an_earlier_bucket_does_not_count_as_deleted(kept: str, store: Store) -> None:
+    assert call("DELETE", f"/recordings/{kept}", {"copy": "delete"})[0] == 409
+    assert len(versions()) == 1
+    assert known(store, kept).copied_at
+
+
+@pytest.mark.parametrize("is_off", [False, True])
+def test_a_hold_that_does_not_reach_the_copy_is_recorded_and_says_so(
+    is_off: bool, kept: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_off:
+        monkeypatch.setenv("COPY_RECORDINGS", "false")
+        monkeypatch.setenv("COPY_BUCKET", "")
+        forget_environment()
+    status, body = call("PUT", f"/recordings/{kept}/hold")
+    assert (status, body["error"]["code"]) == (409, "copy_out_of_reach")
+    assert f"CopyBucket={BUCKET}" in body["error"]["message"]
+    assert known(store, kept).hold
+    assert tag(store, kept) == "limited"
+
+    assert call("DELETE", f"/recordings/{kept}/hold")[0] == 409
+    assert known(store, kept).hold is None
+
+
+def test_a_delivery_leaves_a_copy_in_an_earlier_bucket_alone(kept: str, store: Store) -> None:
+    store.recordings.hold(kept, "a reason", "somebody", NOW)
+    copy(kept)
+    assert tag(store, kept) == "limited"
+
+
 DELETION: Sequence[tuple[type, str]] = (
     (MeetingsClient, "delete"),
     (RecordingStore, "mark_deleted"),

@@ -224,8 +224,10 @@ class CopyWorker:
     def _keep_if_on_hold(self, recording_id: str) -> None:
         """Keep the copy of a recording that was put on hold before the copy was made."""
         known = self._store.recordings.get(recording_id)
-        if known and known.hold and known.copied_at and known.copy:
-            self._store.recordings.keep_if_on_hold(recording_id)
+        if not (known and known.hold and known.copied_at and known.copy):
+            return
+        self._store.recordings.keep_if_on_hold(recording_id)
+        if known.copy.bucket == self._bucket.name:  # otherwise, the stack has no access to it
             self._bucket.keep(known.copy.key, known.copy.version_id, on_hold=True)
 
     def _record_missing_file(self, recording: Recording, api: RecordingsApi) -> Result:

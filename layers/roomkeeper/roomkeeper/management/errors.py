@@ -27,6 +27,10 @@ class CopyingIsOff(RoomkeeperError):
     """The stack does not copy recordings, and has no access to earlier copies."""
 
 
+class CopyOutOfReach(RoomkeeperError):
+    """The copy is in a bucket that the stack has no access to."""
+
+
 class NotCopied(RoomkeeperError):
     """There is no verified copy of the recording."""
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from roomkeeper.aws.bucket import Bucket
 from roomkeeper.aws.copy_queue import CopyQueue
+from roomkeeper.domain.copies import Copy
 from roomkeeper.domain.observations import RecordingObservation
 from roomkeeper.domain.recordings import Recording, is_in_owners_storage
 from roomkeeper.domain.rooms import Room
@@ -16,6 +17,7 @@ from roomkeeper.management.errors import (
     AlreadyDeleted,
     CopyingIsOff,
     CopyInProgress,
+    CopyOutOfReach,
     NotCopied,
     NotDeletableYet,
     NotKnown,
@@ -159,7 +161,7 @@ class Management:
         Raises:
             OnHold: the recording is on hold, and so is its copy; release the hold first.
             CopyInProgress: the copy to delete is being made.
-            CopyingIsOff: the copy cannot be deleted.
+            CopyingIsOff, CopyOutOfReach: the copy cannot be deleted.
             NotDeletableYet: the recording is not uploaded yet.
             NotKnown: neither Vonage nor the table has the recording.
         """
@@ -190,8 +192,8 @@ class Management:
         return self._after_deletion(stored, now, deletes_copy=deletes_copy)
 
     def _require_deletable_copy(self, stored: Recording, now: datetime) -> None:
-        if stored.copied_at:
-            self._reachable_copies()
+        if stored.copied_at and stored.copy:
+            self._bucket_of(stored.copy)
         elif stored.copy_claimed_until and stored.copy_claimed_until > now:
             raise CopyInProgress(
                 f"The recording {stored.recording_id!r} is being copied. Try again later, or "
@@ -223,7 +225,7 @@ class Management:
         if stored.copy is None or not (stored.copied_at or stored.copy_deleted_at):
             return None
         copy = stored.copy
-        self._reachable_copies().bucket.delete(copy.key, copy.version_id)
+        self._bucket_of(copy).delete(copy.key, copy.version_id)
         self._store.copies.finish_deletion(recording_id, self._store.recordings.expires_at(now))
         return Deletion(recording_id=recording_id, copy="deleted")
 
@@ -236,14 +238,15 @@ class Management:
             CopyingIsOff: the stack does not copy recordings.
             NotKnown: the recording is not in the table.
             NotCopied: there is no verified copy.
+            CopyOutOfReach: the copy is in a bucket that the stack has no access to.
         """
-        bucket = self._reachable_copies().bucket
+        self._reachable_copies()
         stored = self._stored(recording_id)
         copy = stored.copy if stored.copied_at else None
         if copy is None:
             raise NotCopied(f"There is no copy of the recording {recording_id!r}.")
         return File(
-            url=bucket.url(copy.key, copy.version_id, URL_VALID_FOR),
+            url=self._bucket_of(copy).url(copy.key, copy.version_id, URL_VALID_FOR),
             url_expires_at=from_iso(iso(now + URL_VALID_FOR)),
             size=copy.size,
             sha256=copy.sha256,
@@ -275,6 +278,21 @@ class Management:
             raise CopyingIsOff("This stack does not copy recordings: CopyRecordings is false.")
         return self._copies
 
+    def _bucket_of(self, copy: Copy) -> Bucket:
+        """Return the bucket that has the copy.
+
+        Raises:
+            CopyingIsOff: the stack does not copy recordings.
+            CopyOutOfReach: the copy was made before the stack got another bucket.
+        """
+        bucket = self._reachable_copies().bucket
+        if copy.bucket != bucket.name:
+            raise CopyOutOfReach(
+                f"The copy is in the bucket {copy.bucket}, and the stack has access to "
+                f"{bucket.name} only. Deploy it with CopyBucket={copy.bucket}, and try again."
+            )
+        return bucket
+
     def hold(
         self, recording_id: str, request: HoldRequest, caller: str, now: datetime
     ) -> RecordingHold:
@@ -285,6 +303,7 @@ class Management:
         Raises:
             NotKnown: the recording is not in the table, so the cleanup will not delete it.
             AlreadyDeleted: the recording is deleted.
+            CopyOutOfReach: the recording is on hold now, but its copy is not.
         """
         since = from_iso(iso(now))  # the precision of the table
         requested_by = request.requested_by or caller
@@ -302,6 +321,7 @@ class Management:
 
         Raises:
             NotKnown: the recording is not in the table.
+            CopyOutOfReach: the recording is released now, but its copy is not.
         """
         stored = self._stored(recording_id)
         self._store.recordings.release(stored, self._expires_at(stored, now))
@@ -320,10 +340,19 @@ class Management:
 
     def _keep_copy(self, recording_id: str, *, on_hold: bool) -> None:
         """Exclude the copy, if there is one, from the bucket's retention, or include it again."""
-        stored = self._store.recordings.get(recording_id) if self._copies else None
-        if self._copies and stored and stored.copy and stored.copied_at:
-            copy = stored.copy
-            self._copies.bucket.keep(copy.key, copy.version_id, on_hold=on_hold)
+        stored = self._store.recordings.get(recording_id)
+        copy = stored.copy if stored and stored.copied_at else None
+        if copy is None:
+            return
+        try:
+            bucket = self._bucket_of(copy)
+        except (CopyingIsOff, CopyOutOfReach) as error:
+            raise CopyOutOfReach(
+                f"The recording {recording_id!r} is {'on hold' if on_hold else 'released'}, but "
+                f"its copy is not: the stack has no access to the bucket {copy.bucket}. Deploy it "
+                f"with CopyRecordings=true and CopyBucket={copy.bucket}, then repeat the request."
+            ) from error
+        bucket.keep(copy.key, copy.version_id, on_hold=on_hold)
 
     def republish(self, recording_id: str, now: datetime) -> Republished:
         """Publish the recording's `recording:uploaded` again, with a fresh URL.
