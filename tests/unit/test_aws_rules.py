@@ -22,6 +22,7 @@ from local.testing.builders import NOON, PUBLISHED, a_callback
 from local.testing.template import NAMESPACE, ROOT, properties, resources, template
 from operations.deploy import Unusable, usable_stack_name
 from operations.template import MAX_STACK_NAME, load, parameters
+from roomkeeper.aws.bucket import LIMITED, RETENTION_TAG
 from roomkeeper.callbacks.body import MAX_BODY_BYTES
 from roomkeeper.domain import events
 from roomkeeper.domain.observations import (
@@ -339,6 +340,22 @@ def test_the_parts_of_an_abandoned_upload_are_deleted() -> None:
     ]
     assert rule["Status"] == "Enabled"
     assert rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] <= 7
+
+
+def test_no_lifecycle_rule_deletes_a_copy_on_hold() -> None:
+    # "Lifecycle configuration elements": rules for noncurrent versions may select by tags, too.
+    rules = properties("CopiesBucket")["LifecycleConfiguration"]["Rules"]
+    of_all_parameters = [each for rule in rules for each in rule.get("If", [None, rule])[1:2]]
+    deleting = [
+        rule
+        for rule in of_all_parameters
+        if {"ExpirationInDays", "NoncurrentVersionExpiration"} & set(rule)
+    ]
+    assert len(deleting) == 2
+    for rule in deleting:
+        assert rule["TagFilters"] == [{"Key": RETENTION_TAG, "Value": LIMITED}]
+        # S3 refuses these together with tags.
+        assert not {"AbortIncompleteMultipartUpload", "ExpiredObjectDeleteMarker"} & set(rule)
 
 
 # --- the table ------------------------------------------------------------------------------------
