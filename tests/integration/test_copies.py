@@ -9,6 +9,7 @@ import boto3
 import msgspec
 import pytest
 
+from local.testing.builders import a_record
 from roomkeeper.aws import AwsError, copy_queue
 from roomkeeper.aws.bucket import Bucket
 from roomkeeper.callbacks.meetings import parse
@@ -16,7 +17,7 @@ from roomkeeper.domain.copies import Copy
 from roomkeeper.domain.recordings import Recording, WorklistEntry
 from roomkeeper.handlers import cleanup, copying, management_api
 from roomkeeper.jobs.batch import BatchIncomplete
-from roomkeeper.store import Store
+from roomkeeper.store import Store, lost_uncopied
 from roomkeeper.store.copies import CopyStore
 from roomkeeper.store.recordings import RecordingStore
 from roomkeeper.vonage.meetings.client import MeetingsClient
@@ -325,9 +326,10 @@ def test_a_recording_that_vonage_does_not_have_is_tried_again_and_then_gone(
 
 
 def test_a_recording_that_failed_at_vonage_after_its_upload_is_settled_and_counted(
-    env: Env, store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recording_id = uploaded(env, store)
+    before = env.item(f"RECORDING#{recording_id}")
     upload = parse(json_bytes(an_upload(recording_id)))
     failed = msgspec.structs.replace(upload, event="recording:failed")
     monkeypatch.setattr(MeetingsClient, "download", lambda *_: None)
@@ -335,7 +337,8 @@ def test_a_recording_that_failed_at_vonage_after_its_upload_is_settled_and_count
     copy(recording_id)
     assert known(store, recording_id).status == "failed"
     assert (known(store, recording_id).worklist or "").startswith("closed#")
-    assert '"RecordingLostUncopied":[1.0]' in capsys.readouterr().out
+    record = a_record(env.item(f"RECORDING#{recording_id}"), before)
+    assert lost_uncopied(record) == recording_id
     requests = len(env.vonage.requests())
     assert copying.handler({}, Invocation())["due"] == 0
     copy(recording_id)

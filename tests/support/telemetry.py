@@ -205,11 +205,20 @@ def _publish(env: Env) -> None:
     record = a_record(env.item("RECORDING#published"))
     poison = a_record({"pk": {"S": "RECORDING#poison"}, "seen": {"S": "x"}})
     boto3.client("events").create_event_bus(Name="EventBus")
-    publisher.handler({"Records": [record, poison]}, AContext())
+    publisher.handler({"Records": [record, poison, _loss(env)]}, AContext())
     with pytest.MonkeyPatch.context() as patch:
         for kind in ("refused", "unavailable"):
             patch.setattr(publisher, "_bus", functools.partial(_FailingBus, kind))
             publisher.handler({"Records": [record]}, AContext())
+
+
+def _loss(env: Env) -> dict[str, Any]:
+    """Return the stream's record of a recording that Vonage deletes before its copy."""
+    store = Store(env.dynamodb, TABLE, deleted_days=90, copies=True)
+    store.apply(parse(json_bytes(an_upload("uncopied"))), LONG_AGO)
+    before = env.item("RECORDING#uncopied")
+    store.recordings.mark_deleted("uncopied", "vonage", LONG_AGO)
+    return a_record(env.item("RECORDING#uncopied"), before)
 
 
 class _FailingBus:

@@ -3,15 +3,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import boto3
+import msgspec
 import pytest
 
 from local.testing.builders import (
     NOON,
+    RECORDING_ID,
     ROOM_ID,
     SESSION_ID,
     AContext,
     a_callback,
     a_record,
+    a_recording_ended,
     a_recording_started,
     a_recording_uploaded,
     a_session_started,
@@ -22,6 +25,7 @@ from local.testing.template import environment
 from roomkeeper.aws.bus import Bus
 from roomkeeper.handlers import event_publisher as app
 from roomkeeper.store import Store, StoreUnavailable
+from roomkeeper.times import iso
 from tests.unit.conftest import Output, Table
 
 ACCEPTED = {"EventId": "11710aed-b79e-4468-a20b-bb3c0c3b4860"}
@@ -291,6 +295,63 @@ def test_published_refused_and_delayed_events_are_counted(
     bridge.responses = {"2": REFUSED, "5": THROTTLED}
     publish(started("1"), started("2"), poison("3"), started("4"), started("5"))
     assert output.metrics == {"EventPublished": 2, "EventRefused": 2, "EventDelayed": 1}
+
+
+@pytest.fixture
+def waiting(table: Table) -> Store:
+    """The table of a stack that copies recordings, with one that awaits its copy."""
+    found = Store(table.client, table.name, event_days=30, deleted_days=90, copies=True)
+    found.apply(a_recording_uploaded(), NOON)
+    return found
+
+
+CLOSED = [f"recording:{stage}" for stage in ("failed", "expired", "deleted")]
+
+
+def change(table: Table, act: Callable[[], object]) -> Record:
+    """Return the stream's record of the change that `act` makes to the recording."""
+    key = f"RECORDING#{RECORDING_ID}"
+    before = table.item(key)
+    act()
+    after = table.item(key)
+    assert after
+    return a_record(after, before)
+
+
+@pytest.mark.parametrize("event", CLOSED)
+def test_a_recording_that_vonage_loses_before_its_copy_is_counted_once(
+    event: str, waiting: Store, table: Table, output: Output
+) -> None:
+    report = msgspec.structs.replace(a_recording_uploaded(), event=event)
+    record = change(table, lambda: waiting.apply(report, NOON))
+    late = change(table, lambda: waiting.apply(a_recording_ended(), NOON))
+    assert publish(record, late) == []
+    assert output.metrics["RecordingLostUncopied"] == 1
+    assert output.logged("recording lost before its copy")["recording_id"] == RECORDING_ID
+
+
+@pytest.mark.parametrize("event", [*CLOSED, "recording:stored"])
+def test_a_recording_with_a_copy_or_in_its_owners_storage_is_not_lost(
+    event: str, waiting: Store, table: Table, output: Output
+) -> None:
+    if event != "recording:stored":
+        table.client.update_item(
+            TableName=table.name,
+            Key={"pk": {"S": f"RECORDING#{RECORDING_ID}"}},
+            UpdateExpression="SET copied_at = :now",
+            ExpressionAttributeValues={":now": {"S": iso(NOON)}},
+        )
+    report = msgspec.structs.replace(a_recording_uploaded(), event=event)
+    publish(change(table, lambda: waiting.apply(report, NOON)))
+    assert "RecordingLostUncopied" not in output.metrics
+
+
+def test_a_recording_that_is_deleted_on_request_is_not_lost(
+    waiting: Store, table: Table, output: Output
+) -> None:
+    delete = waiting.recordings.mark_deleted
+    publish(change(table, lambda: delete(RECORDING_ID, "management", NOON)))
+    assert output.metrics == {"EventPublished": 1}
 
 
 def test_a_published_event_is_logged_by_its_id(output: Output) -> None:

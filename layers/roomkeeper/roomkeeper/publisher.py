@@ -7,7 +7,7 @@ Source: "Reporting batch item failures" in the Lambda guide on DynamoDB streams.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -36,10 +36,12 @@ class Published(Struct, frozen=True, kw_only=True):
     """The result of a batch: how many events were published and how many records were refused.
 
     `unavailable` has the sequence numbers of the records that Lambda must deliver again.
+    `lost_uncopied` is how many of the others report a recording that is lost before its copy.
     """
 
     published: int
     refused: int
+    lost_uncopied: int
     unavailable: Sequence[str]
 
 
@@ -106,6 +108,11 @@ class Publisher:
         return Published(
             published=published,
             refused=len(refused),
+            lost_uncopied=_log_lost_uncopied(
+                record
+                for index, record in enumerate(records[: min(unavailable, default=len(records))])
+                if index not in refused
+            ),
             unavailable=[
                 records[index]["dynamodb"]["SequenceNumber"] for index in sorted(unavailable)
             ],
@@ -162,6 +169,14 @@ def _due(records: Sequence[Record]) -> tuple[list[tuple[int, Event]], Reasons]:
             logger.exception("stream record is invalid", key=_key(record))
             refused[index] = f"{type(exc).__name__}: {exc}"
     return due, refused
+
+
+def _log_lost_uncopied(records: Iterable[Record]) -> int:
+    """Log the recordings that are lost before their copy; return their number."""
+    lost = [id_ for record in records if (id_ := store.lost_uncopied(record))]
+    for id_ in lost:
+        logger.error("recording lost before its copy", recording_id=id_)
+    return len(lost)
 
 
 def _identity(event: Event) -> dict[str, str]:

@@ -65,6 +65,7 @@ def _count(result: Published) -> None:
     for name, value in (
         ("EventRefused", result.refused),
         ("EventDelayed", len(result.unavailable)),
+        ("RecordingLostUncopied", result.lost_uncopied),
     ):
         if value:  # CloudWatch charges for every metric, zero or not
             metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)

@@ -235,12 +235,9 @@ class CopyWorker:
         found, now = api.get(recording.recording_id), datetime.now(UTC)
         if found is not None and found.event in _WITHOUT_FILE:
             self._store.recordings.reconcile(found, now)
-            if found.event != "recording:stored":
-                count_lost(recording.recording_id, found.event)
             return "no_file"
         if found is None and now - (recording.uploaded_at or now) > MISSING_AFTER:
             self._store.recordings.mark_deleted(recording.recording_id, "vonage", now)
-            count_lost(recording.recording_id, "recording:deleted")
             return "deleted"
         self._defer(recording)
         return "no_file"
@@ -260,12 +257,6 @@ def _delay(attempts: int) -> timedelta:
 def count_failures(number: int) -> None:
     """Count copies that failed; 0 for a message that was handled."""
     metrics.add_metric("CopyFailed", unit=MetricUnit.Count, value=number)
-
-
-def count_lost(recording_id: str, event: str) -> None:
-    """Count a recording that was never copied, and whose file Vonage no longer has."""
-    logger.error("recording lost before its copy", recording_id=recording_id, event_name=event)
-    metrics.add_metric("RecordingLostUncopied", unit=MetricUnit.Count, value=1)
 
 
 def _after(first: Download | None, more: Downloads) -> Downloads:

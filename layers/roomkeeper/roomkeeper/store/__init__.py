@@ -19,7 +19,7 @@ from roomkeeper.store.table import StoreUnavailable
 if TYPE_CHECKING:
     from roomkeeper.store.rooms import Checkpoint, InterruptedExtension, RoomStore
     from roomkeeper.store.store import Store
-    from roomkeeper.store.stream import events_due
+    from roomkeeper.store.stream import events_due, lost_uncopied
 
 __all__ = [
     "CallbackStore",
@@ -31,6 +31,7 @@ __all__ = [
     "StoreUnavailable",
     "correlation",
     "events_due",
+    "lost_uncopied",
 ]
 
 _MODULES = {
@@ -39,6 +40,7 @@ _MODULES = {
     "RoomStore": "rooms",
     "Store": "store",
     "events_due": "stream",
+    "lost_uncopied": "stream",
 }
 """For each name that the callback intake does not need, its module."""
 

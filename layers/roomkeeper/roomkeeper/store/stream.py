@@ -8,9 +8,11 @@ import msgspec
 
 from roomkeeper.domain import events
 from roomkeeper.domain.events import from_outbox
-from roomkeeper.domain.recordings import Recording, Session
+from roomkeeper.domain.recordings import Recording, Session, Worklist
 from roomkeeper.store.items import EVENT, RECORDING, SESSION, deserialize
 from roomkeeper.times import from_iso
+
+_AWAITING_COPY: tuple[Worklist, ...] = ("awaiting_copy", "deferred_awaiting_copy")
 
 
 def events_due(record: Mapping[str, Any]) -> list[events.Event]:
@@ -36,6 +38,23 @@ def events_due(record: Mapping[str, Any]) -> list[events.Event]:
     item_type: type[Recording | Session] = Recording if key.startswith(RECORDING) else Session
     before = msgspec.convert(old, item_type) if old else None
     return events.events_for_change(key, before, msgspec.convert(new, item_type), changed_at)
+
+
+def lost_uncopied(record: Mapping[str, Any]) -> str | None:
+    """Return the id of the recording that awaited its copy until this record, and never gets one.
+
+    Its file failed, expired or was deleted at Vonage. None for all other records.
+
+    Raises:
+        ValueError: this table cannot produce such a record.
+    """
+    change = record["dynamodb"]
+    before = change.get("OldImage", {}).get("worklist", {}).get("S", "")
+    if record["eventName"] != "MODIFY" or not before.startswith(_AWAITING_COPY):
+        return None
+    new = msgspec.convert(deserialize(change["NewImage"]), Recording)
+    is_lost = new.status in ("failed", "expired") or new.deleted_by == "vonage"
+    return new.recording_id if is_lost and new.lacks_copy else None
 
 
 def _from_outbox(key: str, item: Mapping[str, Any], changed_at: datetime) -> events.Event:
