@@ -305,6 +305,21 @@ def test_a_copy_is_counted_although_the_response_to_its_record_was_lost(
     assert not store.copies.mark_copied(before, "another", later, None, NOW)
 
 
+def test_a_copy_confirms_its_recording_also_if_that_expired_meanwhile(
+    env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording_id = uploaded(env, store)
+    upload = parse(json_bytes(an_upload(recording_id)))
+    expired = msgspec.structs.replace(upload, event="recording:expired")
+    around(
+        monkeypatch, CopyStore, "mark_copied", lambda: store.apply(expired, NOW), is_after=False
+    )
+    copy(recording_id)
+    assert known(store, recording_id).copied_at
+    assert known(store, recording_id).status == "expired"
+    assert known(store, recording_id).confirmed_at
+
+
 def test_a_stored_recording_needs_no_copy(env: Env, store: Store) -> None:
     recording_id = uploaded(env, store)
     stored = parse(json_bytes(an_upload(recording_id)))
@@ -549,7 +564,7 @@ def around(
     monkeypatch: pytest.MonkeyPatch,
     owner: type,
     name: str,
-    act: Callable[[], None],
+    act: Callable[[], object],
     *,
     is_after: bool,
 ) -> None:

@@ -112,18 +112,18 @@ class CopyStore:
             ":at": serialize(copy.copied_at or now),
             ":claim": serialize(claim),
             ":ttl": serialize(ttl),
+            ":now": serialize(now),
         }
         shard = shard_of(recording.recording_id)
         if self._mark(
             recording,
-            "worklist = :to, since = :since, confirmed_at = if_not_exists(confirmed_at, :now)",
+            "worklist = :to, since = :since",
             f"REMOVE {_CLAIM}, {', '.join(DEFERRAL)}",
             "attribute_not_exists(deleted_at) AND attribute_not_exists(closed_worklist)",
             **made,
             **{
                 ":to": serialize(f"confirmed#{shard}"),
                 ":since": serialize(recording.uploaded_at or now),
-                ":now": serialize(now),
             },
         ):
             return True
@@ -146,8 +146,8 @@ class CopyStore:
         names = {"#copy": "copy"} | ({"#ttl": "ttl"} if "#ttl" in sets else {})
         return self._table.update(
             RECORDING + recording.recording_id,
-            f"SET #copy = :copy, copied_at = :at, closed_ttl = :ttl, {sets} {removes} "
-            "ADD seen :names",
+            "SET #copy = :copy, copied_at = :at, closed_ttl = :ttl, "
+            f"confirmed_at = if_not_exists(confirmed_at, :now), {sets} {removes} ADD seen :names",
             f"copy_claim = :claim AND NOT contains(seen, :copied) AND {condition}",
             ExpressionAttributeNames=names,
             ExpressionAttributeValues={
