@@ -240,6 +240,23 @@ def test_a_copy_of_before_that_fails_after_the_sweep_has_passed_is_tried_again(
     assert copying.handler({}, Invocation())["queued"] == 1
 
 
+@pytest.mark.parametrize("copied_from_the_start", [True, False])
+def test_recordings_of_a_product_that_cannot_be_called_wait_and_keep_no_place_in_the_queue(
+    copied_from_the_start: bool, env: Env, store: Store, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_then = Store(env.dynamodb, TABLE, deleted_days=90, copies=copied_from_the_start)
+    upload = msgspec.structs.replace(parse(json_bytes(an_upload("other"))), product="video")
+    expiring = msgspec.structs.replace(upload, expires_at=NOW + timedelta(hours=1))
+    of_then.apply(expiring, NOW - timedelta(hours=60))
+    recording_id = uploaded(env, store, NOW - timedelta(hours=50))
+    monkeypatch.setattr(copy_queue, "MAX_WAITING", 1 if copied_from_the_start else 2)
+    for _ in range(2):
+        report = copying.handler({}, Invocation())
+        assert (report["queued"], report["failed"], report["expiring_uncopied"]) == (1, 0, 1)
+        assert [each.body for each in queue.receive_messages()] == [json.dumps(recording_id)]
+    assert (known(store, "other").worklist or "").startswith("awaiting_copy#")
+
+
 def test_a_recording_that_expired_meanwhile_is_not_queued_again(env: Env, store: Store) -> None:
     before = Store(env.dynamodb, TABLE, deleted_days=90)
     recording_id = uploaded(env, before, NOW - timedelta(days=100))
@@ -311,9 +328,7 @@ def test_a_copy_confirms_its_recording_also_if_that_expired_meanwhile(
     recording_id = uploaded(env, store)
     upload = parse(json_bytes(an_upload(recording_id)))
     expired = msgspec.structs.replace(upload, event="recording:expired")
-    around(
-        monkeypatch, CopyStore, "mark_copied", lambda: store.apply(expired, NOW), is_after=False
-    )
+    around(monkeypatch, CopyStore, "mark_copied", lambda: store.apply(expired, NOW), is_after=False)
     copy(recording_id)
     assert known(store, recording_id).copied_at
     assert known(store, recording_id).status == "expired"

@@ -18,7 +18,7 @@ from roomkeeper.aws.copy_queue import RETRY, CopyQueue
 from roomkeeper.domain.observations import Product
 from roomkeeper.domain.recordings import Recording, Worklist, WorklistEntry
 from roomkeeper.jobs import runner
-from roomkeeper.jobs.batch import Outcome, Summary
+from roomkeeper.jobs.batch import SKIPPED, Outcome, Summary
 from roomkeeper.jobs.fairness import interleave
 from roomkeeper.jobs.job import WorklistJob, open_store
 from roomkeeper.jobs.report import Report
@@ -109,8 +109,8 @@ class Copying(WorklistJob[Options]):
         """
         waiting = interleave(
             (
-                (8, self.due_on("awaiting_copy")),
-                (2, self.due_on("deferred_awaiting_copy")),
+                (8, self._served(self.due_on("awaiting_copy"))),
+                (2, self._served(self.due_on("deferred_awaiting_copy"))),
             )
         )
         candidates = itertools.chain(waiting, self._uploaded_before())
@@ -118,6 +118,24 @@ class Copying(WorklistJob[Options]):
         yield from itertools.islice(candidates, most)
         if left := next(candidates, None):
             self._count_left(left)
+
+    def _served(self, entries: Iterator[WorklistEntry]) -> Iterator[WorklistEntry]:
+        """Yield the entries whose product the run can call; the others wait for a later run."""
+        for entry, recording in self._with_recordings(entries):
+            if recording is None or self._products.is_in_use(recording.product):
+                yield entry
+            elif recording.lacks_copy:
+                self._count_urgency(recording, entry)
+
+    def _with_recordings(
+        self, entries: Iterator[WorklistEntry]
+    ) -> Iterator[tuple[WorklistEntry, Recording | None]]:
+        """Yield entries with their recordings, until the run's time is over."""
+        while batch := list(itertools.islice(entries, _LOOKUP_BATCH)):
+            if time.monotonic() >= self._run.limits.last_start:
+                return
+            known = self._store.recordings.get_many(entry.id for entry in batch)
+            yield from ((entry, known.get(entry.id)) for entry in batch)
 
     def _count_left(self, oldest: WorklistEntry) -> None:
         """Count the urgency of the recordings that a full queue does not take."""
@@ -132,13 +150,10 @@ class Copying(WorklistJob[Options]):
             read("deferred_awaiting_copy", self._now),
             *(read(name, self._now, max(swept_until, expiring_after)) for name in _OF_CLEANUP),
         )
-        while batch := list(itertools.islice(entries, _LOOKUP_BATCH)):
-            if time.monotonic() >= self._run.limits.last_start:
-                return
-            for recording in self._store.recordings.get_many(each.id for each in batch).values():
-                if recording.lacks_copy and not recording.deleted_at:
-                    with self._lock:
-                        self._count_if_expiring(recording)
+        for _, recording in self._with_recordings(entries):
+            if recording and recording.lacks_copy and not recording.deleted_at:
+                with self._lock:
+                    self._count_if_expiring(recording)
 
     def _uploaded_before(self) -> Iterator[WorklistEntry]:
         """Yield the entries of the cleanup's worklists that lack a copy and are not checked yet."""
@@ -162,11 +177,13 @@ class Copying(WorklistJob[Options]):
         if recording is None or recording.deleted_at or recording.copied_at:
             return "already_resolved"
         self._count_urgency(recording, item)
+        if item.worklist.startswith(_OF_CLEANUP) and not self._dry_run:
+            # Whatever becomes of it now: later sweeps find it on the worklist of waiting ones only.
+            self._store.copies.queue(recording)
+        if not self._products.is_in_use(recording.product):
+            return SKIPPED
         if self._dry_run:
             return self._plan_copy(recording)
-        if item.worklist.startswith(_OF_CLEANUP):
-            # Also if it is being copied: should that fail, later sweeps find it on this worklist.
-            self._store.copies.queue(recording)
         if recording.copy_claimed_until and recording.copy_claimed_until > self._now:
             return "in_progress"
         self._queue.send(item.id)
