@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from roomkeeper.domain import events
-from roomkeeper.domain.events import from_outbox
+from roomkeeper.domain.changes import events_for_change, from_outbox
+from roomkeeper.domain.events import Event
 from roomkeeper.domain.recordings import Recording, Session, Worklist
 from roomkeeper.store.items import EVENT, RECORDING, SESSION, deserialize
 from roomkeeper.times import from_iso
@@ -15,7 +15,7 @@ from roomkeeper.times import from_iso
 _AWAITING_COPY: tuple[Worklist, ...] = ("awaiting_copy", "deferred_awaiting_copy")
 
 
-def events_due(record: Mapping[str, Any]) -> list[events.Event]:
+def events_due(record: Mapping[str, Any]) -> list[Event]:
     """Return the events that follow from a record of the table's stream, ordered by name.
 
     Records that the event source's filter (template.yaml) drops cause no event here either, because
@@ -37,7 +37,7 @@ def events_due(record: Mapping[str, Any]) -> list[events.Event]:
     old = deserialize(change.get("OldImage", {}))
     item_type: type[Recording | Session] = Recording if key.startswith(RECORDING) else Session
     before = msgspec.convert(old, item_type) if old else None
-    return events.events_for_change(key, before, msgspec.convert(new, item_type), changed_at)
+    return events_for_change(key, before, msgspec.convert(new, item_type), changed_at)
 
 
 def lost_uncopied(record: Mapping[str, Any]) -> str | None:
@@ -57,7 +57,7 @@ def lost_uncopied(record: Mapping[str, Any]) -> str | None:
     return new.recording_id if is_lost and new.lacks_copy else None
 
 
-def _from_outbox(key: str, item: Mapping[str, Any], changed_at: datetime) -> events.Event:
+def _from_outbox(key: str, item: Mapping[str, Any], changed_at: datetime) -> Event:
     received_at = from_iso(item["received_at"]) if "received_at" in item else changed_at
     overrides = msgspec.json.decode(item.get("metadata", "{}"))
     return from_outbox(key, item["event"], item["detail"], received_at, overrides)
