@@ -261,6 +261,25 @@ def test_after_the_first_failed_dlq_message_no_other_is_sent(
     assert len(tried) == 1
 
 
+def test_a_record_that_cannot_be_sent_to_the_dlq_takes_no_earlier_one_along(
+    bridge: FakeEventBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lambda redelivers from the first failure on: a refused record before it must be sent."""
+    sent: list[str] = []
+
+    class OftenUnreachableQueue:
+        def send_message(self, MessageBody: str, **_more: str) -> None:  # noqa: N803
+            if sent or '"reason": "ValidationError' in MessageBody:
+                raise CUT_OFF
+            sent.append(MessageBody)
+
+    queue = OftenUnreachableQueue()
+    monkeypatch.setattr(app, "_queue", lambda: queue)
+    bridge.responses = {"1": REFUSED}
+    assert publish(started("1"), poison("2")) == ["2"]
+    assert [json.loads(body)["record"] for body in sent] == [started("1")]
+
+
 def test_a_refused_record_after_the_first_failure_is_not_sent_to_the_dlq_yet(
     bridge: FakeEventBridge, dead_letters: Callable[[], list[Any]]
 ) -> None:
