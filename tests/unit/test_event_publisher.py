@@ -156,6 +156,18 @@ def test_no_session_is_read_if_no_room_is_missing(
     assert len(bridge.published) == 1
 
 
+@pytest.mark.parametrize("room_id", [None, {"N": "7"}], ids=["missing", "a number"])
+def test_a_corrupt_session_does_not_block_the_events_of_its_recordings(
+    room_id: Any, table: Table, bridge: FakeEventBridge
+) -> None:
+    item = {"pk": {"S": f"SESSION#{SESSION_ID}"}, "session_id": {"S": SESSION_ID}}
+    table.client.put_item(
+        TableName=table.name, Item=item | ({"room_id": room_id} if room_id else {})
+    )
+    assert publish(started("1")) == []
+    assert [event.get("room_id", "none") for event in bridge.published] == ["none"]
+
+
 @pytest.mark.filterwarnings("ignore:No application metrics to publish")
 def test_a_batch_fails_without_publishing_while_rooms_cannot_be_read(
     bridge: FakeEventBridge, monkeypatch: pytest.MonkeyPatch
