@@ -326,14 +326,16 @@ class Event(Struct, frozen=True, kw_only=True):
 
 
 def events_for_change(
-    key: str, old: Recording | Session | None, new: Recording | Session, changed_at: datetime
+    key: str, seen_before: frozenset[str], new: Recording | Session, changed_at: datetime
 ) -> list[Event]:
-    """Return the events that are due because the item `key` changed from `old` to `new`.
+    """Return the events that are due because the item `key` changed to `new`.
 
-    `old` is None for a new item. `changed_at` is when the table was changed, in whole seconds. It
-    becomes `received_at` only if the item itself lacks that time.
+    `seen_before` is `seen` before the change, empty for a new item. `changed_at` is when the table
+    was changed, in whole seconds. It becomes `received_at` only if the item itself lacks that time.
     """
-    names = new.seen - (old.seen if old else frozenset())
+    names = new.seen - seen_before
+    if isinstance(new, Recording) and new.copy is None:
+        names -= {"recording:copied"}  # the copy was deleted since, so nobody knows where it was
     return [
         _event(
             key,
