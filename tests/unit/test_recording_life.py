@@ -21,6 +21,7 @@ from roomkeeper.domain import events
 from roomkeeper.domain.copies import MIB, Copy
 from roomkeeper.domain.observations import Observation, Occurrence, RecordingObservation
 from roomkeeper.domain.recordings import Recording
+from roomkeeper.management import views
 from roomkeeper.store import Store, events_due
 from tests.unit.conftest import PureTable, plain
 
@@ -162,6 +163,19 @@ def test_nothing_changes_a_deleted_recording(late: Observation, table: PureTable
     item = table.plain_item(KEY)
     assert (item["deleted_by"], item["ttl"]) == ("vonage", TTL)
     assert "worklist" not in item
+
+
+def test_the_file_of_a_stored_recording_is_kept_when_vonage_reports_the_deletion(
+    table: PureTable,
+) -> None:
+    live(table, [*BEGINNING, STORED])
+    before = table.item(KEY)
+    live(table, [*BEGINNING, STORED, DELETED])
+    after = table.item(KEY)
+    assert after is not None
+    [event] = events_due(a_record(after, before))
+    assert '"file_kept":true' in event.detail()
+    assert views.merge(the_recording(table), None, None).file_kept
 
 
 def test_callbacks_of_one_product_do_not_change_recordings_of_the_other(

@@ -390,6 +390,8 @@ def _data(name: str, item: Recording | Session) -> Data:
     data = msgspec.convert(item, data_types[name], from_attributes=True)
     if isinstance(data, RecordingFailed) and isinstance(item, Recording):
         return msgspec.structs.replace(data, reason=item.failure_reason)
+    if isinstance(data, RecordingDeleted) and isinstance(item, Recording):
+        return msgspec.structs.replace(data, file_kept=item.keeps_file)
     return data
 
 
