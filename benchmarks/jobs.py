@@ -17,10 +17,10 @@ from roomkeeper.vonage.video.client import OVERLAP, PAGE_SIZE
 CONCURRENCY = 8
 """The template's default for JobConcurrency."""
 
-OPERATIONS = {50: 1600, 200: 480, 800: 320}
+OPERATIONS = {50: 1600, 200: 480, 800: 400}
 """The number of timed operations by latency in milliseconds.
 
-A run starts with a call for the first page of rooms, which takes at most a fortieth of it.
+A run starts with a call for the first page of rooms, which takes at most a fiftieth of it.
 """
 
 ARCHIVES, PAGE_MS = 50_000, 200

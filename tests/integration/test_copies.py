@@ -9,6 +9,7 @@ import boto3
 import msgspec
 import pytest
 
+from local.vonage.video.projects import APPLICATION_ID
 from roomkeeper.aws import AwsError
 from roomkeeper.aws.bucket import Bucket
 from roomkeeper.callbacks.meetings import parse
@@ -334,6 +335,24 @@ def test_after_a_failure_of_vonage_the_queue_and_then_the_sweep_retry(
     assert copying.handler(message(recording_id, 3), Invocation()) == {"batchItemFailures": []}
     assert (known(store, recording_id).worklist or "").startswith("awaiting_copy#")
     assert known(store, recording_id).copy_claimed_until is None
+
+
+def test_while_a_products_credentials_cannot_be_read_the_queue_retries(
+    env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording_id = uploaded(env, store)
+    key = env.vonage.video.credentials()["private_key"]
+    video = {"application_id": APPLICATION_ID, "private_key": key}
+    secrets = boto3.client("secretsmanager")
+    secrets.create_secret(Name="video", SecretString=json.dumps(video))
+    secrets.delete_secret(SecretId="vonage")
+    monkeypatch.setenv("SERVED_PRODUCTS", "both")
+    monkeypatch.setenv("VIDEO_SECRET_ARN", "video")
+    monkeypatch.setenv("VIDEO_BASE_URL", env.vonage.api_url)
+    before = known(store, recording_id)
+    first = copying.handler(message(recording_id), Invocation())
+    assert first == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert known(store, recording_id) == before  # it was not deferred
 
 
 def call(method: str, path: str, query: dict[str, str] | None = None) -> tuple[int, Any]:

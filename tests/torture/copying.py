@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import local.clients.jobs
+from local.clients.management import ManagementApi
 from local.waiting import wait_until
 from roomkeeper.domain.copies import MIB, Copy
 from roomkeeper.domain.recordings import Recording
@@ -35,6 +36,7 @@ class Copies:
     def __init__(self, deployed: Deployed) -> None:
         self._deployed = deployed
         self.store = deployed.store().recordings
+        self._management = ManagementApi(deployed.stack)
         self._s3 = deployed.stack.client("s3")
         self._bucket = deployed.stack.outputs["CopyBucketName"]
         self._uploads_before = self.unfinished_uploads()
@@ -93,15 +95,20 @@ class Copies:
         """Run the sweep; return whether it queued the waiting recordings."""
         return local.clients.jobs.post(self._deployed.stack, "copying", {}).ok
 
+    def _copy_on_demand(self, recordings: Iterable[Recording]) -> None:
+        for each in recordings:
+            self._management.call("POST", f"/recordings/{each.recording_id}/copy")
+
     def finish(self, ids: Sequence[str], within: float) -> bool:
-        """Sweep until each recording has its copy; return whether that is so in time."""
+        """Queue what has no copy until each has one; return whether that is so in time."""
 
         def is_done() -> bool:
             left = self.uncopied(ids)
             if left and not self._is_any_at_work():
                 self.end_claims(left)  # the writes that should have given them back failed
                 self.age(left)
-                self.sweep()
+                if not self.sweep():  # some of its calls failed; an operator would name the rest
+                    self._copy_on_demand(left)
             return not left
 
         return wait_until(is_done, within, interval=2)

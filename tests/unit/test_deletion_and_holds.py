@@ -13,7 +13,8 @@ from local.testing.builders import (
     a_recording_uploaded,
 )
 from roomkeeper.domain.events import Event
-from roomkeeper.domain.recordings import DeletedBy, Hold
+from roomkeeper.domain.observations import DeletedBy
+from roomkeeper.domain.recordings import Hold
 from roomkeeper.store import CorruptItem, Store, events_due
 from roomkeeper.times import iso
 from tests.unit.conftest import Table

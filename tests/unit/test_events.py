@@ -9,7 +9,8 @@ import pytest
 from local.testing.builders import ENDED_AT, NOON, PUBLISHED, STARTED_AT
 from roomkeeper.callbacks.meetings import type_of
 from roomkeeper.domain import events
-from roomkeeper.domain.events import Event, events_for_change, from_outbox
+from roomkeeper.domain.changes import events_for_change, from_outbox
+from roomkeeper.domain.events import Event
 from roomkeeper.domain.recordings import Recording, Session
 from roomkeeper.times import from_iso, iso
 

@@ -13,6 +13,9 @@ from msgspec import Struct
 Product = Literal["meetings", "video"]
 """Vonage's product: `meetings` is the Meetings API, `video` the Video API."""
 
+DeletedBy = Literal["cleanup", "management", "vonage"]
+"""The origin of a deletion. `vonage`: Roomkeeper found it deleted, and had not deleted it."""
+
 
 class RecordingObservation(Struct, frozen=True, kw_only=True):
     """A stage in the life of a recording: `event` names it, the other fields are its facts.

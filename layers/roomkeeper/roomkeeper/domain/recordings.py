@@ -8,11 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 from msgspec import Struct
 
 from roomkeeper.domain.copies import Copy
-from roomkeeper.domain.observations import Product, RecordingObservation
+from roomkeeper.domain.observations import DeletedBy, Product, RecordingObservation
 
 Status = Literal["started", "ended", "lost", "uploaded", "stored", "failed", "expired", "deleted"]
-DeletedBy = Literal["cleanup", "management", "vonage"]
-"""The origin of a deletion. `vonage`: Roomkeeper found it deleted, and had not deleted it."""
 
 _STATUS_BY_EVENT: Mapping[str, Status] = {
     "recording:started": "started",

@@ -8,9 +8,8 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from roomkeeper.domain.observations import Product
+from roomkeeper.domain.observations import DeletedBy, Product
 from roomkeeper.domain.recordings import (
-    DeletedBy,
     Recording,
     Worklist,
     WorklistEntry,

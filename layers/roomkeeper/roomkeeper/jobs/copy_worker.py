@@ -20,7 +20,6 @@ from roomkeeper.aws.bucket import Bucket
 from roomkeeper.aws.copy_queue import RETRY, CopyQueue, recording_id_in
 from roomkeeper.domain import copies
 from roomkeeper.domain.copies import Copy, FileType
-from roomkeeper.domain.observations import Product
 from roomkeeper.domain.recordings import Recording, WorklistEntry
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.jobs import fairness, runner
@@ -31,7 +30,8 @@ from roomkeeper.jobs.runner import Context, Event, logger, metrics
 from roomkeeper.jobs.source import Downloads
 from roomkeeper.settings import CopySettings
 from roomkeeper.store import Store, correlation
-from roomkeeper.vonage import RecordingsApi, api_of
+from roomkeeper.vonage import RecordingsApi
+from roomkeeper.vonage.connect import Clients
 from roomkeeper.vonage.downloads import Downloader
 from roomkeeper.vonage.recordings_api import Download
 from roomkeeper.vonage.retry import Deadline
@@ -71,7 +71,7 @@ def copy_queued(event: Event, context: Context) -> Mapping[str, Any]:
     queue = CopyQueue(sdk.sqs(RETRY), settings.queue_url)
     store = open_store(settings.table_name, deleted_days=settings.deleted_days, copies=True)
     with runner.vonage_clients(runner.run_for_queue(context, Copying)) as clients:
-        worker = CopyWorker(store, clients.recordings, queue, settings, Deadline(seconds))
+        worker = CopyWorker(store, clients, queue, settings, Deadline(seconds))
         failed = [record for record in event["Records"] if not worker.take(record)]
     return {"batchItemFailures": [{"itemIdentifier": each["messageId"]} for each in failed]}
 
@@ -82,13 +82,13 @@ class CopyWorker:
     def __init__(
         self,
         store: Store,
-        apis: Mapping[Product, RecordingsApi],
+        clients: Clients,
         queue: CopyQueue,
         settings: CopySettings,
         deadline: Deadline,
     ) -> None:
         self._store = store
-        self._apis = apis
+        self._clients = clients
         self._queue = queue
         self._settings = settings
         self._deadline = deadline
@@ -168,7 +168,7 @@ class CopyWorker:
     def _copy(self, recording: Recording, claim: str) -> Result:
         """Copy a claimed recording."""
         started_at, id_ = time.monotonic(), recording.recording_id
-        api = api_of(self._apis, recording.product)
+        api = self._clients.recordings_of(recording.product)
         first = api.download(id_)
         outcome = self._copier().copy(
             *self._target(recording, first),

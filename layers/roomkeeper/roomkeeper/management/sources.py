@@ -7,7 +7,7 @@ from typing import TypeVar
 from roomkeeper.aws.secrets import SecretUnavailable
 from roomkeeper.domain.observations import Product, RecordingObservation
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.vonage import NotServed, RecordingsApi, VonageError, api_of
+from roomkeeper.vonage import NotServed, RecordingsApi, VonageError
 from roomkeeper.vonage.connect import Clients
 
 logger = logging.getLogger(__name__)
@@ -24,8 +24,7 @@ class RecordingsAtVonage:
     """
 
     def __init__(self, clients: Clients) -> None:
-        self._unavailable = clients.unavailable
-        self._apis = clients.recordings
+        self._clients = clients
 
     def recording(
         self, recording_id: str, product: Product | None = None
@@ -43,22 +42,15 @@ class RecordingsAtVonage:
         return [each for listed in lists for each in listed.found] if lists else None
 
     def api(self, product: Product) -> RecordingsApi:
-        """Return the API of a product.
-
-        Raises:
-            SecretUnavailable: the stack serves the product, but has no credentials for it.
-            NotServed: the stack does not serve the product.
-        """
-        if product in self._unavailable:
-            raise self._unavailable[product]
-        return api_of(self._apis, product)
+        """Return the API of a product, as `Clients.recordings_of` does."""
+        return self._clients.recordings_of(product)
 
     def _ask(
         self, products: Collection[Product], question: Callable[[RecordingsApi], Result | None]
     ) -> list[Result]:
         results: list[Result] = []
         failures: list[RoomkeeperError] = []
-        for product in products or {**self._apis, **self._unavailable}:
+        for product in products or self._clients.served:
             try:
                 result = question(self.api(product))
                 results += [result] if result is not None else []

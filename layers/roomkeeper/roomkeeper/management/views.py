@@ -7,8 +7,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from roomkeeper.domain.observations import Product, RecordingObservation
-from roomkeeper.domain.recordings import DeletedBy, Hold, Recording, Status, furthest
+from roomkeeper.domain.observations import DeletedBy, Product, RecordingObservation
+from roomkeeper.domain.recordings import Hold, Recording, Status, furthest
 from roomkeeper.domain.rooms import Room
 
 CopyOutcome = Literal["kept", "deleted"]

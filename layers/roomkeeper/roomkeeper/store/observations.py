@@ -14,7 +14,6 @@ from roomkeeper.domain.observations import (
     SessionObservation,
     Unrecognized,
 )
-from roomkeeper.domain.recordings import Worklist
 from roomkeeper.store.items import (
     CLOSED,
     DEFERRAL,
@@ -29,6 +28,8 @@ from roomkeeper.store.table import Table
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+    from roomkeeper.domain.recordings import Worklist
 
 
 class CallbackStore:
@@ -135,7 +136,7 @@ def _awaiting_upload(observation: RecordingObservation, now: datetime) -> Update
     )
 
 
-def _uploaded(observation: RecordingObservation, now: datetime, worklist: Worklist) -> Update:
+def _uploaded(observation: RecordingObservation, now: datetime, worklist: "Worklist") -> Update:
     # If the recording was deferred or marked as never uploaded, it has the attributes of a deferral
     # and a TTL, which no longer apply.
     return Update(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from roomkeeper.domain.observations import RecordingObservation
-from roomkeeper.domain.recordings import IF_CONFIRMED, DeletedBy, Hold, Recording
+from roomkeeper.domain.observations import DeletedBy, RecordingObservation
+from roomkeeper.domain.recordings import IF_CONFIRMED, Hold, Recording
 from roomkeeper.store.items import (
     DEFERRAL,
     RECORDING,

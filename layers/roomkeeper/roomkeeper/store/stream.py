@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from roomkeeper.domain import events
-from roomkeeper.domain.events import from_outbox
+from roomkeeper.domain.changes import events_for_change, from_outbox
+from roomkeeper.domain.events import Event
 from roomkeeper.domain.recordings import Recording, Session
 from roomkeeper.store.items import EVENT, RECORDING, SESSION, deserialize
 from roomkeeper.times import from_iso
 
 
-def events_due(record: Mapping[str, Any]) -> list[events.Event]:
+def events_due(record: Mapping[str, Any]) -> list[Event]:
     """Return the events that follow from a record of the table's stream, ordered by name.
 
     Records that the event source's filter (template.yaml) drops cause no event here either, because
@@ -37,7 +37,7 @@ def events_due(record: Mapping[str, Any]) -> list[events.Event]:
     if msgspec.convert(new, _Item).seen <= seen_before:
         return []  # even if the item is corrupt, before or after the change
     item_type: type[Recording | Session] = Recording if key.startswith(RECORDING) else Session
-    return events.events_for_change(key, seen_before, msgspec.convert(new, item_type), changed_at)
+    return events_for_change(key, seen_before, msgspec.convert(new, item_type), changed_at)
 
 
 class _Item(Struct):
@@ -54,7 +54,7 @@ def _seen(old: Mapping[str, Any]) -> frozenset[str]:
         return frozenset()
 
 
-def _from_outbox(key: str, item: Mapping[str, Any], changed_at: datetime) -> events.Event:
+def _from_outbox(key: str, item: Mapping[str, Any], changed_at: datetime) -> Event:
     received_at = from_iso(item["received_at"]) if "received_at" in item else changed_at
     overrides = msgspec.json.decode(item.get("metadata", "{}"))
     return from_outbox(key, item["event"], item["detail"], received_at, overrides)

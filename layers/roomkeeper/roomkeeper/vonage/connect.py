@@ -13,7 +13,7 @@ from roomkeeper.aws.secrets import SecretUnavailable, read_secret
 from roomkeeper.domain.observations import Product
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.settings import ApiSettings, VonageSettings
-from roomkeeper.vonage import RecordingsApi, credentials_from
+from roomkeeper.vonage import RecordingsApi, api_of, credentials_from
 from roomkeeper.vonage.meetings import MeetingsClient
 from roomkeeper.vonage.retry import Deadline
 from roomkeeper.vonage.video import VideoClient, video_credentials_from
@@ -54,6 +54,11 @@ class Clients(Struct, frozen=True, kw_only=True):
         return {client.product: client for client in self._all()}
 
     @property
+    def served(self) -> Sequence[Product]:
+        """The products that the stack serves."""
+        return [*self.recordings, *self.unavailable]
+
+    @property
     def not_configured(self) -> Sequence[Product]:
         """The products that are served, and whose credentials were never stored."""
         return [
@@ -75,6 +80,17 @@ class Clients(Struct, frozen=True, kw_only=True):
         if "meetings" in self.unavailable:
             raise self.unavailable["meetings"]
         raise NoRooms("There are no rooms: this stack serves the Video API, which has none.")
+
+    def recordings_of(self, product: Product) -> RecordingsApi:
+        """Return the recordings API of a product.
+
+        Raises:
+            SecretUnavailable: the stack serves the product, but has no client for it.
+            NotServed: the stack does not serve the product.
+        """
+        if product in self.unavailable:
+            raise self.unavailable[product]
+        return api_of(self.recordings, product)
 
     def within(self, deadline: Deadline) -> Self:
         """Return these clients for calls that all end by `deadline`; see ApiClient.within."""
