@@ -27,10 +27,15 @@ def reconcile(
 
 
 def a_reconciliation(
-    env: Env, *, dry_run: bool = False, client: Any = None, now: datetime = NOW
+    env: Env,
+    *,
+    dry_run: bool = False,
+    client: Any = None,
+    now: datetime = NOW,
+    limit: int | None = None,
 ) -> Reconciliation:
     run = Run(
-        options=ReconciliationOptions(),
+        options=ReconciliationOptions(limit=limit),
         dry_run=dry_run,
         limits=Limits(concurrency=1, per_second=1000.0, deadline=deadline_in(60.0)),
         call_seconds=1.0,
@@ -203,6 +208,16 @@ def test_a_recording_that_is_not_uploaded_yet_stays_on_the_worklist(
     assert [entry.id for entry in env.store.worklists.read("awaiting_upload", LONG_AGO)] == [
         recording_id
     ]
+
+
+def test_recordings_beyond_the_limit_are_reported_as_remaining(env: Env) -> None:
+    for recording_id in ("r1", "r2", "r3"):
+        started = {"event": "recording:started", "session_id": "s", "recording_id": recording_id}
+        env.receive(started, LONG_AGO)
+
+    report = a_reconciliation(env, limit=1).run()
+
+    assert (report.counts["due"], report.counts["remaining"]) == (3, 2)
 
 
 def test_recordings_of_a_known_session_without_any_callback_are_discovered(

@@ -1,7 +1,10 @@
+import re
+
 import pytest
 from jsonschema import Draft202012Validator
 
 from local.testing.template import properties, resources
+from roomkeeper import http_errors
 from roomkeeper.handlers.management_api import app
 from tests.support.openapi import description, operations
 
@@ -57,3 +60,13 @@ def test_a_schema_is_one(name: str) -> None:
 
 def test_a_response_is_sent_before_api_gateways_timeout() -> None:
     assert properties("ManagementApi")["Timeout"] < 30
+
+
+def test_every_error_code_is_described_with_its_status() -> None:
+    described = {
+        (int(status), code)
+        for operation in operations().values()
+        for status, response in operation["responses"].items()
+        for code in re.findall("`([a-z_]+)`", response["description"])
+    }
+    assert not set(http_errors._ERRORS.values()) - described
