@@ -130,12 +130,15 @@ class _Queue:
     def messages(self) -> Iterator[_Message]:
         """Yield each visible message once.
 
-        Messages are received one by one, because each is invisible only for a limited time.
+        Messages are received one by one, because each is invisible only for a limited time. If
+        there are so many that some become visible again meanwhile, this ends after as many known
+        ones in a row as there are.
         """
-        while found := self._receive():
-            is_new = found.id not in self._received
+        repeated = 0
+        while repeated <= len(self._received) and (found := self._receive()):
+            repeated = repeated + 1 if found.id in self._received else 0
             self._received[found.id] = found  # the handle of an earlier receipt may have expired
-            if is_new:
+            if not repeated:
                 yield found
 
     def renew(self, message: _Message) -> None:

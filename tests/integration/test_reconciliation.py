@@ -161,6 +161,25 @@ def test_a_lost_recording_whose_upload_is_received_later_is_uploaded(env: Env) -
     assert [entry.id for entry in env.store.worklists.read("retained", NOW)] == [recording_id]
 
 
+@pytest.mark.parametrize("mark", ["mark_missing", "mark_never_uploaded"])
+def test_the_upload_of_a_recording_that_was_given_up_is_found_with_those_of_its_session(
+    env: Env, mark: str
+) -> None:
+    """No job has it on a worklist any more, so nothing else would find its file."""
+    meeting, callbacks = a_meeting(env, recordings=2)
+    given_up, due = meeting["recording_ids"]
+    env.receive_all(callbacks, LONG_AGO, "recording:uploaded", "session:ended", "session:started")
+    assert getattr(env.store.recordings, mark)(env.store.recordings.get(given_up), NOW)
+
+    reconciliation, summary = reconcile(env)
+
+    assert (summary.outcomes, reconciliation.discovered) == ({"recovered": 1}, 0)
+    assert reconciliation.more_counts(summary)["recovered"] == 2
+    assert {entry.id for entry in env.store.worklists.read("confirmed", NOW)} == {given_up, due}
+    assert env.item(f"RECORDING#{given_up}")["ttl"] == {"NULL": True}
+    assert "recording:uploaded by reconciliation" in events_due(env, f"RECORDING#{given_up}")
+
+
 def test_a_late_start_of_a_lost_recording_does_not_keep_it_on_the_worklist(
     env: Env,
 ) -> None:

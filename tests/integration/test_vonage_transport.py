@@ -168,6 +168,28 @@ def test_a_slow_response_does_not_exceed_the_total_timeout() -> None:
         assert time.monotonic() - began < 10
 
 
+def test_a_response_that_stalls_does_not_exceed_the_total_timeout() -> None:
+    """Each read has the whole timeout of an attempt, so the last one has to be cut short."""
+    over = threading.Event()
+
+    def stall(handler: BaseHTTPRequestHandler, _request: ReceivedRequest) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000000")
+        handler.end_headers()
+        handler.wfile.write(b" ")
+        over.wait(0.8)
+        handler.wfile.write(b" ")
+        over.wait(10)
+
+    with asking(stall, total_timeout=1.0, timeout=1.0) as (_script, client):
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match="No response"):
+            client.get_room(ROOM_ID)
+        seconds = time.monotonic() - began
+        over.set()
+    assert seconds < 1.5
+
+
 def test_an_endless_response_is_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "MAX_RESPONSE_BYTES", 100_000)
     with (

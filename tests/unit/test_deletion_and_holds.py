@@ -127,6 +127,21 @@ def test_a_recording_on_hold_is_still_on_the_worklist(store: Store, table: Table
     assert table.keys_in("worklist", "worklist", worklist) == [RECORDING]
 
 
+@pytest.mark.parametrize("mark", ["mark_missing", "mark_never_uploaded"])
+def test_a_hold_that_was_set_after_a_recording_was_read_keeps_its_item(
+    mark: str, store: Store, table: Table
+) -> None:
+    store.apply(a_recording_started(recording_id="r"), NOON)
+    read_before = store.recordings.get("r")
+    store.recordings.hold("r", "court case 7", "legal", NOON)
+    assert getattr(store.recordings, mark)(read_before, NOON)
+    assert table.plain_item("RECORDING#r").get("ttl") is None
+    on_hold = store.recordings.get("r")
+    assert on_hold is not None
+    assert store.recordings.release(on_hold, 7)
+    assert table.plain_item("RECORDING#r")["ttl"] == 7
+
+
 def test_a_new_hold_replaces_the_earlier_one(store: Store) -> None:
     store.recordings.hold(RECORDING_ID, "court case 6", "somebody", NOON - HOUR)
     store.recordings.hold(RECORDING_ID, "court case 7", "legal", NOON)

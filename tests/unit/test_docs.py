@@ -15,6 +15,7 @@ from markdown_it.token import Token
 
 from operations.template import ROOT, parameters, template
 from roomkeeper.callbacks import video
+from roomkeeper.domain.events import RECEIVED_AT
 from roomkeeper.store.correlation import event_id_for_observation
 from tools import reference
 
@@ -122,6 +123,12 @@ def test_the_readmes_first_screen_has_the_purpose_and_the_commands() -> None:
     screen = "\n".join((ROOT / "README.md").read_text().splitlines()[:45])
     for needed in ("Vonage", "make demo", "make deploy", "make test", "docs/pictures/flow.svg"):
         assert needed in screen
+
+
+def test_the_scan_for_lost_events_finds_the_items_of_all_events() -> None:
+    page = (ROOT / "docs/operations.md").read_text()
+    found = re.findall(r"([a-z_]+) BETWEEN :a AND :b", page)
+    assert set(found) == {"received_at", *RECEIVED_AT.values()}  # of outbox items, and of others
 
 
 def test_the_readmes_event_is_that_of_a_sample_callback() -> None:

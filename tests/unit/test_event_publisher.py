@@ -160,6 +160,18 @@ def test_no_session_is_read_if_no_room_is_missing(
     assert len(bridge.published) == 1
 
 
+@pytest.mark.parametrize("room_id", [None, {"N": "7"}], ids=["missing", "a number"])
+def test_a_corrupt_session_does_not_block_the_events_of_its_recordings(
+    room_id: Any, table: Table, bridge: FakeEventBridge
+) -> None:
+    item = {"pk": {"S": f"SESSION#{SESSION_ID}"}, "session_id": {"S": SESSION_ID}}
+    table.client.put_item(
+        TableName=table.name, Item=item | ({"room_id": room_id} if room_id else {})
+    )
+    assert publish(started("1")) == []
+    assert [event.get("room_id", "none") for event in bridge.published] == ["none"]
+
+
 @pytest.mark.filterwarnings("ignore:No application metrics to publish")
 def test_a_batch_fails_without_publishing_while_rooms_cannot_be_read(
     bridge: FakeEventBridge, monkeypatch: pytest.MonkeyPatch
@@ -263,6 +275,25 @@ def test_after_the_first_failed_dlq_message_no_other_is_sent(
     monkeypatch.setattr(app, "_queue", UnreachableQueue)
     assert publish(poison("1"), poison("2")) == ["1"]
     assert len(tried) == 1
+
+
+def test_a_record_that_cannot_be_sent_to_the_dlq_takes_no_earlier_one_along(
+    bridge: FakeEventBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lambda redelivers from the first failure on: a refused record before it must be sent."""
+    sent: list[str] = []
+
+    class OftenUnreachableQueue:
+        def send_message(self, MessageBody: str, **_more: str) -> None:  # noqa: N803
+            if sent or '"reason": "ValidationError' in MessageBody:
+                raise CUT_OFF
+            sent.append(MessageBody)
+
+    queue = OftenUnreachableQueue()
+    monkeypatch.setattr(app, "_queue", lambda: queue)
+    bridge.responses = {"1": REFUSED}
+    assert publish(started("1"), poison("2")) == ["2"]
+    assert [json.loads(body)["record"] for body in sent] == [started("1")]
 
 
 def test_a_refused_record_after_the_first_failure_is_not_sent_to_the_dlq_yet(

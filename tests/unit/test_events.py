@@ -32,7 +32,7 @@ def a_session(*seen: str, **facts: Any) -> Session:
 
 
 def due(new: Recording | Session, old: Recording | Session | None = None) -> list[Event]:
-    return events_for_change(KEY, old, new, NOON)
+    return events_for_change(KEY, old.seen if old else frozenset(), new, NOON)
 
 
 def names(found: list[Event]) -> list[str]:
@@ -247,8 +247,8 @@ def test_every_event_of_an_item_has_an_attribute_for_its_time_of_receipt() -> No
 
 
 def test_the_same_change_gives_the_same_event_id_at_any_time() -> None:
-    [one] = events_for_change(KEY, None, a_recording("started"), NOON)
-    [other] = events_for_change(KEY, None, a_recording("started"), NOON + timedelta(days=1))
+    [one] = events_for_change(KEY, frozenset(), a_recording("started"), NOON)
+    [other] = events_for_change(KEY, frozenset(), a_recording("started"), NOON + timedelta(days=1))
     assert one.metadata.event_id == other.metadata.event_id
 
 
@@ -260,7 +260,7 @@ def test_event_ids_stay_the_same_across_releases() -> None:
 
 def test_different_events_and_items_have_different_ids() -> None:
     all_of_one = due(a_recording("started", "ended", "uploaded", **UPLOADED))
-    of_another = events_for_change("RECORDING#other", None, a_recording("started"), NOON)
+    of_another = events_for_change("RECORDING#other", frozenset(), a_recording("started"), NOON)
     assert len({event.metadata.event_id for event in [*all_of_one, *of_another]}) == 4
 
 

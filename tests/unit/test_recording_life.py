@@ -10,11 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from local.testing.builders import NOON, Image, a_record
+from local.testing.builders import (
+    NOON,
+    Image,
+    a_record,
+    a_recording_started,
+    a_recording_uploaded,
+)
 from roomkeeper.domain import events
 from roomkeeper.domain.copies import MIB, Copy
 from roomkeeper.domain.observations import Observation, Occurrence, RecordingObservation
 from roomkeeper.domain.recordings import Recording
+from roomkeeper.management import views
 from roomkeeper.store import Store, events_due
 from tests.unit.conftest import PureTable, plain
 
@@ -156,6 +163,40 @@ def test_nothing_changes_a_deleted_recording(late: Observation, table: PureTable
     item = table.plain_item(KEY)
     assert (item["deleted_by"], item["ttl"]) == ("vonage", TTL)
     assert "worklist" not in item
+
+
+def test_the_file_of_a_stored_recording_is_kept_when_vonage_reports_the_deletion(
+    table: PureTable,
+) -> None:
+    live(table, [*BEGINNING, STORED])
+    before = table.item(KEY)
+    live(table, [*BEGINNING, STORED, DELETED])
+    after = table.item(KEY)
+    assert after is not None
+    [event] = events_due(a_record(after, before))
+    assert '"file_kept":true' in event.detail()
+    assert views.merge(the_recording(table), None, None).file_kept
+
+
+def test_callbacks_of_one_product_do_not_change_recordings_of_the_other(
+    table: PureTable,
+) -> None:
+    """Each product has its own credentials, so neither sender may speak for the other."""
+    forged = {"recording_id": "archive", "url": "https://attacker.example.org/a.mp4"}
+    video, _ = live(table, BEGINNING)
+    assert live(table, [*BEGINNING, a_recording_uploaded(**forged)])[0] == video
+    meetings, _ = live(table, [a_recording_started(recording_id="archive")])
+    assert live(table, [a_recording_started(recording_id="archive"), AVAILABLE])[0] == meetings
+
+
+def test_a_recording_of_an_earlier_version_is_one_of_the_meetings_api(table: PureTable) -> None:
+    live(table, [a_recording_started(recording_id="archive")])
+    item = table.item(KEY)
+    assert item is not None
+    table.hold({KEY: {name: value for name, value in item.items() if name != "product"}})
+    store = Store(table.client, table.name)
+    assert not store.apply(AVAILABLE, NOON)
+    assert store.apply(a_recording_uploaded(recording_id="archive"), NOON)
 
 
 def test_an_unknown_size_or_duration_hides_no_later_one(table: PureTable) -> None:

@@ -558,3 +558,29 @@ def test_a_messages_key_publishes_the_current_item_under_the_same_ids() -> None:
     function = FakeLambda()
     assert run(FakeQueue({"key": "RECORDING#1"}), function=function, items={"RECORDING#1": item})
     assert {*function.published} == ids([recording("1")])
+
+
+def test_a_messages_key_publishes_the_other_events_of_a_recording_whose_copy_was_deleted() -> None:
+    item = recording("1")["dynamodb"]["NewImage"]
+    item["seen"] = {"SS": ["recording:started", "recording:copied"]}
+    function, queue = FakeLambda(), FakeQueue({"key": "RECORDING#1"})
+    assert run(queue, function=function, items={"RECORDING#1": item}) == (1, [])
+    assert {*function.published} == ids([recording("1")])
+
+
+def test_redrive_ends_although_messages_that_stay_become_visible_again() -> None:
+    """Thousands of messages take longer than a message stays invisible."""
+
+    class Impatient(FakeQueue):
+        received = 0
+
+        def receive_message(self, **_asked: Any) -> dict[str, Any]:
+            self.received += 1
+            assert self.received < 100
+            name = str(self.received % len(self.bodies))
+            message = {"MessageId": name, "ReceiptHandle": name, "Body": self.bodies[int(name)]}
+            return {"Messages": [message]}
+
+    queue = Impatient(*["no JSON"] * 10)
+    sent, reasons = run(queue)
+    assert (sent, len(reasons)) == (0, 10)

@@ -584,6 +584,30 @@ def test_a_removed_item_causes_no_event(store: Store, table: Table) -> None:
     assert events_due(gone) == []
 
 
+def test_a_corrected_item_causes_no_event_and_no_error(store: Store, table: Table) -> None:
+    """An operator corrects corrupt items in the table, as the message of CorruptItem says."""
+    store.apply(a_recording_uploaded(), NOON)
+    item = table.item(RECORDING)
+    assert item is not None
+    corrupt = {**item, "started_at": {"S": "yesterday"}}
+    assert events_due(a_record(corrupt, item)) == []
+    assert events_due(a_record(item, corrupt)) == []
+
+
+@pytest.mark.parametrize("damage", [{"started_at": {"S": "yesterday"}}, {"seen": {"S": "?"}}])
+def test_a_correction_that_adds_an_event_causes_it(
+    damage: dict[str, Any], store: Store, table: Table
+) -> None:
+    store.apply(a_recording_started(), NOON)
+    before = table.item(RECORDING)
+    store.apply(a_recording_ended(), NOON)
+    after = table.item(RECORDING)
+    assert before is not None
+    assert after is not None
+    names = [event.name for event in events_due(a_record(after, {**before, **damage}))]
+    assert names[:1] == ["recording:ended"]
+
+
 def test_an_item_of_another_kind_causes_no_event() -> None:
     assert events_due(a_record({"pk": {"S": "COUNTER#1"}, "value": {"N": "1"}})) == []
 

@@ -147,11 +147,11 @@ class Publisher:
     def _send_to_dlq(self, records: Sequence[Record], refused: Reasons) -> Reasons:
         """Send refused records to the dead-letter queue until one cannot be sent; return that one.
 
-        Lambda redelivers it, and all records after it.
+        Lambda redelivers it, and all records after it, so they are sent in their order.
         """
-        for index, reason in refused.items():
+        for index in sorted(refused):
             try:
-                self._dead_letters().send(records[index], reason)
+                self._dead_letters().send(records[index], refused[index])
             except AwsError as exc:
                 logger.exception("dead letter not sent", key=_key(records[index]))
                 return {index: str(exc)}

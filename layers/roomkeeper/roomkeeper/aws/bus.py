@@ -26,12 +26,16 @@ ATTEMPTS = 3
 """Attempts for an entry that EventBridge rejects with a transient error."""
 
 _TRANSIENT = {
+    "AccessDeniedException",
     "InternalException",
     "InternalFailure",
+    "NotAuthorizedForSourceException",
     "ServiceUnavailable",
     "ServiceUnavailableException",
     "ThrottlingException",
 }
+"""Error codes of an entry that may be accepted later. A missing permission affects all entries."""
+
 _NON_RETRYABLE = {"ValidationException", "SerializationException"}
 """Error codes of a call with an invalid entry. Retrying the same call cannot succeed."""
 

@@ -19,6 +19,7 @@ from roomkeeper.domain.events import (
     Metadata,
     Origin,
     RecordingCopied,
+    RecordingDeleted,
     RecordingFailed,
     data_types,
     event_id,
@@ -48,14 +49,16 @@ _DELETION_ORIGIN: Mapping[DeletedBy, Origin] = {
 
 
 def events_for_change(
-    key: str, old: Recording | Session | None, new: Recording | Session, changed_at: datetime
+    key: str, seen_before: frozenset[str], new: Recording | Session, changed_at: datetime
 ) -> list[Event]:
-    """Return the events that are due because the item `key` changed from `old` to `new`.
+    """Return the events that are due because the item `key` changed to `new`.
 
-    `old` is None for a new item. `changed_at` is when the table was changed, in whole seconds. It
-    becomes `received_at` only if the item itself lacks that time.
+    `seen_before` is `seen` before the change, empty for a new item. `changed_at` is when the table
+    was changed, in whole seconds. It becomes `received_at` only if the item itself lacks that time.
     """
-    names = new.seen - (old.seen if old else frozenset())
+    names = new.seen - seen_before
+    if isinstance(new, Recording) and new.copy is None:
+        names -= {"recording:copied"}  # the copy was deleted since, so nobody knows where it was
     return [
         _event(
             key,
@@ -105,6 +108,8 @@ def _data(name: str, item: Recording | Session) -> Data:
     data = msgspec.convert(item, data_types[name], from_attributes=True)
     if isinstance(data, RecordingFailed) and isinstance(item, Recording):
         return msgspec.structs.replace(data, reason=item.failure_reason)
+    if isinstance(data, RecordingDeleted) and isinstance(item, Recording):
+        return msgspec.structs.replace(data, file_kept=item.keeps_file)
     return data
 
 

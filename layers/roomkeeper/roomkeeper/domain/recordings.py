@@ -86,7 +86,7 @@ class Recording(Struct, frozen=True, kw_only=True):
     deleted_at: datetime | None = None
     deleted_by: DeletedBy | None = None
     file_kept: bool = False
-    """True if its file stays in its owner's storage, although it is deleted at Vonage."""
+    """True if Roomkeeper deleted it at Vonage, and its file stays in its owner's storage."""
     deleted_received_at: datetime | None = None
     """When Vonage's own report of the deletion was received; None without one."""
     missing_at: datetime | None = None
@@ -122,6 +122,14 @@ class Recording(Struct, frozen=True, kw_only=True):
     def needs_confirmation(self) -> bool:
         """True if a confirmation by Vonage's API would change the recording's item."""
         return not self.confirmed_at or (self.worklist or "").partition("#")[0] in IF_CONFIRMED
+
+    @property
+    def keeps_file(self) -> bool:
+        """True if its file stays in its owner's storage, although it is deleted at Vonage.
+
+        Vonage's own report of a deletion does not say it, but that of the storage does.
+        """
+        return self.file_kept or {"recording:stored", "recording:deleted"} <= self.seen
 
     @property
     def lacks_copy(self) -> bool:

@@ -78,7 +78,8 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
     """One reconciliation run: it asks Vonage about items that have waited for `grace` or longer.
 
     `discovered` counts the recordings for which no callback ever came. Once a dry run's list is
-    full, it may count such a recording again for each item that leads to it. `unrecognized` counts
+    full, it may count such a recording again for each item that leads to it. `recovered` counts the
+    recordings that were given up earlier, and that another item led to. `unrecognized` counts
     the times that Vonage returned a recording with a status that Roomkeeper does not know.
     """
 
@@ -109,6 +110,7 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
         self._gives_up_before = run.now - grace - UPLOAD_TIMEOUT
         self._lock = threading.Lock()
         self.discovered = 0
+        self.recovered = 0
         self.unrecognized = 0
 
     @classmethod
@@ -251,7 +253,8 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
     def _store_observations(self, listed: Listed, session_id: str) -> None:
         """Store recordings for which no callback ever came, and confirm the known ones.
 
-        Known recordings are reconciled as their own worklist entries.
+        Known recordings are reconciled as their own worklist entries. Those that were given up have
+        none, so they are stored here once Vonage has their upload.
 
         Raises:
             InvalidRecordingData, CorruptItem: one could not be stored; all the others were.
@@ -270,11 +273,16 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
 
     def _add_or_confirm(self, found: RecordingObservation) -> None:
         known = self._store.recordings.get(found.recording_id)
-        if known is not None:
+        if known is None:
+            if self._recovery.store(found):
+                with self._lock:
+                    self.discovered += 1
+        elif _was_given_up(known) and found.event in _FINAL and known.is_behind(found.event):
+            if self._recovery.store(found):
+                with self._lock:
+                    self.recovered += 1
+        else:
             self._recovery.confirm(known)
-        elif self._recovery.store(found):
-            with self._lock:
-                self.discovered += 1
 
     def _mark_missing(self, known: Recording) -> Outcome:
         # Otherwise, its callback has arrived meanwhile.
@@ -312,7 +320,12 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
         return {
             **counts,
             "discovered": counts["discovered"] + self.discovered,
-            "recovered": counts["recovered"] + summary.outcomes["recovered"],
+            "recovered": counts["recovered"] + summary.outcomes["recovered"] + self.recovered,
             "expired": counts["expired"] + summary.outcomes["expired"],
             "unrecognized": counts["unrecognized"] + self.unrecognized,
         }
+
+
+def _was_given_up(known: Recording) -> bool:
+    """Return True if a recording is on no worklist, although its upload was never received."""
+    return known.worklist is None and known.status not in _RESOLVED

@@ -28,7 +28,6 @@ _FACTS = (
     "hold",
     "deleted_at",
     "deleted_by",
-    "file_kept",
     "size",
     "sha256",
     "expires_at",
@@ -149,6 +148,7 @@ def merge(
         for name in _FACTS
     }
     facts["room_id"] = facts["room_id"] or room_id
+    facts["file_kept"] = stored is not None and stored.keeps_file
     return KnownRecording(
         **facts,
         known_to=_sources(stored, at_vonage),

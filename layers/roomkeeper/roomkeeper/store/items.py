@@ -45,8 +45,8 @@ class Update(Struct, frozen=True, kw_only=True):
     always written, `removed` those that are removed. `set_unless_closed` has those that are always
     written, but with the value of the attribute `closed_<name>` once the item has that. A value of
     None in it is written as DynamoDB's null. The name `seen` is added to the item's set. With
-    `seen`, the write fails if that name was recorded before, or the item is marked deleted; without
-    it, if the item exists.
+    `seen`, the write fails if that name was recorded before, or the item is marked deleted or of
+    another product than the `product` in `set_if_absent`; without it, if the item exists.
     """
 
     key: str
@@ -72,7 +72,7 @@ def build_update(update: Update) -> dict[str, Any]:
     condition = "attribute_not_exists(pk)"
     if update.seen is not None:
         expression += " ADD seen :seen" + (", reconciled :seen" if update.reconciled else "")
-        condition = "attribute_not_exists(deleted_at) AND NOT contains(seen, :name)"
+        condition = f"{_UNCHANGED} AND {_OF_PRODUCT[facts['product']]}"
         values |= {":seen": {"SS": [update.seen]}, ":name": {"S": update.seen}}
     return {
         "key": update.key,
@@ -82,6 +82,17 @@ def build_update(update: Update) -> dict[str, Any]:
         "ExpressionAttributeValues": values,
     }
 
+
+_UNCHANGED = "attribute_not_exists(deleted_at) AND NOT contains(seen, :name)"
+
+_OF_PRODUCT = {
+    "meetings": "(attribute_not_exists(#product) OR #product = :product)",
+    "video": "(attribute_not_exists(pk) OR #product = :product)",
+}
+"""The condition that an item is new, or of this product. Older items without one are of meetings.
+
+A caller with the credentials of one product must not change the recordings of the other.
+"""
 
 Names = tuple[str, ...]
 

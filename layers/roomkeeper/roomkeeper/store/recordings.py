@@ -92,20 +92,21 @@ class RecordingStore:
         adds: str = "",
         values: Mapping[str, Any] = MappingProxyType({}),
     ) -> bool:
-        ttl = {} if recording.hold else {":ttl": serialize(self.expires_at(now))}
+        # A hold, which may have been set since the recording was read, has a closed_ttl of null.
         return self._table.update(
             RECORDING + recording.recording_id,
-            f"SET {timestamp} = if_not_exists({timestamp}, :at){', #ttl = :ttl' if ttl else ''} "
+            f"SET {timestamp} = if_not_exists({timestamp}, :at), "
+            "#ttl = if_not_exists(closed_ttl, :ttl) "
             f"REMOVE worklist, since, attempts, queued_at{adds}",
             "attribute_exists(pk) AND attribute_not_exists(deleted_at) "
             "AND attribute_not_exists(closed_worklist) "
             "AND NOT contains(seen, :uploaded) AND NOT contains(seen, :stored)",
-            **({"ExpressionAttributeNames": {"#ttl": "ttl"}} if ttl else {}),
+            ExpressionAttributeNames={"#ttl": "ttl"},
             ExpressionAttributeValues={
                 ":at": serialize(now),
+                ":ttl": serialize(self.expires_at(now)),
                 ":uploaded": {"S": "recording:uploaded"},
                 ":stored": {"S": "recording:stored"},
-                **ttl,
                 **values,
             },
         )

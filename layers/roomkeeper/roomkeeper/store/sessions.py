@@ -22,12 +22,18 @@ class SessionStore:
     def room_ids(self, session_ids: Iterable[str]) -> dict[str, str]:
         """Return the room id of each session that is in the table, by session id.
 
+        A corrupt item is left out: it must not block the events of its recordings.
+
         Raises:
             StoreUnavailable: not all items could be read.
         """
         items = self._table.get_all(
             (SESSION + id_ for id_ in session_ids),
-            ProjectionExpression="session_id, room_id",
+            ProjectionExpression="pk, room_id",
             ConsistentRead=True,  # otherwise the room of a session written just now is missed
         )
-        return {item["session_id"]: item["room_id"] for item in items}
+        return {
+            item["pk"].removeprefix(SESSION): item["room_id"]
+            for item in items
+            if isinstance(item.get("room_id"), str)
+        }

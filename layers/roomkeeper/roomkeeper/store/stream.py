@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from roomkeeper.domain.changes import events_for_change, from_outbox
 from roomkeeper.domain.events import Event
@@ -34,10 +35,25 @@ def events_due(record: Mapping[str, Any]) -> list[Event]:
     new = deserialize(change["NewImage"])
     if key.startswith(EVENT):
         return [_from_outbox(key, new, changed_at)]
-    old = deserialize(change.get("OldImage", {}))
+    seen_before = _seen(deserialize(change.get("OldImage", {})))
+    if msgspec.convert(new, _Item).seen <= seen_before:
+        return []  # even if the item is corrupt, before or after the change
     item_type: type[Recording | Session] = Recording if key.startswith(RECORDING) else Session
-    before = msgspec.convert(old, item_type) if old else None
-    return events_for_change(key, before, msgspec.convert(new, item_type), changed_at)
+    return events_for_change(key, seen_before, msgspec.convert(new, item_type), changed_at)
+
+
+class _Item(Struct):
+    """The part of a recording or session that decides which events are due."""
+
+    seen: frozenset[str]
+
+
+def _seen(old: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names of the events before a change; none if there was no item, or no such set."""
+    try:
+        return msgspec.convert(old, _Item).seen
+    except msgspec.ValidationError:
+        return frozenset()
 
 
 def lost_uncopied(record: Mapping[str, Any]) -> str | None:

@@ -30,6 +30,9 @@ POOL_SIZE = 32
 
 _CHUNK_BYTES = 64 * 1024
 
+_SHORTEST_READ = 0.001
+"""Seconds. A socket with a timeout of 0 does not wait at all."""
+
 
 class Transport:
     """A pool of connections to one API. Safe to use from many threads.
@@ -104,7 +107,7 @@ class Transport:
     def _read(self, call: Call, response: requests.Response, deadline: Deadline) -> bytes:
         """Return the body, read in chunks as they arrive, so that the deadline covers all of it."""
         body = bytearray()
-        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+        while chunk := self._read_chunk(response, deadline):
             body += chunk
             if deadline.has_passed:
                 raise requests.ReadTimeout("The response was incomplete at the total timeout")
@@ -112,6 +115,19 @@ class Transport:
                 description = f"The response has more than {MAX_RESPONSE_BYTES} bytes"
                 raise InvalidResponse(description, call.context)
         return bytes(body).removeprefix(codecs.BOM_UTF8)
+
+    def _read_chunk(self, response: requests.Response, deadline: Deadline) -> bytes:
+        """Return the next part of the body, empty at its end; the read ends at the deadline.
+
+        The socket is unknown if the server closes the connection after the response. Each read then
+        has the timeout with which the response started.
+        """
+        connection = response.raw.connection
+        if connection is not None and connection.sock is not None:
+            seconds = min(self._timeout, deadline.remaining())
+            connection.sock.settimeout(max(seconds, _SHORTEST_READ))
+        chunk: bytes = response.raw.read1(_CHUNK_BYTES, decode_content=True)
+        return chunk
 
 
 class _Session(requests.Session):
