@@ -377,6 +377,16 @@ def test_a_recording_with_a_copy_or_in_its_owners_storage_is_not_lost(
     assert "RecordingLostUncopied" not in output.metrics
 
 
+def test_an_item_that_becomes_corrupt_while_it_awaits_its_copy_does_not_block_its_shard(
+    waiting: Store, table: Table, output: Output
+) -> None:
+    item = table.item(f"RECORDING#{RECORDING_ID}")
+    assert item
+    corrupt = a_record({**item, "started_at": {"S": "yesterday"}}, item)
+    assert publish(corrupt, started("1")) == []
+    assert output.metrics == {"EventPublished": 1}
+
+
 def test_a_recording_that_is_deleted_on_request_is_not_lost(
     waiting: Store, table: Table, output: Output
 ) -> None:

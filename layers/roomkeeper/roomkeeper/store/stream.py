@@ -68,6 +68,8 @@ def lost_uncopied(record: Mapping[str, Any]) -> str | None:
     before = change.get("OldImage", {}).get("worklist", {}).get("S", "")
     if record["eventName"] != "MODIFY" or not before.startswith(_AWAITING_COPY):
         return None
+    if not events_due(record):  # a loss has an event; without one, the item may be corrupt
+        return None
     new = msgspec.convert(deserialize(change["NewImage"]), Recording)
     is_lost = new.status in ("failed", "expired") or new.deleted_by == "vonage"
     return new.recording_id if is_lost and new.lacks_copy else None
