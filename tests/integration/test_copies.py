@@ -8,6 +8,8 @@ from typing import Any
 import boto3
 import msgspec
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 
 from local.testing.builders import a_record
 from local.vonage.video.projects import APPLICATION_ID
@@ -472,6 +474,69 @@ def test_a_hold_holds_the_copy_too(env: Env, store: Store) -> None:
     assert call("DELETE", f"{path}/hold")[0] == 204
     assert tag(store, recording_id) == "limited"
     assert call("DELETE", path, {"copy": "delete"})[0] == 200
+
+
+def without_permission(monkeypatch: pytest.MonkeyPatch, *also: str) -> None:
+    """Have S3 respond as to a role that may not do what it asks for, or not see what is missing."""
+    make = boto3.client
+
+    def client(service: str, *arguments: Any, **more: Any) -> Any:
+        made = make(service, *arguments, **more)  # type: ignore[call-overload]
+        for name in ("PutObjectTagging", *also) if service == "s3" else ():
+            made.meta.events.register(f"before-call.s3.{name}", denied)
+        return made
+
+    def denied(**_: Any) -> Any:
+        response = AWSResponse("", 403, HTTPHeaders(), None)
+        error = {"Code": "AccessDenied", "Message": "Access Denied"}
+        metadata = {"HTTPStatusCode": 403, "RequestId": "an-id"}
+        return response, {"Error": error, "ResponseMetadata": metadata}
+
+    monkeypatch.setattr(boto3, "client", client)
+    forget_environment()
+
+
+@pytest.mark.parametrize("has_version", [True, False])
+def test_a_hold_does_not_fail_because_the_copy_is_gone_from_the_bucket(
+    has_version: bool, env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 responds 403 for what is missing to callers who may not list the bucket."""
+    recording_id = uploaded(env, store)
+    copy(recording_id)
+    made = known(store, recording_id).copy
+    assert made is not None
+    if not has_version:
+        forget_version(env, recording_id)
+    boto3.client("s3").delete_object(Bucket=BUCKET, Key=made.key, VersionId=made.version_id)
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=f"{made.key}.another")
+    path = f"/recordings/{recording_id}"
+    without_permission(monkeypatch)
+    assert call("PUT", f"{path}/hold")[0] == 200
+    assert call("DELETE", f"{path}/hold")[0] == 204
+    without_permission(monkeypatch, "ListObjectVersions")
+    assert call("PUT", f"{path}/hold")[0] == 503
+
+
+@pytest.mark.parametrize("has_version", [True, False])
+def test_a_hold_fails_if_the_copy_is_there_and_the_permission_is_missing(
+    has_version: bool, env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording_id = uploaded(env, store)
+    copy(recording_id)
+    if not has_version:
+        forget_version(env, recording_id)
+    without_permission(monkeypatch)
+    assert call("PUT", f"/recordings/{recording_id}/hold")[0] == 503
+
+
+def forget_version(env: Env, recording_id: str) -> None:
+    """Change a copy's item as in a bucket without versioning."""
+    env.dynamodb.update_item(
+        TableName=TABLE,
+        Key={"pk": {"S": f"RECORDING#{recording_id}"}},
+        UpdateExpression="REMOVE #copy.version_id",
+        ExpressionAttributeNames={"#copy": "copy"},
+    )
 
 
 @pytest.fixture

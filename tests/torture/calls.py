@@ -172,7 +172,9 @@ def _on_copies(deployed: Deployed) -> dict[tuple[str, str], Ask]:
         calls |= _on_object(resource, {"Bucket": bucket, "Key": key})
     return calls | {
         ("s3:ListBucket", f"{arn}, without a prefix"): lambda s3: s3.list_objects_v2(Bucket=bucket),
-        ("s3:ListBucketVersions", arn): lambda s3: s3.list_object_versions(Bucket=bucket),
+        ("s3:ListBucketVersions", f"{arn}, without a prefix"): lambda s3: s3.list_object_versions(
+            Bucket=bucket
+        ),
         ("s3:GetBucketPolicy", arn): lambda s3: s3.get_bucket_policy(Bucket=bucket),
         ("s3:PutBucketPolicy", arn): lambda s3: s3.put_bucket_policy(Bucket=bucket, Policy="{}"),
         ("s3:DeleteBucket", arn): lambda s3: s3.delete_bucket(Bucket=bucket),

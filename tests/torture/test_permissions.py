@@ -39,8 +39,10 @@ NOT_TRIED = {
     # The same holds for a queue. Source: "Using Lambda with Amazon SQS".
     "sqs:DeleteMessage": "the event source mapping polls the queue, by the role",
     "sqs:ReceiveMessage": "the event source mapping polls the queue, by the role",
+    # It responds 404 for a missing object, also to callers who may not list the bucket.
+    "s3:ListBucketVersions": "S3 responds 403, and the versions are listed to see why",
 }
-"""Actions that only AWS services use with the role. The local AWS does not check them."""
+"""Actions that the local AWS does not check, or whose reason it lacks."""
 
 CACHE_SECRETS = {"CallbackIntakeRole", "ManagementApiRole"}
 """The roles of functions that cache a secret between invocations."""

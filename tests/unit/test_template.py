@@ -46,7 +46,7 @@ JOBS = {
 CONSTRAINTS = {"AllowedValues", "AllowedPattern", "MinValue", "MaxValue", "MinLength", "MaxLength"}
 
 
-OF_COPIES = {"MakeCopies", "ServeHoldAndDeleteCopies", "FindCopies"}
+OF_COPIES = {"MakeCopies", "ServeHoldAndDeleteCopies", "FindCopies", "FindVersions"}
 """The statements on objects of the copies' bucket, whose keys start with recordings/."""
 
 

@@ -180,7 +180,8 @@ class Bucket:
         """Take this version of the object out of the bucket's retention, or put it back.
 
         The lifecycle rule of the retention selects objects by their tag. Does nothing if the
-        object does not exist.
+        version does not exist. S3 then responds 403 to callers who may not list the bucket, so the
+        versions are listed to see whether a permission is missing.
         """
         value = "on-hold" if on_hold else LIMITED
         try:
@@ -190,8 +191,19 @@ class Bucket:
                 Tagging={"TagSet": [{"Key": RETENTION_TAG, "Value": value}]},
             )
         except AwsError as exc:
-            if exc.code not in _GONE:
+            is_gone = exc.code in _GONE
+            if not is_gone and (exc.code != "AccessDenied" or self._may_exist(key, version_id)):
                 raise
+
+    def _may_exist(self, key: str, version_id: str | None) -> bool:
+        """Return False if the versions can be listed, and this one is not among them."""
+        try:
+            page = self._client.list_object_versions(Bucket=self.name, Prefix=key)
+        except AwsError:
+            return True
+        listed = [each for each in page.get("Versions", ()) if each["Key"] == key]
+        found = any(each["VersionId"] == version_id or not version_id for each in listed)
+        return found or bool(page.get("IsTruncated"))
 
     def delete(self, key: str, version_id: str | None) -> None:
         """Delete this version of the object for good; do nothing if it does not exist."""
