@@ -19,7 +19,7 @@ from operations.build import BuildFailed, Target, build, exclusive, target
 from operations.command import command, fail
 from operations.destroy import delete, require_deletable
 from operations.environment import without_account
-from operations.stack import Stack, StackError
+from operations.stack import Stack, StackError, resources
 from operations.template import ROOT, Parameter, parameters, stack_name_error
 from roomkeeper.domain.observations import Product
 
@@ -117,7 +117,19 @@ def _require_deployable(stack: Stack, arguments: Iterable[str]) -> None:
     reason = stack_states.why_not_deployable(stack.name, stack.status)
     if reason and not continues:
         raise StackError(reason)
-    stack.require_roomkeepers()
+    if not _has_only_a_table(stack):
+        stack.require_roomkeepers()
+
+
+def _has_only_a_table(stack: Stack) -> bool:
+    """Return whether the stack is an import of a kept table (docs/upgrading.md) and nothing else.
+
+    It has no parameters yet, by which Roomkeeper's stacks are recognized.
+    """
+    if not stack.exists() or stack.parameters:
+        return False
+    found = [(each.type, each.logical_id) for each in resources(stack)]
+    return found == [("AWS::DynamoDB::Table", "Table")]
 
 
 def _may_start_over(stack: Stack, where: str) -> bool:

@@ -25,7 +25,7 @@ from tests.integration.operator_support import (
     only_moto,
     putting,
 )
-from tests.support.cloudformation import NAME
+from tests.support.cloudformation import NAME, CloudFormation
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +153,30 @@ def test_a_stack_of_another_application_is_not_touched(
     assert (ran.code, ran.sam) == (1, [])
     assert f"The stack {NAME} belongs to another application: choose Roomkeeper's stack" in ran.text
     assert "DeleteStack" not in formation.calls
+
+
+@pytest.mark.parametrize("status", ["IMPORT_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"])
+def test_a_stack_into_which_a_kept_table_was_imported_is_deployed(
+    status: str, account: Account, given: Put, operator: Operator
+) -> None:
+    """As docs/upgrading.md describes, also after the first such deployment failed."""
+    [table] = [each for each in account.resources if each[0] == "AWS::DynamoDB::Table"]
+    given(CloudFormation(status, resources=[table]))
+
+    ran = operator.run("deploy")
+
+    assert (ran.code, ran.sam) == (0, ["build", "deploy"]), ran.text
+
+
+def test_a_stack_without_parameters_but_with_more_than_a_table_is_not_deployed(
+    account: Account, given: Put, operator: Operator
+) -> None:
+    given(CloudFormation("CREATE_COMPLETE", resources=account.resources))
+
+    ran = operator.run("deploy")
+
+    assert (ran.code, ran.sam) == (1, [])
+    assert "belongs to another application" in ran.text
 
 
 @pytest.mark.parametrize("command", USERS)
