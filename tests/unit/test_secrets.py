@@ -229,6 +229,18 @@ def test_a_version_that_was_rolled_back_is_accepted_for_the_grace_time() -> None
     assert a_secret(client).credentials(NOON + GRACE - HOUR) == accepted("1")
 
 
+def test_after_a_rollback_to_a_version_older_than_the_grace_time_only_that_one_is_accepted() -> (
+    None
+):
+    """So docs/operations.md advises to store an earlier token again, which is a rotation."""
+    client = rotated(NOON - HOUR)
+    labels = [version["VersionStages"] for version in client.versions.values()]
+    labels[0][:], labels[1][:] = ["AWSCURRENT"], ["AWSPREVIOUS"]
+    assert a_secret(client).credentials(NOON) == accepted("0")
+    client.set(content("0"), NOON)
+    assert a_secret(client).credentials(NOON) == accepted("0", "1", "0")
+
+
 def test_at_most_max_earlier_versions_are_accepted_newest_first() -> None:
     client = rotated(*(NOON + timedelta(minutes=number) for number in range(50)))
     found = a_secret(client).credentials(NOON + HOUR)
