@@ -73,7 +73,7 @@ def configure(stack: Stack, product: Product, given: Fields) -> list[str]:
         messages.append(_store(stack, names.vonage_secret, stored_api, api))
     if callback:
         messages.append(_store(stack, names.callback_secret, stored_callback, callback))
-    if "token" in callback:
+    if callback.get("token", stored_callback.get("token")) != stored_callback.get("token"):
         messages.append(_NEW_URL.format(hours=stack.parameters["CallbackPreviousSecretGraceHours"]))
     return messages
 

@@ -140,13 +140,15 @@ def _post(stack: Stack, product: Product, url: str, body: bytes) -> None:
 
 
 def _authorization(stack: Stack, product: Product, body: bytes) -> Mapping[str, str]:
-    """Return a signed header if the stack accepts only signatures, else no header.
+    """Return a signed header if the stack accepts only signatures or has no token, else no header.
 
     Source: Vonage's guide "Signed webhooks".
     """
-    if stack.parameters.get("CallbackAcceptedCredentials") != "signature":
+    content = stack.callback_secret(product)
+    accepts_others = stack.parameters.get("CallbackAcceptedCredentials") != "signature"
+    if accepts_others and content.get("token"):
         return {}
-    found = signature_secrets(stack.callback_secret(product))
+    found = signature_secrets(content)
     if not found:
         raise StepFailed(
             "CallbackAcceptedCredentials is signature, but the callback secret has no signature "

@@ -11,6 +11,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from operations import account, products, stack_states
+from roomkeeper.aws.secrets import without_blanks
 from roomkeeper.domain.observations import Product
 
 _OWN_PARAMETERS = {"CleanupRetentionDays", "RoomExtensionDryRun"}
@@ -205,19 +206,23 @@ class Stack:
         return self.secret(products.NAMES[product].callback_secret)
 
     def callback_path(self, product: Product = "meetings") -> str:
-        """Return the path for a product's callbacks, including the token.
+        """Return the path for a product's callbacks, including the token, if there is one.
 
         Raises:
-            StackError: the callback secret cannot be read or has no token.
+            StackError: the callback secret cannot be read, or has neither a token nor a signature
+                secret that this stack accepts.
         """
         names = products.NAMES[product]
-        token = self.callback_secret(product).get("token")
-        if not token:
-            raise StackError(
-                f"The secret {self.outputs[names.callback_secret]} has no token: store one with "
-                "make configure, as docs/operations.md describes."
-            )
-        return f"{names.path}/{quote(token, safe='')}"
+        content = self.callback_secret(product)
+        if token := content.get("token"):
+            return f"{names.path}/{quote(token, safe='')}"
+        has_signature = content.get("signature_secret") or content.get("signature_secrets")
+        if has_signature and "signature" in self.parameters["CallbackAcceptedCredentials"]:
+            return names.path
+        raise StackError(
+            f"The secret {self.outputs[names.callback_secret]} has no token: store one with "
+            "make configure, as docs/operations.md describes."
+        )
 
     def callback_url(self, product: Product = "meetings") -> str:
         """Return a product's URL to enter at Vonage."""
@@ -303,7 +308,7 @@ def _missing(name: str) -> str:
 
 
 def _fields(secret_id: str, content: str) -> dict[str, Any]:
-    """Return the fields of a secret; an error quotes none of its content."""
+    """Return the fields of a secret, as the functions read them; an error quotes no content."""
     try:
         fields = json.loads(content)
     except json.JSONDecodeError:
@@ -313,4 +318,5 @@ def _fields(secret_id: str, content: str) -> dict[str, Any]:
             f"The secret {secret_id} is not a JSON object: replace its value in Secrets Manager "
             "with a JSON object of its fields."
         )
-    return fields
+    found: dict[str, Any] = without_blanks(fields)
+    return found

@@ -172,6 +172,13 @@ def test_storing_a_new_token_prints_the_next_step(
     assert TOKEN[::-1] not in messages
 
 
+def test_a_token_that_is_stored_already_has_no_previous_url(emulator: VonageControl) -> None:
+    stack = a_stack(emulator)
+    messages = store(stack, token=TOKEN)
+    assert messages == "The callback secret already has these values."
+    assert stack.puts == []
+
+
 @pytest.mark.parametrize(("length", "warned"), [(1, True), (3, True), (31, True), (32, False)])
 def test_a_short_signature_secret_is_stored_with_a_warning(
     length: int, warned: bool, emulator: VonageControl

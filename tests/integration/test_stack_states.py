@@ -1,5 +1,6 @@
 """Every operator command works in every state of the stack, or prints one sentence."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -14,7 +15,9 @@ from tests.integration.operator_support import (
     CREATING,
     FAILED_CREATION,
     OTHERS,
+    PARAMETERS,
     PRINTS,
+    TOKEN,
     UPDATING,
     USERS,
     Account,
@@ -276,6 +279,41 @@ def test_a_callback_secret_without_a_token_is_named_and_not_quoted(
     assert ran.code == 1
     assert sentence in ran.text
     assert "a-token" not in ran.text
+
+
+@pytest.mark.parametrize("token", [f"{TOKEN}\n", f" {TOKEN}\r\n"])
+def test_the_url_has_the_token_without_white_space_as_the_functions_read_it(
+    token: str, account: Account, given: Put, operator: Operator
+) -> None:
+    given(a_stack(account, "UPDATE_COMPLETE"))
+
+    with callback_secret(account, json.dumps({"token": token})):
+        ran = operator.run("callback-url")
+
+    assert ran.code == 0
+    assert ran.text.splitlines()[0].endswith(f"/callbacks/{TOKEN}")
+
+
+@pytest.mark.parametrize(
+    ("accepted", "code", "sentence"),
+    [
+        ("token-or-signature", 0, "https://an-api.execute-api.eu-west-1.amazonaws.com/callbacks"),
+        ("signature", 0, "https://an-api.execute-api.eu-west-1.amazonaws.com/callbacks"),
+        ("token", 1, "has no token: store one with make configure"),
+    ],
+)
+def test_the_url_has_no_token_if_it_was_removed_and_a_signature_is_enough(
+    accepted: str, code: int, sentence: str, account: Account, given: Put, operator: Operator
+) -> None:
+    parameters = PARAMETERS | {"CallbackAcceptedCredentials": accepted}
+    given(a_stack(account, "UPDATE_COMPLETE", parameters=parameters))
+
+    with callback_secret(account, json.dumps({"token": "", "signature_secret": "s" * 32})):
+        ran = operator.run("callback-url")
+
+    assert ran.code == code
+    assert sentence in ran.text
+    assert "callbacks/" not in ran.text
 
 
 def test_a_deployment_without_rollback_continues_a_failed_one(

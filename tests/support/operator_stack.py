@@ -49,7 +49,8 @@ class AStack:
         return self.secret
 
     def callback_path(self, product: Product) -> str:
-        return f"{products.NAMES[product].path}/{self.secret['token']}"
+        path = products.NAMES[product].path
+        return f"{path}/{self.secret['token']}" if self.secret.get("token") else path
 
     def callback_url(self, product: Product) -> str:
         return f"{self.base_url}{self.callback_path(product)}"

@@ -31,10 +31,11 @@ class Deployed:
         self.marked = smoke.MARKED[product]
         self.store = Store(table.client, table.name, event_days=9)
         self.status, self.stores, self.events_missed = 204, True, 0
+        self.last_segment = "/a-token"
         self.posted: list[Any] = []
 
     def post(self, url: str, data: bytes, headers: Any, timeout: float) -> requests.Response:
-        assert url == f"https://api.example{NAMES[self.product].path}/a-token"
+        assert url == f"https://api.example{NAMES[self.product].path}{self.last_segment}"
         assert timeout <= 30
         self.posted.append((data, headers))
         if self.status == 204 and self.stores:
@@ -180,6 +181,17 @@ def test_the_callback_is_signed_if_only_signatures_are_accepted(
         signature_secrets=["a-signature-secret"],
         rules=rules,
     )
+
+
+def test_the_callback_is_signed_if_the_token_was_removed(
+    stack: AStack, deployed: Deployed, product: Product
+) -> None:
+    stack.parameters = {"CallbackAcceptedCredentials": "token-or-signature"}
+    stack.secret = {"token": "", "signature_secret": "a-signature-secret"}
+    deployed.last_segment = ""
+    run(stack, product)
+    [(_body, headers)] = deployed.posted
+    assert headers["Authorization"].startswith("Bearer ")
 
 
 def test_failure_is_the_exit_code_and_one_line(

@@ -240,15 +240,16 @@ def _stripped(content: SecretT) -> SecretT:
 
     No credential begins or ends with white space; `make configure` refuses it.
     """
-    return msgspec.convert(_without_blanks(msgspec.to_builtins(content)), type(content))
+    return msgspec.convert(without_blanks(msgspec.to_builtins(content)), type(content))
 
 
-def _without_blanks(value: Any) -> Any:
+def without_blanks(value: Any) -> Any:
+    """Return a secret's content, decoded from JSON, without the white space around its texts."""
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, dict):
-        return {name: _without_blanks(each) for name, each in value.items()}
-    return [_without_blanks(each) for each in value] if isinstance(value, list) else value
+        return {name: without_blanks(each) for name, each in value.items()}
+    return [without_blanks(each) for each in value] if isinstance(value, list) else value
 
 
 def _is_outage(error: BaseException | None) -> bool:
