@@ -15,6 +15,8 @@ from operations.stack import Stack, StackError, resource_ids
 MAX_LINES = 10_000
 """The most lines in one response. Source: "StartQuery" in the CloudWatch Logs API reference."""
 
+_ACCESS_LOG = "HttpApiAccessLogs"
+
 Line = Mapping[str, Any]
 """A structured log line: `message`, `service`, `timestamp` and the message's own fields."""
 
@@ -69,8 +71,12 @@ def time_of(line: Line) -> datetime:
 
 
 def log_groups(stack: Stack) -> list[str]:
-    """Return the names of the stack's log groups."""
-    return [*resource_ids(stack, "AWS::Logs::LogGroup").values()]
+    """Return the names of the functions' log groups.
+
+    The API's access log has no structured lines, and operators have no permission to query it.
+    """
+    found = resource_ids(stack, "AWS::Logs::LogGroup")
+    return [group for name, group in found.items() if name != _ACCESS_LOG]
 
 
 def _query(stack: Stack, condition: str, since: datetime, order: str = "asc") -> list[str]:

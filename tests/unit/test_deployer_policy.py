@@ -7,11 +7,16 @@ cfn-lint brings these schemas along.
 
 import json
 import re
+from typing import cast
 
 import pytest
 
+from local.testing.template import resources
+from operations import insights
+from operations.stack import Stack
 from tests.support import deployer
 from tests.support.deployer import STACK, asked_for, is_allowed, resource_types
+from tests.support.operator_stack import AStack
 
 DEPLOY = ("DeployPolicy", "DeployDataPolicy")
 COPIES = "DeployCopiesPolicy"
@@ -228,6 +233,19 @@ def test_a_statement_is_limited_to_resources_with_the_stacks_name(name: str) -> 
 
 def _has(arn: str, parts: tuple[str, ...]) -> bool:
     return any(part in arn for part in parts)
+
+
+def test_an_operator_may_query_every_log_group_that_the_commands_query() -> None:
+    stack = AStack()
+    stack.resources["AWS::Logs::LogGroup"] = {
+        name: f"{STACK}-{name}-X" for name in resources("AWS::Logs::LogGroup")
+    } | {"HttpApiAccessLogs": f"/aws/vendedlogs/{STACK}/http-api/x"}
+    groups = insights.log_groups(cast(Stack, stack))
+    assert f"{STACK}-RecordingCleanupLogs-X" in groups
+    for group in groups:
+        arn = f"arn:aws:logs:{HERE}:log-group:{group}:*"
+        for action in ("logs:StartQuery", "logs:FilterLogEvents"):
+            assert is_allowed(action, arn, "OperatePolicy"), arn
 
 
 def test_a_role_is_passed_to_lambda_and_scheduler_alone() -> None:
