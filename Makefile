@@ -43,6 +43,11 @@ PYTHON ?= $(shell unset BASH_ENV; for python in python3.13 python3 python3.14 py
 	python=$$(command -v "$$python") && "$$python" -I -c '$(IS_KNOWN)' 2>/dev/null \
 	&& "$$python" -I -c 'import sys; print(sys.executable)' && break; done)
 
+# An upgrade of the system may remove the Python that the tools run on: then all are installed again.
+ifneq ($(shell [ -L $(TOOLS)/uv/bin/python ] && [ ! -e $(TOOLS)/uv/bin/python ] && echo gone),)
+$(shell rm -f $(UV) $(TOOLS)/*/.installed)
+endif
+
 # The commands in the order and groups of the help, which wraps them to the terminal's width.
 TO_TRY := demo up down vonage
 TO_OPERATE := deploy configure callback-url smoke status events logs trace items redrive purge bench-lambda destroy cost

@@ -72,6 +72,27 @@ def test_the_folder_can_have_any_name_and_its_siblings_are_not_touched(
     assert {*tmp_path.iterdir()} == {tmp_path / "R", tmp_path / "bin", clone.parent}
 
 
+def test_tools_are_installed_again_once_their_python_is_gone(tmp_path: Path) -> None:
+    """As after an upgrade of the system, or of pyenv's patch version."""
+    clone = a_clone(tmp_path / "rk")
+    shutil.copy(ROOT / "requirements/dev.txt", clone / "requirements")
+    uv = '#!/bin/sh\n[ "$1" != venv ] || { mkdir -p .tools/dev && touch .tools/dev/pyvenv.cfg; }\n'
+    with_uv = f"{INTERPRETER}\ncp '{an_interpreter(tmp_path / 'bin', uv, 'uv')}' \"$4/bin/uv\"\n"
+    python = an_interpreter(tmp_path / "bin", with_uv)
+    target = (f"PYTHON={python}", ".tools/dev/.installed")
+    assert "Installing dev" in make(clone, *target)[1]
+    assert make(clone, *target)[1] == f"make: '{target[1]}' is up to date.\n"
+    installed = clone / ".tools/uv/bin/python"
+    installed.unlink()
+    installed.symlink_to(tmp_path / "gone/python")
+
+    code, output = make(clone, *target)
+
+    assert code == 0, output
+    assert "Setting up in .tools/" in output
+    assert "Installing dev" in output
+
+
 def test_a_folder_that_make_did_not_make_is_not_cleared(tmp_path: Path) -> None:
     clone = a_clone(tmp_path / "rk")
     precious = clone / ".tools/uv/precious"
