@@ -512,6 +512,7 @@ def test_a_hold_does_not_fail_because_the_copy_is_gone_from_the_bucket(
     path = f"/recordings/{recording_id}"
     without_permission(monkeypatch)
     assert call("PUT", f"{path}/hold")[0] == 200
+    copy(recording_id)
     assert call("DELETE", f"{path}/hold")[0] == 204
     without_permission(monkeypatch, "ListObjectVersions")
     assert call("PUT", f"{path}/hold")[0] == 503
