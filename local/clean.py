@@ -9,8 +9,8 @@ from local import leftovers
 PROJECT = Path(__file__).parent.parent
 
 
-class StackRuns(Exception):
-    """A local stack is still running; the message says which one, and what to do."""
+class InUse(Exception):
+    """A local stack or a deployment is still running; the message says which, and what to do."""
 
 
 def main() -> int:
@@ -20,7 +20,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         freed = clean(PROJECT, everything=options.all)
-    except StackRuns as error:
+    except InUse as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
@@ -39,15 +39,17 @@ def clean(project: Path, *, everything: bool = False) -> int:
     The last run's logs and .tools are kept unless `everything` is True.
 
     Raises:
-        StackRuns: a local stack of this folder is running.
+        InUse: a local stack, a build or a deployment of this folder is running.
     """
     build, tools = project / "build", project / ".tools"
     local = build / "local"
     if running := [each for each in local.glob("*/") if leftovers.is_running(each)]:
-        raise StackRuns(
+        raise InUse(
             f"A local stack is running (build/local/{running[0].name}). Stop it first: make down, "
             "or Ctrl-C in its terminal."
         )
+    if leftovers.is_locked(build / "building.lock"):
+        raise InUse("A build or a deployment from this folder is running. Wait for its end.")
     before = _size(build) + _size(tools) + _size(project / ".aws-sam")
     leftovers.remove(project / ".aws-sam")
     if everything:

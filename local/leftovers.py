@@ -39,8 +39,13 @@ def starting(local: Path) -> Iterator[None]:
 
 def is_running(folder: Path) -> bool:
     """Return whether a server of the run in this folder is running."""
+    return is_locked(folder / _LOCK)
+
+
+def is_locked(lock: Path) -> bool:
+    """Return whether a process holds the lock that this file is."""
     try:
-        with (folder / _LOCK).open() as file:
+        with lock.open() as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False

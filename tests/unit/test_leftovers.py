@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from local import clean, leftovers
-from local.clean import StackRuns
+from local.clean import InUse
 
 
 def a_run(local: Path, name: str, at: float) -> Path:
@@ -100,10 +100,22 @@ def test_clean_fails_while_a_local_stack_is_running(project: Path, everything: b
     before = files(project)
     with (
         running(project / "build/local/demo"),
-        pytest.raises(StackRuns, match=r"build/local/demo.*make down"),
+        pytest.raises(InUse, match=r"build/local/demo.*make down"),
     ):
         clean.clean(project, everything=everything)
     assert files(project) == before | {"build/local/demo/running.lock"}
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_clean_fails_during_a_build_or_a_deployment(project: Path, everything: bool) -> None:
+    """The SAM CLI would upload what is left of the build."""
+    lock = project / "build/building.lock"
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        before = files(project)
+        with pytest.raises(InUse, match="A build or a deployment"):
+            clean.clean(project, everything=everything)
+        assert files(project) == before
 
 
 def test_a_run_that_starts_keeps_others_from_removing_its_folder(tmp_path: Path) -> None:
