@@ -358,6 +358,20 @@ def test_a_recording_that_vonage_does_not_have_is_tried_again_and_then_gone(
     assert known(store, "old").deleted_by == "vonage"
 
 
+def test_a_recording_whose_file_vonage_offers_is_confirmed_although_its_copy_fails(
+    env: Env, store: Store
+) -> None:
+    """So `make purge` leaves it alone: a forged recording has no file."""
+    recording_id, refused = uploaded(env, store), uploaded(env, store)
+    env.vonage.fault("download", status=302, location="https://elsewhere.example/")
+    copy(recording_id)
+    env.vonage.fault("get_recording", status=403)
+    copy(refused)
+    for each, is_confirmed in ((recording_id, True), (refused, False)):
+        assert (known(store, each).worklist or "").startswith("deferred_awaiting_copy#")
+        assert bool(known(store, each).confirmed_at) is is_confirmed
+
+
 def test_a_recording_that_failed_at_vonage_after_its_upload_is_settled_and_counted(
     env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

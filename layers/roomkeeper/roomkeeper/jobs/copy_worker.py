@@ -19,7 +19,7 @@ from roomkeeper.aws import AwsError, sdk
 from roomkeeper.aws.bucket import Bucket
 from roomkeeper.aws.copy_queue import RETRY, CopyQueue, recording_id_in
 from roomkeeper.domain import copies
-from roomkeeper.domain.copies import Copy, FileType
+from roomkeeper.domain.copies import Copy, CopyFailed, FileType
 from roomkeeper.domain.recordings import Recording, WorklistEntry
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.jobs import fairness, runner
@@ -32,7 +32,7 @@ from roomkeeper.settings import CopySettings
 from roomkeeper.store import Store, correlation
 from roomkeeper.vonage import RecordingsApi
 from roomkeeper.vonage.connect import Clients
-from roomkeeper.vonage.downloads import Downloader
+from roomkeeper.vonage.downloads import Downloader, DownloadFailed, DownloadInterrupted
 from roomkeeper.vonage.recordings_api import Download
 from roomkeeper.vonage.retry import Deadline
 
@@ -51,6 +51,9 @@ the sweep counts it as `expiring_uncopied`, it allows several attempts."""
 
 _WITHOUT_FILE = ("recording:expired", "recording:failed", "recording:stored")
 """The final states of recordings without a file to download, now or later."""
+
+_WITH_FILE = (CopyFailed, DownloadFailed, DownloadInterrupted)
+"""The failures of a copy once Vonage's API has returned the file's URL."""
 
 RELEASE_SECONDS = 10.0
 """Seconds that are reserved for the last writes of an invocation."""
@@ -148,7 +151,7 @@ class CopyWorker:
             return self._copy(self._store.recordings.get(recording_id) or recording, claim)
         except RoomkeeperError as error:
             if error.is_item_specific:
-                self._defer(recording)
+                self._defer(recording, confirmed=isinstance(error, _WITH_FILE))
             raise
         finally:
             self._store.copies.release(recording_id, claim)
@@ -239,15 +242,18 @@ class CopyWorker:
         if found is None and now - (recording.uploaded_at or now) > MISSING_AFTER:
             self._store.recordings.mark_deleted(recording.recording_id, "vonage", now)
             return "deleted"
-        self._defer(recording)
+        self._defer(recording, confirmed=found is not None)
         return "no_file"
 
-    def _defer(self, recording: Recording) -> None:
-        """Schedule the next attempt, unless the recording has left its worklist meanwhile."""
+    def _defer(self, recording: Recording, *, confirmed: bool) -> None:
+        """Schedule the next attempt, unless the recording has left its worklist meanwhile.
+
+        `confirmed` is True if Vonage's API has just returned the recording.
+        """
         known = self._store.recordings.get(recording.recording_id)
         if known and known.worklist and known.since and "awaiting_copy" in known.worklist:
             entry = WorklistEntry("recording", known.recording_id, known.since, known.worklist)
-            self._store.worklists.defer(entry, datetime.now(UTC), _delay, confirmed=False)
+            self._store.worklists.defer(entry, datetime.now(UTC), _delay, confirmed=confirmed)
 
 
 def _delay(attempts: int) -> timedelta:
