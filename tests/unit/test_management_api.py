@@ -1,5 +1,6 @@
 import base64
 import json
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -555,6 +556,28 @@ def test_missing_credentials_have_an_error_code_and_advice_of_their_own(
 
     assert (response.status, response.code) == (503, "not_configured")
     assert "make configure" in response.message
+
+
+@pytest.mark.parametrize("content", [None, "not JSON", '{"api_key": ""}'])
+def test_a_hold_needs_no_credentials_for_vonage(
+    content: str | None, moto: None, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither do its release and a link to a copy, also once Vonage's account is closed."""
+    variables = environment("ManagementApi") | {"TABLE_NAME": table.name}
+    name = uuid.uuid4().hex
+    variables |= {"SERVED_PRODUCTS": "meetings", "VONAGE_SECRET_ARN": name}
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    if content:
+        boto3.client("secretsmanager").create_secret(Name=name, SecretString=content)
+    Store(table.client, table.name).apply(a_recording_uploaded(), datetime.now(UTC))
+
+    assert (
+        call("PUT /recordings/{recording_id}/hold", RECORDING_ID, body={"reason": "x"}).status
+        == 200
+    )
+    assert call("DELETE /recordings/{recording_id}/hold", RECORDING_ID).status == 204
+    assert call("GET /recordings/{recording_id}", RECORDING_ID).status == 503
 
 
 # --- ids and bodies -------------------------------------------------------------------------------

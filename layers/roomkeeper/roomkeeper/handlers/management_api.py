@@ -225,11 +225,18 @@ def _copies(deadline: Deadline) -> Copies | None:
 
 
 def _vonage() -> connect.Clients:
-    return _vonage_client.get()
+    """Return the clients; none if no credentials can be used, as some requests need none.
+
+    That is not remembered, since credentials may be stored at any time.
+    """
+    found = _vonage_client.get()
+    if not found.recordings:
+        _vonage_client.cache_clear()
+    return found
 
 
 def _connect() -> connect.Clients:
-    return connect.clients(
+    return connect.available_clients(
         sdk.secrets_manager(SECRET_RETRY), _settings().vonage, total_timeout=VONAGE_SECONDS
     )
 

@@ -119,16 +119,31 @@ def clients(
     total_timeout: float,
     timeout: float = 10.0,
 ) -> Clients:
-    """Return the clients of the products that the stack serves; both timeouts are in seconds.
-
-    Every call reads the secrets, so rotated credentials take effect at once. Each refusal of the
-    credentials by Vonage counts in the metric VonageRefusedCredentials. A product whose credentials
-    are missing or cannot be read does not affect the others.
+    """Return the clients of `available_clients`, at least one.
 
     Raises:
         NotConfigured: no product has credentials.
         SecretUnavailable: no product has a client, and at least one secret cannot be read, or has
             incomplete or invalid credentials.
+    """
+    found = available_clients(secrets, settings, total_timeout=total_timeout, timeout=timeout)
+    if found.unavailable and not found.recordings:
+        raise _most_severe(found.unavailable.values())
+    return found
+
+
+def available_clients(
+    secrets: "SecretsManagerClient",
+    settings: VonageSettings,
+    *,
+    total_timeout: float,
+    timeout: float = 10.0,
+) -> Clients:
+    """Return the clients of the products that the stack serves; both timeouts are in seconds.
+
+    Every call reads the secrets, so rotated credentials take effect at once. Each refusal of the
+    credentials by Vonage counts in the metric VonageRefusedCredentials. A product whose credentials
+    are missing or cannot be read does not affect the others.
     """
     timeouts = {"total_timeout": total_timeout, "timeout": timeout}
     made: dict[Product, Any] = {}
@@ -138,8 +153,6 @@ def clients(
             made[product] = _MAKERS[product](api, _content(secrets, api, product), timeouts)
         except SecretUnavailable as error:
             unavailable[product] = error
-    if unavailable and not made:
-        raise _most_severe(unavailable.values())
     return Clients(**made, unavailable=unavailable)
 
 
