@@ -16,8 +16,9 @@ import boto3
 logger = logging.getLogger(__name__)
 client = boto3.client("dynamodb")
 
-ID_RETENTION = 90 * 24 * 3600
-"""Seconds for which event ids are stored: longer than Roomkeeper's EventArchiveRetentionDays."""
+ID_RETENTION = 120 * 24 * 3600
+"""Seconds for which event ids are stored: longer than Roomkeeper's EventArchiveRetentionDays, which
+is 90 with ENV=prod."""
 
 
 def handler(batch: Mapping[str, Any], _context: object) -> dict[str, Any]:
