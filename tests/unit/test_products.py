@@ -217,6 +217,20 @@ def test_a_recording_of_a_product_without_credentials_is_still_shown_an_honest_e
     assert (response.status, response.code) == (503, "not_configured")
 
 
+def test_a_recording_of_a_product_that_is_not_served_any_more_is_shown_from_the_table(
+    apis: Any, store: Store, management: SimpleNamespace
+) -> None:
+    """A 503 would have callers try again for ever. Its copy, for instance, is still there."""
+    store.apply(a_recording("meetings", started_at=NOON), NOON)
+    management.clients = Clients(video=apis["video"])
+    apis["video"].recordings.clear()
+    shown = call(f"GET {RECORDING}", "of-meetings")
+    assert (shown.status, shown.body["known_to"], shown.body["url"]) == (200, ["roomkeeper"], None)
+    [listed] = call(f"GET {SESSION}", "session").body["recordings"]
+    assert listed == shown.body
+    assert call(f"GET {RECORDING}", "unknown").status == 404
+
+
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_the_responses_about_a_recording_name_its_product(
     product: Product, apis: Any, store: Store, management: SimpleNamespace

@@ -7,7 +7,7 @@ from typing import TypeVar
 from roomkeeper.aws.secrets import SecretUnavailable
 from roomkeeper.domain.observations import Product, RecordingObservation
 from roomkeeper.errors import RoomkeeperError
-from roomkeeper.vonage import NotServed, RecordingsApi, VonageError
+from roomkeeper.vonage import RecordingsApi, VonageError
 from roomkeeper.vonage.connect import Clients
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,8 @@ class RecordingsAtVonage:
 
     Without the product, every served product is asked. One product's failure is logged if another
     product has a result. It is raised otherwise, because the failed product may be the one that has
-    the recording: VonageError, SecretUnavailable or NotServed.
+    the recording: VonageError or SecretUnavailable. A product that the stack does not serve any
+    more has nothing.
     """
 
     def __init__(self, clients: Clients) -> None:
@@ -50,11 +51,12 @@ class RecordingsAtVonage:
     ) -> list[Result]:
         results: list[Result] = []
         failures: list[RoomkeeperError] = []
-        for product in products or self._clients.served:
+        served = self._clients.served
+        for product in [each for each in products if each in served] if products else served:
             try:
                 result = question(self.api(product))
                 results += [result] if result is not None else []
-            except (VonageError, NotServed, SecretUnavailable) as error:
+            except (VonageError, SecretUnavailable) as error:
                 failures.append(error)
         if failures and not results:
             raise failures[0]
