@@ -231,6 +231,17 @@ def test_a_recording_of_a_product_that_is_not_served_any_more_is_shown_from_the_
     assert call(f"GET {RECORDING}", "unknown").status == 404
 
 
+@pytest.mark.parametrize("route", [f"DELETE {RECORDING}", f"POST {RECORDING}/republish"])
+def test_a_change_of_a_recording_of_a_product_that_is_not_served_is_refused_for_good(
+    route: str, apis: Any, store: Store, management: SimpleNamespace
+) -> None:
+    store.apply(a_recording("meetings"), NOON)
+    management.clients = Clients(video=apis["video"])
+    response = call(route, "of-meetings")
+    assert (response.status, response.code) == (409, "product_not_served")
+    assert "Products=both" in response.message
+
+
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_the_responses_about_a_recording_name_its_product(
     product: Product, apis: Any, store: Store, management: SimpleNamespace

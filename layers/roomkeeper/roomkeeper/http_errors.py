@@ -38,6 +38,7 @@ _ERRORS: Mapping[type[Exception], tuple[int, str]] = {
     OnHold: (409, "on_hold"),
     AlreadyDeleted: (409, "already_deleted"),
     NotUploaded: (409, "not_uploaded"),
+    vonage.NotServed: (409, "product_not_served"),
     vonage.NotUpdatable: (409, "not_updatable"),
     NotDeletableYet: (409, "not_deletable_yet"),
     vonage.NotFound: (404, "not_found"),
@@ -50,7 +51,6 @@ _ERRORS: Mapping[type[Exception], tuple[int, str]] = {
     StoreUnavailable: (503, "unavailable"),
     AwsError: (503, "unavailable"),
     Misconfigured: (500, "misconfigured"),
-    vonage.NotServed: (503, "not_configured"),
     NotConfigured: (503, "not_configured"),
     SecretUnavailable: (503, "unavailable"),
     Exception: (500, "internal_error"),
@@ -62,7 +62,7 @@ _PRIVATE_STATUSES = (500, 503)
 The caller gets a generic message instead.
 """
 
-_PUBLIC_ERRORS = (vonage.VonageError, vonage.NotServed, NotConfigured, Misconfigured)
+_PUBLIC_ERRORS = (vonage.VonageError, NotConfigured, Misconfigured)
 """Exceptions whose message the caller gets with every status."""
 
 

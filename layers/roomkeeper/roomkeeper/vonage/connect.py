@@ -13,7 +13,7 @@ from roomkeeper.aws.secrets import SecretUnavailable, read_secret
 from roomkeeper.domain.observations import Product
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.settings import ApiSettings, VonageSettings
-from roomkeeper.vonage import RecordingsApi, api_of, credentials_from
+from roomkeeper.vonage import NotServed, RecordingsApi, credentials_from
 from roomkeeper.vonage.meetings import MeetingsClient
 from roomkeeper.vonage.retry import Deadline
 from roomkeeper.vonage.video import VideoClient, video_credentials_from
@@ -90,7 +90,12 @@ class Clients(Struct, frozen=True, kw_only=True):
         """
         if product in self.unavailable:
             raise self.unavailable[product]
-        return api_of(self.recordings, product)
+        if product not in self.recordings:
+            raise NotServed(
+                f"This stack does not serve the recording's product, {product}. Deploy it with "
+                "Products=both."
+            )
+        return self.recordings[product]
 
     def within(self, deadline: Deadline) -> Self:
         """Return these clients for calls that all end by `deadline`; see ApiClient.within."""
