@@ -198,7 +198,8 @@ def count_unauthorized() -> None:
 def count_not_configured(value: int) -> None:
     """Emit the metric NotConfigured: 1 while a product has no credentials, 0 afterwards.
 
-    The 0 clears the alarm: without data points, the alarm keeps its state.
+    The 0 clears the alarm: without data points, the alarm keeps its state. It must come from a job
+    that uses all served products, since the alarm takes the lowest value of an hour.
     """
     _count("NotConfigured", value)
 
