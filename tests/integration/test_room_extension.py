@@ -183,6 +183,19 @@ def test_a_run_right_after_extends_nothing(rooms: Rooms) -> None:
     assert (again.counts["not_due"], again.counts["max_lifetime_reached"]) == (5, 1)
 
 
+def test_each_extension_of_a_room_to_its_limit_has_an_event(rooms: Rooms) -> None:
+    """Somebody may shorten the room in between; the next extension has the same new expiry."""
+    room = rooms.vonage.create_room(expires_at=SOON, created_at=iso(NOW - (5 * 365 - 10) * DAY))
+    rooms.extend()
+    [(room_id, limit)] = rooms.published()
+
+    rooms.client.update_room_expiry(room["id"], NOW + 3 * DAY)
+    rooms.extend(a_run(now=NOW + timedelta(minutes=1)))
+
+    assert rooms.expiries() == {room_id: limit}
+    assert rooms.published() == {(room_id, limit): 2}
+
+
 def test_a_dry_run_lists_decisions_with_reasons_and_changes_nothing(rooms: Rooms) -> None:
     due = rooms.vonage.add_rooms(25, expires_at=SOON)
     [kept] = rooms.vonage.add_rooms(1, expires_at=iso(NOW + 90 * DAY))

@@ -98,7 +98,7 @@ class RoomStore:
         return read(ROOM + room_id, item, InterruptedExtension) if item else None
 
     def complete(self, extension: Extension, now: datetime) -> None:
-        """Put `room:extended` into the outbox, once for each new expiry; remove the record."""
+        """Put `room:extended` into the outbox, once for each change; remove the record."""
         data = events.RoomExtended(
             product="meetings",
             room_id=extension.room_id,
