@@ -270,7 +270,6 @@ def test_a_run_emits_a_metric_for_missing_credentials(
     assert (metric["NotConfigured"], metric["service"]) == ([value], "vonage")
 
 
-
 @pytest.mark.parametrize(
     ("secret", "values"), [({}, [1]), ({"api_key": "key", "api_secret": "secret"}, [])]
 )
