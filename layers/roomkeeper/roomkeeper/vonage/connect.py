@@ -1,12 +1,13 @@
 """The clients of Vonage's APIs, made from the settings and the secrets with the credentials."""
 
+import json
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
-from aws_lambda_powertools import single_metric
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from msgspec import Struct
 
 from roomkeeper.aws.secrets import SecretUnavailable, read_secret
@@ -205,5 +206,9 @@ def count_not_configured(value: int) -> None:
 
 
 def _count(name: str, value: int) -> None:
-    with single_metric(name=name, unit=MetricUnit.Count, value=value) as metric:
-        metric.add_dimension(name="service", value="vonage")
+    metric = EphemeralMetrics()
+    metric.add_dimension(name="service", value="vonage")
+    metric.add_metric(name=name, unit=MetricUnit.Count, value=value)
+    # In one write, as jobs call Vonage in several threads: `print` writes a line's end separately,
+    # so that a line of another thread may come in between. Both would be unreadable.
+    sys.stdout.write(json.dumps(metric.serialize_metric_set()) + "\n")
