@@ -266,7 +266,9 @@ class Invocation(AContext):
         return 900_000
 
 
-ONE_FAILED = Published(published=1, recordings_failed=1, refused=0, lost_uncopied=0, unavailable=())
+ONE_FAILED_UNCOPIED = Published(
+    published=1, recordings_failed=1, refused=0, lost_uncopied=1, unavailable=()
+)
 
 
 def publish(result: Published) -> None:
@@ -280,7 +282,8 @@ EMITTED: dict[str, tuple[str, Callable[[], None]]] = {
     "CallbackSecretAlarm": ("CallbackIntake", lack_the_secret),
     "CallbackTokenAlarm": ("CallbackIntake", intake.count_unusable_token),
     "RecordingLossAlarm": ("RecordingReconciler", lose_a_recording),
-    "RecordingFailureAlarm": ("EventPublisher", lambda: publish(ONE_FAILED)),
+    "RecordingFailureAlarm": ("EventPublisher", lambda: publish(ONE_FAILED_UNCOPIED)),
+    "CopyLossAlarm": ("EventPublisher", lambda: publish(ONE_FAILED_UNCOPIED)),
     "RecordingUploadAlarm": ("RecordingReconciler", give_an_upload_up),
     "CopyFailureAlarm": ("RecordingCopier", fail_to_copy),
     "CopyExpiringAlarm": ("RecordingCopier", sweep),
