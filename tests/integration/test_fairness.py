@@ -255,6 +255,33 @@ def test_a_corrupt_item_is_deferred(env: Env) -> None:
     assert deferred(env, "deferred_retained", NOW + HOUR) == [recording_id]
 
 
+def test_an_entry_with_a_corrupt_time_does_not_block_the_others(
+    env: Env, caplog: pytest.LogCaptureFixture
+) -> None:
+    corrupt, valid = env.uploaded(2, MONTH_AGO - DAY)
+    item = env.item(f"RECORDING#{corrupt}") | {"since": {"S": "2020-01-01, noon"}}
+    env.dynamodb.put_item(TableName=TABLE, Item=item)
+
+    assert clean(env)[1].outcomes == {"deleted": 1}
+
+    assert env.left_at_vonage() == {corrupt}
+    assert valid not in caplog.text
+    assert f"RECORDING#{corrupt} is corrupt" in caplog.text
+
+
+@pytest.mark.parametrize("corrupt", [{"attempts": {"S": "many"}}, {"queued_at": {"S": "noon"}}])
+def test_a_corrupt_deferral_is_deferred_again(env: Env, corrupt: Any) -> None:
+    env.vonage.settings(refused_ids="forged")
+    env.receive(a_start("forged"), NOW - 7 * HOUR)
+    reconcile(env)
+    env.dynamodb.put_item(TableName=TABLE, Item=env.item("RECORDING#forged") | corrupt)
+
+    assert reconcile(env, NOW + 2 * HOUR)[1].outcomes == {"failed": 1}
+
+    assert deferred(env, "deferred_awaiting_upload", NOW + 2 * HOUR) == []
+    assert deferred(env, "deferred_awaiting_upload", NOW + 2 * DAY) == ["forged"]
+
+
 # --- Vonage's refusals ----------------------------------------------------------------------------
 
 

@@ -460,6 +460,25 @@ def test_a_checkpoint_that_is_no_longer_valid_restarts_the_scan(rooms: Rooms) ->
     assert report.counts["scan_completed"] is True
 
 
+def test_a_corrupt_session_affects_its_room_only(rooms: Rooms) -> None:
+    corrupt, valid = rooms.vonage.add_rooms(2, expires_at=SOON)
+    for room_id in (corrupt, valid):
+        rooms.receive("session:started", room_id, NOW - DAY)
+    key = {"pk": {"S": f"SESSION#{corrupt}-{NOW - DAY:%Y%m%dT%H%M}"}}
+    rooms.dynamodb.update_item(
+        TableName=TABLE,
+        Key=key,
+        UpdateExpression="SET used_at = :no_time",
+        ExpressionAttributeValues={":no_time": {"S": "yesterday"}},
+    )
+
+    report = rooms.extend(used_within=14 * DAY)
+
+    assert (report.counts["extended"], rooms.expiries()[valid]) == (1, LATER)
+    [error] = report.summary.sample_errors
+    assert key["pk"]["S"] in error
+
+
 def test_with_used_within_only_recently_used_rooms_are_extended(rooms: Rooms) -> None:
     used, ended, idle, unused = rooms.vonage.add_rooms(4, expires_at=SOON)
     rooms.receive("session:started", used, NOW - 90 * DAY)
