@@ -215,6 +215,19 @@ def test_a_deferred_recording_on_hold_causes_no_request(env: Env) -> None:
     assert (cleanup.on_hold, summary.processed, requests_for(env, "forged")) == (1, 0, asked)
 
 
+def test_deferred_recordings_on_hold_take_no_share_from_the_others(env: Env) -> None:
+    forge(env, 3, MONTH_AGO - DAY)
+    clean(env)
+    first, second, _third = deferred(env, "deferred_retained", NOW + HOUR)
+    for recording_id in (first, second):
+        env.store.recordings.hold(recording_id, "cannot be deleted", "legal", NOW)
+
+    cleanup, summary = clean(env, NOW + HOUR)
+
+    assert (cleanup.on_hold, summary.outcomes) == (2, {"failed": 1})
+    assert deferred(env, "deferred_retained", NOW + HOUR) == [first, second]
+
+
 def test_a_deferred_recording_is_not_deleted_within_a_longer_retention(
     env: Env,
 ) -> None:
