@@ -1,11 +1,11 @@
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from roomkeeper import store
-from roomkeeper.domain.recordings import Worklist, WorklistEntry
+from roomkeeper.domain.recordings import Recording, Worklist, WorklistEntry
 from roomkeeper.jobs.batch import Limits, Summary, deadline_in
 from roomkeeper.jobs.cleanup import Cleanup, CleanupOptions
 from roomkeeper.jobs.runner import Run
@@ -188,6 +188,27 @@ def test_rejected_credentials_stop_the_run_at_once(env: Env) -> None:
     assert (summary.outcomes, summary.stopped_by) == ({"failed": 1}, "unauthorized")
     assert "credentials" in summary.sample_errors[0]
     assert env.left_at_vonage() == set(ids)
+
+
+def test_the_worklist_is_read_no_further_once_no_product_is_left(
+    env: Env, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env.uploaded(350, MONTH_AGO - DAY)
+    env.vonage.fault("*", status=401)
+    lookups: list[int] = []
+    get_many = env.store.recordings.get_many
+
+    def noting(ids: Iterable[str]) -> dict[str, Recording]:
+        found = get_many(ids)
+        lookups.append(len(found))
+        return found
+
+    monkeypatch.setattr(env.store.recordings, "get_many", noting)
+
+    _, summary = clean(env)
+
+    assert summary.stopped_by == "unauthorized"
+    assert lookups == [100]
 
 
 def test_a_dry_run_lists_deletions_oldest_first_and_changes_nothing(env: Env) -> None:

@@ -215,6 +215,19 @@ def test_a_deferred_recording_on_hold_causes_no_request(env: Env) -> None:
     assert (cleanup.on_hold, summary.processed, requests_for(env, "forged")) == (1, 0, asked)
 
 
+def test_deferred_recordings_on_hold_take_no_share_from_the_others(env: Env) -> None:
+    forge(env, 3, MONTH_AGO - DAY)
+    clean(env)
+    first, second, _third = deferred(env, "deferred_retained", NOW + HOUR)
+    for recording_id in (first, second):
+        env.store.recordings.hold(recording_id, "cannot be deleted", "legal", NOW)
+
+    cleanup, summary = clean(env, NOW + HOUR)
+
+    assert (cleanup.on_hold, summary.outcomes) == (2, {"failed": 1})
+    assert deferred(env, "deferred_retained", NOW + HOUR) == [first, second]
+
+
 def test_a_deferred_recording_is_not_deleted_within_a_longer_retention(
     env: Env,
 ) -> None:
@@ -253,6 +266,33 @@ def test_a_corrupt_item_is_deferred(env: Env) -> None:
     assert clean(env)[1].outcomes == {"failed": 1}
 
     assert deferred(env, "deferred_retained", NOW + HOUR) == [recording_id]
+
+
+def test_an_entry_with_a_corrupt_time_does_not_block_the_others(
+    env: Env, caplog: pytest.LogCaptureFixture
+) -> None:
+    corrupt, valid = env.uploaded(2, MONTH_AGO - DAY)
+    item = env.item(f"RECORDING#{corrupt}") | {"since": {"S": "2020-01-01, noon"}}
+    env.dynamodb.put_item(TableName=TABLE, Item=item)
+
+    assert clean(env)[1].outcomes == {"deleted": 1}
+
+    assert env.left_at_vonage() == {corrupt}
+    assert valid not in caplog.text
+    assert f"RECORDING#{corrupt} is corrupt" in caplog.text
+
+
+@pytest.mark.parametrize("corrupt", [{"attempts": {"S": "many"}}, {"queued_at": {"S": "noon"}}])
+def test_a_corrupt_deferral_is_deferred_again(env: Env, corrupt: Any) -> None:
+    env.vonage.settings(refused_ids="forged")
+    env.receive(a_start("forged"), NOW - 7 * HOUR)
+    reconcile(env)
+    env.dynamodb.put_item(TableName=TABLE, Item=env.item("RECORDING#forged") | corrupt)
+
+    assert reconcile(env, NOW + 2 * HOUR)[1].outcomes == {"failed": 1}
+
+    assert deferred(env, "deferred_awaiting_upload", NOW + 2 * HOUR) == []
+    assert deferred(env, "deferred_awaiting_upload", NOW + 2 * DAY) == ["forged"]
 
 
 # --- Vonage's refusals ----------------------------------------------------------------------------

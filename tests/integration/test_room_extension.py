@@ -183,6 +183,19 @@ def test_a_run_right_after_extends_nothing(rooms: Rooms) -> None:
     assert (again.counts["not_due"], again.counts["max_lifetime_reached"]) == (5, 1)
 
 
+def test_each_extension_of_a_room_to_its_limit_has_an_event(rooms: Rooms) -> None:
+    """Somebody may shorten the room in between; the next extension has the same new expiry."""
+    room = rooms.vonage.create_room(expires_at=SOON, created_at=iso(NOW - (5 * 365 - 10) * DAY))
+    rooms.extend()
+    [(room_id, limit)] = rooms.published()
+
+    rooms.client.update_room_expiry(room["id"], NOW + 3 * DAY)
+    rooms.extend(a_run(now=NOW + timedelta(minutes=1)))
+
+    assert rooms.expiries() == {room_id: limit}
+    assert rooms.published() == {(room_id, limit): 2}
+
+
 def test_a_dry_run_lists_decisions_with_reasons_and_changes_nothing(rooms: Rooms) -> None:
     due = rooms.vonage.add_rooms(25, expires_at=SOON)
     [kept] = rooms.vonage.add_rooms(1, expires_at=iso(NOW + 90 * DAY))
@@ -445,6 +458,25 @@ def test_a_checkpoint_that_is_no_longer_valid_restarts_the_scan(rooms: Rooms) ->
 
     assert report.counts["extended"] == len(due)
     assert report.counts["scan_completed"] is True
+
+
+def test_a_corrupt_session_affects_its_room_only(rooms: Rooms) -> None:
+    corrupt, valid = rooms.vonage.add_rooms(2, expires_at=SOON)
+    for room_id in (corrupt, valid):
+        rooms.receive("session:started", room_id, NOW - DAY)
+    key = {"pk": {"S": f"SESSION#{corrupt}-{NOW - DAY:%Y%m%dT%H%M}"}}
+    rooms.dynamodb.update_item(
+        TableName=TABLE,
+        Key=key,
+        UpdateExpression="SET used_at = :no_time",
+        ExpressionAttributeValues={":no_time": {"S": "yesterday"}},
+    )
+
+    report = rooms.extend(used_within=14 * DAY)
+
+    assert (report.counts["extended"], rooms.expiries()[valid]) == (1, LATER)
+    [error] = report.summary.sample_errors
+    assert key["pk"]["S"] in error
 
 
 def test_with_used_within_only_recently_used_rooms_are_extended(rooms: Rooms) -> None:

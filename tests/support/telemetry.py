@@ -205,7 +205,8 @@ def _publish(env: Env) -> None:
     record = a_record(env.item("RECORDING#published"))
     poison = a_record({"pk": {"S": "RECORDING#poison"}, "seen": {"S": "x"}})
     boto3.client("events").create_event_bus(Name="EventBus")
-    publisher.handler({"Records": [record, poison, _loss(env)]}, AContext())
+    failure = a_record(env.item("RECORDING#published") | {"seen": {"SS": ["recording:failed"]}})
+    publisher.handler({"Records": [record, poison, failure, _loss(env)]}, AContext())
     with pytest.MonkeyPatch.context() as patch:
         for kind in ("refused", "unavailable"):
             patch.setattr(publisher, "_bus", functools.partial(_FailingBus, kind))

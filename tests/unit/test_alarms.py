@@ -31,6 +31,7 @@ from roomkeeper.jobs.copying import Copying
 from roomkeeper.jobs.reconciliation import Reconciliation, ReconciliationOptions
 from roomkeeper.jobs.report import Report
 from roomkeeper.jobs.runner import Options, Run
+from roomkeeper.publisher import Published
 from roomkeeper.store import StoreUnavailable
 from roomkeeper.vonage import connect
 from tests.support.filter_pattern import matches
@@ -265,11 +266,24 @@ class Invocation(AContext):
         return 900_000
 
 
+ONE_FAILED_UNCOPIED = Published(
+    published=1, recordings_failed=1, refused=0, lost_uncopied=1, unavailable=()
+)
+
+
+def publish(result: Published) -> None:
+    """Have the publisher count the result of a batch."""
+    publisher._count(result)
+    publisher.metrics.flush_metrics()
+
+
 EMITTED: dict[str, tuple[str, Callable[[], None]]] = {
     "CallbackTableAlarm": ("CallbackIntake", lack_the_table),
     "CallbackSecretAlarm": ("CallbackIntake", lack_the_secret),
     "CallbackTokenAlarm": ("CallbackIntake", intake.count_unusable_token),
     "RecordingLossAlarm": ("RecordingReconciler", lose_a_recording),
+    "RecordingFailureAlarm": ("EventPublisher", lambda: publish(ONE_FAILED_UNCOPIED)),
+    "CopyLossAlarm": ("EventPublisher", lambda: publish(ONE_FAILED_UNCOPIED)),
     "RecordingUploadAlarm": ("RecordingReconciler", give_an_upload_up),
     "CopyFailureAlarm": ("RecordingCopier", fail_to_copy),
     "CopyExpiringAlarm": ("RecordingCopier", sweep),
@@ -287,7 +301,7 @@ def test_an_alarm_watches_what_a_function_emits(
     function, happen = EMITTED[name]
     for variable, value in environment(function).items():
         monkeypatch.setenv(variable, value)
-    for metrics in (intake.metrics, runner.metrics):
+    for metrics in (intake.metrics, publisher.metrics, runner.metrics):
         monkeypatch.setattr(
             metrics.provider, "service", environment(function)["POWERTOOLS_SERVICE_NAME"]
         )

@@ -1,6 +1,7 @@
 """The clients of the products, made from their settings and secrets."""
 
 import json
+import sys
 import uuid
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +18,13 @@ from roomkeeper.jobs.report import Report
 from roomkeeper.jobs.room_extension import RoomExtension
 from roomkeeper.jobs.runner import with_unavailable
 from roomkeeper.settings import ApiSettings, VonageSettings
-from roomkeeper.vonage.connect import Clients, NoRooms, NotConfigured, clients
+from roomkeeper.vonage.connect import (
+    Clients,
+    NoRooms,
+    NotConfigured,
+    clients,
+    count_unauthorized,
+)
 
 CLASSIC = {"api_key": "12345", "api_secret": "a-secret"}
 EMPTY = dict.fromkeys(("application_id", "private_key", "api_key", "api_secret"), "")
@@ -110,3 +117,26 @@ def test_the_room_extension_has_nothing_to_do_with_the_video_api_alone(
     assert runner.handle({}, Invocation(), RoomExtension) == {"rooms_not_served": True}
     [line] = [each for each in caplog.records if each.message == "nothing to do"]
     assert "no rooms" in vars(line)["reason"]
+
+
+class Writes:
+    """A stream like Lambda's standard output, which passes on each write at once."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def write(self, text: str) -> None:
+        self.texts.append(text)
+
+
+def test_a_metric_is_written_with_the_end_of_its_line_so_that_threads_do_not_mix(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stdout = Writes()
+    monkeypatch.setattr(sys, "stdout", stdout)
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Roomkeeper/test")
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "recording_cleanup")
+    count_unauthorized()
+    [line] = stdout.texts
+    assert line.endswith("}\n")
+    assert json.loads(line)["service"] == "vonage"

@@ -23,6 +23,7 @@ from local.testing.builders import (
 from local.testing.sdk import CUT_OFF
 from local.testing.template import environment
 from roomkeeper.aws.bus import Bus
+from roomkeeper.domain.observations import RecordingObservation
 from roomkeeper.handlers import event_publisher as app
 from roomkeeper.store import Store, StoreUnavailable
 from roomkeeper.times import iso
@@ -393,6 +394,19 @@ def test_a_recording_that_is_deleted_on_request_is_not_lost(
     delete = waiting.recordings.mark_deleted
     publish(change(table, lambda: delete(RECORDING_ID, "management", NOON)))
     assert output.metrics == {"EventPublished": 1}
+
+
+@pytest.mark.parametrize("reported_by", ["callback", "reconciliation"])
+def test_a_recording_that_failed_is_counted_whoever_reports_it(
+    reported_by: str, table: Table, output: Output
+) -> None:
+    found = Store(table.client, table.name, event_days=30, deleted_days=90)
+    found.apply(a_recording_started(), NOON)
+    report = msgspec.structs.replace(a_recording_uploaded(), event="recording:failed")
+    assert isinstance(report, RecordingObservation)
+    store = found.apply if reported_by == "callback" else found.recordings.reconcile
+    assert publish(change(table, lambda: store(report, NOON))) == []
+    assert output.metrics == {"EventPublished": 1, "RecordingFailed": 1}
 
 
 def test_a_published_event_is_logged_by_its_id(output: Output) -> None:

@@ -262,12 +262,34 @@ def test_a_run_emits_a_metric_for_missing_credentials(
     monkeypatch.setenv("SERVED_PRODUCTS", "meetings")
     response = {"SecretString": json.dumps(secret), "CreatedDate": 0}
     monkeypatch.setattr(sdk, "secrets_manager", lambda _policy: Secrets(response))
-    with suppress(NotConfigured):
-        runner.rooms_client(a_run()).close()
+    with suppress(NotConfigured), runner.vonage_clients(a_run()):
+        pass
 
     [line] = [line for line in capsys.readouterr().out.splitlines() if "NotConfigured" in line]
     metric = json.loads(line)
     assert (metric["NotConfigured"], metric["service"]) == ([value], "vonage")
+
+
+@pytest.mark.parametrize(
+    ("secret", "values"), [({}, [1]), ({"api_key": "key", "api_secret": "secret"}, [])]
+)
+def test_the_room_extension_does_not_say_that_all_products_have_credentials(
+    secret: dict[str, str],
+    values: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It reads one product's secret. NotConfiguredAlarm takes the lowest value of an hour."""
+    monkeypatch.setenv("VONAGE_BASE_URL", "https://vonage.example")
+    monkeypatch.setenv("VONAGE_SECRET_ARN", "vonage")
+    monkeypatch.setenv("SERVED_PRODUCTS", "meetings")
+    response = {"SecretString": json.dumps(secret), "CreatedDate": 0}
+    monkeypatch.setattr(sdk, "secrets_manager", lambda _policy: Secrets(response))
+    with suppress(NotConfigured):
+        runner.rooms_client(a_run()).close()
+
+    lines = [line for line in capsys.readouterr().out.splitlines() if "NotConfigured" in line]
+    assert [json.loads(line)["NotConfigured"] for line in lines] == [[each] for each in values]
 
 
 def test_incomplete_credentials_are_an_error_and_not_unconfigured(

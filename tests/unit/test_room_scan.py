@@ -71,9 +71,10 @@ def test_a_finished_scan_has_no_checkpoint_and_nothing_remaining() -> None:
     assert scan.remaining() == 0
 
 
-def test_page_links_that_form_a_loop_end_the_scan() -> None:
+def test_page_links_that_form_a_loop_end_the_scan_after_the_rooms_of_all_pages() -> None:
     scan = a_scan(pages={None: a_page("a", next_start="2"), "2": a_page("b", next_start="2")})
-    scan.next_page()
+    assert [room.id for _ in range(2) for room in scan.next_page().rooms] == ["a", "b"]
+    assert scan.checkpoint_reached() is None
 
     with pytest.raises(InvalidResponse, match="loop"):
         scan.next_page()

@@ -35,11 +35,13 @@ logger = function_logger()
 class Published(Struct, frozen=True, kw_only=True):
     """The result of a batch: how many events were published and how many records were refused.
 
-    `unavailable` has the sequence numbers of the records that Lambda must deliver again.
-    `lost_uncopied` is how many of the others report a recording that is lost before its copy.
+    `recordings_failed` is how many of the events are `recording:failed`. `unavailable` has the
+    sequence numbers of the records that Lambda must deliver again. `lost_uncopied` is how many of
+    the others report a recording that is lost before its copy.
     """
 
     published: int
+    recordings_failed: int
     refused: int
     lost_uncopied: int
     unavailable: Sequence[str]
@@ -106,7 +108,8 @@ class Publisher:
         for_dlq = {i: reason for i, reason in refused.items() if i < first_failed}
         unavailable |= for_dlq if is_redrive else self._send_to_dlq(records, for_dlq)
         return Published(
-            published=published,
+            published=len(published),
+            recordings_failed=sum(event.name == "recording:failed" for event in published),
             refused=len(refused),
             lost_uncopied=_log_lost_uncopied(
                 record
@@ -118,8 +121,10 @@ class Publisher:
             ],
         )
 
-    def _publish(self, due: Sequence[tuple[int, Event]], refused: Reasons) -> tuple[int, Reasons]:
-        """Publish the events; add to `refused`; return the number published and what to retry."""
+    def _publish(
+        self, due: Sequence[tuple[int, Event]], refused: Reasons
+    ) -> tuple[Sequence[Event], Reasons]:
+        """Publish the events; add to `refused`; return the published ones and what to retry."""
         events = self._in_rooms([event for _, event in due])
         failures = self._bus.publish(events)
         unavailable: Reasons = {}
@@ -128,10 +133,10 @@ class Publisher:
             reasons = refused if failure.kind == "refused" else unavailable
             reasons[record_index] = failure.reason
             logger.error("event not published", extra=_identity(event) | {"reason": failure.reason})
-        for index, event in enumerate(events):
-            if index not in failures:
-                logger.info("event published", extra=_identity(event))
-        return len(events) - len(failures), unavailable
+        published = [event for index, event in enumerate(events) if index not in failures]
+        for event in published:
+            logger.info("event published", extra=_identity(event))
+        return published, unavailable
 
     def _in_rooms(self, events: Sequence[Event]) -> list[Event]:
         """Return `events`, with missing room ids added if the session's item has them."""

@@ -65,6 +65,7 @@ def _count(result: Published) -> None:
     for name, value in (
         ("EventRefused", result.refused),
         ("EventDelayed", len(result.unavailable)),
+        ("RecordingFailed", result.recordings_failed),
         ("RecordingLostUncopied", result.lost_uncopied),
     ):
         if value:  # CloudWatch charges for every metric, zero or not

@@ -114,8 +114,8 @@ class Cleanup(WorklistJob[CleanupOptions]):
             (
                 (6, self._not_on_hold(self.due_on("confirmed"))),
                 (2, self._not_on_hold(self.due_on("retained"))),
-                (1, self._not_on_hold(self._deferred("deferred_confirmed"))),
-                (1, self._not_on_hold(self._deferred("deferred_retained"))),
+                (1, self._deferred("deferred_confirmed")),
+                (1, self._deferred("deferred_retained")),
                 *self._awaiting_copy(),
             )
         )
@@ -123,10 +123,11 @@ class Cleanup(WorklistJob[CleanupOptions]):
     def _awaiting_copy(self) -> Iterator[tuple[int, Iterator[WorklistEntry]]]:
         if not self._copies:
             yield 1, self._not_on_hold(self.due_on("awaiting_copy"))
-            yield 1, self._not_on_hold(self._deferred("deferred_awaiting_copy"))
+            yield 1, self._deferred("deferred_awaiting_copy")
 
     def _deferred(self, worklist: Worklist) -> Iterator[WorklistEntry]:
-        return self.first_deferred(self.due_on(worklist))
+        # Those on hold stay due, so that they must not take the place of others.
+        return self.first_deferred(self._not_on_hold(self.due_on(worklist)))
 
     def _not_on_hold(self, worklist: Iterator[WorklistEntry]) -> Iterator[WorklistEntry]:
         """Yield the entries that are not on hold and not younger than this run's retention."""

@@ -176,9 +176,13 @@ class WorklistJob(Job[OptionsT, WorklistEntry]):
 
         Entries of other products stay on their worklist for a later run. Entries are looked up in
         batches, so that many of those do not delay the run. Once the run's time is over, entries
-        are yielded without the check: the batch then ends.
+        are yielded without the check: the batch then ends. Once no product is left, no more entries
+        are read.
         """
-        while batch := list(itertools.islice(entries, _LOOKUP_BATCH)):
+        while not self._products.all_stopped_by:
+            batch = list(itertools.islice(entries, _LOOKUP_BATCH))
+            if not batch:
+                return
             ids = [entry.id for entry in batch if entry.kind == "recording"]
             known = self._store.recordings.get_many(ids)
             is_over = time.monotonic() >= self._run.limits.last_start

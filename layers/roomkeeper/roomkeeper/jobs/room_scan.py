@@ -98,6 +98,7 @@ class RoomScan:
         self._next = checkpoint
         self._unfinished: deque[PageProgress] = deque()
         self._cycle: _CycleDetector | None = None
+        self._loops = False
         self._total = 0
         self.ended = False
         """True once the last page was read."""
@@ -106,16 +107,17 @@ class RoomScan:
         """Read the next page and return its rooms.
 
         Raises:
-            VonageError: the page cannot be read. A link to an earlier page also ends the scan.
+            VonageError: the page cannot be read, or it is an earlier one, which ends the scan.
         """
+        if self._loops:
+            self.ended = True
+            message = "The page links of the list of rooms form a loop"
+            raise InvalidResponse(message, RequestContext("GET", "/rooms"))
         page = self._read()
         start = self._next
         self._cycle = self._cycle or _CycleDetector(start.start_id)
         self.ended = page.next_start_id is None
-        if not self.ended and self._cycle.closes_cycle(page.next_start_id):
-            self.ended = True
-            message = "The page links of the list of rooms form a loop"
-            raise InvalidResponse(message, RequestContext("GET", "/rooms"))
+        self._loops = not self.ended and self._cycle.closes_cycle(page.next_start_id)
         self._total = page.total_items or 0
         self._next = Checkpoint(
             start_id=page.next_start_id,
@@ -141,7 +143,7 @@ class RoomScan:
             if checkpoint is not None:
                 return checkpoint
             self._unfinished.popleft()
-        return None if self.ended else self._next
+        return None if self.ended or self._loops else self._next
 
     def remaining(self) -> int:
         """Return how many rooms are left for the next run, according to Vonage's total."""

@@ -32,5 +32,6 @@ def event_id_for_extension(extension: "Extension") -> str:
 
 
 def extension_key(extension: "Extension") -> str:
-    """Return the key of an extension's outbox item: one for each new expiry."""
-    return event_key(f"room:extended {extension.room_id} {iso(extension.expires_at)}")
+    """Return the key of an extension's outbox item: one for each change of the expiry."""
+    times = f"{iso(extension.previous_expires_at)} {iso(extension.expires_at)}"
+    return event_key(f"room:extended {extension.room_id} {times}")

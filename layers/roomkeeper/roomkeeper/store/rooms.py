@@ -13,6 +13,7 @@ from roomkeeper.store.correlation import extension_key
 from roomkeeper.store.items import (
     CHECKPOINT,
     ROOM,
+    deserialize,
     read,
     serialize,
     serialize_all,
@@ -20,10 +21,15 @@ from roomkeeper.store.items import (
     shards,
 )
 from roomkeeper.store.table import Table
-from roomkeeper.times import from_iso
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+
+class _Use(Struct, frozen=True):
+    """An entry of the index of the rooms' uses."""
+
+    used_at: datetime
 
 
 class InterruptedExtension(Extension, frozen=True, kw_only=True):
@@ -62,7 +68,11 @@ class RoomStore:
         self._event_time = timedelta(days=event_days)
 
     def last_used(self, room_id: str) -> datetime | None:
-        """Return the start of the room's last session in the table; None without one."""
+        """Return the start of the room's last session in the table; None without one.
+
+        Raises:
+            CorruptItem: the session has no valid time.
+        """
         pages = self._table.pages(
             "by_room",
             "room_id = :room",
@@ -70,7 +80,8 @@ class RoomStore:
             ScanIndexForward=False,
             Limit=1,
         )
-        return next((from_iso(item["used_at"]["S"]) for item in next(pages)["Items"]), None)
+        last = next(iter(next(pages)["Items"]), None)
+        return read(last["pk"]["S"], deserialize(last), _Use).used_at if last else None
 
     def record_intent(self, extension: Extension, now: datetime) -> None:
         """Record that the room is about to be extended; replaces an earlier such record."""
@@ -98,7 +109,7 @@ class RoomStore:
         return read(ROOM + room_id, item, InterruptedExtension) if item else None
 
     def complete(self, extension: Extension, now: datetime) -> None:
-        """Put `room:extended` into the outbox, once for each new expiry; remove the record."""
+        """Put `room:extended` into the outbox, once for each change; remove the record."""
         data = events.RoomExtended(
             product="meetings",
             room_id=extension.room_id,

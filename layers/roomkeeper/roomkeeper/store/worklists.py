@@ -1,6 +1,7 @@
 """The worklists: the recordings and sessions that a job will process."""
 
 import heapq
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from roomkeeper.times import from_iso
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+logger = logging.getLogger(__name__)
 
 _PAGE = 100
 """Entries in one page of a worklist's shard; one page of each shard is in memory."""
@@ -34,6 +37,7 @@ class Worklists:
         With `after`, only those that were queued then or later.
 
         Pages are read as needed. The index is eventually consistent: check the item before acting.
+        An entry with a corrupt `since` is logged and left out, so that it blocks no others.
 
         Raises:
             StoreUnavailable: a page could not be read.
@@ -47,7 +51,8 @@ class Worklists:
             for shard in shards(worklist)
         ]
         for entry in heapq.merge(*sources, key=lambda entry: entry["since"]["S"]):
-            yield _entry(deserialize(entry))
+            if valid := _entry(deserialize(entry)):
+                yield valid
 
     def count(self, worklist: Worklist, until: datetime) -> int:
         """Return the number of entries that `read` would yield.
@@ -83,7 +88,7 @@ class Worklists:
         attempts, queued_at = 1, entry.since
         target = entry.worklist if entry.is_deferred else DEFERRED + entry.worklist
         if entry.is_deferred:
-            attempts += int(item.get("attempts", 0))
+            attempts += known if isinstance(known := item.get("attempts"), int) else 0
             queued_at = item.get("queued_at", queued_at)
         sets = "worklist = :to, since = :next, attempts = :attempts, queued_at = :queued"
         values = {
@@ -108,12 +113,14 @@ class Worklists:
     def queued_at(self, entry: WorklistEntry) -> datetime:
         """Return when an entry was queued on its worklist, before any deferral.
 
+        If the item does not say it, or is corrupt, that is the entry's `since`.
+
         Raises:
             StoreUnavailable: the item could not be read.
         """
         key = (RECORDING if entry.kind == "recording" else SESSION) + entry.id
         item = (self._table.get(key) or {}) if entry.is_deferred else {}
-        return from_iso(item["queued_at"]) if "queued_at" in item else entry.since
+        return _time_or_none(item.get("queued_at")) or entry.since
 
     def mark_session_checked(
         self, session: WorklistEntry, confirmed_at: datetime | None = None
@@ -151,8 +158,20 @@ class Worklists:
         )
 
 
-def _entry(entry: Mapping[str, Any]) -> WorklistEntry:
-    key, since, worklist = entry["pk"], from_iso(entry["since"]), entry["worklist"]
+def _entry(entry: Mapping[str, Any]) -> WorklistEntry | None:
+    key, since, worklist = entry["pk"], _time_or_none(entry["since"]), entry["worklist"]
+    if since is None:
+        logger.warning(
+            "The item %s is corrupt: its since is no time. Correct it in the table.", key
+        )
+        return None
     if key.startswith(RECORDING):
         return WorklistEntry("recording", key.removeprefix(RECORDING), since, worklist)
     return WorklistEntry("session", key.removeprefix(SESSION), since, worklist)
+
+
+def _time_or_none(value: Any) -> datetime | None:
+    try:
+        return from_iso(value)
+    except (TypeError, ValueError):
+        return None

@@ -1,12 +1,13 @@
 """The clients of Vonage's APIs, made from the settings and the secrets with the credentials."""
 
+import json
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
-from aws_lambda_powertools import single_metric
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from msgspec import Struct
 
 from roomkeeper.aws.secrets import SecretUnavailable, read_secret
@@ -216,11 +217,16 @@ def count_unauthorized() -> None:
 def count_not_configured(value: int) -> None:
     """Emit the metric NotConfigured: 1 while a product has no credentials, 0 afterwards.
 
-    The 0 clears the alarm: without data points, the alarm keeps its state.
+    The 0 clears the alarm: without data points, the alarm keeps its state. It must come from a job
+    that uses all served products, since the alarm takes the lowest value of an hour.
     """
     _count("NotConfigured", value)
 
 
 def _count(name: str, value: int) -> None:
-    with single_metric(name=name, unit=MetricUnit.Count, value=value) as metric:
-        metric.add_dimension(name="service", value="vonage")
+    metric = EphemeralMetrics()
+    metric.add_dimension(name="service", value="vonage")
+    metric.add_metric(name=name, unit=MetricUnit.Count, value=value)
+    # In one write, as jobs call Vonage in several threads: `print` writes a line's end separately,
+    # so that a line of another thread may come in between. Both would be unreadable.
+    sys.stdout.write(json.dumps(metric.serialize_metric_set()) + "\n")
