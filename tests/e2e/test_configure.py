@@ -77,7 +77,7 @@ def test_an_application_comes_from_a_file_and_wins(
     assert result.code == 0
     assert "these application credentials" in result.text
     stored = deployed.stack.secret("VonageSecretArn")
-    assert stored["private_key"] == pem.decode()
+    assert stored["private_key"] == pem.decode().strip()
     assert stored["api_key"] == before["api_key"] != ""  # a field that is not given stays
     assert pem.splitlines()[1].decode() not in result.text
 
@@ -95,7 +95,8 @@ def test_credentials_of_video_are_tested_and_stored(
     assert result.code == 0, result.text
     assert "Vonage accepts these" in result.text
     assert "Stored in the Video callback secret: signature_secrets." in result.text
-    assert given.items() <= deployed.stack.secret("VideoSecretArn").items()
+    read = {name: value.strip() for name, value in given.items()}
+    assert read.items() <= deployed.stack.secret("VideoSecretArn").items()
     stored = deployed.stack.secret("VideoCallbackSecretArn")
     assert (stored["signature_secrets"], len(stored["token"])) == (secrets, 48)
     assert not any(text in result.text for text in [given[names[1]], *secrets, stored["token"]])
