@@ -243,6 +243,15 @@ def test_missing_credentials_have_their_own_error_code_over_http() -> None:
     }
 
 
+def use_secret(monkeypatch: pytest.MonkeyPatch, secret: dict[str, str]) -> None:
+    """Let the jobs of a stack that serves the Meetings API read this content of its secret."""
+    monkeypatch.setenv("VONAGE_BASE_URL", "https://vonage.example")
+    monkeypatch.setenv("VONAGE_SECRET_ARN", "vonage")
+    monkeypatch.setenv("SERVED_PRODUCTS", "meetings")
+    response = {"SecretString": json.dumps(secret), "CreatedDate": 0}
+    monkeypatch.setattr(sdk, "secrets_manager", lambda _policy: Secrets(response))
+
+
 @pytest.mark.parametrize(
     ("secret", "value"),
     [
@@ -257,11 +266,7 @@ def test_a_run_emits_a_metric_for_missing_credentials(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("VONAGE_BASE_URL", "https://vonage.example")
-    monkeypatch.setenv("VONAGE_SECRET_ARN", "vonage")
-    monkeypatch.setenv("SERVED_PRODUCTS", "meetings")
-    response = {"SecretString": json.dumps(secret), "CreatedDate": 0}
-    monkeypatch.setattr(sdk, "secrets_manager", lambda _policy: Secrets(response))
+    use_secret(monkeypatch, secret)
     with suppress(NotConfigured), runner.vonage_clients(a_run()):
         pass
 
@@ -280,11 +285,7 @@ def test_the_room_extension_does_not_say_that_all_products_have_credentials(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """It reads one product's secret. NotConfiguredAlarm takes the lowest value of an hour."""
-    monkeypatch.setenv("VONAGE_BASE_URL", "https://vonage.example")
-    monkeypatch.setenv("VONAGE_SECRET_ARN", "vonage")
-    monkeypatch.setenv("SERVED_PRODUCTS", "meetings")
-    response = {"SecretString": json.dumps(secret), "CreatedDate": 0}
-    monkeypatch.setattr(sdk, "secrets_manager", lambda _policy: Secrets(response))
+    use_secret(monkeypatch, secret)
     with suppress(NotConfigured):
         runner.rooms_client(a_run()).close()
 

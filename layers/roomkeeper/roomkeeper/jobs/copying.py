@@ -178,7 +178,7 @@ class Copying(WorklistJob[Options]):
             return "already_resolved"
         self._count_urgency(recording, item)
         if item.worklist.startswith(_OF_CLEANUP) and not self._dry_run:
-            # Whatever becomes of it now: later sweeps find it on the worklist of waiting ones only.
+            # In any case: later sweeps look for it only among those that wait for their copy.
             self._store.copies.queue(recording)
         if not self._products.is_in_use(recording.product):
             return SKIPPED
