@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from roomkeeper.domain.observations import Product
 from roomkeeper.errors import RoomkeeperError
 from roomkeeper.jobs.batch import AbortBatch, CountedElsewhere, StoppedBy
-from roomkeeper.vonage import RecordingsApi, Unauthorized, VonageError, api_of
+from roomkeeper.vonage import NotServed, RecordingsApi, Unauthorized, VonageError
 
 
 class ProductStopped(RoomkeeperError):
@@ -62,11 +62,15 @@ class Products:
             NotServed: the stack does not serve the product, or has no credentials for it.
             ProductStopped: the run does not call the product any more.
         """
-        api = api_of(self._apis, product)
+        if product not in self._apis:
+            raise NotServed(
+                f"There is no access to the product {product}. Store its credentials with "
+                "make configure."
+            )
         if product in self._stopped:
             raise ProductStopped(f"The run does not call the product {product} any more.")
         try:
-            yield api
+            yield self._apis[product]
         except VonageError as error:
             self._count_failure(product, error)
             raise

@@ -29,7 +29,6 @@ from roomkeeper.vonage.recordings_api import (
     Download,
     NotServed,
     RecordingsApi,
-    api_of,
 )
 from roomkeeper.vonage.retry import RetryPolicy
 
@@ -57,6 +56,5 @@ __all__ = [
     "UnrecognizedStatus",
     "UntrustedCertificate",
     "VonageError",
-    "api_of",
     "credentials_from",
 ]

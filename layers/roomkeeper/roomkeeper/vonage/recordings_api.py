@@ -1,6 +1,6 @@
 """The operations on recordings that every product of Vonage offers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -70,17 +70,3 @@ class NotServed(RoomkeeperError):
     def is_item_specific(self) -> bool:
         """True: recordings of other products are served."""
         return True
-
-
-def api_of(apis: Mapping[Product, RecordingsApi], product: Product) -> RecordingsApi:
-    """Return the API of a product.
-
-    Raises:
-        NotServed: `apis` does not have it.
-    """
-    if product not in apis:
-        raise NotServed(
-            f"There is no access to the product {product}. Store its credentials with "
-            "make configure."
-        )
-    return apis[product]
