@@ -65,7 +65,7 @@ def configure(stack: Stack, product: Product, given: Fields) -> list[str]:
         base_url = stack.parameters[names.base_url]
         with warnings.catch_warnings():  # Vonage accepts or rejects a secret of any length
             warnings.simplefilter("ignore", jwt.InsecureKeyLengthWarning)
-            messages += check_vonage_secret(product, base_url, {**stored_api, **api}, given=api)
+            messages += check_vonage_secret(product, base_url, stored_api, api)
     if callback:
         accepted = stack.parameters["CallbackAcceptedCredentials"]
         messages += check_callback_secret(product, {**stored_callback, **callback}, accepted)

@@ -167,6 +167,18 @@ def test_credentials_that_cannot_be_tested_are_stored_with_a_warning(
     assert stack.puts == ["VideoSecretArn"]
 
 
+def test_credentials_of_another_project_are_stored_with_a_warning(
+    stack: VideoStack, unified: dict[str, str], classic: dict[str, str]
+) -> None:
+    first = store(stack, **classic)
+    again = store(stack, api_secret=classic["api_secret"])
+    assert "Warning" not in first + again
+    other = store(stack, **unified)  # an application takes precedence over a project
+    assert f"until now the functions used {API_KEY}" in other
+    assert f"another stack for {APPLICATION_ID}" in other
+    assert stack.secrets["VideoSecretArn"] == classic | unified
+
+
 # --- the callback secret --------------------------------------------------------------------------
 
 
