@@ -738,6 +738,72 @@ def test_the_item_of_a_copy_on_hold_stays_until_the_release(
     assert expected <= int(env.item(key)["ttl"]["N"]) < expected + 600
 
 
+@pytest.mark.parametrize("is_after", [False, True])
+def test_a_release_during_the_expiry_of_a_recording_gives_its_item_a_ttl(
+    is_after: bool, env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording_id = uploaded(env, store)
+    path = f"/recordings/{recording_id}"
+    assert call("PUT", f"{path}/hold")[0] == 200
+    expired = msgspec.structs.replace(
+        parse(json_bytes(an_upload(recording_id))), event="recording:expired"
+    )
+    around(
+        monkeypatch,
+        RecordingStore,
+        "release",
+        lambda: store.apply(expired, NOW),
+        is_after=is_after,
+    )
+    assert call("DELETE", f"{path}/hold")[0] == 204
+    assert known(store, recording_id).hold is None
+    assert "N" in env.item(f"RECORDING#{recording_id}")["ttl"]
+
+
+def test_a_release_during_a_copy_keeps_the_item_as_long_as_the_copy(
+    env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording_id = uploaded(env, store)
+    path = f"/recordings/{recording_id}"
+    assert call("PUT", f"{path}/hold")[0] == 200
+    around(monkeypatch, RecordingStore, "release", lambda: copy(recording_id), is_after=False)
+    assert call("DELETE", f"{path}/hold")[0] == 204
+    assert tag(store, recording_id) == "limited"
+    assert call("DELETE", path)[0] == 200
+    assert "N" not in env.item(f"RECORDING#{recording_id}")["ttl"]
+
+
+@pytest.mark.parametrize("is_after", [False, True])
+def test_the_latest_of_a_hold_and_a_release_at_the_same_time_decides_about_the_copy(
+    is_after: bool, env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording_id = uploaded(env, store)
+    copy(recording_id)
+    path = f"/recordings/{recording_id}/hold"
+    assert call("PUT", path)[0] == 200
+    for method, other, expected in (("DELETE", "PUT", "on-hold"), ("PUT", "DELETE", "limited")):
+        with monkeypatch.context() as during:
+            once = iter([other])
+            act = lambda once=once: [call(each, path) for each in once]  # noqa: E731
+            around(during, Bucket, "keep", act, is_after=is_after)
+            assert call(method, path)[0] in {200, 204}
+        assert tag(store, recording_id) == expected
+
+
+def test_a_release_during_the_delivery_that_applies_a_hold_decides_about_the_copy(
+    env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording_id = uploaded(env, store)
+    path = f"/recordings/{recording_id}/hold"
+    assert call("PUT", path)[0] == 200
+    once = iter(["DELETE"])
+    act = lambda: [call(each, path) for each in once]  # noqa: E731
+    around(monkeypatch, Bucket, "keep", act, is_after=False)
+    copy(recording_id)
+    assert known(store, recording_id).hold is None
+    assert tag(store, recording_id) == "limited"
+
+
 def tag(store: Store, recording_id: str) -> str:
     """Return the value of the tag by which the bucket's retention selects objects."""
     made = known(store, recording_id).copy
