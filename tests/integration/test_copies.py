@@ -662,6 +662,62 @@ def test_an_interrupted_deletion_is_finished_by_its_repetition(
     assert "N" in env.item(f"RECORDING#{recording_id}")["ttl"]
 
 
+class Killed(BaseException):
+    """The end of an invocation at any moment."""
+
+
+@pytest.fixture
+def unrecorded(env: Env, store: Store, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the id of a recording whose copier was killed after S3 had made the object."""
+    recording_id = uploaded(env, store)
+
+    def kill() -> None:
+        raise Killed
+
+    with monkeypatch.context() as during:
+        around(during, CopyStore, "mark_copied", kill, is_after=False)
+        with pytest.raises(Killed):
+            copy(recording_id)
+    assert len(versions()) == 1
+    return recording_id
+
+
+def test_a_copy_whose_copier_was_killed_before_it_recorded_it_is_deleted_on_request(
+    unrecorded: str, store: Store
+) -> None:
+    path = f"/recordings/{unrecorded}"
+    deleted = {"recording_id": unrecorded, "copy": "deleted"}
+    assert call("DELETE", path, {"copy": "delete"}) == (200, deleted)
+    assert versions() == []
+    copy(unrecorded)
+    assert known(store, unrecorded).copied_at is None
+    assert call("DELETE", path, {"copy": "delete"}) == (204, None)
+
+
+def test_a_copy_whose_copier_was_killed_is_recorded_although_the_original_is_deleted(
+    unrecorded: str, store: Store, env: Env
+) -> None:
+    path = f"/recordings/{unrecorded}"
+    assert call("DELETE", path) == (204, None)
+    copy(unrecorded)
+    assert "recording:copied" in known(store, unrecorded).seen
+    assert "N" not in env.item(f"RECORDING#{unrecorded}")["ttl"]
+    assert call("GET", f"{path}/file")[0] == 200
+
+
+def test_an_object_that_is_no_copy_is_not_deleted_with_the_recording(
+    unrecorded: str, store: Store
+) -> None:
+    made = known(store, unrecorded).copy
+    assert made is not None
+    [version] = versions()
+    s3 = boto3.client("s3")
+    s3.delete_object(Bucket=BUCKET, Key=made.key, VersionId=version["VersionId"])
+    s3.put_object(Bucket=BUCKET, Key=made.key, Body=b"another", ChecksumAlgorithm="SHA256")
+    assert call("DELETE", f"/recordings/{unrecorded}", {"copy": "delete"}) == (204, None)
+    assert len(versions()) == 1
+
+
 def test_a_copy_whose_deletion_has_started_is_not_served(env: Env, store: Store) -> None:
     recording_id = uploaded(env, store)
     copy(recording_id)

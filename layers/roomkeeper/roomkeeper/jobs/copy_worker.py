@@ -137,7 +137,7 @@ class CopyWorker:
         recording = self._store.recordings.get(recording_id)
         if recording is None or "recording:uploaded" not in recording.seen:
             return "nothing_to_do"
-        if recording.deleted_at:
+        if recording.deleted_at and not recording.unrecorded_copy:
             self._remove_upload(recording)
             return "nothing_to_do"
         if not recording.lacks_copy:

@@ -200,6 +200,8 @@ class Management:
                 f"The recording {stored.recording_id!r} is being copied. Try again later, or "
                 "delete it without copy=delete."
             )
+        elif stored.unrecorded_copy:
+            self._bucket_of(stored.unrecorded_copy)
 
     def _after_deletion(
         self, stored: Recording, now: datetime, *, deletes_copy: bool
@@ -223,11 +225,19 @@ class Management:
             stored = self._stored(recording_id)
             _require_no_hold(stored)
             _require_started_deletion(stored)
+        if stored.unrecorded_copy:
+            return self._delete_unrecorded(recording_id, stored.unrecorded_copy)
         if stored.copy is None or not (stored.copied_at or stored.copy_deleted_at):
             return None
         copy = stored.copy
         self._bucket_of(copy).delete(copy.key, copy.version_id)
         self._store.copies.finish_deletion(recording_id, self._store.recordings.expires_at(now))
+        return Deletion(recording_id=recording_id, copy="deleted")
+
+    def _delete_unrecorded(self, recording_id: str, copy: Copy) -> Deletion | None:
+        """Delete the object of a copy whose copier was killed before it recorded the copy."""
+        if not self._bucket_of(copy).delete_matching(copy.key, copy.s3_checksum or ""):
+            return None
         return Deletion(recording_id=recording_id, copy="deleted")
 
     # --- copies -----------------------------------------------------------------------------------
