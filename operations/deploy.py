@@ -17,7 +17,7 @@ from msgspec import Struct, structs
 from operations import account, combinations, overrides, products, regions, sam, stack_states
 from operations.build import BuildFailed, Target, build, exclusive, target
 from operations.command import command, fail
-from operations.destroy import delete, require_deletable
+from operations.destroy import delete, require_deletable, what_is_kept
 from operations.environment import without_account
 from operations.stack import Stack, StackError, resources
 from operations.template import ROOT, Parameter, parameters, stack_name_error
@@ -102,7 +102,7 @@ def _guide(
         if code := _build(wanted):
             return code
         if failed:
-            delete(stack)
+            _delete_remains(stack)
         code = _deploy(environment, stack, chosen, options.arguments)
     if is_first and code:
         print(_FIRST_FAILED)
@@ -145,6 +145,17 @@ def _may_start_over(stack: Stack, where: str) -> bool:
     if not sys.stdin.isatty():
         return True
     return input("Delete it and start over? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _delete_remains(stack: Stack) -> None:
+    """Delete a stack whose creation failed; print what AWS keeps of it.
+
+    A rollback deletes the table. If the creation was not rolled back, its `DeletionPolicy`
+    RetainExceptOnCreate keeps it: the deletion is another operation than the creation.
+    """
+    delete(stack)
+    for message in what_is_kept(stack):
+        print(message)
 
 
 def _require_possible(values: Mapping[str, str]) -> None:

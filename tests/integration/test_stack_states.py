@@ -219,6 +219,17 @@ def test_the_remains_are_deleted_before_anything_is_deployed_and_after_it_is_bui
     assert order == ["build in ROLLBACK_COMPLETE", "deploy in DELETE_COMPLETE"]
 
 
+def test_a_table_that_aws_keeps_of_a_creation_without_rollback_is_named(
+    account: Account, given: Put, operator: Operator
+) -> None:
+    given(a_stack(account, "CREATE_FAILED"))
+    [table] = [name for kind, name, _ in account.resources if kind == "AWS::DynamoDB::Table"]
+
+    ran = operator.run("deploy")
+
+    assert f"Kept, with its data, and still billed: the table {table}\n" in ran.text
+
+
 @pytest.mark.parametrize(("answer", "goes_on"), [("y", True), ("", False), ("no", False)])
 def test_on_a_terminal_the_deletion_of_remains_is_confirmed_first(
     answer: str,

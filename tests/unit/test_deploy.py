@@ -212,7 +212,7 @@ def test_a_new_stack_gets_the_templates_processor_and_runtime(
     """Also a stack whose first creation failed: its parameters are deleted with it."""
     runs = Runs(monkeypatch, AnAccount(before), AnAccount("CREATE_COMPLETE"))
     monkeypatch.setattr(deploy, "require_deletable", lambda _stack: None)
-    monkeypatch.setattr(deploy, "delete", lambda _stack: None)
+    monkeypatch.setattr(deploy, "_delete_remains", lambda _stack: None)
     assert deploy.main() == 0
     assert runs.built == [
         Target(parameters()["Runtime"].default, parameters()["Architecture"].default)
