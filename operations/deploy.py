@@ -63,7 +63,7 @@ def main() -> int:
         environment = sam.environment(options.environment)
         _require_account_environment(environment)
         _require_no_other_stack(options.arguments)
-        chosen = {**environment.parameters, **given(options.parameters)}
+        chosen = {**_given_in(environment), **given(options.parameters)}
         if options.only_build:
             _require_possible(chosen)
             with exclusive():
@@ -210,6 +210,21 @@ def given(pairs: Iterable[str]) -> dict[str, str]:
             raise Unusable(f"{error}, not {value!r}.")
         chosen[name] = value
     return chosen
+
+
+def _given_in(environment: sam.Environment) -> dict[str, str]:
+    """Return the parameters of an environment.
+
+    The SAM CLI ignores those that the template does not have: CleanupDryRun with a typing error
+    would let the cleanup delete.
+
+    Raises:
+        Unusable: one is invalid or not the template's.
+    """
+    try:
+        return given(f"{name}={value}" for name, value in environment.parameters.items())
+    except Unusable as exc:
+        raise Unusable(f"samconfig.toml, environment {environment.name}: {exc}") from exc
 
 
 def usable_stack_name(name: str) -> str:
