@@ -43,7 +43,7 @@ def environment(name: str) -> Environment:
 
 
 def _parameters(overrides: str | list[str]) -> dict[str, str]:
-    """Return the parameters in samconfig.toml: a list of pairs, or a text as `--guided` writes it."""
+    """Return the parameters in samconfig.toml: a list, or a text as `--guided` writes it."""
     pairs = shlex.split(overrides) if isinstance(overrides, str) else overrides
     parts = (each.partition("=") for each in pairs)
     return {name: _without_quotes(value) for name, _, value in parts}

@@ -277,8 +277,8 @@ def test_a_policys_conditions_use_keys_that_aws_sets(path: Path) -> None:
 
 
 WITH_SEVERAL_VALUES = {"events:source"}
-"""Condition keys of the type ArrayOfString ("Condition keys for Amazon EventBridge"). PutEvents takes
-up to ten events, and AWS's own example of such a policy uses ForAllValues."""
+"""Condition keys of the type ArrayOfString ("Condition keys for Amazon EventBridge"). PutEvents
+takes up to ten events, and AWS's own example of such a policy uses ForAllValues."""
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: f"{path.parent.name}/{path.name}")

@@ -124,7 +124,7 @@ def test_the_keys_policy_names_each_service_that_uses_it() -> None:
 
 
 def test_a_rule_can_send_to_an_encrypted_queue() -> None:
-    """The statement is that of "Event bus targets in Amazon EventBridge", which has no condition."""
+    """The statement in "Event bus targets in Amazon EventBridge" has no condition."""
     key = load(ROOT / "operations/encryption-key.yaml")["Resources"]["Key"]["Properties"]
     allowed = [
         each
