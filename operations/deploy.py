@@ -42,7 +42,16 @@ RECOMMENDED = {
     )
 }
 
-_SET_BY_VARIABLE = {"--stack-name": "STACK", "--region": "AWS_REGION", "--profile": "AWS_PROFILE"}
+_INSTEAD_OF = {
+    "--stack-name": "set STACK instead",
+    "--region": "set AWS_REGION instead",
+    "--profile": "set AWS_PROFILE instead",
+    "--config-env": "set ENV instead",
+    "--parameter-overrides": "set PARAMETERS instead",  # the SAM CLI would take ours and drop these
+    "--guided": "the first make deploy of a stack asks for its parameters by itself",
+    "-g": "the first make deploy of a stack asks for its parameters by itself",
+}
+"""What to do instead of arguments that would deploy another stack, or other parameters."""
 
 _FIRST_FAILED = """
 The first deployment failed: the events above say why. Fix the cause and run make deploy again,
@@ -62,7 +71,7 @@ def main() -> int:
     try:
         environment = sam.environment(options.environment)
         _require_account_environment(environment)
-        _require_no_other_stack(options.arguments)
+        _require_usable(options.arguments)
         chosen = {**_given_in(environment), **given(options.parameters)}
         if options.only_build:
             _require_possible(chosen)
@@ -279,11 +288,11 @@ def _require_account_environment(environment: sam.Environment) -> None:
         )
 
 
-def _require_no_other_stack(arguments: Iterable[str]) -> None:
-    """Raise Unusable for an argument with which the SAM CLI would deploy another stack."""
-    for name, variable in _SET_BY_VARIABLE.items():
-        if any(each.partition("=")[0] == name for each in arguments):
-            raise Unusable(f"{name} is not allowed in ARGS=: set {variable} instead.")
+def _require_usable(arguments: Iterable[str]) -> None:
+    """Raise Unusable for an argument that the SAM CLI must not be given."""
+    names = {each.partition("=")[0] for each in arguments}
+    for name in _INSTEAD_OF.keys() & names:
+        raise Unusable(f"{name} is not allowed in ARGS=: {_INSTEAD_OF[name]}.")
 
 
 def _build(wanted: Target) -> int:

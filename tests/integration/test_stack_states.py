@@ -337,8 +337,14 @@ def test_a_deployment_without_rollback_continues_a_failed_one(
     assert (ran.code, ran.sam) == (0, ["build", "deploy"])
 
 
-@pytest.mark.parametrize("option", ["--region=us-east-1", "--profile", "--stack-name"])
-def test_sam_is_given_no_other_place_than_the_stack_is_looked_for(
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("--region=us-east-1", "--profile", "--stack-name"),
+        *("--config-env=prod", "--parameter-overrides", "--guided", "-g"),
+    ],
+)
+def test_sam_is_given_no_other_place_or_parameters_than_those_that_are_checked(
     option: str, account: Account, given: Put, operator: Operator
 ) -> None:
     given(a_stack(account, None))
