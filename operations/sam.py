@@ -1,6 +1,7 @@
 """Command lines of the SAM CLI, and the environments in samconfig.toml."""
 
 import os
+import shlex
 import tomllib
 from collections.abc import Mapping
 
@@ -36,13 +37,30 @@ def environment(name: str) -> Environment:
             f"samconfig.toml has no environment {name}. Choose ENV= from {known}."
         )
     deploy = described[name]["deploy"]["parameters"]
-    pairs = (each.partition("=") for each in deploy.get("parameter_overrides", []))
-    return Environment(name, deploy["stack_name"], {key: value for key, _, value in pairs})
+    return Environment(
+        name, deploy["stack_name"], _parameters(deploy.get("parameter_overrides", []))
+    )
+
+
+def _parameters(overrides: str | list[str]) -> dict[str, str]:
+    """Return the parameters in samconfig.toml: a list, or a text as `--guided` writes it."""
+    pairs = shlex.split(overrides) if isinstance(overrides, str) else overrides
+    parts = (each.partition("=") for each in pairs)
+    return {name: _without_quotes(value) for name, _, value in parts}
+
+
+def _without_quotes(value: str) -> str:
+    is_quoted = len(value) > 1 and value[0] == value[-1] == '"'
+    return value[1:-1] if is_quoted else value
 
 
 def command(verb: str, parameters: Mapping[str, str], *arguments: str) -> list[str]:
-    """Return the command line of `sam build` or `sam deploy` with these parameters."""
-    quoted = [f'{name}="{value}"' for name, value in parameters.items()]
+    """Return the command line of `sam build` or `sam deploy` with these parameters.
+
+    The SAM CLI would take only the part of a value before a quotation mark that is not escaped.
+    """
+    escaped = {name: value.replace('"', r"\"") for name, value in parameters.items()}
+    quoted = [f'{name}="{value}"' for name, value in escaped.items()]
     config = ["--config-file", str(ROOT / "samconfig.toml")]
     overrides = ["--parameter-overrides", *quoted] if quoted else []
     return [str(TOOLS / "sam/bin/sam"), verb, *config, *arguments, *overrides]

@@ -1,6 +1,7 @@
 """The parameters of `make deploy`: given, asked for and passed to the SAM CLI."""
 
 import io
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -57,6 +58,51 @@ def test_an_environment_that_is_none_is_named_with_those_there_are() -> None:
 
 
 @pytest.mark.parametrize(
+    "written",
+    [
+        """["CleanupDryRun=true", "CleanupSchedule=rate(6 hours)"]""",
+        """['CleanupDryRun="true"', 'CleanupSchedule="rate(6 hours)"']""",
+        r'''"CleanupDryRun=\"true\" CleanupSchedule=\"rate(6 hours)\""''',  # as --guided writes it
+    ],
+)
+def test_an_environments_parameters_are_read_in_each_form_that_the_sam_cli_takes(
+    written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sam, "ROOT", tmp_path)
+    (tmp_path / "samconfig.toml").write_text(
+        f"[own.deploy.parameters]\nstack_name = 'own'\nparameter_overrides = {written}\n"
+    )
+    assert sam.environment("own").parameters == {
+        "CleanupDryRun": "true",
+        "CleanupSchedule": "rate(6 hours)",
+    }
+
+
+@pytest.mark.parametrize(
+    ("pair", "expected"),
+    [
+        ("ClenupDryRun=true", "environment own: .*Did you mean CleanupDryRun"),
+        ("CleanupDryRun=yes", "environment own: CleanupDryRun must be one of true, false"),
+    ],
+)
+def test_an_environments_invalid_parameter_is_rejected_before_the_build(
+    pair: str,
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The SAM CLI passes only the parameters that the template has (deploy_context.py)."""
+    monkeypatch.setattr(sam, "ROOT", tmp_path)
+    (tmp_path / "samconfig.toml").write_text(
+        f"[own.deploy.parameters]\nstack_name = 'own'\nparameter_overrides = ['{pair}']\n"
+    )
+    monkeypatch.setattr("sys.argv", ["deploy", "--environment", "own"])
+    assert deploy.main() == 2
+    assert re.search(expected, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
     ("pair", "expected"),
     [
         ("AlarmMail=a@b.example", "Did you mean AlarmEmail"),
@@ -72,6 +118,18 @@ def test_an_environment_that_is_none_is_named_with_those_there_are() -> None:
 def test_an_invalid_parameter_is_rejected_before_the_build(pair: str, expected: str) -> None:
     with pytest.raises(deploy.Unusable, match=expected):
         deploy.given([pair])
+
+
+def test_a_quotation_mark_in_a_value_is_escaped_for_sam() -> None:
+    """Without that, the SAM CLI would deploy `{` (samcli/cli/types.py)."""
+    command = sam.command("deploy", {"RoomExtensionKeepMarker": '{"keep":true}'})
+    assert r'RoomExtensionKeepMarker="{\"keep\":true}"' in command
+
+
+@pytest.mark.parametrize("value", [r"a\b", "a\\", r"a\"b"])
+def test_a_backslash_is_refused_because_sam_reads_it_as_an_escape(value: str) -> None:
+    with pytest.raises(deploy.Unusable, match="must not contain a backslash"):
+        deploy.given([f"RoomExtensionKeepMarker={value}"])
 
 
 def test_a_value_with_blanks_stays_one_for_sam() -> None:
@@ -212,7 +270,7 @@ def test_a_new_stack_gets_the_templates_processor_and_runtime(
     """Also a stack whose first creation failed: its parameters are deleted with it."""
     runs = Runs(monkeypatch, AnAccount(before), AnAccount("CREATE_COMPLETE"))
     monkeypatch.setattr(deploy, "require_deletable", lambda _stack: None)
-    monkeypatch.setattr(deploy, "delete", lambda _stack: None)
+    monkeypatch.setattr(deploy, "_delete_remains", lambda _stack: None)
     assert deploy.main() == 0
     assert runs.built == [
         Target(parameters()["Runtime"].default, parameters()["Architecture"].default)
