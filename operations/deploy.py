@@ -79,7 +79,7 @@ def main() -> int:
                 return _build(target({}, chosen))
         stack = Stack(usable_stack_name(options.stack or environment.stack_name))
         return _guide(environment, stack, chosen, options)
-    except (Unusable, sam.UnknownEnvironment) as exc:
+    except (Unusable, sam.InvalidEnvironment) as exc:
         return fail(str(exc), 2)
 
 

@@ -4,6 +4,7 @@ import os
 import shlex
 import tomllib
 from collections.abc import Mapping
+from typing import Any
 
 from msgspec import Struct
 
@@ -12,8 +13,8 @@ from operations.template import ROOT
 TOOLS = ROOT / ".tools"
 
 
-class UnknownEnvironment(Exception):
-    """samconfig.toml has no such environment; the message lists its environments."""
+class InvalidEnvironment(Exception):
+    """samconfig.toml has no such environment, or it is invalid; the message says what is wrong."""
 
 
 class Environment(Struct, frozen=True):
@@ -28,17 +29,30 @@ def environment(name: str) -> Environment:
     """Return the environment that samconfig.toml describes under `name`.
 
     Raises:
-        UnknownEnvironment: there is no such environment.
+        InvalidEnvironment: there is no such environment, or the commands could not use it.
     """
-    described = tomllib.loads((ROOT / "samconfig.toml").read_text())
-    if "deploy" not in described.get(name, {}):
-        known = ", ".join(each for each in described if each != "version")
-        raise UnknownEnvironment(
-            f"samconfig.toml has no environment {name}. Choose ENV= from {known}."
+    deploy = _section(name)
+    stack_name = "roomkeeper" if name == "default" else f"roomkeeper-{name}"
+    if deploy.get("stack_name", stack_name) != stack_name:
+        raise InvalidEnvironment(
+            f"samconfig.toml, environment {name}: stack_name must be {stack_name}, as ENV={name} "
+            "means that stack in all commands. For another stack, set STACK=."
         )
-    deploy = described[name]["deploy"]["parameters"]
-    return Environment(
-        name, deploy["stack_name"], _parameters(deploy.get("parameter_overrides", []))
+    return Environment(name, stack_name, _parameters(deploy.get("parameter_overrides", [])))
+
+
+def _section(name: str) -> Mapping[str, Any]:
+    """Return the settings for `sam deploy` of the environment `name`."""
+    try:
+        described = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    except tomllib.TOMLDecodeError as exc:
+        raise InvalidEnvironment(f"samconfig.toml is not valid TOML: {exc}.") from exc
+    match described.get(name):
+        case {"deploy": {"parameters": dict() as settings}}:
+            return settings
+    known = ", ".join(each for each in described if each != "version")
+    raise InvalidEnvironment(
+        f"samconfig.toml has no section [{name}.deploy.parameters]. Choose ENV= from {known}."
     )
 
 

@@ -52,9 +52,31 @@ def test_the_local_environment_is_not_for_an_account(
     assert "choose ENV=default or ENV=prod" in capsys.readouterr().err
 
 
-def test_an_environment_that_is_none_is_named_with_those_there_are() -> None:
-    with pytest.raises(sam.UnknownEnvironment, match=r"no environment staging.*default, prod"):
-        sam.environment("staging")
+@pytest.mark.parametrize(
+    ("name", "written", "expected"),
+    [
+        ("staging", "", "no section .staging.deploy.parameters.. Choose ENV= from default, prod"),
+        ("own", "[own.deploy]", "no section .own.deploy.parameters."),
+        ("own", "[own.deploy.parameters", "not valid TOML: .*line"),
+        ("own", "[own.deploy.parameters]\nstack_name = 'x'", "stack_name must be roomkeeper-own"),
+    ],
+)
+def test_an_environment_that_is_missing_or_invalid_is_rejected_with_what_to_do(
+    name: str, written: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = (ROOT / "samconfig.toml").read_text()
+    (tmp_path / "samconfig.toml").write_text(f"{ours}\n{written}\n")
+    monkeypatch.setattr(sam, "ROOT", tmp_path)
+    with pytest.raises(sam.InvalidEnvironment, match=expected):
+        sam.environment(name)
+
+
+def test_an_environments_stack_name_can_be_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "samconfig.toml").write_text("[own.deploy.parameters]\n")
+    monkeypatch.setattr(sam, "ROOT", tmp_path)
+    assert sam.environment("own").stack_name == "roomkeeper-own"
 
 
 @pytest.mark.parametrize(
@@ -70,7 +92,7 @@ def test_an_environments_parameters_are_read_in_each_form_that_the_sam_cli_takes
 ) -> None:
     monkeypatch.setattr(sam, "ROOT", tmp_path)
     (tmp_path / "samconfig.toml").write_text(
-        f"[own.deploy.parameters]\nstack_name = 'own'\nparameter_overrides = {written}\n"
+        f"[own.deploy.parameters]\nparameter_overrides = {written}\n"
     )
     assert sam.environment("own").parameters == {
         "CleanupDryRun": "true",
@@ -95,7 +117,7 @@ def test_an_environments_invalid_parameter_is_rejected_before_the_build(
     """The SAM CLI passes only the parameters that the template has (deploy_context.py)."""
     monkeypatch.setattr(sam, "ROOT", tmp_path)
     (tmp_path / "samconfig.toml").write_text(
-        f"[own.deploy.parameters]\nstack_name = 'own'\nparameter_overrides = ['{pair}']\n"
+        f"[own.deploy.parameters]\nparameter_overrides = ['{pair}']\n"
     )
     monkeypatch.setattr("sys.argv", ["deploy", "--environment", "own"])
     assert deploy.main() == 2
