@@ -209,6 +209,25 @@ class Bucket:
         """Delete this version of the object for good; do nothing if it does not exist."""
         self._client.delete_object(**self._object(key), **_version(version_id))
 
+    def delete_matching(self, key: str, sha256: str) -> bool:
+        """Delete the versions of an object that have this S3 checksum; return False without one.
+
+        For an object whose version is not known. Callers need not be able to list objects.
+        """
+        page = self._client.list_object_versions(Bucket=self.name, Prefix=key)
+        versions = [each["VersionId"] for each in page.get("Versions", ()) if each["Key"] == key]
+        matching = [each for each in versions if self._checksum(key, each) == sha256]
+        for version_id in matching:
+            self.delete(key, version_id)
+        return bool(matching)
+
+    def _checksum(self, key: str, version_id: str) -> str | None:
+        response = self._client.head_object(
+            **self._object(key), VersionId=version_id, ChecksumMode="ENABLED"
+        )
+        found: str | None = response.get("ChecksumSHA256")
+        return found
+
     def url(self, key: str, version_id: str | None, valid_for: timedelta) -> str:
         """Return a URL that downloads this version of the object without credentials: a secret.
 

@@ -136,6 +136,15 @@ class Recording(Struct, frozen=True, kw_only=True):
         """True if Vonage has the only file. A stored recording is in its owner's storage."""
         return self.copied_at is None and self.copy_deleted_at is None and self.status != "stored"
 
+    @property
+    def unrecorded_copy(self) -> Copy | None:
+        """The copy whose object may exist although it is not recorded; None if there is none.
+
+        Its copier may have been killed after S3 had made the object.
+        """
+        copy = self.copy if self.copied_at is None and self.copy_deleted_at is None else None
+        return copy if copy and copy.s3_checksum else None
+
 
 class Session(Struct, frozen=True, kw_only=True):
     """A session: one meeting, from start to end, in one room."""
