@@ -71,13 +71,16 @@ def check_vonage_secret(
             f"the {_APIS[product].other_kind}. To remove it, store "
             '{"application_id": "", "private_key": ""}.'
         )
-    before, after = _owner(stored), _owner(content)
-    if before and before != after:
-        yield (
-            f"Warning: until now the functions used {before}. Vonage does not show them its "
-            f"recordings any more, so jobs will record those as deleted. While they matter, store "
-            f"the credentials of {before} again, and deploy another stack for {after}."
-        )
+    if _owner(stored) not in ("", _owner(content)):
+        yield _OTHER_OWNER
+
+
+_OTHER_OWNER = (
+    "Warning: until now the functions used another application, account or project. Jobs will "
+    "record each recording as deleted that Vonage does not show to the new one. While the earlier "
+    "recordings matter, store the earlier credentials again, and deploy another stack for the new "
+    "ones."
+)
 
 
 def _owner(content: Fields) -> str:

@@ -182,7 +182,7 @@ Worklist = Literal[
 
 `confirmed` has the uploaded and stored recordings that Vonage's API has returned, `retained` the
 others, and `awaiting_upload` those without an upload. Where recordings are copied, an uploaded one
-is on `awaiting_copy` until its copy is made, so that the cleanup cannot see it. A session is on
+is on `awaiting_copy` until its copy is made, so that the cleanup does not read it. A session is on
 `open_session` until its end is received, then on `ended_session`. Each list has a `deferred_` list
 for items with an item-specific failure, where `since` is the time of the next attempt.
 """
