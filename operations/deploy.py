@@ -16,7 +16,7 @@ from msgspec import Struct, structs
 
 from operations import account, combinations, overrides, products, regions, sam, stack_states
 from operations.build import BuildFailed, Target, build, exclusive, target
-from operations.command import command, fail
+from operations.command import command, fail, on_interrupt
 from operations.destroy import delete, require_deletable
 from operations.environment import without_account
 from operations.stack import Stack, StackError, resources
@@ -279,7 +279,8 @@ def _deploy(
 ) -> int:
     target_stack = ["--stack-name", stack.name, "--region", stack.region]
     deploy = ["--config-env", environment.name, *target_stack, *arguments]
-    return _run(sam.command("deploy", chosen, *deploy))
+    with on_interrupt("A deployment that has started continues on AWS."):
+        return _run(sam.command("deploy", chosen, *deploy))
 
 
 def _run(arguments: list[str], *, needs_account: bool = True) -> int:

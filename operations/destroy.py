@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError, WaiterError
 
 from operations import stack_states
 from operations.arguments import Parser
-from operations.command import command, fail
+from operations.command import command, fail, on_interrupt
 from operations.event_rules import foreign_rules
 from operations.stack import Stack, StackError, resource_ids
 
@@ -84,7 +84,9 @@ def delete(stack: Stack) -> None:
         StackError: the stack could not be deleted completely; the message says what is left and
             why.
     """
-    if _delete_once(stack) == "DELETE_FAILED":
+    with on_interrupt("The deletion continues on AWS; make destroy waits for its end."):
+        if _delete_once(stack) != "DELETE_FAILED":
+            return
         print("Some resources could not be deleted. Trying once more.")
         if _delete_once(stack) == "DELETE_FAILED":
             raise StackError(
