@@ -187,7 +187,7 @@ def measure(stack: Stack, start: datetime, end: datetime) -> Iterator[list[str]]
 def main() -> int:
     """Print the table of a stack's functions; return the exit code."""
     parser = Parser("bench-lambda")
-    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
+    parser.add_stack()
     parser.add_argument("--days", type=within(1, MAX_DAYS), default=1, help="how far back")
     options = parser.parse_args()
     end = datetime.now(UTC)

@@ -19,7 +19,7 @@ from roomkeeper.domain.observations import Product
 def main() -> int:
     """Print the URLs; return the exit code."""
     parser = Parser("callback-url")
-    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
+    parser.add_stack()
     products.add_option(parser)
     options = parser.parse_args()
     stack = deployed_stack(options.stack)

@@ -31,7 +31,7 @@ from roomkeeper.domain.observations import Product
 def main() -> int:
     """Store the given credentials; return the exit code, 0 once they are stored."""
     parser = Parser("configure")
-    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
+    parser.add_stack()
     parser.add_argument("--file", type=Path, help="JSON; without it, standard input is read")
     products.add_option(parser)
     options = parser.parse_args()

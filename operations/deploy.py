@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct, structs
 
 from operations import account, combinations, overrides, products, regions, sam, stack_states
+from operations.arguments import Parser, words
 from operations.build import BuildFailed, Target, build, exclusive, target
 from operations.command import command, fail, on_interrupt
 from operations.destroy import delete, require_deletable
@@ -309,15 +310,15 @@ Next:{configure}
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m operations.deploy")
+    parser = Parser("deploy")
     parser.add_argument("--environment", default="default", help="a section of samconfig.toml")
     parser.add_argument(
         "--stack", default="", help="the stack's name; the environment's by default"
     )
     parser.add_argument("--only-build", action="store_true", help="build, but do not deploy")
-    parser.add_argument("--parameters", nargs="*", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--parameters", type=words, default=[], help="NAME=VALUE ...")
     parser.add_argument("--confirm", default="", help="the stack's name, to skip a question")
-    parser.add_argument("--arguments", nargs=argparse.REMAINDER, default=[], help="for sam deploy")
+    parser.add_argument("--arguments", type=words, default=[], help="for sam deploy")
     return parser.parse_args()
 
 

@@ -33,7 +33,7 @@ _QUEUES_OF_COPIES = {"CopyQueue", "CopyDeadLetterQueue"}
 def main() -> int:
     """Delete the stack after the operator confirmed its name; return the exit code."""
     parser = Parser("destroy")
-    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
+    parser.add_stack()
     parser.add_argument("--confirm", default="", help="the name again, to skip the prompt")
     options = parser.parse_args()
     stack = Stack(options.stack)

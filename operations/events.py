@@ -27,7 +27,7 @@ _POLL_SECONDS = 5.0
 def main() -> int:
     """Print events; return the exit code: 1 if fewer than COUNT= arrived within SECONDS=."""
     parser = Parser("events")
-    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
+    parser.add_stack()
     parser.add_argument("--count", type=positive, help="stop after this many events")
     parser.add_argument("--seconds", type=positive, help="stop after this many seconds")
     parser.add_argument(

@@ -22,7 +22,7 @@ LIMIT = 50
 def main() -> int:
     """Print items, each followed by an empty line; return the exit code."""
     parser = Parser("items")
-    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
+    parser.add_stack()
     parser.add_argument("--recording", default="", help="the item of the recording with this id")
     parser.add_argument("--session", default="", help="the items of a session and its recordings")
     parser.add_argument(

@@ -44,7 +44,7 @@ class Event(Struct, frozen=True, order=True):
 def main() -> int:
     """Print log lines; return the exit code."""
     parser = Parser("logs")
-    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
+    parser.add_stack()
     parser.add_argument("--function", default="", help="a function's name, such as event_publisher")
     parser.add_argument("--since", type=duration, default="10m", help="how far back: 90s, 2h, 3d")
     parser.add_argument("--follow", action="store_true", help="print new lines until Ctrl-C")

@@ -72,7 +72,7 @@ class Selection(Struct):
 def main() -> int:
     """Print the items that would be removed, or remove them; return the exit code."""
     parser = Parser("purge")
-    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
+    parser.add_stack()
     parser.add_argument("--from", dest="start", required=True, type=_moment, help="included")
     parser.add_argument("--to", dest="end", required=True, type=_moment, help="not included")
     parser.add_argument(

@@ -69,7 +69,7 @@ class _Trimmed(NotSent):
 def main() -> int:
     """Redrive the stack's dead-letter queue; return the exit code: 0 if it is empty afterwards."""
     parser = Parser("redrive")
-    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
+    parser.add_stack()
     sent, left = redrive(deployed_stack(parser.parse_args().stack))
     for reason in left:
         print(f"left in the queue: {reason}", file=sys.stderr)

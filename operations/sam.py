@@ -33,7 +33,7 @@ def environment(name: str) -> Environment:
     if "deploy" not in described.get(name, {}):
         known = ", ".join(each for each in described if each != "version")
         raise UnknownEnvironment(
-            f"samconfig.toml has no environment {name}. Choose ENV= from {known}."
+            f"samconfig.toml has no environment {name!r}. Choose ENV= from {known}."
         )
     deploy = described[name]["deploy"]["parameters"]
     pairs = (each.partition("=") for each in deploy.get("parameter_overrides", []))

@@ -37,7 +37,7 @@ _ALARMS_A_CALL = 100  # CloudWatch API Reference, DescribeAlarms, AlarmNames
 def main() -> int:
     """Print the status; return the exit code: 0 if all parts could be read."""
     parser = Parser("status")
-    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
+    parser.add_stack()
     return 0 if show(Stack(parser.parse_args().stack)) else 1
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from operations import build, deploy, regions, sam
+from operations.arguments import words
 from operations.build import BuildFailed, Target
 from operations.template import ROOT, parameters
 
@@ -52,7 +53,7 @@ def test_the_local_environment_is_not_for_an_account(
 
 
 def test_an_environment_that_is_none_is_named_with_those_there_are() -> None:
-    with pytest.raises(sam.UnknownEnvironment, match=r"no environment staging.*default, prod"):
+    with pytest.raises(sam.UnknownEnvironment, match=r"no environment 'staging'.*default, prod"):
         sam.environment("staging")
 
 
@@ -72,6 +73,15 @@ def test_an_environment_that_is_none_is_named_with_those_there_are() -> None:
 def test_an_invalid_parameter_is_rejected_before_the_build(pair: str, expected: str) -> None:
     with pytest.raises(deploy.Unusable, match=expected):
         deploy.given([pair])
+
+
+def test_parameters_are_separated_and_quoted_as_in_a_shell() -> None:
+    assert words("""A=1 B="rate(6 hours)" C= D='x y'""") == [
+        "A=1",
+        "B=rate(6 hours)",
+        "C=",
+        "D=x y",
+    ]
 
 
 def test_a_value_with_blanks_stays_one_for_sam() -> None:
@@ -243,7 +253,7 @@ def test_a_first_deployment_prints_its_account_and_the_next_steps(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = Runs(monkeypatch, AnAccount(None), AnAccount("CREATE_COMPLETE"))
-    monkeypatch.setattr("sys.argv", ["deploy", "--environment", "prod", "--arguments", "--debug"])
+    monkeypatch.setattr("sys.argv", ["deploy", "--environment", "prod", "--arguments=--debug"])
 
     assert deploy.main() == 0
 

@@ -54,6 +54,46 @@ def make(clone: Path, *arguments: str, path: str = os.environ["PATH"]) -> tuple[
     return done.returncode, done.stdout + done.stderr
 
 
+def an_installed_clone(folder: Path) -> Path:
+    """Return a clone whose Python prints its arguments, each on a line."""
+    clone = a_clone(folder)
+    shutil.copy(ROOT / "requirements/dev.txt", clone / "requirements")
+    shutil.copy(ROOT / "requirements/sam.txt", clone / "requirements")
+    for name in ("uv/bin", "dev/bin", "sam"):
+        (clone / ".tools" / name).mkdir(parents=True)
+    for name in ("uv/bin/uv", "dev/.installed", "sam/.installed"):
+        (clone / ".tools" / name).touch()
+    an_interpreter(clone / ".tools/dev/bin", '#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    return clone
+
+
+@pytest.mark.parametrize("value", ["a b", "it's", 'say "hi"', "x;touch here", "`touch here`", "-x"])
+@pytest.mark.parametrize(
+    ("command", "variable", "option"),
+    [
+        ("status", "STACK", "--stack"),
+        ("deploy", "ENV", "--environment"),
+        ("deploy", "PARAMETERS", "--parameters"),
+        ("deploy", "ARGS", "--arguments"),
+        ("configure", "FILE", "--file"),
+        ("items", "RECORDING", "--recording"),
+        ("logs", "SINCE", "--since"),
+        ("purge", "FROM", "--from"),
+        ("bench-lambda", "DAYS", "--days"),
+    ],
+)
+def test_the_value_of_a_variable_reaches_the_command_as_it_is(
+    command: str, variable: str, option: str, value: str, tmp_path: Path
+) -> None:
+    clone = an_installed_clone(tmp_path / "rk")
+
+    code, output = make(clone, command, f"{variable}={value}")
+
+    assert code == 0, output
+    assert f"{option}={value}" in output.splitlines()
+    assert not (clone / "here").exists()
+
+
 @pytest.mark.parametrize("name", ["R&D/rk", "my projects/rk", "it's $HOME;#/(rk)", 'say "hi"/rk'])
 def test_the_folder_can_have_any_name_and_its_siblings_are_not_touched(
     name: str, tmp_path: Path
