@@ -27,6 +27,10 @@ from operations.command import command
 from operations.stack import Stack, StackError, deployed_stack, resource_ids
 
 PERCENTILES = (50, 95, 99)
+COLUMNS = (
+    *("function", "invocations", *(f"p{each} ms" for each in PERCENTILES)),
+    *("billed s", "cold starts", "init p50 ms", "memory MB", "from"),
+)
 MAX_DAYS = 15
 """CloudWatch keeps points of a minute for 15 days."""
 
@@ -192,19 +196,23 @@ def main() -> int:
     options = parser.parse_args()
     end = datetime.now(UTC)
     start = end - timedelta(days=options.days)
-    shown = Table(
-        *("function", "invocations", *(f"p{each} ms" for each in PERCENTILES)),
-        *("billed s", "cold starts", "init p50 ms", "memory MB", "from"),
-    )
+    stack = deployed_stack(options.stack)
     try:
-        for each in measure(deployed_stack(options.stack), start, end):
-            shown.add_row(*each)
+        rows = list(measure(stack, start, end))
     except (ClientError, BotoCoreError) as error:
         raise StackError(
             f"The stack cannot be measured. {explain(error)} This needs permission for "
             "logs:FilterLogEvents, cloudwatch:GetMetricStatistics and "
             "cloudformation:ListStackResources."
         ) from error
+    if not rows:
+        print("No function was invoked in that time. Look further back with DAYS=.")
+        return 0
+    shown = Table(box=None, pad_edge=False)
+    for name in COLUMNS:
+        shown.add_column(name, overflow="fold")
+    for each in rows:
+        shown.add_row(*each)
     Console().print(shown)
     return 0
 
