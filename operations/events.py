@@ -14,7 +14,7 @@ from typing import Any
 from operations import products, subscriber
 from operations.arguments import Parser, positive
 from operations.command import command
-from operations.layout import progress
+from operations.layout import line, progress
 from operations.stack import Stack, deployed_stack
 from operations.subscriber import Subscriber
 from operations.terminal import escape, without_queries
@@ -39,7 +39,7 @@ def main() -> int:
     try:
         with closing(_from_bus(deployed_stack(options.stack), options)) as arriving:
             for event in arriving:
-                print(as_json(event) if options.json else as_line(event), flush=True)
+                _show(event, as_it_is=options.json)
                 seen += 1
     except KeyboardInterrupt:
         print(f"\n{seen} events. The rule and the queue are deleted.", file=sys.stderr)
@@ -51,6 +51,13 @@ def main() -> int:
         )
         return 1
     return 0
+
+
+def _show(event: Any, *, as_it_is: bool) -> None:
+    if as_it_is:
+        print(as_json(event), flush=True)
+    else:
+        line(as_line(event), 0)
 
 
 def events(source: Subscriber, count: int | None, seconds: float | None) -> Iterator[Any]:

@@ -15,11 +15,10 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
 
-from operations import insights
+from operations import insights, layout
 from operations.account import explain
 from operations.arguments import Parser, duration
 from operations.command import command
-from operations.layout import progress
 from operations.stack import Stack, StackError, deployed_stack, resource_ids
 from operations.terminal import escape, without_queries
 
@@ -149,7 +148,7 @@ def _value(value: Any) -> str:
 
 def _events(stack: Stack, groups: Mapping[str, str], since: datetime) -> Iterator[Event]:
     """Yield the log events of all groups, oldest first."""
-    with progress("Reading the logs"):
+    with layout.progress("Reading the logs"):
         each = [_events_of(stack, name, group, since) for name, group in groups.items()]
     yield from heapq.merge(*each)
 
@@ -184,7 +183,7 @@ def _id(found: Mapping[str, Any]) -> str:
 def _print(texts: Iterator[str]) -> int:
     count = 0
     for count, text in enumerate(texts, 1):  # noqa: B007 - the last number is the count
-        print(text, flush=True)
+        layout.line(text, 0)
     return count
 
 
