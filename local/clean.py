@@ -44,10 +44,7 @@ def clean(project: Path, *, everything: bool = False) -> int:
     build, tools = project / "build", project / ".tools"
     local = build / "local"
     if running := [each for each in local.glob("*/") if leftovers.is_running(each)]:
-        raise InUse(
-            f"A local stack is running (build/local/{running[0].name}). Stop it first: make down, "
-            "or Ctrl-C in its terminal."
-        )
+        raise InUse(_running(running[0].name))
     if leftovers.is_locked(build / "building.lock"):
         raise InUse("A build or a deployment from this folder is running. Wait for its end.")
     before = _size(build) + _size(tools) + _size(project / ".aws-sam")
@@ -58,6 +55,13 @@ def clean(project: Path, *, everything: bool = False) -> int:
     elif build.is_dir():
         _clean_build(build)
     return before - _size(build) - _size(tools)
+
+
+def _running(run: str) -> str:
+    """Return that a local stack is running, and how to stop it; `run` is its folder's name."""
+    port = run.removeprefix("up-")
+    how = "Ctrl-C in its terminal" if port == run else f"make down PORT={port}"
+    return f"A local stack is running (build/local/{run}). Stop it first: {how}."
 
 
 def _clean_build(build: Path) -> None:

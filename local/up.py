@@ -37,7 +37,16 @@ def main() -> int:
     except LocalStackError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"\nInterrupted. {_INTERRUPTED[options.command]}", file=sys.stderr)
+        return 130
     return 0
+
+
+_INTERRUPTED = {
+    "up": "The local stack is stopped.",
+    "down": "Run make down again to stop what still runs.",
+}
 
 
 def guide(local: LocalStack) -> str:

@@ -26,6 +26,9 @@ FOLLOW_SECONDS = 2.0
 OVERLAP = timedelta(seconds=30)
 """How far each request overlaps the previous one, because lines arrive late and out of order."""
 
+EPOCH = datetime.fromtimestamp(0, UTC)
+"""The earliest time of a log line that FilterLogEvents accepts."""
+
 _BOILERPLATE = re.compile(r'^(START|END|REPORT|INIT_START) |"_aws"')
 """Lambda's own lines about successful invocations, and metrics."""
 
@@ -49,7 +52,7 @@ def main() -> int:
     parser.add_argument("--follow", action="store_true", help="print new lines until Ctrl-C")
     options = parser.parse_args()
     stack = deployed_stack(options.stack)
-    since = datetime.now(UTC) - options.since
+    since = max(datetime.now(UTC) - options.since, EPOCH)
     try:
         if not _print(lines(stack, options.function, since, follow=options.follow)):
             print(

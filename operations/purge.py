@@ -227,7 +227,10 @@ def _moment(text: str) -> datetime:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a time with a UTC offset, such as 2026-07-01T12:00:00Z"
         )
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise argparse.ArgumentTypeError(f"{text!r} is before the year 1 or after 9999") from None
 
 
 if __name__ == "__main__":

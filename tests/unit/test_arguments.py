@@ -23,6 +23,7 @@ from tools import cost
         (logs.main, ["--since", "0m"], "make logs: SINCE= '0m' is not a duration such as"),
         (items.main, ["--product", "x"], "make items: PRODUCT= 'x' is neither meetings"),
         (purge.main, ["--from", "x"], "make purge: FROM= 'x' is not a time with a UTC"),
+        (purge.main, ["--from=0001-01-01T00:00:00+14:00"], "is before the year 1 or after 9999"),
         (status.main, ["--stack="], "make status: STACK= '' is not a stack's name"),
         (redrive.main, ["--stack=a b"], "STACK= 'a b' is not a stack's name: letters,"),
         (logs.main, ["--since=-5m"], "SINCE= '-5m' is not a duration such as"),

@@ -96,14 +96,19 @@ def test_clean_all_removes_the_tools_too(project: Path) -> None:
 
 
 @pytest.mark.parametrize("everything", [False, True])
-def test_clean_fails_while_a_local_stack_is_running(project: Path, everything: bool) -> None:
+@pytest.mark.parametrize(
+    ("run", "how"), [("demo", r"Ctrl-C in its terminal\."), ("up-4766", r"make down PORT=4766\.")]
+)
+def test_clean_fails_while_a_local_stack_is_running(
+    run: str, how: str, project: Path, everything: bool
+) -> None:
     before = files(project)
     with (
-        running(project / "build/local/demo"),
-        pytest.raises(InUse, match=r"build/local/demo.*make down"),
+        running(project / "build/local" / run),
+        pytest.raises(InUse, match=rf"build/local/{run}.*: {how}"),
     ):
         clean.clean(project, everything=everything)
-    assert files(project) == before | {"build/local/demo/running.lock"}
+    assert files(project) == before | {f"build/local/{run}/running.lock"}
 
 
 @pytest.mark.parametrize("everything", [False, True])

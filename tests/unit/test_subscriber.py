@@ -86,7 +86,7 @@ def test_it_has_a_recognizable_name_and_is_deleted_at_the_end(stack: AStack) -> 
     assert left() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_nothing_behind(stack: AStack, number: signal.Signals) -> None:
     with (
         pytest.raises((KeyboardInterrupt, SystemExit)),
