@@ -165,9 +165,10 @@ def _warning(stack: Stack) -> str:
         else ""
     )
     where = stack.account_and_region()
-    has_bucket = bool(resource_ids(stack, "AWS::S3::Bucket"))
-    kept_data = "Its table and its bucket are kept." if has_bucket else "Its table is kept."
-    return f"This deletes the stack {stack.name} ({where}). {kept_data}{lost}"
+    kinds = {"table": "AWS::DynamoDB::Table", "bucket": "AWS::S3::Bucket"}
+    there = [f"its {name}" for name, kind in kinds.items() if resource_ids(stack, kind)]
+    kept_data = f", except {' and '.join(there)}" if there else ""
+    return f"This deletes the stack {stack.name} ({where}){kept_data}.{lost}"
 
 
 def _dead_letters(stack: Stack) -> int:
