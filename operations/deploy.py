@@ -14,7 +14,16 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct, structs
 
-from operations import account, combinations, overrides, products, regions, sam, stack_states
+from operations import (
+    account,
+    combinations,
+    layout,
+    overrides,
+    products,
+    regions,
+    sam,
+    stack_states,
+)
 from operations.arguments import Parser, words
 from operations.build import BuildFailed, Target, build, exclusive, target
 from operations.command import command, fail, on_interrupt
@@ -166,7 +175,9 @@ def _may_override(
     changes = overrides.overrides(remembered, left)
     other = "" if stack.name == environment.stack_name else f" STACK={stack.name}"
     command = f"make deploy ENV={environment.name}{other}"
-    return not changes or overrides.may_override(changes, command, stack.name, options.confirm)
+    return not changes or overrides.may_override(
+        changes, command, by_hand, stack.name, options.confirm
+    )
 
 
 def _require_region(region: str, chosen: Mapping[str, str]) -> None:
@@ -233,17 +244,18 @@ def _applies(name: str, values: Mapping[str, str]) -> bool:
 
 
 def _answer(parameter: Parameter, ask: Ask) -> str:
-    print(f"\n{parameter.name}: {parameter.description}")
+    print()
+    layout.line(f"{parameter.name}: {parameter.description}", 0)
     suggested = parameter.default
     if recommended := RECOMMENDED.get(parameter.name):
         suggested = recommended.value
-        print(f"  Recommended: {suggested}. {recommended.reason}")
+        layout.line(f"Recommended: {suggested}. {recommended.reason}")
     while True:
         value = ask(f"  [{suggested or 'none'}] ").strip() or suggested
         error = parameter.error_in(value)
         if error is None:
             return value
-        print(f"  {error}.")
+        layout.line(f"{error}.")
 
 
 def _require_account_environment(environment: sam.Environment) -> None:

@@ -341,6 +341,20 @@ def test_a_value_of_the_stack_is_not_overridden_without_a_question(
     assert (stopped.built, stopped.commands) == ([], [])
 
 
+def test_the_suggested_commands_have_the_parameters_that_were_given(
+    stopped: Runs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--environment=prod", "--parameters=SessionRetentionDays=500"]
+    monkeypatch.setattr("sys.argv", ["deploy", *arguments])
+    assert deploy.main() == 1
+    shown = capsys.readouterr().out
+    for command in (
+        """ENV=prod PARAMETERS='SessionRetentionDays="500" CleanupDryRun="true"'""",
+        """ENV=prod PARAMETERS='SessionRetentionDays="500"' CONFIRM=roomkeeper-prod""",
+    ):
+        assert command in shown
+
+
 @pytest.mark.parametrize(("reply", "deploys"), [("yes", True), ("n", False), ("", False)])
 def test_the_operator_decides_whether_a_value_of_the_stack_is_overridden(
     reply: str, deploys: bool, stopped: Runs, monkeypatch: pytest.MonkeyPatch
