@@ -81,7 +81,7 @@ def redrive(stack: Stack, clock: Callable[[], float] = time.monotonic) -> tuple[
     """Publish each message of the queue once.
 
     Returns:
-        The number of published messages, and for each other message the reason why it stays.
+        The number of published messages, and for each other message its id and why it stays.
     """
     queue = _Queue(stack.client("sqs"), stack.outputs["DeadLetterQueueUrl"], clock)
     publisher = _Publisher(stack)
@@ -92,7 +92,7 @@ def redrive(stack: Stack, clock: Callable[[], float] = time.monotonic) -> tuple[
                 _send(publisher, queue, message)
                 sent += 1
             except NotSent as error:
-                reasons.append(str(error))
+                reasons.append(f"message {message.id}: {error}")
     finally:
         queue.release()  # also on Ctrl-C
     return sent, reasons
