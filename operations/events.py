@@ -44,13 +44,11 @@ def main() -> int:
     except KeyboardInterrupt:
         print(f"\n{seen} events. The rule and the queue are deleted.", file=sys.stderr)
         return 0
-    if options.count and seen < options.count:
-        print(
-            f"{seen} of {options.count} events arrived within {options.seconds} seconds.",
-            file=sys.stderr,
-        )
-        return 1
-    return 0
+    is_enough = seen >= (options.count or 0)
+    if options.seconds and not (is_enough and seen):
+        wanted = f"{seen} of {options.count}" if options.count else seen
+        print(f"{wanted} events arrived within {options.seconds} seconds.", file=sys.stderr)
+    return 0 if is_enough else 1
 
 
 def _show(event: Any, *, as_it_is: bool) -> None:

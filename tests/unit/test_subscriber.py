@@ -171,6 +171,13 @@ def test_too_few_events_in_time_are_an_error(
     assert left() == []
 
 
+def test_no_event_in_the_given_time_is_said_and_no_error(
+    stack: AStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, stack, "--seconds", "1") == 0
+    assert "0 events arrived within 1 seconds." in capsys.readouterr().err
+
+
 def test_ctrl_c_is_how_listening_ends(
     stack: AStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
