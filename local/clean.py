@@ -47,14 +47,14 @@ def clean(project: Path, *, everything: bool = False) -> int:
         raise InUse(_running(running[0].name))
     if leftovers.is_locked(build / "building.lock"):
         raise InUse("A build or a deployment from this folder is running. Wait for its end.")
-    before = _size(build) + _size(tools) + _size(project / ".aws-sam")
+    before = _size(build, tools, project / ".aws-sam")
     leftovers.remove(project / ".aws-sam")
     if everything:
         leftovers.remove(build)
         leftovers.remove(tools)
     elif build.is_dir():
         _clean_build(build)
-    return before - _size(build) - _size(tools)
+    return before - _size(build, tools)
 
 
 def _running(run: str) -> str:
@@ -75,9 +75,10 @@ def _clean_build(build: Path) -> None:
         leftovers.tidy(run)
 
 
-def _size(path: Path) -> int:
-    """Return the total bytes of all files below a folder."""
-    return sum(each.lstat().st_size for each in path.rglob("*") if not each.is_dir())
+def _size(*folders: Path) -> int:
+    """Return the total bytes of all files below the folders; a file with two names counts once."""
+    files = (each.lstat() for folder in folders for each in folder.rglob("*") if not each.is_dir())
+    return sum({(each.st_dev, each.st_ino): each.st_size for each in files}.values())
 
 
 if __name__ == "__main__":

@@ -90,6 +90,16 @@ def test_clean_can_be_repeated(project: Path) -> None:
     assert clean.clean(project) == 0
 
 
+def test_a_file_with_two_names_counts_once(project: Path) -> None:
+    """uv links the files of its cache into .tools."""
+    cached = project / ".tools/cache/a"
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    cached.write_bytes(bytes(1000))
+    before = clean._size(project)
+    (project / ".tools/b").hardlink_to(cached)
+    assert clean._size(project / ".tools", project) == before
+
+
 def test_clean_all_removes_the_tools_too(project: Path) -> None:
     clean.clean(project, everything=True)
     assert files(project) == {"keep.py"}
