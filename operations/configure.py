@@ -118,21 +118,32 @@ def _given(product: Product, file: Path | None) -> Fields:
 def _typed(product: Product) -> Fields:
     """Return the fields typed at hidden prompts; empty fields are left out."""
     print("Input is hidden. Leave a field empty to keep its current value.")
-    fields: dict[str, str | list[str]] = {
-        name: getpass.getpass(f"{name}: ") for name in API if name != "private_key"
-    }
-    if key_file := input("path of the private_key file (PEM): ").strip():
-        try:
-            fields["private_key"] = decode(Path(key_file).expanduser().read_bytes())
-        except (OSError, UnicodeError) as exc:
-            raise Malformed(f"{key_file} cannot be read: {type(exc).__name__}.") from exc
+    fields: dict[str, str | list[str]] = {}
+    for name in API:
+        fields[name] = _typed_key() if name == "private_key" else getpass.getpass(f"{name}: ")
     for name in CALLBACK[product]:
         if name in LISTS:
             fields[name] = _typed_list(name)
         elif name != "token":
             fields[name] = getpass.getpass(f"{name}: ")
     given = {name: value for name, value in fields.items() if value}
+    if not given:
+        raise Malformed("No field was given.")
     return parse(msgspec.json.encode(given), product)
+
+
+def _typed_key() -> str:
+    """Return the content of the private key's file; empty without one."""
+    if not (path := input("path of the private_key file (PEM): ").strip()):
+        return ""
+    try:
+        return decode(Path(path).expanduser().read_bytes())
+    except OSError as exc:
+        raise Malformed(f"{path} cannot be read: {exc.strerror}.") from exc
+    except UnicodeError:
+        raise Malformed(f"{path} is not a text file in UTF-8.") from None
+    except RuntimeError as exc:  # of expanduser
+        raise Malformed(f"{path} cannot be found: {exc}.") from exc
 
 
 def _typed_list(name: str) -> list[str]:
