@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from local import leftovers
+from operations.layout import progress
 
 PROJECT = Path(__file__).parent.parent
 
@@ -19,7 +20,8 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="also the last run's logs and .tools")
     options = parser.parse_args()
     try:
-        freed = clean(PROJECT, everything=options.all)
+        with progress("Removing files"):
+            freed = clean(PROJECT, everything=options.all)
     except InUse as error:
         print(error, file=sys.stderr)
         return 1

@@ -24,6 +24,7 @@ from rich.table import Table
 from operations.account import explain
 from operations.arguments import Parser, within
 from operations.command import command
+from operations.layout import progress
 from operations.stack import Stack, StackError, deployed_stack, resource_ids
 
 PERCENTILES = (50, 95, 99)
@@ -198,7 +199,8 @@ def main() -> int:
     start = end - timedelta(days=options.days)
     stack = deployed_stack(options.stack)
     try:
-        rows = list(measure(stack, start, end))
+        with progress("Reading the logs and metrics"):
+            rows = list(measure(stack, start, end))
     except (ClientError, BotoCoreError) as error:
         raise StackError(
             f"The stack cannot be measured. {explain(error)} This needs permission for "

@@ -24,6 +24,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from operations.arguments import Parser
 from operations.command import command
+from operations.layout import progress
 from operations.stack import Stack, deployed_stack
 
 MAX_RECORDS = 100
@@ -70,7 +71,9 @@ def main() -> int:
     """Redrive the stack's dead-letter queue; return the exit code: 0 if it is empty afterwards."""
     parser = Parser("redrive")
     parser.add_stack()
-    sent, left = redrive(deployed_stack(parser.parse_args().stack))
+    stack = deployed_stack(parser.parse_args().stack)
+    with progress("Publishing the dead letters"):
+        sent, left = redrive(stack)
     for reason in left:
         print(f"left in the queue: {reason}", file=sys.stderr)
     print(f"{sent} dead letters published, {len(left)} left in the queue.")
