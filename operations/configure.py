@@ -27,6 +27,10 @@ from operations.stack import Stack, StackError, deployed_stack
 from roomkeeper.domain.observations import Product
 
 
+class PartlyStored(Exception):
+    """Only the first of a product's two secrets was stored; the message says so, and why."""
+
+
 @command
 def main() -> int:
     """Store the given credentials; return the exit code, 0 once they are stored."""
@@ -42,6 +46,8 @@ def main() -> int:
             print(message)
     except (StackError, NotChosen, Malformed, CredentialsRejected) as error:
         return fail(f"{error} Nothing was changed.")
+    except PartlyStored as error:
+        return fail(str(error))
     return 0
 
 
@@ -54,6 +60,7 @@ def configure(stack: Stack, product: Product, given: Fields) -> list[str]:
         Malformed: together with the stored fields they make no usable secret.
         CredentialsRejected: Vonage rejected them.
         StackError: there is no such stack, or its secrets cannot be read or written.
+        PartlyStored: the second secret cannot be written.
     """
     names = NAMES[product]
     api, callback = only(API, given), only(CALLBACK[product], given)
@@ -65,14 +72,19 @@ def configure(stack: Stack, product: Product, given: Fields) -> list[str]:
         base_url = stack.parameters[names.base_url]
         with warnings.catch_warnings():  # Vonage accepts or rejects a secret of any length
             warnings.simplefilter("ignore", jwt.InsecureKeyLengthWarning)
-            messages += check_vonage_secret(product, base_url, {**stored_api, **api}, given=api)
+            messages += check_vonage_secret(product, base_url, stored_api, api)
     if callback:
         accepted = stack.parameters["CallbackAcceptedCredentials"]
         messages += check_callback_secret(product, {**stored_callback, **callback}, accepted)
     if api:
         messages.append(_store(stack, names.vonage_secret, stored_api, api))
     if callback:
-        messages.append(_store(stack, names.callback_secret, stored_callback, callback))
+        try:
+            messages.append(_store(stack, names.callback_secret, stored_callback, callback))
+        except StackError as exc:
+            if not api:
+                raise
+            raise PartlyStored(f"{messages[-1]} {exc} Run the command again.") from exc
     if callback.get("token", stored_callback.get("token")) != stored_callback.get("token"):
         messages.append(_NEW_URL.format(hours=stack.parameters["CallbackPreviousSecretGraceHours"]))
     return messages

@@ -27,7 +27,7 @@ from operations import (
 from operations.arguments import Parser, words
 from operations.build import BuildFailed, Target, build, exclusive, target
 from operations.command import command, fail, on_interrupt
-from operations.destroy import delete, require_deletable
+from operations.destroy import delete, require_deletable, what_is_kept
 from operations.environment import without_account
 from operations.stack import Stack, StackError, resources
 from operations.template import ROOT, Parameter, parameters, stack_name_error
@@ -52,7 +52,16 @@ RECOMMENDED = {
     )
 }
 
-_SET_BY_VARIABLE = {"--stack-name": "STACK", "--region": "AWS_REGION", "--profile": "AWS_PROFILE"}
+_INSTEAD_OF = {
+    "--stack-name": "set STACK instead",
+    "--region": "set AWS_REGION instead",
+    "--profile": "set AWS_PROFILE instead",
+    "--config-env": "set ENV instead",
+    "--parameter-overrides": "set PARAMETERS instead",  # the SAM CLI would take ours and drop these
+    "--guided": "the first make deploy of a stack asks for its parameters by itself",
+    "-g": "the first make deploy of a stack asks for its parameters by itself",
+}
+"""What to do instead of arguments that would deploy another stack, or other parameters."""
 
 _FIRST_FAILED = """
 The first deployment failed: the events above say why. Fix the cause and run make deploy again,
@@ -72,15 +81,15 @@ def main() -> int:
     try:
         environment = sam.environment(options.environment)
         _require_account_environment(environment)
-        _require_no_other_stack(options.arguments)
-        chosen = {**environment.parameters, **given(options.parameters)}
+        _require_usable(options.arguments)
+        chosen = {**_given_in(environment), **given(options.parameters)}
         if options.only_build:
             _require_possible(chosen)
             with exclusive():
                 return _build(target({}, chosen))
         stack = Stack(usable_stack_name(options.stack or environment.stack_name))
         return _guide(environment, stack, chosen, options)
-    except (Unusable, sam.UnknownEnvironment) as exc:
+    except (Unusable, sam.InvalidEnvironment) as exc:
         return fail(str(exc), 2)
 
 
@@ -112,7 +121,7 @@ def _guide(
         if code := _build(wanted):
             return code
         if failed:
-            delete(stack)
+            _delete_remains(stack)
         code = _deploy(environment, stack, chosen, options.arguments)
     if is_first and code:
         print(_FIRST_FAILED)
@@ -155,6 +164,17 @@ def _may_start_over(stack: Stack, where: str) -> bool:
     if not sys.stdin.isatty():
         return True
     return input("Delete it and start over? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _delete_remains(stack: Stack) -> None:
+    """Delete a stack whose creation failed; print what AWS keeps of it.
+
+    A rollback deletes the table. If the creation was not rolled back, its `DeletionPolicy`
+    RetainExceptOnCreate keeps it: the deletion is another operation than the creation.
+    """
+    delete(stack)
+    for message in what_is_kept(stack):
+        print(message)
 
 
 def _require_possible(values: Mapping[str, str]) -> None:
@@ -213,6 +233,21 @@ def given(pairs: Iterable[str]) -> dict[str, str]:
     return chosen
 
 
+def _given_in(environment: sam.Environment) -> dict[str, str]:
+    """Return the parameters of an environment.
+
+    The SAM CLI ignores those that the template does not have: CleanupDryRun with a typing error
+    would let the cleanup delete.
+
+    Raises:
+        Unusable: one is invalid or not the template's.
+    """
+    try:
+        return given(f"{name}={value}" for name, value in environment.parameters.items())
+    except Unusable as exc:
+        raise Unusable(f"samconfig.toml, environment {environment.name}: {exc}") from exc
+
+
 def usable_stack_name(name: str) -> str:
     """Return `name` if AWS accepts it and all resource names made from it.
 
@@ -266,11 +301,11 @@ def _require_account_environment(environment: sam.Environment) -> None:
         )
 
 
-def _require_no_other_stack(arguments: Iterable[str]) -> None:
-    """Raise Unusable for an argument with which the SAM CLI would deploy another stack."""
-    for name, variable in _SET_BY_VARIABLE.items():
-        if any(each.partition("=")[0] == name for each in arguments):
-            raise Unusable(f"{name} is not allowed in ARGS=: set {variable} instead.")
+def _require_usable(arguments: Iterable[str]) -> None:
+    """Raise Unusable for an argument that the SAM CLI must not be given."""
+    names = {each.partition("=")[0] for each in arguments}
+    for name in _INSTEAD_OF.keys() & names:
+        raise Unusable(f"{name} is not allowed in ARGS=: {_INSTEAD_OF[name]}.")
 
 
 def _build(wanted: Target) -> int:

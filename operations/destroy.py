@@ -70,9 +70,14 @@ def destroy(stack: Stack) -> str:
         StackError: the stack could not be deleted completely.
     """
     delete(stack)
+    return "\n".join([_DELETED.format(stack=stack.name), *what_is_kept(stack), _REMINDER])
+
+
+def what_is_kept(stack: Stack) -> list[str]:
+    """Return a message for each table and bucket that outlives the deleted stack."""
     tables = [_KEPT_TABLE.format(table=each) for each in kept(stack, "AWS::DynamoDB::Table")]
     buckets = [_KEPT_BUCKET.format(bucket=each) for each in kept(stack, "AWS::S3::Bucket")]
-    return "\n".join([_DELETED.format(stack=stack.name), *tables, *buckets, _REMINDER])
+    return [*tables, *buckets]
 
 
 def delete(stack: Stack) -> None:

@@ -48,9 +48,9 @@ class CredentialsRejected(Exception):
 
 
 def check_vonage_secret(
-    product: Product, base_url: str, content: Fields, *, given: Fields
+    product: Product, base_url: str, stored: Fields, given: Fields
 ) -> Iterator[str]:
-    """Yield messages about a product's secret for Vonage's API with this new `content`.
+    """Yield messages about a product's secret for Vonage's API: the `stored` fields, updated.
 
     Test each pair of credentials with a `given` field at Vonage. If the given fields only remove a
     pair, test the remaining credentials.
@@ -59,6 +59,7 @@ def check_vonage_secret(
         Malformed: half of a pair is missing, or the functions could not use the content.
         CredentialsRejected: Vonage rejected a pair.
     """
+    content = {**stored, **given}
     read = msgspec.structs.asdict(_read(content, VonageSecretContent))
     pairs = [_pair(content, names) for names in PAIRS if given.keys() & {*names}]
     in_use = _credentials(product, read)
@@ -70,6 +71,22 @@ def check_vonage_secret(
             f"the {_APIS[product].other_kind}. To remove it, store "
             '{"application_id": "", "private_key": ""}.'
         )
+    if _owner(stored) not in ("", _owner(content)):
+        yield _OTHER_OWNER
+
+
+_OTHER_OWNER = (
+    "Warning: until now the functions used another application, account or project. Jobs will "
+    "record each recording as deleted that Vonage does not show to the new one. While the earlier "
+    "recordings matter, store the earlier credentials again, and deploy another stack for the new "
+    "ones."
+)
+
+
+def _owner(content: Fields) -> str:
+    """Return the id of the application, account or project in use; empty if there is none."""
+    owners = (content.get(name, "") for name, secret in PAIRS if content.get(secret))
+    return next(filter(None, owners), "")
 
 
 def ask_vonage(product: Product, base_url: str, fields: Fields, within: float) -> str:

@@ -37,6 +37,8 @@ class Parameter(Struct, frozen=True, kw_only=True):
             return f"{self.name} must have at most {self.max_length} characters"
         if not re.search(self.pattern, value):
             return f"{self.name} {self.constraint}"
+        if "\\" in value:
+            return f"{self.name} must not contain a backslash, which the SAM CLI reads as an escape"
         return self._error_in_number(value) if self.is_number else None
 
     def _error_in_number(self, value: str) -> str | None:

@@ -71,6 +71,10 @@ COPY_GB = 1.0
 COPY_METRICS = 11
 """Custom metrics of the recording copier: of its copies and of its sweep."""
 
+POLLERS, POLL = 5, 20
+"""Lambda's connections to an idle queue, and the seconds of a long poll. Source: "Understanding how
+AWS Lambda scales with Amazon SQS standard queues" in AWS's Compute blog."""
+
 BATCH = 10
 """Stream records per run of the publisher under load; without load it is one."""
 
@@ -150,7 +154,7 @@ def copies(recordings: int, megabytes: float) -> dict[str, float]:
         "Lambda": seconds * COPY_GB * prices.LAMBDA_GB_SECOND,
         "DynamoDB": writes * prices.WRITE_UNIT,
         "EventBridge": recordings * prices.EVENT,
-        "SQS": (recordings * 3 + MONTH / 20) * prices.SQS_REQUEST,  # a long poll lasts 20 seconds
+        "SQS": (recordings * 3 + POLLERS * MONTH / POLL) * prices.SQS_REQUEST,
         "CloudWatch": COPY_METRICS * prices.METRIC + len(alarms) * prices.ALARM,
     }
 

@@ -9,9 +9,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from local.vonage import VonageControl
+from operations import configure as command
 from operations.configure import configure
 from operations.secret_checks import CredentialsRejected
 from operations.secret_fields import Malformed
+from operations.stack import StackError
 from roomkeeper.vonage import ApplicationKey, credentials_from
 from roomkeeper.vonage.connect import VonageSecretContent
 
@@ -78,6 +80,30 @@ def test_an_account_pair_is_tested_even_if_an_application_is_stored(
     assert "these account credentials" in messages
     assert "The functions keep using the application" in messages
     assert stack.secrets["VonageSecretArn"] == APPLICATION | ACCOUNT
+
+
+def test_a_secret_that_was_stored_is_named_if_the_other_one_cannot_be_written(
+    emulator: VonageControl, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack = a_stack(emulator)
+    put = stack.put_secret
+
+    def put_one(output: str, content: str) -> None:
+        if output == "CallbackSecretArn":
+            raise StackError("The secret of callbacks cannot be written.")
+        put(output, content)
+
+    monkeypatch.setattr(stack, "put_secret", put_one)
+    monkeypatch.setattr(command, "deployed_stack", lambda _name: stack)
+    monkeypatch.setattr(command, "_product", lambda *_given: "meetings")
+    monkeypatch.setattr(command, "_given", lambda *_given: ACCOUNT | {"signature_secret": "s" * 32})
+    monkeypatch.setattr("sys.argv", ["configure"])
+
+    assert command.main() == 1
+    text = capsys.readouterr().err
+    assert "Stored in the Vonage secret: api_key, api_secret." in text
+    assert "The secret of callbacks cannot be written. Run the command again." in text
+    assert "Nothing was changed" not in text
 
 
 def test_an_account_pair_that_vonage_rejects_is_not_stored(

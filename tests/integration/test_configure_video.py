@@ -167,6 +167,18 @@ def test_credentials_that_cannot_be_tested_are_stored_with_a_warning(
     assert stack.puts == ["VideoSecretArn"]
 
 
+def test_credentials_of_another_project_are_stored_with_a_warning(
+    stack: VideoStack, unified: dict[str, str], classic: dict[str, str]
+) -> None:
+    first = store(stack, **classic)
+    again = store(stack, api_secret=classic["api_secret"])
+    assert "Warning" not in first + again
+    other = store(stack, **unified)  # an application takes precedence over a project
+    assert "Warning: until now the functions used another application" in other
+    assert not any(name in other for name in [API_KEY, APPLICATION_ID])
+    assert stack.secrets["VideoSecretArn"] == classic | unified
+
+
 # --- the callback secret --------------------------------------------------------------------------
 
 

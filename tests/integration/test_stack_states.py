@@ -219,6 +219,17 @@ def test_the_remains_are_deleted_before_anything_is_deployed_and_after_it_is_bui
     assert order == ["build in ROLLBACK_COMPLETE", "deploy in DELETE_COMPLETE"]
 
 
+def test_a_table_that_aws_keeps_of_a_creation_without_rollback_is_named(
+    account: Account, given: Put, operator: Operator
+) -> None:
+    given(a_stack(account, "CREATE_FAILED"))
+    [table] = [name for kind, name, _ in account.resources if kind == "AWS::DynamoDB::Table"]
+
+    ran = operator.run("deploy")
+
+    assert f"Kept, with its data, and still billed: the table {table}\n" in ran.text
+
+
 @pytest.mark.parametrize(("answer", "goes_on"), [("y", True), ("", False), ("no", False)])
 def test_on_a_terminal_the_deletion_of_remains_is_confirmed_first(
     answer: str,
@@ -326,8 +337,14 @@ def test_a_deployment_without_rollback_continues_a_failed_one(
     assert (ran.code, ran.sam) == (0, ["build", "deploy"])
 
 
-@pytest.mark.parametrize("option", ["--region=us-east-1", "--profile", "--stack-name"])
-def test_sam_is_given_no_other_place_than_the_stack_is_looked_for(
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("--region=us-east-1", "--profile", "--stack-name"),
+        *("--config-env=prod", "--parameter-overrides", "--guided", "-g"),
+    ],
+)
+def test_sam_is_given_no_other_place_or_parameters_than_those_that_are_checked(
     option: str, account: Account, given: Put, operator: Operator
 ) -> None:
     given(a_stack(account, None))

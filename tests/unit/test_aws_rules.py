@@ -276,6 +276,21 @@ def test_a_policys_conditions_use_keys_that_aws_sets(path: Path) -> None:
             assert keys.keys() <= known, name
 
 
+WITH_SEVERAL_VALUES = {"events:source"}
+"""Condition keys of the type ArrayOfString ("Condition keys for Amazon EventBridge"). PutEvents
+takes up to ten events, and AWS's own example of such a policy uses ForAllValues."""
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_condition_on_a_key_with_several_values_says_how_many_must_match(path: Path) -> None:
+    # "Set operators for multivalued context keys". Without one, "Using IAM policy conditions in
+    # Amazon EventBridge" shows that a request with two allowed values is denied.
+    for name, statement in statements(path):
+        for operator, keys in statement.get("Condition", {}).items():
+            is_set = operator.startswith(("ForAllValues:", "ForAnyValue:"))
+            assert is_set or not keys.keys() & WITH_SEVERAL_VALUES, name
+
+
 @pytest.mark.parametrize("role", resources("AWS::IAM::Role"))
 def test_a_roles_policies_fit_into_iams_limit(role: str) -> None:
     # "IAM and AWS STS quotas": 10,240 characters for all inline policies, blanks not counted.

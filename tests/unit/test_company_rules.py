@@ -123,6 +123,17 @@ def test_the_keys_policy_names_each_service_that_uses_it() -> None:
         assert service in text
 
 
+def test_a_rule_can_send_to_an_encrypted_queue() -> None:
+    """The statement in "Event bus targets in Amazon EventBridge" has no condition."""
+    key = load(ROOT / "operations/encryption-key.yaml")["Resources"]["Key"]["Properties"]
+    allowed = [
+        each
+        for each in key["KeyPolicy"]["Statement"]
+        if each["Principal"] == {"Service": "events.amazonaws.com"} and "Condition" not in each
+    ]
+    assert [each["Action"] for each in allowed] == [["kms:Decrypt", "kms:GenerateDataKey"]]
+
+
 def test_the_callback_url_is_on_the_given_domain() -> None:
     outputs = template()["Outputs"]
     condition, own, gateways = outputs["CallbackUrl"]["Value"]["If"]

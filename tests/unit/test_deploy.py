@@ -1,6 +1,7 @@
 """The parameters of `make deploy`: given, asked for and passed to the SAM CLI."""
 
 import io
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -52,9 +53,76 @@ def test_the_local_environment_is_not_for_an_account(
     assert "choose ENV=default or ENV=prod" in capsys.readouterr().err
 
 
-def test_an_environment_that_is_none_is_named_with_those_there_are() -> None:
-    with pytest.raises(sam.UnknownEnvironment, match=r"no environment 'staging'.*default, prod"):
-        sam.environment("staging")
+@pytest.mark.parametrize(
+    ("name", "written", "expected"),
+    [
+        ("staging", "", "no section .staging.deploy.parameters.. Choose ENV= from default, prod"),
+        ("own", "[own.deploy]", "no section .own.deploy.parameters."),
+        ("own", "[own.deploy.parameters", "not valid TOML: .*line"),
+        ("own", "[own.deploy.parameters]\nstack_name = 'x'", "stack_name must be roomkeeper-own"),
+    ],
+)
+def test_an_environment_that_is_missing_or_invalid_is_rejected_with_what_to_do(
+    name: str, written: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = (ROOT / "samconfig.toml").read_text()
+    (tmp_path / "samconfig.toml").write_text(f"{ours}\n{written}\n")
+    monkeypatch.setattr(sam, "ROOT", tmp_path)
+    with pytest.raises(sam.InvalidEnvironment, match=expected):
+        sam.environment(name)
+
+
+def test_an_environments_stack_name_can_be_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "samconfig.toml").write_text("[own.deploy.parameters]\n")
+    monkeypatch.setattr(sam, "ROOT", tmp_path)
+    assert sam.environment("own").stack_name == "roomkeeper-own"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        """["CleanupDryRun=true", "CleanupSchedule=rate(6 hours)"]""",
+        """['CleanupDryRun="true"', 'CleanupSchedule="rate(6 hours)"']""",
+        r'''"CleanupDryRun=\"true\" CleanupSchedule=\"rate(6 hours)\""''',  # as --guided writes it
+    ],
+)
+def test_an_environments_parameters_are_read_in_each_form_that_the_sam_cli_takes(
+    written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sam, "ROOT", tmp_path)
+    (tmp_path / "samconfig.toml").write_text(
+        f"[own.deploy.parameters]\nparameter_overrides = {written}\n"
+    )
+    assert sam.environment("own").parameters == {
+        "CleanupDryRun": "true",
+        "CleanupSchedule": "rate(6 hours)",
+    }
+
+
+@pytest.mark.parametrize(
+    ("pair", "expected"),
+    [
+        ("ClenupDryRun=true", "environment own: .*Did you mean CleanupDryRun"),
+        ("CleanupDryRun=yes", "environment own: CleanupDryRun must be one of true, false"),
+    ],
+)
+def test_an_environments_invalid_parameter_is_rejected_before_the_build(
+    pair: str,
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The SAM CLI passes only the parameters that the template has (deploy_context.py)."""
+    monkeypatch.setattr(sam, "ROOT", tmp_path)
+    (tmp_path / "samconfig.toml").write_text(
+        f"[own.deploy.parameters]\nparameter_overrides = ['{pair}']\n"
+    )
+    monkeypatch.setattr("sys.argv", ["deploy", "--environment", "own"])
+    assert deploy.main() == 2
+    assert re.search(expected, capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +150,18 @@ def test_parameters_are_separated_and_quoted_as_in_a_shell() -> None:
         "C=",
         "D=x y",
     ]
+
+
+def test_a_quotation_mark_in_a_value_is_escaped_for_sam() -> None:
+    """Without that, the SAM CLI would deploy `{` (samcli/cli/types.py)."""
+    command = sam.command("deploy", {"RoomExtensionKeepMarker": '{"keep":true}'})
+    assert r'RoomExtensionKeepMarker="{\"keep\":true}"' in command
+
+
+@pytest.mark.parametrize("value", [r"a\b", "a\\", r"a\"b"])
+def test_a_backslash_is_refused_because_sam_reads_it_as_an_escape(value: str) -> None:
+    with pytest.raises(deploy.Unusable, match="must not contain a backslash"):
+        deploy.given([f"RoomExtensionKeepMarker={value}"])
 
 
 def test_a_value_with_blanks_stays_one_for_sam() -> None:
@@ -222,7 +302,7 @@ def test_a_new_stack_gets_the_templates_processor_and_runtime(
     """Also a stack whose first creation failed: its parameters are deleted with it."""
     runs = Runs(monkeypatch, AnAccount(before), AnAccount("CREATE_COMPLETE"))
     monkeypatch.setattr(deploy, "require_deletable", lambda _stack: None)
-    monkeypatch.setattr(deploy, "delete", lambda _stack: None)
+    monkeypatch.setattr(deploy, "_delete_remains", lambda _stack: None)
     assert deploy.main() == 0
     assert runs.built == [
         Target(parameters()["Runtime"].default, parameters()["Architecture"].default)

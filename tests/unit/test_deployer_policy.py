@@ -210,6 +210,7 @@ UNNAMED = {
     "OwnQueue": "the commands name their queues make-*",
     "SamTransform": "AWS's own",
     "SamBucketStack": "one for each account and region",
+    "CreateSamBucket": "one for each account and region",
     "SamBucket": "one for each account and region",
     "AccessLogs": "no resource but *",
     "RulesOfSubscribers": "no resource but *",
@@ -258,6 +259,18 @@ def test_a_role_is_passed_to_lambda_and_scheduler_alone() -> None:
     assert statement["Condition"] == {
         "StringEquals": {"iam:PassedToService": ["lambda.amazonaws.com", "scheduler.amazonaws.com"]}
     }
+
+
+def test_a_bucket_that_does_not_exist_yet_has_no_condition_on_its_account() -> None:
+    """A new bucket belongs to the caller's account, so the condition would only be a risk."""
+    allowing = [
+        each
+        for name in (*DEPLOY, COPIES)
+        for each in deployer.statements(name)
+        if "s3:CreateBucket" in each["Action"]
+    ]
+    assert len(allowing) == 2
+    assert not [each["Sid"] for each in allowing if "Condition" in each]
 
 
 def test_no_statement_is_for_everything() -> None:

@@ -238,6 +238,24 @@ def test_the_dashboard_has_the_room_extension_with_its_function_alone() -> None:
     assert condition == {"Not": [{"Equals": [{"Ref": "RoomExpiryExtender"}, ""]}]}
 
 
+@pytest.mark.parametrize(
+    ("partition", "domain"),
+    [
+        ("aws", "aws.amazon.com"),
+        ("aws-us-gov", "amazonaws-us-gov.com"),
+        ("aws-cn", "amazonaws.cn"),
+    ],
+)
+def test_the_dashboard_is_linked_in_the_console_of_the_regions_partition(
+    partition: str, domain: str
+) -> None:
+    """Each has its own domain: "Signing in to the AWS GovCloud console", "AWS China console"."""
+    value = template()["Outputs"]["DashboardUrl"]["Value"]
+    text, variables = resolved(value, {"AWS::Partition": partition})["Sub"]
+    assert text.startswith("https://${AWS::Region}.console.${Domain}/cloudwatch/")
+    assert variables["Domain"] == domain
+
+
 TEMPLATES = [
     ROOT / "template.yaml",
     *ROOT.glob("schemas/*.yaml"),
