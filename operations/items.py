@@ -35,7 +35,7 @@ def main() -> int:
     found = 0
     for found, item in enumerate(items(deployed_stack(options.stack), LIMIT, selection), 1):  # noqa: B007
         for name, value in item.items():
-            field(name, value)
+            field(name, value, indent=0)
         print()
     if not found:
         print("No items were found.", file=sys.stderr)

@@ -29,14 +29,14 @@ def line(text: str, indent: int = 2, file: TextIO | None = None) -> None:
     _print(escape(text), " " * indent, " " * (indent + 2), file or sys.stdout)
 
 
-def field(name: str, value: str) -> None:
+def field(name: str, value: str, indent: int = 2) -> None:
     """Print a name and its value, below each other if they do not fit on one line."""
     text = escape(value) or "(empty)"
-    first = f"  {escape(name):<{_NAME_WIDTH}} "
+    first = f"{'':{indent}}{escape(name):<{_NAME_WIDTH}} "
     if sys.stdout.isatty() and len(first) + len(text.partition(" ")[0]) > _width():
         print(first.rstrip())
-        first = " " * 4
-    _print(text, first, " " * 4, sys.stdout)
+        first = " " * (indent + 2)
+    _print(text, first, " " * (indent + 2), sys.stdout)
 
 
 @contextmanager
