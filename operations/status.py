@@ -4,7 +4,7 @@ It changes nothing. A part that cannot be read prints the reason, and the other 
 """
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -255,11 +255,11 @@ def _ago(moment: datetime) -> str:
 def _duration(time: timedelta) -> str:
     """Return a duration in its largest unit, such as `3 days`."""
     seconds = max(0, int(time.total_seconds()))
-    units: Iterable[tuple[str, int]] = (("day", 86400), ("hour", 3600), ("minute", 60))
+    units = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
     for unit, length in units:
         if count := seconds // length:
             return f"{count} {unit}{'s' if count > 1 else ''}"
-    return f"{seconds} seconds"
+    return "0 seconds"
 
 
 if __name__ == "__main__":

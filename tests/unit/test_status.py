@@ -329,6 +329,14 @@ def test_on_a_terminal_of_60_columns_no_line_is_longer_unless_a_word_is(
     ]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 seconds"), (1, "1 second"), (59, "59 seconds"), (90, "1 minute"), (90_000, "1 day")],
+)
+def test_a_duration_has_its_largest_unit(seconds: int, text: str) -> None:
+    assert status._duration(timedelta(seconds=seconds)) == text
+
+
 def test_text_from_outside_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     layout.field("a\x1b[2Jname", "\x1b]0;title\x07 \u202e")
     layout.line("\x1b[31mred")
