@@ -52,6 +52,8 @@ endif
 quoted = '$(subst ','\'',$(1))'
 # $(call option,NAME,VALUE): the option --NAME=VALUE; nothing if the value is empty.
 option = $(if $(2),--$(1)=$(call quoted,$(2)))
+# $(call flag,NAME,VALUE): the option --NAME; nothing if the value is empty, 0, no or false.
+flag = $(if $(filter-out 0 no false,$(2)),--$(1))
 
 # The commands in the order and groups of the help, which wraps them to the terminal's width.
 TO_TRY := demo up down vonage
@@ -181,7 +183,7 @@ down: $(LOCAL) ## stop the local stack that make up started (PORT=)
 .PHONY: clean
 clean: ## remove build products and leftovers of local runs, except the last run's logs (ALL=1: also these and .tools)
 	@[ -n "$(PYTHON)" ] || { echo "No Python 3.11 or newer was found. Install one, or give its path: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
-	@"$(PYTHON)" -B -m local.clean $(if $(ALL),--all)
+	@"$(PYTHON)" -B -m local.clean $(call flag,all,$(ALL))
 
 .PHONY: vonage
 vonage: PORT := 8200
@@ -288,12 +290,12 @@ status: $(TOOLS)/dev/.installed ## show the deployment, the jobs' last runs, wor
 .PHONY: events
 events: $(TOOLS)/dev/.installed ## print events as they are published (COUNT=, SECONDS= to stop, PRODUCT=, JSON=1 for complete events)
 	@$(DEV)/python -m operations.events $(ON_STACK) $(call option,product,$(PRODUCT)) $(call option,count,$(COUNT)) \
-		$(call option,seconds,$(SECONDS)) $(if $(JSON),--json)
+		$(call option,seconds,$(SECONDS)) $(call flag,json,$(JSON))
 
 .PHONY: logs
 logs: $(TOOLS)/dev/.installed ## print the functions' latest log lines (FUNCTION=, SINCE=10m, FOLLOW=1)
 	@$(DEV)/python -m operations.logs $(ON_STACK) $(call option,function,$(FUNCTION)) $(call option,since,$(SINCE)) \
-		$(if $(FOLLOW),--follow)
+		$(call flag,follow,$(FOLLOW))
 
 .PHONY: items
 items: $(TOOLS)/dev/.installed ## print up to 50 items of the table, recordings first (RECORDING=, SESSION=, ROOM=, PRODUCT=)

@@ -357,7 +357,7 @@ Next:{configure}
 
 
 def _options() -> argparse.Namespace:
-    parser = Parser("deploy")
+    parser = Parser("build" if "--only-build" in sys.argv else "deploy")
     parser.add_argument("--environment", default="default", help="a section of samconfig.toml")
     parser.add_argument(
         "--stack", default="", help="the stack's name; the environment's by default"

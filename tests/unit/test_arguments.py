@@ -28,6 +28,7 @@ from tools import cost
         (redrive.main, ["--stack=a b"], "STACK= 'a b' is not a stack's name: letters,"),
         (logs.main, ["--since=-5m"], "SINCE= '-5m' is not a duration such as"),
         (deploy.main, ["--parameters=A='b"], 'PARAMETERS= "A=\'b" cannot be split into words'),
+        (deploy.main, ["--only-build", "--parameters='"], "make build: PARAMETERS="),
         (up.main, ["down", "--port=x"], "make down: PORT= 'x' is not a port number"),
         (cost.main, ["--callbacks=-1"], "'-1' is not a whole number from 0 to"),
         (cost.main, ["--rate=0"], "must be a number from 1 to 10000"),

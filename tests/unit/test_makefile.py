@@ -94,6 +94,25 @@ def test_the_value_of_a_variable_reaches_the_command_as_it_is(
     assert not (clone / "here").exists()
 
 
+@pytest.mark.parametrize(
+    ("value", "is_on"), [("1", True), ("yes", True), ("0", False), ("no", False)]
+)
+@pytest.mark.parametrize(
+    ("command", "variable", "flag"),
+    [("clean", "ALL", "--all"), ("logs", "FOLLOW", "--follow"), ("events", "JSON", "--json")],
+)
+def test_a_switch_is_off_with_0_and_no(
+    command: str, variable: str, flag: str, value: str, is_on: bool, tmp_path: Path
+) -> None:
+    clone = an_installed_clone(tmp_path / "rk")
+    python = clone / ".tools/dev/bin/python"
+
+    code, output = make(clone, command, f"{variable}={value}", f"PYTHON={python}")
+
+    assert code == 0, output
+    assert (flag in output.splitlines()) is is_on
+
+
 @pytest.mark.parametrize("name", ["R&D/rk", "my projects/rk", "it's $HOME;#/(rk)", 'say "hi"/rk'])
 def test_the_folder_can_have_any_name_and_its_siblings_are_not_touched(
     name: str, tmp_path: Path
