@@ -84,13 +84,14 @@ def up(say: Say, aws_port: int, vonage_port: int) -> LocalStack:
     """
     aws_port = aws_port or servers.free_port()
     state = _state(aws_port)
-    if state.exists():
+    folder = state.with_suffix("")
+    if state.exists() and leftovers.is_running(folder):
         raise LocalStackError(
             f"A local stack is already running on port {aws_port}. Stop it first: "
             f"make down PORT={aws_port}"
         )
+    state.unlink(missing_ok=True)  # of servers that ended by themselves, as when the machine did
     started: list[Server] = []
-    folder = state.with_suffix("")
     with exit_on_signals():
         try:
             local = _start(folder, say, aws_port, vonage_port, started)
@@ -110,12 +111,17 @@ def down(aws_port: int) -> None:
     state = _state(aws_port)
     if not state.exists():
         raise LocalStackError(f"No local stack is running on port {aws_port}. Start one: make up")
+    folder = state.with_suffix("")
     servers_up = msgspec.json.decode(state.read_bytes(), type=_Up)
-    for server in (servers_up.aws, servers_up.emulator):
-        if server.is_responding:  # else the process id may belong to another process by now
+    both = (servers_up.aws, servers_up.emulator)
+    # The process id of one that has ended may belong to another process by now.
+    for server in filter(lambda each: each.is_responding, both):
+        server.stop()
+    if leftovers.is_running(folder):  # one is alive and does not respond
+        for server in both:
             server.stop()
     state.unlink()
-    leftovers.tidy(state.with_suffix(""))
+    leftovers.tidy(folder)
 
 
 def _end(started: list[Server], folder: Path) -> None:

@@ -8,18 +8,26 @@ from typing import Any
 import pytest
 
 from local import stack, up
-from local.servers import Server
+from local.servers import LocalStackError, Server
+from operations.signals import uninterrupted
 
 
 class AServer(Server, frozen=True):
     """A server that gets another Ctrl-C while it is stopped, and keeps a note of its end."""
 
+    @property
+    def is_responding(self) -> bool:
+        return self.name in RESPONDING
+
     def stop(self) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         STOPPED.append(self.name)
+        RUNNING.discard(self.name)
 
 
 STOPPED: list[str] = []
+RESPONDING: set[str] = set()
+RUNNING: set[str] = set()
 SERVERS = [AServer(name, 0, "http://127.0.0.1:1", "a.log") for name in ("aws", "vonage")]
 
 
@@ -28,7 +36,8 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Write below a folder of the test."""
     monkeypatch.setattr(stack, "BUILD", tmp_path)
     (tmp_path / "local").mkdir()
-    STOPPED.clear()
+    for each in (STOPPED, RESPONDING, RUNNING):
+        each.clear()
     return tmp_path
 
 
@@ -78,3 +87,40 @@ def test_a_stack_on_any_free_port_is_known_by_that_port(
     monkeypatch.setattr("local.servers.free_port", lambda: 23456)
     assert stack.up(print, 0, 0).aws.url == "http://x:23456"
     assert (build / "local/up-23456.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("alive", "responding", "stopped"),
+    [
+        ("aws vonage", "aws vonage", "aws vonage"),
+        ("aws vonage", "aws", "aws aws vonage"),
+        ("vonage", "vonage", "vonage"),  # the other's process id may be another process's
+        ("", "", ""),
+    ],
+)
+def test_down_stops_what_is_alive_even_if_it_does_not_respond(
+    alive: str, responding: str, stopped: str, build: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    RUNNING.update(alive.split())
+    RESPONDING.update(responding.split())
+    monkeypatch.setattr("local.leftovers.is_running", lambda _folder: bool(RUNNING))
+    monkeypatch.setattr("msgspec.json.decode", lambda _text, type: type(*SERVERS))  # noqa: A006
+    (build / "local/up-4566.json").touch()
+
+    with uninterrupted():
+        stack.down(4566)
+
+    assert stopped.split() == STOPPED
+    assert not (build / "local/up-4566.json").exists()
+
+
+def test_a_stack_whose_servers_have_ended_does_not_count_as_running(
+    build: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a crash of the machine."""
+    start(monkeypatch)
+    (build / "local/up-4566.json").write_text("of the last run")
+    assert stack.up(print, 4566, 4570).aws.url == "http://x:4566"
+    monkeypatch.setattr("local.leftovers.is_running", lambda _folder: True)
+    with pytest.raises(LocalStackError, match="already running on port 4566"):
+        stack.up(print, 4566, 4570)
