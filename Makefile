@@ -255,6 +255,10 @@ cost: $(TOOLS)/dev/.installed ## compute the monthly bill (CALLBACKS=, RECORDING
 # ENV is a section of samconfig.toml. Its stack is roomkeeper for ENV=default, else roomkeeper-ENV;
 # STACK overrides that. PARAMETERS set parameters of template.yaml.
 ENV ?= default
+ifeq ($(origin ENV)$(findstring /,$(ENV)),environment/)
+# The file that a POSIX shell reads at its start, which some systems export.
+ENV := default
+endif
 STACK ?= roomkeeper$(addprefix -,$(filter-out default,$(ENV)))
 ON_STACK = --stack=$(call quoted,$(STACK))
 

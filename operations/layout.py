@@ -3,6 +3,7 @@
 Output into a pipe is not wrapped.
 """
 
+import os
 import shutil
 import sys
 import textwrap
@@ -41,8 +42,8 @@ def field(name: str, value: str, indent: int = 2) -> None:
 
 @contextmanager
 def progress(text: str) -> Iterator[None]:
-    """Show `text` while the context lasts, if standard error is a terminal."""
-    is_terminal = sys.stderr.isatty()
+    """Show `text` while the context lasts, if standard error is a terminal that can erase it."""
+    is_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
     if is_terminal:
         print(f"\r{text} ...", end="", file=sys.stderr, flush=True)
     try:

@@ -95,6 +95,25 @@ def test_the_value_of_a_variable_reaches_the_command_as_it_is(
 
 
 @pytest.mark.parametrize(
+    ("value", "stack"), [("/root/.shrc", "roomkeeper"), ("prod", "roomkeeper-prod")]
+)
+def test_the_start_file_of_a_posix_shell_is_no_environment(
+    value: str, stack: str, tmp_path: Path
+) -> None:
+    """POSIX shells read the file that ENV names; some systems export it."""
+    clone = an_installed_clone(tmp_path / "rk")
+    ended = subprocess.run(
+        ["make", "--no-print-directory", "status"],
+        cwd=clone,
+        env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "ENV": value},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"--stack={stack}" in ended.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
     ("value", "is_on"), [("1", True), ("yes", True), ("0", False), ("no", False)]
 )
 @pytest.mark.parametrize(

@@ -90,6 +90,20 @@ def test_an_items_values_are_shown_in_words(value: dict[str, Any], text: str) ->
     assert shown(ttl=value)["ttl"] == text
 
 
+@pytest.mark.parametrize(("terminal", "is_shown"), [("xterm", True), ("dumb", False)])
+def test_progress_is_shown_only_where_it_can_be_erased(
+    terminal: str,
+    is_shown: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", terminal)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with layout.progress("Reading"):
+        pass
+    assert ("Reading ..." in capsys.readouterr().err) is is_shown
+
+
 def test_output_into_a_pipe_is_not_wrapped_however_long_a_line_is(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
