@@ -330,3 +330,15 @@ def test_typing_nothing_changes_nothing(
     type_in(monkeypatch, stack, "video", *[""] * 5, code=1)
     assert capsys.readouterr().err == "No field was given. Nothing was changed.\n"
     assert stack.puts == []
+
+
+def test_the_file_may_be_below_the_home_folder_in_every_shell(
+    stack: VideoStack, classic: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vonage.json").write_text(json.dumps(classic))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["configure", "--product=video", "--file=~/vonage.json"])
+    monkeypatch.setattr(configure_command, "deployed_stack", lambda _name: stack)
+    stack.parameters["Products"] = "both"
+    assert configure_command.main() == 0
+    assert stack.secrets["VideoSecretArn"] == EMPTY | classic
