@@ -310,17 +310,19 @@ class _Connection(http.client.HTTPConnection):
 def _name_on_certificate(host: str) -> str:
     """Return the name that the certificate of `host` must be valid for.
 
-    S3's certificates are valid for its own name, and for one label before it. The name of a bucket
-    may have dots, as that of Vonage's `tokbox.com.archive2`. S3's own name is then checked instead.
+    S3's certificates have a wildcard for one label before S3's own name, so they are not valid for
+    a bucket with dots in its name, as Vonage's `tokbox.com.archive2`. Its dots are then replaced,
+    since the certificate of any bucket proves that the server is S3's.
 
     Source: "Virtual hosting of general purpose buckets" in the Amazon S3 user guide.
     """
     found = _BUCKET_WITH_DOTS.fullmatch(host)
-    return found["s3"] if found else host
+    return f"{found['bucket'].replace('.', '-')}.{found['s3']}" if found else host
 
 
 _BUCKET_WITH_DOTS = re.compile(
-    r"[a-z0-9-]+(?:\.[a-z0-9-]+)+\.(?P<s3>s3(?:[.-][a-z0-9-]+){0,2}\.amazonaws\.com(?:\.cn)?)"
+    r"(?P<bucket>[a-z0-9-]+(?:\.[a-z0-9-]+)+)"
+    r"\.(?P<s3>s3(?:[.-][a-z0-9-]+){0,2}\.amazonaws\.com(?:\.cn)?)"
 )
 
 
