@@ -1,4 +1,4 @@
-"""A source of files of any size, and an S3 that hashes what it receives and discards it.
+"""A source of files of any size, and an S3 that hashes and discards uploads.
 
 `python -m benchmarks.copy_servers source|s3` prints its port and serves until it is stopped. A path
 to the source is `/SIZE/BYTES_PER_SECOND`, the latter for each connection, 0 for no limit.

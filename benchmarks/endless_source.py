@@ -54,7 +54,7 @@ def extended_room(id_: str, change: Mapping[str, Any]) -> dict[str, Any]:
 def archives_page(kind: str, total: int, offset: int, count: int) -> bytes:
     """Return a page of a list of `total` archives, as JSON.
 
-    `kind` starts their ids. The table knows the archives of all kinds but `new`.
+    `kind` starts their ids. The table has the archives of all kinds but `new`.
     """
     size = max(0, min(count, total - offset))
     items = ",".join(_archive(f"{kind}-{number}") for number in range(offset, offset + size))

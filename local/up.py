@@ -68,7 +68,7 @@ def _callback_url(local: LocalStack, product: Product) -> str:
 def _variables(local: LocalStack) -> dict[str, str]:
     """Return the variables that the examples need: those of the AWS SDKs, of make and of curl.
 
-    The user is root: the local AWS does not know the resource of some actions of the operator's
+    The user is root: the local AWS has no resource for some actions of the operator's
     commands, so it rejects them for a user whose policy names the resource.
     """
     return {

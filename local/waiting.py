@@ -8,7 +8,7 @@ def wait_until(holds: Callable[[], bool], within: float, interval: float = 0.05)
     """Return whether `holds` becomes true `within` seconds.
 
     It is polled every `interval` seconds. Short intervals grow with the time waited, up to ten
-    times that or half a second: a poll takes processor time from what it waits for.
+    times that or half a second: a poll takes processor time from the processes that it waits for.
     """
     started = time.monotonic()
     while not holds():

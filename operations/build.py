@@ -124,7 +124,7 @@ def build(wanted: Target, run: Callable[[list[str]], int]) -> Path:
     for layer in LAYERS:
         packed(layer.folder).unlink(missing_ok=True)
         install_layer(wanted, layer)
-    # SAM only copies the functions, but insists that their interpreter is installed: pass it the
+    # SAM only copies the functions, but requires that their interpreter is installed: pass it the
     # current one. The parameter Runtime of sam deploy selects the deployed runtime.
     if run(sam.command("build", {**wanted.parameters, "Runtime": _current_runtime()})):
         raise BuildFailed("sam build failed: its output above says why.")

@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def require_deletable(stack: Stack) -> None:
-    """Raise a StackError if the stack cannot be deleted now, not completely, or must not be."""
+    """Raise a StackError unless the stack is Roomkeeper's and can be deleted now, completely."""
     if reason := stack_states.why_not_deletable(stack.name, stack.status):
         raise StackError(reason)
     stack.require_roomkeepers()

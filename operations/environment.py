@@ -1,4 +1,4 @@
-"""Environment variables of the operator's shell that must not reach what runs on this machine."""
+"""Environment variables of the operator's shell that must not reach local servers and tests."""
 
 import os
 from collections.abc import Mapping, MutableMapping
@@ -28,7 +28,7 @@ def bypass_proxies(variables: MutableMapping[str, str] = os.environ) -> None:
     """
     given = ",".join(variables.get(name, "") for name in ("no_proxy", "NO_PROXY")).split(",")
     hosts = list(dict.fromkeys([*filter(None, map(str.strip, given)), *LOOPBACK]))
-    excepted = "*" if "*" in hosts else ",".join(hosts)  # curl and urllib know * only alone
+    excepted = "*" if "*" in hosts else ",".join(hosts)  # curl and urllib accept * only alone
     variables["NO_PROXY"] = variables["no_proxy"] = excepted
 
 

@@ -1,4 +1,4 @@
-"""Vonage's products: what a stack has of each, and the option PRODUCT= of the commands."""
+"""Vonage's products: the parts of a stack for each, and the option PRODUCT= of the commands."""
 
 import argparse
 from collections.abc import Mapping

@@ -188,7 +188,7 @@ class _Publisher:
         self._stack = stack
 
     def publish(self, body: str, renew: Renew) -> None:
-        """Publish every record behind a message.
+        """Publish every record of a message.
 
         Raises:
             NotSent: not all were published. The next redrive publishes all of them again.

@@ -16,9 +16,9 @@ PATH = "_LAMBDA_LAYERS_DIRS"
 
 
 class Layers:
-    """The unpacked layers below a folder, by ARN; a version's ARN is never used again.
+    """The layers that are unpacked below a folder, by ARN; each version has its own ARN.
 
-    `content` returns the zip file of a layer, as a function's configuration names it; None for an
+    `content` takes a layer from a function's configuration and returns its zip file; None for an
     empty layer.
     """
 

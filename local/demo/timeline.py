@@ -139,7 +139,7 @@ NEXT = {
 
 
 def show_next() -> None:
-    """Show what to do next."""
+    """Show the next commands to try."""
     heading("Next")
     for command, purpose in NEXT.items():
         _print(purpose, f"  {command:<13} ", " " * 16)
@@ -173,7 +173,7 @@ def _reason(response: requests.Response) -> str:
 
 
 def _identity(name: str, fields: Mapping[str, Any]) -> tuple[str, str]:
-    """Return what identifies a callback and its event: the event's name and its subject's id."""
+    """Return the identity of a callback and its event: the event's name and its subject's id."""
     about = fields.get("recording_id") or fields.get("participant_id") or fields["session_id"]
     return name, about
 

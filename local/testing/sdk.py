@@ -30,7 +30,7 @@ _CLIENT: Any = BaseClient
 def moto() -> Iterator[None]:
     """Mock AWS for boto3's clients in this process.
 
-    One call is handled at a time: moto's tables let a read see half of a concurrent write.
+    One call is handled at a time: moto's reads can return half of a concurrent write.
     """
     lock, call = threading.RLock(), _CLIENT._make_api_call
 

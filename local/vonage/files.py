@@ -145,7 +145,7 @@ class Files:
             self._files[recording_id] = replace(file, version=file.version + 1)
 
     def sha256(self, recording_id: str) -> bytes:
-        """Return the SHA-256 of the file, whatever its size, and cache it."""
+        """Return the SHA-256 of a file of any size, and cache it."""
         file = self.of(recording_id)
         digest = sha256(file)
         with self._lock:

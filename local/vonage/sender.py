@@ -169,7 +169,7 @@ class Watch:
         self._thread.join()
 
     def send_due(self) -> None:
-        """Send what is due; return when each callback was posted, also by another thread."""
+        """Send all due callbacks; return once each was posted, also those of another thread."""
         with self._sending:
             self._sender.send_retries()
             for room in self._state.take_expired():

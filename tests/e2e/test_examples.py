@@ -71,13 +71,13 @@ def subscribers(copying: Deployed) -> Iterator[dict[str, Stack]]:
 # --- the queue with its consumer ------------------------------------------------------------------
 
 
-def recorded(consumer: Stack, room_id: str) -> tuple[int, int]:
-    """Return the number of recordings that the consumer counted for a room, and their seconds."""
+def recorded(consumer: Stack, session_id: str) -> tuple[int, int]:
+    """Return how many recordings the consumer counted for a session, and their seconds."""
     item = (
         consumer.client("dynamodb")
         .get_item(
             TableName=consumer.outputs["TableName"],
-            Key={"pk": {"S": f"ROOM#{room_id}"}},
+            Key={"pk": {"S": f"SESSION#{session_id}"}},
             ConsistentRead=True,
         )
         .get("Item", {})
@@ -100,8 +100,8 @@ def test_each_recording_counts_once_however_often_it_is_published(
 ) -> None:
     consumer = subscribers["sqs_consumer"]
     meeting = copying.vonage.hold_meeting(recordings=2, repeat={"recording:uploaded": 1})
-    room_id, recording_id = meeting["room_id"], meeting["recording_ids"][0]
-    assert wait_until(lambda: recorded(consumer, room_id) == (2, 76), WITHIN)
+    session_id, recording_id = meeting["session_id"], meeting["recording_ids"][0]
+    assert wait_until(lambda: recorded(consumer, session_id) == (2, 76), WITHIN)
     before = len(copying.events_about(recording_id, count=4))
 
     response = ManagementApi(copying.stack).call("POST", f"/recordings/{recording_id}/republish")
@@ -109,7 +109,7 @@ def test_each_recording_counts_once_however_often_it_is_published(
     copying.events_about(recording_id, count=before + 1)  # the queue has the message, too
 
     assert wait_until(lambda: has_nothing_left(consumer), WITHIN)
-    assert recorded(consumer, room_id) == (2, 76)
+    assert recorded(consumer, session_id) == (2, 76)
 
 
 def test_repeats_of_an_archive_replay_do_not_count(
@@ -120,7 +120,7 @@ def test_repeats_of_an_archive_replay_do_not_count(
     # The local stack has no archive of its own.
     archive = events.create_archive(ArchiveName=name[:48], EventSourceArn=bus)["ArchiveArn"]
     meeting = copying.vonage.hold_meeting()
-    [recording_id], room_id = meeting["recording_ids"], meeting["room_id"]
+    [recording_id], session_id = meeting["recording_ids"], meeting["session_id"]
     first = copying.events_about(recording_id, count=4)
 
     events.start_replay(
@@ -136,7 +136,7 @@ def test_repeats_of_an_archive_replay_do_not_count(
     replayed = [event for event in both if event.get("replay-name") == name]
     assert ids(replayed) == ids(first)
     assert wait_until(lambda: has_nothing_left(consumer), WITHIN)
-    assert recorded(consumer, room_id) == (1, 38)
+    assert recorded(consumer, session_id) == (1, 38)
 
 
 def ids(events: list[dict[str, Any]]) -> set[str]:
@@ -154,7 +154,7 @@ def test_an_invalid_message_goes_to_the_dead_letter_queue_and_delays_no_other(
     sqs.send_message(QueueUrl=queue, MessageBody=nonsense)
     meeting = copying.vonage.hold_meeting()
 
-    assert wait_until(lambda: recorded(consumer, meeting["room_id"]) == (1, 38), WITHIN)
+    assert wait_until(lambda: recorded(consumer, meeting["session_id"]) == (1, 38), WITHIN)
     found: list[str] = []
 
     def is_dead_lettered() -> bool:

@@ -678,6 +678,62 @@ def test_an_interrupted_deletion_is_finished_by_its_repetition(
     assert "N" in env.item(f"RECORDING#{recording_id}")["ttl"]
 
 
+class Killed(BaseException):
+    """The end of an invocation at any moment."""
+
+
+@pytest.fixture
+def unrecorded(env: Env, store: Store, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the id of a recording whose copier was killed after S3 had made the object."""
+    recording_id = uploaded(env, store)
+
+    def kill() -> None:
+        raise Killed
+
+    with monkeypatch.context() as during:
+        around(during, CopyStore, "mark_copied", kill, is_after=False)
+        with pytest.raises(Killed):
+            copy(recording_id)
+    assert len(versions()) == 1
+    return recording_id
+
+
+def test_a_copy_whose_copier_was_killed_before_it_recorded_it_is_deleted_on_request(
+    unrecorded: str, store: Store
+) -> None:
+    path = f"/recordings/{unrecorded}"
+    deleted = {"recording_id": unrecorded, "copy": "deleted"}
+    assert call("DELETE", path, {"copy": "delete"}) == (200, deleted)
+    assert versions() == []
+    copy(unrecorded)
+    assert known(store, unrecorded).copied_at is None
+    assert call("DELETE", path, {"copy": "delete"}) == (204, None)
+
+
+def test_a_copy_whose_copier_was_killed_is_recorded_although_the_original_is_deleted(
+    unrecorded: str, store: Store, env: Env
+) -> None:
+    path = f"/recordings/{unrecorded}"
+    assert call("DELETE", path) == (204, None)
+    copy(unrecorded)
+    assert "recording:copied" in known(store, unrecorded).seen
+    assert "N" not in env.item(f"RECORDING#{unrecorded}")["ttl"]
+    assert call("GET", f"{path}/file")[0] == 200
+
+
+def test_an_object_that_is_no_copy_is_not_deleted_with_the_recording(
+    unrecorded: str, store: Store
+) -> None:
+    made = known(store, unrecorded).copy
+    assert made is not None
+    [version] = versions()
+    s3 = boto3.client("s3")
+    s3.delete_object(Bucket=BUCKET, Key=made.key, VersionId=version["VersionId"])
+    s3.put_object(Bucket=BUCKET, Key=made.key, Body=b"another", ChecksumAlgorithm="SHA256")
+    assert call("DELETE", f"/recordings/{unrecorded}", {"copy": "delete"}) == (204, None)
+    assert len(versions()) == 1
+
+
 def test_a_copy_whose_deletion_has_started_is_not_served(env: Env, store: Store) -> None:
     recording_id = uploaded(env, store)
     copy(recording_id)
@@ -752,6 +808,72 @@ def test_the_item_of_a_copy_on_hold_stays_until_the_release(
     assert call("DELETE", f"{path}/hold")[0] == 204
     expected = (NOW + timedelta(days=30 + 90)).timestamp()
     assert expected <= int(env.item(key)["ttl"]["N"]) < expected + 600
+
+
+@pytest.mark.parametrize("is_after", [False, True])
+def test_a_release_during_the_expiry_of_a_recording_gives_its_item_a_ttl(
+    is_after: bool, env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording_id = uploaded(env, store)
+    path = f"/recordings/{recording_id}"
+    assert call("PUT", f"{path}/hold")[0] == 200
+    expired = msgspec.structs.replace(
+        parse(json_bytes(an_upload(recording_id))), event="recording:expired"
+    )
+    around(
+        monkeypatch,
+        RecordingStore,
+        "release",
+        lambda: store.apply(expired, NOW),
+        is_after=is_after,
+    )
+    assert call("DELETE", f"{path}/hold")[0] == 204
+    assert known(store, recording_id).hold is None
+    assert "N" in env.item(f"RECORDING#{recording_id}")["ttl"]
+
+
+def test_a_release_during_a_copy_keeps_the_item_as_long_as_the_copy(
+    env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording_id = uploaded(env, store)
+    path = f"/recordings/{recording_id}"
+    assert call("PUT", f"{path}/hold")[0] == 200
+    around(monkeypatch, RecordingStore, "release", lambda: copy(recording_id), is_after=False)
+    assert call("DELETE", f"{path}/hold")[0] == 204
+    assert tag(store, recording_id) == "limited"
+    assert call("DELETE", path)[0] == 200
+    assert "N" not in env.item(f"RECORDING#{recording_id}")["ttl"]
+
+
+@pytest.mark.parametrize("is_after", [False, True])
+def test_the_latest_of_a_hold_and_a_release_at_the_same_time_decides_about_the_copy(
+    is_after: bool, env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording_id = uploaded(env, store)
+    copy(recording_id)
+    path = f"/recordings/{recording_id}/hold"
+    assert call("PUT", path)[0] == 200
+    for method, other, expected in (("DELETE", "PUT", "on-hold"), ("PUT", "DELETE", "limited")):
+        with monkeypatch.context() as during:
+            once = iter([other])
+            act = lambda once=once: [call(each, path) for each in once]  # noqa: E731
+            around(during, Bucket, "keep", act, is_after=is_after)
+            assert call(method, path)[0] in {200, 204}
+        assert tag(store, recording_id) == expected
+
+
+def test_a_release_during_the_delivery_that_applies_a_hold_decides_about_the_copy(
+    env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording_id = uploaded(env, store)
+    path = f"/recordings/{recording_id}/hold"
+    assert call("PUT", path)[0] == 200
+    once = iter(["DELETE"])
+    act = lambda: [call(each, path) for each in once]  # noqa: E731
+    around(monkeypatch, Bucket, "keep", act, is_after=False)
+    copy(recording_id)
+    assert known(store, recording_id).hold is None
+    assert tag(store, recording_id) == "limited"
 
 
 def tag(store: Store, recording_id: str) -> str:

@@ -2,8 +2,8 @@
 
 Limits come from where AWS publishes them for machines, in the libraries that are locked here:
 botocore's API models, and the list of IAM actions in cfn-lint's data. Those that stand in AWS's
-guides alone are constants with the page's title. docs/deploying.md, "AWS's rules", has the whole
-list, with those that another test or a linter holds.
+guides alone are constants with the page's title. docs/aws-rules.md has the whole list, with those
+that another test or a linter holds.
 """
 
 import json
@@ -455,8 +455,8 @@ def test_every_schema_is_within_the_registrys_limits() -> None:
 
 
 def test_every_test_that_the_page_names_is_there() -> None:
-    page = (ROOT / "docs/deploying.md").read_text()
-    named = set(re.findall(r"`(test_[a-z0-9_]+)`", page.partition("## AWS's rules")[2]))
+    page = (ROOT / "docs/aws-rules.md").read_text()
+    named = set(re.findall(r"`(test_[a-z0-9_]+)`", page))
     sources = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py")]
     written = {name for text in sources for name in re.findall(r"def (test_\w+)", text)}
     assert len(named) > 20

@@ -1,4 +1,4 @@
-"""Queue -> table: totals the recorded seconds of each room and counts a repeated event once.
+"""Queue -> table: totals the recorded seconds of each session and counts a repeated event once.
 
 One transaction stores the event's id and updates the total. For a repeat, or a retry after a crash,
 the id exists, so DynamoDB cancels the whole transaction.
@@ -34,13 +34,11 @@ def handler(batch: Mapping[str, Any], _context: object) -> dict[str, Any]:
 
 
 def add_to_total(event: Mapping[str, Any]) -> None:
-    """Add a recording to the total of its room, unless its event was processed before."""
+    """Add a recording to the total of its session, unless its event was processed before."""
     event_id, data = event["detail"]["metadata"]["event_id"], event["detail"]["data"]
-    room = data.get("room_id", "unknown")
+    total = _update_total(data["session_id"], data.get("duration", 0))
     try:
-        client.transact_write_items(
-            TransactItems=[_put_event_id(event_id), _update_total(room, data.get("duration", 0))]
-        )
+        client.transact_write_items(TransactItems=[_put_event_id(event_id), total])
     except client.exceptions.TransactionCanceledException as error:
         if error.response["CancellationReasons"][0]["Code"] != "ConditionalCheckFailed":
             raise
@@ -60,11 +58,11 @@ def _put_event_id(event_id: str) -> Any:
     }
 
 
-def _update_total(room: str, seconds: int) -> Any:
+def _update_total(session_id: str, seconds: int) -> Any:
     return {
         "Update": {
             "TableName": os.environ["TABLE_NAME"],
-            "Key": {"pk": {"S": f"ROOM#{room}"}},
+            "Key": {"pk": {"S": f"SESSION#{session_id}"}},
             "UpdateExpression": "ADD recordings :one, seconds :seconds",
             "ExpressionAttributeValues": {":one": {"N": "1"}, ":seconds": {"N": str(seconds)}},
         }

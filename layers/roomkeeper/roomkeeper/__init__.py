@@ -1,1 +1,1 @@
-"""The layer that all functions share: what Vonage sends, what we keep, what we publish."""
+"""The code of all functions: callbacks, the table, events, the jobs and the management API."""

@@ -124,7 +124,7 @@ class Publisher:
     def _publish(
         self, due: Sequence[tuple[int, Event]], refused: Reasons
     ) -> tuple[Sequence[Event], Reasons]:
-        """Publish the events; add to `refused`; return the published ones and what to retry."""
+        """Publish the events; add to `refused`; return the published ones, and those to retry."""
         events = self._in_rooms([event for _, event in due])
         failures = self._bus.publish(events)
         unavailable: Reasons = {}

@@ -13,7 +13,7 @@ from local.vonage.video.projects import API_KEY, APPLICATION_ID, Credentials
 
 CLASSIC_HEADER = "X-OPENTOK-AUTH"
 UNIFIED_MAX_LIFE = 24 * 3600
-"""Seconds after `iat` at which a unified token expires, whatever its `exp` is."""
+"""Seconds after `iat` at which a unified token expires, even if its `exp` is later."""
 UNIFIED_DEFAULT_LIFE = 15 * 60
 CLASSIC_MAX_LIFE = 5 * 60
 """The most seconds from now to the `exp` of a classic token."""

@@ -86,7 +86,7 @@ class VideoApi:
 
     def start_archive(self, environment: Environment) -> Response:
         """POST .../archive."""
-        # SDKs send null for what their caller did not set.
+        # SDKs send null for fields that their caller did not set.
         given = {name: value for name, value in _body().items() if value is not None}
         body = _converted(given, _Start)
         archive = archives.started(

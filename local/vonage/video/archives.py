@@ -44,7 +44,7 @@ class Archive:
     updated_at: datetime
     status: Status = "started"
     recorded: timedelta = timedelta()
-    """The length of what was recorded before `since`."""
+    """The recorded time before `since`."""
     reason: str = ""
     name: str = ""
     output_mode: Literal["composed", "individual"] = "composed"
@@ -78,7 +78,7 @@ class Archive:
         return self.status in RECORDING
 
     def recorded_until(self, at: datetime) -> timedelta:
-        """Return the length of what is recorded by `at`, without pauses."""
+        """Return the recorded time until `at`, without pauses."""
         running = at - self.since if self.status == "started" else timedelta()
         return self.recorded + max(timedelta(), running)
 

@@ -167,7 +167,7 @@ class VideoControlApi:
         return done()
 
     def _sent(self, played: Played, sending: Sending) -> Response:
-        """Send what was played; return the response that lists it."""
+        """Send the callbacks of a played session; return the response that lists them."""
         sent = scenarios.to_send(played, sending)
         for callback in sent:
             self._sender.send(callback, sending.delay.get(callbacks.name_of(callback), 0.0))

@@ -95,7 +95,7 @@ class Played:
     bodies: list[Body]
 
     def as_json(self, sent: list[Body]) -> dict[str, Any]:
-        """Return what was played for the control interface."""
+        """Return the played session for the control interface."""
         ids = {"session_id": self.session.id, "archive_ids": self.archive_ids}
         return ids | {"callbacks": sent}
 
@@ -106,7 +106,7 @@ def play(state: State, scenario: Scenario) -> Played:
     Raises:
         Refusal: `started_at` is not a date, or the session is live already.
     """
-    with state.changed:  # what is past must not be due by the clock before it is played
+    with state.changed:  # so that the clock causes no step of the past meanwhile
         return _played(state, scenario)
 
 

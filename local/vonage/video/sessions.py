@@ -101,7 +101,7 @@ def notified(session: VideoSession, at: datetime, remaining: int) -> dict[str, A
 
 
 def archived_stream(connection: Connection, at: datetime) -> dict[str, Any]:
-    """Return what the callbacks `streamAdded` and `streamRemoved` of an archive add to it."""
+    """Return the fields that the callbacks `streamAdded` and `streamRemoved` add to an archive."""
     return {
         "stream": {
             "id": connection.stream_id,

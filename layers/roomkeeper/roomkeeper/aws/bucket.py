@@ -1,6 +1,6 @@
 """The operator's bucket for copies: multipart uploads that S3 verifies part by part.
 
-Every part, and every small object, is sent with its SHA-256, which S3 compares with what arrived.
+Every part, and every small object, is sent with its SHA-256, which S3 compares with its own.
 S3 computes a SHA-256 of a whole object for single uploads only; for multipart uploads it is the
 SHA-256 of the parts' checksums (COMPOSITE). So the SHA-256 of the whole file is the copier's task.
 
@@ -22,7 +22,7 @@ from roomkeeper.aws.retries import RetryPolicy
 from roomkeeper.domain.copies import FileType, UploadedPart
 
 RETRIES = RetryPolicy(max_attempts=5, timeout=20)
-"""The retry policy for S3, which asks for several retries of 500 and SlowDown."""
+"""The retry policy for S3, whose guide recommends several retries of 500 and SlowDown."""
 
 CONTENT_TYPES: Mapping[FileType, str] = {"mp4": "video/mp4", "zip": "application/zip"}
 
@@ -210,6 +210,25 @@ class Bucket:
         """Delete this version of the object for good; do nothing if it does not exist."""
         self._client.delete_object(**self._object(key), **_version(version_id))
 
+    def delete_matching(self, key: str, sha256: str) -> bool:
+        """Delete the versions of an object that have this S3 checksum; return False without one.
+
+        For an object whose version is not known. Callers need not be able to list objects.
+        """
+        page = self._client.list_object_versions(Bucket=self.name, Prefix=key)
+        versions = [each["VersionId"] for each in page.get("Versions", ()) if each["Key"] == key]
+        matching = [each for each in versions if self._checksum(key, each) == sha256]
+        for version_id in matching:
+            self.delete(key, version_id)
+        return bool(matching)
+
+    def _checksum(self, key: str, version_id: str) -> str | None:
+        response = self._client.head_object(
+            **self._object(key), VersionId=version_id, ChecksumMode="ENABLED"
+        )
+        found: str | None = response.get("ChecksumSHA256")
+        return found
+
     def url(self, key: str, version_id: str | None, valid_for: timedelta) -> str:
         """Return a URL that downloads this version of the object without credentials: a secret.
 
@@ -269,7 +288,7 @@ class _Body:
     def read(self, size: int = -1) -> bytes | memoryview:
         """Return the next bytes: at least `size`, or all that remain. They are not copied.
 
-        urllib3 asks for 16 KiB at a time, but sends larger pieces, too, which need fewer calls.
+        urllib3 reads 16 KiB at a time, but accepts larger pieces, which need fewer calls.
         """
         if size < 0:
             return bytes(self._next(len(self)))

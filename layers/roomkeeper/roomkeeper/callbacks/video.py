@@ -40,7 +40,7 @@ class _Incomplete(ValueError):
 
 
 def parse(body: bytes) -> Observation:
-    """Return what the callback in `body` reports, or Unrecognized for any other JSON object.
+    """Return the observation in the callback `body`; Unrecognized for any other JSON object.
 
     An unrecognized body is kept without personal data and secrets.
 

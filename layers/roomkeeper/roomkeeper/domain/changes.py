@@ -58,7 +58,7 @@ def events_for_change(
     """
     names = new.seen - seen_before
     if isinstance(new, Recording) and new.copy is None:
-        names -= {"recording:copied"}  # the copy was deleted since, so nobody knows where it was
+        names -= {"recording:copied"}  # the copy was deleted since, and its location with it
     return [
         _event(
             key,

@@ -1,7 +1,7 @@
 """The facts that Vonage reports, in one form for all of its products. No I/O.
 
 Callbacks and responses of Vonage's APIs are parsed into observations by the modules of their
-product. All other modules see only observations.
+product. All other modules use only observations.
 """
 
 from collections.abc import Sequence

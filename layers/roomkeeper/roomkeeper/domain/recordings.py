@@ -136,6 +136,15 @@ class Recording(Struct, frozen=True, kw_only=True):
         """True if Vonage has the only file. A stored recording is in its owner's storage."""
         return self.copied_at is None and self.copy_deleted_at is None and self.status != "stored"
 
+    @property
+    def unrecorded_copy(self) -> Copy | None:
+        """The copy whose object may exist although it is not recorded; None if there is none.
+
+        Its copier may have been killed after S3 had made the object.
+        """
+        copy = self.copy if self.copied_at is None and self.copy_deleted_at is None else None
+        return copy if copy and copy.s3_checksum else None
+
 
 class Session(Struct, frozen=True, kw_only=True):
     """A session: one meeting, from start to end, in one room."""
@@ -173,7 +182,7 @@ Worklist = Literal[
 
 `confirmed` has the uploaded and stored recordings that Vonage's API has returned, `retained` the
 others, and `awaiting_upload` those without an upload. Where recordings are copied, an uploaded one
-is on `awaiting_copy` until its copy is made, so that the cleanup cannot see it. A session is on
+is on `awaiting_copy` until its copy is made, so that the cleanup does not read it. A session is on
 `open_session` until its end is received, then on `ended_session`. Each list has a `deferred_` list
 for items with an item-specific failure, where `since` is the time of the next attempt.
 """

@@ -121,7 +121,7 @@ def get_recording(recording_id: str) -> KnownRecording:
 
 @app.delete("/recordings/<recording_id>")
 def delete_recording(recording_id: str) -> Response[str] | Deletion:
-    """Delete a recording at Vonage, and its copy on request; return what became of the copy."""
+    """Delete a recording at Vonage, and its copy on request; return the outcome for the copy."""
     deletes_copy = requests.deletes_copy_in(_request().get("queryStringParameters") or {})
     deletion = _management().delete_recording(
         requests.id_in(recording_id), _now(), deletes_copy=deletes_copy

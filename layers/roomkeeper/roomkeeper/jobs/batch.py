@@ -39,7 +39,7 @@ StoppedBy = Literal["deadline", "failures", "unauthorized", "read_error"]
 class Limits(Struct, frozen=True, kw_only=True):
     """Limits on a batch: concurrency, rate, time and failures.
 
-    `concurrency` is the number of slots. As many items more may be at work without one.
+    `concurrency` is the number of slots. Up to the same number of items may run without a slot.
 
     The last item ends by `deadline`, a time of the batch's monotonic clock: no item starts in the
     `seconds_per_item` before it. Time spent before the batch counts, because the deadline is

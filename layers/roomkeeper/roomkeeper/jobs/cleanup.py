@@ -46,7 +46,7 @@ class Cleanup(WorklistJob[CleanupOptions]):
     With `copies`, it deletes none without a verified copy: those wait on a worklist of their own.
 
     `on_hold` counts the recordings that were skipped because of a hold. `record_deleted` counts
-    those whose file lies in their owner's own storage: only Vonage's record of them is deleted.
+    those whose file is in their owner's own storage: only Vonage's record of them is deleted.
     """
 
     options_type: ClassVar[type[CleanupOptions]] = CleanupOptions

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from aws_lambda_powertools.metrics import MetricUnit
 
+from roomkeeper import holds
 from roomkeeper.aws import AwsError, sdk
 from roomkeeper.aws.bucket import Bucket
 from roomkeeper.aws.copy_queue import RETRY, CopyQueue, recording_id_in
@@ -136,7 +137,7 @@ class CopyWorker:
         recording = self._store.recordings.get(recording_id)
         if recording is None or "recording:uploaded" not in recording.seen:
             return "nothing_to_do"
-        if recording.deleted_at:
+        if recording.deleted_at and not recording.unrecorded_copy:
             self._remove_upload(recording)
             return "nothing_to_do"
         if not recording.lacks_copy:
@@ -231,7 +232,7 @@ class CopyWorker:
             return
         self._store.recordings.keep_if_on_hold(recording_id)
         if known.copy.bucket == self._bucket.name:  # otherwise, the stack has no access to it
-            self._bucket.keep(known.copy.key, known.copy.version_id, on_hold=True)
+            holds.apply_to_copy(self._store, self._bucket, known)
 
     def _record_missing_file(self, recording: Recording, api: RecordingsApi) -> Result:
         """Record why Vonage has no file; defer the recording if the file may still appear."""

@@ -30,7 +30,7 @@ from roomkeeper.vonage.downloads import Downloader
 from roomkeeper.vonage.retry import Deadline
 
 GRACE = timedelta(minutes=10)
-"""The sweep ignores a recording this long after its upload: the event bus has queued it."""
+"""The sweep ignores a recording for this long after its upload: the event bus has queued it."""
 
 NOTICE = timedelta(hours=12)
 """Recordings without a copy that Vonage will delete within this time are `expiring_uncopied`."""
@@ -178,7 +178,7 @@ class Copying(WorklistJob[Options]):
             return "already_resolved"
         self._count_urgency(recording, item)
         if item.worklist.startswith(_OF_CLEANUP) and not self._dry_run:
-            # In any case: later sweeps look for it only among those that wait for their copy.
+            # Even if its product is stopped: later sweeps look for it only on `awaiting_copy`.
             self._store.copies.queue(recording)
         if not self._products.is_in_use(recording.product):
             return SKIPPED

@@ -212,7 +212,7 @@ class WorklistJob(Job[OptionsT, WorklistEntry]):
         return 0
 
     def counts(self, summary: Summary) -> Mapping[str, int]:
-        """Return the number of due items and what became of them."""
+        """Return the number of due items, and of each outcome."""
         due = sum(self._due.values())
         return {
             "due": due,

@@ -1,4 +1,4 @@
-"""Compares Vonage's lists of all recordings with the table, and stores what the table lacks.
+"""Compares Vonage's lists of all recordings with the table, and stores the differences.
 
 Only the Video API has such a list. A scan finds recordings for which no callback ever came, those
 with a lost callback, and those whose file Vonage will soon delete or has deleted.
@@ -122,7 +122,7 @@ class RecordingScan:
     # --- one page ---------------------------------------------------------------------------------
 
     def _compare(self, page: Listed, pool: ThreadPoolExecutor) -> bool:
-        """Store what the table lacks; return True if the whole page was handled."""
+        """Store a page's differences; return True if the whole page was handled."""
         for message in page.invalid:
             self._fail(InvalidListEntry(f"In Vonage's list of all recordings: {message}"))
         known = self._look_up([each.recording_id for each in page.found], pool)
@@ -170,7 +170,7 @@ class RecordingScan:
         return found.expires_at <= self._expiring_until
 
     def _handle(self, found: RecordingObservation, known: Recording | CorruptItem | None) -> bool:
-        """Store what the table lacks of a recording; return False if it is left for a later run."""
+        """Store a recording's differences; return False if it is left for a later run."""
         if self._outage.is_set() or time.monotonic() >= self._run.limits.last_start:
             return False
         try:

@@ -1,4 +1,4 @@
-"""Stores what Vonage's API reports about recordings, or lists it in a dry run.
+"""Stores observations of recordings from Vonage's API, or lists them in a dry run.
 
 Observations from the API are stored like callbacks, so a callback that arrives late is a duplicate.
 """

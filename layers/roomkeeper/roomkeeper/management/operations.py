@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import msgspec
 from msgspec import Struct
 
+from roomkeeper import holds
 from roomkeeper.aws.bucket import Bucket
 from roomkeeper.aws.copy_queue import CopyQueue
 from roomkeeper.domain.copies import Copy
@@ -199,6 +200,8 @@ class Management:
                 f"The recording {stored.recording_id!r} is being copied. Try again later, or "
                 "delete it without copy=delete."
             )
+        elif stored.unrecorded_copy:
+            self._bucket_of(stored.unrecorded_copy)
 
     def _after_deletion(
         self, stored: Recording, now: datetime, *, deletes_copy: bool
@@ -222,11 +225,19 @@ class Management:
             stored = self._stored(recording_id)
             _require_no_hold(stored)
             _require_started_deletion(stored)
+        if stored.unrecorded_copy:
+            return self._delete_unrecorded(recording_id, stored.unrecorded_copy)
         if stored.copy is None or not (stored.copied_at or stored.copy_deleted_at):
             return None
         copy = stored.copy
         self._bucket_of(copy).delete(copy.key, copy.version_id)
         self._store.copies.finish_deletion(recording_id, self._store.recordings.expires_at(now))
+        return Deletion(recording_id=recording_id, copy="deleted")
+
+    def _delete_unrecorded(self, recording_id: str, copy: Copy) -> Deletion | None:
+        """Delete the object of a copy whose copier was killed before it recorded the copy."""
+        if not self._bucket_of(copy).delete_matching(copy.key, copy.s3_checksum or ""):
+            return None
         return Deletion(recording_id=recording_id, copy="deleted")
 
     # --- copies -----------------------------------------------------------------------------------
@@ -311,7 +322,7 @@ class Management:
         stored = self._stored(recording_id)
         if not is_held:
             raise AlreadyDeleted(f"The recording {recording_id!r} is deleted already.")
-        self._keep_copy(recording_id, on_hold=True)
+        self._apply_hold_to_copy(recording_id)
         return RecordingHold(
             product=stored.product, reason=request.reason, requested_by=requested_by, since=since
         )
@@ -324,8 +335,13 @@ class Management:
             CopyOutOfReach: the recording is released now, but its copy is not.
         """
         stored = self._stored(recording_id)
-        self._store.recordings.release(stored, self._expires_at(stored, now))
-        self._keep_copy(recording_id, on_hold=False)
+        while stored.hold and not self._release(stored, now):
+            stored = self._stored(recording_id)
+        self._apply_hold_to_copy(recording_id)
+
+    def _release(self, stored: Recording, now: datetime) -> bool:
+        """Remove the hold; return False if the recording has changed since it was read."""
+        return self._store.recordings.release(stored, self._expires_at(stored, now))
 
     def _expires_at(self, stored: Recording, now: datetime) -> int | None:
         """Return when the item may expire, in Unix seconds; None for never.
@@ -338,21 +354,21 @@ class Management:
         after_copy = self._copies.expires_at(stored.copied_at) if self._copies else None
         return after_copy and max(after_copy, after_deletion)
 
-    def _keep_copy(self, recording_id: str, *, on_hold: bool) -> None:
-        """Exclude the copy, if there is one, from the bucket's retention, or include it again."""
+    def _apply_hold_to_copy(self, recording_id: str) -> None:
+        """Exclude the copy, if there is one, from the bucket's retention while it is on hold."""
         stored = self._store.recordings.get(recording_id)
-        copy = stored.copy if stored and stored.copied_at else None
-        if copy is None:
+        if stored is None or stored.copy is None or not stored.copied_at:
             return
         try:
-            bucket = self._bucket_of(copy)
+            bucket = self._bucket_of(stored.copy)
         except (CopyingIsOff, CopyOutOfReach) as error:
+            name = stored.copy.bucket
             raise CopyOutOfReach(
-                f"The recording {recording_id!r} is {'on hold' if on_hold else 'released'}, but "
-                f"its copy is not: the stack has no access to the bucket {copy.bucket}. Deploy it "
-                f"with CopyRecordings=true and CopyBucket={copy.bucket}, then repeat the request."
+                f"The recording {recording_id!r} is {'on hold' if stored.hold else 'released'}, "
+                f"but its copy is not: the stack has no access to the bucket {name}. Deploy it "
+                f"with CopyRecordings=true and CopyBucket={name}, then repeat the request."
             ) from error
-        bucket.keep(copy.key, copy.version_id, on_hold=on_hold)
+        holds.apply_to_copy(self._store, bucket, stored)
 
     def republish(self, recording_id: str, now: datetime) -> Republished:
         """Publish the recording's `recording:uploaded` again, with a fresh URL.

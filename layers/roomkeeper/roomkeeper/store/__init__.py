@@ -1,4 +1,4 @@
-"""The DynamoDB table. Only this package knows its keys, attributes and expressions.
+"""The DynamoDB table. Its keys, attributes and expressions are in this package only.
 
 Each callback and each change by a job is one conditional UpdateItem. Facts are first-writer-wins.
 The names of past events are a set that only grows, and a name that is recorded already changes

@@ -27,8 +27,8 @@ CLOSED = "closed_"
 A recording that has a copy, or is on hold, has the final TTL alone: its item stays as long as the
 copy or the hold.
 
-A closed recording has no file at Vonage any more, whatever callbacks come late. A late callback's
-single write keeps the final values by `if_not_exists`.
+Vonage has no file of a closed recording, and late callbacks do not change that: their single write
+keeps the final values by `if_not_exists`.
 """
 
 Value = str | int | datetime | Sequence[str] | None

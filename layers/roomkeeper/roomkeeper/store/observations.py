@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class CallbackStore:
-    """Writes what callbacks report.
+    """Writes the observations of callbacks.
 
     Args:
         client: a DynamoDB client of `roomkeeper.aws`.
@@ -94,7 +94,7 @@ def recording_update(
     """Return the update of a recording's item for its observation, received at `now`.
 
     `ttl` is when the item expires if the recording has no file at Vonage any more, in Unix seconds.
-    With `copies`, an uploaded recording has to be copied before the cleanup may see it.
+    With `copies`, an uploaded recording goes on the worklist of those that await their copy.
     """
     match observation.event:
         case "recording:uploaded" if copies:

@@ -296,11 +296,12 @@ class RecordingStore:
         )
 
     def release(self, recording: Recording, ttl: int | None) -> bool:
-        """Remove a recording's hold; return False if there is none.
+        """Remove a recording's hold; return False if there is none, or the recording has changed.
 
         `ttl` is when the item expires, in Unix seconds; None for never. It takes effect at once if
         Vonage has no file any more. Otherwise it takes effect with the deletion or expiry of the
-        original, if there is a copy.
+        original, if there is a copy. All that depends on `recording` as it was read, so a change of
+        its worklist or a copy made since then prevents the release: read it again, and repeat.
 
         Raises:
             StoreUnavailable: the write failed or its outcome is unknown.
@@ -313,12 +314,19 @@ class RecordingStore:
             sets.append("closed_ttl = :ttl")
         else:
             removes.append("closed_ttl")
+        values = {":ttl": serialize(ttl)} if sets else {}
+        unchanged = f"attribute_{'' if recording.copied_at else 'not_'}exists(copied_at)"
+        if recording.worklist is None:
+            unchanged += " AND attribute_not_exists(worklist)"
+        else:
+            unchanged += " AND worklist = :worklist"
+            values[":worklist"] = serialize(recording.worklist)
         return self._table.update(
             RECORDING + recording.recording_id,
             f"{'SET ' if sets else ''}{', '.join(sets)} REMOVE {', '.join(removes)}",
-            "attribute_exists(#hold)",
+            f"attribute_exists(#hold) AND {unchanged}",
             ExpressionAttributeNames={"#hold": "hold"} | ({"#ttl": "ttl"} if is_over else {}),
-            **({"ExpressionAttributeValues": {":ttl": serialize(ttl)}} if sets else {}),
+            **({"ExpressionAttributeValues": values} if values else {}),
         )
 
     def expires_at(self, now: datetime) -> int:

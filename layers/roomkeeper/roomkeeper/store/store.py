@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Store(CallbackStore):
     """The table's recordings, copies, sessions, outbox, worklists and scans, an object each.
 
-    It writes what callbacks report as well; the arguments are those of CallbackStore.
+    It also writes the observations of callbacks; the arguments are those of CallbackStore.
     """
 
     def __init__(

@@ -389,7 +389,7 @@ def _check_status(response: http.client.HTTPResponse) -> None:
     status = response.status
     context = RequestContext(CONTEXT.method, CONTEXT.path, status)
     if status in {206, 416} or (status == 200 and response.length == 0):
-        return  # an empty file has a 416, or an empty 200, for its first byte
+        return  # of an empty file: a request for its first byte gets 416 or an empty 200
     if status == 412:
         raise FileChanged("The file changed", context)
     if status in {401, 403, 404, 410}:
