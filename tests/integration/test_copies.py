@@ -721,6 +721,18 @@ def test_a_copy_whose_copier_was_killed_is_recorded_although_the_original_is_del
     assert call("GET", f"{path}/file")[0] == 200
 
 
+def test_no_copy_is_made_of_a_deleted_recording_although_vonage_still_offers_its_file(
+    unrecorded: str, store: Store
+) -> None:
+    made = known(store, unrecorded).copy
+    assert made is not None
+    assert store.recordings.mark_deleted(unrecorded, "management", NOW)
+    assert Bucket(BUCKET).delete_matching(made.key, made.s3_checksum or "")
+    copy(unrecorded)
+    assert versions() == []
+    assert known(store, unrecorded).copied_at is None
+
+
 def test_an_object_that_is_no_copy_is_not_deleted_with_the_recording(
     unrecorded: str, store: Store
 ) -> None:
