@@ -51,7 +51,7 @@ class _TokenHolder(Struct, frozen=True):
         """Return why `token` cannot be used; None if it is valid or empty."""
         if not self.token or is_token(self.token):
             return None
-        return f"Its token must have {TOKEN_RULE}, so that a URL does not change it."
+        return f"A token must have {TOKEN_RULE}, so that a URL does not change it."
 
 
 class CallbackSecretContent(_TokenHolder, frozen=True):
