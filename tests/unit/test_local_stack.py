@@ -11,6 +11,8 @@ from local import stack, up
 from local.servers import LocalStackError, Server
 from operations.signals import uninterrupted
 
+pytestmark = pytest.mark.usefixtures("default_signals")
+
 
 class AServer(Server, frozen=True):
     """A server that gets another Ctrl-C while it is stopped, and keeps a note of its end."""

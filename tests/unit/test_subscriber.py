@@ -15,6 +15,8 @@ from operations import events, subscriber
 from operations.subscriber import Subscriber
 from tests.support.operator_stack import BUS, AStack, Refusing
 
+pytestmark = pytest.mark.usefixtures("default_signals")
+
 EVENT = {
     "source": "roomkeeper",
     "time": "2026-11-25T10:11:12Z",
@@ -28,14 +30,6 @@ EVENT = {
         "metadata": {"event_id": "e"},
     },
 }
-
-
-@pytest.fixture(autouse=True)
-def _ctrl_c_is_not_ignored() -> Iterator[None]:
-    """A shell starts background jobs with SIGINT ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
