@@ -25,6 +25,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from operations.arguments import Parser
 from operations.command import command
 from operations.stack import Stack, deployed_stack
+from operations.terminal import escape
 
 MAX_RECORDS = 100
 """Records per invocation: the BatchSize of the event source mapping."""
@@ -72,7 +73,7 @@ def main() -> int:
     parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
     sent, left = redrive(deployed_stack(parser.parse_args().stack))
     for reason in left:
-        print(f"left in the queue: {reason}", file=sys.stderr)
+        print(f"left in the queue: {escape(reason)}", file=sys.stderr)
     print(f"{sent} dead letters published, {len(left)} left in the queue.")
     return 1 if left else 0
 
