@@ -3,6 +3,7 @@
 import gzip
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from ipaddress import ip_address
 
@@ -301,6 +302,29 @@ def test_the_address_that_is_checked_is_the_one_that_is_connected_to(
     url = files.url.replace("127.0.0.1", "recordings.example")
     assert downloader.describe(url, Deadline(30)).size == len(CONTENT)
     assert len(lookups) == 1
+
+
+def test_addresses_that_do_not_respond_take_no_longer_than_a_request_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A name may have many addresses, and a network may drop the packets to all of them."""
+    timeouts: list[float] = []
+
+    def addresses(_host: str, port: int, **_more: object) -> list[tuple[object, ...]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.88.98.1", port))] * 20
+
+    def drop(_address: object, timeout: float) -> socket.socket:
+        timeouts.append(timeout)
+        time.sleep(timeout)
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "getaddrinfo", addresses)
+    monkeypatch.setattr(socket, "create_connection", drop)
+    with pytest.raises(DownloadInterrupted):
+        Downloader(retry=SHORT_DELAYS, stall_timeout=0.1).describe(
+            "https://a.example/", Deadline(0.25)
+        )
+    assert sum(timeouts) <= 0.25
 
 
 def test_a_certificate_for_another_host_is_refused_before_anything_is_sent(

@@ -273,6 +273,7 @@ class _Connection(http.client.HTTPConnection):
         self.default_port = 443 if address.is_https else 80
         self.address = address
         self._tls = tls
+        self._stall_timeout = timeout
         self._breaks_at = math.inf
 
     def connect(self) -> None:
@@ -281,13 +282,26 @@ class _Connection(http.client.HTTPConnection):
         Raises:
             DownloadRefused: one of the host's addresses is not allowed. Nothing was sent.
         """
-        connected = _first_connected(
-            _allowed_addresses(self.address), self.address.port, self.timeout
-        )
+        connected = self._first_connected(_allowed_addresses(self.address))
+        connected.settimeout(self.timeout)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = connected
         if self._tls is not None:
             self.sock = self._tls.wrap_socket(connected, server_hostname=self.host)
+
+    def _first_connected(self, addresses: list[str]) -> socket.socket:
+        """Return a socket to the first address that responds within the request's time limit."""
+        failure: OSError = TimeoutError("No address responded in time")
+        for each in addresses:
+            remaining = self._breaks_at - time.monotonic()
+            if remaining <= 0:
+                break
+            try:
+                timeout = min(self._stall_timeout, remaining)
+                return socket.create_connection((each, self.address.port), timeout)
+            except OSError as exc:
+                failure = exc
+        raise failure
 
     @contextmanager
     def limited_to(self, seconds: float) -> Iterator[None]:
@@ -353,16 +367,6 @@ def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
 
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-
-
-def _first_connected(addresses: list[str], port: int, timeout: float | None) -> socket.socket:
-    failure: OSError = OSError("The host has no address")
-    for each in addresses:
-        try:
-            return socket.create_connection((each, port), timeout)
-        except OSError as exc:
-            failure = exc
-    raise failure
 
 
 def _check_status(response: http.client.HTTPResponse) -> None:
