@@ -78,6 +78,20 @@ def test_size_and_etag_come_from_a_request_for_one_byte(
     assert [(each.start, each.end) for each in files.requests] == [(0, 1)]
 
 
+FOLDED = "\r\n ".join(["a" * 60_000] * 8)
+"""More than an item of the table may have, on as many lines of one header."""
+
+
+@pytest.mark.parametrize("etag", ["", "etag-1", 'W/"etag-1"', f'"{"a" * 2000}"', f'"{FOLDED}"'])
+def test_a_file_without_a_strong_etag_of_limited_length_is_refused(
+    etag: str, downloader: Downloader, files: FileServer
+) -> None:
+    """Its item would otherwise exceed the limit of the table, and its copy never end."""
+    files.etag = etag
+    with pytest.raises(DownloadRefused, match="ETag"):
+        downloader.describe(files.url, Deadline(5))
+
+
 def test_a_range_is_read_exactly(downloader: Downloader, files: FileServer) -> None:
     assert read(downloader, files, 1000, 250_000) == CONTENT[1000:250_000]
 

@@ -159,7 +159,7 @@ class Downloader:
                 return RemoteFile(size=0, etag="")
             _check_partial(response, 0, 1)
             etag = response.headers.get("ETag", "")
-            if not etag.startswith('"'):
+            if not _STRONG_ETAG.fullmatch(etag):
                 raise DownloadRefused(
                     "The response has no strong ETag, by which a change of the file is noticed",
                     CONTEXT,
@@ -233,6 +233,9 @@ class Downloader:
             for each in watched:
                 each.break_if_due()
 
+
+_STRONG_ETAG = re.compile(r'"[!#-~]{0,1024}"')
+"""Source: RFC 9110, section 8.8.3. It becomes a part of the recording's item, so it is limited."""
 
 _WATCH_INTERVAL = 0.1  # seconds
 
