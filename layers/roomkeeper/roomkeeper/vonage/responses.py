@@ -81,7 +81,7 @@ def meetings_error(body: bytes) -> ErrorBody:
     """Read the Meetings API's format (name, message) or the gateway's (title, detail)."""
     texts = _texts(_fields(body))
     gateway = ": ".join(texts[key] for key in ("title", "detail") if key in texts)
-    name = texts.get("name")
+    name = redact(texts.get("name", "")) or None
     message = redact(texts.get("message") or gateway) or None
     return ErrorBody(name, message, proves_absence=name == "NotFoundError")
 
