@@ -48,6 +48,13 @@ ifneq ($(shell [ -L $(TOOLS)/uv/bin/python ] && [ ! -e $(TOOLS)/uv/bin/python ] 
 $(shell rm -f $(UV) $(TOOLS)/*/.installed)
 endif
 
+# $(call quoted,TEXT): the text as one word of the shell, whatever characters it has.
+quoted = '$(subst ','\'',$(1))'
+# $(call option,NAME,VALUE): the option --NAME=VALUE; nothing if the value is empty.
+option = $(if $(2),--$(1)=$(call quoted,$(2)))
+# $(call flag,NAME,VALUE): the option --NAME; nothing if the value is empty, 0, no or false.
+flag = $(if $(filter-out 0 no false,$(2)),--$(1))
+
 # The commands in the order and groups of the help, which wraps them to the terminal's width.
 TO_TRY := demo up down vonage
 TO_OPERATE := deploy configure callback-url smoke status events logs trace items redrive purge bench-lambda destroy cost
@@ -163,25 +170,25 @@ VONAGE_PORT ?= 4570
 
 .PHONY: demo
 demo: $(LOCAL) ## run meetings of both products locally and check the results (JSON=FILE for a report)
-	@$(DEV)/python -m local.demo $(if $(JSON),--json "$(JSON)")
+	@$(DEV)/python -m local.demo $(call option,json,$(JSON))
 
 .PHONY: up
 up: $(LOCAL) ## start the same local stack and keep it running (PORT=, VONAGE_PORT=)
-	@$(DEV)/python -m local.up up --port $(PORT) --vonage-port $(VONAGE_PORT)
+	@$(DEV)/python -m local.up up --port=$(call quoted,$(PORT)) --vonage-port=$(call quoted,$(VONAGE_PORT))
 
 .PHONY: down
 down: $(LOCAL) ## stop the local stack that make up started (PORT=)
-	@$(DEV)/python -m local.up down --port $(PORT)
+	@$(DEV)/python -m local.up down --port=$(call quoted,$(PORT))
 
 .PHONY: clean
 clean: ## remove build products and leftovers of local runs, except the last run's logs (ALL=1: also these and .tools)
 	@[ -n "$(PYTHON)" ] || { echo "No Python 3.11 or newer was found. Install one, or give its path: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
-	@"$(PYTHON)" -B -m local.clean $(if $(ALL),--all)
+	@"$(PYTHON)" -B -m local.clean $(call flag,all,$(ALL))
 
 .PHONY: vonage
 vonage: PORT := 8200
 vonage: $(TOOLS)/dev/.installed ## run the Vonage emulator alone (PORT=, 8200 by default)
-	@$(DEV)/python -m local.vonage --port $(PORT)
+	@$(DEV)/python -m local.vonage --port=$(call quoted,$(PORT))
 
 .PHONY: test
 test: $(LOCAL) ## run all tests, including those against the local stack (ARGS= for pytest)
@@ -226,84 +233,88 @@ test-pythons: $(LOCAL) ## run the unit and integration tests on each promised Py
 
 .PHONY: torture
 torture: $(LOCAL) ## stress-test with faults, crashes, hostile input and leak checks (JSON=FILE for the measurements)
-	@$(DEV)/pytest tests/torture --full --measurements "$(or $(JSON),build/torture.json)" $(ARGS)
+	@$(DEV)/pytest tests/torture --full --measurements=$(call quoted,$(or $(JSON),build/torture.json)) $(ARGS)
 
 .PHONY: bench
 bench: $(LOCAL) ## measure speed and size within 15 minutes (JSON=FILE, BASELINE=FILE to compare with, ONLY=)
-	@$(DEV)/python -m benchmarks --json "$(or $(JSON),build/bench.json)" $(if $(BASELINE),--baseline "$(BASELINE)") \
+	@$(DEV)/python -m benchmarks --json=$(call quoted,$(or $(JSON),build/bench.json)) $(call option,baseline,$(BASELINE)) \
 		$(if $(ONLY),--only $(ONLY))
 
 .PHONY: bench-lambda
 bench-lambda: $(TOOLS)/dev/.installed ## measure a deployed stack's functions by their logs and metrics (ENV=, STACK=, DAYS=)
-	@$(DEV)/python -m operations.bench_lambda --stack $(STACK) $(if $(DAYS),--days $(DAYS))
-
-CALLBACKS ?= 1000000
-RECORDINGS ?= $(shell echo $$(($(CALLBACKS) / 10)))
-ROOMS ?= 1000
+	@$(DEV)/python -m operations.bench_lambda $(ON_STACK) $(call option,days,$(DAYS))
 
 .PHONY: cost
 cost: $(TOOLS)/dev/.installed ## compute the monthly bill (CALLBACKS=, RECORDINGS=, ROOMS= per month) and the cost of an attack (RATE=, BURST=)
-	@$(DEV)/python -m tools.cost --callbacks $(CALLBACKS) --recordings $(RECORDINGS) --rooms $(ROOMS) \
-		$(if $(RATE),--rate $(RATE)) $(if $(BURST),--burst $(BURST)) $(if $(COPY_MB),--copy-mb $(COPY_MB))
+	@$(DEV)/python -m tools.cost $(call option,callbacks,$(CALLBACKS)) \
+		$(call option,recordings,$(RECORDINGS)) $(call option,rooms,$(ROOMS)) $(call option,rate,$(RATE)) \
+		$(call option,burst,$(BURST)) $(call option,copy-mb,$(COPY_MB))
 
 # --- the product, in an account -------------------------------------------------------------------
 
 # ENV is a section of samconfig.toml. Its stack is roomkeeper for ENV=default, else roomkeeper-ENV;
 # STACK overrides that. PARAMETERS set parameters of template.yaml.
 ENV ?= default
+ifeq ($(origin ENV)$(findstring /,$(ENV)),environment/)
+# The file that a POSIX shell reads at its start, which some systems export.
+ENV := default
+endif
 STACK ?= roomkeeper$(addprefix -,$(filter-out default,$(ENV)))
+ON_STACK = --stack=$(call quoted,$(STACK))
 
 .PHONY: build
 build: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed ## build functions and layers into build/ (PARAMETERS=)
-	@$(DEV)/python -m operations.deploy --only-build --parameters $(PARAMETERS)
+	@$(DEV)/python -m operations.deploy --only-build $(call option,parameters,$(PARAMETERS))
 
 .PHONY: deploy
 deploy: $(TOOLS)/dev/.installed $(TOOLS)/sam/.installed ## deploy into the current AWS account (ENV=, STACK=, PARAMETERS="Name=value ...", CONFIRM=, ARGS= for sam deploy)
-	@$(DEV)/python -m operations.deploy --environment $(ENV) --stack $(STACK) --confirm "$(CONFIRM)" --parameters $(PARAMETERS) --arguments $(ARGS)
+	@$(DEV)/python -m operations.deploy --environment=$(call quoted,$(ENV)) $(ON_STACK) $(call option,confirm,$(CONFIRM)) \
+		$(call option,parameters,$(PARAMETERS)) $(call option,arguments,$(ARGS))
 
 .PHONY: configure
 configure: $(TOOLS)/dev/.installed ## store Vonage credentials from FILE=, standard input or a hidden prompt (PRODUCT=, ENV=, STACK=)
-	@$(DEV)/python -m operations.configure --stack $(STACK) --product "$(PRODUCT)" $(if $(FILE),--file "$(FILE)")
+	@$(DEV)/python -m operations.configure $(ON_STACK) $(call option,product,$(PRODUCT)) $(call option,file,$(FILE))
 
 .PHONY: callback-url
 callback-url: $(TOOLS)/dev/.installed ## print the URLs to enter at Vonage, with their tokens, and where (PRODUCT=, ENV=, STACK=)
-	@$(DEV)/python -m operations.callback_url --stack $(STACK) --product "$(PRODUCT)"
+	@$(DEV)/python -m operations.callback_url $(ON_STACK) $(call option,product,$(PRODUCT))
 
 .PHONY: destroy
 destroy: $(TOOLS)/dev/.installed ## delete the stack except its table, after confirmation (ENV=, STACK=, CONFIRM=)
-	@$(DEV)/python -m operations.destroy --stack $(STACK) --confirm "$(CONFIRM)"
+	@$(DEV)/python -m operations.destroy $(ON_STACK) $(call option,confirm,$(CONFIRM))
 
 .PHONY: smoke
 smoke: $(TOOLS)/dev/.installed ## send a test callback of each product through the stack, then remove it (PRODUCT=)
-	@$(DEV)/python -m operations.smoke --stack $(STACK) --product "$(PRODUCT)"
+	@$(DEV)/python -m operations.smoke $(ON_STACK) $(call option,product,$(PRODUCT))
 
 .PHONY: status
 status: $(TOOLS)/dev/.installed ## show the deployment, the jobs' last runs, worklists, dead letters and alarms
-	@$(DEV)/python -m operations.status --stack $(STACK)
+	@$(DEV)/python -m operations.status $(ON_STACK)
 
 .PHONY: events
 events: $(TOOLS)/dev/.installed ## print events as they are published (COUNT=, SECONDS= to stop, PRODUCT=, JSON=1 for complete events)
-	@$(DEV)/python -m operations.events --stack $(STACK) --product "$(PRODUCT)" $(if $(COUNT),--count "$(COUNT)") \
-		$(if $(SECONDS),--seconds "$(SECONDS)") $(if $(JSON),--json)
+	@$(DEV)/python -m operations.events $(ON_STACK) $(call option,product,$(PRODUCT)) $(call option,count,$(COUNT)) \
+		$(call option,seconds,$(SECONDS)) $(call flag,json,$(JSON))
 
 .PHONY: logs
 logs: $(TOOLS)/dev/.installed ## print the functions' latest log lines (FUNCTION=, SINCE=10m, FOLLOW=1)
-	@$(DEV)/python -m operations.logs --stack $(STACK) $(if $(FUNCTION),--function "$(FUNCTION)") \
-		$(if $(SINCE),--since "$(SINCE)") $(if $(FOLLOW),--follow)
+	@$(DEV)/python -m operations.logs $(ON_STACK) $(call option,function,$(FUNCTION)) $(call option,since,$(SINCE)) \
+		$(call flag,follow,$(FOLLOW))
 
 .PHONY: items
 items: $(TOOLS)/dev/.installed ## print up to 50 items of the table, recordings first (RECORDING=, SESSION=, ROOM=, PRODUCT=)
-	@$(DEV)/python -m operations.items --stack $(STACK) --recording "$(RECORDING)" --session "$(SESSION)" --room "$(ROOM)" \
-		--product "$(PRODUCT)"
+	@$(DEV)/python -m operations.items $(ON_STACK) $(call option,recording,$(RECORDING)) \
+		$(call option,session,$(SESSION)) $(call option,room,$(ROOM)) $(call option,product,$(PRODUCT))
 
 .PHONY: purge
 purge: $(TOOLS)/dev/.installed ## remove items that Vonage's API never confirmed, such as forged ones (FROM=, TO=, PRODUCT=, ARGS=--refused, ENV=, STACK=, CONFIRM=)
-	@$(DEV)/python -m operations.purge --stack $(STACK) --from "$(FROM)" --to "$(TO)" --product "$(PRODUCT)" --confirm "$(CONFIRM)" $(ARGS)
+	@$(DEV)/python -m operations.purge $(ON_STACK) --from=$(call quoted,$(FROM)) --to=$(call quoted,$(TO)) \
+		$(call option,product,$(PRODUCT)) $(call option,confirm,$(CONFIRM)) $(ARGS)
 
 .PHONY: redrive
 redrive: $(TOOLS)/dev/.installed ## publish the events of the messages in the dead-letter queue (ENV=, STACK=)
-	@$(DEV)/python -m operations.redrive --stack $(STACK)
+	@$(DEV)/python -m operations.redrive $(ON_STACK)
 
 .PHONY: trace
 trace: $(TOOLS)/dev/.installed ## show the history of a recording (RECORDING=, STACK=, DAYS= of logs)
-	@$(DEV)/python -m operations.trace --stack $(STACK) $(if $(DAYS),--days $(DAYS)) -- "$(RECORDING)"
+	@$(DEV)/python -m operations.trace $(ON_STACK) $(call option,days,$(DAYS)) -- $(call quoted,$(RECORDING))

@@ -23,6 +23,7 @@ from benchmarks.measurements import NAMES, Measurement
 from benchmarks.processes import MeasurementFailed
 from local import deployment
 from local.servers import BUILD
+from operations.environment import use_only_this_machine
 
 MINUTES = 15
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
@@ -182,4 +183,5 @@ def _saved(name: str) -> Path:
 
 
 if __name__ == "__main__":
+    use_only_this_machine()
     sys.exit(main())

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from local import leftovers
+from operations.layout import progress
 
 PROJECT = Path(__file__).parent.parent
 
@@ -19,7 +20,8 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="also the last run's logs and .tools")
     options = parser.parse_args()
     try:
-        freed = clean(PROJECT, everything=options.all)
+        with progress("Removing files"):
+            freed = clean(PROJECT, everything=options.all)
     except InUse as error:
         print(error, file=sys.stderr)
         return 1
@@ -44,20 +46,24 @@ def clean(project: Path, *, everything: bool = False) -> int:
     build, tools = project / "build", project / ".tools"
     local = build / "local"
     if running := [each for each in local.glob("*/") if leftovers.is_running(each)]:
-        raise InUse(
-            f"A local stack is running (build/local/{running[0].name}). Stop it first: make down, "
-            "or Ctrl-C in its terminal."
-        )
+        raise InUse(_running(running[0].name))
     if leftovers.is_locked(build / "building.lock"):
         raise InUse("A build or a deployment from this folder is running. Wait for its end.")
-    before = _size(build) + _size(tools) + _size(project / ".aws-sam")
+    before = _size(build, tools, project / ".aws-sam")
     leftovers.remove(project / ".aws-sam")
     if everything:
         leftovers.remove(build)
         leftovers.remove(tools)
     elif build.is_dir():
         _clean_build(build)
-    return before - _size(build) - _size(tools)
+    return before - _size(build, tools)
+
+
+def _running(run: str) -> str:
+    """Return that a local stack is running, and how to stop it; `run` is its folder's name."""
+    port = run.removeprefix("up-")
+    how = "Ctrl-C in its terminal" if port == run else f"make down PORT={port}"
+    return f"A local stack is running (build/local/{run}). Stop it first: {how}."
 
 
 def _clean_build(build: Path) -> None:
@@ -71,9 +77,10 @@ def _clean_build(build: Path) -> None:
         leftovers.tidy(run)
 
 
-def _size(path: Path) -> int:
-    """Return the total bytes of all files below a folder."""
-    return sum(each.lstat().st_size for each in path.rglob("*") if not each.is_dir())
+def _size(*folders: Path) -> int:
+    """Return the total bytes of all files below the folders; a file with two names counts once."""
+    files = (each.lstat() for folder in folders for each in folder.rglob("*") if not each.is_dir())
+    return sum({(each.st_dev, each.st_ino): each.st_size for each in files}.values())
 
 
 if __name__ == "__main__":

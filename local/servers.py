@@ -115,7 +115,7 @@ def port_number(text: str) -> int:
         argparse.ArgumentTypeError: it is not a port number.
     """
     if not (text.isascii() and text.isdigit() and int(text) < 65536):
-        raise argparse.ArgumentTypeError(f"{text} is not a port number from 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port number from 0 to 65535")
     return int(text)
 
 

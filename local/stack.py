@@ -1,8 +1,6 @@
 """The local stack: starts and stops both servers, and deploys the template."""
 
 import secrets
-import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ from local.deployment import Say
 from local.servers import BUILD, LocalStackError, Server
 from local.vonage.control import VonageControl
 from operations import configure
+from operations.signals import exit_on_signals, uninterrupted
 from operations.stack import Stack
 
 Prepare = Callable[[str], Mapping[str, str]]
@@ -70,33 +69,36 @@ def running(
         LocalStackError: a server did not start or the deployment failed. No server keeps running.
     """
     started: list[Server] = []
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        yield _start(folder, say, aws_port, vonage_port, started, parameters, prepare)
-    finally:
-        _end(started, folder)
+    with exit_on_signals():
+        try:
+            yield _start(folder, say, aws_port, vonage_port, started, parameters, prepare)
+        finally:
+            _end(started, folder)
 
 
 def up(say: Say, aws_port: int, vonage_port: int) -> LocalStack:
-    """Start the local stack and leave it running, for `down`.
+    """Start the local stack and leave it running, for `down`. Port 0 means any free port.
 
     Raises:
         LocalStackError: a stack runs on this port already, or the start failed.
     """
+    aws_port = aws_port or servers.free_port()
     state = _state(aws_port)
-    if state.exists():
+    folder = state.with_suffix("")
+    if state.exists() and leftovers.is_running(folder):
         raise LocalStackError(
             f"A local stack is already running on port {aws_port}. Stop it first: "
             f"make down PORT={aws_port}"
         )
+    state.unlink(missing_ok=True)  # of servers that ended by themselves, as when the machine did
     started: list[Server] = []
-    folder = state.with_suffix("")
-    try:
-        local = _start(folder, say, aws_port, vonage_port, started)
-        state.write_bytes(msgspec.json.encode(_Up(local.aws, local.emulator)))
-    except BaseException:
-        _end(started, folder)
-        raise
+    with exit_on_signals():
+        try:
+            local = _start(folder, say, aws_port, vonage_port, started)
+            state.write_bytes(msgspec.json.encode(_Up(local.aws, local.emulator)))
+        except BaseException:
+            _end(started, folder)
+            raise
     return local
 
 
@@ -109,19 +111,25 @@ def down(aws_port: int) -> None:
     state = _state(aws_port)
     if not state.exists():
         raise LocalStackError(f"No local stack is running on port {aws_port}. Start one: make up")
+    folder = state.with_suffix("")
     servers_up = msgspec.json.decode(state.read_bytes(), type=_Up)
-    for server in (servers_up.aws, servers_up.emulator):
-        if server.is_responding:  # else the process id may belong to another process by now
+    both = (servers_up.aws, servers_up.emulator)
+    # The process id of one that has ended may belong to another process by now.
+    for server in filter(lambda each: each.is_responding, both):
+        server.stop()
+    if leftovers.is_running(folder):  # one is alive and does not respond
+        for server in both:
             server.stop()
     state.unlink()
-    leftovers.tidy(state.with_suffix(""))
+    leftovers.tidy(folder)
 
 
 def _end(started: list[Server], folder: Path) -> None:
     """Stop the servers and remove their files except logs."""
-    for server in started:
-        server.stop()
-    leftovers.tidy(folder)
+    with uninterrupted():
+        for server in started:
+            server.stop()
+        leftovers.tidy(folder)
 
 
 def _state(aws_port: int) -> Path:

@@ -1,6 +1,5 @@
 """`make up` and `make down`: start and stop the local stack."""
 
-import argparse
 import json
 import os
 import sys
@@ -11,6 +10,7 @@ from local import stack
 from local.demo import timeline
 from local.servers import CREDENTIALS, PROJECT, REGION, LocalStackError, port_number
 from local.stack import LocalStack
+from operations.arguments import Parser
 from operations.environment import use_only_this_machine
 from roomkeeper.domain.observations import Product
 
@@ -20,7 +20,7 @@ VIDEO_SAMPLE = "events/video_archive_available.json"
 
 def main() -> int:
     """Run the command that the arguments name; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m local.up")
+    parser = Parser(sys.argv[1] if len(sys.argv) > 1 else "up")
     parser.add_argument("command", choices=["up", "down"])
     parser.add_argument("--port", type=port_number, default=4566, help="the local AWS's port")
     parser.add_argument("--vonage-port", type=port_number, default=4570, help="the emulator's port")
@@ -37,7 +37,16 @@ def main() -> int:
     except LocalStackError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"\nInterrupted. {_INTERRUPTED[options.command]}", file=sys.stderr)
+        return 130
     return 0
+
+
+_INTERRUPTED = {
+    "up": "The local stack is stopped.",
+    "down": "Run make down again to stop what still runs.",
+}
 
 
 def guide(local: LocalStack) -> str:

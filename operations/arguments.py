@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shlex
 from collections.abc import Callable
 from datetime import timedelta
 from typing import NoReturn
@@ -14,6 +15,10 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, command: str) -> None:
         super().__init__(prog=f"make {command}", add_help=False, allow_abbrev=False)
+
+    def add_stack(self) -> None:
+        """Add the option for STACK=."""
+        self.add_argument("--stack", type=_stack_name, default="roomkeeper", help="a stack's name")
 
     def error(self, message: str) -> NoReturn:
         """Print one sentence, such as `make logs: SINCE= ...`, and exit with code 2."""
@@ -54,3 +59,23 @@ def duration(text: str) -> timedelta:
     if not (found := re.fullmatch(r"0*([1-9][0-9]{0,4})([smhd])", text, re.ASCII)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 90s, 10m, 2h or 3d")
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text, separated and quoted as in a shell.
+
+    Raises:
+        argparse.ArgumentTypeError: a quotation is not closed.
+    """
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be split into words: {error}") from None
+
+
+def _stack_name(text: str) -> str:
+    """Return the name of a stack. Source: "CreateStack" in the CloudFormation API reference."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", text):
+        message = f"{text!r} is not a stack's name: letters, digits and hyphens, a letter first"
+        raise argparse.ArgumentTypeError(message)
+    return text

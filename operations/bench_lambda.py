@@ -24,9 +24,14 @@ from rich.table import Table
 from operations.account import explain
 from operations.arguments import Parser, within
 from operations.command import command
+from operations.layout import progress
 from operations.stack import Stack, StackError, deployed_stack, resource_ids
 
 PERCENTILES = (50, 95, 99)
+COLUMNS = (
+    *("function", "invocations", *(f"p{each} ms" for each in PERCENTILES)),
+    *("billed s", "cold starts", "init p50 ms", "memory MB", "from"),
+)
 MAX_DAYS = 15
 """CloudWatch keeps points of a minute for 15 days."""
 
@@ -187,24 +192,29 @@ def measure(stack: Stack, start: datetime, end: datetime) -> Iterator[list[str]]
 def main() -> int:
     """Print the table of a stack's functions; return the exit code."""
     parser = Parser("bench-lambda")
-    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
+    parser.add_stack()
     parser.add_argument("--days", type=within(1, MAX_DAYS), default=1, help="how far back")
     options = parser.parse_args()
     end = datetime.now(UTC)
     start = end - timedelta(days=options.days)
-    shown = Table(
-        *("function", "invocations", *(f"p{each} ms" for each in PERCENTILES)),
-        *("billed s", "cold starts", "init p50 ms", "memory MB", "from"),
-    )
+    stack = deployed_stack(options.stack)
     try:
-        for each in measure(deployed_stack(options.stack), start, end):
-            shown.add_row(*each)
+        with progress("Reading the logs and metrics"):
+            rows = list(measure(stack, start, end))
     except (ClientError, BotoCoreError) as error:
         raise StackError(
             f"The stack cannot be measured. {explain(error)} This needs permission for "
             "logs:FilterLogEvents, cloudwatch:GetMetricStatistics and "
             "cloudformation:ListStackResources."
         ) from error
+    if not rows:
+        print("No function was invoked in that time. Look further back with DAYS=.")
+        return 0
+    shown = Table(box=None, pad_edge=False)
+    for name in COLUMNS:
+        shown.add_column(name, overflow="fold")
+    for each in rows:
+        shown.add_row(*each)
     Console().print(shown)
     return 0
 

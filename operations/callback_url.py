@@ -4,12 +4,12 @@ The URLs go to standard output, everything else to standard error, so that a scr
 """
 
 import sys
-import textwrap
 from collections.abc import Iterator, Mapping
 
 from operations import products
 from operations.arguments import Parser
 from operations.command import command
+from operations.layout import line
 from operations.products import NAMES
 from operations.stack import Stack, deployed_stack
 from roomkeeper.domain.observations import Product
@@ -19,16 +19,16 @@ from roomkeeper.domain.observations import Product
 def main() -> int:
     """Print the URLs; return the exit code."""
     parser = Parser("callback-url")
-    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
+    parser.add_stack()
     products.add_option(parser)
     options = parser.parse_args()
     stack = deployed_stack(options.stack)
     for product in products.selected(stack.parameters, options.product):
-        _say(f"{NAMES[product].label}:")
+        line(f"{NAMES[product].label}:", 0, sys.stderr)
         print(url_to_enter(stack, product), flush=True)
-        for line in instructions(stack, product):
-            _say(line, indent="  ")
-        _say("")
+        for instruction in instructions(stack, product):
+            line(instruction, 2, sys.stderr)
+        line("", 0, sys.stderr)
     return 0
 
 
@@ -89,11 +89,6 @@ _SIGNATURES: Mapping[Product, tuple[str, ...]] = {
         '{"signature_secrets": ["...", "..."]}.',
     ),
 }
-
-
-def _say(text: str, indent: str = "") -> None:
-    wrapped = textwrap.fill(text, 100, initial_indent=indent, subsequent_indent=indent + "  ")
-    print(wrapped, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

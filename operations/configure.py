@@ -35,8 +35,8 @@ class PartlyStored(Exception):
 def main() -> int:
     """Store the given credentials; return the exit code, 0 once they are stored."""
     parser = Parser("configure")
-    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
-    parser.add_argument("--file", type=Path, help="JSON; without it, standard input is read")
+    parser.add_stack()
+    parser.add_argument("--file", default="", help="JSON; without it, standard input is read")
     products.add_option(parser)
     options = parser.parse_args()
     try:
@@ -96,7 +96,7 @@ _NEW_URL = (
 )
 
 
-def _product(stack: Stack, product: str, file: Path | None) -> Product:
+def _product(stack: Stack, product: str, file: str) -> Product:
     """Return the product whose credentials are given; somebody at a terminal is asked.
 
     Raises:
@@ -114,37 +114,55 @@ def _asked(served: tuple[Product, ...]) -> str:
             return answer
 
 
-def _is_typed(file: Path | None) -> bool:
-    return file is None and sys.stdin.isatty()
+def _is_typed(file: str) -> bool:
+    return not file and sys.stdin.isatty()
 
 
-def _given(product: Product, file: Path | None) -> Fields:
+def _given(product: Product, file: str) -> Fields:
     if _is_typed(file):
         return _typed(product)
+    return parse(_content(file) if file else sys.stdin.buffer.read(), product)
+
+
+def _content(path: str) -> bytes:
+    """Return the content of a file. Not every shell expands the `~` in `FILE=~/vonage.json`.
+
+    Raises:
+        Malformed: it cannot be read; the message says why.
+    """
     try:
-        return parse(file.read_bytes() if file else sys.stdin.buffer.read(), product)
+        return Path(path).expanduser().read_bytes()
     except OSError as exc:
-        raise Malformed(f"{file} cannot be read: {exc.strerror}.") from exc
+        raise Malformed(f"{path} cannot be read: {exc.strerror}.") from exc
+    except RuntimeError as exc:  # of expanduser
+        raise Malformed(f"{path} cannot be found: {exc}.") from exc
 
 
 def _typed(product: Product) -> Fields:
     """Return the fields typed at hidden prompts; empty fields are left out."""
     print("Input is hidden. Leave a field empty to keep its current value.")
-    fields: dict[str, str | list[str]] = {
-        name: getpass.getpass(f"{name}: ") for name in API if name != "private_key"
-    }
-    if key_file := input("path of the private_key file (PEM): ").strip():
-        try:
-            fields["private_key"] = decode(Path(key_file).expanduser().read_bytes())
-        except (OSError, UnicodeError) as exc:
-            raise Malformed(f"{key_file} cannot be read: {type(exc).__name__}.") from exc
+    fields: dict[str, str | list[str]] = {}
+    for name in API:
+        fields[name] = _typed_key() if name == "private_key" else getpass.getpass(f"{name}: ")
     for name in CALLBACK[product]:
         if name in LISTS:
             fields[name] = _typed_list(name)
         elif name != "token":
             fields[name] = getpass.getpass(f"{name}: ")
     given = {name: value for name, value in fields.items() if value}
+    if not given:
+        raise Malformed("No field was given.")
     return parse(msgspec.json.encode(given), product)
+
+
+def _typed_key() -> str:
+    """Return the content of the private key's file; empty without one."""
+    if not (path := input("path of the private_key file (PEM): ").strip()):
+        return ""
+    try:
+        return decode(_content(path))
+    except UnicodeError:
+        raise Malformed(f"{path} is not a text file in UTF-8.") from None
 
 
 def _typed_list(name: str) -> list[str]:

@@ -14,9 +14,19 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct, structs
 
-from operations import account, combinations, overrides, products, regions, sam, stack_states
+from operations import (
+    account,
+    combinations,
+    layout,
+    overrides,
+    products,
+    regions,
+    sam,
+    stack_states,
+)
+from operations.arguments import Parser, words
 from operations.build import BuildFailed, Target, build, exclusive, target
-from operations.command import command, fail
+from operations.command import command, fail, on_interrupt
 from operations.destroy import delete, require_deletable, what_is_kept
 from operations.environment import without_account
 from operations.stack import Stack, StackError, resources
@@ -185,7 +195,9 @@ def _may_override(
     changes = overrides.overrides(remembered, left)
     other = "" if stack.name == environment.stack_name else f" STACK={stack.name}"
     command = f"make deploy ENV={environment.name}{other}"
-    return not changes or overrides.may_override(changes, command, stack.name, options.confirm)
+    return not changes or overrides.may_override(
+        changes, command, by_hand, stack.name, options.confirm
+    )
 
 
 def _require_region(region: str, chosen: Mapping[str, str]) -> None:
@@ -267,17 +279,18 @@ def _applies(name: str, values: Mapping[str, str]) -> bool:
 
 
 def _answer(parameter: Parameter, ask: Ask) -> str:
-    print(f"\n{parameter.name}: {parameter.description}")
+    print()
+    layout.line(f"{parameter.name}: {parameter.description}", 0)
     suggested = parameter.default
     if recommended := RECOMMENDED.get(parameter.name):
         suggested = recommended.value
-        print(f"  Recommended: {suggested}. {recommended.reason}")
+        layout.line(f"Recommended: {suggested}. {recommended.reason}")
     while True:
         value = ask(f"  [{suggested or 'none'}] ").strip() or suggested
         error = parameter.error_in(value)
         if error is None:
             return value
-        print(f"  {error}.")
+        layout.line(f"{error}.")
 
 
 def _require_account_environment(environment: sam.Environment) -> None:
@@ -314,7 +327,8 @@ def _deploy(
 ) -> int:
     target_stack = ["--stack-name", stack.name, "--region", stack.region]
     deploy = ["--config-env", environment.name, *target_stack, *arguments]
-    return _run(sam.command("deploy", chosen, *deploy))
+    with on_interrupt("A deployment that has started continues on AWS."):
+        return _run(sam.command("deploy", chosen, *deploy))
 
 
 def _run(arguments: list[str], *, needs_account: bool = True) -> int:
@@ -343,15 +357,15 @@ Next:{configure}
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m operations.deploy")
+    parser = Parser("build" if "--only-build" in sys.argv else "deploy")
     parser.add_argument("--environment", default="default", help="a section of samconfig.toml")
     parser.add_argument(
         "--stack", default="", help="the stack's name; the environment's by default"
     )
     parser.add_argument("--only-build", action="store_true", help="build, but do not deploy")
-    parser.add_argument("--parameters", nargs="*", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--parameters", type=words, default=[], help="NAME=VALUE ...")
     parser.add_argument("--confirm", default="", help="the stack's name, to skip a question")
-    parser.add_argument("--arguments", nargs=argparse.REMAINDER, default=[], help="for sam deploy")
+    parser.add_argument("--arguments", type=words, default=[], help="for sam deploy")
     return parser.parse_args()
 
 

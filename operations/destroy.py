@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError, WaiterError
 
 from operations import stack_states
 from operations.arguments import Parser
-from operations.command import command, fail
+from operations.command import command, fail, on_interrupt
 from operations.event_rules import foreign_rules
 from operations.stack import Stack, StackError, resource_ids
 
@@ -33,7 +33,7 @@ _QUEUES_OF_COPIES = {"CopyQueue", "CopyDeadLetterQueue"}
 def main() -> int:
     """Delete the stack after the operator confirmed its name; return the exit code."""
     parser = Parser("destroy")
-    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
+    parser.add_stack()
     parser.add_argument("--confirm", default="", help="the name again, to skip the prompt")
     options = parser.parse_args()
     stack = Stack(options.stack)
@@ -89,7 +89,9 @@ def delete(stack: Stack) -> None:
         StackError: the stack could not be deleted completely; the message says what is left and
             why.
     """
-    if _delete_once(stack) == "DELETE_FAILED":
+    with on_interrupt("The deletion continues on AWS; make destroy waits for its end."):
+        if _delete_once(stack) != "DELETE_FAILED":
+            return
         print("Some resources could not be deleted. Trying once more.")
         if _delete_once(stack) == "DELETE_FAILED":
             raise StackError(
@@ -168,9 +170,10 @@ def _warning(stack: Stack) -> str:
         else ""
     )
     where = stack.account_and_region()
-    has_bucket = bool(resource_ids(stack, "AWS::S3::Bucket"))
-    kept_data = "Its table and its bucket are kept." if has_bucket else "Its table is kept."
-    return f"This deletes the stack {stack.name} ({where}). {kept_data}{lost}"
+    kinds = {"table": "AWS::DynamoDB::Table", "bucket": "AWS::S3::Bucket"}
+    there = [f"its {name}" for name, kind in kinds.items() if resource_ids(stack, kind)]
+    kept_data = f", except {' and '.join(there)}" if there else ""
+    return f"This deletes the stack {stack.name} ({where}){kept_data}.{lost}"
 
 
 def _dead_letters(stack: Stack) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 from operations import products, subscriber
 from operations.arguments import Parser, positive
 from operations.command import command
-from operations.layout import progress
+from operations.layout import line, progress
 from operations.stack import Stack, deployed_stack
 from operations.subscriber import Subscriber
 from operations.terminal import escape, without_queries
@@ -27,7 +27,7 @@ _POLL_SECONDS = 5.0
 def main() -> int:
     """Print events; return the exit code: 1 if fewer than COUNT= arrived within SECONDS=."""
     parser = Parser("events")
-    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
+    parser.add_stack()
     parser.add_argument("--count", type=positive, help="stop after this many events")
     parser.add_argument("--seconds", type=positive, help="stop after this many seconds")
     parser.add_argument(
@@ -39,18 +39,23 @@ def main() -> int:
     try:
         with closing(_from_bus(deployed_stack(options.stack), options)) as arriving:
             for event in arriving:
-                print(as_json(event) if options.json else as_line(event), flush=True)
+                _show(event, as_it_is=options.json)
                 seen += 1
     except KeyboardInterrupt:
         print(f"\n{seen} events. The rule and the queue are deleted.", file=sys.stderr)
         return 0
-    if options.count and seen < options.count:
-        print(
-            f"{seen} of {options.count} events arrived within {options.seconds} seconds.",
-            file=sys.stderr,
-        )
-        return 1
-    return 0
+    is_enough = seen >= (options.count or 0)
+    if options.seconds and not (is_enough and seen):
+        wanted = f"{seen} of {options.count}" if options.count else seen
+        print(f"{wanted} events arrived within {options.seconds} seconds.", file=sys.stderr)
+    return 0 if is_enough else 1
+
+
+def _show(event: Any, *, as_it_is: bool) -> None:
+    if as_it_is:
+        print(as_json(event), flush=True)
+    else:
+        line(as_line(event), 0)
 
 
 def events(source: Subscriber, count: int | None, seconds: float | None) -> Iterator[Any]:

@@ -40,12 +40,14 @@ _COMMON = {
 
 
 def lines(stack: Stack, mentioning: Sequence[str], since: datetime) -> list[Line]:
-    """Return the structured lines that mention any of these ids, oldest first.
+    """Return the structured lines that mention any of these ids, each as a whole, oldest first.
 
     Raises:
         StackError: the logs cannot be queried; the message says why.
     """
-    found = _query(stack, f"filter @message like /{_any_of(mentioning)}/", since)
+    ids = _any_of(mentioning)
+    as_a_whole = re.compile(rf"(?<![\w-])(?:{ids})(?![\w-])").search
+    found = filter(as_a_whole, _query(stack, f"filter @message like /{ids}/", since))
     return sorted(filter(None, map(structured, found)), key=time_of)
 
 

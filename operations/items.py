@@ -11,6 +11,7 @@ from typing import Any
 from operations import products
 from operations.arguments import Parser
 from operations.command import command
+from operations.layout import field
 from operations.selection import EVERYTHING, Selection, select
 from operations.stack import Stack, deployed_stack
 from operations.terminal import escape, without_queries
@@ -22,7 +23,7 @@ LIMIT = 50
 def main() -> int:
     """Print items, each followed by an empty line; return the exit code."""
     parser = Parser("items")
-    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
+    parser.add_stack()
     parser.add_argument("--recording", default="", help="the item of the recording with this id")
     parser.add_argument("--session", default="", help="the items of a session and its recordings")
     parser.add_argument(
@@ -34,7 +35,7 @@ def main() -> int:
     found = 0
     for found, item in enumerate(items(deployed_stack(options.stack), LIMIT, selection), 1):  # noqa: B007
         for name, value in item.items():
-            print(f"{name:<20} {value}")
+            field(name, value, indent=0)
         print()
     if not found:
         print("No items were found.", file=sys.stderr)
@@ -59,10 +60,16 @@ def _shown(name: str, value_in_type: dict[str, Any]) -> str:
 
 
 def _text(value_in_type: dict[str, Any]) -> str:
-    [value] = value_in_type.values()
-    if isinstance(value, dict):
+    [(kind, value)] = value_in_type.items()
+    if kind == "NULL":
+        return "(none)"
+    if kind == "BOOL":
+        return str(value).lower()
+    if kind == "M":
         return ", ".join(f"{name} {_text(each)}" for name, each in value.items())
-    return str(value)
+    if kind == "L":
+        return ", ".join(map(_text, value))
+    return ", ".join(sorted(value)) if kind in ("SS", "NS") else str(value)
 
 
 if __name__ == "__main__":

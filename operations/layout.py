@@ -3,11 +3,13 @@
 Output into a pipe is not wrapped.
 """
 
+import os
 import shutil
 import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from operations.terminal import escape
 
@@ -20,25 +22,28 @@ def heading(text: str) -> None:
     print(f"\n{escape(text)}", flush=True)
 
 
-def line(text: str, indent: int = 2) -> None:
-    """Print a line, wrapped; its continuation lines are indented further."""
-    _print(escape(text), " " * indent, " " * (indent + 2))
+def line(text: str, indent: int = 2, file: TextIO | None = None) -> None:
+    """Print a line, wrapped; its continuation lines are indented further.
+
+    None means standard output.
+    """
+    _print(escape(text), " " * indent, " " * (indent + 2), file or sys.stdout)
 
 
-def field(name: str, value: str) -> None:
+def field(name: str, value: str, indent: int = 2) -> None:
     """Print a name and its value, below each other if they do not fit on one line."""
     text = escape(value) or "(empty)"
-    first = f"  {escape(name):<{_NAME_WIDTH}} "
-    if len(first) + len(text.partition(" ")[0]) > _width():
+    first = f"{'':{indent}}{escape(name):<{_NAME_WIDTH}} "
+    if sys.stdout.isatty() and len(first) + len(text.partition(" ")[0]) > _width():
         print(first.rstrip())
-        first = " " * 4
-    _print(text, first, " " * 4)
+        first = " " * (indent + 2)
+    _print(text, first, " " * (indent + 2), sys.stdout)
 
 
 @contextmanager
 def progress(text: str) -> Iterator[None]:
-    """Show `text` while the context lasts, if standard error is a terminal."""
-    is_terminal = sys.stderr.isatty()
+    """Show `text` while the context lasts, if standard error is a terminal that can erase it."""
+    is_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
     if is_terminal:
         print(f"\r{text} ...", end="", file=sys.stderr, flush=True)
     try:
@@ -48,8 +53,16 @@ def progress(text: str) -> Iterator[None]:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-def _print(text: str, first: str, rest: str) -> None:
-    wrapped = textwrap.wrap(
+def _print(text: str, first: str, rest: str, file: TextIO) -> None:
+    if file.isatty():
+        text = "\n".join(_wrapped(text, first, rest)) or first.rstrip()
+    else:
+        text = first + text
+    print(text, file=file, flush=True)
+
+
+def _wrapped(text: str, first: str, rest: str) -> list[str]:
+    return textwrap.wrap(
         text,
         _width(),
         initial_indent=first,
@@ -57,8 +70,7 @@ def _print(text: str, first: str, rest: str) -> None:
         break_on_hyphens=False,
         break_long_words=False,  # URLs and ids must stay copyable
     )
-    print("\n".join(wrapped or [first.rstrip()]), flush=True)
 
 
 def _width() -> int:
-    return max(MIN_WIDTH, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 10_000
+    return max(MIN_WIDTH, shutil.get_terminal_size().columns)

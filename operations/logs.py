@@ -15,17 +15,19 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
 
-from operations import insights
+from operations import insights, layout
 from operations.account import explain
 from operations.arguments import Parser, duration
 from operations.command import command
-from operations.layout import progress
 from operations.stack import Stack, StackError, deployed_stack, resource_ids
 from operations.terminal import escape, without_queries
 
 FOLLOW_SECONDS = 2.0
 OVERLAP = timedelta(seconds=30)
 """How far each request overlaps the previous one, because lines arrive late and out of order."""
+
+EPOCH = datetime.fromtimestamp(0, UTC)
+"""The earliest time of a log line that FilterLogEvents accepts."""
 
 _BOILERPLATE = re.compile(r'^(START|END|REPORT|INIT_START) |"_aws"')
 """Lambda's own lines about successful invocations, and metrics."""
@@ -44,13 +46,13 @@ class Event(Struct, frozen=True, order=True):
 def main() -> int:
     """Print log lines; return the exit code."""
     parser = Parser("logs")
-    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
+    parser.add_stack()
     parser.add_argument("--function", default="", help="a function's name, such as event_publisher")
     parser.add_argument("--since", type=duration, default="10m", help="how far back: 90s, 2h, 3d")
     parser.add_argument("--follow", action="store_true", help="print new lines until Ctrl-C")
     options = parser.parse_args()
     stack = deployed_stack(options.stack)
-    since = datetime.now(UTC) - options.since
+    since = max(datetime.now(UTC) - options.since, EPOCH)
     try:
         if not _print(lines(stack, options.function, since, follow=options.follow)):
             print(
@@ -149,7 +151,7 @@ def _value(value: Any) -> str:
 
 def _events(stack: Stack, groups: Mapping[str, str], since: datetime) -> Iterator[Event]:
     """Yield the log events of all groups, oldest first."""
-    with progress("Reading the logs"):
+    with layout.progress("Reading the logs"):
         each = [_events_of(stack, name, group, since) for name, group in groups.items()]
     yield from heapq.merge(*each)
 
@@ -184,7 +186,7 @@ def _id(found: Mapping[str, Any]) -> str:
 def _print(texts: Iterator[str]) -> int:
     count = 0
     for count, text in enumerate(texts, 1):  # noqa: B007 - the last number is the count
-        print(text, flush=True)
+        layout.line(text, 0)
     return count
 
 

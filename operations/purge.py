@@ -18,6 +18,7 @@ from msgspec import Struct
 from operations import products
 from operations.arguments import Parser
 from operations.command import command
+from operations.layout import progress
 from operations.stack import Stack, deployed_stack
 from roomkeeper.domain.recordings import DEFERRED
 from roomkeeper.store.items import RECORDING, SESSION, deserialize
@@ -72,7 +73,7 @@ class Selection(Struct):
 def main() -> int:
     """Print the items that would be removed, or remove them; return the exit code."""
     parser = Parser("purge")
-    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
+    parser.add_stack()
     parser.add_argument("--from", dest="start", required=True, type=_moment, help="included")
     parser.add_argument("--to", dest="end", required=True, type=_moment, help="not included")
     parser.add_argument(
@@ -138,7 +139,8 @@ def remove(stack: Stack, keys: list[str]) -> list[str]:
 
 
 def _purge(stack: Stack, window: Window, *, is_confirmed: bool) -> int:
-    selection = select(stack, window)
+    with progress("Reading the table"):
+        selection = select(stack, window)
     print(
         f"Stack {stack.name} ({stack.account_and_region()}): items received at or after "
         f"{iso(window.start)} and before {iso(window.end)} that Vonage's API never returned:"
@@ -148,7 +150,8 @@ def _purge(stack: Stack, window: Window, *, is_confirmed: bool) -> int:
     if not is_confirmed:
         print(f"Nothing was removed. To remove them, add CONFIRM={stack.name}.")
         return 0
-    left = remove(stack, selection.keys)
+    with progress("Removing items"):
+        left = remove(stack, selection.keys)
     print(f"{len(selection.keys) - len(left)} items were removed.")
     if left:
         print(f"{len(left)} had changed meanwhile and were kept: {_sample(left)}", file=sys.stderr)
@@ -227,7 +230,10 @@ def _moment(text: str) -> datetime:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a time with a UTC offset, such as 2026-07-01T12:00:00Z"
         )
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise argparse.ArgumentTypeError(f"{text!r} is before the year 1 or after 9999") from None
 
 
 if __name__ == "__main__":

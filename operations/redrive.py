@@ -24,6 +24,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from operations.arguments import Parser
 from operations.command import command
+from operations.layout import progress
 from operations.stack import Stack, deployed_stack
 from operations.terminal import escape
 
@@ -70,8 +71,10 @@ class _Trimmed(NotSent):
 def main() -> int:
     """Redrive the stack's dead-letter queue; return the exit code: 0 if it is empty afterwards."""
     parser = Parser("redrive")
-    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
-    sent, left = redrive(deployed_stack(parser.parse_args().stack))
+    parser.add_stack()
+    stack = deployed_stack(parser.parse_args().stack)
+    with progress("Publishing the dead letters"):
+        sent, left = redrive(stack)
     for reason in left:
         print(f"left in the queue: {escape(reason)}", file=sys.stderr)
     print(f"{sent} dead letters published, {len(left)} left in the queue.")
@@ -82,7 +85,7 @@ def redrive(stack: Stack, clock: Callable[[], float] = time.monotonic) -> tuple[
     """Publish each message of the queue once.
 
     Returns:
-        The number of published messages, and for each other message the reason why it stays.
+        The number of published messages, and for each other message its id and why it stays.
     """
     queue = _Queue(stack.client("sqs"), stack.outputs["DeadLetterQueueUrl"], clock)
     publisher = _Publisher(stack)
@@ -93,7 +96,7 @@ def redrive(stack: Stack, clock: Callable[[], float] = time.monotonic) -> tuple[
                 _send(publisher, queue, message)
                 sent += 1
             except NotSent as error:
-                reasons.append(str(error))
+                reasons.append(f"message {message.id}: {error}")
     finally:
         queue.release()  # also on Ctrl-C
     return sent, reasons

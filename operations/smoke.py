@@ -79,7 +79,7 @@ MARKED: Mapping[Product, Marked] = {
 def main() -> int:
     """Run the smoke test; return the exit code: 0 if every step succeeded."""
     parser = Parser("smoke")
-    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
+    parser.add_stack()
     products.add_option(parser)
     options = parser.parse_args()
     stack = deployed_stack(options.stack)

@@ -249,12 +249,15 @@ def deployed_stack(name: str) -> Stack:
     """Return the stack `name` if its outputs can be used.
 
     Raises:
-        StackError: it does not exist, is not ready, or belongs to another application.
+        StackError: it does not exist, is not ready, has no outputs, or belongs to another
+            application.
     """
     stack = Stack(name)
     if reason := stack_states.why_not_usable(name, stack.status):
         raise StackError(reason)
     stack.require_roomkeepers()
+    if not stack.outputs:
+        raise StackError(f"{_missing(name)} (The stack has no outputs.)")
     return stack
 
 

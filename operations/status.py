@@ -4,7 +4,7 @@ It changes nothing. A part that cannot be read prints the reason, and the other 
 """
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from operations.arguments import Parser
 from operations.command import command
 from operations.insights import Line
 from operations.layout import field, heading, line, progress
-from operations.stack import Stack, StackError, resource_ids
+from operations.stack import Stack, StackError, deployed_stack, resource_ids
 from operations.template import parameters
 from roomkeeper.domain.recordings import DEFERRED
 
@@ -37,26 +37,15 @@ _ALARMS_A_CALL = 100  # CloudWatch API Reference, DescribeAlarms, AlarmNames
 def main() -> int:
     """Print the status; return the exit code: 0 if all parts could be read."""
     parser = Parser("status")
-    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
-    return 0 if show(Stack(parser.parse_args().stack)) else 1
+    parser.add_stack()
+    return 0 if show(deployed_stack(parser.parse_args().stack)) else 1
 
 
 def show(stack: Stack) -> bool:
-    """Print the stack's status, part by part; return whether all parts could be read.
-
-    Raises:
-        StackError: the stack itself cannot be read.
-    """
+    """Print the stack's status, part by part; return whether all parts could be read."""
     show_stack(stack)
     show_outputs(stack)
     show_parameters(stack)
-    if "TableName" not in stack.outputs:
-        line(
-            "The stack has no output TableName, so nothing more can be read. Its deployment failed "
-            "or is in progress (make deploy), or it belongs to another application (STACK=).",
-            0,
-        )
-        return False
     parts = (show_jobs, show_worklists, show_dead_letters, show_alarms)
     shown = [_is_shown(part, stack) for part in parts]
     return all(shown)
@@ -237,20 +226,8 @@ def _alarms(stack: Stack, names: list[str]) -> list[Any]:
 
 
 def _described(stack: Stack) -> Mapping[str, Any]:
-    """Return CloudFormation's description of the stack.
-
-    Raises:
-        StackError: there is no such stack.
-    """
-    try:
-        found = stack.client("cloudformation").describe_stacks(StackName=stack.name)["Stacks"]
-    except ClientError as error:
-        if "does not exist" not in str(error):  # the error code, ValidationError, is not specific
-            raise
-        raise StackError(
-            f"The stack {stack.name} does not exist: deploy it (make deploy), or choose another "
-            "stack (ENV=, STACK=) or region (AWS_REGION)."
-        ) from error
+    """Return CloudFormation's description of the stack."""
+    found = stack.client("cloudformation").describe_stacks(StackName=stack.name)["Stacks"]
     described: Mapping[str, Any] = found[0]
     return described
 
@@ -278,11 +255,11 @@ def _ago(moment: datetime) -> str:
 def _duration(time: timedelta) -> str:
     """Return a duration in its largest unit, such as `3 days`."""
     seconds = max(0, int(time.total_seconds()))
-    units: Iterable[tuple[str, int]] = (("day", 86400), ("hour", 3600), ("minute", 60))
+    units = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
     for unit, length in units:
         if count := seconds // length:
             return f"{count} {unit}{'s' if count > 1 else ''}"
-    return f"{seconds} seconds"
+    return "0 seconds"
 
 
 if __name__ == "__main__":

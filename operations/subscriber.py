@@ -2,8 +2,6 @@
 
 import json
 import secrets
-import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from operations.signals import exit_on_signals, uninterrupted
 from operations.stack import Stack
 
 Events = Sequence[dict[str, Any]]
@@ -128,39 +127,18 @@ class Subscriber:
 
 @contextmanager
 def temporary(stack: Stack, purpose: str, product: str = "") -> Iterator[Subscriber]:
-    """Subscribe while the context lasts; Ctrl-C and SIGTERM also delete the rule and the queue.
+    """Subscribe while the context lasts; signals that end the command also delete rule and queue.
 
     Both are called make-PURPOSE- plus eight random digits, so that leftovers of a killed command
     can be recognized.
     """
-    with _exit_on_sigterm():
+    with exit_on_signals():
         subscriber = Subscriber(stack, f"make-{purpose}-{secrets.token_hex(4)}", product)
         try:
             yield subscriber
         finally:
-            with _uninterrupted():
+            with uninterrupted():
                 subscriber.close()
-
-
-@contextmanager
-def _exit_on_sigterm() -> Iterator[None]:
-    previous = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ignore Ctrl-C and SIGTERM, so that they do not interrupt the clean-up."""
-    ignored = (signal.SIGINT, signal.SIGTERM)
-    previous = [signal.signal(number, signal.SIG_IGN) for number in ignored]
-    try:
-        yield
-    finally:
-        for number, handler in zip(ignored, previous, strict=True):
-            signal.signal(number, handler)
 
 
 def _unless_absent(operation: Callable[..., Any], **arguments: Any) -> Any:

@@ -44,7 +44,7 @@ def main() -> int:
     """Print the history; return the exit code."""
     parser = Parser("trace")
     parser.add_argument("recording_id", help="the recording's id")
-    parser.add_argument("--stack", default="roomkeeper", help="the stack's name")
+    parser.add_stack()
     parser.add_argument(
         "--days",
         type=within(1, MAX_LOG_DAYS),

@@ -17,6 +17,7 @@ from rich.table import Table
 from benchmarks.counts import LIFE, Life, life
 from local.testing.template import resources
 from operations.arguments import Parser, within
+from operations.environment import use_only_this_machine
 from operations.template import Parameter, parameters
 from roomkeeper.domain.copies import requests_for
 from tools import prices, worst_case
@@ -328,8 +329,8 @@ def _valid(parameter: Parameter) -> Callable[[str], float]:
 def main() -> None:
     """Print the bill for a load, and the bills of two alternative designs."""
     parser = Parser("cost")
-    for name in ("callbacks", "recordings", "rooms"):
-        parser.add_argument(f"--{name}", type=within(0, MAX_COUNT), required=True, metavar="COUNT")
+    for name, a_month in (("callbacks", 1_000_000), ("recordings", None), ("rooms", 1000)):
+        parser.add_argument(f"--{name}", type=within(0, MAX_COUNT), default=a_month)
     parser.add_argument("--copy-mb", type=within(0, 10**6), default=0, help="megabytes of a copy")
     own = worst_case.limits()
     for name, default, limit in (
@@ -340,6 +341,8 @@ def main() -> None:
     options = vars(parser.parse_args())
     bounds = worst_case.Limits(rate=options.pop("rate"), burst=options.pop("burst"))
     megabytes = options.pop("copy_mb")
+    if options["recordings"] is None:
+        options["recordings"] = options["callbacks"] // 10
     load = Load(**options)
     ours = bill(load, life())
     rest, one = with_rest_api(load, ours), in_one_function(load, ours)
@@ -374,4 +377,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    use_only_this_machine()
     main()

@@ -3,7 +3,6 @@
 It lists its checks at the end. If a check fails, the exit code is 1.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from local.demo import cleanup, copies, dead_letters, management, meeting, rooms
 from local.demo.report import Report
 from local.servers import BUILD, LocalStackError
 from local.stack import LocalStack
+from operations.arguments import Parser
 from operations.environment import use_only_this_machine
 from operations.stack import Stack
 from operations.subscriber import Subscriber
@@ -26,7 +26,7 @@ PARAMETERS = {"CopyRecordings": "true"}
 
 def main() -> int:
     """Run the demonstration; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m local.demo")
+    parser = Parser("demo")
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="also write a report to this file"
     )

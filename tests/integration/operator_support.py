@@ -15,13 +15,17 @@ from msgspec import Struct
 from local.testing.builders import RECORDING_ID
 from local.testing.template import table_definition
 from operations import (
+    bench_lambda,
     callback_url,
     configure,
     deploy,
     destroy,
     items,
+    logs,
+    purge,
     redrive,
     regions,
+    status,
     trace,
 )
 from tests.support.cloudformation import NAME, CloudFormation, Resource, serving
@@ -44,8 +48,15 @@ COMMANDS: Mapping[str, tuple[Callable[[], int], Sequence[str]]] = {
     "redrive": (redrive.main, ["--stack", NAME]),
     "items": (items.main, ["--stack", NAME]),
     "trace": (trace.main, ["--stack", NAME, "--", RECORDING_ID]),
+    "status": (status.main, ["--stack", NAME]),
+    "logs": (logs.main, ["--stack", NAME]),
+    "bench-lambda": (bench_lambda.main, ["--stack", NAME]),
+    "purge": (
+        purge.main,
+        ["--stack", NAME, "--from=2026-11-22T00:00:00Z", "--to=2026-11-23T00:00:00Z"],
+    ),
 }
-USERS = ("configure", "callback-url", "redrive", "items", "trace")
+USERS = tuple(name for name in COMMANDS if name not in ("deploy", "destroy"))
 """The commands that use a stack's outputs."""
 
 PRINTS = {
@@ -54,6 +65,10 @@ PRINTS = {
     "redrive": "0 dead letters published, 0 left in the queue.",
     "items": f"RECORDING#{RECORDING_ID}",
     "trace": f"Recording {RECORDING_ID}: started",
+    "status": "in state ALARM",
+    "logs": "No lines in that time.",
+    "bench-lambda": "No function was invoked",
+    "purge": "0 recordings",
 }
 """The output of each of these commands on success."""
 

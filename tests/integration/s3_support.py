@@ -65,6 +65,9 @@ def sha256(data: bytes) -> str:
     return base64.b64encode(hashlib.sha256(data).digest()).decode()
 
 
+_CODES = {409: "ConditionalRequestConflict", 503: "SlowDown"}
+
+
 class _Refused(Exception):
     def __init__(self, status: int, code: str) -> None:
         super().__init__(code)
@@ -105,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _fail(self) -> None:
         if status := self.s3.fault(self.command, self.path):
-            raise _Refused(status, "SlowDown" if status == 503 else "InternalError")
+            raise _Refused(status, _CODES.get(status, "InternalError"))
 
     def _act(self, body: bytes) -> tuple[dict[str, str], bytes]:
         parts = urlsplit(self.path)

@@ -252,7 +252,9 @@ class Typed:
         return next(self._lines)
 
 
-def type_in(monkeypatch: pytest.MonkeyPatch, stack: VideoStack, *lines: str) -> Typed:
+def type_in(
+    monkeypatch: pytest.MonkeyPatch, stack: VideoStack, *lines: str, code: int = 0
+) -> Typed:
     """Run `make configure` for a stack with both products, and type these lines."""
     stack.parameters["Products"] = "both"
     typed = Typed(*lines)
@@ -261,7 +263,7 @@ def type_in(monkeypatch: pytest.MonkeyPatch, stack: VideoStack, *lines: str) -> 
     monkeypatch.setattr("getpass.getpass", typed)
     monkeypatch.setattr("sys.argv", ["configure"])
     monkeypatch.setattr(configure_command, "deployed_stack", lambda _name: stack)
-    assert configure_command.main() == 0
+    assert configure_command.main() == code
     return typed
 
 
@@ -275,7 +277,7 @@ def test_at_a_terminal_the_product_its_key_file_and_its_secrets_are_asked_for(
     file = tmp_path / "private.key"
     file.write_bytes(codecs.BOM_UTF8 + unified["private_key"].encode())
     first, second = "a" * 40, "b" * 40
-    answers = ("rooms", "video", APPLICATION_ID, "", "", str(file), first, second, "")
+    answers = ("rooms", "video", APPLICATION_ID, str(file), "", "", first, second, "")
 
     typed = type_in(monkeypatch, stack, *answers)
 
@@ -292,5 +294,51 @@ def test_signature_secrets_that_are_not_typed_stay_as_they_are(
     emulator: VonageControl, classic: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack = VideoStack(emulator.base, {}, "s" * 40)
-    type_in(monkeypatch, stack, "video", "", classic["api_key"], classic["api_secret"], "", "")
+    type_in(monkeypatch, stack, "video", "", "", classic["api_key"], classic["api_secret"], "")
     assert stack.puts == ["VideoSecretArn"]
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("{folder}", "{folder} cannot be read: Is a directory. Nothing was changed."),
+        ("{folder}/no", "{folder}/no cannot be read: No such file or directory. Nothing"),
+        ("{folder}/bytes", "{folder}/bytes is not a text file in UTF-8. Nothing was changed."),
+        ("~no-such-user/key", "~no-such-user/key cannot be found: Could not determine home"),
+    ],
+)
+def test_a_key_file_that_cannot_be_read_is_named_with_the_reason(
+    path: str,
+    expected: str,
+    stack: VideoStack,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "bytes").write_bytes(b"\xff\x00\xfe")
+    path, expected = (each.format(folder=tmp_path) for each in (path, expected))
+
+    type_in(monkeypatch, stack, "video", APPLICATION_ID, path, code=1)
+
+    assert capsys.readouterr().err.startswith(expected)
+    assert stack.puts == []
+
+
+def test_typing_nothing_changes_nothing(
+    stack: VideoStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    type_in(monkeypatch, stack, "video", *[""] * 5, code=1)
+    assert capsys.readouterr().err == "No field was given. Nothing was changed.\n"
+    assert stack.puts == []
+
+
+def test_the_file_may_be_below_the_home_folder_in_every_shell(
+    stack: VideoStack, classic: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vonage.json").write_text(json.dumps(classic))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["configure", "--product=video", "--file=~/vonage.json"])
+    monkeypatch.setattr(configure_command, "deployed_stack", lambda _name: stack)
+    stack.parameters["Products"] = "both"
+    assert configure_command.main() == 0
+    assert stack.secrets["VideoSecretArn"] == EMPTY | classic

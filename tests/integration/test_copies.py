@@ -492,18 +492,23 @@ def test_a_hold_holds_the_copy_too(env: Env, store: Store) -> None:
 
 def without_permission(monkeypatch: pytest.MonkeyPatch, *also: str) -> None:
     """Have S3 respond as to a role that may not do what it asks for, or not see what is missing."""
+    refusing(monkeypatch, 403, "AccessDenied", "PutObjectTagging", *also)
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, status: int, code: str, *operations: str) -> None:
+    """Have S3 refuse operations."""
     make = boto3.client
 
     def client(service: str, *arguments: Any, **more: Any) -> Any:
         made = make(service, *arguments, **more)  # type: ignore[call-overload]
-        for name in ("PutObjectTagging", *also) if service == "s3" else ():
-            made.meta.events.register(f"before-call.s3.{name}", denied)
+        for name in operations if service == "s3" else ():
+            made.meta.events.register(f"before-call.s3.{name}", refused)
         return made
 
-    def denied(**_: Any) -> Any:
-        response = AWSResponse("", 403, HTTPHeaders(), None)
-        error = {"Code": "AccessDenied", "Message": "Access Denied"}
-        metadata = {"HTTPStatusCode": 403, "RequestId": "an-id"}
+    def refused(**_: Any) -> Any:
+        response = AWSResponse("", status, HTTPHeaders(), None)
+        error = {"Code": code, "Message": "Refused"}
+        metadata = {"HTTPStatusCode": status, "RequestId": "an-id"}
         return response, {"Error": error, "ResponseMetadata": metadata}
 
     monkeypatch.setattr(boto3, "client", client)
@@ -530,6 +535,17 @@ def test_a_hold_does_not_fail_because_the_copy_is_gone_from_the_bucket(
     assert call("DELETE", f"{path}/hold")[0] == 204
     without_permission(monkeypatch, "ListObjectVersions")
     assert call("PUT", f"{path}/hold")[0] == 503
+
+
+def test_a_hold_does_not_fail_because_the_copy_has_a_delete_marker(
+    env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 responds 405 for it, if the bucket got its versioning after the copy."""
+    recording_id = uploaded(env, store)
+    copy(recording_id)
+    forget_version(env, recording_id)
+    refusing(monkeypatch, 405, "MethodNotAllowed", "PutObjectTagging")
+    assert call("PUT", f"/recordings/{recording_id}/hold")[0] == 200
 
 
 @pytest.mark.parametrize("has_version", [True, False])
@@ -703,6 +719,18 @@ def test_a_copy_whose_copier_was_killed_is_recorded_although_the_original_is_del
     assert "recording:copied" in known(store, unrecorded).seen
     assert "N" not in env.item(f"RECORDING#{unrecorded}")["ttl"]
     assert call("GET", f"{path}/file")[0] == 200
+
+
+def test_no_copy_is_made_of_a_deleted_recording_although_vonage_still_offers_its_file(
+    unrecorded: str, store: Store
+) -> None:
+    made = known(store, unrecorded).copy
+    assert made is not None
+    assert store.recordings.mark_deleted(unrecorded, "management", NOW)
+    assert Bucket(BUCKET).delete_matching(made.key, made.s3_checksum or "")
+    copy(unrecorded)
+    assert versions() == []
+    assert known(store, unrecorded).copied_at is None
 
 
 def test_an_object_that_is_no_copy_is_not_deleted_with_the_recording(

@@ -207,6 +207,41 @@ def test_an_upload_that_was_removed_is_started_again(attempt: Attempts, store: S
     assert store.objects[KEY].content == CONTENT
 
 
+def test_an_upload_that_s3_never_completes_is_started_again(
+    attempt: Attempts, store: S3Server
+) -> None:
+    """After a conflict, as with a deletion during the upload, S3 refuses every completion of it."""
+    conflicts: list[str] = []
+
+    def refuse(method: str, path: str) -> int | None:
+        if method == "POST" and "uploadId=upload-1" in path:
+            conflicts.append(path)
+            return 409
+        return None
+
+    store.fault = refuse
+    for _ in range(2):  # at first, the conflict may be with a completion that is still in progress
+        assert_no_object(store)
+        with pytest.raises(AwsError, match="exists"):
+            attempt()
+    assert copied(attempt()).sha256 == attempt.files.sha256
+    assert len(conflicts) == 2
+    assert store.objects[KEY].content == CONTENT
+    assert store.uploads == {}
+
+
+def test_a_completion_that_is_still_in_progress_is_not_disturbed(
+    attempt: Attempts, store: S3Server
+) -> None:
+    store.fault = lambda method, path: 409 if method == "POST" and "uploadId" in path else None
+    with pytest.raises(AwsError, match="exists"):
+        attempt()
+    assert [*store.uploads] == ["upload-1"]
+    store.fault = lambda _method, _path: None
+    copied(attempt())
+    assert len(store.sent_parts()) == 4
+
+
 @pytest.mark.parametrize("content", [SMALL, CONTENT], ids=len)
 def test_no_object_is_made_if_the_checksum_is_wrong(
     content: bytes, attempt: Attempts, store: S3Server

@@ -5,6 +5,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address
 
 import pytest
@@ -368,6 +369,72 @@ def test_a_file_is_read_over_https(monkeypatch: pytest.MonkeyPatch) -> None:
         files.url = files.url.replace("http:", "https:")
         downloader = Downloader(tls=client, retry=SHORT_DELAYS)
         assert read(downloader, files) == CONTENT
+        downloader.close()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "tokbox.com.archive2.s3.amazonaws.com",
+        "tokbox.com.archive2.s3-eu-west-1.amazonaws.com",
+        "tokbox.com.archive2.eu.s3.eu-west-1.amazonaws.com",
+        "tokbox.com.archive2.s3.dualstack.eu-west-1.amazonaws.com",
+        "tokbox.com.archive2.s3.cn-north-1.amazonaws.com.cn",
+        "prod-meetings-recordings.s3.amazonaws.com",
+    ],
+)
+def test_a_file_is_read_from_a_bucket_whose_name_has_dots(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3's certificate is for one label before its own name, which it does not always have."""
+    certificate = f"*.{host[host.index('s3') :]}"
+    with serving_as(host, certificate, monkeypatch) as (files, downloader):
+        assert read(downloader, files) == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("host", "certificate"),
+    [
+        ("tokbox.com.archive2.s3.amazonaws.com", "*.archive2.s3.eu-west-1.amazonaws.com"),
+        ("tokbox.com.archive2.s3.amazonaws.com", "*.amazonaws.com"),
+        ("a.b.s3.amazonaws.com.example", "*.s3.amazonaws.com.example"),
+        ("a.b.s3.amazonaws.com.example", "*.s3.amazonaws.com"),
+        ("a.b.s3-amazonaws.com", "*.s3-amazonaws.com"),
+        ("a.b.s3.example", "*.s3.example"),
+        ("a.b.xs3.amazonaws.com", "*.xs3.amazonaws.com"),
+        ("s3.eu-west-1.amazonaws.com", "*.s3.eu-west-1.amazonaws.com"),
+    ],
+)
+def test_only_a_bucket_of_s3_may_have_another_certificate(
+    host: str, certificate: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving_as(host, certificate, monkeypatch) as (files, downloader):
+        with pytest.raises(DownloadRefused, match="certificate"):
+            downloader.describe(files.url, Deadline(5))
+        assert files.requests == []
+
+
+@contextmanager
+def serving_as(
+    host: str, certificate: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[FileServer, Downloader]]:
+    """Serve the file over https as `host`, with a certificate for another name."""
+    authority = trustme.CA()
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(certificate).configure_cert(server)
+    genuine = socket.getaddrinfo
+
+    def resolved(name: str, *arguments: object, **more: object) -> object:
+        return genuine("127.0.0.1" if name == host else name, *arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    monkeypatch.setattr("roomkeeper.vonage.downloads.is_public", lambda _: True)
+    with serving(CONTENT, server) as files:
+        files.url = files.url.replace("http://127.0.0.1", f"https://{host}")
+        downloader = Downloader(tls=client, retry=SHORT_DELAYS)
+        yield files, downloader
         downloader.close()
 
 

@@ -332,7 +332,7 @@ def test_a_deployment_without_rollback_continues_a_failed_one(
 ) -> None:
     given(a_stack(account, "UPDATE_FAILED"))
 
-    ran = operator.run("deploy", "--arguments", "--disable-rollback")
+    ran = operator.run("deploy", "--arguments=--disable-rollback")
 
     assert (ran.code, ran.sam) == (0, ["build", "deploy"])
 
@@ -349,7 +349,7 @@ def test_sam_is_given_no_other_place_or_parameters_than_those_that_are_checked(
 ) -> None:
     given(a_stack(account, None))
 
-    ran = operator.run("deploy", "--arguments", option)
+    ran = operator.run("deploy", f"--arguments={option}")
 
     assert (ran.code, ran.sam) == (2, [])
     assert "is not allowed in ARGS=" in ran.text

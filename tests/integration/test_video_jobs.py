@@ -73,13 +73,15 @@ def a_run(options: Any, *, dry_run: bool = False, seconds: float = 60.0, **limit
     )
 
 
-def reconcile(env: Env, apis: Any, *, options: Any = None, **run: Any) -> dict[str, Any]:
+def reconcile(
+    env: Env, apis: Any, *, options: Any = None, period: ScanPeriod = PERIOD, **run: Any
+) -> dict[str, Any]:
     job = Reconciliation(
         a_run(options or ReconciliationOptions(), **run),
         env.store,
         apis,
         grace=6 * HOUR,
-        period=PERIOD,
+        period=period,
     )
     return job.run().as_json()
 
@@ -181,6 +183,25 @@ def test_the_expiry_of_a_file_is_published_when_vonage_has_deleted_it(
 def test_archives_beyond_the_horizon_are_not_processed(env: Env, apis: Any) -> None:
     add_archives(env, age=97 * HOUR)
     assert reconcile(env, apis)["scanned"] == 0
+
+
+@pytest.mark.parametrize("status", ["failed", "expired"])
+def test_an_archive_without_a_file_is_not_discovered_again_once_its_item_may_have_expired(
+    env: Env, apis: Any, status: str
+) -> None:
+    """Vonage goes on listing it, and its event was published long ago."""
+    session_id = "a-session"
+    kept = timedelta(days=90)
+    add_archives(env, age=kept + HOUR, status=status, session_id=session_id)
+    [young] = add_archives(env, age=kept - HOUR, status=status)
+    [waiting] = add_archives(env, age=HOUR, status="stopped", session_id=session_id)
+    receive_archives(env, [waiting], "stopped", now() - 7 * HOUR)
+
+    report = reconcile(env, apis, period=ScanPeriod(horizon=2 * kept, notice=12 * HOUR))
+
+    assert counted(report, "scanned", "discovered") == {"scanned": 3, "discovered": 1}
+    assert known(env, young).status == status
+    assert report["waiting"] == 1
 
 
 def test_a_dry_run_lists_what_a_run_would_store(env: Env, apis: Any) -> None:

@@ -66,8 +66,8 @@ def test_a_port_in_use_is_reported_in_one_sentence() -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--port", "70000"], "70000 is not a port number from 0 to 65535"),
-        (["--port", "http"], "http is not a port number from 0 to 65535"),
+        (["--port", "70000"], "'70000' is not a port number from 0 to 65535"),
+        (["--port", "http"], "'http' is not a port number from 0 to 65535"),
         (["--public-key", "/nowhere/key.pem"], "/nowhere/key.pem: No such file or directory"),
         (["--public-key", __file__], "The public key is not in PEM."),
     ],

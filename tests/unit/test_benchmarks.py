@@ -1,8 +1,11 @@
 """The benchmarks compute and report correctly; nothing is timed here."""
 
 import json
+import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -267,6 +270,21 @@ def test_repetitions_end_with_their_time_but_there_are_some() -> None:
 
 
 # --- cost -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("setting", ["AWS_PROFILE=typo", "AWS_ENDPOINT_URL=http://127.0.0.1:9"])
+def test_costs_are_computed_whatever_the_operators_aws_settings_are(setting: str) -> None:
+    """Such as those that `make up` prints."""
+    name, value = setting.split("=")
+    ended = subprocess.run(
+        [sys.executable, "-m", "tools.cost"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), name: value},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_costs_per_callback_grow_in_proportion() -> None:

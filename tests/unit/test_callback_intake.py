@@ -221,11 +221,11 @@ def test_the_tables_connection_opens_while_the_secret_is_read(
 @pytest.mark.parametrize(
     ("body", "code", "message"),
     [
-        (None, "malformed_body", "The body of 0 bytes is not JSON: Input data was truncated."),
-        (b"", "malformed_body", "The body of 0 bytes is not JSON: Input data was truncated."),
-        (b"event=x", "malformed_body", "The body of 7 bytes is not JSON: JSON is malformed"),
-        (b"[1]", "malformed_body", "The body must be a JSON object: Expected `object`, got"),
-        (b'{"a":"\xff"}', "malformed_body", "The body is not UTF-8: byte 6."),
+        (None, "invalid_request", "The body of 0 bytes is not JSON: Input data was truncated."),
+        (b"", "invalid_request", "The body of 0 bytes is not JSON: Input data was truncated."),
+        (b"event=x", "invalid_request", "The body of 7 bytes is not JSON: JSON is malformed"),
+        (b"[1]", "invalid_request", "The body must be a JSON object: Expected `object`, got"),
+        (b'{"a":"\xff"}', "invalid_request", "The body is not UTF-8: byte 6."),
         (b'"' + b"x" * 2**18, "body_too_large", "The body has 262145 bytes; at most 262144"),
     ],
 )
@@ -233,7 +233,7 @@ def test_a_body_that_is_not_a_callback_is_refused_with_the_reason(
     body: bytes | None, code: str, message: str, table: Table, output: Output
 ) -> None:
     response = response_to(a_request(body, as_base64=body is not None))
-    assert response["statusCode"] == {"malformed_body": 400, "body_too_large": 413}[code]
+    assert response["statusCode"] == {"invalid_request": 400, "body_too_large": 413}[code]
     assert error_of(response)["code"] == code
     assert error_of(response)["message"].startswith(message)
     assert table.items() == []

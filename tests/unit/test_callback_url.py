@@ -1,10 +1,11 @@
 """`make callback-url` prints each product's URL and where to enter it; PRODUCT= selects one."""
 
+import sys
 from typing import Any
 
 import pytest
 
-from operations import callback_url, products
+from operations import callback_url, layout, products
 from operations.products import NotChosen
 from operations.stack import Stack, Values
 from roomkeeper.domain.observations import Product
@@ -88,6 +89,18 @@ def test_video_has_its_places_in_both_environments_and_a_secret_for_each_url(
     ):
         assert phrase in text
     assert "one-secret" not in text
+
+
+def test_the_instructions_are_wrapped_to_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    for instruction in callback_url.instructions(DescribedStack("video"), "video"):
+        layout.line(instruction, 2, sys.stderr)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) > 8
+    assert max(map(len, lines)) <= 60
 
 
 @pytest.mark.parametrize(

@@ -359,7 +359,7 @@ def test_a_body_that_is_no_json_object_is_rejected_with_the_position_of_the_erro
     with pytest.raises(Malformed) as raised:
         parse(body)
     assert expected in str(raised.value)
-    assert (raised.value.status, raised.value.code) == (400, "malformed_body")
+    assert (raised.value.status, raised.value.code) == (400, "invalid_request")
 
 
 def test_an_escaped_null_byte_is_an_ordinary_character() -> None:
@@ -377,7 +377,7 @@ def test_a_body_that_is_nested_too_deeply_is_rejected(body: bytes) -> None:
     body = body.replace(b'"deep"', b"[" * 100_000 + b"]" * 100_000)
     with pytest.raises(Malformed, match="nested too deeply") as raised:
         with_a_small_stack(lambda: parse(body))
-    assert (raised.value.status, raised.value.code) == (400, "malformed_body")
+    assert (raised.value.status, raised.value.code) == (400, "invalid_request")
 
 
 def with_a_small_stack(action: Callable[[], object]) -> None:

@@ -1,7 +1,9 @@
 """The demonstration's output and report, without running it."""
 
 import io
+import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -9,7 +11,11 @@ from rich.console import Console
 from local.demo import steps, timeline
 from local.demo.report import Report
 from local.testing.builders import NOON, RECORDING_ID, SESSION_ID, URL, a_body
+from operations.template import ROOT
 from roomkeeper.domain.recordings import Hold, Recording
+from roomkeeper.jobs.cleanup import Cleanup
+from roomkeeper.jobs.job import WorklistJob
+from roomkeeper.jobs.reconciliation import Reconciliation
 
 MINUTE = timedelta(minutes=1)
 
@@ -19,6 +25,14 @@ def shown(monkeypatch: pytest.MonkeyPatch, width: int) -> io.StringIO:
     output = io.StringIO()
     monkeypatch.setattr(timeline, "console", Console(file=output, width=width, highlight=False))
     return output
+
+
+@pytest.mark.parametrize("job", [Cleanup, Reconciliation])
+def test_every_count_of_a_job_has_words_and_is_described(job: type[WorklistJob[Any]]) -> None:
+    page = (ROOT / "docs/operations.md").read_text()
+    [reports] = [line for line in page.splitlines() if line.startswith("| report |")]
+    assert {*job.outcomes} <= steps.COUNTS.keys()
+    assert {*job.outcomes} <= {*re.findall(r"`(\w+)`", reports)}
 
 
 def a_life() -> Recording:

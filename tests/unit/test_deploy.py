@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from operations import build, deploy, regions, sam
+from operations.arguments import words
 from operations.build import BuildFailed, Target
 from operations.template import ROOT, parameters
 
@@ -140,6 +141,15 @@ def test_an_environments_invalid_parameter_is_rejected_before_the_build(
 def test_an_invalid_parameter_is_rejected_before_the_build(pair: str, expected: str) -> None:
     with pytest.raises(deploy.Unusable, match=expected):
         deploy.given([pair])
+
+
+def test_parameters_are_separated_and_quoted_as_in_a_shell() -> None:
+    assert words("""A=1 B="rate(6 hours)" C= D='x y'""") == [
+        "A=1",
+        "B=rate(6 hours)",
+        "C=",
+        "D=x y",
+    ]
 
 
 def test_a_quotation_mark_in_a_value_is_escaped_for_sam() -> None:
@@ -323,7 +333,7 @@ def test_a_first_deployment_prints_its_account_and_the_next_steps(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = Runs(monkeypatch, AnAccount(None), AnAccount("CREATE_COMPLETE"))
-    monkeypatch.setattr("sys.argv", ["deploy", "--environment", "prod", "--arguments", "--debug"])
+    monkeypatch.setattr("sys.argv", ["deploy", "--environment", "prod", "--arguments=--debug"])
 
     assert deploy.main() == 0
 
@@ -409,6 +419,20 @@ def test_a_value_of_the_stack_is_not_overridden_without_a_question(
     assert """make deploy ENV=prod PARAMETERS='CleanupDryRun="true"'""" in shown
     assert "LogRetentionDays" not in shown
     assert (stopped.built, stopped.commands) == ([], [])
+
+
+def test_the_suggested_commands_have_the_parameters_that_were_given(
+    stopped: Runs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--environment=prod", "--parameters=SessionRetentionDays=500"]
+    monkeypatch.setattr("sys.argv", ["deploy", *arguments])
+    assert deploy.main() == 1
+    shown = capsys.readouterr().out
+    for command in (
+        """ENV=prod PARAMETERS='SessionRetentionDays="500" CleanupDryRun="true"'""",
+        """ENV=prod PARAMETERS='SessionRetentionDays="500"' CONFIRM=roomkeeper-prod""",
+    ):
+        assert command in shown
 
 
 @pytest.mark.parametrize(("reply", "deploys"), [("yes", True), ("n", False), ("", False)])

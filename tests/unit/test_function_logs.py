@@ -171,6 +171,14 @@ def test_without_lines_a_hint_is_printed(
     assert "SINCE=" in capsys.readouterr().err
 
 
+def test_a_time_before_that_of_the_first_log_line_reads_all_lines(
+    stack: AStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """FilterLogEvents rejects a negative time (its API reference, startTime)."""
+    assert run(monkeypatch, stack, "--since", "99999d") == 0
+    assert "No lines in that time" in capsys.readouterr().err
+
+
 def test_a_missing_permission_is_named(
     stack: AStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

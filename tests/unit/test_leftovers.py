@@ -90,20 +90,35 @@ def test_clean_can_be_repeated(project: Path) -> None:
     assert clean.clean(project) == 0
 
 
+def test_a_file_with_two_names_counts_once(project: Path) -> None:
+    """uv links the files of its cache into .tools."""
+    cached = project / ".tools/cache/a"
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    cached.write_bytes(bytes(1000))
+    before = clean._size(project)
+    (project / ".tools/b").hardlink_to(cached)
+    assert clean._size(project / ".tools", project) == before
+
+
 def test_clean_all_removes_the_tools_too(project: Path) -> None:
     clean.clean(project, everything=True)
     assert files(project) == {"keep.py"}
 
 
 @pytest.mark.parametrize("everything", [False, True])
-def test_clean_fails_while_a_local_stack_is_running(project: Path, everything: bool) -> None:
+@pytest.mark.parametrize(
+    ("run", "how"), [("demo", r"Ctrl-C in its terminal\."), ("up-4766", r"make down PORT=4766\.")]
+)
+def test_clean_fails_while_a_local_stack_is_running(
+    run: str, how: str, project: Path, everything: bool
+) -> None:
     before = files(project)
     with (
-        running(project / "build/local/demo"),
-        pytest.raises(InUse, match=r"build/local/demo.*make down"),
+        running(project / "build/local" / run),
+        pytest.raises(InUse, match=rf"build/local/{run}.*: {how}"),
     ):
         clean.clean(project, everything=everything)
-    assert files(project) == before | {"build/local/demo/running.lock"}
+    assert files(project) == before | {f"build/local/{run}/running.lock"}
 
 
 @pytest.mark.parametrize("everything", [False, True])
@@ -133,4 +148,4 @@ def test_clean_needs_only_the_standard_library() -> None:
     code = "import sys; import local.clean; print(*{n.partition('.')[0] for n in sys.modules})"
     command = [sys.executable, "-S", "-c", code]
     loaded = subprocess.check_output(command, cwd=clean.PROJECT, text=True).split()
-    assert set(loaded) - sys.stdlib_module_names <= {"__main__", "local"}
+    assert set(loaded) - sys.stdlib_module_names <= {"__main__", "local", "operations"}

@@ -54,6 +54,84 @@ def make(clone: Path, *arguments: str, path: str = os.environ["PATH"]) -> tuple[
     return done.returncode, done.stdout + done.stderr
 
 
+def an_installed_clone(folder: Path) -> Path:
+    """Return a clone whose Python prints its arguments, each on a line."""
+    clone = a_clone(folder)
+    shutil.copy(ROOT / "requirements/dev.txt", clone / "requirements")
+    shutil.copy(ROOT / "requirements/sam.txt", clone / "requirements")
+    for name in ("uv/bin", "dev/bin", "sam"):
+        (clone / ".tools" / name).mkdir(parents=True)
+    for name in ("uv/bin/uv", "dev/.installed", "sam/.installed"):
+        (clone / ".tools" / name).touch()
+    an_interpreter(clone / ".tools/dev/bin", '#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    return clone
+
+
+@pytest.mark.parametrize("value", ["a b", "it's", 'say "hi"', "x;touch here", "`touch here`", "-x"])
+@pytest.mark.parametrize(
+    ("command", "variable", "option"),
+    [
+        ("status", "STACK", "--stack"),
+        ("deploy", "ENV", "--environment"),
+        ("deploy", "PARAMETERS", "--parameters"),
+        ("deploy", "ARGS", "--arguments"),
+        ("configure", "FILE", "--file"),
+        ("items", "RECORDING", "--recording"),
+        ("logs", "SINCE", "--since"),
+        ("purge", "FROM", "--from"),
+        ("bench-lambda", "DAYS", "--days"),
+    ],
+)
+def test_the_value_of_a_variable_reaches_the_command_as_it_is(
+    command: str, variable: str, option: str, value: str, tmp_path: Path
+) -> None:
+    clone = an_installed_clone(tmp_path / "rk")
+
+    code, output = make(clone, command, f"{variable}={value}")
+
+    assert code == 0, output
+    assert f"{option}={value}" in output.splitlines()
+    assert not (clone / "here").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "stack"), [("/root/.shrc", "roomkeeper"), ("prod", "roomkeeper-prod")]
+)
+def test_the_start_file_of_a_posix_shell_is_no_environment(
+    value: str, stack: str, tmp_path: Path
+) -> None:
+    """POSIX shells read the file that ENV names; some systems export it."""
+    clone = an_installed_clone(tmp_path / "rk")
+    ended = subprocess.run(
+        ["make", "--no-print-directory", "status"],
+        cwd=clone,
+        env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "ENV": value},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"--stack={stack}" in ended.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("value", "is_on"), [("1", True), ("yes", True), ("0", False), ("no", False)]
+)
+@pytest.mark.parametrize(
+    ("command", "variable", "flag"),
+    [("clean", "ALL", "--all"), ("logs", "FOLLOW", "--follow"), ("events", "JSON", "--json")],
+)
+def test_a_switch_is_off_with_0_and_no(
+    command: str, variable: str, flag: str, value: str, is_on: bool, tmp_path: Path
+) -> None:
+    clone = an_installed_clone(tmp_path / "rk")
+    python = clone / ".tools/dev/bin/python"
+
+    code, output = make(clone, command, f"{variable}={value}", f"PYTHON={python}")
+
+    assert code == 0, output
+    assert (flag in output.splitlines()) is is_on
+
+
 @pytest.mark.parametrize("name", ["R&D/rk", "my projects/rk", "it's $HOME;#/(rk)", 'say "hi"/rk'])
 def test_the_folder_can_have_any_name_and_its_siblings_are_not_touched(
     name: str, tmp_path: Path

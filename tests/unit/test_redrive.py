@@ -408,6 +408,7 @@ def test_a_range_that_is_never_reached_does_not_block_redrive() -> None:
     queue = FakeQueue(note(1, 3), {"record": recording("2")})
     sent, reasons = run(queue, FakeShard([as_read(recording("1"), 1)], is_open=True))
     assert (sent, len(reasons), queue.visible) == (1, 1, 1)
+    assert reasons[0].startswith("message 0: the stream keeps records for 24 hours")
 
 
 @pytest.mark.parametrize("code", ["TrimmedDataAccessException", "ResourceNotFoundException"])

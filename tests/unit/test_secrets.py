@@ -268,10 +268,17 @@ def test_a_malformed_earlier_version_is_ignored(
     assert "s3cret" not in caplog.text
 
 
-def test_a_deleted_earlier_version_is_ignored() -> None:
-    client = rotated(NOON)
-    client.outages["version-0"] = AwsError("ResourceNotFoundException", "deleted")
-    assert a_secret(client).credentials(NOON) == accepted("1")
+@pytest.mark.parametrize(
+    "code", ["ResourceNotFoundException", "DecryptionFailure", "AccessDeniedException"]
+)
+def test_an_earlier_version_that_is_deleted_or_cannot_be_decrypted_is_ignored(
+    code: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A change of the secret's key encrypts only versions with a label anew."""
+    client = rotated(NOON - HOUR, NOON)
+    client.outages["version-0"] = AwsError(code, "gone")
+    assert a_secret(client).credentials(NOON) == accepted("2", "1")
+    assert "version-0" in caplog.text
 
 
 @pytest.mark.parametrize("outage", OUTAGES, ids=repr)

@@ -11,7 +11,6 @@ import pytest
 
 from local.testing.builders import a_recording_started, a_recording_uploaded, a_session_ended
 from operations import layout, status, worklists
-from operations.stack import StackError
 from roomkeeper.domain.recordings import DEFERRED, Worklist
 from roomkeeper.jobs import runner
 from roomkeeper.store import Store
@@ -317,22 +316,6 @@ def test_a_part_that_cannot_be_read_does_not_hide_the_others(
     assert "0 of 0 in state ALARM" in text
 
 
-def test_a_stack_without_outputs_is_shown_as_far_as_it_goes(
-    stack: AStack, capsys: pytest.CaptureFixture[str]
-) -> None:
-    stack.status, stack.outputs = "ROLLBACK_COMPLETE", {}
-    assert not status.show(stack)  # type: ignore[arg-type]
-    text = capsys.readouterr().out
-    assert "ROLLBACK_COMPLETE" in text
-    assert "make deploy" in text
-
-
-def test_a_stack_that_does_not_exist_is_one_sentence(stack: AStack) -> None:
-    stack.status = ""
-    with pytest.raises(StackError, match=r"a-stack does not exist: deploy it"):
-        status.show(stack)  # type: ignore[arg-type]
-
-
 def test_on_a_terminal_of_60_columns_no_line_is_longer_unless_a_word_is(
     stack: AStack, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -344,6 +327,14 @@ def test_on_a_terminal_of_60_columns_no_line_is_longer_unless_a_word_is(
         f"    {stack.outputs['DeadLetterQueueUrl']}",
         f"    https://{'x' * 80}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 seconds"), (1, "1 second"), (59, "59 seconds"), (90, "1 minute"), (90_000, "1 day")],
+)
+def test_a_duration_has_its_largest_unit(seconds: int, text: str) -> None:
+    assert status._duration(timedelta(seconds=seconds)) == text
 
 
 def test_text_from_outside_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,7 +86,7 @@ def test_it_has_a_recognizable_name_and_is_deleted_at_the_end(stack: AStack) -> 
     assert left() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_nothing_behind(stack: AStack, number: signal.Signals) -> None:
     with (
         pytest.raises((KeyboardInterrupt, SystemExit)),
@@ -169,6 +169,13 @@ def test_too_few_events_in_time_are_an_error(
     assert run(monkeypatch, stack, "--count", "2", "--seconds", "1", published=1) == 1
     assert "1 of 2 events arrived within 1 seconds." in capsys.readouterr().err
     assert left() == []
+
+
+def test_no_event_in_the_given_time_is_said_and_no_error(
+    stack: AStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, stack, "--seconds", "1") == 0
+    assert "0 events arrived within 1 seconds." in capsys.readouterr().err
 
 
 def test_ctrl_c_is_how_listening_ends(

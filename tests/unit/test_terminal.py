@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from local.testing.builders import RECORDING_ID, Image
-from operations import items, trace
+from operations import events, items, layout, logs, trace
 from operations.command import command
 from operations.selection import Selection
 from operations.stack import StackError
@@ -79,6 +79,80 @@ def test_the_queries_of_a_long_text_are_removed_in_linear_time() -> None:
 )
 def test_an_items_texts_are_escaped(value: dict[str, Any]) -> None:
     assert CLEAR_SCREEN[0] not in shown(room_id=value)["room_id"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"NULL": True}, "(none)"),
+        ({"BOOL": True}, "true"),
+        ({"N": "42"}, "42"),
+        ({"SS": ["b", "a"]}, "a, b"),
+        ({"L": [{"S": "b"}, {"NULL": True}]}, "b, (none)"),
+        ({"M": {"key": {"S": "x"}, "size": {"N": "3"}}}, "key x, size 3"),
+    ],
+)
+def test_an_items_values_are_shown_in_words(value: dict[str, Any], text: str) -> None:
+    assert shown(ttl=value)["ttl"] == text
+
+
+@pytest.mark.parametrize(("terminal", "is_shown"), [("xterm", True), ("dumb", False)])
+def test_progress_is_shown_only_where_it_can_be_erased(
+    terminal: str,
+    is_shown: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", terminal)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with layout.progress("Reading"):
+        pass
+    assert ("Reading ..." in capsys.readouterr().err) is is_shown
+
+
+def test_output_into_a_pipe_is_not_wrapped_however_long_a_line_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    layout.line("word " * 20_000, 0)
+    layout.field("name", "word " * 20_000)
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def make_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let output go to a terminal of 60 columns."""
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+
+
+def test_items_are_readable_at_60_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_narrow(monkeypatch)
+    table = ATable({"pk": {"S": f"RECORDING#{RECORDING_ID}"}, "reason": {"S": "word " * 30}})
+    monkeypatch.setattr(items, "deployed_stack", lambda _name: table)
+    monkeypatch.setattr("sys.argv", ["items"])
+    assert items.main() == 0
+    first, key, *reason = capsys.readouterr().out.splitlines()
+    assert (first.strip(), key.strip()) == ("pk", f"RECORDING#{RECORDING_ID}")
+    assert len(reason) > 2
+    assert max(map(len, reason)) <= 60
+
+
+def test_log_lines_and_events_are_readable_at_60_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_narrow(monkeypatch)
+    data = {"product": "video", "recording_id": RECORDING_ID, "session_id": "s" * 30}
+    event = {
+        "time": "2026-11-22T20:50:24Z",
+        "detail-type": "recording:uploaded",
+        "detail": {"data": data},
+    }
+    logs._print(iter(["20:50:24 event_publisher " + "name=value " * 20]))
+    events._show(event, as_it_is=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 6
+    assert max(map(len, lines)) <= 60
 
 
 def test_an_attributes_name_is_escaped() -> None:

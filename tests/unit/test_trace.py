@@ -19,7 +19,8 @@ CALLER = "arn:aws:iam::123456789012:user/ada"
 
 
 def a_line(message: str, **fields: Any) -> dict[str, Any]:
-    return {"message": message, "service": "a_function", "timestamp": AT, **fields}
+    common = {"message": message, "service": "a_function", "timestamp": AT}
+    return {**common, "recording_id": RECORDING_ID, **fields}
 
 
 class ALogs:
@@ -81,7 +82,7 @@ class AStack:
 
 def lines(logs: ALogs, *ids: str) -> list[insights.Line]:
     stack: Any = AStack(logs)
-    return insights.lines(stack, ids or ["an-id"], NOON)
+    return insights.lines(stack, ids or [RECORDING_ID], NOON)
 
 
 def history_text(logs: list[dict[str, Any]], *items: Image) -> str:
@@ -139,7 +140,13 @@ def test_a_lines_time_is_read_in_either_of_powertools_forms(written: str) -> Non
 
 def test_only_structured_lines_count_in_the_order_of_their_own_times() -> None:
     late, early = a_line("late"), a_line("early", timestamp="2026-11-22 20:50:24,060+0000")
-    texts = ["START RequestId: an-id", '{"_aws": {}}', "1", json.dumps(late), json.dumps(early)]
+    texts = [
+        f"START RequestId: {RECORDING_ID}",
+        f'{{"_aws": "{RECORDING_ID}"}}',
+        f'"{RECORDING_ID}"',
+        json.dumps(late),
+        json.dumps(early),
+    ]
     assert [line["message"] for line in lines(ALogs(texts))] == ["early", "late"]
 
 
@@ -189,6 +196,20 @@ def test_lines_about_other_recordings_or_participants_are_left_out() -> None:
     joined = a_line("event published", event="session:participant:joined", session_id=SESSION_ID)
     text = history_text([other, joined, a_line("recording lost")])
     assert text.count(AT[11:19]) == 1
+
+
+@pytest.mark.parametrize("id_", ["1746", "7e8b4a3b-6f", "room", "ID"])
+def test_a_part_of_an_id_is_not_that_id(id_: str) -> None:
+    """Lines about a room or a session have no recording's id, but may contain such a text."""
+    others = [
+        a_line("event published", recording_id=None, room_id="7e8b4a3b-6f58", key=f"ROOM#X{id_}"),
+        a_line("event published", recording_id=None, session_id=f"1746{id_}-1"),
+    ]
+    texts = [json.dumps({k: v for k, v in each.items() if v}) for each in others]
+    own = json.dumps(a_line("stream record is invalid", recording_id=None, key=f"RECORDING#{id_}"))
+    assert [each["message"] for each in lines(ALogs([*texts, own]), id_)] == [
+        "stream record is invalid"
+    ]
 
 
 def test_without_logs_the_item_still_shows_the_history() -> None:

@@ -33,7 +33,8 @@ _EXISTS = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchUpload"}
 _SENT_AT_ONCE = 1024 * 1024
 """The bytes that are passed to the socket at once. The timeout of a connection applies to each."""
 
-_GONE = {"NoSuchKey", "NoSuchVersion", "404"}
+_GONE = {"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"}
+"""Error codes for an object that does not exist. The last one is for a delete marker."""
 
 RETENTION_TAG, LIMITED = "roomkeeper-retention", "limited"
 """The tag of an object that the bucket's retention applies to; a hold changes its value."""

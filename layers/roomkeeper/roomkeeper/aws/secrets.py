@@ -51,7 +51,7 @@ class _TokenHolder(Struct, frozen=True):
         """Return why `token` cannot be used; None if it is valid or empty."""
         if not self.token or is_token(self.token):
             return None
-        return f"Its token must have {TOKEN_RULE}, so that a URL does not change it."
+        return f"A token must have {TOKEN_RULE}, so that a URL does not change it."
 
 
 class CallbackSecretContent(_TokenHolder, frozen=True):
@@ -165,6 +165,7 @@ class CallbackSecret:
                 if _is_outage(exc.__cause__):
                     raise
                 # A malformed version was corrected by the next one; a deleted one is not needed.
+                logger.warning("An earlier version is not accepted: %s", exc)
 
     def _versions(self) -> Sequence["SecretVersion"]:
         found: list[SecretVersion] = []
@@ -252,8 +253,17 @@ def without_blanks(value: Any) -> Any:
     return [without_blanks(each) for each in value] if isinstance(value, list) else value
 
 
+_OF_ONE_VERSION = {"ResourceNotFoundException", "DecryptionFailure", "AccessDeniedException"}
+"""Error codes for a version if another version of the secret was just read: it is deleted, or the
+KMS key that encrypts it cannot be used. A change of the secret's key encrypts only the versions
+with a label anew.
+
+Source: "Change the encryption key for an AWS Secrets Manager secret" in its user guide.
+"""
+
+
 def _is_outage(error: BaseException | None) -> bool:
-    return isinstance(error, AwsError) and error.code != "ResourceNotFoundException"
+    return isinstance(error, AwsError) and error.code not in _OF_ONE_VERSION
 
 
 def _name(error: Exception) -> str:

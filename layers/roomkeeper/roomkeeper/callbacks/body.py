@@ -43,7 +43,7 @@ class CallbackRejected(RoomkeeperError):
 class Malformed(CallbackRejected):
     """The body is not a JSON object in UTF-8."""
 
-    status, code = 400, "malformed_body"
+    status, code = 400, "invalid_request"
 
 
 class TooLarge(CallbackRejected):

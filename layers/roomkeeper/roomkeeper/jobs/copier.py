@@ -173,7 +173,7 @@ class Copier:
         if copy.upload_id and (parts := self._bucket.parts(copy.key, copy.upload_id)) is not None:
             return _Upload.resumed(self._bucket, copy, parts, task)
         upload_id = self._bucket.start(task.key, task.file_type)
-        copy = replace(copy, upload_id=upload_id, hash_states=())
+        copy = replace(copy, upload_id=upload_id, hash_states=(), sha256=None, s3_checksum=None)
         try:
             task.save(copy)
         except BaseException:
@@ -199,18 +199,31 @@ class Copier:
         digest = upload.hash.digest()
         copies.verify_sha256(digest, task.source.download.sha256)
         checksum = copies.composite_checksum(upload.parts)
+        was_tried = upload.copy.s3_checksum is not None
         copy = replace(upload.copy, sha256=digest, s3_checksum=checksum)
         task.save(copy)
         assert copy.upload_id  # noqa: S101 - an upload has one
         stored = self._bucket.complete(copy.key, copy.upload_id, upload.parts, copy.size)
-        return self._made(copy, stored)
+        return self._made(copy, stored, starts_over=was_tried)
 
-    def _made(self, copy: Copy, stored: StoredObject | None) -> Copied:
-        """Return the copy that was just made, or that another invocation made before."""
+    def _made(
+        self, copy: Copy, stored: StoredObject | None, *, starts_over: bool = False
+    ) -> Copied:
+        """Return the copy that was just made, or that another invocation made before.
+
+        After a conflict, such as with a deletion of the key, S3 never completes the upload. But the
+        conflict may also be with a completion that is still in progress. So the upload is removed
+        only with `starts_over`, if the completion was tried in an earlier invocation.
+
+        Source: "CompleteMultipartUpload" in the Amazon S3 API reference, `If-None-Match`.
+        """
         if stored is None:
             made = self._made_before(copy)
             if made is None:
-                raise AwsError("NoSuchUpload", "Neither the upload nor the object exists", "", True)
+                if starts_over:
+                    self._abort(copy)
+                message = "S3 did not complete the upload, and no object exists"
+                raise AwsError("NotCompleted", message, "", True)
             if copy.upload_id:
                 self._bucket.abort(copy.key, copy.upload_id)
             return Copied(made)

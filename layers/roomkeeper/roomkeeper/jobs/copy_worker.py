@@ -170,14 +170,18 @@ class CopyWorker:
         self._keep_if_on_hold(recording.recording_id)
 
     def _copy(self, recording: Recording, claim: str) -> Result:
-        """Copy a claimed recording."""
+        """Copy a claimed recording. Of a deleted one, only a copy that was made before counts."""
         started_at, id_ = time.monotonic(), recording.recording_id
         api = self._clients.recordings_of(recording.product)
-        first = api.download(id_)
+
+        def download() -> Download | None:
+            return None if recording.deleted_at else api.download(id_)
+
+        first = download()
         outcome = self._copier().copy(
             *self._target(recording, first),
             recording.copy,
-            _after(first, lambda: api.download(id_)),
+            _after(first, download),
             lambda copy: self._store.copies.save(id_, claim, copy),
             Deadline(self._deadline.remaining() - RELEASE_SECONDS),
         )

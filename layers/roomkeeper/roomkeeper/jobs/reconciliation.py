@@ -274,7 +274,8 @@ class Reconciliation(WorklistJob[ReconciliationOptions]):
     def _add_or_confirm(self, found: RecordingObservation) -> None:
         known = self._store.recordings.get(found.recording_id)
         if known is None:
-            if self._recovery.store(found):
+            is_old = self._store.recordings.may_have_expired(found, self._now)
+            if not is_old and self._recovery.store(found):
                 with self._lock:
                     self.discovered += 1
         elif _was_given_up(known) and found.event in _FINAL and known.is_behind(found.event):

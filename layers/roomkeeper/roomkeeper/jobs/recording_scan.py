@@ -151,7 +151,9 @@ class RecordingScan:
     def _needs_a_change(
         self, found: RecordingObservation, known: Recording | CorruptItem | None
     ) -> bool:
-        if not isinstance(known, Recording):
+        if known is None:
+            return not self._store.recordings.may_have_expired(found, self._run.now)
+        if isinstance(known, CorruptItem):
             return True
         if known.deleted_at is not None:
             return False

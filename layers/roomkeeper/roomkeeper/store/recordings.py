@@ -329,6 +329,16 @@ class RecordingStore:
             **({"ExpressionAttributeValues": values} if values else {}),
         )
 
+    def may_have_expired(self, observation: RecordingObservation, now: datetime) -> bool:
+        """Return True if the table may have had this recording until its item expired.
+
+        Vonage may list a recording that failed, or whose file expired, for longer than its item is
+        kept. That is `deleted_days` after the end of its file, and so after its start.
+        """
+        started_at = observation.started_at
+        is_closed = observation.event in ("recording:failed", "recording:expired")
+        return is_closed and started_at is not None and started_at + self._deleted_time < now
+
     def expires_at(self, now: datetime) -> int:
         """Return when an item that is not needed from `now` on expires, in Unix seconds."""
         return int((now + self._deleted_time).timestamp())

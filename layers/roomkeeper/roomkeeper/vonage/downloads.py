@@ -290,7 +290,8 @@ class _Connection(http.client.HTTPConnection):
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = connected
         if self._tls is not None:
-            self.sock = self._tls.wrap_socket(connected, server_hostname=self.host)
+            name = _name_on_certificate(self.host)
+            self.sock = self._tls.wrap_socket(connected, server_hostname=name)
 
     def _first_connected(self, addresses: list[str]) -> socket.socket:
         """Return a socket to the first address that responds within the request's time limit."""
@@ -321,6 +322,25 @@ class _Connection(http.client.HTTPConnection):
         if current is not None and time.monotonic() >= self._breaks_at:
             with suppress(OSError):  # it is closed already
                 current.shutdown(socket.SHUT_RDWR)
+
+
+def _name_on_certificate(host: str) -> str:
+    """Return the name that the certificate of `host` must be valid for.
+
+    S3's certificates have a wildcard for one label before S3's own name, so they are not valid for
+    a bucket with dots in its name, as Vonage's `tokbox.com.archive2`. Its dots are then replaced,
+    since the certificate of any bucket proves that the server is S3's.
+
+    Source: "Virtual hosting of general purpose buckets" in the Amazon S3 user guide.
+    """
+    found = _BUCKET_WITH_DOTS.fullmatch(host)
+    return f"{found['bucket'].replace('.', '-')}.{found['s3']}" if found else host
+
+
+_BUCKET_WITH_DOTS = re.compile(
+    r"(?P<bucket>[a-z0-9-]+(?:\.[a-z0-9-]+)+)"
+    r"\.(?P<s3>s3(?:[.-][a-z0-9-]+){0,2}\.amazonaws\.com(?:\.cn)?)"
+)
 
 
 def _parsed(url: str, allows_loopback: bool) -> _Address:
