@@ -1,12 +1,15 @@
 """The downloader against a server that serves correctly, maliciously, or not at all."""
 
 import gzip
+import itertools
+import select
 import socket
 import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 import trustme
@@ -436,6 +439,34 @@ def serving_as(
         downloader = Downloader(tls=client, retry=SHORT_DELAYS)
         yield files, downloader
         downloader.close()
+
+
+def test_a_connection_that_is_broken_between_two_reads_yields_no_ciphertext(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Encrypted bytes that have arrived by then must not become bytes of the file."""
+    authority = trustme.CA()
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    monkeypatch.setattr("roomkeeper.vonage.downloads.is_public", lambda _: True)
+    downloader = Downloader(tls=client, retry=SHORT_DELAYS)
+    genuine, reads = ssl.SSLSocket.recv_into, itertools.count(1)
+
+    def recv_into(receiving: ssl.SSLSocket, *arguments: Any) -> int:
+        if not receiving.server_side and next(reads) == 5:
+            assert receiving.pending() or select.select([receiving], [], [], 10)[0]
+            [connection] = downloader._open
+            connection._breaks_at = 0
+            connection.break_if_due()
+        return genuine(receiving, *arguments)
+
+    monkeypatch.setattr(ssl.SSLSocket, "recv_into", recv_into)
+    with serving(CONTENT, server) as files:
+        files.url = files.url.replace("http:", "https:")
+        assert read(downloader, files) == CONTENT
+    downloader.close()
 
 
 @pytest.mark.parametrize(

@@ -321,7 +321,9 @@ class _Connection(http.client.HTTPConnection):
         current = self.sock
         if current is not None and time.monotonic() >= self._breaks_at:
             with suppress(OSError):  # it is closed already
-                current.shutdown(socket.SHUT_RDWR)
+                # Not SSLSocket.shutdown: it also ends the decryption, so that the reader would get
+                # the ciphertext that has arrived as bytes of the file.
+                socket.socket.shutdown(current, socket.SHUT_RDWR)
 
 
 def _name_on_certificate(host: str) -> str:
