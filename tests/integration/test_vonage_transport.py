@@ -2,6 +2,7 @@
 
 import codecs
 import gzip
+import socket
 import ssl
 import threading
 import time
@@ -234,6 +235,29 @@ def test_a_head_that_never_ends_does_not_exceed_the_total_timeout(
                 client.get_room(ROOM_ID)
             assert wait_until(lambda: bool(ended_by_client), 40)
     assert False not in ended_by_client
+
+
+def test_addresses_that_do_not_respond_share_the_total_timeout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A name may have many addresses, and a network may drop the packets to all of them."""
+    timeouts: list[float] = []
+
+    def addresses(_host: str, port: int, *_more: object, **_options: object) -> Any:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))] * 8
+
+    def drop(connecting: socket.socket, _address: object) -> None:
+        timeouts.append(connecting.gettimeout() or 0)
+        time.sleep(timeouts[-1])
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "getaddrinfo", addresses)
+    monkeypatch.setattr(socket.socket, "connect", drop)
+    client = MeetingsClient("http://a.example", KEY, retry=SHORT_DELAYS, total_timeout=0.4)
+    with client, pytest.raises(Unavailable, match="No response"):
+        client.get_room(ROOM_ID)
+    assert len(timeouts) >= 8
+    assert sum(timeouts) <= 0.41
 
 
 def test_an_endless_response_is_aborted(monkeypatch: pytest.MonkeyPatch) -> None:

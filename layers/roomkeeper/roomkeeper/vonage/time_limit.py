@@ -61,7 +61,7 @@ _current: ContextVar[TimeLimit | None] = ContextVar("limit of the current reques
 def limited_to(seconds: float) -> Iterator[TimeLimit]:
     """End the request that this thread makes, and its response, after `seconds`; yield the limit.
 
-    The request must use an adapter of this module. Connecting has the socket's timeout.
+    The request must use an adapter of this module.
     """
     limit = TimeLimit(seconds)
     token = _current.set(limit)
@@ -87,21 +87,44 @@ class LimitedAdapter(HTTPAdapter):
         return manager
 
 
-class _Connection(HTTPConnection):
+class _Limited(HTTPConnection):
+    """Obeys the limit of the current request, from the connection to the end of the response."""
+
+    def _new_conn(self) -> socket.socket:
+        """Return a connected socket. All addresses of the host share the time for a connection.
+
+        urllib3 has that time for each of them, and a name may have many.
+        """
+        if not isinstance(self.timeout, int | float):  # none is set
+            return super()._new_conn()
+        whole = self.timeout
+        self.timeout = whole / _count_addresses(self.host, self.port)
+        try:
+            connected = super()._new_conn()
+        finally:
+            self.timeout = whole
+        connected.settimeout(whole)
+        return connected
+
     def getresponse(self) -> Any:
-        _apply(self)
+        if (limit := _current.get()) is not None:
+            limit.apply_to(self.sock)
         return super().getresponse()
 
 
-class _TlsConnection(HTTPSConnection):
-    def getresponse(self) -> Any:
-        _apply(self)
-        return super().getresponse()
+def _count_addresses(host: str, port: int | None) -> int:
+    try:
+        return len(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)) or 1
+    except (OSError, UnicodeError):
+        return 1  # the connection fails with the error
 
 
-def _apply(connection: HTTPConnection) -> None:
-    if (limit := _current.get()) is not None:
-        limit.apply_to(connection.sock)
+class _Connection(_Limited):
+    pass
+
+
+class _TlsConnection(_Limited, HTTPSConnection):
+    pass
 
 
 class _Pool(HTTPConnectionPool):
