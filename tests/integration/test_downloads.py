@@ -345,6 +345,16 @@ def test_addresses_that_do_not_respond_take_no_longer_than_a_request_may(
     assert sum(timeouts) <= 0.25
 
 
+def test_a_handshake_takes_no_longer_than_a_request_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roomkeeper.vonage.downloads.is_public", lambda _: True)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
+        began = time.monotonic()
+        with pytest.raises(DownloadInterrupted):
+            Downloader(retry=SHORT_DELAYS, stall_timeout=30).describe(url, Deadline(0.3))
+    assert time.monotonic() - began < 20
+
+
 def test_a_certificate_for_another_host_is_refused_before_anything_is_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

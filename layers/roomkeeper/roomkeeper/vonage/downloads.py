@@ -286,26 +286,29 @@ class _Connection(http.client.HTTPConnection):
             DownloadRefused: one of the host's addresses is not allowed. Nothing was sent.
         """
         connected = self._first_connected(_allowed_addresses(self.address))
-        connected.settimeout(self.timeout)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = connected
         if self._tls is not None:
+            connected.settimeout(max(0.001, self._next_timeout()))  # for the whole handshake
             name = _name_on_certificate(self.host)
             self.sock = self._tls.wrap_socket(connected, server_hostname=name)
+        self.sock.settimeout(self._stall_timeout)
 
     def _first_connected(self, addresses: list[str]) -> socket.socket:
         """Return a socket to the first address that responds within the request's time limit."""
         failure: OSError = TimeoutError("No address responded in time")
         for each in addresses:
-            remaining = self._breaks_at - time.monotonic()
-            if remaining <= 0:
+            timeout = self._next_timeout()
+            if timeout <= 0:
                 break
             try:
-                timeout = min(self._stall_timeout, remaining)
                 return socket.create_connection((each, self.address.port), timeout)
             except OSError as exc:
                 failure = exc
         raise failure
+
+    def _next_timeout(self) -> float:
+        return min(self._stall_timeout, self._breaks_at - time.monotonic())
 
     @contextmanager
     def limited_to(self, seconds: float) -> Iterator[None]:
