@@ -874,6 +874,23 @@ def test_the_latest_of_a_hold_and_a_release_at_the_same_time_decides_about_the_c
         assert tag(store, recording_id) == expected
 
 
+def test_a_release_leaves_a_hold_that_was_accepted_after_the_request(
+    env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording_id = uploaded(env, store)
+    copy(recording_id)
+    path = f"/recordings/{recording_id}/hold"
+    store.recordings.hold(recording_id, "an earlier lawsuit", "somebody", NOW)
+    once = iter(["PUT"])
+    act = lambda: [call(each, path) for each in once]  # noqa: E731
+    around(monkeypatch, RecordingStore, "release", act, is_after=False)
+    assert call("DELETE", path)[0] == 204
+    hold = known(store, recording_id).hold
+    assert hold is not None
+    assert hold.reason == "a lawsuit"
+    assert tag(store, recording_id) == "on-hold"
+
+
 def test_a_release_during_the_delivery_that_applies_a_hold_decides_about_the_copy(
     env: Env, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

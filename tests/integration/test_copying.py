@@ -12,6 +12,7 @@ from typing import Any
 
 import boto3
 import pytest
+from msgspec.structs import replace
 
 from local.testing.builders import instant_retries
 from roomkeeper.aws import AwsError
@@ -493,6 +494,18 @@ def test_a_crash_after_the_object_was_made_is_found_out_without_the_source(
     requests = len(attempt.files.requests)
     assert copied(attempt()).version_id == first.version_id
     assert len(attempt.files.requests) == requests
+
+
+@pytest.mark.parametrize("content", [SMALL, CONTENT], ids=len)
+def test_a_copy_that_was_started_in_an_earlier_bucket_names_the_bucket_of_its_object(
+    content: bytes, attempt: Attempts, store: S3Server
+) -> None:
+    attempt.files.content = content
+    first = copied(attempt())
+    attempt.saved.append(replace(attempt.saved[-1], bucket="an-earlier-bucket"))
+    again = copied(attempt())
+    assert (again.bucket, again.version_id) == ("copies", first.version_id)
+    assert store.writes == 1
 
 
 @pytest.mark.parametrize("content", [SMALL, CONTENT], ids=len)

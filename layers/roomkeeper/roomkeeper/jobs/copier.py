@@ -230,12 +230,14 @@ class Copier:
         return Copied(self._finished(copy, stored))
 
     def _made_before(self, copy: Copy) -> Copy | None:
-        """Return the copy if its object exists; None if there is none.
+        """Return the copy if its object exists; None if there is none, or in another bucket only.
 
         Raises:
             AlreadyStored: the object has another size or checksum.
         """
-        if copy.sha256 is None or (stored := self._bucket.find(copy.key)) is None:
+        if copy.sha256 is None or copy.bucket != self._bucket.name:
+            return None
+        if (stored := self._bucket.find(copy.key)) is None:
             return None
         if (stored.size, stored.sha256) != (copy.size, copy.s3_checksum):
             raise AlreadyStored(f"{copy.bucket} has another object under {copy.key}.")

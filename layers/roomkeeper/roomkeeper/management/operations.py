@@ -328,14 +328,15 @@ class Management:
         )
 
     def release(self, recording_id: str, now: datetime) -> None:
-        """Remove the recording's hold, if there is one.
+        """Remove the recording's hold, if there is one. A hold that is accepted meanwhile stays.
 
         Raises:
             NotKnown: the recording is not in the table.
             CopyOutOfReach: the recording is released now, but its copy is not.
         """
         stored = self._stored(recording_id)
-        while stored.hold and not self._release(stored, now):
+        released = stored.hold
+        while released and stored.hold == released and not self._release(stored, now):
             stored = self._stored(recording_id)
         self._apply_hold_to_copy(recording_id)
 

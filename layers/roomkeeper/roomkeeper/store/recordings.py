@@ -300,8 +300,8 @@ class RecordingStore:
 
         `ttl` is when the item expires, in Unix seconds; None for never. It takes effect at once if
         Vonage has no file any more. Otherwise it takes effect with the deletion or expiry of the
-        original, if there is a copy. All that depends on `recording` as it was read, so a change of
-        its worklist or a copy made since then prevents the release: read it again, and repeat.
+        original, if there is a copy. All that depends on `recording` as it was read: another hold,
+        a change of its worklist or a copy made since then prevents the release.
 
         Raises:
             StoreUnavailable: the write failed or its outcome is unknown.
@@ -321,6 +321,9 @@ class RecordingStore:
         else:
             unchanged += " AND worklist = :worklist"
             values[":worklist"] = serialize(recording.worklist)
+        if recording.hold:
+            unchanged += " AND #hold.since = :held_since"
+            values[":held_since"] = serialize(recording.hold.since)
         return self._table.update(
             RECORDING + recording.recording_id,
             f"{'SET ' if sets else ''}{', '.join(sets)} REMOVE {', '.join(removes)}",
