@@ -26,6 +26,7 @@ from operations.arguments import Parser
 from operations.command import command
 from operations.layout import progress
 from operations.stack import Stack, deployed_stack
+from operations.terminal import escape
 
 MAX_RECORDS = 100
 """Records per invocation: the BatchSize of the event source mapping."""
@@ -75,7 +76,7 @@ def main() -> int:
     with progress("Publishing the dead letters"):
         sent, left = redrive(stack)
     for reason in left:
-        print(f"left in the queue: {reason}", file=sys.stderr)
+        print(f"left in the queue: {escape(reason)}", file=sys.stderr)
     print(f"{sent} dead letters published, {len(left)} left in the queue.")
     return 1 if left else 0
 

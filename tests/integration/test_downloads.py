@@ -1,11 +1,15 @@
 """The downloader against a server that serves correctly, maliciously, or not at all."""
 
 import gzip
+import itertools
+import select
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 import trustme
@@ -76,6 +80,20 @@ def test_size_and_etag_come_from_a_request_for_one_byte(
         size=len(CONTENT), etag='"etag-1"'
     )
     assert [(each.start, each.end) for each in files.requests] == [(0, 1)]
+
+
+FOLDED = "\r\n ".join(["a" * 60_000] * 8)
+"""More than an item of the table may have, on as many lines of one header."""
+
+
+@pytest.mark.parametrize("etag", ["", "etag-1", 'W/"etag-1"', f'"{"a" * 2000}"', f'"{FOLDED}"'])
+def test_a_file_without_a_strong_etag_of_limited_length_is_refused(
+    etag: str, downloader: Downloader, files: FileServer
+) -> None:
+    """Its item would otherwise exceed the limit of the table, and its copy never end."""
+    files.etag = etag
+    with pytest.raises(DownloadRefused, match="ETag"):
+        downloader.describe(files.url, Deadline(5))
 
 
 def test_a_range_is_read_exactly(downloader: Downloader, files: FileServer) -> None:
@@ -304,6 +322,39 @@ def test_the_address_that_is_checked_is_the_one_that_is_connected_to(
     assert len(lookups) == 1
 
 
+def test_addresses_that_do_not_respond_take_no_longer_than_a_request_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A name may have many addresses, and a network may drop the packets to all of them."""
+    timeouts: list[float] = []
+
+    def addresses(_host: str, port: int, **_more: object) -> list[tuple[object, ...]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.88.98.1", port))] * 20
+
+    def drop(_address: object, timeout: float) -> socket.socket:
+        timeouts.append(timeout)
+        time.sleep(timeout)
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "getaddrinfo", addresses)
+    monkeypatch.setattr(socket, "create_connection", drop)
+    with pytest.raises(DownloadInterrupted):
+        Downloader(retry=SHORT_DELAYS, stall_timeout=0.1).describe(
+            "https://a.example/", Deadline(0.25)
+        )
+    assert sum(timeouts) <= 0.25
+
+
+def test_a_handshake_takes_no_longer_than_a_request_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roomkeeper.vonage.downloads.is_public", lambda _: True)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
+        began = time.monotonic()
+        with pytest.raises(DownloadInterrupted):
+            Downloader(retry=SHORT_DELAYS, stall_timeout=30).describe(url, Deadline(0.3))
+    assert time.monotonic() - began < 20
+
+
 def test_a_certificate_for_another_host_is_refused_before_anything_is_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -400,13 +451,43 @@ def serving_as(
         downloader.close()
 
 
+def test_a_connection_that_is_broken_between_two_reads_yields_no_ciphertext(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Encrypted bytes that have arrived by then must not become bytes of the file."""
+    authority = trustme.CA()
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    monkeypatch.setattr("roomkeeper.vonage.downloads.is_public", lambda _: True)
+    downloader = Downloader(tls=client, retry=SHORT_DELAYS)
+    genuine, reads = ssl.SSLSocket.recv_into, itertools.count(1)
+
+    def recv_into(receiving: ssl.SSLSocket, *arguments: Any) -> int:
+        if not receiving.server_side and next(reads) == 5:
+            assert receiving.pending() or select.select([receiving], [], [], 10)[0]
+            [connection] = downloader._open
+            connection._breaks_at = 0
+            connection.break_if_due()
+        return genuine(receiving, *arguments)
+
+    monkeypatch.setattr(ssl.SSLSocket, "recv_into", recv_into)
+    with serving(CONTENT, server) as files:
+        files.url = files.url.replace("http:", "https:")
+        assert read(downloader, files) == CONTENT
+    downloader.close()
+
+
 @pytest.mark.parametrize(
     "address",
     [
         "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "169.254.170.2",
         "100.64.0.1", "0.0.0.0", "255.255.255.255", "224.0.0.1", "192.0.2.1", "198.18.0.1",
         "::1", "::", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1", "2001:db8::1",
+        "fec0::1", "::169.254.169.254", "::ffff:0:169.254.169.254", "64:ff9b:1::a9fe:a9fe",
         "::ffff:169.254.169.254", "::ffff:10.0.0.1", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1",
+        "5f00::1",
     ],
 )  # fmt: skip
 def test_an_address_that_is_not_public_is_known(address: str) -> None:

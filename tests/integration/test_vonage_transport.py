@@ -2,6 +2,7 @@
 
 import codecs
 import gzip
+import socket
 import ssl
 import threading
 import time
@@ -18,6 +19,7 @@ import msgspec
 import pytest
 import trustme
 
+from local.waiting import wait_until
 from roomkeeper.vonage import (
     InvalidRecording,
     InvalidResponse,
@@ -28,6 +30,7 @@ from roomkeeper.vonage import (
     transport,
 )
 from roomkeeper.vonage.meetings import MeetingsClient
+from roomkeeper.vonage.retry import Deadline
 from tests.integration.vonage_support import (
     KEY,
     SHORT_DELAYS,
@@ -188,6 +191,73 @@ def test_a_response_that_stalls_does_not_exceed_the_total_timeout() -> None:
         seconds = time.monotonic() - began
         over.set()
     assert seconds < 1.5
+
+
+@pytest.mark.parametrize(
+    ("start", "repeated"),
+    [
+        (b"", b"H"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"x"),
+    ],
+    ids=["status", "header", "interim responses", "chunk"],
+)
+@pytest.mark.parametrize("with_tls", [False, True])
+def test_a_head_that_never_ends_does_not_exceed_the_total_timeout(
+    start: bytes, repeated: bytes, with_tls: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Bytes keep coming, so the timeout of a read never ends it."""
+    ended_by_client: list[bool] = []
+
+    def trickle(handler: BaseHTTPRequestHandler, _request: ReceivedRequest) -> None:
+        waiting = Deadline(30)
+        try:
+            handler.wfile.write(start)
+            while not waiting.has_passed:
+                handler.wfile.write(repeated)
+                time.sleep(0.01)
+        except OSError:
+            pass
+        ended_by_client.append(not waiting.has_passed)
+        handler.close_connection = True
+
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if with_tls else None
+    if tls:
+        authority = trustme.CA()
+        authority.issue_cert("127.0.0.1").configure_cert(tls)
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    with scripted(trickle, tls) as script:
+        url = script.url.replace("http:", "https:") if tls else script.url
+        with MeetingsClient(url, KEY, retry=SHORT_DELAYS, total_timeout=0.5) as client:
+            with pytest.raises(Unavailable, match="No response"):
+                client.get_room(ROOM_ID)
+            assert wait_until(lambda: bool(ended_by_client), 40)
+    assert False not in ended_by_client
+
+
+def test_addresses_that_do_not_respond_share_the_total_timeout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A name may have many addresses, and a network may drop the packets to all of them."""
+    timeouts: list[float] = []
+
+    def addresses(_host: str, port: int, *_more: object, **_options: object) -> Any:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))] * 8
+
+    def drop(connecting: socket.socket, _address: object) -> None:
+        timeouts.append(connecting.gettimeout() or 0)
+        time.sleep(timeouts[-1])
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "getaddrinfo", addresses)
+    monkeypatch.setattr(socket.socket, "connect", drop)
+    client = MeetingsClient("http://a.example", KEY, retry=SHORT_DELAYS, total_timeout=0.4)
+    with client, pytest.raises(Unavailable, match="No response"):
+        client.get_room(ROOM_ID)
+    assert len(timeouts) >= 8
+    assert sum(timeouts) <= 0.41
 
 
 def test_an_endless_response_is_aborted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -269,7 +269,8 @@ def test_every_action_that_a_policy_names_exists(path: Path) -> None:
 def test_a_policys_conditions_use_keys_that_aws_sets(path: Path) -> None:
     # "Condition keys for Amazon EventBridge"; "AWS global condition context keys".
     known = {"events:source", "aws:SourceArn", "aws:SourceAccount", "aws:PrincipalArn"}
-    known |= {"aws:PrincipalIsAWSService", "aws:SecureTransport", "s3:prefix"}
+    known |= {"aws:PrincipalIsAWSService", "aws:ResourceAccount", "aws:SecureTransport"}
+    known |= {"s3:prefix"}  # "Condition keys for Amazon S3"
     known |= {"lambda:SourceFunctionArn"}  # "Working with Lambda environment credentials"
     for name, statement in statements(path):
         for keys in statement.get("Condition", {}).values():

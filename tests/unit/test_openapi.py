@@ -62,6 +62,11 @@ def test_a_response_is_sent_before_api_gateways_timeout() -> None:
     assert properties("ManagementApi")["Timeout"] < 30
 
 
+@pytest.mark.parametrize("route", operations())
+def test_an_unexpected_error_is_described(route: str) -> None:
+    assert "500" in operations()[route]["responses"]
+
+
 def test_every_error_code_is_described_with_its_status() -> None:
     described = {
         (int(status), code)

@@ -554,6 +554,17 @@ def test_an_unknown_message_stays_and_does_not_block_others(body: Any) -> None:
     assert "failure record" in reason or "JSON" in reason
 
 
+def test_the_text_of_a_message_is_printed_escaped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Any principal that may send to the queue chooses it."""
+    stack = FakeStack(FakeQueue({"key": "EVENT#\x1b[2J"}), FakeShard(), FakeLambda())
+    monkeypatch.setattr(redrive, "deployed_stack", lambda _name: stack)
+    monkeypatch.setattr("sys.argv", ["redrive"])
+    assert redrive.main() == 1
+    assert r"EVENT#\x1b[2J" in capsys.readouterr().err
+
+
 def test_a_messages_key_publishes_the_current_item_under_the_same_ids() -> None:
     item = recording("1")["dynamodb"]["NewImage"]
     function = FakeLambda()

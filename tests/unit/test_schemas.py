@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from local.testing.builders import NOON, PUBLISHED, a_callback, a_record
 from local.testing.template import ROOT, properties, template
 from roomkeeper import store
+from roomkeeper.callbacks import video
 from roomkeeper.domain import events
 from roomkeeper.store import Store
 from tests.unit.conftest import Table
@@ -66,6 +67,21 @@ def test_published_events_match_the_registry(name: str, table: Table) -> None:
     validator.validate(as_delivered(event))
     with pytest.raises(ValidationError):
         validator.validate(as_delivered(event) | {"detail": {"data": {}}})
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "events").glob("video_*.json")), ids=lambda path: path.stem
+)
+def test_the_event_of_a_video_callback_matches_its_schemas(path: Path, table: Table) -> None:
+    Store(table.client, table.name).apply(video.parse(path.read_bytes()), NOON)
+    [event] = store.events_due(a_record(table.items()[0]))
+    delivered = as_delivered(event)
+    file = f"{event.name.replace(':', '-')}.json"
+    Draft202012Validator(event_schemas.schemas()[file]).validate(delivered["detail"])
+    registered = schema_registry.open_api(event.name)
+    Draft202012Validator({"$ref": "#/components/schemas/AWSEvent", **registered}).validate(
+        delivered
+    )
 
 
 SAMPLES = ROOT / "events/published"

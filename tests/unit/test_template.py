@@ -383,6 +383,19 @@ NETWORK = {
 """Actions of the managed policy AWSLambdaVPCAccessExecutionRole, which allows them on "*"."""
 
 
+@pytest.mark.parametrize("role", ["RecordingCopierRole", "ManagementApiRole"])
+def test_copies_are_only_in_a_bucket_of_this_account(role: str) -> None:
+    """Anybody may own a bucket of the same name, once the operator's is deleted.
+
+    Source: "Verifying bucket ownership with bucket owner condition" in the Amazon S3 user guide.
+    """
+    about_copies = [each for each in statements(role) if each["Sid"] in OF_COPIES]
+    assert len(about_copies) == 2
+    for statement in about_copies:
+        owner = statement["Condition"]["StringEquals"]["aws:ResourceAccount"]
+        assert owner == {"Ref": "AWS::AccountId"}
+
+
 @pytest.mark.parametrize("role", resources("AWS::IAM::Role"))
 def test_a_role_names_every_action_and_every_resource(role: str) -> None:
     for statement in statements(role):

@@ -67,6 +67,12 @@ def test_the_queries_of_urls_are_removed(text: str, kept: str) -> None:
     assert without_queries(text) == kept
 
 
+def test_the_queries_of_a_long_text_are_removed_in_linear_time() -> None:
+    """Quadratic time would be hours: any principal that may publish events chooses their text."""
+    repeated = "://" * 1_000_000
+    assert without_queries(f"{repeated} {SIGNED}").startswith(f"{repeated} https://bucket")
+
+
 @pytest.mark.parametrize(
     "value",
     [{"S": HOSTILE}, {"SS": [HOSTILE]}, {"M": {HOSTILE: {"S": HOSTILE}}}],

@@ -22,6 +22,7 @@ from local.testing.sdk import LONG_TIMEOUT, endpoints, record_calls
 from local.testing.template import ROOT, environment
 from roomkeeper.aws import sdk
 from roomkeeper.callbacks import video
+from roomkeeper.callbacks.body import MAX_BODY_BYTES
 from roomkeeper.handlers import callback_intake as app
 from tests.unit.conftest import Output, Table
 
@@ -96,6 +97,16 @@ def test_every_callback_is_accepted_with_a_token_and_makes_one_item(
     [item] = table.items()
     assert item["pk"]["S"].startswith(("RECORDING#", "EVENT#"))
     assert output.lines[-1]["CallbackRepeated"] == [1.0]
+
+
+def test_the_largest_body_fits_into_an_item_although_redacting_makes_it_longer(
+    table: Table,
+) -> None:
+    body = b'{"url":0%s}' % (b',"url":0' * 32_766)
+    assert MAX_BODY_BYTES - 8 < len(body) <= MAX_BODY_BYTES
+    assert status_of(body) == 204
+    [item] = table.items()
+    assert json.loads(item["body"]["S"]) == {"url": None}
 
 
 def test_an_accepted_callback_makes_exactly_one_call(

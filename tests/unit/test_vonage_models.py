@@ -121,7 +121,8 @@ def test_metadata_that_is_not_a_string_becomes_its_json(metadata: Any, text: str
 
 
 NEEDED = [
-    *[("id", bad) for bad in [*BAD, None, "..", "a/../b"]],
+    # No event and no request to the management API can have the last ones.
+    *[("id", bad) for bad in [*BAD, None, "..", "a/../b", "a/b", "...", "a b", "a" * 257]],
     *[("type", bad) for bad in BAD if bad != ""],
     *[("is_available", bad) for bad in BAD if bad is not True],
     *[("status", bad) for bad in BAD if bad != ""],
@@ -141,11 +142,11 @@ def test_an_invalid_room_is_reported_and_does_not_affect_the_others(
     read = models.room_page(encoded(page(rooms, form=form, next_link="x?start_id=20")))
     assert [room.id for room in read.rooms] == ["a", "c"]
     [invalid] = read.invalid
-    shown = {"": None, "..": "..", "a/../b": "a/../b"}.get(str(bad)) if field == "id" else "b"
-    if field == "id" and type(bad) in (int, float):
-        shown = str(bad)
-    assert (invalid.id, invalid.position) == (shown, 2)
-    assert str(invalid).startswith(f"Room {shown!r}" if shown else "Room 2 on the page")
+    shown = "b"
+    if field == "id":
+        shown = str(bad) if type(bad) in (str, int, float) else ""
+    assert (invalid.id or "", invalid.position) == (shown, 2)
+    assert str(invalid).startswith(f"Room {shown[:80]!r}" if shown else "Room 2 on the page")
     assert read.next_start_id == "20"
 
 

@@ -151,6 +151,19 @@ def test_possible_credentials_are_redacted(message: str, kept: str) -> None:
         assert "ecret" not in text
 
 
+def test_a_message_of_megabytes_is_redacted_in_linear_time() -> None:
+    """Quadratic time would be hours, in which no time limit ends a search for a pattern."""
+    repeated = "http://" * 1_000_000
+    error = error_of(500, {"message": repeated, "name": "InternalServerError"})
+    assert error.message == f"{repeated[:MAX_MESSAGE_LENGTH]}..."
+
+
+def test_a_name_is_one_line_of_bounded_length_without_credentials() -> None:
+    error = error_of(500, {"name": f"token Bearer secret\n{'x' * 5000}"})
+    assert str(error.name).startswith("token Bearer ... x")
+    assert len(str(error)) < 2 * MAX_MESSAGE_LENGTH
+
+
 @given(st.text())
 def test_a_message_is_one_line_of_bounded_length(text: str) -> None:
     body = msgspec.json.encode({"message": text.encode("utf-8", "ignore").decode()})

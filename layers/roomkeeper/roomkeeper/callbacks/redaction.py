@@ -6,6 +6,13 @@ from collections.abc import Iterator
 
 REDACTED = '"[redacted]"'
 
+MAX_MARKED = 10_000
+"""The most values that are replaced by REDACTED, each of which adds up to 11 bytes.
+
+With more, `null` replaces them all. The largest body that is accepted thus fits into a table item,
+which has at most 400 KB; otherwise, its callback would fail each time that it is sent.
+"""
+
 _SENSITIVE = (
     "data",
     "name",
@@ -30,13 +37,15 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
 def redacted(text: str) -> str:
     """Return the JSON object `text` with `"[redacted]"` for each sensitive value, at any depth.
 
-    All other text stays as it is: repeated fields, number formats and white space. `text` must be
-    valid JSON.
+    With more than MAX_MARKED such values, it is `null` for each. All other text stays as it is:
+    repeated fields, number formats and white space. `text` must be valid JSON.
     """
+    values = list(_sensitive_values(text))
+    replacement = REDACTED if len(values) <= MAX_MARKED else "null"
     kept: list[str] = []
     end_of_kept = 0
-    for start, end in _sensitive_values(text):
-        kept += (text[end_of_kept:start], REDACTED)
+    for start, end in values:
+        kept += (text[end_of_kept:start], replacement)
         end_of_kept = end
     return "".join((*kept, text[end_of_kept:]))
 

@@ -159,7 +159,7 @@ class Downloader:
                 return RemoteFile(size=0, etag="")
             _check_partial(response, 0, 1)
             etag = response.headers.get("ETag", "")
-            if not etag.startswith('"'):
+            if not _STRONG_ETAG.fullmatch(etag):
                 raise DownloadRefused(
                     "The response has no strong ETag, by which a change of the file is noticed",
                     CONTEXT,
@@ -234,6 +234,9 @@ class Downloader:
                 each.break_if_due()
 
 
+_STRONG_ETAG = re.compile(r'"[!#-~]{0,1024}"')
+"""Source: RFC 9110, section 8.8.3. It becomes a part of the recording's item, so it is limited."""
+
 _WATCH_INTERVAL = 0.1  # seconds
 
 _READ_BYTES = 1024 * 1024
@@ -273,6 +276,7 @@ class _Connection(http.client.HTTPConnection):
         self.default_port = 443 if address.is_https else 80
         self.address = address
         self._tls = tls
+        self._stall_timeout = timeout
         self._breaks_at = math.inf
 
     def connect(self) -> None:
@@ -281,14 +285,30 @@ class _Connection(http.client.HTTPConnection):
         Raises:
             DownloadRefused: one of the host's addresses is not allowed. Nothing was sent.
         """
-        connected = _first_connected(
-            _allowed_addresses(self.address), self.address.port, self.timeout
-        )
+        connected = self._first_connected(_allowed_addresses(self.address))
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = connected
         if self._tls is not None:
+            connected.settimeout(max(0.001, self._next_timeout()))  # for the whole handshake
             name = _name_on_certificate(self.host)
             self.sock = self._tls.wrap_socket(connected, server_hostname=name)
+        self.sock.settimeout(self._stall_timeout)
+
+    def _first_connected(self, addresses: list[str]) -> socket.socket:
+        """Return a socket to the first address that responds within the request's time limit."""
+        failure: OSError = TimeoutError("No address responded in time")
+        for each in addresses:
+            timeout = self._next_timeout()
+            if timeout <= 0:
+                break
+            try:
+                return socket.create_connection((each, self.address.port), timeout)
+            except OSError as exc:
+                failure = exc
+        raise failure
+
+    def _next_timeout(self) -> float:
+        return min(self._stall_timeout, self._breaks_at - time.monotonic())
 
     @contextmanager
     def limited_to(self, seconds: float) -> Iterator[None]:
@@ -304,7 +324,9 @@ class _Connection(http.client.HTTPConnection):
         current = self.sock
         if current is not None and time.monotonic() >= self._breaks_at:
             with suppress(OSError):  # it is closed already
-                current.shutdown(socket.SHUT_RDWR)
+                # Not SSLSocket.shutdown: it also ends the decryption, so that the reader would get
+                # the ciphertext that has arrived as bytes of the file.
+                socket.socket.shutdown(current, socket.SHUT_RDWR)
 
 
 def _name_on_certificate(host: str) -> str:
@@ -369,20 +391,16 @@ def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
             embedded = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if embedded is not None:
             return is_public(embedded)
+        if address not in _GLOBAL_UNICAST:
+            return False
     return address.is_global and not address.is_multicast
 
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
-
-def _first_connected(addresses: list[str], port: int, timeout: float | None) -> socket.socket:
-    failure: OSError = OSError("The host has no address")
-    for each in addresses:
-        try:
-            return socket.create_connection((each, port), timeout)
-        except OSError as exc:
-            failure = exc
-    raise failure
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+"""All IPv6 addresses of the internet. Python counts some others as global, too, such as site-local
+ones. Source: IANA, "Internet Protocol Version 6 Address Space"."""
 
 
 def _check_status(response: http.client.HTTPResponse) -> None:

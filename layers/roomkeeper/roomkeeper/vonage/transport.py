@@ -8,7 +8,6 @@ from typing import Any
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from roomkeeper.vonage.calls import Call
@@ -21,6 +20,7 @@ from roomkeeper.vonage.errors import (
 )
 from roomkeeper.vonage.responses import ReadError, Response, meetings_error, raise_for_status
 from roomkeeper.vonage.retry import Deadline, RetryPolicy
+from roomkeeper.vonage.time_limit import LimitedAdapter, limited_to
 
 MAX_RESPONSE_BYTES = 32 * 1024 * 1024
 """The maximum size of a response body; a page of rooms has about a thousandth of it."""
@@ -29,6 +29,8 @@ POOL_SIZE = 32
 """The number of connections that are kept alive; more can be in use."""
 
 _CHUNK_BYTES = 64 * 1024
+
+_INCOMPLETE = "The response was incomplete at the total timeout"
 
 _SHORTEST_READ = 0.001
 """Seconds. A socket with a timeout of 0 does not wait at all."""
@@ -61,7 +63,7 @@ class Transport:
         self._session.auth = _Authorization(credentials)
         self._session.headers.update({"Accept": "application/json", "User-Agent": "roomkeeper"})
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(pool_maxsize=POOL_SIZE))
+            self._session.mount(scheme, LimitedAdapter(pool_maxsize=POOL_SIZE))
 
     def close(self) -> None:
         """Close the connections that are kept alive."""
@@ -93,15 +95,20 @@ class Transport:
         timeout: Any = urllib3.Timeout(
             total=deadline.remaining(), connect=self._timeout, read=self._timeout
         )
-        with self._session.request(
-            call.method,
-            f"{self.base_url}{call.path}",
-            params=call.query,
-            json=call.body,
-            timeout=timeout,
-            stream=True,
-        ) as response:
+        with (
+            limited_to(deadline.remaining()) as limit,
+            self._session.request(
+                call.method,
+                f"{self.base_url}{call.path}",
+                params=call.query,
+                json=call.body,
+                timeout=timeout,
+                stream=True,
+            ) as response,
+        ):
             body = self._read(call, response, deadline)
+            if limit.is_over:
+                raise requests.ReadTimeout(_INCOMPLETE)
             return Response(response.status_code, response.headers, body)
 
     def _read(self, call: Call, response: requests.Response, deadline: Deadline) -> bytes:
@@ -110,7 +117,7 @@ class Transport:
         while chunk := self._read_chunk(response, deadline):
             body += chunk
             if deadline.has_passed:
-                raise requests.ReadTimeout("The response was incomplete at the total timeout")
+                raise requests.ReadTimeout(_INCOMPLETE)
             if len(body) > MAX_RESPONSE_BYTES:
                 description = f"The response has more than {MAX_RESPONSE_BYTES} bytes"
                 raise InvalidResponse(description, call.context)

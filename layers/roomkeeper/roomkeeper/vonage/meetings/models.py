@@ -18,8 +18,6 @@ from msgspec import Meta, Raw, Struct
 from roomkeeper.domain.observations import Listed, RecordingObservation
 from roomkeeper.domain.rooms import Room
 from roomkeeper.types import Id, Url, is_within_bounds
-from roomkeeper.vonage.calls import path
-from roomkeeper.vonage.errors import InvalidId
 
 _EVENTS: Mapping[str, str] = {
     "stopped": "recording:ended",
@@ -78,7 +76,7 @@ class _RecordingOptions(Struct):
 class _Room(Struct):
     """A room; fields of type Raw are dropped if their content has another type."""
 
-    id: str
+    id: Id
     type: str | None = None
     is_available: bool | None = None
     status: str | None = None
@@ -174,13 +172,9 @@ def _each_once(rooms: Iterable[Room]) -> list[Room]:
 
 def _element(position: int, element: Raw) -> Room | InvalidRoom:
     try:
-        found = room(element)
-        path("GET", "rooms", found.id)
+        return room(element)
     except UNREADABLE as exc:
         return InvalidRoom(position, id_of(element), str(exc)[:300])
-    except InvalidId:
-        return InvalidRoom(position, id_of(element), "its id cannot be part of a URL")
-    return found
 
 
 def id_of(element: bytes | Raw) -> str | None:
