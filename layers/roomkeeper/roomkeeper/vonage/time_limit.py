@@ -4,8 +4,10 @@ A socket's timeout applies to each read only, so a server that sends single byte
 interim responses, could keep a request for ever.
 """
 
+import math
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -20,13 +22,12 @@ class TimeLimit:
     """Shuts the connection of a request down after `seconds`; its reader gets the end of data."""
 
     def __init__(self, seconds: float) -> None:
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
+        self.ends_at = time.monotonic() + seconds
         self.is_over = False
         """True if the time has passed: what was read may be incomplete."""
-        self._timer = threading.Timer(seconds, self._end)
-        self._timer.daemon = True
-        self._timer.start()
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        _watcher.add(self)
 
     def apply_to(self, used: socket.socket | None) -> None:
         """Shut this socket down after the time, or now if it has passed."""
@@ -37,11 +38,12 @@ class TimeLimit:
 
     def cancel(self) -> None:
         """Shut no socket down from now on."""
-        self._timer.cancel()
+        _watcher.discard(self)
         with self._lock:
             self._socket = None  # another request may use the connection now
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Shut the socket down, as the time has passed."""
         with self._lock:
             self.is_over = True
             self._shut_down()
@@ -52,6 +54,44 @@ class TimeLimit:
                 # Not SSLSocket.shutdown: it also ends the decryption, so that the reader would get
                 # the ciphertext that has arrived.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+class _Watcher:
+    """Ends the limits whose time has passed, with one thread: a timer for each costs far more."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._limits: set[TimeLimit] = set()
+        self._thread: threading.Thread | None = None
+        self._wakes_at = math.inf
+
+    def add(self, limit: TimeLimit) -> None:
+        """End `limit` after its time."""
+        with self._changed:
+            self._limits.add(limit)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._watch, daemon=True)
+                self._thread.start()
+            elif limit.ends_at < self._wakes_at:
+                self._changed.notify()
+
+    def discard(self, limit: TimeLimit) -> None:
+        """Do not end `limit` any more."""
+        with self._changed:
+            self._limits.discard(limit)
+
+    def _watch(self) -> None:
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                for each in [limit for limit in self._limits if limit.ends_at <= now]:
+                    self._limits.remove(each)
+                    each.end()
+                self._wakes_at = min((limit.ends_at for limit in self._limits), default=math.inf)
+                self._changed.wait(None if self._wakes_at == math.inf else self._wakes_at - now)
+
+
+_watcher = _Watcher()
 
 
 _current: ContextVar[TimeLimit | None] = ContextVar("limit of the current request", default=None)
