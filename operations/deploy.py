@@ -61,7 +61,7 @@ _INSTEAD_OF = {
     "--guided": "the first make deploy of a stack asks for its parameters by itself",
     "-g": "the first make deploy of a stack asks for its parameters by itself",
 }
-"""What to do instead of arguments that would deploy another stack, or other parameters."""
+"""The alternatives to arguments that would deploy another stack, or other parameters."""
 
 _FIRST_FAILED = """
 The first deployment failed: the events above say why. Fix the cause and run make deploy again,
