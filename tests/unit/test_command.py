@@ -1,4 +1,4 @@
-"""What every operator command does at its end: exit codes, and sentences instead of tracebacks."""
+"""Operator commands end with exit codes, and with sentences instead of tracebacks."""
 
 import os
 import subprocess
