@@ -333,7 +333,7 @@ def test_addresses_that_do_not_respond_take_no_longer_than_a_request_may(
 
     def drop(_address: object, timeout: float) -> socket.socket:
         timeouts.append(timeout)
-        time.sleep(timeout)
+        time.sleep(timeout)  # as a connection does that nobody responds to
         raise TimeoutError
 
     monkeypatch.setattr(socket, "getaddrinfo", addresses)
@@ -355,14 +355,20 @@ def test_a_handshake_takes_no_longer_than_a_request_may(monkeypatch: pytest.Monk
     assert time.monotonic() - began < 20
 
 
-def test_a_certificate_for_another_host_is_refused_before_anything_is_sent(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def tls_for(name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return a client's context, and a server's with a certificate for `name` that it trusts."""
     authority = trustme.CA()
     client = ssl.create_default_context()
     authority.configure_trust(client)
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("other.example").configure_cert(server)
+    authority.issue_cert(name).configure_cert(server)
+    return client, server
+
+
+def test_a_certificate_for_another_host_is_refused_before_anything_is_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client, server = tls_for("other.example")
     monkeypatch.setattr("roomkeeper.vonage.downloads.is_public", lambda _: True)
     with serving(CONTENT, server) as files:
         url = files.url.replace("http:", "https:")
@@ -372,11 +378,7 @@ def test_a_certificate_for_another_host_is_refused_before_anything_is_sent(
 
 
 def test_a_file_is_read_over_https(monkeypatch: pytest.MonkeyPatch) -> None:
-    authority = trustme.CA()
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(server)
+    client, server = tls_for("127.0.0.1")
     monkeypatch.setattr("roomkeeper.vonage.downloads.is_public", lambda _: True)
     with serving(CONTENT, server) as files:
         files.url = files.url.replace("http:", "https:")
@@ -432,11 +434,7 @@ def serving_as(
     host: str, certificate: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[FileServer, Downloader]]:
     """Serve the file over https as `host`, with a certificate for another name."""
-    authority = trustme.CA()
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(certificate).configure_cert(server)
+    client, server = tls_for(certificate)
     genuine = socket.getaddrinfo
 
     def resolved(name: str, *arguments: object, **more: object) -> object:
@@ -455,11 +453,7 @@ def test_a_connection_that_is_broken_between_two_reads_yields_no_ciphertext(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Encrypted bytes that have arrived by then must not become bytes of the file."""
-    authority = trustme.CA()
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(server)
+    client, server = tls_for("127.0.0.1")
     monkeypatch.setattr("roomkeeper.vonage.downloads.is_public", lambda _: True)
     downloader = Downloader(tls=client, retry=SHORT_DELAYS)
     genuine, reads = ssl.SSLSocket.recv_into, itertools.count(1)

@@ -216,7 +216,7 @@ def test_a_head_that_never_ends_does_not_exceed_the_total_timeout(
             handler.wfile.write(start)
             while not waiting.has_passed:
                 handler.wfile.write(repeated)
-                time.sleep(0.01)
+                time.sleep(0.01)  # unpaced bytes would soon exceed the limit of a line
         except OSError:
             pass
         ended_by_client.append(not waiting.has_passed)
@@ -248,7 +248,7 @@ def test_addresses_that_do_not_respond_share_the_total_timeout(
 
     def drop(connecting: socket.socket, _address: object) -> None:
         timeouts.append(connecting.gettimeout() or 0)
-        time.sleep(timeouts[-1])
+        time.sleep(timeouts[-1])  # as a connection does that nobody responds to
         raise TimeoutError
 
     monkeypatch.setattr(socket, "getaddrinfo", addresses)

@@ -95,7 +95,7 @@ def test_the_value_of_a_variable_reaches_the_command_as_it_is(
 
 
 @pytest.mark.parametrize(
-    ("value", "stack"), [("/root/.shrc", "roomkeeper"), ("prod", "roomkeeper-prod")]
+    ("value", "stack"), [("/somewhere/.shrc", "roomkeeper"), ("prod", "roomkeeper-prod")]
 )
 def test_the_start_file_of_a_posix_shell_is_no_environment(
     value: str, stack: str, tmp_path: Path

@@ -213,7 +213,7 @@ class Bucket:
     def delete_matching(self, key: str, sha256: str) -> bool:
         """Delete the versions of an object that have this S3 checksum; return False without one.
 
-        For an object whose version is not known. Callers need not be able to list objects.
+        For an object whose version is not known.
         """
         page = self._client.list_object_versions(Bucket=self.name, Prefix=key)
         versions = [each["VersionId"] for each in page.get("Versions", ()) if each["Key"] == key]

@@ -14,7 +14,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import ClassVar
 from urllib.parse import urlsplit
 
@@ -23,6 +23,7 @@ from msgspec import Struct
 
 from roomkeeper.vonage.errors import RequestContext, TransientError, VonageError
 from roomkeeper.vonage.retry import Deadline, RetryPolicy
+from roomkeeper.vonage.time_limit import shut_down
 
 STALL_TIMEOUT = 10.0
 """The timeout in seconds for connecting, and for each read."""
@@ -323,10 +324,7 @@ class _Connection(http.client.HTTPConnection):
         """Shut the connection down after its time limit; its reader then gets the end of data."""
         current = self.sock
         if current is not None and time.monotonic() >= self._breaks_at:
-            with suppress(OSError):  # it is closed already
-                # Not SSLSocket.shutdown: it also ends the decryption, so that the reader would get
-                # the ciphertext that has arrived as bytes of the file.
-                socket.socket.shutdown(current, socket.SHUT_RDWR)
+            shut_down(current)
 
 
 def _name_on_certificate(host: str) -> str:

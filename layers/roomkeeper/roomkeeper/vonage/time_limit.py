@@ -50,10 +50,15 @@ class TimeLimit:
 
     def _shut_down(self) -> None:
         if self._socket is not None:
-            with suppress(OSError):  # it is closed already
-                # Not SSLSocket.shutdown: it also ends the decryption, so that the reader would get
-                # the ciphertext that has arrived.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+            shut_down(self._socket)
+
+
+def shut_down(used: socket.socket) -> None:
+    """Shut a socket down while another thread may read from it; its reader gets the end of data."""
+    with suppress(OSError):  # it is closed already
+        # Not SSLSocket.shutdown: it also ends the decryption, so that the reader would get the
+        # ciphertext that has arrived as data.
+        socket.socket.shutdown(used, socket.SHUT_RDWR)
 
 
 class _Watcher:
